@@ -1,0 +1,53 @@
+# The commands of this project. Each makes .venv by itself, installs what it needs, and is quick the second time.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help chat test lint bench bench-peers demo-model eval-demo oracle clean
+
+help:
+	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
+	@echo "make test        run the tests"
+	@echo "make lint        run ruff and mypy"
+	@echo "make bench       time the engine on the demo model"
+	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
+	@echo "make eval-demo   print the demo model's held-out table"
+	@echo "make demo-model  train the demo model again (PyTorch, about an hour)"
+	@echo "make oracle      write the reference logits again (PyTorch and transformers)"
+	@echo "make clean       remove .venv and caches"
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "gptoss-chat needs Python 3.11 or newer: install python3 and try again." >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)" >&2
+	@"$(PYTHON)" -m venv $(VENV) </dev/null >&2
+
+# A stamp per extra: make installs again only when pyproject.toml is newer. What pip says goes to
+# standard error, so that `echo prompt | make -s chat` prints the answer alone.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing gptoss-chat (once; a few minutes at most)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . </dev/null >&2
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.installed
+	@echo "Installing the extra [$*]" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' </dev/null >&2
+	@touch $@
+
+chat: $(VENV)/.installed
+	@$(BIN)/gptoss-chat
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	@$(BIN)/python -m tests.peers.bench
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

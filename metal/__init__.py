@@ -1,0 +1,1 @@
+"""Metal kernels and how MLX launches them."""

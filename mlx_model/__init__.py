@@ -1,0 +1,43 @@
+"""gpt-oss on MLX: from weights on disk to a stream of Harmony messages.
+
+    from mlx_model import load, generate
+    model = load("gpt-oss-20b")
+    print(generate(model, "How many r's are in strawberry?", effort="high").text)
+
+Names are imported on first use, so that a process that only needs messages and events never loads MLX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlx_model.config import ModelConfig as ModelConfig
+    from mlx_model.errors import GptossError as GptossError
+    from mlx_model.generate import Result as Result
+    from mlx_model.generate import generate as generate
+    from mlx_model.generate import stream_generate as stream_generate
+    from mlx_model.harmony.message import Message as Message
+    from mlx_model.model import Model as Model
+    from mlx_model.model import load as load
+    from mlx_model.options import Options as Options
+    from mlx_model.session import Session as Session
+
+_HOME = {
+    "GptossError": "errors",
+    "Message": "harmony.message",
+    "Model": "model",
+    "ModelConfig": "config",
+    "Options": "options",
+    "Result": "generate",
+    "Session": "session",
+    "generate": "generate",
+    "load": "model",
+    "stream_generate": "generate",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

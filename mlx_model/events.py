@@ -1,0 +1,88 @@
+"""What happens during one answer, as small typed events.
+
+Defined once and used by `stream_generate`, by the pipe between the engine process and the app, and by the
+terminal UI. Texts are untrusted model output: whoever shows them must keep control characters away from the
+terminal.
+"""
+
+from dataclasses import dataclass, field
+
+from mlx_model.harmony.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts and times of one answer. Times in seconds, speeds in tokens per second, memory in bytes.
+
+    `prefill_tokens` were computed for this prompt, `reused_tokens` came from the prompt cache; their sum is the
+    length of the prompt. `ttft_s` runs from the request to the first sampled token.
+    """
+
+    prefill_tokens: int = 0
+    reused_tokens: int = 0
+    decode_tokens: int = 0
+    ttft_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @property
+    def prefill_tok_s(self) -> float:
+        """Prompt tokens computed a second; 0 before the first."""
+        return self.prefill_tokens / self.prefill_s if self.prefill_s else 0.0
+
+    @property
+    def decode_tok_s(self) -> float:
+        """Tokens decoded a second, the first (which prefill yields) not counted; 0 before the second."""
+        return (self.decode_tokens - 1) / self.decode_s if self.decode_s and self.decode_tokens > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """`done` of `total` prompt tokens are in the cache (reused ones counted)."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStart:
+    """The header of a message is known. `channel` is "analysis", "commentary" or "final", or what the model wrote.
+
+    `recipient` is the tool a call goes to, e.g. "python" or "functions.get_weather"; None when it is for the user.
+    """
+
+    channel: str
+    recipient: str | None = None
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More text of the message that last started. Deltas concatenate exactly to the message's text."""
+
+    channel: str
+    text: str
+    recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """The message that last started is complete (or was cut off: see Finished.reason)."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer has ended.
+
+    `reason`: "stop" (the model ended its turn), "tool_call" (it waits for a tool's result), "length" (max_tokens or
+    the context is used up), "stop_string" (a stop string of the caller's), "cancelled".
+    """
+
+    reason: str
+    stats: Stats = field(default_factory=Stats)
+
+
+Event = PrefillProgress | MessageStart | TextDelta | MessageEnd | Finished

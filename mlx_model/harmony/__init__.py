@@ -1,0 +1,1 @@
+"""The Harmony format: the messages gpt-oss was trained on, to token ids and back. Pure Python, no MLX."""

@@ -1,0 +1,54 @@
+"""What a caller may ask of one answer: effort, length, sampling, stop strings. Free of MLX, so any process can make one."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlx_model.errors import RequestError
+from mlx_model.harmony.message import Effort
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to answer. The defaults are OpenAI's recommendation for gpt-oss: temperature 1.0, top-p 1.0.
+
+    `temperature` 0 is greedy decoding. `top_p`, `min_p` are probabilities, `top_k` 0 keeps every token.
+    `repetition_penalty` above 1 divides (multiplies, where negative) the logits of tokens already in the context
+    (Keskar et al. 2019, CTRL). Equal `seed`s give equal answers; None draws one. `stop` strings end the answer when
+    they appear in the final channel; they are not part of it. `max_tokens` None means: until the context is full.
+    Raises RequestError for values outside their range.
+    """
+
+    effort: Effort = Effort.MEDIUM
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "effort", Effort(self.effort))
+        except ValueError:
+            raise RequestError(f'effort is "{self.effort}"; gpt-oss knows low, medium and high') from None
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
+        for name, fine, allowed in (
+            ("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "0 (off) or more"),
+            ("min_p", 0 <= self.min_p < 1, "0 (off) or more, and below 1"),
+            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"),
+            ("seed", self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2^64 - 1"),
+            ("stop", all(stop), "non-empty texts"),
+        ):
+            if not fine:
+                raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {allowed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `Options(**fields)` is the inverse."""
+        return asdict(self)
