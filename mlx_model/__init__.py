@@ -7,8 +7,13 @@
 Names are imported on first use, so that a process that only needs messages and events never loads MLX.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# numpy's OpenBLAS lets its threads spin for a tenth of a second after each product, on the cores that MLX's streams
+# are to use next (see linear.BlasLinear): decoding took 1.4 times as long. Read when numpy is first imported.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
     from mlx_model.config import ModelConfig as ModelConfig

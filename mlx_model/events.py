@@ -15,7 +15,8 @@ class Stats:
     """Counts and times of one answer. Times in seconds, speeds in tokens per second, memory in bytes.
 
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from the prompt cache; their sum is the
-    length of the prompt. `ttft_s` runs from the request to the first sampled token.
+    length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used, given or
+    drawn.
     """
 
     prefill_tokens: int = 0
@@ -25,6 +26,7 @@ class Stats:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     peak_memory_bytes: int = 0
+    seed: int = 0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -47,14 +49,16 @@ class PrefillProgress:
 
 @dataclass(frozen=True, slots=True)
 class MessageStart:
-    """The header of a message is known. `channel` is "analysis", "commentary" or "final", or what the model wrote.
+    """The header of a message is known. `channel` is "analysis", "commentary" or "final", whatever the model wrote.
 
     `recipient` is the tool a call goes to, e.g. "python" or "functions.get_weather"; None when it is for the user.
+    `role` is the assistant's unless the model goes on to write somebody else's message, which is no part of its answer.
     """
 
     channel: str
     recipient: str | None = None
     content_type: str | None = None
+    role: str = "assistant"
 
 
 @dataclass(frozen=True, slots=True)

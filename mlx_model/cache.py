@@ -1,0 +1,202 @@
+"""The KV cache: full and sliding layers, with windows remembered at chosen positions so that it can be rewound.
+
+A full layer keeps every key, so rewinding it is forgetting its end. A sliding layer keeps only what its window can
+still see; once older keys are gone, rewinding needs the window as it was then. Marked positions keep that window: 12
+layers of 127 keys, 3 MiB in bfloat16 for gpt-oss-20b.
+
+MLX arrays are immutable, and a sliding layer makes its next window by joining the last one with the new keys (one
+launch, as an update in place would be, and 0.1% of the bytes a token reads anyway). So a remembered window is a
+reference, not a copy, there is no ring to wrap or rotate, and keys always stand in order.
+"""
+
+from collections.abc import Iterable
+
+import mlx.core as mx
+
+_GROWTH = 256
+_MAX_MARKS = 48
+
+
+class FullLayer:
+    """Keys and values [B, KV heads, capacity, head_dim] of a layer that sees everything."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._keys: mx.array | None = None
+        self._values: mx.array | None = None
+
+    def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest."""
+        start, self.length = self.length, self.length + keys.shape[2]
+        self._keys = _written(self._keys, keys, start)
+        self._values = _written(self._values, values, start)
+        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+
+    def restore(self, position: int) -> None:
+        """Forgets everything from `position` on."""
+        self.length = position
+
+    def arrays(self) -> list[mx.array]:
+        """What must be computed for the cache to be up to date."""
+        return [array for array in (self._keys, self._values) if array is not None]
+
+
+def _written(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
+    """`buffer` with `rows` at `start`, grown if need be. MLX writes in place when nobody else holds the buffer."""
+    end = start + rows.shape[2]
+    if buffer is None or end > buffer.shape[2]:
+        batch, heads, _, dim = rows.shape
+        grown = mx.zeros((batch, heads, -(-end // _GROWTH) * _GROWTH, dim), rows.dtype)
+        if buffer is not None and start:
+            grown[:, :, :start] = buffer[:, :, :start]
+        buffer = grown
+    buffer[:, :, start:end] = rows
+    return buffer
+
+
+class SlidingLayer:
+    """Keys and values of a layer whose queries see `window` keys, themselves included."""
+
+    def __init__(self, window: int) -> None:
+        self.length = 0
+        self._kept = window - 1
+        self._window: tuple[mx.array, mx.array] | None = None
+        self._marked: dict[int, tuple[mx.array, mx.array]] = {}
+
+    def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
+        """Adds keys and values [B, KV heads, T, head_dim]; returns the up to window - 1 before them, and them.
+
+        Keeps the windows of those `marks` that these keys reach.
+        """
+        end = self.length + keys.shape[2]
+        if self._window is not None:
+            keys = mx.concatenate([self._window[0], keys], axis=2)
+            values = mx.concatenate([self._window[1], values], axis=2)
+        first = end - keys.shape[2]
+        for mark in marks:
+            if self.length < mark <= end:
+                self._marked[mark] = self._cut(keys, values, mark - first)
+        self._window = self._cut(keys, values, end - first)
+        self.length = end
+        return keys, values
+
+    def _cut(self, keys: mx.array, values: mx.array, end: int) -> tuple[mx.array, mx.array]:
+        start = max(0, end - self._kept)
+        window = keys[:, :, start:end], values[:, :, start:end]
+        if keys.shape[2] > 2 * self._kept:
+            # Copied out of a prefill chunk, so that a slice of it doesn't keep the whole chunk alive.
+            return mx.contiguous(window[0]), mx.contiguous(window[1])
+        return window
+
+    def snapshot(self) -> None:
+        """Keeps the present window."""
+        if self._window is not None:
+            self._marked[self.length] = self._window
+
+    def can_restore(self, position: int) -> bool:
+        """Whether the window at `position` is known: kept, or nothing has left the window yet."""
+        return position in self._marked or position == 0 or self.length <= self._kept
+
+    def restore(self, position: int) -> None:
+        """Goes back to `position`, which `can_restore`."""
+        if position in self._marked:
+            self._window = self._marked[position]
+        elif position == 0:
+            self._window = None
+        elif self._window is not None:
+            self._window = (self._window[0][:, :, :position], self._window[1][:, :, :position])
+        self.length = position
+        self.drop([mark for mark in self._marked if mark > position])
+
+    def drop(self, marks: Iterable[int]) -> None:
+        """Forgets the windows of these marks."""
+        for mark in marks:
+            self._marked.pop(mark, None)
+
+    def arrays(self) -> list[mx.array]:
+        """What must be computed for the cache to be up to date."""
+        windows = [*self._marked.values(), *([self._window] if self._window is not None else [])]
+        return [array for window in windows for array in window]
+
+
+class Cache:
+    """The KV caches of all layers, at one common length.
+
+    `windows` gives each layer's window, None for full attention.
+    """
+
+    def __init__(self, windows: Iterable[int | None]) -> None:
+        self.layers: list[FullLayer | SlidingLayer] = [
+            FullLayer() if window is None else SlidingLayer(window) for window in windows
+        ]
+        self.offset = 0
+        self._marks: set[int] = set()
+
+    def append(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Adds keys and values [B, KV heads, T, head_dim] to a layer; returns what the new queries may see.
+
+        `advance` must follow once every layer has taken its part.
+        """
+        store = self.layers[layer]
+        if isinstance(store, SlidingLayer):
+            return store.append(keys, values, self._marks)
+        return store.append(keys, values)
+
+    def advance(self, tokens: int) -> None:
+        """Counts `tokens` as appended."""
+        self.offset += tokens
+        self._thin()
+
+    def mark(self, positions: Iterable[int]) -> None:
+        """Asks for these positions, not yet reached, to stay restorable. It costs no extra computation."""
+        self._marks.update(position for position in positions if position > self.offset)
+
+    def snapshot(self) -> int:
+        """Makes the present position restorable, and returns it."""
+        for layer in self._sliding():
+            layer.snapshot()
+        self._marks.add(self.offset)
+        self._thin()
+        return self.offset
+
+    def restore(self, position: int) -> int:
+        """Goes back to the largest restorable position up to `position`, and returns it.
+
+        Restorable are the present position, 0, every snapshot and mark behind, and any position while the sliding
+        windows have not filled.
+        """
+        position = self.restorable(position)
+        if position < self.offset:
+            for layer in self.layers:
+                layer.restore(position)
+            self.offset = position
+            self._marks = {mark for mark in self._marks if mark <= position}
+        return position
+
+    def trim(self, tokens: int) -> int:
+        """Goes back at least `tokens` tokens, as `restore` does; returns the position."""
+        return self.restore(max(0, self.offset - tokens))
+
+    def arrays(self) -> list[mx.array]:
+        """All that must be computed for the cache to be up to date; pass it to mx.eval after a prefill chunk."""
+        return [array for layer in self.layers for array in layer.arrays()]
+
+    def _sliding(self) -> list[SlidingLayer]:
+        return [layer for layer in self.layers if isinstance(layer, SlidingLayer)]
+
+    def restorable(self, position: int) -> int:
+        """Where `restore(position)` would go."""
+        if position >= self.offset:
+            return self.offset
+        candidates = [position, *sorted((mark for mark in self._marks if mark < position), reverse=True)]
+        sliding = self._sliding()
+        return next((c for c in candidates if all(layer.can_restore(c) for layer in sliding)), 0)
+
+    def _thin(self) -> None:
+        """Keeps the number of remembered windows bounded: they grow sparser with their distance from the end."""
+        while len(reached := sorted(mark for mark in self._marks if mark <= self.offset)) > _MAX_MARKS:
+            around = zip([0, *reached], reached, reached[1:], strict=False)
+            least_missed = min(around, key=lambda m: (m[2] - m[0]) / (self.offset - m[1] + 1))[1]
+            self._marks.remove(least_missed)
+            for layer in self._sliding():
+                layer.drop([least_missed])

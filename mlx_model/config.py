@@ -1,0 +1,169 @@
+"""The shape of a gpt-oss model, read and checked from the Hub's config.json and generation_config.json."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_model.errors import CheckpointError
+
+MXFP4_BLOCK = 32
+"""Weights that share one scale in MXFP4 (OCP Microscaling Formats 1.0), along the input dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yarn:
+    """YaRN context extension (Peng et al. 2023). `truncate` rounds the ramp to whole dimensions; gpt-oss does not."""
+
+    factor: float
+    beta_fast: float
+    beta_slow: float
+    original_context: int
+    truncate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes and constants of one checkpoint, named as in the Hub's config.json. 20b and 120b differ only in numbers."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    sliding_window: int
+    layer_types: tuple[str, ...]
+    max_position_embeddings: int
+    rope_theta: float
+    yarn: Yarn
+    rms_norm_eps: float
+    swiglu_limit: float
+    eos_token_ids: tuple[int, ...]
+
+    def window(self, layer: int) -> int | None:
+        """Keys a query of this layer sees, itself included; None in a layer with full attention."""
+        return self.sliding_window if self.layer_types[layer] == "sliding_attention" else None
+
+    @staticmethod
+    def load(folder: Path) -> "ModelConfig":
+        """Reads `folder`/config.json. Raises CheckpointError naming the file and the field that is wrong."""
+        path = folder / "config.json"
+        fields = _read_json(path)
+        generation = folder / "generation_config.json"
+        eos = (_read_json(generation) if generation.is_file() else {}).get("eos_token_id", fields.get("eos_token_id"))
+        return _Reader(path, fields).config(eos)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: this folder holds no complete checkpoint") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} can't be read ({error}); download it again") from None
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{path} is not a JSON object; download it again")
+    return fields
+
+
+class _Reader:
+    """Takes fields out of a config.json, with errors that name the file and the field."""
+
+    def __init__(self, path: Path, fields: dict[str, Any]) -> None:
+        self.path = path
+        self.fields = fields
+
+    def fail(self, problem: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}: {problem}")
+
+    def number(self, name: str, fields: dict[str, Any] | None = None, *, above: float = 0) -> float:
+        fields = self.fields if fields is None else fields
+        if name not in fields:
+            raise self.fail(f'the field "{name}" is missing')
+        value = fields[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < 2**53:
+            raise self.fail(f'"{name}" is {value!r}, not a number above {above}')
+        return value
+
+    def size(self, name: str, *, multiple_of: int = 1) -> int:
+        value = self.number(name)
+        if value != int(value) or value % multiple_of:
+            raise self.fail(f'"{name}" is {value}, not a multiple of {multiple_of}')
+        return int(value)
+
+    def config(self, eos: Any) -> ModelConfig:
+        self.check_architecture()
+        layers = self.size("num_hidden_layers")
+        config = ModelConfig(
+            vocab_size=self.size("vocab_size"),
+            hidden_size=self.size("hidden_size", multiple_of=MXFP4_BLOCK),
+            intermediate_size=self.size("intermediate_size", multiple_of=MXFP4_BLOCK),
+            num_hidden_layers=layers,
+            num_attention_heads=self.size("num_attention_heads"),
+            num_key_value_heads=self.size("num_key_value_heads"),
+            head_dim=self.size("head_dim", multiple_of=2),
+            num_local_experts=self.size("num_local_experts"),
+            num_experts_per_tok=self.size("num_experts_per_tok"),
+            sliding_window=self.size("sliding_window"),
+            layer_types=self.layer_types(layers),
+            max_position_embeddings=self.size("max_position_embeddings"),
+            rope_theta=self.number("rope_theta", self.rope(), above=1),
+            yarn=self.yarn(),
+            rms_norm_eps=self.number("rms_norm_eps"),
+            swiglu_limit=self.number("swiglu_limit"),
+            eos_token_ids=self.eos(eos),
+        )
+        if config.num_attention_heads % config.num_key_value_heads:
+            raise self.fail(
+                f"{config.num_attention_heads} attention heads can't share {config.num_key_value_heads} key/value heads"
+            )
+        if config.num_experts_per_tok > config.num_local_experts:
+            raise self.fail(f"{config.num_experts_per_tok} experts a token, but only {config.num_local_experts} exist")
+        return config
+
+    def check_architecture(self) -> None:
+        if self.fields.get("model_type") != "gpt_oss":
+            found = self.fields.get("architectures") or self.fields.get("model_type") or "no architecture"
+            raise self.fail(f"this is {found}; gptoss-chat runs GptOssForCausalLM (gpt-oss-20b and gpt-oss-120b) only")
+        quantization = self.fields.get("quantization_config") or {}
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+        if method != "mxfp4":
+            raise self.fail(f"the experts are stored as {method or 'plain floats'}; gptoss-chat needs OpenAI's MXFP4")
+        if self.fields.get("attention_bias") is False or self.fields.get("tie_word_embeddings") is True:
+            raise self.fail("gpt-oss has attention biases and an output matrix of its own; this model does not")
+
+    def layer_types(self, layers: int) -> tuple[str, ...]:
+        default = ["sliding_attention" if layer % 2 == 0 else "full_attention" for layer in range(layers)]
+        types = self.fields.get("layer_types", default)
+        known = ("sliding_attention", "full_attention")
+        if not isinstance(types, list) or len(types) != layers or any(kind not in known for kind in types):
+            raise self.fail(f'"layer_types" must name {layers} layers, each {" or ".join(known)}')
+        return tuple(types)
+
+    def rope(self) -> dict[str, Any]:
+        """The rotary fields, which transformers 5 moved from the top level into `rope_parameters`."""
+        scaling = self.fields.get("rope_parameters") or self.fields.get("rope_scaling")
+        if not isinstance(scaling, dict) or scaling.get("rope_type") != "yarn":
+            raise self.fail('"rope_scaling" of type "yarn" is missing')
+        return {"rope_theta": self.fields.get("rope_theta"), **scaling}
+
+    def yarn(self) -> Yarn:
+        rope = self.rope()
+        original = rope.get("original_max_position_embeddings") or self.fields.get("initial_context_length")
+        return Yarn(
+            factor=self.number("factor", rope),
+            beta_fast=self.number("beta_fast", rope),
+            beta_slow=self.number("beta_slow", rope),
+            original_context=int(self.number("original", {"original": original})),
+            truncate=bool(rope.get("truncate", True)),
+        )
+
+    def eos(self, eos: Any) -> tuple[int, ...]:
+        ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+        if any(not isinstance(token, int) for token in ids):
+            raise self.fail(f'"eos_token_id" is {eos!r}, not a token id or a list of them')
+        return tuple(ids)

@@ -1,0 +1,65 @@
+"""Rotary position embedding with YaRN, as gpt-oss was trained: cosine and sine tables and their application."""
+
+import math
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_model.config import ModelConfig, Yarn
+
+_TABLE_STEP = 4096
+
+
+def inverse_frequencies(head_dim: int, theta: float, yarn: Yarn) -> np.ndarray:
+    """Radians a position turns each of the head_dim/2 pairs, float64 [head_dim/2].
+
+    Fast pairs keep their frequency, slow ones are interpolated by `yarn.factor`, with a linear ramp between (YaRN,
+    Peng et al. 2023, eq. 17-23; gpt_oss/torch/model.py). The ramp's ends are real numbers: gpt-oss sets
+    `truncate: false`, and rounding them, as the paper's code does, changes 9 of the 32 frequencies.
+    """
+    pairs = head_dim // 2
+    frequency = theta ** (np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+
+    def pair_turning(rotations: float) -> float:
+        return pairs * math.log(yarn.original_context / (rotations * 2 * math.pi)) / math.log(theta)
+
+    low, high = pair_turning(yarn.beta_fast), pair_turning(yarn.beta_slow)
+    if yarn.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, head_dim - 1)
+    ramp = np.clip((np.arange(pairs) - low) / max(high - low, 1e-3), 0, 1)
+    return ramp / (yarn.factor * frequency) + (1 - ramp) / frequency
+
+
+def concentration(yarn: Yarn) -> float:
+    """YaRN's factor on queries and on keys, 0.1 ln(factor) + 1."""
+    return 0.1 * math.log(yarn.factor) + 1 if yarn.factor > 1 else 1.0
+
+
+class RopeTable:
+    """Cosines and sines by position, float32, made on the host as far as they are needed.
+
+    Angles are rounded to float32 before the cosine is taken, since the reference does so and at position 100,000 that
+    rounding is visible. The concentration is not in the table: attention folds its square into the score's scale.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.yarn)
+        self._frequencies = frequencies.astype(np.float32)
+        self._cos = self._sin = mx.zeros((0, config.head_dim // 2))
+
+    def at(self, start: int, length: int) -> tuple[mx.array, mx.array]:
+        """Cosines and sines of positions start .. start + length - 1, each float32 [length, head_dim/2]."""
+        if start + length > len(self._cos):
+            positions = math.ceil((start + length) / _TABLE_STEP) * _TABLE_STEP
+            angles = np.arange(positions, dtype=np.float32)[:, None] * self._frequencies
+            self._cos = mx.array(np.cos(angles, dtype=np.float64).astype(np.float32))
+            self._sin = mx.array(np.sin(angles, dtype=np.float64).astype(np.float32))
+        return self._cos[start : start + length], self._sin[start : start + length]
+
+
+def rotate(x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
+    """Turns the pairs (i, i + head_dim/2) of x [..., T, head_dim] by the angles of cos and sin [T, head_dim/2]."""
+    first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
+    turned = mx.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)

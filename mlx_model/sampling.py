@@ -1,0 +1,56 @@
+"""From logits to the next token, inside MLX's graph: nothing here waits for the device."""
+
+import os
+
+import mlx.core as mx
+
+from mlx_model.options import Options
+
+
+class Sampler:
+    """Draws one token a call as `options` ask: penalty, temperature, top-k, top-p, min-p, in transformers' order.
+
+    The draws depend on the seed and on how many came before, on nothing else.
+    """
+
+    def __init__(self, options: Options, vocab_size: int, context: list[int]) -> None:
+        self.seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
+        self._options = options
+        self._key = mx.random.key(self.seed)
+        self._seen: mx.array | None = None
+        if options.repetition_penalty != 1:
+            self._seen = mx.zeros(vocab_size, mx.bool_)
+            self._seen[mx.array(context, mx.uint32)] = True
+
+    def __call__(self, logits: mx.array) -> mx.array:
+        """The next token, a lazy uint32 scalar, for logits float32 [vocab]."""
+        options = self._options
+        if self._seen is not None:
+            penalty = options.repetition_penalty
+            logits = mx.where(self._seen, mx.where(logits > 0, logits / penalty, logits * penalty), logits)
+        if options.temperature == 0:
+            token = mx.argmax(logits)
+        else:
+            self._key, key = mx.random.split(self._key)
+            token = mx.random.categorical(filtered(logits / options.temperature, options), key=key)
+        if self._seen is not None:
+            self._seen[token] = True
+        return token
+
+
+def filtered(logits: mx.array, options: Options) -> mx.array:
+    """Logits float32 [vocab] with those that top-k, top-p and min-p exclude at -inf; the likeliest always stays."""
+    if options.top_k or options.top_p < 1:
+        order = mx.argsort(-logits)
+        ranked = logits[order]
+        if options.top_k:
+            ranked = mx.where(mx.arange(ranked.size) < options.top_k, ranked, -mx.inf)
+        if options.top_p < 1:
+            probabilities = mx.softmax(ranked, precise=True)
+            before = mx.cumsum(probabilities, inclusive=False)
+            ranked = mx.where(before < options.top_p, ranked, -mx.inf)
+        logits = mx.put_along_axis(logits, order, ranked, axis=0)
+    if options.min_p:
+        # exp(logit - max) is a token's probability relative to the likeliest one's.
+        logits = mx.where(mx.exp(logits - logits.max()) >= options.min_p, logits, -mx.inf)
+    return logits

@@ -1,0 +1,96 @@
+"""A conversation with the model: messages in, events out, with the prompt cache kept between turns."""
+
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+
+from mlx_model.errors import RequestError, TokenizerError
+from mlx_model.events import Event, Finished, PrefillProgress
+from mlx_model.harmony.history import drop_old_analysis
+from mlx_model.harmony.message import Message, Role
+from mlx_model.harmony.parse import StreamParser
+from mlx_model.harmony.prompt import developer_message, system_message
+from mlx_model.harmony.render import Renderer
+from mlx_model.model import Model
+from mlx_model.options import Options
+from mlx_model.runner import Runner, never
+from mlx_model.stop import StopStrings
+
+
+class Session:
+    """Answers conversations with one model. What a prompt shares with the last one is not computed again.
+
+    `instructions` is the developer message, `tools` names builtin tools ("python", "browser") the model may call,
+    `today` the date the system message states (by default that of the session's first day, so that midnight does not
+    cost a chat its cache). Raises TokenizerError for a model without tokenizer.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        instructions: str | None = None,
+        tools: Sequence[str] = (),
+        today: datetime.date | None = None,
+    ) -> None:
+        if model.tokenizer is None:
+            raise TokenizerError(f"{model.folder} has no tokenizer.json; without it the model works on token ids only")
+        self.model = model
+        self.instructions = instructions
+        self.tools = tuple(tools)
+        self.tokens: list[int] = []
+        """The ids sampled for the last answer."""
+        self._tokenizer = model.tokenizer
+        self._start = model.tokenizer.special["<|start|>"]
+        self._call = model.tokenizer.special.get("<|call|>")
+        self._renderer = Renderer(model.tokenizer)
+        self._runner = Runner(model)
+        self._today = today or datetime.date.today()
+        self._sampled: dict[Message, Sequence[int]] = {}
+
+    def prompt(self, messages: Sequence[Message], options: Options) -> list[int]:
+        """The ids that the model is given for these user, assistant and tool messages.
+
+        Analysis of turns that have been answered is left out, as in training. Raises RequestError if there is nothing
+        to answer.
+        """
+        if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
+            raise RequestError("the prompt is empty")
+        head = [system_message(options.effort, date=self._today, tools=self.tools)]
+        if self.instructions:
+            head.append(developer_message(self.instructions))
+        return self._renderer.prompt([*head, *drop_old_analysis(messages)], self._sampled)
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        options: Options | None = None,
+        cancelled: Callable[[], bool] = never,
+    ) -> Iterator[Event]:
+        """Answers; the last event is always Finished. The caller appends the MessageEnd messages to its conversation.
+
+        `cancelled` is asked before each token and each prefill chunk. Raises RequestError and ContextError.
+        """
+        options = options or Options()
+        prompt = self.prompt(messages, options)
+        # Where a message starts, a later prompt may go another way: an edit, an answer without its analysis.
+        boundaries = [position for position, token in enumerate(prompt) if token == self._start]
+        parser = StreamParser(self._tokenizer)
+        stop = StopStrings(options.stop)
+        self.tokens = []
+        reason = None
+        for item in self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled):
+            if isinstance(item, PrefillProgress):
+                yield item
+                continue
+            self.tokens.append(item)
+            yield from stop.filter(parser.push(item))
+            if stop.found:
+                reason = "stop_string"
+                break
+        if reason is None:
+            yield from stop.filter(parser.finish())
+            reason = "stop_string" if stop.found else self._runner.finish_reason
+            if reason == "stop" and self.tokens[-1] == self._call:
+                reason = "tool_call"
+            self._sampled |= parser.sampled
+        yield Finished(reason, self._runner.stats)

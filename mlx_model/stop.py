@@ -1,0 +1,55 @@
+"""Stop strings of the caller's: they end an answer when they appear in its final channel, and nowhere else."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from mlx_model.events import Event, MessageEnd, TextDelta
+from mlx_model.harmony.message import assistant
+
+
+class StopStrings:
+    """Watches the events of one answer; text that may be the beginning of a stop string waits until that is known.
+
+    `found` is True once one has appeared; the events then end with the message cut off before it.
+    """
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        self.found = False
+        self._strings = strings
+        self._shown = ""
+        self._held = ""
+
+    def filter(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events, as far as they may be shown by now."""
+        for event in events:
+            if self.found:
+                return
+            if not self._strings:
+                yield event
+            elif isinstance(event, TextDelta) and event.channel == "final":
+                yield from self._text(event)
+            elif isinstance(event, MessageEnd) and event.message.channel == "final":
+                if self._held:
+                    yield TextDelta("final", self._held)
+                self._shown = self._held = ""
+                yield event
+            else:
+                yield event
+
+    def _text(self, delta: TextDelta) -> Iterator[Event]:
+        text = self._held + delta.text
+        places = [place for string in self._strings if (place := text.find(string)) >= 0]
+        cut = min(places) if places else len(text) - self._undecided(text)
+        self._held = text[cut:]
+        self._shown += text[:cut]
+        if cut:
+            yield replace(delta, text=text[:cut])
+        if places:
+            self.found = True
+            yield MessageEnd(assistant(self._shown))
+
+    def _undecided(self, text: str) -> int:
+        """Length of the longest end of `text` that begins a stop string."""
+        longest = max(len(string) for string in self._strings) - 1
+        ends = range(min(longest, len(text)), 0, -1)
+        return next((n for n in ends if any(string.startswith(text[-n:]) for string in self._strings)), 0)

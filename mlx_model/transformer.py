@@ -1,0 +1,63 @@
+"""The gpt-oss transformer: token ids to logits."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.core as mx
+
+from mlx_model.attention import Attention
+from mlx_model.cache import Cache
+from mlx_model.config import ModelConfig
+from mlx_model.experts import MixtureOfExperts
+from mlx_model.linear import Linear
+from mlx_model.rope import RopeTable
+
+
+@dataclass(slots=True)
+class Block:
+    """One layer: attention and mixture of experts, each on the normed residual stream and added to it."""
+
+    attention_norm: mx.array
+    attention: Attention
+    experts_norm: mx.array
+    experts: MixtureOfExperts
+
+    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, eps: float) -> mx.array:
+        """x [B, T, hidden] to the same shape."""
+        x = x + self.attention(mx.fast.rms_norm(x, self.attention_norm, eps), cos, sin, cache)
+        normed = mx.fast.rms_norm(x, self.experts_norm, eps)
+        return x + self.experts(normed.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
+@dataclass(slots=True)
+class Transformer:
+    """Embedding, blocks, final norm and output matrix (which is its own, not the embedding's)."""
+
+    config: ModelConfig
+    dtype: mx.Dtype
+    embedding: mx.array
+    blocks: list[Block]
+    norm: mx.array
+    lm_head: Linear
+    rope: RopeTable
+
+    def make_cache(self) -> Cache:
+        """An empty KV cache for this model."""
+        return Cache(self.config.window(layer) for layer in range(self.config.num_hidden_layers))
+
+    def __call__(self, tokens: mx.array, cache: Cache, logits: Literal["all", "last", "none"] = "all") -> mx.array:
+        """Ids [B, T], which follow what the cache holds and join it, to logits float32 [B, T or 1, vocab].
+
+        With "none" the result is the last hidden state [B, T, hidden]: in prefill, only the prompt's last token needs
+        the output matrix, a third of the weights a token reads.
+        """
+        cos, sin = self.rope.at(cache.offset, tokens.shape[1])
+        x = self.embedding[tokens].astype(self.dtype)
+        for block in self.blocks:
+            x = block(x, cos, sin, cache, self.config.rms_norm_eps)
+        cache.advance(tokens.shape[1])
+        if logits == "none":
+            return x
+        if logits == "last":
+            x = x[:, -1:]
+        return self.lm_head(mx.fast.rms_norm(x, self.norm, self.config.rms_norm_eps)).astype(mx.float32)

@@ -1,0 +1,131 @@
+"""Sampling against numpy in float64, and its reproducibility."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from mlx_model.errors import RequestError
+from mlx_model.options import Options
+from mlx_model.sampling import Sampler, filtered
+
+LOGITS = np.random.default_rng(0).normal(0, 3, 200).astype(np.float32)
+
+
+def kept(options: Options, logits: np.ndarray = LOGITS) -> set[int]:
+    """The ids that the filters leave."""
+    result = np.array(filtered(mx.array(logits), options))
+    left = np.isfinite(result)
+    assert np.array_equal(result[left], logits[left])
+    return set(np.flatnonzero(left).tolist())
+
+
+def ranked(logits: np.ndarray = LOGITS) -> tuple[np.ndarray, np.ndarray]:
+    """Ids by falling probability, and those probabilities, in float64."""
+    order = np.argsort(-logits, kind="stable")
+    exp = np.exp(logits[order].astype(np.float64) - logits.max())
+    return order, exp / exp.sum()
+
+
+def test_no_filter_keeps_all() -> None:
+    assert kept(Options()) == set(range(200))
+
+
+@pytest.mark.parametrize("k", [1, 2, 50, 199, 200, 10_000])
+def test_top_k(k: int) -> None:
+    assert kept(Options(top_k=k)) == set(ranked()[0][:k].tolist())
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.1, 0.5, 0.9, 0.999])
+def test_top_p_is_the_smallest_set_that_reaches_p(p: float) -> None:
+    order, probabilities = ranked()
+    count = int(np.searchsorted(np.cumsum(probabilities), p) + 1)
+    assert kept(Options(top_p=p)) == set(order[:count].tolist())
+
+
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.9])
+def test_min_p(p: float) -> None:
+    order, probabilities = ranked()
+    assert kept(Options(min_p=p)) == set(order[probabilities >= p * probabilities[0]].tolist())
+
+
+def test_top_p_counts_what_top_k_left() -> None:
+    order, probabilities = ranked()
+    among = probabilities[:10] / probabilities[:10].sum()
+    count = int(np.searchsorted(np.cumsum(among), 0.7) + 1)
+    assert kept(Options(top_k=10, top_p=0.7)) == set(order[:count].tolist())
+
+
+def draw(options: Options, count: int, logits: np.ndarray = LOGITS, context: tuple[int, ...] = ()) -> list[int]:
+    sampler = Sampler(options, len(logits), list(context))
+    return [int(sampler(mx.array(logits)).item()) for _ in range(count)]
+
+
+def test_greedy() -> None:
+    assert draw(Options(temperature=0), 3) == [int(LOGITS.argmax())] * 3
+
+
+def test_equal_seeds_draw_equal_tokens() -> None:
+    first, again, other = (draw(Options(seed=seed), 40) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
+    assert len(set(first)) > 5
+
+
+def test_without_a_seed_one_is_drawn_and_told() -> None:
+    sampler = Sampler(Options(), 200, [])
+    tokens = [int(sampler(mx.array(LOGITS)).item()) for _ in range(20)]
+    assert draw(Options(seed=sampler.seed), 20) == tokens
+    assert Sampler(Options(), 200, []).seed != sampler.seed
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_frequencies(temperature: float) -> None:
+    """2,000 draws: chi-squared over the 8 tokens stays below the 99.99% quantile of 7 degrees of freedom."""
+    logits = np.array([2, 1, 0, 0, -1, 1.5, 0.5, -0.5], np.float32)
+    exp = np.exp(logits.astype(np.float64) / temperature)
+    expected = 2000 * exp / exp.sum()
+    drawn = np.bincount(draw(Options(temperature=temperature, seed=1), 2000, logits), minlength=8)
+    assert ((drawn - expected) ** 2 / expected).sum() < 29.9
+
+
+def test_filtered_tokens_are_never_drawn() -> None:
+    assert set(draw(Options(top_k=2, temperature=5.0, seed=3), 200)) == set(ranked()[0][:2].tolist())
+
+
+def test_repetition_penalty_on_prompt_and_on_what_was_drawn() -> None:
+    logits = np.array([3.0, 2.9, 2.8, -1.0], np.float32)
+    options = Options(temperature=0, repetition_penalty=1.5)
+    # 3.0 falls to 2.0 once drawn, then 2.9, then 2.8; then the largest of the penalised again.
+    assert draw(options, 4, logits) == [0, 1, 2, 0]
+    assert draw(options, 1, logits, context=(0,)) == [1]
+    assert draw(options, 1, np.array([-1.0, -1.2], np.float32), context=(0,)) == [1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"min_p": 1},
+        {"repetition_penalty": 0},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"max_tokens": 0},
+        {"stop": ("",)},
+        {"effort": "off"},
+    ],
+)
+def test_wrong_options(wrong: dict[str, object]) -> None:
+    with pytest.raises(RequestError) as error:
+        Options(**wrong)  # type: ignore[arg-type]
+    assert next(iter(wrong)) in str(error.value)
+
+
+def test_options_json_round_trip() -> None:
+    options = Options(effort="high", top_k=3, stop="END")  # type: ignore[arg-type]
+    assert Options(**options.to_json()) == options
+    assert options.stop == ("END",)
