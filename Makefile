@@ -11,7 +11,7 @@ help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
 	@echo "make test        run the tests"
 	@echo "make lint        run ruff and mypy"
-	@echo "make bench       time the engine on the demo model"
+	@echo "make bench       time the engine (MODEL=demo, or another)"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, about an hour)"
@@ -47,7 +47,7 @@ lint: $(VENV)/.installed-lint
 	@$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	@$(BIN)/python -m tests.peers.bench
+	@$(BIN)/python -m tests.bench --model $(or $(MODEL),demo)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,9 +29,12 @@ class ExpertMatrix:
     bias: mx.array
 
     def __call__(self, x: mx.array, experts: mx.array, *, is_sorted: bool = False) -> mx.array:
-        """Row p of x [P, in] through expert `experts[p]`, to [P, out]."""
+        """Rows x [..., 1, in], each through the expert of its place in `experts` [...], to [..., 1, out].
+
+        Leading dimensions are broadcast: one row may go through several experts.
+        """
         y = mx.gather_qmm(
-            x[:, None, :],
+            x,
             self.blocks,
             self.scales,
             rhs_indices=experts,
@@ -41,18 +44,21 @@ class ExpertMatrix:
             mode="mxfp4",
             sorted_indices=is_sorted,
         )
-        return y.squeeze(1) + self.bias[experts]
+        return y + self.bias[experts][..., None, :]
 
 
-def clamped_swiglu(gate_up: mx.array, limit: float) -> mx.array:
-    """gate * sigmoid(1.702 gate) * (up + 1) of interleaved columns [..., 2 F] (gate even, up odd), to [..., F].
+def clamped_swiglu(gate: mx.array, up: mx.array, limit: float) -> mx.array:
+    """gate * sigmoid(1.702 gate) * (up + 1); the gate is clamped from above only, up on both sides.
 
-    The gate is clamped from above only, up on both sides (gpt_oss/torch/model.py).
+    Source: gpt_oss/torch/model.py.
     """
-    gate, up = gate_up[..., ::2], gate_up[..., 1::2]
     gate = mx.minimum(gate, limit)
     up = mx.clip(up, -limit, limit)
     return gate * mx.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
+
+
+_fused_swiglu = mx.compile(clamped_swiglu, shapeless=True)
+"""One launch instead of eight. Not used on the CPU, where MLX would call a C++ compiler for it."""
 
 
 @dataclass(slots=True)
@@ -67,40 +73,41 @@ class MixtureOfExperts:
 
     def __call__(self, x: mx.array) -> mx.array:
         """x [N, hidden], normed, to [N, hidden]."""
-        tokens = x.shape[0]
         experts, weights = self.route(x)
-        run = self._pairs_sorted if device.on_gpu() else self._pairs_parallel
-        rows = run(x, experts.flatten()).reshape(tokens, self.top_k, -1)
+        rows = self._sorted_rows(x, experts) if device.on_gpu() else self._parallel_rows(x, experts)
         return (rows * weights[..., None]).sum(axis=1)
 
     def route(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """Each token's experts [N, top_k], best first, and their weights, the softmax over the chosen logits alone."""
         logits = self.router(x)
-        # A stable sort of the negated logits: of equals the lowest index comes first, as in OpenAI's Metal kernel.
+        # Of equal logits the lowest index comes first, as in OpenAI's Metal kernel.
         experts = mx.argsort(-logits, axis=-1)[:, : self.top_k]
         weights = mx.softmax(mx.take_along_axis(logits, experts, axis=-1), axis=-1, precise=True)
         return experts, weights
 
-    def _pairs(self, x: mx.array, experts: mx.array, *, is_sorted: bool = False) -> mx.array:
-        hidden = clamped_swiglu(self.gate_up(x, experts, is_sorted=is_sorted), self.swiglu_limit)
+    def _run(self, x: mx.array, experts: mx.array, *, is_sorted: bool = False) -> mx.array:
+        gate_up = self.gate_up(x, experts, is_sorted=is_sorted)
+        swiglu = _fused_swiglu if device.on_gpu() else clamped_swiglu
+        # Rows of gate and up take turns in the file (gate even, up odd), and so do these columns.
+        hidden = swiglu(gate_up[..., ::2], gate_up[..., 1::2], self.swiglu_limit)
         return self.down(hidden, experts, is_sorted=is_sorted)
 
-    def _pairs_sorted(self, x: mx.array, experts: mx.array) -> mx.array:
-        """All (token, expert) pairs; from _SORT_FROM on sorted by expert, so that each expert is read once."""
-        pairs = mx.arange(experts.size)
+    def _sorted_rows(self, x: mx.array, experts: mx.array) -> mx.array:
+        """x [N, hidden] through its experts [N, top_k], to [N, top_k, hidden]; long inputs sorted by expert."""
         if experts.size < _SORT_FROM:
-            return self._pairs(x[pairs // self.top_k], experts)
-        order = mx.argsort(experts)
-        rows = self._pairs(x[order // self.top_k], experts[order], is_sorted=True)
-        return rows[mx.argsort(order)]
+            return self._run(x[:, None, None, :], experts).squeeze(-2)
+        flat = experts.flatten()
+        order = mx.argsort(flat)
+        rows = self._run(x[order // self.top_k][:, None, :], flat[order], is_sorted=True)
+        return rows[mx.argsort(order)].reshape(*experts.shape, -1)
 
-    def _pairs_parallel(self, x: mx.array, experts: mx.array) -> mx.array:
-        """All (token, expert) pairs, split over the CPU's streams: MLX computes one stream on one thread."""
-        rows = x[mx.arange(experts.size) // self.top_k]
+    def _parallel_rows(self, x: mx.array, experts: mx.array) -> mx.array:
+        """The same, split over the CPU's streams: MLX computes one stream on one thread."""
+        rows, flat = mx.repeat(x, self.top_k, axis=0)[:, None, :], experts.flatten()
+        cuts = [index * flat.size // len(_STREAMS) for index in range(len(_STREAMS) + 1)]
         parts = []
-        for index, stream in enumerate(_STREAMS):
-            part = slice(index * experts.size // len(_STREAMS), (index + 1) * experts.size // len(_STREAMS))
-            if part.start < part.stop:
+        for stream, start, stop in zip(_STREAMS, cuts, cuts[1:], strict=False):
+            if start < stop:
                 with mx.stream(stream):
-                    parts.append(self._pairs(rows[part], experts[part]))
-        return mx.concatenate(parts, axis=0)
+                    parts.append(self._run(rows[start:stop], flat[start:stop]))
+        return mx.concatenate(parts).reshape(*experts.shape, -1)

@@ -32,7 +32,7 @@ def resolve(name: str | Path) -> Path:
     if name == DEMO:
         return Path(str(files("assets") / "demo"))
     path = Path(name).expanduser()
-    if path.is_dir():
+    if str(name) and path.is_dir():
         return path
     repo = _repo(str(name))
     if repo is None:

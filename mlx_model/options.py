@@ -1,4 +1,4 @@
-"""What a caller may ask of one answer: effort, length, sampling, stop strings. Free of MLX: any process can make one."""
+"""What a caller may ask of one answer: effort, length, sampling, stop strings. Free of MLX."""
 
 import math
 from dataclasses import asdict, dataclass

@@ -22,6 +22,8 @@ _NAME = r"[\w.:/-]{1,256}"
 _BARE_TOOL = re.compile(rf"(?:functions|browser)\.{_NAME}|browser|python")
 _TYPE = r"[\w.+/-]+"
 _ROLES = "|".join(Role)
+# A channel whose marker is missing, often glued to the role.
+_BARE_CHANNEL = re.compile(rf"(?:{_ROLES})*({'|'.join(CHANNELS)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class _Reader:
         if match := re.match(rf"\s*to=({_NAME})?", text):
             self.recipient = match[1] or ""
             text = text[match.end() :]
-        if self.recipient and (match := re.match(rf"\s*({'|'.join(_TYPES)})(?!\w)", text)):
+        if self.recipient and (match := re.match(rf"\s+({'|'.join(_TYPES)})", text)):
             self.content_type = self.content_type or match[1]
             text = text[match.end() :]
         return text
@@ -173,6 +175,11 @@ class _Reader:
             match = re.match(_NAME, target)
             self.clean &= self.recipient is None and match is not None and word == f"to={match[0]}"
             self.recipient = match[0] if match else ""
+        if self.channel is None:
+            for word in filter(_BARE_CHANNEL.fullmatch, tuple(others)):
+                self.channel = next(channel for channel in CHANNELS if word.endswith(channel))
+                self.clean = False
+                others.remove(word)
         if others and self.recipient is None and _BARE_TOOL.fullmatch(others[0]):
             self.recipient = others.pop(0)
             self.clean = False

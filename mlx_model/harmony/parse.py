@@ -116,16 +116,14 @@ class StreamParser:
     def _special_in_text(self, special: str) -> list[Event]:
         if special in _STOPS:
             return self._end(recovered=special == _END_OF_TEXT)
-        if special in (_START, _CHANNEL):
-            events = self._text(self._decoder.flush())
-            if special == _START:
-                self._new_header("", None, needs_start=False)
-            else:
-                self._new_header(_CHANNEL, Role.ASSISTANT, needs_start=True)
-            return events
-        if self._open is not None:
+        events = self._text(self._decoder.flush())
+        if special == _START:
+            self._new_header("", None, needs_start=False)
+        elif special == _CHANNEL:
+            self._new_header(_CHANNEL, Role.ASSISTANT, needs_start=True)
+        elif self._open is not None:
             self._open.recovered = True
-        return []
+        return events
 
     def _special_in_header(self, special: str, header: list[tuple[str, list[int]]]) -> list[Event]:
         if special == _MESSAGE:

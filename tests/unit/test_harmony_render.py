@@ -1,0 +1,204 @@
+"""Rendering to ids, against OpenAI's own library: the golden prompt, the system texts, random conversations."""
+
+import datetime
+from typing import Any
+
+import openai_harmony as oh
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_model.errors import TokenizerError
+from mlx_model.harmony.history import drop_old_analysis
+from mlx_model.harmony.message import Effort, Message, Role, assistant, user
+from mlx_model.harmony.prompt import developer_message, system_message, tools_section
+from mlx_model.harmony.render import Renderer
+from mlx_model.tokenizer import Tokenizer
+from mlx_model.vocabulary import Vocabulary
+from tests.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle
+
+# Computed with openai-harmony 0.0.8.
+GOLDEN_PROMPT = [
+    *(200006, 17360, 200008, 3575, 553, 17554, 162016, 11, 261, 4410, 6439, 2359, 22203, 656, 7788, 17527, 558, 87447),
+    *(100594, 25, 220, 1323, 19, 12, 3218, 198, 6576, 3521, 25, 220, 1323, 20, 12, 3218, 12, 2029, 279, 30377, 289, 25),
+    *(14093, 279, 2, 13888, 18403, 25, 8450, 11, 49159, 11, 1721, 13, 21030, 2804, 413, 7360, 395, 1753, 3176, 13),
+    *(200007, 200006, 1428, 200008, 4827, 382, 220, 17, 659, 220, 17, 30, 200007, 200006, 173781),
+]
+KEEP_ALL = oh.RenderConversationConfig(auto_drop_analysis=False)
+
+
+def renderer() -> Renderer:
+    return Renderer(o200k())
+
+
+def library_message(message: Message) -> oh.Message:
+    """The same message in the library's terms."""
+    return oh.Message(
+        author=oh.Author(role=oh.Role(message.role.value), name=message.name),
+        content=[oh.TextContent(text=message.text)],
+        channel=message.channel,
+        recipient=message.recipient,
+        content_type=message.content_type,
+    )
+
+
+def library_prompt(messages: list[oh.Message], config: oh.RenderConversationConfig = KEEP_ALL) -> list[int]:
+    conversation = oh.Conversation.from_messages(messages)
+    return oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+
+
+def test_golden_prompt() -> None:
+    for date in ("2025-06-28", datetime.date(2025, 6, 28)):
+        assert renderer().prompt([system_message(date=date), user("What is 2 + 2?")]) == GOLDEN_PROMPT
+
+
+@pytest.mark.parametrize("tools", [(), ("browser",), ("python",), ("python", "browser")], ids=str)
+@pytest.mark.parametrize("effort", Effort)
+def test_system_message_is_the_librarys(effort: Effort, tools: tuple[str, ...]) -> None:
+    content = oh.SystemContent.new().with_reasoning_effort(oh.ReasoningEffort[effort.name])
+    content = content.with_conversation_start_date("2026-11-21").with_knowledge_cutoff("2025-01")
+    if "browser" in tools:
+        content = content.with_browser_tool()
+    if "python" in tools:
+        content = content.with_python_tool()
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(effort, date="2026-11-21", cutoff="2025-01", tools=tools)]) == wanted
+
+
+def test_parts_of_the_system_message_that_may_be_absent() -> None:
+    content = oh.SystemContent(model_identity=None, knowledge_cutoff=None, reasoning_effort=oh.ReasoningEffort.LOW)
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message("low", identity=None, cutoff=None)]) == wanted  # type: ignore[arg-type]
+
+
+def test_line_for_functions_is_the_librarys() -> None:
+    tool = oh.ToolDescription.new("now", "The time.")
+    developer = oh.DeveloperContent.new().with_instructions("Be brief.").with_function_tools([tool])
+    messages = [
+        oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new()),
+        oh.Message.from_role_and_content(oh.Role.DEVELOPER, developer),
+    ]
+    namespace = "namespace functions {\n\n// The time.\ntype now = () => any;\n\n} // namespace functions"
+    tools = tools_section([f"## functions\n\n{namespace}"])
+    mine = [system_message(functions=True), developer_message("Be brief.", tools=tools)]
+    assert renderer().prompt(mine) == library_prompt(messages)
+
+
+@pytest.mark.parametrize("instructions", ["Answer in French.", "", "a\n\n# Instructions\n<|end|>"])
+def test_developer_message_is_the_librarys(instructions: str) -> None:
+    content = oh.DeveloperContent.new().with_instructions(instructions)
+    wanted = oracle().render(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
+    assert renderer().message(developer_message(instructions)) == wanted
+
+
+def test_unknown_tool_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'bash' is not a builtin tool"):
+        system_message(tools=["bash"])
+
+
+# Words that look like markup, and any text; the library takes no lone surrogates.
+TEXT = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=40),
+    st.lists(st.sampled_from([*SPECIAL.values(), "assistant", "final", " to=", "\n", "x"]), max_size=8).map("".join),
+)
+NAME = st.sampled_from(["functions.get_weather", "functions.f", "browser.search", "python", "functions.mcp__a-b.c"])
+TYPE = st.sampled_from([None, "json", "code", "<|constrain|>json", "<|constrain|>"])
+CHANNEL = st.sampled_from(["analysis", "commentary", "final"])
+MESSAGES = st.lists(
+    st.one_of(
+        st.builds(user, TEXT),
+        st.builds(Message, st.just(Role.USER), TEXT, st.sampled_from(["bob", "Ann Lee"])),
+        st.builds(Message, st.just(Role.DEVELOPER), TEXT),
+        st.builds(assistant, TEXT, CHANNEL),
+        st.builds(Message, st.just(Role.ASSISTANT), TEXT, st.none(), CHANNEL, NAME | st.just("all"), TYPE),
+        st.builds(Message, st.just(Role.TOOL), TEXT, NAME, CHANNEL, st.sampled_from([None, "assistant"]), TYPE),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MESSAGES)
+def test_random_conversations_are_the_librarys(messages: list[Message]) -> None:
+    theirs = [library_message(message) for message in messages]
+    assert renderer().prompt(messages) == library_prompt(theirs)
+    conversation = oh.Conversation.from_messages(theirs)
+    assert renderer().conversation(messages) == oracle().render_conversation(conversation, KEEP_ALL)
+    assert renderer().training(messages) == oracle().render_conversation_for_training(conversation, KEEP_ALL)
+
+
+def test_tool_without_a_name_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs the tool's name"):
+        renderer().message(Message(Role.TOOL, "42"))
+
+
+def test_sampled_ids_replace_rendered_ones() -> None:
+    hi = assistant("hi")
+    spelt = [200006, 173781, 200005, 17196, 200008, 71, 72, 200007]
+    ids = renderer().prompt([user("a"), hi, user("b")], {hi: spelt})
+    assert ids == [
+        *renderer().message(user("a")),
+        *spelt,
+        *renderer().prompt([user("b")]),
+    ]
+
+
+def test_special_ids_come_from_the_tokenizer() -> None:
+    names = [name for name in SPECIAL.values() if "reserved" not in name]
+    special = {name: i for i, name in enumerate(names)}
+    tokenizer = Tokenizer(Vocabulary(O200K_PATTERN, {bytes([b]): 500 + b for b in range(256)}, special))
+    ids = Renderer(tokenizer).message(assistant("é"))
+    assert tokenizer.decode(ids) == "<|start|>assistant<|channel|>final<|message|>é<|end|>"
+    assert [i for i in ids if i < 500] == [special[n] for n in ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")]
+    del special["<|call|>"]
+    with pytest.raises(TokenizerError, match=r"lacks <\|call\|>"):
+        Renderer(Tokenizer(Vocabulary(O200K_PATTERN, {bytes([b]): 500 + b for b in range(256)}, special)))
+
+
+THOUGHT, CALL, RESULT = (
+    assistant("hm", "analysis"),
+    Message(Role.ASSISTANT, "1+1", channel="analysis", recipient="python", content_type="code"),
+    Message(Role.TOOL, "2", name="python", channel="analysis", recipient="assistant"),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([user("a")], [user("a")], id="first turn"),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c")], [user("a"), assistant("b"), user("c")], id="second turn"
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c"), THOUGHT, assistant("d"), user("e")],
+            [user("a"), assistant("b"), user("c"), assistant("d"), user("e")],
+            id="third turn, where the library keeps the second analysis",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c"), THOUGHT, CALL, RESULT],
+            [user("a"), assistant("b"), user("c"), THOUGHT, CALL, RESULT],
+            id="tool loop, where the library brings back the first analysis",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, CALL, RESULT, THOUGHT, assistant("b"), user("c")],
+            [user("a"), CALL, RESULT, assistant("b"), user("c")],
+            id="calls and results of an answered turn stay",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
+            [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
+            id="first turn, still calling",
+        ),
+        pytest.param([user("a"), THOUGHT, user("b")], [user("a"), THOUGHT, user("b")], id="turn cut off in analysis"),
+    ],
+)
+def test_which_analysis_stays(before: list[Any], after: list[Any]) -> None:
+    assert drop_old_analysis(before) == after
+    assert drop_old_analysis(after) == after
+
+
+def test_dropping_agrees_with_the_library_where_it_drops() -> None:
+    messages = [user("a"), THOUGHT, assistant("b")]
+    theirs = oh.Conversation.from_messages([library_message(message) for message in messages])
+    assert renderer().conversation(drop_old_analysis(messages)) == oracle().render_conversation(theirs)
