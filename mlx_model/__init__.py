@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
+    from mlx_model.answer import Result as Result
+    from mlx_model.answer import generate as generate
+    from mlx_model.answer import stream_generate as stream_generate
     from mlx_model.config import ModelConfig as ModelConfig
     from mlx_model.errors import GptossError as GptossError
-    from mlx_model.generate import Result as Result
-    from mlx_model.generate import generate as generate
-    from mlx_model.generate import stream_generate as stream_generate
     from mlx_model.harmony.message import Message as Message
     from mlx_model.model import Model as Model
     from mlx_model.model import load as load
@@ -33,11 +33,11 @@ _HOME = {
     "Model": "model",
     "ModelConfig": "config",
     "Options": "options",
-    "Result": "generate",
+    "Result": "answer",
     "Session": "session",
-    "generate": "generate",
+    "generate": "answer",
     "load": "model",
-    "stream_generate": "generate",
+    "stream_generate": "answer",
 }
 __all__ = list(_HOME)
 

@@ -1,103 +1,21 @@
-"""One answer for a script: `generate`, `stream_generate`, and `python -m mlx_model.generate`."""
+"""`python -m mlx_model.generate`: one answer, or the continuation of some ids, with its figures.
+
+The functions are in mlx_model.answer: a module is an attribute of its package, and `mlx_model.generate` is to be the
+function.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
+from mlx_model.answer import Result, generate, stats_json
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats
-from mlx_model.harmony.message import Message, user
+from mlx_model.events import PrefillProgress
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.runner import Runner
-from mlx_model.session import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One answer. `text` is what is meant for the user, `analysis` the chain of thought, `tokens` the sampled ids.
-
-    `finish_reason` is "stop", "tool_call", "length" or "stop_string" (see events.Finished). Cut off while thinking, an
-    answer has an empty `text`: analysis is never passed off as the answer.
-    """
-
-    text: str
-    analysis: str
-    messages: tuple[Message, ...]
-    tokens: tuple[int, ...]
-    finish_reason: str
-    stats: Stats
-
-
-def stream_generate(
-    model: Model,
-    prompt: str | Sequence[Message],
-    *,
-    instructions: str | None = None,
-    tools: Sequence[str] = (),
-    **options: Any,
-) -> Iterator[Event]:
-    """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`."""
-    messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    return Session(model, instructions=instructions, tools=tools).stream(messages, Options(**options))
-
-
-def generate(
-    model: Model,
-    prompt: str | Sequence[Message],
-    *,
-    instructions: str | None = None,
-    tools: Sequence[str] = (),
-    **options: Any,
-) -> Result:
-    """Answers one prompt or conversation.
-
-    `instructions` becomes the developer message, `tools` names builtin tools the model may call ("python", "browser";
-    the caller runs them), the other keywords are the fields of `Options`: effort, max_tokens, temperature, top_p,
-    top_k, min_p, repetition_penalty, seed, stop. Raises RequestError, ContextError or TokenizerError. For several
-    turns keep a `Session`: it reuses what the last turn computed.
-    """
-    messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    session = Session(model, instructions=instructions, tools=tools)
-    return collect(session.stream(messages, Options(**options)), session)
-
-
-def collect(events: Iterator[Event], session: Session) -> Result:
-    """Runs an answer of `session` to its end."""
-    messages: list[Message] = []
-    finished = Finished("cancelled")
-    for event in events:
-        if isinstance(event, MessageEnd):
-            messages.append(event.message)
-        elif isinstance(event, Finished):
-            finished = event
-
-    def on(channel: str) -> str:
-        texts = [m.text for m in messages if m.channel == channel and m.recipient is None]
-        return "\n\n".join(text for text in texts if text)
-
-    return Result(
-        text=on("final"),
-        analysis=on("analysis"),
-        messages=tuple(messages),
-        tokens=tuple(session.tokens),
-        finish_reason=finished.reason,
-        stats=finished.stats,
-    )
-
-
-def stats_json(model: Model, stats: Stats) -> dict[str, Any]:
-    """The figures of one answer and of its model: seconds, tokens, tokens a second, bytes."""
-    return {
-        "load_s": model.load_s,
-        "resident_bytes": model.resident_bytes,
-        **asdict(stats),
-        "prefill_tok_s": stats.prefill_tok_s,
-        "decode_tok_s": stats.decode_tok_s,
-    }
 
 
 def _run_ids(model: Model, prompt: list[int], options: Options) -> Result:

@@ -21,6 +21,7 @@ _NAME = r"[\w.:/-]{1,256}"
 # What a bare word can only be the name of a tool.
 _BARE_TOOL = re.compile(rf"(?:functions|browser)\.{_NAME}|browser|python")
 _TYPE = r"[\w.+/-]+"
+_NO_CHANNEL = re.compile(rf"to=|{_BARE_TOOL.pattern}")
 _ROLES = "|".join(Role)
 # A channel whose marker is missing, often glued to the role.
 _BARE_CHANNEL = re.compile(rf"(?:{_ROLES})*({'|'.join(CHANNELS)})")
@@ -115,6 +116,8 @@ class _Reader:
             ):
                 self.role, self.name = Role.TOOL, match[1]
                 self.clean &= match[0] == match[1] and "to=assistant" in words[1:]
+            elif not self.complete and (match := re.match(Role.ASSISTANT, text)):
+                self.role = Role.ASSISTANT  # and the text follows at once
             elif not self.complete and any(role.startswith(text) for role in Role):
                 return ""  # the role was cut off
             else:
@@ -130,8 +133,10 @@ class _Reader:
     def _channel(self, text: str) -> str:
         """Of several channels the last known one counts. Text before a channel is debris."""
         self.clean &= self.channel is None and not self.rest.strip()
+        if self.channel is not None:
+            self.words = [word for word in self.words if word.startswith("to=")]
         stripped = text.lstrip()
-        match = re.match(r"[^\W\d_]+", stripped)
+        match = None if _NO_CHANNEL.match(stripped) else re.match(r"[^\W\d_]+", stripped)
         name = match[0] if match else ""
         known = next((channel for channel in CHANNELS if name.startswith(channel)), None)
         self.clean &= name == known and stripped == text
