@@ -49,5 +49,11 @@ lint: $(VENV)/.installed-lint
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.bench --model $(or $(MODEL),demo)
 
+bench-peers: $(VENV)/.installed-peers
+	@$(BIN)/python -m tests.peers.bench_peers --rounds $(or $(ROUNDS),3)
+
+oracle: $(VENV)/.installed-oracle
+	@$(BIN)/python -m tests.oracle.write_logits
+
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -66,7 +66,12 @@ def main() -> None:
 
     runs = range(given.repeat)
     short = median(decode_tok_s(model, 32, 48) for _ in runs)
-    row("decode after 2,048 tokens (beside: after 32)", "tok/s", median(decode_tok_s(model, 2048, 48) for _ in runs), short)
+    row(
+        "decode after 2,048 tokens (beside: after 32)",
+        "tok/s",
+        median(decode_tok_s(model, 2048, 48) for _ in runs),
+        short,
+    )
     row("prefill of 512 tokens (beside: decode)", "tok/s", median(prefill_tok_s(model, 512) for _ in runs), short)
     for count in (1, 8):
         reused, fresh = [], []

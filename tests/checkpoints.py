@@ -113,9 +113,7 @@ def hub_config(**changes: Any) -> dict[str, Any]:
     scaling = config["rope_scaling"]
     original = scaling["original_max_position_embeddings"]
     derived = {
-        "layer_types": [
-            "full_attention" if i % 2 else "sliding_attention" for i in range(config["num_hidden_layers"])
-        ],
+        "layer_types": ["full_attention" if i % 2 else "sliding_attention" for i in range(config["num_hidden_layers"])],
         "experts_per_token": config["num_experts_per_tok"],
         "initial_context_length": original,
         "max_position_embeddings": int(original * scaling["factor"]),
@@ -282,9 +280,7 @@ def cut(tensors: list[Tensor], shards: int | None) -> list[list[Tensor]]:
     parts: list[list[Tensor]] = [[]]
     size = done = 0
     for tensor in tensors:
-        full = (
-            size + tensor.nbytes > HUB_SHARD_BYTES if shards is None else done * shards >= total * len(parts)
-        )
+        full = size + tensor.nbytes > HUB_SHARD_BYTES if shards is None else done * shards >= total * len(parts)
         if full and parts[-1]:
             parts.append([])
             size = 0
@@ -294,9 +290,7 @@ def cut(tensors: list[Tensor], shards: int | None) -> list[list[Tensor]]:
     return parts
 
 
-def write_checkpoint(
-    folder: Path, config: dict[str, Any], *, seed: int = 0, shards: int | None = None
-) -> Path:
+def write_checkpoint(folder: Path, config: dict[str, Any], *, seed: int = 0, shards: int | None = None) -> Path:
     """Writes config.json, generation_config.json and the weights into `folder`; returns the folder.
 
     One file is named model.safetensors; several are numbered as on the Hub (from 00000, "of" the last number)
@@ -334,19 +328,13 @@ def write_checkpoint(
 
 def main() -> int:
     """The command; see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.checkpoints", description="Write a synthetic checkpoint."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.checkpoints", description="Write a synthetic checkpoint.")
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--shards", type=int, help="number of weight files (default: as on the Hub, below 4.8 GB each)"
-    )
+    parser.add_argument("--shards", type=int, help="number of weight files (default: as on the Hub, below 4.8 GB each)")
     arguments = parser.parse_args()
-    folder = write_checkpoint(
-        arguments.out, PRESETS[arguments.preset](), seed=arguments.seed, shards=arguments.shards
-    )
+    folder = write_checkpoint(arguments.out, PRESETS[arguments.preset](), seed=arguments.seed, shards=arguments.shards)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>14,}  {path.name}")
     return 0

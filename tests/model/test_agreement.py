@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mlx_model import device
 from mlx_model.model import Model, load
 from tests.model.conftest import REFERENCES
 from tests.oracle.cases import Reference
@@ -36,9 +37,7 @@ def difference(
     return float(error / np.abs(reference.logits).max()), wrong
 
 
-def assert_agrees(
-    logits: mx.array, reference: Reference, start: int = 0, prompts: slice = slice(None)
-) -> None:
+def assert_agrees(logits: mx.array, reference: Reference, start: int = 0, prompts: slice = slice(None)) -> None:
     """`logits` [B, T, vocab] are the reference's from position `start` on, for these prompts."""
     error, wrong = difference(logits, reference, start, prompts)
     assert error < TOLERANCE
@@ -134,6 +133,21 @@ def test_sharded_checkpoint(tmp_path: Path) -> None:
     model = load(TINY.write_checkpoint(tmp_path, shards=3))
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     assert_agrees(model.forward(mx.array(TINY.tokens)), TINY)
+
+
+@pytest.mark.parametrize("name", ["tiny", "window-128"])
+def test_the_path_taken_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """What it does on a GPU (matrices as stored, experts sorted, fused SwiGLU), computed on the CPU in float32."""
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
+    reference = REFERENCES[name]
+    model = load(reference.write_checkpoint(tmp_path))
+    mx.disable_compile()  # on a CPU MLX would compile with the system's C++ compiler, if there is one
+    try:
+        assert_agrees(model.forward(mx.array(reference.tokens)), reference)
+        assert_agrees(in_chunks(model, reference.tokens, 3, model.make_cache()), reference)
+    finally:
+        mx.enable_compile()
 
 
 @pytest.mark.parametrize(

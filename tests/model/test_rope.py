@@ -43,9 +43,7 @@ def test_frequencies_of_transformers(config: ModelConfig) -> None:
     found = inverse_frequencies(config.head_dim, config.rope_theta, config.yarn)
     with np.load(LOGITS) as reference:
         np.testing.assert_allclose(found, reference["rope/frequencies"], rtol=1e-6)
-        assert concentration(config.yarn) == pytest.approx(
-            float(reference["rope/attention_factor"]), rel=1e-12
-        )
+        assert concentration(config.yarn) == pytest.approx(float(reference["rope/attention_factor"]), rel=1e-12)
 
 
 def test_concentration(config: ModelConfig) -> None:

@@ -131,9 +131,7 @@ def read_references() -> dict[str, Reference]:
     with np.load(LOGITS) as file:
         return {
             name: Reference(
-                Case(
-                    name, entry["config"], entry["length"], entry["prompts"], entry["shared"], entry["seed"]
-                ),
+                Case(name, entry["config"], entry["length"], entry["prompts"], entry["shared"], entry["seed"]),
                 entry["sha256"],
                 *(file[f"{name}/{part}"] for part in ("tokens", "positions", "logits", "argmax")),
             )

@@ -33,9 +33,7 @@ ROUTER_MARGIN = 2e-5
 def dequantise(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[np.float32]:
     """MXFP4 blocks [..., rows, columns/32, 16] and scales [..., rows, columns/32] to [..., rows, columns]."""
     values = np.stack([E2M1[blocks & 15], E2M1[blocks >> 4]], axis=-1)  # the low nibble is the even element
-    values = (
-        values.reshape(*blocks.shape[:-1], 32) * np.exp2(scales.astype(np.float64) - E8M0_BIAS)[..., None]
-    )
+    values = values.reshape(*blocks.shape[:-1], 32) * np.exp2(scales.astype(np.float64) - E8M0_BIAS)[..., None]
     return values.reshape(*blocks.shape[:-2], -1).astype(np.float32)
 
 
@@ -62,9 +60,7 @@ def answer(case: Case, folder: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays stored for one case. Raises ValueError if rounding could change them visibly."""
     tokens = case.tokens()
     with torch.inference_mode():
-        output = reference_model(folder)(
-            torch.from_numpy(tokens).long(), use_cache=False, output_router_logits=True
-        )
+        output = reference_model(folder)(torch.from_numpy(tokens).long(), use_cache=False, output_router_logits=True)
     logits = output.logits.numpy()
     largest = float(np.abs(logits).max())
     top = np.sort(logits, axis=-1)

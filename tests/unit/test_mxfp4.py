@@ -40,9 +40,7 @@ def matrix(shift: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArra
     packed = codes[:, 0::2] | codes[:, 1::2] << 4
     scale = ((np.arange(ROWS) + shift) % 256).astype(np.uint8)
     with np.errstate(over="ignore"):
-        values = (CODES[codes].flatten() * np.exp2(scale.astype(np.float64)[:, None] - 127)).astype(
-            np.float32
-        )
+        values = (CODES[codes].flatten() * np.exp2(scale.astype(np.float64)[:, None] - 127)).astype(np.float32)
     return np.tile(packed, (ROWS, 1, 1)), np.repeat(scale[:, None], BLOCKS, axis=1), values
 
 
@@ -54,9 +52,7 @@ def as_words(blocks: NDArray[np.uint8]) -> mx.array:
 def test_every_scale_code_and_position() -> None:
     blocks, scales, expected = matrix()
     found = np.array(
-        mx.dequantize(
-            as_words(blocks), mx.array(scales), group_size=32, bits=4, mode="mxfp4", dtype=mx.float32
-        )
+        mx.dequantize(as_words(blocks), mx.array(scales), group_size=32, bits=4, mode="mxfp4", dtype=mx.float32)
     )
     np.testing.assert_array_equal(found[:255], expected[:255])
     assert np.array_equal(np.signbit(found[:255]), np.signbit(expected[:255]))
@@ -76,7 +72,7 @@ def test_expert_matrix() -> None:
     unit = np.eye(BLOCKS * BLOCK, dtype=np.float32)
     for expert in (0, 1):
         chosen = mx.full((len(unit),), expert, dtype=mx.uint32)
-        found = np.array(experts(mx.array(unit), chosen))
+        found = np.array(experts(mx.array(unit[:, None]), chosen).squeeze(1))
         np.testing.assert_array_equal(found, values[expert].T + bias[expert])
-    mixed = np.array(experts(mx.array(unit[:2]), mx.array([1, 0], dtype=mx.uint32)))
+    mixed = np.array(experts(mx.array(unit[:2, None]), mx.array([1, 0], dtype=mx.uint32)).squeeze(1))
     np.testing.assert_array_equal(mixed, np.stack([values[1][:, 0] + bias[1], values[0][:, 1]]))
