@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from mlx_model.errors import RequestError, TokenizerError
-from mlx_model.events import Event, Finished, PrefillProgress
+from mlx_model.events import Event, Finished, MessageStart, PrefillProgress
 from mlx_model.harmony.history import drop_old_analysis
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
@@ -83,14 +83,19 @@ class Session:
                 yield item
                 continue
             self.tokens.append(item)
-            yield from stop.filter(parser.push(item))
+            for event in parser.push(item):
+                if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
+                    reason = "stop"  # the model begins to write somebody else's message: its own turn is over
+                    break
+                yield from stop.filter([event])
             if stop.found:
                 reason = "stop_string"
+            if reason is not None:
                 break
-        if reason is None:
+        else:
             yield from stop.filter(parser.finish())
             reason = "stop_string" if stop.found else self._runner.finish_reason
             if reason == "stop" and self.tokens[-1] == self._call:
                 reason = "tool_call"
-            self._sampled |= parser.sampled
+        self._sampled |= parser.sampled
         yield Finished(reason, self._runner.stats)

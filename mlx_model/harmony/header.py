@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlx_model.harmony.message import Role
+from mlx_model.harmony.message import CONSTRAIN, Role
 from mlx_model.harmony.prompt import CHANNELS
 
 # What may stand alone after a channel as a content type. After a recipient any single word may.
@@ -25,6 +25,8 @@ _NO_CHANNEL = re.compile(rf"to=|{_BARE_TOOL.pattern}")
 _ROLES = "|".join(Role)
 # A channel whose marker is missing, often glued to the role.
 _BARE_CHANNEL = re.compile(rf"(?:{_ROLES})*({'|'.join(CHANNELS)})")
+# The same after a recipient: "functions.fcommentary", but not "functions.get_commentary".
+_GLUED_CHANNEL = re.compile(r"(.*[^\W_])(analysis|commentary)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Header:
 
 
 def read_header(parts: Sequence[tuple[str, str]], role: Role | None, *, complete: bool) -> Header:
-    """Read a header given in `parts`: a special token ("" before the first) and the text that follows it. Never raises.
+    """Read a header given in `parts`: "", `<|channel|>` or `<|constrain|>` and the text that follows. Never raises.
 
     `role` is that of the prompt, or None if the header names it. `complete` says that `<|message|>` ended the header;
     if not, only unmistakable fields are taken as such, and the text after them is `rest`.
@@ -77,10 +79,8 @@ class _Reader:
                 text = self._author(text)
             case "<|channel|>":
                 text = self._channel(text)
-            case "<|constrain|>":
-                text = self._constrained_type(text)
             case _:
-                self.clean = False
+                text = self._constrained_type(text)
         if self.complete:
             self.words += text.split()
         else:
@@ -155,7 +155,7 @@ class _Reader:
         self.clean &= match is not None and match[0] == match[1] and self.content_type is None
         if match is None:
             return text
-        self.content_type = f"<|constrain|>{match[1]}"
+        self.content_type = f"{CONSTRAIN}{match[1]}"
         return text[match.end() :]
 
     def _leading_fields(self, text: str) -> str:
@@ -181,6 +181,9 @@ class _Reader:
             self.clean &= self.recipient is None and match is not None and word == f"to={match[0]}"
             self.recipient = match[0] if match else ""
         if self.channel is None:
+            if self.recipient and (match := _GLUED_CHANNEL.fullmatch(self.recipient)):
+                self.recipient, self.channel = match[1], match[2]
+                self.clean = False
             for word in filter(_BARE_CHANNEL.fullmatch, tuple(others)):
                 self.channel = next(channel for channel in CHANNELS if word.endswith(channel))
                 self.clean = False

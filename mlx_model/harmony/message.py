@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# In front of a content type: the text is bound to that grammar. A special token when rendered.
+CONSTRAIN = "<|constrain|>"
+
 
 class Role(StrEnum):
     """Who wrote a message."""
@@ -31,7 +34,8 @@ class Message:
 
     `name` is the author's name where the role has one (a tool's is its full name: "functions.get_weather").
     `channel` is "analysis", "commentary" or "final" in assistant and tool messages. `recipient` is set in tool calls
-    and results. `recovered` marks a message whose malformed header or ending the parser had to repair.
+    and results. `content_type` is "json", "code", "<|constrain|>json" or the like. `recovered` marks a message whose
+    malformed header or ending the parser had to repair.
     """
 
     role: Role

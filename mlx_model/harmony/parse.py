@@ -7,7 +7,7 @@ raises, this parser resynchronises as a person reading the raw tokens would, and
   commentary, none at all final (commentary if there is a recipient).
 - A header without `<|message|>` is over at a stop token, or after HEADER_TOKENS; its text is then the content. So a
   refusal with no markup at all is a final message.
-- One or two words before a channel or between messages are debris; more are a message of their own.
+- One or two short words before a channel or between messages are debris; more are a message of their own.
 - `<|start|>` or `<|channel|>` inside a text means that the end of the message is missing, unless no header follows:
   then the message goes on. Other special tokens inside a text are left out. No markup ever becomes text.
 """
@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 
 from mlx_model.events import Event, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.header import Header, read_header
-from mlx_model.harmony.message import Message, Role
+from mlx_model.harmony.message import CONSTRAIN, Message, Role
 from mlx_model.tokenizer import StreamDecoder, Tokenizer
 
 # Text tokens after which a header without <|message|> is taken for content. The longest real ones, calls of functions
 # with long names, have about 30.
 HEADER_TOKENS = 64
-# Words that count as debris; so few are no message.
+# At most so much text in a header is debris, if the header goes on.
 _DEBRIS_WORDS = 2
+_DEBRIS_BYTES = 24
 # Bounds a header of nothing but markers.
 _MOST_PARTS = 8
 
@@ -62,7 +63,7 @@ class StreamParser:
         self._decoder = StreamDecoder(tokenizer)
         self._ids: list[int] = []  # since the last message
         self._open: _Open | None = None
-        # The header being read: special tokens ("" at first) with the text tokens after each. None inside a text.
+        # The header being read: "", <|channel|>, <|constrain|> with the text tokens after each. None inside a text.
         self._header: list[tuple[str, list[int]]] | None = None
         self._header_at = 0  # where in _ids it begins; behind the text that it interrupts, if _open is not None
         self._new_header("", role, needs_start=role is None)
@@ -81,7 +82,7 @@ class StreamParser:
         if self._header_tokens < self._header_limit:
             return []
         self._header_limit *= 2
-        return self._begin_without_message_token()
+        return self._begin_without_message_token(even_debris=False)
 
     def finish(self) -> list[Event]:
         """The stream has ended, after a stop token or not. Closes the message that is open, if any."""
@@ -89,7 +90,7 @@ class StreamParser:
         if self._header is not None:
             rest = self._read_header(complete=False).rest.strip()
             if not "to=".startswith(rest):  # a recipient that was cut off is no text
-                events = self._begin_without_message_token()
+                events = self._begin_without_message_token(even_debris=True)
         return events + self._end(recovered=self._header is not None)
 
     @property
@@ -132,13 +133,15 @@ class StreamParser:
             read = self._read_header(complete=False)
             begins = read.rest.strip() or read.channel or read.recipient
             return (self._begin(read) if begins else []) + self._end(recovered=True)
-        if special in (_START, _CHANNEL):
-            if len(self._read_header(complete=False).rest.split()) > _DEBRIS_WORDS:
-                return self._begin_without_message_token() + self._special_in_text(special)
-            if special == _START:
-                self._repaired |= not self._needs_start or header != [("", [])]
-                self._new_header("", None, needs_start=False, at=self._header_at)
-                return []
+        if special not in (_START, _CHANNEL, CONSTRAIN):
+            self._repaired = True
+            return []
+        if special != CONSTRAIN and (events := self._begin_without_message_token(even_debris=False)):
+            return events + self._special_in_text(special)
+        if special == _START:
+            self._repaired |= not self._needs_start or header != [("", [])]
+            self._new_header("", None, needs_start=False, at=self._header_at)
+            return []
         header.append((special, []))
         if len(header) > _MOST_PARTS:
             self._repaired = True
@@ -162,10 +165,12 @@ class StreamParser:
         texts = [(name, self._tokenizer.decode(tokens)) for name, tokens in parts]
         return read_header([*texts, (marker, last)], self._role, complete=complete)
 
-    def _begin_without_message_token(self) -> list[Event]:
+    def _begin_without_message_token(self, *, even_debris: bool) -> list[Event]:
         """Take the header for what it is so far and its text for content, if it has any."""
         header = self._read_header(complete=False)
-        return self._begin(header) if header.rest.strip() else []
+        rest = header.rest.strip()
+        debris = len(rest.split()) <= _DEBRIS_WORDS and len(rest.encode()) <= _DEBRIS_BYTES
+        return self._begin(header) if rest and (even_debris or not debris) else []
 
     def _begin(self, header: Header) -> list[Event]:
         """The header is over: start its message, or go on with the text that it seemed to interrupt."""

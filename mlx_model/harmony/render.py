@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlx_model.errors import TokenizerError
-from mlx_model.harmony.message import Message, Role
+from mlx_model.harmony.message import CONSTRAIN, Message, Role
 from mlx_model.tokenizer import Tokenizer
-
-CONSTRAIN = "<|constrain|>"
 
 
 class Renderer:

@@ -183,6 +183,23 @@ def test_special_tokens_in_a_question_stay_text(demo: Model) -> None:
     assert [token for token in prompt if token in special] == [token for token in plain if token in special]
 
 
+def test_the_turn_ends_where_the_model_writes_for_somebody_else(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sampled: a final message, then a user's. None of the latter is shown."""
+    tokenizer = session.model.tokenizer
+    assert tokenizer is not None
+    special = tokenizer.special
+    start, channel, message, end = (special[f"<|{name}|>"] for name in ("start", "channel", "message", "end"))
+    script = [channel, *tokenizer.encode("final"), message, *tokenizer.encode("Three."), end]
+    script += [start, *tokenizer.encode("user"), message, *tokenizer.encode("more"), end]
+    monkeypatch.setattr(session._runner, "run", lambda *_, **__: iter(script))
+    events = list(session.stream([STRAWBERRY], GREEDY))
+    assert messages_of(events) == [assistant("Three.")]
+    assert finish_of(events).reason == "stop"
+    assert all(event.role == "assistant" for event in events if isinstance(event, MessageStart))
+
+
 @pytest.mark.parametrize("messages", [[], [user("")], [user(" \n")]])
 def test_nothing_to_answer(session: Session, messages: list[Message]) -> None:
     with pytest.raises(RequestError, match="the prompt is empty"):
