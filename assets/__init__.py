@@ -1,1 +1,1 @@
-"""What ships with the program: the demo model. Found through importlib.resources, in a checkout and in a wheel alike."""
+"""What ships with the program beside its code: the demo model, and the package that trains it."""

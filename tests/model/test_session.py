@@ -134,7 +134,7 @@ def test_a_tool_call_and_the_answer_after_its_result(demo: Model) -> None:
     # While tools are called the analysis stays, and with it the whole cache.
     stats = finish_of(after).stats
     assert stats.prefill_tokens < 25
-    assert stats.reused_tokens > 300
+    assert stats.reused_tokens > 200
 
 
 def test_stop_strings_end_the_final_message(demo: Model) -> None:

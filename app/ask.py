@@ -1,0 +1,73 @@
+"""One answer on standard output, streamed; everything said about it goes to standard error."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+from app.text import clean
+from mlx_model.answer import collect, stats_json
+from mlx_model.events import Event, MessageEnd, TextDelta
+from mlx_model.harmony.message import user
+from mlx_model.hub import DEMO, default_model
+from mlx_model.model import load
+from mlx_model.options import Options
+from mlx_model.session import Session
+
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+def answer(
+    prompt: str,
+    model_name: str | None,
+    options: Options,
+    instructions: str | None,
+    *,
+    as_json: bool = False,
+    show_analysis: bool = False,
+) -> int:
+    """Load the model, answer, print; returns 0. Raises GptossError, and BrokenPipeError when nobody reads on.
+
+    Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
+    ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
+    standard error, dimmed on a terminal.
+    """
+    chosen = model_name or default_model()
+    if model_name is None and chosen == DEMO:
+        _say("the small demo model answers, for gpt-oss-20b isn't here yet: gptoss-chat download gpt-oss-20b (13.8 GB)")
+    model = load(chosen)
+    session = Session(model, instructions=instructions)
+    events = session.stream([user(prompt)], options)
+    result = collect(events if as_json else _shown(events, show_analysis), session)
+    if as_json:
+        fields = {
+            "text": result.text,
+            "analysis": result.analysis,
+            "finish_reason": result.finish_reason,
+            "stats": stats_json(model, result.stats),
+        }
+        print(json.dumps(fields), flush=True)
+    elif not result.text.endswith("\n"):
+        print(flush=True)
+    if result.finish_reason == "length":
+        _say(f"cut off after {result.stats.decode_tokens:,} tokens: the limit is reached")
+    return 0
+
+
+def _shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
+    """Pass events on, having printed their text."""
+    dim = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for event in events:
+        match event:
+            case TextDelta(channel="final", text=text, recipient=None):
+                print(clean(text), end="", flush=True)
+            case TextDelta(text=text) if show_analysis:
+                # The dimming is closed with every piece: Ctrl-C may come between any two.
+                print(f"{DIM}{clean(text)}{PLAIN}" if dim else clean(text), end="", file=sys.stderr, flush=True)
+            case MessageEnd(message=message) if show_analysis and message.channel != "final":
+                print(file=sys.stderr, flush=True)
+        yield event
+
+
+def _say(text: str) -> None:
+    print(f"gptoss-chat: {text}", file=sys.stderr, flush=True)

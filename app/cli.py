@@ -1,0 +1,200 @@
+"""The `gptoss-chat` command: the terminal chat, one answer on standard output, the download of the weights.
+
+Nothing heavy is imported before it is needed: `--help` loads neither MLX nor Textual, the chat loads no MLX at all (its
+engine process does). `ask` runs the model in this very process: one answer needs no second one, and what a script
+measures of it is then the model.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from app.text import clean
+from mlx_model.errors import GptossError, RequestError
+from mlx_model.options import Options
+
+OK, FAILED, USAGE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+
+DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
+EPILOG = """\
+examples:
+  gptoss-chat                                  open the chat
+  gptoss-chat ask "Why is the sky blue?"       one answer on standard output
+  git diff | gptoss-chat ask "Review this"     what is piped in follows the prompt
+  gptoss-chat ask --effort high --json "2^61?" > answer.json
+  gptoss-chat download gpt-oss-20b             fetch the weights (13.8 GB), resuming what is there
+
+Without a terminal, `gptoss-chat` answers the prompt on standard input, as `gptoss-chat ask -` does.
+
+exit codes:
+  0    done                           2    the command line makes no sense
+  1    failed; one line says why      130  interrupted by Ctrl-C
+                                      141  the reader closed the pipe (as in `| head -1`)
+"""
+
+_FIELDS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code. `arguments` are those of the process by default."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except GptossError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return CLOSED_PIPE
+    except Exception as error:
+        if "GPTOSS_CHAT_DEBUG" in os.environ:
+            raise
+        return _fail(
+            f"unexpected {type(error).__name__}: {error}. That is a bug of this program: "
+            "set GPTOSS_CHAT_DEBUG=1 for the traceback, and please report it"
+        )
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.version:
+        from importlib.metadata import version
+
+        print(f"gptoss-chat {version('gptoss-chat')}")
+        return OK
+    if given.command == "download":
+        return _download(given.name)
+    try:
+        options = Options(**{name: getattr(given, name) for name in _FIELDS if hasattr(given, name)})
+    except RequestError as error:
+        parser.error(str(error))
+    model = getattr(given, "model", None)
+    instructions = _text(getattr(given, "instructions", None))
+    if given.command == "ask":
+        return _ask(given, _prompt(given.prompt), model, options, instructions)
+    if _is_terminal():
+        return _chat(model, options, instructions)
+    return _ask(given, _prompt(["-"]), model, options, instructions)
+
+
+def _parser() -> argparse.ArgumentParser:
+    # The same options before and after the word `ask`: SUPPRESS keeps the inner parser's defaults from overwriting.
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="demo, gpt-oss-20b, gpt-oss-120b, org/name or a folder (default: gpt-oss-20b once it is downloaded, "
+        "till then the demo)",
+    )
+    group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
+    group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
+    group = shared.add_argument_group("sampling")
+    group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest (default: 1)")
+    group.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens up to this sum (default: 1)")
+    group.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (default: 0, all)")
+    group.add_argument("--min-p", type=float, metavar="P", help="drop what is less likely than P times the first")
+    group.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1 avoids repeating (default: 1)")
+    group.add_argument("--seed", type=int, metavar="N", help="equal seeds give equal answers")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included")
+    group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
+
+    parser = argparse.ArgumentParser(
+        prog="gptoss-chat",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        parents=[shared],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    ask = commands.add_parser(
+        "ask",
+        parents=[shared],
+        help="answer one prompt on standard output",
+        description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
+    )
+    ask.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
+    ask.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
+    ask.add_argument("--json", action="store_true", help="one object: text, analysis, finish_reason, stats")
+    download = commands.add_parser(
+        "download", help="fetch a model's weights", description="Fetch a model's weights, resuming what is there."
+    )
+    download.add_argument(
+        "name", nargs="?", default="gpt-oss-20b", help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b or org/name"
+    )
+    return parser
+
+
+def _chat(model: str | None, options: Options, instructions: str | None) -> int:
+    from app.tui.app import ChatApp
+
+    app = ChatApp(model, options, instructions)
+    app.run()
+    return app.return_code or OK
+
+
+def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Options, instructions: str | None) -> int:
+    if not prompt.strip():
+        raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
+    from app.ask import answer
+
+    as_json = getattr(given, "json", False)
+    return answer(
+        prompt,
+        model,
+        options,
+        instructions,
+        as_json=as_json,
+        show_analysis=getattr(given, "show_analysis", False) and not as_json,
+    )
+
+
+def _download(name: str) -> int:
+    from mlx_model.hub import download
+
+    print(clean(str(download(name))))
+    return OK
+
+
+def _prompt(words: list[str]) -> str:
+    """The prompt of the command line, and after a blank line what is piped in."""
+    stated = " ".join(word for word in words if word != "-")
+    parts = [_text(stated) or ""]
+    if "-" in words or not words or not sys.stdin.isatty():
+        if sys.stdin.isatty():
+            print("Type the prompt, then Ctrl-D on a line of its own.", file=sys.stderr)
+        parts.append(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def _text(argument: str | None) -> str | None:
+    """An argument of the process as Unicode: bytes that are not UTF-8 arrive as lone surrogates."""
+    return None if argument is None else argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _fail(text: str) -> int:
+    try:
+        print(f"gptoss-chat: {clean(text)}", file=sys.stderr)
+    except BrokenPipeError:
+        _silence(sys.stderr)
+    return FAILED
+
+
+def _silence(stream: object) -> None:
+    """Let Python's own flush at exit go nowhere instead of failing on a pipe that is closed."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())  # type: ignore[attr-defined]
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What the engine process runs: a model and its session behind two calls, so that tests can script one."""
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from app.engine.protocol import Ask, Loading, Ready
+from mlx_model.events import Event
+
+if TYPE_CHECKING:
+    from mlx_model.model import Model
+    from mlx_model.session import Session
+
+
+class Backend(Protocol):
+    """Anything that loads a model and streams answers. Both calls may raise GptossError."""
+
+    def load(self, name: str | None, announce: Callable[[Loading], None]) -> Ready:
+        """Load a model, the default one for None; `announce` is called once its name is known."""
+        ...
+
+    def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true."""
+        ...
+
+
+class ModelBackend:
+    """One Model and the Session that keeps its prompt cache. MLX is imported on the first load."""
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        self._session: Session | None = None
+        self._instructions: str | None = None
+
+    def load(self, name: str | None, announce: Callable[[Loading], None]) -> Ready:
+        """See Backend. The model of before is let go first: two of them may not fit into memory."""
+        from mlx_model import hub
+
+        chosen = name or hub.default_model()
+        announce(Loading(chosen, default=name is None))
+        self._model = self._session = None
+        gc.collect()
+        from mlx_model.model import load
+
+        model = self._model = load(chosen)
+        return Ready(model.name, model.context_length, model.resident_bytes, model.load_s)
+
+    def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        """See Backend. A session is kept for as long as the instructions stay the same."""
+        from mlx_model.errors import RequestError
+        from mlx_model.session import Session
+
+        if self._model is None:
+            raise RequestError("no model is loaded yet")
+        if self._session is None or ask.instructions != self._instructions:
+            self._session = Session(self._model, instructions=ask.instructions)
+            self._instructions = ask.instructions
+        finished = False
+        try:
+            yield from self._session.stream(list(ask.messages), ask.options, cancelled)
+            finished = True
+        finally:
+            if not finished:  # a cache that an error left half-written must not serve the next prompt
+                self._session = None

@@ -1,0 +1,283 @@
+"""The app's side of the engine process: start it, load a model, stream answers, stop, and say how it died.
+
+Pure asyncio, free of Textual and MLX. The process gets explicit pipes (multiprocessing can't spawn inside
+Textual).
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from itertools import count
+from typing import Protocol
+
+from app.engine.protocol import (
+    Answer,
+    Ask,
+    Cancel,
+    Failed,
+    Load,
+    Loading,
+    ProtocolError,
+    Ready,
+    Reply,
+    Request,
+    decode,
+    encode,
+)
+from app.text import clean
+from mlx_model.errors import GptossError
+from mlx_model.events import Finished
+from mlx_model.harmony.message import Message
+from mlx_model.options import Options
+
+# -P: a folder named "app" where the person happens to be must not be taken for this package.
+WORKER = (sys.executable, "-P", "-m", "app.engine.worker")
+STDERR_LINES = 20
+CHUNK = 1 << 16
+
+
+class EngineError(GptossError):
+    """The engine declined or failed, and still runs. `unusable`: the request itself was at fault."""
+
+    def __init__(self, text: str, unusable: bool = False) -> None:
+        super().__init__(text)
+        self.unusable = unusable
+
+
+class EngineDied(GptossError):
+    """The engine process is gone. `last_lines` is what it last wrote to standard error."""
+
+    def __init__(self, what: str, last_lines: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.last_lines = tuple(last_lines)
+
+
+class Engine(Protocol):
+    """What the terminal UI needs of an engine. EngineClient is the real one."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        ...
+
+    def load(self, model: str | None) -> AsyncIterator[Loading | Ready]:
+        """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
+        ...
+
+    def ask(
+        self, messages: Sequence[Message], options: Options, instructions: str | None = None
+    ) -> AsyncIterator[Answer]:
+        """The events of one answer, up to Finished. Raises EngineError or EngineDied."""
+        ...
+
+    async def cancel(self) -> None:
+        """Ask the running answer to end; an engine that doesn't react is killed."""
+        ...
+
+    async def died(self) -> EngineDied:
+        """Wait until the process has ended, however that came about."""
+        ...
+
+    async def close(self) -> None:
+        """End the process."""
+        ...
+
+
+class EngineClient:
+    """One engine process at a time; after a death or `close`, `load` starts another.
+
+    `command` runs the worker. `cancel_grace_s` is how long a cancelled answer may go on (one chunk of
+    prefill can take seconds), `close_grace_s` how long the process may take to end, before it is killed.
+    """
+
+    def __init__(
+        self, command: Sequence[str] = WORKER, *, cancel_grace_s: float = 10.0, close_grace_s: float = 2.0
+    ) -> None:
+        self._command = tuple(command)
+        self._cancel_grace_s = cancel_grace_s
+        self._close_grace_s = close_grace_s
+        self._numbers = count(1)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[EngineDied] | None = None
+        self._inboxes: dict[int | None, asyncio.Queue[Reply | EngineDied]] = {}
+        self._killed_because: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and can be asked."""
+        return self._reader is not None and not self._reader.done()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None before the first start."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process if none runs. Raises EngineDied when that is impossible."""
+        if self.alive:
+            return
+        self._killed_because = None
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            raise EngineDied(f"the engine process could not be started: {error}") from None
+        self._reader = asyncio.create_task(self._read(process))
+
+    async def load(self, model: str | None = None) -> AsyncIterator[Loading | Ready]:
+        """See Engine. Yields Loading, then Ready with what was loaded."""
+        await self.start()
+        async with contextlib.aclosing(self._replies(None, Load(model))) as replies:
+            async for reply in replies:
+                if isinstance(reply, Loading | Ready):
+                    yield reply
+                if isinstance(reply, Ready):
+                    return
+
+    async def ask(
+        self, messages: Sequence[Message], options: Options, instructions: str | None = None
+    ) -> AsyncIterator[Answer]:
+        """See Engine. Leaving the iterator early cancels the answer."""
+        if not self.alive:
+            raise EngineDied("the engine isn't running")
+        request, finished = next(self._numbers), False
+        replies = self._replies(request, Ask(request, tuple(messages), options, instructions))
+        try:
+            async for reply in replies:
+                if isinstance(reply, Answer):
+                    finished = isinstance(reply.event, Finished)
+                    yield reply
+                    if finished:
+                        return
+        except (EngineError, EngineDied):
+            finished = True
+            raise
+        finally:
+            await replies.aclose()
+            if not finished and self.alive:
+                await self._send(Cancel(request))
+
+    async def cancel(self) -> None:
+        """See Engine. Returns at once; the answer's iterator sees how it ends."""
+        for request in [number for number in self._inboxes if number is not None]:
+            await self._send(Cancel(request))
+            asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, request)
+
+    async def died(self) -> EngineDied:
+        """See Engine. The very EngineDied that a running load or answer raises."""
+        if self._reader is None:
+            return EngineDied("the engine isn't running")
+        return await asyncio.shield(self._reader)
+
+    async def close(self) -> None:
+        """See Engine. Closing its standard input ends the process; if not, it is killed."""
+        if self._process is None or self._reader is None:
+            return
+        self._killed_because = self._killed_because or "the engine was closed"
+        if self._process.stdin:
+            self._process.stdin.close()
+        done, _ = await asyncio.wait([self._reader], timeout=self._close_grace_s)
+        if not done:
+            self._kill("the engine was closed")
+            await asyncio.wait([self._reader])
+
+    async def _replies(self, request: int | None, opening: Request) -> AsyncGenerator[Reply, None]:
+        """Send `opening` and yield what comes back for `request`; raises what Failed and a death say."""
+        inbox = self._inboxes[request] = asyncio.Queue()
+        try:
+            await self._send(opening)
+            while True:
+                match await inbox.get():
+                    case EngineDied() as death:
+                        raise death
+                    case Failed(text=text, unusable=unusable):
+                        raise EngineError(text, unusable)
+                    case reply:
+                        yield reply
+        finally:
+            if self._inboxes.get(request) is inbox:
+                del self._inboxes[request]
+
+    async def _send(self, request: Request) -> None:
+        """Write a request. A broken pipe is no error here: the reader notices and tells all inboxes."""
+        if self._process and self._process.stdin and self.alive:
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(encode(request))
+                await self._process.stdin.drain()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> EngineDied:
+        """Hand every reply to its inbox; when the pipe ends, tell all of them what became of the process."""
+        assert process.stdout and process.stderr
+        last_lines: deque[str] = deque(maxlen=STDERR_LINES)
+        errors = asyncio.create_task(_tail(process.stderr, last_lines))
+        try:
+            async for line in _lines(process.stdout):
+                reply = decode(line)
+                if not isinstance(reply, Reply):
+                    raise ProtocolError(f"{type(reply).__name__} is a request")
+                inbox = self._inboxes.get(None if isinstance(reply, Loading | Ready) else reply.request)
+                if inbox is not None:
+                    inbox.put_nowait(reply)
+        except ProtocolError as error:
+            self._kill(f"the engine sent what can't be read ({error})")
+        try:
+            await asyncio.wait_for(process.wait(), self._close_grace_s)
+        except TimeoutError:
+            self._kill("the engine closed its pipe and did not end")
+            await process.wait()
+        await asyncio.wait([errors], timeout=1.0)  # a child of its own may hold the pipe open
+        errors.cancel()
+        death = EngineDied(self._killed_because or _obituary(process.returncode or 0), last_lines)
+        for inbox in self._inboxes.values():
+            inbox.put_nowait(death)
+        return death
+
+    def _kill_if_asked(self, request: int) -> None:
+        if request in self._inboxes:
+            self._kill(f"the engine did not react to stop within {self._cancel_grace_s:g} s and was ended")
+
+    def _kill(self, reason: str) -> None:
+        self._killed_because = self._killed_because or reason
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long (StreamReader.readline gives up at 64 KiB)."""
+    rest = bytearray()
+    while chunk := await stream.read(CHUNK):
+        *lines, tail = chunk.split(b"\n")
+        for line in lines:
+            yield bytes(rest + line)
+            rest.clear()
+        rest += tail
+    if rest:
+        yield bytes(rest)
+
+
+async def _tail(stream: asyncio.StreamReader, last: deque[str]) -> None:
+    """Keep the last lines of a stream in `last`; read on to its end, so that the process never blocks."""
+    async for line in _lines(stream):
+        if text := clean(line.decode(errors="replace")).strip():
+            last.append(text[:500])
+
+
+def _obituary(returncode: int) -> str:
+    """What an exit status says, in words."""
+    if returncode >= 0:
+        return f"the engine process ended with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = "unknown"
+    text = f"the engine process was ended by signal {-returncode} ({name})"
+    memory = -returncode in (signal.SIGKILL, signal.SIGABRT)
+    return text + ("; often that means memory ran out" if memory else "")

@@ -1,0 +1,155 @@
+"""What the app and the engine process say to each other: frozen dataclasses as JSON lines over a pipe.
+
+A line is one ASCII JSON object `{"type": class name, ...fields}`. Both directions use the same `encode`
+and `decode`; the classes below and those of mlx_model.events are all there is. Nothing here loads MLX.
+"""
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from enum import EnumType
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from mlx_model import events
+from mlx_model.errors import GptossError
+from mlx_model.events import Event
+from mlx_model.harmony.message import Message
+from mlx_model.options import Options
+
+
+class ProtocolError(GptossError):
+    """A line that isn't a message of this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """App to engine: load this model (name or path; None: the default one), in place of the present one."""
+
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """App to engine: answer the last of `messages`. `request` numbers the events of the answer."""
+
+    request: int
+    messages: tuple[Message, ...]
+    options: Options
+    instructions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """App to engine: end this answer within one token; it still ends with Finished("cancelled")."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Engine to app: loading has begun. `default` is true when nobody named this model."""
+
+    model: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds."""
+
+    model: str
+    context_length: int
+    resident_bytes: int
+    load_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Engine to app: an Ask, or a Load where `request` is None, came to nothing; `text` says why.
+
+    `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
+    work.
+    """
+
+    text: str
+    request: int | None = None
+    unusable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Engine to app: one event of an answer. `deltas` counts the text deltas merged into this one."""
+
+    request: int
+    event: Event
+    deltas: int = 1
+
+
+Request = Load | Ask | Cancel
+Reply = Loading | Ready | Failed | Answer
+
+_TYPES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *(Load, Ask, Cancel, Loading, Ready, Failed, Answer, Message, Options, events.Stats),
+        *get_args(Event),
+    )
+}
+
+
+def encode(message: Request | Reply) -> bytes:
+    """The line for a message, newline included; ASCII, so that lone surrogates pass unharmed."""
+    return json.dumps(_to_json(message), separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Any:
+    """The message of a line. Raises ProtocolError on anything `encode` couldn't have written."""
+    try:
+        return _from_json(json.loads(line), Request | Reply)
+    except (ValueError, TypeError, KeyError, GptossError, RecursionError) as error:
+        shown = line[:80].decode("ascii", "backslashreplace")
+        raise ProtocolError(f"not a message of the engine protocol ({error}): {shown!r}") from None
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Message | Options):
+        return {"type": type(value).__name__, **value.to_json()}
+    if type(value).__name__ in _TYPES:
+        pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
+        return {"type": type(value).__name__, **{name: _to_json(item) for name, item in pairs}}
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_json(value: Any, hint: Any) -> Any:
+    """`value` as the type hint wants it; raises TypeError where it doesn't fit."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if isinstance(value, dict):
+        cls = _TYPES.get(value.get("type", ""))
+        if cls is None or cls not in options:
+            raise TypeError(f"unexpected type {value.get('type')!r}")
+        return _build(cls, {name: item for name, item in value.items() if name != "type"})
+    for option in options:
+        if get_origin(option) is tuple and isinstance(value, list):
+            return tuple(_from_json(item, get_args(option)[0]) for item in value)
+        if isinstance(option, EnumType) and isinstance(value, str):
+            return option(value)
+        if option is float and type(value) is int:
+            return float(value)
+        if type(value) is option:
+            return value
+    raise TypeError(f"unexpected value {str(value)[:40]!r}")
+
+
+def _build(cls: type, given: Mapping[str, Any]) -> Any:
+    hints = _hints(cls)
+    if unknown := given.keys() - hints.keys():
+        raise TypeError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
+    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if missing := required - given.keys():
+        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
+    return cls(**{name: _from_json(item, hints[name]) for name, item in given.items()})
+
+
+_hints = cache(get_type_hints)

@@ -1,0 +1,143 @@
+"""The engine process: owns the model, takes requests on standard input, answers in events on standard output.
+
+    python -m app.engine.worker
+
+Three threads. The main one computes. The reader takes requests, so that a cancel is seen before the next
+token, and ends the process the moment standard input closes: an app that was killed leaves no process
+behind that holds the model. The writer sends, so that a slow reader at the other end never holds up the
+model.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import BinaryIO
+
+from app.engine.backend import Backend, ModelBackend
+from app.engine.protocol import Answer, Ask, Cancel, Failed, Load, ProtocolError, Reply, decode, encode
+from mlx_model.errors import ContextError, GptossError, RequestError
+from mlx_model.events import TextDelta
+
+
+class Outbox:
+    """Sends replies from a thread of its own, in order. What piled up goes out in one write."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._pending: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        threading.Thread(target=self._write, name="outbox", daemon=True).start()
+
+    def put(self, reply: Reply) -> None:
+        """Queue a reply; returns at once."""
+        self._pending.put(reply)
+
+    def _write(self) -> None:
+        while True:
+            batch = [self._pending.get()]
+            while not self._pending.empty():
+                batch.append(self._pending.get())
+            try:
+                self._pipe.write(b"".join(encode(reply) for reply in merge(batch)))
+                self._pipe.flush()
+            except OSError:
+                os._exit(0)  # nobody listens any more
+
+
+def merge(replies: list[Reply]) -> list[Reply]:
+    """Join neighbouring text deltas of the same answer and message into one."""
+    merged: list[Reply] = []
+    for reply in replies:
+        last = merged[-1] if merged else None
+        if (
+            isinstance(reply, Answer)
+            and isinstance(last, Answer)
+            and isinstance(reply.event, TextDelta)
+            and isinstance(last.event, TextDelta)
+            and (reply.request, reply.event.channel, reply.event.recipient)
+            == (last.request, last.event.channel, last.event.recipient)
+        ):
+            event = replace(last.event, text=last.event.text + reply.event.text)
+            merged[-1] = Answer(reply.request, event, last.deltas + reply.deltas)
+        else:
+            merged.append(reply)
+    return merged
+
+
+class Worker:
+    """Takes requests from `inbox` one after the other and has `backend` fulfil them, until `inbox` ends."""
+
+    def __init__(self, backend: Backend, inbox: BinaryIO, outbox: Outbox) -> None:
+        self._backend = backend
+        self._inbox = inbox
+        self._outbox = outbox
+        self._requests: queue.SimpleQueue[Load | Ask] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+
+    def run(self) -> None:
+        """Serve for ever; the reader thread ends the process."""
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+        while True:
+            match self._requests.get():
+                case Load() as load:
+                    self._guard(None, partial(self._load, load))
+                case Ask() as ask:
+                    self._guard(ask.request, partial(self._answer, ask))
+                    self._cancelled.discard(ask.request)
+
+    def _read(self) -> None:
+        for line in self._inbox:
+            try:
+                request = decode(line)
+            except ProtocolError as error:
+                print(error, file=sys.stderr, flush=True)
+                os._exit(os.EX_PROTOCOL)
+            if isinstance(request, Cancel):
+                self._cancelled.add(request.request)
+            else:
+                self._requests.put(request)
+        os._exit(0)  # at once, whatever the main thread is computing
+
+    def _load(self, load: Load) -> None:
+        self._outbox.put(self._backend.load(load.model, self._outbox.put))
+
+    def _answer(self, ask: Ask) -> None:
+        for event in self._backend.stream(ask, lambda: ask.request in self._cancelled):
+            self._outbox.put(Answer(ask.request, event))
+
+    def _guard(self, request: int | None, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (ContextError, RequestError) as error:
+            self._outbox.put(Failed(str(error), request, unusable=True))
+        except GptossError as error:
+            self._outbox.put(Failed(str(error), request))
+        except Exception as error:
+            # Not foreseen: MLX says RuntimeError for "out of memory" too. The person reads one line, the
+            # app keeps the traceback from standard error.
+            traceback.print_exc()
+            self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", request))
+
+
+def serve(backend: Backend) -> None:
+    """Run the engine on this process's standard input and output.
+
+    Both are moved to descriptors of their own first: what a library prints lands on standard error and
+    can't break the protocol, and a library that reads standard input finds it empty.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the app to interpret
+    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    Worker(backend, inbox, Outbox(outbox)).run()
+
+
+if __name__ == "__main__":
+    serve(ModelBackend())

@@ -1,0 +1,54 @@
+"""Every command of the chat once: its slash name, its key, what it does. Help, key bindings and palette read this."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name."""
+
+    help: str
+    action: str
+    slash: str = ""
+    key: str = ""
+    shown_key: str = ""
+    label: str = ""
+    takes: str = ""
+
+
+COMMANDS = (
+    Command("effort of the next answer: low, medium, high", "effort", "effort", "ctrl+e", "^E", "effort", "level"),
+    Command("show or hide the analysis", "thinking", "thinking", "ctrl+t", "^T", "thinking"),
+    Command("stop the answer", "stop", key="escape", shown_key="Esc", label="stop"),
+    Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new"),
+    Command("copy the last answer", "copy_answer", "copy"),
+    Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
+    Command("start the engine again after it stopped", "restart", "restart", "ctrl+r", "^R"),
+    Command("all keys and commands", "help", "help", "f1", "F1", "help"),
+    Command("quit", "quit", "quit", "ctrl+q", "^Q", "quit"),
+)
+
+EDITING = (
+    ("Enter", "send"),
+    ("Shift+Enter, Alt+Enter, ^J", "new line"),
+    ("PageUp, PageDown", "scroll the conversation"),
+    ("End in an empty input", "jump to the latest"),
+    ("Tab, then Enter", "open one answer's analysis"),
+)
+"""Keys that belong to a widget, for the help."""
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """A slash name and its argument, if `text` is a command line; None for a prompt.
+
+    One line that begins with a slash and a word of letters is a command, known or not, and so is a slash alone, which
+    asks for help; "/usr/bin" is a prompt, and so is a command line with a space before it.
+    """
+    match = re.fullmatch(r"/([A-Za-z]*)(?: +(\S.*?))? *", text)
+    return (match[1].lower() or "help", match[2] or "") if match else None
+
+
+def find(slash: str) -> Command | None:
+    """The command of a slash name."""
+    return next((command for command in COMMANDS if command.slash == slash), None)

@@ -1,0 +1,155 @@
+"""What stands in the transcript: the person's prompts, the model's answers, notices of the program."""
+
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from app.text import clean
+from app.tui.widgets.analysis import Analysis
+from app.tui.widgets.markdown import FrozenMarkdown, LiveMarkdown
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Effort
+
+ENDINGS = {
+    "cancelled": "stopped",
+    "length": "cut off: the limit of tokens is reached",
+    "stop_string": "ended at a stop string",
+    "tool_call": "asked for a tool, which this chat has not got",
+    "died": "broken off: the engine ended",
+}
+
+
+class Prompt(Static):
+    """What the person wrote."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Content(clean(text)), markup=False)
+
+
+class Notice(Static):
+    """A line of the program's own; `level` is "info", "warning" or "error"."""
+
+    def __init__(self, text: str, level: str = "info") -> None:
+        super().__init__(Content(clean(text)), markup=False, classes=f"-{level}")
+
+    def say(self, text: str) -> None:
+        """Say something else."""
+        self.update(Content(clean(text)))
+
+
+@dataclass
+class Draft:
+    """What has come of an answer so far. `tokens` of the analysis; times in seconds."""
+
+    analysis: str = ""
+    commentary: str = ""
+    final: str = ""
+    analysis_tokens: int = 0
+    analysis_s: float = 0.0
+
+
+class AnswerView(Vertical):
+    """One answer. Parts are mounted when there is something to show in them; `refresh_draft` brings them up to date."""
+
+    def __init__(self, effort: Effort, *, analysis: str) -> None:
+        """`analysis` says how to treat it: "auto" opens it while live, "shown" keeps it open, "hidden" closed."""
+        super().__init__()
+        self.effort = effort
+        self.draft = Draft()
+        self.stats: Stats | None = None
+        self.analysis: Analysis | None = None
+        self._treatment = analysis
+        self._commentary: Static | None = None
+        self._body: LiveMarkdown | None = None
+        self._shown = 0
+        self._footer = Static(markup=False, classes="footer")
+
+    def compose(self) -> ComposeResult:
+        """The footer; everything else comes with the answer."""
+        yield self._footer
+
+    @property
+    def live(self) -> bool:
+        """Whether the answer is still held as a Markdown widget of many parts."""
+        return self._body is not None
+
+    def treat_analysis(self, treatment: str) -> None:
+        """Open or close the analysis from now on."""
+        self._treatment = treatment
+        if self.analysis is not None:
+            self.analysis.open = treatment == "shown"
+
+    def wait(self, text: str) -> None:
+        """Say what the answer waits for."""
+        self._footer.update(Content(clean(text)))
+
+    async def refresh_draft(self) -> None:
+        """Show what the draft has gained."""
+        draft = self.draft
+        if draft.analysis:
+            if self.analysis is None:
+                self.analysis = Analysis(opened=self._treatment != "hidden")
+                await self._add(self.analysis)
+            thinking = not (draft.final or draft.commentary)
+            if not thinking and self._treatment == "auto" and self.analysis.open and self._body is None:
+                self.analysis.open = False
+            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=thinking)
+        if draft.commentary:
+            if self._commentary is None:
+                self._commentary = Static(markup=False, classes="commentary")
+                await self._add(self._commentary)
+            self._commentary.update(Content(clean(draft.commentary)))
+        if len(draft.final) > self._shown:
+            if self._body is None:
+                self._body = LiveMarkdown()
+                await self._add(self._body)
+            more, self._shown = draft.final[self._shown :], len(draft.final)
+            await self._body.append(clean(more))
+
+    async def finish(self, reason: str, stats: Stats | None) -> None:
+        """Say how it ended and what it cost; parse the whole text once more, for what only the end makes clear."""
+        await self.refresh_draft()
+        draft, self.stats = self.draft, stats
+        if self.analysis is not None:
+            if self._treatment == "auto" and not draft.final:
+                self.analysis.open = True
+            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
+        if self._body is not None and self._needs_update(draft.final):
+            await self._body.update(clean(draft.final))
+        self._footer.update(Content(_footer(self.effort, reason, stats)))
+        self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
+
+    async def freeze(self) -> None:
+        """Replace the Markdown widget by a single one."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            await self._add(FrozenMarkdown(clean(self.draft.final)))
+            await body.remove()
+
+    @staticmethod
+    def _needs_update(text: str) -> bool:
+        # Streaming differs from parsing the whole for reference links defined later and for fences inside
+        # lists; the second parse costs up to a second for a long table, so only those pay it.
+        return "]:" in text or "```" in text
+
+    async def _add(self, widget: Widget) -> None:
+        await self.mount(widget, before=self._footer)
+
+
+def _footer(effort: Effort, reason: str, stats: Stats | None) -> str:
+    parts = [effort.value]
+    if stats is not None:
+        if stats.decode_tok_s:
+            parts.append(f"{stats.decode_tok_s:.1f} tok/s")
+        if stats.ttft_s:
+            parts.append(f"first token {stats.ttft_s:.1f} s")
+        parts.append(f"{stats.decode_tokens:,} tokens")
+        if stats.reused_tokens:
+            parts.append(f"{stats.reused_tokens:,} reused")
+    if reason in ENDINGS:
+        parts.append(ENDINGS[reason])
+    return "   ".join(parts)

@@ -1,0 +1,120 @@
+"""The lines around the conversation: model and context above, the effort switch below."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from app.text import clean
+from mlx_model.harmony.message import Effort
+
+WARN_AT = 0.8
+"""Share of the context from which on its line warns."""
+BAR = 10
+DEAD = ("stopped", "no model")
+"""States of an engine that can't be asked."""
+
+
+class StatusLine(Horizontal):
+    """Model, what the engine does, live speed; on the right the context in use. Outside the scrolling part."""
+
+    model: reactive[str] = reactive("")
+    state: reactive[str] = reactive("starting")
+    speed: reactive[str] = reactive("")
+    used: reactive[int] = reactive(0)
+    limit: reactive[int] = reactive(0)
+
+    def compose(self) -> ComposeResult:
+        """Two texts."""
+        yield Static(markup=False, id="engine")
+        yield Static(markup=False, id="context")
+
+    def on_mount(self) -> None:
+        """Show the state of the start."""
+        self._refresh_engine()
+
+    def watch_model(self) -> None:
+        """Show it."""
+        self._refresh_engine()
+
+    def watch_state(self) -> None:
+        """Show it."""
+        self._refresh_engine()
+
+    def watch_speed(self) -> None:
+        """Show it."""
+        self._refresh_engine()
+
+    def watch_used(self) -> None:
+        """Show it."""
+        self._refresh_context()
+
+    def watch_limit(self) -> None:
+        """Show it."""
+        self._refresh_context()
+
+    def _refresh_engine(self) -> None:
+        if self.is_mounted:
+            parts = [clean(part) for part in (self.model, self.state, self.speed) if part]
+            self.query_one("#engine", Static).update(Content(" \u00b7 ".join(parts)))
+            self.set_class(self.state in DEAD, "-error")
+
+    def _refresh_context(self) -> None:
+        if not self.is_mounted:
+            return
+        text = ""
+        if self.limit:
+            share = min(1.0, self.used / self.limit)
+            bar = "\u2588" * round(share * BAR) + "\u2591" * (BAR - round(share * BAR))
+            text = f"context {self.used:,} / {self.limit:,}  {bar} {share:.0%}"
+            self.set_class(share >= WARN_AT, "-warning")
+        self.query_one("#context", Static).update(Content(text))
+
+
+class EffortChoice(Static):
+    """One of the three."""
+
+    def __init__(self, effort: Effort) -> None:
+        super().__init__(Content(effort.value), markup=False, id=f"effort-{effort.value}")
+        self.effort = effort
+
+    def on_click(self) -> None:
+        """Choose it."""
+        self.post_message(EffortSwitch.Chosen(self.effort))
+
+
+class EffortSwitch(Horizontal):
+    """Low, medium, high: shows which one the next answer gets, and takes clicks."""
+
+    class Chosen(Message):
+        """A click on one of them."""
+
+        def __init__(self, effort: Effort) -> None:
+            super().__init__()
+            self.effort = effort
+
+    effort: reactive[Effort] = reactive(Effort.MEDIUM)
+
+    def compose(self) -> ComposeResult:
+        """The three choices, with space on the left for a hint."""
+        yield Static(markup=False, id="hint")
+        yield Static(Content("effort "), markup=False, id="effort-label")
+        for effort in Effort:
+            yield EffortChoice(effort)
+
+    def watch_effort(self, effort: Effort) -> None:
+        """Mark the chosen one, by more than colour."""
+        for choice in self.query(EffortChoice):
+            chosen = choice.effort is effort
+            choice.set_class(chosen, "-chosen")
+            choice.update(Content(f"[{choice.effort.value}]" if chosen else f" {choice.effort.value} "))
+
+    def on_mount(self) -> None:
+        """Mark the first one."""
+        self.watch_effort(self.effort)
+
+    def hint(self, text: str) -> None:
+        """Show a short hint on the left."""
+        self.query_one("#hint", Static).update(Content(text))

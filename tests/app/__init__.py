@@ -1,0 +1,1 @@
+"""The app: engine process, terminal UI, text safety."""

@@ -1,0 +1,29 @@
+"""The whole way with the demo model: screen, engine process, model, and back."""
+
+from app.tui.app import ChatApp
+from app.tui.widgets.messages import AnswerView
+from mlx_model.harmony.message import Role
+from mlx_model.options import Options
+from tests.app.fakes import app_of, send, text_on, wait_until
+
+
+async def test_two_turns_with_the_demo_model() -> None:
+    app = ChatApp("demo", Options(temperature=0.0))
+    async with app.run_test(size=(100, 40)) as pilot:
+        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready", "the demo model")
+        assert "demo model" in text_on(pilot)
+        for turn in (1, 2):
+            await send(pilot, "How many r's are in strawberry?")
+            await wait_until(pilot, lambda turn=turn: finals(app) == turn, "the answer")
+            await wait_until(pilot, lambda: app.status.state == "ready")
+        views = list(app.query(AnswerView))
+        stats = [view.stats for view in views]
+        assert stats[0].reused_tokens == 0 and stats[1].reused_tokens > 0
+        assert all(view.draft.analysis and view.draft.final for view in views)
+        assert [m.text for m in app.conversation.messages if m.channel == "final"] == [v.draft.final for v in views]
+
+
+def finals(app: ChatApp) -> int:
+    """Answers that have come."""
+    messages = app.conversation.messages
+    return sum(message.role is Role.ASSISTANT and message.channel == "final" for message in messages)

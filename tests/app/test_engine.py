@@ -1,0 +1,168 @@
+"""The engine client against a real worker process: answers, stop, every way to fail and to die."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.engine.client import EngineClient, EngineDied, EngineError
+from app.engine.protocol import Answer, Ask, Loading, Ready, encode
+from mlx_model.events import Finished, MessageEnd, TextDelta
+from mlx_model.harmony.message import user
+from mlx_model.options import Options
+
+SCRIPTED = (sys.executable, str(Path(__file__).with_name("scripted_worker.py")))
+
+
+@pytest.fixture
+async def engine():
+    client = EngineClient(SCRIPTED, cancel_grace_s=0.3)
+    yield client
+    await client.close()
+    assert not client.alive
+
+
+async def load(engine: EngineClient, name: str | None = None) -> list[Loading | Ready]:
+    return [reply async for reply in engine.load(name)]
+
+
+async def ask(engine: EngineClient, text: str, **more) -> list[Answer]:
+    return [answer async for answer in engine.ask([user(text)], Options(), **more)]
+
+
+def text_of(answers: list[Answer]) -> str:
+    return "".join(a.event.text for a in answers if isinstance(a.event, TextDelta))
+
+
+async def test_loads_and_answers(engine: EngineClient) -> None:
+    assert await load(engine) == [Loading("scripted", True), Ready("scripted", 4096, 1 << 20, 0.5)]
+    answers = await ask(engine, "hello", instructions="> ")
+    assert text_of(answers) == "> hello"
+    assert answers[-1].event.reason == "stop"
+    assert text_of(await ask(engine, "again")) == "again"
+
+
+async def test_megabytes_pass_both_ways(engine: EngineClient) -> None:
+    await load(engine)
+    big = "数é\n" * 500_000
+    assert text_of(await ask(engine, big)) == big
+
+
+async def test_prints_of_libraries_do_not_reach_the_protocol(engine: EngineClient) -> None:
+    await load(engine)
+    assert text_of(await ask(engine, "noise")) == "noise"
+
+
+async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient) -> None:
+    await load(engine)
+    reason = None
+    async for answer in engine.ask([user("forever")], Options()):
+        match answer.event:
+            case TextDelta():
+                await engine.cancel()
+            case Finished() as finished:
+                reason = finished.reason
+    assert reason == "cancelled"
+    assert text_of(await ask(engine, "next")) == "next"
+
+
+async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
+    await load(engine)
+    answers = engine.ask([user("forever")], Options())
+    await anext(answers)
+    await answers.aclose()
+    assert text_of(await ask(engine, "next")) == "next"
+
+
+async def test_an_engine_that_does_not_stop_is_killed(engine: EngineClient) -> None:
+    await load(engine)
+    asked = asyncio.create_task(ask(engine, "hang"))
+    await asyncio.sleep(0.05)
+    await engine.cancel()
+    with pytest.raises(EngineDied, match="did not react to stop"):
+        await asked
+    assert not engine.alive
+
+
+async def test_declined_prompt_says_so_and_the_engine_lives(engine: EngineClient) -> None:
+    await load(engine)
+    with pytest.raises(EngineError, match=r"9,999 tokens") as caught:
+        await ask(engine, "too long")
+    assert caught.value.unusable
+    assert text_of(await ask(engine, "short")) == "short"
+
+
+async def test_failed_loads_leave_a_living_engine(engine: EngineClient) -> None:
+    with pytest.raises(EngineError, match="no checkpoint called missing"):
+        await load(engine, "missing")
+    with pytest.raises(EngineError, match=r"RuntimeError: .*out of memory"):
+        await load(engine, "bug")
+    assert (await load(engine, "fine"))[-1].model == "fine"
+
+
+async def test_exit_while_loading_keeps_the_last_lines(engine: EngineClient) -> None:
+    with pytest.raises(EngineDied, match="exit code 3") as caught:
+        await load(engine, "exit")
+    assert caught.value.last_lines == ("libmetal: something is wrong",)
+
+
+async def test_death_in_an_answer_names_the_signal_and_a_new_engine_starts(engine: EngineClient) -> None:
+    await load(engine)
+    seen = []
+    with pytest.raises(EngineDied, match="SIGKILL"):
+        async for answer in engine.ask([user("partial")], Options()):
+            seen.append(answer)
+            if isinstance(answer.event, TextDelta):
+                os.kill(engine.pid, signal.SIGKILL)
+    assert text_of(seen) == "partial"
+    with pytest.raises(EngineDied, match="isn't running"):
+        await ask(engine, "anyone?")
+    await load(engine)
+    assert text_of(await ask(engine, "back")) == "back"
+
+
+async def test_killed_from_outside_while_idle(engine: EngineClient) -> None:
+    await load(engine)
+    os.kill(engine.pid, signal.SIGKILL)
+    while engine.alive:
+        await asyncio.sleep(0.01)
+    with pytest.raises(EngineDied):
+        await ask(engine, "hello")
+
+
+async def test_a_command_that_does_not_exist() -> None:
+    with pytest.raises(EngineDied, match="could not be started"):
+        await load(EngineClient(("/nonexistent/python",)))
+
+
+async def test_a_process_that_speaks_something_else_is_ended() -> None:
+    client = EngineClient((sys.executable, "-c", "print('hello'); input(); input()"))
+    with pytest.raises(EngineDied, match="can't be read"):
+        await load(client)
+    assert not client.alive
+
+
+async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:
+    await load(engine)
+    both = await asyncio.gather(ask(engine, "one"), ask(engine, "two"))
+    assert [text_of(answers) for answers in both] == ["one", "two"]
+    assert [next(a for a in answers if isinstance(a.event, MessageEnd)).request for answers in both] == [1, 2]
+
+
+def test_worker_ends_with_its_standard_input_even_while_busy() -> None:
+    worker = subprocess.Popen(SCRIPTED, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    worker.stdin.write(encode(Ask(1, (user("hang"),), Options())))
+    worker.stdin.flush()
+    worker.stdin.close()
+    assert worker.wait(timeout=20) == 0
+    worker.stdout.close()
+
+
+def test_worker_refuses_garbage_with_an_exit_code() -> None:
+    done = subprocess.run(SCRIPTED, input=b"hello\n", capture_output=True, timeout=20)
+    assert done.returncode == os.EX_PROTOCOL
+    assert b"not a message of the engine protocol" in done.stderr and done.stdout == b""

@@ -1,0 +1,179 @@
+"""The parts of the chat that are plain Python: coalescing, commands, the conversation, the clipboard."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.tui import clipboard
+from app.tui.clipboard import ClipboardError
+from app.tui.coalesce import Coalescer
+from app.tui.commands import COMMANDS, find, parse
+from app.tui.conversation import Conversation
+from app.tui.widgets.markdown import lay_out
+from mlx_model.harmony.message import Message, Role, assistant, user
+
+
+class Counter:
+    """Counts flushes and what was there to flush."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.pending = 0
+        self.flushed: list[int] = []
+        self._seconds = seconds
+
+    async def flush(self) -> None:
+        took, self.pending = self.pending, 0
+        await asyncio.sleep(self._seconds)
+        self.flushed.append(took)
+
+
+async def test_pokes_are_joined_the_first_is_immediate_and_the_last_is_never_lost() -> None:
+    counter = Counter()
+    coalescer = Coalescer(counter.flush, interval_s=30.0)
+    for _ in range(100):
+        counter.pending += 1
+        coalescer.poke()
+        await asyncio.sleep(0)
+    assert sum(counter.flushed) < 100 and len(counter.flushed) == 1
+    await coalescer.close()
+    assert sum(counter.flushed) == 100 and len(counter.flushed) == 2
+
+
+async def test_nothing_is_flushed_without_a_poke() -> None:
+    counter = Counter()
+    coalescer = Coalescer(counter.flush, interval_s=0.0)
+    await asyncio.sleep(0.02)
+    await coalescer.close()
+    assert counter.flushed == []
+
+
+async def test_closing_waits_for_a_flush_under_way() -> None:
+    counter = Counter(seconds=0.05)
+    coalescer = Coalescer(counter.flush, interval_s=0.0)
+    counter.pending = 7
+    coalescer.poke()
+    await asyncio.sleep(0.01)
+    await coalescer.close()
+    assert counter.flushed == [7]
+
+
+async def test_an_error_in_a_flush_reaches_whoever_closes() -> None:
+    async def broken() -> None:
+        raise ValueError("layout")
+
+    coalescer = Coalescer(broken)
+    coalescer.poke()
+    await asyncio.sleep(0.01)
+    with pytest.raises(ValueError, match="layout"):
+        await coalescer.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/new", ("new", "")),
+        ("/Effort  high ", ("effort", "high")),
+        ("/", ("help", "")),
+        ("/nonsense", ("nonsense", "")),
+        ("/usr/bin/env is what?", None),
+        (" /new", None),
+        ("/new\nand more", None),
+        ("a / b", None),
+        ("//", None),
+        ("", None),
+    ],
+)
+def test_what_is_a_command(text: str, command: tuple[str, str] | None) -> None:
+    assert parse(text) == command
+
+
+def test_every_command_has_a_way_in_and_an_action() -> None:
+    from app.tui.app import ChatApp
+
+    for command in COMMANDS:
+        assert command.slash or command.key
+        assert callable(getattr(ChatApp, f"action_{command.action}"))
+        assert not command.slash or find(command.slash) is command
+
+
+def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> None:
+    chat = Conversation()
+    chat.add_prompt("one")
+    chat.add_answer([assistant("hm", "analysis"), assistant("first")])
+    chat.add_prompt("two")
+    chat.add_answer([assistant("broken off", "analysis")])
+    chat.add_prompt("three")
+    call = Message(Role.ASSISTANT, "1+1", channel="commentary", recipient="python")
+    chat.add_answer([assistant("so far", "analysis"), call])
+    assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
+    assert len(chat.messages) == 8
+    assert chat.last_answer() == "first"
+
+
+def test_a_withdrawn_prompt_leaves_no_trace() -> None:
+    chat = Conversation()
+    chat.add_prompt("too long")
+    assert chat.withdraw_prompt() == "too long"
+    assert chat.messages == [] and chat.last_answer() is None
+
+
+def test_a_conversation_keeps_the_person_as_the_last_to_speak() -> None:
+    chat = Conversation()
+    chat.add_prompt("hi")
+    assert chat.for_engine() == [user("hi")]
+
+
+@pytest.fixture
+def fake_mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with pbcopy and pbpaste over a file; returns the file."""
+    board = tmp_path / "board"
+    for name, line in (("pbcopy", f'cat > "{board}"'), ("pbpaste", f'cat "{board}"')):
+        script = tmp_path / name
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    return board
+
+
+async def test_copying_on_a_mac_is_verified(fake_mac: Path) -> None:
+    asked: list[str] = []
+    assert await clipboard.copy("naïve 数\n", asked.append) == "Copied 8 characters."
+    assert fake_mac.read_text() == "naïve 数\n" and asked == []
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 0\n", "#!/bin/sh\ncat > /dev/null\nexit 1\n"])
+async def test_a_copy_that_did_not_arrive_is_not_claimed(fake_mac: Path, script: str) -> None:
+    fake_mac.write_text("what was there before")
+    (fake_mac.parent / "pbcopy").write_text(script)
+    with pytest.raises(ClipboardError, match="nothing was copied"):
+        await clipboard.copy("secret", lambda text: None)
+
+
+async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(
+    fake_mac: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
+    asked: list[str] = []
+    said = await clipboard.copy("text", asked.append)
+    assert asked == ["text"] and "Copied" not in said and not fake_mac.exists()
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_frozen_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
+    source = "# Title\n\n<b>*text*</b> 日本語日本語 [link](http://a.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n```c\nint x;"
+    content = lay_out(source, width)
+    assert all(line.cell_length <= width for line in content.split("\n"))
+    assert "http://a.com" in content.plain.replace("\n", "")
+    assert "int x;" in content.plain and "Title" in content.plain and "<b>text</b>" in content.plain
+
+
+def test_the_screen_and_the_command_load_no_mlx(tmp_path: Path) -> None:
+    import subprocess
+
+    for module, absent in (("app.tui.app", ["mlx"]), ("app.cli", ["mlx", "textual", "numpy", "huggingface_hub"])):
+        code = f"import {module}, sys; print([m for m in {absent} if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]", module

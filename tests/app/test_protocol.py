@@ -1,0 +1,110 @@
+"""The engine protocol: every message survives the pipe, anything else is refused by name."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.protocol import (
+    Answer,
+    Ask,
+    Cancel,
+    Failed,
+    Load,
+    Loading,
+    ProtocolError,
+    Ready,
+    decode,
+    encode,
+)
+from app.engine.worker import merge
+from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.harmony.message import Message, Role, assistant, user
+from mlx_model.options import Options
+
+any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Load(),
+        Load("demo"),
+        Cancel(3),
+        Loading("demo", default=True),
+        Ready("demo", 4096, 1, 0.25),
+        Failed("no", 7, unusable=True),
+        Ask(1, (), Options()),
+        Ask(2, (user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief"),
+        Answer(1, PrefillProgress(1, 2)),
+        Answer(1, MessageStart("commentary", "python", "json")),
+        Answer(1, TextDelta("final", "x"), deltas=4),
+        Answer(1, MessageEnd(Message(Role.TOOL, "4", name="python", recipient="assistant", recovered=True))),
+        Answer(1, Finished("length", Stats(1, 2, 3, 0.5, 0.25, 0.125, 9))),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_round_trip(message) -> None:
+    assert decode(encode(message)) == message
+
+
+@given(any_text)
+def test_any_text_is_one_ascii_line(text: str) -> None:
+    line = encode(Answer(1, TextDelta("final", text)))
+    assert line.isascii() and line.count(b"\n") == 1 and line.endswith(b"\n")
+    assert decode(line).event.text == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"Loading weights: 10%",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"type": "Load", "colour": "red"}',
+        b'{"type": "Cancel"}',
+        b'{"type": "Cancel", "request": "1"}',
+        b'{"type": "Cancel", "request": true}',
+        b'{"type": "Stats"}',
+        b'{"type": ["Load"]}',
+        b'{"type": "Answer", "request": 1, "event": {"type": "Load"}}',
+        b'{"type": "Ask", "request": 1, "messages": [{"type": "Message", "role": "king", "text": ""}]}',
+        b'{"type": "Ask", "request": 1, "messages": [], "options": {"type": "Options", "top_p": 7}}',
+    ],
+)
+def test_garbage_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not a message"):
+        decode(line)
+
+
+keys = st.sampled_from(["type", "request", "messages", "model"])
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["Load", "Cancel", "Ask"])
+
+
+@given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(keys, inner)))
+def test_no_json_raises_anything_but_protocol_errors(value) -> None:
+    try:
+        message = decode(json.dumps(value).encode())
+    except ProtocolError:
+        return
+    assert decode(encode(message)) == message
+
+
+def test_merge_joins_only_neighbours_of_one_message() -> None:
+    def delta(text: str, channel: str = "final", request: int = 1) -> Answer:
+        return Answer(request, TextDelta(channel, text))
+
+    end = Answer(1, Finished("stop"))
+    merged = merge([delta("a"), delta("b"), delta("c", "analysis"), end, delta("d"), delta("e", request=2)])
+    assert merged == [
+        Answer(1, TextDelta("final", "ab"), 2),
+        delta("c", "analysis"),
+        end,
+        delta("d"),
+        delta("e", request=2),
+    ]
+    assert merge([delta("alone")]) == [delta("alone")]

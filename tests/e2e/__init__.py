@@ -1,0 +1,1 @@
+"""The program as a person runs it: subprocesses and a real terminal."""

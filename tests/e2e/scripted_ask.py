@@ -1,0 +1,42 @@
+"""`gptoss-chat` with a model that says what the prompt says, or "on and " for ever if the prompt is "forever"."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import app.ask
+from app.cli import main
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
+from mlx_model.harmony.message import Message, assistant
+from mlx_model.options import Options
+
+
+class ScriptedSession:
+    """Stands in for mlx_model.session.Session."""
+
+    def __init__(self, model: object, *, instructions: str | None = None) -> None:
+        self.instructions = instructions
+        self.tokens: list[int] = []
+
+    def stream(
+        self, messages: list[Message], options: Options, cancelled: Callable[[], bool] = bool
+    ) -> Iterator[Event]:
+        text = messages[-1].text
+        yield MessageStart("analysis")
+        yield TextDelta("analysis", f"{options.effort} \x1b[31mthought")
+        yield MessageEnd(assistant("thought", "analysis"))
+        yield MessageStart("final")
+        while text == "forever":
+            yield TextDelta("final", "on and \n")
+            time.sleep(0.001)
+        said = f"{self.instructions or ''}{text}"
+        yield TextDelta("final", said)
+        yield MessageEnd(assistant(said))
+        yield Finished("stop")
+
+
+if __name__ == "__main__":
+    app.ask.load = lambda name: SimpleNamespace(load_s=0.0, resident_bytes=0)
+    app.ask.Session = ScriptedSession
+    sys.exit(main())

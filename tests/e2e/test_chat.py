@@ -1,0 +1,108 @@
+"""The chat in a real terminal (tmux): start, ask, stop, effort, resize, kill either process, quit."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
+
+pytestmark = needs_tmux
+
+
+def test_a_chat_with_the_demo_model() -> None:
+    with Terminal(CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("How many r's are in strawberry?")
+        terminal.keys("Enter")
+        screen = terminal.wait_for("tok/s   first token")
+        assert "thought for" in screen and "medium" in screen and "<|" not in screen
+        terminal.keys("C-e")
+        terminal.wait_for("[high]")
+        terminal.type("/new")
+        terminal.keys("Enter")
+        terminal.wait_for(lambda screen: "strawberry" not in screen)
+        worker = terminal.worker
+        terminal.keys("C-q")
+        assert terminal.exit_code() == 0
+        wait_gone(worker)
+        assert "context" not in terminal.screen()  # the terminal is as it was before
+
+
+def test_several_lines_and_stop() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("one")
+        terminal.keys("C-j")
+        terminal.type("two")
+        terminal.keys("M-Enter")
+        terminal.type("three")
+        screen = terminal.wait_for("three")
+        assert "ready" in screen and "▌ one" not in screen
+        terminal.keys("Enter")
+        terminal.wait_for(lambda screen: screen.count("three") == 2 and "ready" in screen)
+        terminal.type("forever")
+        terminal.keys("Enter")
+        terminal.wait_for("on on on")
+        terminal.keys("Escape")
+        terminal.wait_for("stopped")
+        terminal.wait_for("ready")
+
+
+def test_killing_the_engine_keeps_the_screen_and_restarts() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("partial")
+        terminal.keys("Enter")
+        terminal.wait_for("answering")
+        os.kill(terminal.worker, signal.SIGKILL)
+        screen = terminal.wait_for("The engine stopped")
+        assert "SIGKILL" in screen and "broken off" in screen
+        terminal.keys("C-r")
+        terminal.wait_for("ready")
+        terminal.type("hello again")
+        terminal.keys("Enter")
+        terminal.wait_for(lambda screen: screen.count("hello again") == 2)
+
+
+def test_an_engine_that_hangs_is_ended_by_stop() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("hang")
+        terminal.keys("Enter")
+        terminal.wait_for("▌ hang")
+        terminal.keys("Escape")
+        screen = terminal.wait_for("did not react")
+        assert "│ hang" in terminal.wait_for("│ hang") and "stopped" in screen
+
+
+@pytest.mark.parametrize("prompt", ["hello", "hang"])
+def test_killing_the_chat_leaves_no_engine(prompt: str) -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type(prompt)
+        terminal.keys("Enter")
+        terminal.wait_for(f"▌ {prompt}")
+        worker = terminal.worker
+        os.kill(terminal.pid, signal.SIGKILL)
+        wait_gone(worker)
+
+
+def test_resizing() -> None:
+    with Terminal(CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("hello")
+        terminal.keys("Enter")
+        terminal.wait_for("first token")
+        for width, height in ((200, 50), (40, 12), (80, 24)):
+            terminal.resize(width, height)
+            border = f"╭{'─' * (width - 2)}╮"
+            terminal.wait_for(lambda screen, border=border: border in screen and "effort" in screen)
+
+
+def test_a_folder_called_app_is_not_taken_for_the_program(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise RuntimeError('the wrong app')")
+    with Terminal(["sh", "-c", f"cd {tmp_path} && exec {' '.join(SCRIPTED_CHAT)}"]) as terminal:
+        terminal.wait_for("ready")

@@ -1,0 +1,196 @@
+"""The command line as scripts use it: what goes to which stream, exit codes, bad input, closed pipes, Ctrl-C."""
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from mlx_model import hub
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "app.cli"]
+SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_ask.py"))]
+
+
+def run(*arguments: str, stdin: str | bytes = "", command: list[str] = COMMAND, **environment: str):
+    """Run to the end, as text; no traceback may ever show."""
+    data = stdin if isinstance(stdin, bytes) else stdin.encode("utf-8", "surrogateescape")
+    done = subprocess.run(
+        [*command, *arguments],
+        input=data,
+        capture_output=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_is_complete_and_for_every_command() -> None:
+    text = run("--help").stdout
+    for word in ("ask", "download", "--effort", "--instructions", "exit codes", "130", "141", "13.8 GB"):
+        assert word in text
+    assert "--show-analysis" in run("ask", "--help").stdout
+    assert "13.8 GB" in run("download", "--help").stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"gptoss-chat {version('gptoss-chat')}\n"
+
+
+def test_the_demo_answers() -> None:
+    done = run("ask", "--model", "demo", "--temperature", "0", "How many r's are in strawberry?")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.strip() and done.stdout.endswith("\n") and "<|" not in done.stdout
+
+
+def test_the_default_model_is_announced_on_standard_error(tmp_path: Path) -> None:
+    done = run("ask", "hi", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 0
+    assert "demo model" in done.stderr and "gptoss-chat download gpt-oss-20b" in done.stderr
+
+
+def test_json_is_one_object_with_everything() -> None:
+    done = run("ask", "--model", "demo", "--json", "--seed", "1", "--effort", "low", "hi")
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"text", "analysis", "finish_reason", "stats"}
+    assert answer["finish_reason"] == "stop" and answer["stats"]["seed"] == 1
+    assert answer["stats"]["decode_tokens"] > 0 and answer["stats"]["resident_bytes"] > 0
+
+
+def test_a_cut_off_answer_says_so_on_standard_error() -> None:
+    done = run("ask", "--model", "demo", "--max-tokens", "3", "hi")
+    assert done.returncode == 0 and "cut off after 3 tokens" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "prompt"),
+    [
+        (["ask", "what", "is", "this"], "", "what is this"),
+        (["ask"], "piped", "piped"),
+        (["ask", "-"], "piped\n", "piped"),
+        (["ask", "Review this"], "line 1\nline 2\n", "Review this\n\nline 1\nline 2"),
+        (["ask", "Review this", "-"], "code\n", "Review this\n\ncode"),
+        ([], "no command at all\n", "no command at all"),
+        (["--effort", "high", "ask", "--seed", "1", "both sides"], "", "both sides"),
+        (["ask", "--instructions", "> ", "quoted"], "", "> quoted"),
+        (["ask", "näive 数"], "", "näive 数"),
+        (["ask", "-"], b"not utf-8: \xff", "not utf-8: \ufffd"),
+    ],
+)
+def test_where_the_prompt_comes_from(arguments: list[str], stdin: str | bytes, prompt: str) -> None:
+    done = run(*arguments, "--model", "demo", stdin=stdin, command=SCRIPTED)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{prompt}\n", "")
+
+
+def test_options_on_either_side_of_the_command_count() -> None:
+    done = run("--effort", "high", "--model", "demo", "ask", "--show-analysis", "x", command=SCRIPTED)
+    assert done.stdout == "x\n" and "high " in done.stderr
+
+
+def test_nothing_written_can_command_a_terminal() -> None:
+    hostile = "\x1b]52;c;ZXZpbA==\x07 \x1b[2J \x9b2J \u202eevil\u202c\r\ttab\nline"
+    done = run("ask", "--show-analysis", "--model", "demo", hostile, command=SCRIPTED)
+    for text in (done.stdout, done.stderr):
+        assert not {c for c in text if ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u202c"} - {"\n", "\t"}
+    assert "\ttab\nline" in done.stdout and "\u241b[31mthought" in done.stderr
+    exact = run("ask", "--json", "--model", "demo", hostile, command=SCRIPTED).stdout
+    assert exact.isascii() and json.loads(exact)["text"] == hostile
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["ask", "--model", "gpt-oss-7b", "hi"], 1, "gpt-oss-7b"),
+        (["ask", "--model", "demo", "  "], 1, "the prompt is empty"),
+        (["ask", "--model", "demo", "-"], 1, "the prompt is empty"),
+        (["ask", "--model", "demo", "hi", "--temperature", "-1"], 2, "temperature"),
+        (["ask", "--model", "demo", "hi", "--effort", "extreme"], 2, "extreme"),
+        (["ask", "--model", "demo", "hi", "--top-k", "many"], 2, "many"),
+        (["answer", "hi"], 2, "answer"),
+        (["download", "nonsense"], 1, "nonsense"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: list[str], code: int, said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code and said in done.stderr and done.stdout == ""
+    if code == 1:
+        assert done.stderr.startswith("gptoss-chat: ") and done.stderr.count("\n") == 1
+
+
+def test_a_prompt_longer_than_the_context() -> None:
+    done = run("ask", "--model", "demo", "-", stdin="many words " * 100_000)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "131,072" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no config", "garbage config"])
+def test_a_damaged_checkpoint(tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(hub.resolve("demo"), tmp_path / "model")
+    if damage == "truncated":
+        weights = folder / "model.safetensors"
+        os.truncate(weights, weights.stat().st_size // 2)
+    elif damage == "no config":
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text("{")
+    done = run("ask", "--model", str(folder), "hi")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+def test_a_closed_pipe_ends_the_program_quietly() -> None:
+    asking = subprocess.Popen(
+        [*SCRIPTED, "ask", "--model", "demo", "forever"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert asking.stdout and asking.stderr and asking.stdout.readline() == b"on and \n"
+    asking.stdout.close()
+    assert asking.wait(timeout=60) == 141
+    assert asking.stderr.read() == b""
+    asking.stderr.close()
+
+
+def test_ctrl_c_ends_the_program_cleanly() -> None:
+    asking = subprocess.Popen(
+        [*SCRIPTED, "ask", "--model", "demo", "forever"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert asking.stdout and asking.stdout.readline() == b"on and \n"
+    asking.send_signal(signal.SIGINT)
+    _, errors = asking.communicate(timeout=60)
+    assert asking.returncode == 130 and errors == b""
+
+
+def test_a_dumb_terminal_gets_a_plain_answer() -> None:
+    master, slave = pty.openpty()
+    asking = subprocess.Popen(
+        [*SCRIPTED, "--model", "demo"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    os.close(slave)
+    seen = read_until(master, b"Ctrl-D")
+    os.write(master, b"hello\n\x04")
+    seen += read_until(master, b"\nhello")
+    assert asking.wait(timeout=60) == 0
+    os.close(master)
+    assert b"\x1b" not in seen
+
+
+def read_until(descriptor: int, wanted: bytes) -> bytes:
+    """Read from a terminal until something shows."""
+    seen = b""
+    while wanted not in seen:
+        ready, _, _ = select.select([descriptor], [], [], 60)
+        assert ready, f"waited in vain for {wanted!r} after {seen!r}"
+        seen += os.read(descriptor, 4096)
+    return seen
