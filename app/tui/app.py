@@ -74,15 +74,17 @@ class ChatApp(App[None]):
         self._stop = asyncio.Event()
         self._analysis = "auto"
         self._demo = False
-        self._closing = False
+        self._leaving = False
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
-        yield StatusLine()
-        yield Transcript()
+        self.status, self.transcript = StatusLine(), Transcript()
+        self.composer, self.effort_switch = Composer(), EffortSwitch()
+        yield self.status
+        yield self.transcript
         with Vertical(id="bottom"):
-            yield Composer()
-            yield EffortSwitch()
+            yield self.composer
+            yield self.effort_switch
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
@@ -90,13 +92,8 @@ class ChatApp(App[None]):
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
         self.theme = theme.DARK.name
-        main = self.screen
-        self.status = main.query_one(StatusLine)
-        self.transcript = main.query_one(Transcript)
-        self.composer = main.query_one(Composer)
-        self.effort_switch = main.query_one(EffortSwitch)
         # Textual's Markdown tables give each cell a tooltip, and a tooltip reads its text as markup.
-        await main.query(Tooltip).remove()
+        await self.screen.query(Tooltip).remove()
         self.effort_switch.effort = self._options.effort
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
@@ -104,9 +101,16 @@ class ChatApp(App[None]):
         await self._welcome()
         self._open_engine()
 
+    async def action_quit(self) -> None:
+        """End the engine and, by that, the answer under way, while there is still a screen to write to."""
+        self._leaving = True
+        await self._engine.close()
+        await self._idle.wait()
+        self.exit()
+
     async def on_unmount(self) -> None:
-        """Let the engine go."""
-        self._closing = True
+        """Let the engine go, however the app came to its end."""
+        self._leaving = True
         await self._engine.close()
 
     # The engine
@@ -146,7 +150,7 @@ class ChatApp(App[None]):
 
     async def _bury(self, death: EngineDied) -> None:
         """Say once that, and how, the engine ended."""
-        if self._closing or death is self._last_death:
+        if self._leaving or death is self._last_death:
             return
         self._last_death = death
         self.status.state = "stopped"

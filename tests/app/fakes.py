@@ -94,7 +94,8 @@ class FakeEngine:
 
     async def close(self) -> None:
         self.closed = True
-        self.alive = False
+        if self.alive:
+            self.die(asking=True)
 
 
 def deltas(channel: str, text: str) -> list[TextDelta]:

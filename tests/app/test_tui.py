@@ -290,6 +290,19 @@ async def test_help_opens_and_closes_and_quit_quits() -> None:
         await wait_until(pilot, lambda: not pilot.app.is_running)
 
 
+async def test_quitting_in_the_middle_of_an_answer() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "a long story"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "a long" in text_on(pilot))
+        engine.say(*deltas("final", "that goes on " * 50))
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running)
+    assert engine.closed and pilot.app.return_code == 0
+
+
 async def test_typing_reaches_the_input_whatever_has_the_focus() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:

@@ -50,6 +50,18 @@ def test_several_lines_and_stop() -> None:
         terminal.wait_for("ready")
 
 
+def test_quitting_in_the_middle_of_an_answer() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("forever")
+        terminal.keys("Enter")
+        terminal.wait_for("on on on")
+        worker = terminal.worker
+        terminal.keys("C-q")
+        assert terminal.exit_code() == 0
+        wait_gone(worker)
+
+
 def test_killing_the_engine_keeps_the_screen_and_restarts() -> None:
     with Terminal(SCRIPTED_CHAT) as terminal:
         terminal.wait_for("ready")

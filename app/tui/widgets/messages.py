@@ -88,7 +88,9 @@ class AnswerView(Vertical):
         self._footer.update(Content(clean(text)))
 
     async def refresh_draft(self) -> None:
-        """Show what the draft has gained."""
+        """Show what the draft has gained. Does nothing once the view is gone from the screen."""
+        if not self.is_attached:
+            return
         draft = self.draft
         if draft.analysis:
             if self.analysis is None:
@@ -113,6 +115,8 @@ class AnswerView(Vertical):
     async def finish(self, reason: str, stats: Stats | None) -> None:
         """Say how it ended and what it cost; parse the whole text once more, for what only the end makes clear."""
         await self.refresh_draft()
+        if not self.is_attached:
+            return
         draft, self.stats = self.draft, stats
         if self.analysis is not None:
             if self._treatment == "auto" and not draft.final:

@@ -26,10 +26,15 @@ class StatusLine(Horizontal):
     used: reactive[int] = reactive(0)
     limit: reactive[int] = reactive(0)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = Static(markup=False, id="engine")
+        self._right = Static(markup=False, id="context")
+
     def compose(self) -> ComposeResult:
         """Two texts."""
-        yield Static(markup=False, id="engine")
-        yield Static(markup=False, id="context")
+        yield self._left
+        yield self._right
 
     def on_mount(self) -> None:
         """Show the state of the start."""
@@ -56,21 +61,18 @@ class StatusLine(Horizontal):
         self._refresh_context()
 
     def _refresh_engine(self) -> None:
-        if self.is_mounted:
-            parts = [clean(part) for part in (self.model, self.state, self.speed) if part]
-            self.query_one("#engine", Static).update(Content(" \u00b7 ".join(parts)))
-            self.set_class(self.state in DEAD, "-error")
+        parts = [clean(part) for part in (self.model, self.state, self.speed) if part]
+        self._left.update(Content(" \u00b7 ".join(parts)))
+        self.set_class(self.state in DEAD, "-error")
 
     def _refresh_context(self) -> None:
-        if not self.is_mounted:
-            return
         text = ""
         if self.limit:
             share = min(1.0, self.used / self.limit)
             bar = "\u2588" * round(share * BAR) + "\u2591" * (BAR - round(share * BAR))
             text = f"context {self.used:,} / {self.limit:,}  {bar} {share:.0%}"
             self.set_class(share >= WARN_AT, "-warning")
-        self.query_one("#context", Static).update(Content(text))
+        self._right.update(Content(text))
 
 
 class EffortChoice(Static):
