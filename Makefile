@@ -5,13 +5,15 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help chat test lint bench bench-peers demo-model eval-demo oracle clean
+.PHONY: help chat test lint fuzz bench bench-harmony bench-peers demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
 	@echo "make test        run the tests"
 	@echo "make lint        run ruff and mypy"
 	@echo "make bench       time the engine (MODEL=demo, or another)"
+	@echo "make fuzz        try Harmony's parser and renderer on far more random input (FUZZ=200000 sequences)"
+	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, about an hour)"
@@ -49,11 +51,27 @@ lint: $(VENV)/.installed-lint
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.bench --model $(or $(MODEL),demo)
 
+# As many random and as many mutated sequences; a tenth as many conversations beside openai-harmony.
+fuzz: $(VENV)/.installed-test
+	@HARMONY_FUZZ=$(or $(FUZZ),200000) $(BIN)/python -m pytest tests/unit/test_harmony_fuzz.py \
+		tests/unit/test_harmony_render.py tests/unit/test_harmony_parse.py
+
+bench-harmony: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.bench_harmony
+
 bench-peers: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.peers.bench_peers --rounds $(or $(ROUNDS),3)
 
 oracle: $(VENV)/.installed-oracle
 	@$(BIN)/python -m tests.oracle.write_logits
+
+eval-demo: $(VENV)/.installed-eval
+	@$(BIN)/python -m assets.training.evaluate
+
+# Steps, not time, decide: a busy machine gives the same model. An interrupted run goes on where it was.
+demo-model: $(VENV)/.installed-train
+	@$(BIN)/python -m assets.training.train --out build/demo
+	@$(BIN)/python -m assets.training.export build/demo assets/demo
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlx_model.events import Event, Finished, MessageEnd, Stats
+from mlx_model.events import Event, Finished, Stats
+from mlx_model.harmony.fold import fold
 from mlx_model.harmony.message import Message, user
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.session import Session
@@ -33,11 +35,13 @@ def stream_generate(
     *,
     instructions: str | None = None,
     tools: Sequence[str] = (),
+    functions: Sequence[FunctionTool] = (),
     **options: Any,
 ) -> Iterator[Event]:
     """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`."""
     messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    return Session(model, instructions=instructions, tools=tools).stream(messages, Options(**options))
+    session = Session(model, instructions=instructions, tools=tools, functions=functions)
+    return session.stream(messages, Options(**options))
 
 
 def generate(
@@ -46,38 +50,29 @@ def generate(
     *,
     instructions: str | None = None,
     tools: Sequence[str] = (),
+    functions: Sequence[FunctionTool] = (),
     **options: Any,
 ) -> Result:
     """Answers one prompt or conversation.
 
-    `instructions` becomes the developer message, `tools` names builtin tools the model may call ("python", "browser";
-    the caller runs them), the other keywords are the fields of `Options`: effort, max_tokens, temperature, top_p,
-    top_k, min_p, repetition_penalty, seed, stop. Raises RequestError, ContextError or TokenizerError. For several
-    turns keep a `Session`: it reuses what the last turn computed.
+    `instructions` becomes the developer message; `tools` names builtin tools the model may call ("python", "browser"),
+    `functions` are the caller's own, and the caller runs both; the other keywords are the fields of `Options`: effort,
+    max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop. Raises RequestError, ContextError or
+    TokenizerError. For several turns keep a `Session`: it reuses what the last turn computed.
     """
     messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    session = Session(model, instructions=instructions, tools=tools)
+    session = Session(model, instructions=instructions, tools=tools, functions=functions)
     return collect(session.stream(messages, Options(**options)), session)
 
 
 def collect(events: Iterator[Event], session: Session) -> Result:
     """Runs an answer of `session` to its end."""
-    messages: list[Message] = []
-    finished = Finished("cancelled")
-    for event in events:
-        if isinstance(event, MessageEnd):
-            messages.append(event.message)
-        elif isinstance(event, Finished):
-            finished = event
-
-    def on(channel: str) -> str:
-        texts = [m.text for m in messages if m.channel == channel and m.recipient is None]
-        return "\n\n".join(text for text in texts if text)
-
+    turn = fold(events)
+    finished = turn.finished or Finished("cancelled")
     return Result(
-        text=on("final"),
-        analysis=on("analysis"),
-        messages=tuple(messages),
+        text=turn.text,
+        analysis=turn.analysis,
+        messages=tuple(turn.messages),
         tokens=tuple(session.tokens),
         finish_reason=finished.reason,
         stats=finished.stats,

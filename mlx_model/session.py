@@ -10,6 +10,7 @@ from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.runner import Runner, never
@@ -19,9 +20,10 @@ from mlx_model.stop import StopStrings
 class Session:
     """Answers conversations with one model. What a prompt shares with the last one is not computed again.
 
-    `instructions` is the developer message, `tools` names builtin tools ("python", "browser") the model may call,
-    `today` the date the system message states (by default that of the session's first day, so that midnight does not
-    cost a chat its cache). Raises TokenizerError for a model without tokenizer.
+    `instructions` is the developer message; `tools` names builtin tools ("python", "browser") and `functions` are the
+    caller's own, all of which the caller runs (see harmony.calls.read_call). `today` is the date the system message
+    states, by default that of the session's first day, so that midnight does not cost a chat its cache. Raises
+    TokenizerError for a model without tokenizer.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Session:
         *,
         instructions: str | None = None,
         tools: Sequence[str] = (),
+        functions: Sequence[FunctionTool] = (),
         today: datetime.date | None = None,
     ) -> None:
         if model.tokenizer is None:
@@ -37,6 +40,7 @@ class Session:
         self.model = model
         self.instructions = instructions
         self.tools = tuple(tools)
+        self.functions = tuple(functions)
         self.tokens: list[int] = []
         """The ids sampled for the last answer."""
         self._tokenizer = model.tokenizer
@@ -55,9 +59,10 @@ class Session:
         """
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
-        head = [system_message(options.effort, date=self._today, tools=self.tools)]
-        if self.instructions:
-            head.append(developer_message(self.instructions))
+        has_functions = bool(self.functions)
+        head = [system_message(options.effort, date=self._today, tools=self.tools, functions=has_functions)]
+        if self.instructions or has_functions:
+            head.append(developer_message(self.instructions or None, self.functions))
         return self._renderer.prompt([*head, *drop_old_analysis(messages)], self._sampled)
 
     def stream(

@@ -8,8 +8,9 @@ from app.engine.protocol import Answer
 from app.tui.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
-from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
-from mlx_model.harmony.message import Message, Role, assistant
+from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
+from mlx_model.harmony.fold import Turn
+from mlx_model.harmony.message import Message
 
 SPEED_WINDOW_S = 2.0
 
@@ -20,33 +21,34 @@ class AnswerStream:
     def __init__(self, view: AnswerView, status: StatusLine) -> None:
         self._view = view
         self._status = status
-        self._complete: list[Message] = []
-        self._channel = ""
-        self._partial = ""
-        self._foreign = False  # the model is writing somebody else's message, which is no part of its answer
+        self._turn = Turn()
         self._thinking_since: float | None = None
         self._thought_s = 0.0
         self._ticks: deque[tuple[float, int]] = deque()
-        self.finished: Finished | None = None
 
     @property
     def messages(self) -> list[Message]:
         """The messages of the answer so far."""
-        partial = [assistant(self._partial, self._channel)] if self._partial else []
-        return [*self._complete, *partial]
+        return self._turn.messages
+
+    @property
+    def finished(self) -> Finished | None:
+        """How the answer ended, with its counts; None while it goes on, and for good if the engine died."""
+        return self._turn.finished
 
     async def run(self, answers: AsyncIterator[Answer]) -> None:
         """Show events until the answer ends. Raises what the iterator raises, everything received being shown."""
         coalescer = Coalescer(self._flush)
         try:
             async for answer in answers:
-                self._take(answer)
+                self._turn.take(answer.event)
+                self._show(answer)
                 coalescer.poke()
         finally:
             await coalescer.close()
             self._status.speed = ""
 
-    def _take(self, answer: Answer) -> None:
+    def _show(self, answer: Answer) -> None:
         draft = self._view.draft
         match answer.event:
             case PrefillProgress(done=done, total=total):
@@ -54,16 +56,13 @@ class AnswerStream:
                 self._status.used = total
                 if done < total:
                     self._view.wait(f"reading the prompt: {done:,} of {total:,} tokens")
-            case MessageStart(channel=channel, role=role):
-                self._close_partial()
-                self._foreign = role != Role.ASSISTANT
-                self._begin(channel)
-            case TextDelta() if self._foreign:
-                pass
+            case MessageStart(channel=channel):
+                self._stop_clock()
+                if channel == "analysis":
+                    self._thinking_since = monotonic()
+                self._status.state = "thinking" if channel == "analysis" else "answering"
+                self._view.wait("")
             case TextDelta(channel=channel, text=text, recipient=recipient):
-                if channel != self._channel:
-                    self._begin(channel)
-                self._partial += text
                 self._count(answer.deltas)
                 if channel == "analysis":
                     draft.analysis += text
@@ -73,34 +72,12 @@ class AnswerStream:
                 else:
                     draft.commentary += text
             case MessageEnd(message=message):
-                self._partial = ""
-                if message.role is Role.ASSISTANT:
-                    self._complete.append(message)
                 self._stop_clock()
                 if message.channel == "analysis" and draft.analysis:
                     draft.analysis = draft.analysis.rstrip() + "\n\n"
-            case Finished() as finished:
-                self._close_partial()
-                self.finished = finished
-                stats = finished.stats
+            case Finished(stats=stats):
+                self._stop_clock()
                 self._status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
-
-    @property
-    def stats(self) -> Stats | None:
-        """The counts of the answer, once it has ended."""
-        return self.finished.stats if self.finished else None
-
-    def _begin(self, channel: str) -> None:
-        self._stop_clock()
-        self._channel = channel
-        if channel == "analysis":
-            self._thinking_since = monotonic()
-        self._status.state = "thinking" if channel == "analysis" else "answering"
-        self._view.wait("")
-
-    def _close_partial(self) -> None:
-        self._complete, self._partial = self.messages, ""
-        self._stop_clock()
 
     def _stop_clock(self) -> None:
         if self._thinking_since is not None:

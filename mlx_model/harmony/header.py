@@ -21,6 +21,8 @@ _NAME = r"[\w.:/-]{1,256}"
 # What a bare word can only be the name of a tool.
 _BARE_TOOL = re.compile(rf"(?:functions|browser)\.{_NAME}|browser|python")
 _TYPE = r"[\w.+/-]+"
+# The model may also spell the special token in letters.
+_SPELT_TYPE = rf"(?:{re.escape(CONSTRAIN)})?{_TYPE}"
 _NO_CHANNEL = re.compile(rf"to=|{_BARE_TOOL.pattern}")
 _ROLES = "|".join(Role)
 # A channel whose marker is missing, often glued to the role.
@@ -192,7 +194,7 @@ class _Reader:
             self.recipient = others.pop(0)
             self.clean = False
         names_type = len(others) == 1 and (others[0] in _TYPES or bool(self.recipient))
-        if self.content_type is None and names_type and re.fullmatch(_TYPE, others[0]):
-            self.clean &= bool(self.recipient)
+        if self.content_type is None and names_type and re.fullmatch(_SPELT_TYPE, others[0]):
+            self.clean &= bool(self.recipient) and not others[0].startswith(CONSTRAIN)
             self.content_type = others.pop()
         self.clean &= not others

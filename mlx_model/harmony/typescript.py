@@ -20,8 +20,8 @@ _NO_KEY = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def typescript(schema: dict[str, Any], indent: str = "") -> str:
     """The type of a normalised schema. `indent` is that of an object's properties; its first line has none."""
     match schema:
-        case {"recursive": name}:
-            return f"{name} /* recursive */"
+        case {"reference": name}:
+            return str(name)
         case {"oneOf": variants}:
             return "".join(f"\n{indent} | {_variant(variant, indent)}" for variant in variants)
         case {"enum": values}:
@@ -100,26 +100,25 @@ def _property(name: str, schema: dict[str, Any], indent: str) -> list[str]:
         lines.append(f"{indent}// {_default(schema)}")
     lines.append(f"{indent}{name}:")
     for i, variant in enumerate(variants):
-        told = own if own is not None and i == 0 else description
-        hidden = {"description"} if (own is not None and i == 0) or variant.get("description") == told else set()
-        lines.append(f"{indent} | {_variant(variant, indent, hidden, bare=True)}")
+        known = (i == 0 and own is not None) or variant.get("description") == description
+        lines.append(f"{indent} | {_variant(variant, indent, of_property=True, described=not known)}")
     return [*lines, f"{indent},"]
 
 
-def _variant(schema: dict[str, Any], indent: str, hidden: set[str] | None = None, *, bare: bool = False) -> str:
+def _variant(schema: dict[str, Any], indent: str, *, of_property: bool = False, described: bool = True) -> str:
     """One member of a union, with description and default behind it."""
     notes = []
-    if "description" in schema and "description" not in (hidden or ()):
+    if described and "description" in schema:
         notes.append(" ".join(schema["description"].splitlines()))
     if "default" in schema:
-        notes.append(_default(schema, bare=bare))
+        notes.append(_default(schema, of_property=of_property))
     return _type(schema, f"{indent}   ") + (f" // {' '.join(notes)}" if notes else "")
 
 
-def _default(schema: dict[str, Any], *, bare: bool = True) -> str:
-    """`bare`: a default that is one of an enum's texts has no quotes."""
+def _default(schema: dict[str, Any], *, of_property: bool = True) -> str:
+    """A default that is one of an enum's texts has no quotes, if it is a property's."""
     value = schema["default"]
-    if isinstance(value, str) and "enum" in schema and bare and not _BREAKS.search(value):
+    if isinstance(value, str) and "enum" in schema and of_property and not _BREAKS.search(value):
         return f"default: {value}"
     return f"default: {_literal(value)}"
 

@@ -7,7 +7,7 @@ from app.tui.app import ChatApp
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.messages import AnswerView, Prompt
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
-from mlx_model.harmony.message import Effort, Role, assistant, user
+from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.options import Options
 from tests.app.fakes import STATS, FakeEngine, app_of, deltas, send, text_on, wait_until
 
@@ -123,18 +123,16 @@ async def test_messages_of_the_answer_reach_the_next_question() -> None:
         assert instructions == "be brief"
 
 
-async def test_commentary_is_shown_apart_and_foreign_messages_are_not() -> None:
+async def test_commentary_is_shown_apart() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
         engine.say(MessageStart("commentary"), *deltas("commentary", "I look it up first."))
-        engine.say(MessageStart("final", role=Role.USER), *deltas("final", "I am the user now"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "I look it up first." in text_on(pilot))
         engine.answer("Found.")
         await idle(pilot)
         assert "I look it up first." in text_on(pilot) and "Found." in text_on(pilot)
-        assert "I am the user" not in text_on(pilot)
 
 
 async def test_escape_stops_and_what_came_is_kept() -> None:

@@ -9,7 +9,9 @@ import pytest
 from mlx_model import Message, Model, Options, Session, generate, load, stream_generate
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
+from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Effort, Role, assistant, user
+from mlx_model.harmony.tools import FunctionTool
 
 GREEDY = Options(temperature=0, max_tokens=200)
 STRAWBERRY = user("How many r's are in strawberry?")
@@ -120,6 +122,18 @@ def test_instructions_are_the_developer_message(demo: Model) -> None:
     assert "<|start|>developer<|message|># Instructions\n\nBe brief.<|end|>" in demo.tokenizer.decode(prompt)
 
 
+def test_functions_are_declared_where_the_model_was_trained_to_find_them(demo: Model) -> None:
+    assert demo.tokenizer is not None
+    weather = FunctionTool(
+        "get_weather", "The weather.", {"type": "object", "properties": {"city": {"type": "string"}}}
+    )
+    prompt = demo.tokenizer.decode(Session(demo, functions=[weather]).prompt([STRAWBERRY], GREEDY))
+    system, developer = prompt.split("<|end|>")[:2]
+    assert system.endswith("\nCalls to these tools must go to the commentary channel: 'functions'.")
+    assert developer.startswith("<|start|>developer<|message|># Tools\n\n## functions\n\nnamespace functions {")
+    assert "// The weather.\ntype get_weather = (_: {\ncity?: string,\n}) => any;" in developer
+
+
 def test_a_tool_call_and_the_answer_after_its_result(demo: Model) -> None:
     session = Session(demo, tools=["python"], today=TODAY)
     messages = [user("What is 4821 * 379?")]
@@ -127,8 +141,9 @@ def test_a_tool_call_and_the_answer_after_its_result(demo: Model) -> None:
     assert finish_of(events).reason == "tool_call"
     call = messages_of(events)[-1]
     assert (call.recipient, call.text) == ("python", "print(4821 * 379)")
-    result = Message(Role.TOOL, "1827159\n", name="python", channel="analysis", recipient="assistant")
-    messages += [*messages_of(events), result]
+    tool_call = read_call(call)
+    assert tool_call is not None
+    messages += [*messages_of(events), tool_call.result("1827159\n")]
     after = list(session.stream(messages, GREEDY))
     assert "1827159" in messages_of(after)[-1].text
     # While tools are called the analysis stays, and with it the whole cache.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mlx_model.events import MessageEnd, MessageStart, TextDelta
+from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.render import Renderer
@@ -77,6 +78,8 @@ def run(tokens: list[int], role: Role | None = Role.ASSISTANT) -> StreamParser:
                     started = None
     assert started is None
     assert parser.messages == ended
+    calls = [read_call(message, ["functions.f", "python"]) for message in ended]
+    assert [call is not None for call in calls] == [m.role is Role.ASSISTANT and bool(m.recipient) for m in ended]
     assert len(parser.tokens) == len(ended)
     kept = [token for ids in parser.tokens for token in ids]
     assert kept == tokens[: len(kept)]

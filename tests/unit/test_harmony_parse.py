@@ -304,7 +304,7 @@ def as_the_model_writes(message: Message) -> list[int]:
     return rendered[:2] + channel + to + rendered[2 + len(to) + len(channel) :]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(ANSWERS, st.booleans())
 def test_well_formed_output_is_parsed_as_by_the_library(messages: list[Message], trained_order: bool) -> None:
     spell = Renderer(o200k()).message if trained_order else as_the_model_writes
@@ -318,7 +318,9 @@ def test_well_formed_output_is_parsed_as_by_the_library(messages: list[Message],
         theirs.process(token)
     parser.finish()
     assert parser.messages == messages
-    assert [token for ids in parser.tokens for token in ids] == tokens
+    assert [token for sampled in parser.tokens for token in sampled] == tokens
+    opening = ids("<|start|>assistant") if role else []
+    assert Renderer(o200k()).conversation(parser.messages, parser.sampled) == opening + tokens
     assert [
         (m.author.role, m.author.name, m.content[0].text, m.channel, m.recipient, m.content_type)
         for m in theirs.messages

@@ -1,6 +1,8 @@
 """Rendering to ids, against OpenAI's own library: the golden prompt, the system texts, random conversations."""
 
 import datetime
+import hashlib
+import os
 from typing import Any
 
 import openai_harmony as oh
@@ -9,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.errors import TokenizerError
-from mlx_model.harmony.history import drop_old_analysis
+from mlx_model.harmony.history import drop_analysis_as_the_library, drop_old_analysis
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
-from mlx_model.harmony.prompt import developer_message, system_message, tools_section
+from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.tokenizer import Tokenizer
 from mlx_model.vocabulary import Vocabulary
+from tests.conversations import MESSAGES, OPENING, Opening, library_ids, library_message
 from tests.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle
 
 # Computed with openai-harmony 0.0.8.
@@ -24,32 +28,49 @@ GOLDEN_PROMPT = [
     *(14093, 279, 2, 13888, 18403, 25, 8450, 11, 49159, 11, 1721, 13, 21030, 2804, 413, 7360, 395, 1753, 3176, 13),
     *(200007, 200006, 1428, 200008, 4827, 382, 220, 17, 659, 220, 17, 30, 200007, 200006, 173781),
 ]
-KEEP_ALL = oh.RenderConversationConfig(auto_drop_analysis=False)
+# More of them under `make fuzz`, as many tenths as sequences.
+CONVERSATIONS = max(2000, int(os.environ.get("HARMONY_FUZZ", "0")) // 10)
 
 
 def renderer() -> Renderer:
     return Renderer(o200k())
 
 
-def library_message(message: Message) -> oh.Message:
-    """The same message in the library's terms."""
-    return oh.Message(
-        author=oh.Author(role=oh.Role(message.role.value), name=message.name),
-        content=[oh.TextContent(text=message.text)],
-        channel=message.channel,
-        recipient=message.recipient,
-        content_type=message.content_type,
-    )
-
-
-def library_prompt(messages: list[oh.Message], config: oh.RenderConversationConfig = KEEP_ALL) -> list[int]:
+def library_prompt(messages: list[oh.Message]) -> list[int]:
     conversation = oh.Conversation.from_messages(messages)
+    config = oh.RenderConversationConfig(auto_drop_analysis=False)
     return oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
 
 
 def test_golden_prompt() -> None:
     for date in ("2025-06-28", datetime.date(2025, 6, 28)):
         assert renderer().prompt([system_message(date=date), user("What is 2 + 2?")]) == GOLDEN_PROMPT
+
+
+CAPITAL = user("What is the capital of the largest country in the world?")
+ROBOT = developer_message("Answer the user's questions like a robot.")
+DAY = "2025-06-28"
+# The files in openai/harmony's test-data: how many ids, and the SHA-256 of them, joined by commas, in 16 digits.
+TEST_DATA = {
+    "simple_convo": ([system_message(), user("What is 2 + 2?")], 64, "68a6f347ce71461c"),
+    "simple_convo_low_effort": ([system_message(Effort.LOW), ROBOT, CAPITAL], 83, "f9687cf919d36488"),
+    "simple_convo_medium_effort": ([system_message(), ROBOT, CAPITAL], 83, "b89e10e3db0c4b38"),
+    "simple_convo_high_effort": ([system_message(Effort.HIGH), ROBOT, CAPITAL], 83, "11077901eddcbbef"),
+    "simple_convo_low_effort_no_instruction": ([system_message(Effort.LOW), CAPITAL], 68, "c9a6a61b757279e7"),
+    "simple_convo_medium_effort_no_instruction": ([system_message(), CAPITAL], 68, "385b15cf224dbfe3"),
+    "simple_convo_high_effort_no_instruction": ([system_message(Effort.HIGH), CAPITAL], 68, "e55cc96b9e0b7919"),
+    "no_tools": ([system_message(date=DAY)], 63, "9ec6e37c09d55abc"),
+    "browser_tool_only": ([system_message(date=DAY, tools=["browser"])], 463, "8062fec0b0b9b1a9"),
+    "browser_and_python_tool": ([system_message(date=DAY, tools=["browser", "python"])], 597, "1b80627d0d577652"),
+}
+
+
+@pytest.mark.parametrize("name", TEST_DATA)
+def test_files_of_openai(name: str) -> None:
+    messages, count, digest = TEST_DATA[name]
+    ids = renderer().prompt(messages)
+    assert len(ids) == count
+    assert hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("tools", [(), ("browser",), ("python",), ("python", "browser")], ids=str)
@@ -71,6 +92,17 @@ def test_parts_of_the_system_message_that_may_be_absent() -> None:
     assert renderer().prompt([system_message("low", identity=None, cutoff=None)]) == wanted  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("channels", [["analysis", "final"], ["final"], []])
+def test_other_channels(channels: list[str]) -> None:
+    content = oh.SystemContent.new().with_required_channels(channels)
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(channels=channels)]) == wanted
+
+
+def test_a_system_message_may_say_nothing() -> None:
+    assert system_message(None, identity=None, cutoff=None, channels=()).text == ""
+
+
 def test_line_for_functions_is_the_librarys() -> None:
     tool = oh.ToolDescription.new("now", "The time.")
     developer = oh.DeveloperContent.new().with_instructions("Be brief.").with_function_tools([tool])
@@ -78,9 +110,7 @@ def test_line_for_functions_is_the_librarys() -> None:
         oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new()),
         oh.Message.from_role_and_content(oh.Role.DEVELOPER, developer),
     ]
-    namespace = "namespace functions {\n\n// The time.\ntype now = () => any;\n\n} // namespace functions"
-    tools = tools_section([f"## functions\n\n{namespace}"])
-    mine = [system_message(functions=True), developer_message("Be brief.", tools=tools)]
+    mine = [system_message(functions=True), developer_message("Be brief.", [FunctionTool("now", "The time.")])]
     assert renderer().prompt(mine) == library_prompt(messages)
 
 
@@ -96,35 +126,15 @@ def test_unknown_tool_is_an_error() -> None:
         system_message(tools=["bash"])
 
 
-# Words that look like markup, and any text; the library takes no lone surrogates.
-TEXT = st.one_of(
-    st.text(st.characters(codec="utf-8"), max_size=40),
-    st.lists(st.sampled_from([*SPECIAL.values(), "assistant", "final", " to=", "\n", "x"]), max_size=8).map("".join),
-)
-NAME = st.sampled_from(["functions.get_weather", "functions.f", "browser.search", "python", "functions.mcp__a-b.c"])
-TYPE = st.sampled_from([None, "json", "code", "<|constrain|>json", "<|constrain|>"])
-CHANNEL = st.sampled_from(["analysis", "commentary", "final"])
-MESSAGES = st.lists(
-    st.one_of(
-        st.builds(user, TEXT),
-        st.builds(Message, st.just(Role.USER), TEXT, st.sampled_from(["bob", "Ann Lee"])),
-        st.builds(Message, st.just(Role.DEVELOPER), TEXT),
-        st.builds(assistant, TEXT, CHANNEL),
-        st.builds(Message, st.just(Role.ASSISTANT), TEXT, st.none(), CHANNEL, NAME | st.just("all"), TYPE),
-        st.builds(Message, st.just(Role.TOOL), TEXT, NAME, CHANNEL, st.sampled_from([None, "assistant"]), TYPE),
-    ),
-    max_size=6,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(MESSAGES)
-def test_random_conversations_are_the_librarys(messages: list[Message]) -> None:
-    theirs = [library_message(message) for message in messages]
-    assert renderer().prompt(messages) == library_prompt(theirs)
-    conversation = oh.Conversation.from_messages(theirs)
-    assert renderer().conversation(messages) == oracle().render_conversation(conversation, KEEP_ALL)
-    assert renderer().training(messages) == oracle().render_conversation_for_training(conversation, KEEP_ALL)
+@settings(max_examples=CONVERSATIONS, deadline=None)
+@given(st.none() | OPENING, MESSAGES, st.booleans())
+def test_random_conversations_are_the_librarys(opening: Opening | None, messages: list[Message], drop: bool) -> None:
+    """Roles, channels, builtin tools, functions with schemas, texts that look like markup: the same ids."""
+    mine = [*(opening.messages() if opening else []), *messages]
+    theirs = [*(opening.library_json() if opening else []), *map(library_message, messages)]
+    kept = drop_analysis_as_the_library(mine) if drop else mine
+    assert renderer().prompt(kept) == library_ids(theirs, drop=drop)
+    assert renderer().training(kept) == library_ids(theirs, "training", drop=drop)
 
 
 def test_tool_without_a_name_is_an_error() -> None:
@@ -200,5 +210,12 @@ def test_which_analysis_stays(before: list[Any], after: list[Any]) -> None:
 
 def test_dropping_agrees_with_the_library_where_it_drops() -> None:
     messages = [user("a"), THOUGHT, assistant("b")]
-    theirs = oh.Conversation.from_messages([library_message(message) for message in messages])
-    assert renderer().conversation(drop_old_analysis(messages)) == oracle().render_conversation(theirs)
+    assert renderer().prompt(drop_old_analysis(messages)) == library_ids([*map(library_message, messages)], drop=True)
+
+
+def test_the_librarys_way_of_dropping() -> None:
+    """Its two oddities: a second turn's analysis is kept, and while that turn calls tools the first's comes back."""
+    first, second = [user("a"), THOUGHT, assistant("b")], [user("c"), THOUGHT, CALL, RESULT]
+    answered = [*first, *second, assistant("d"), user("e")]
+    assert drop_analysis_as_the_library(answered) == [user("a"), *answered[2:]]
+    assert drop_analysis_as_the_library([*first, *second]) == [*first, *second]

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from app.text import clean
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.markdown import FrozenMarkdown, LiveMarkdown
-from mlx_model.events import Stats
+from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort
 
 ENDINGS = {
@@ -112,11 +112,13 @@ class AnswerView(Vertical):
             more, self._shown = draft.final[self._shown :], len(draft.final)
             await self._body.append(clean(more))
 
-    async def finish(self, reason: str, stats: Stats | None) -> None:
-        """Say how it ended and what it cost; parse the whole text once more, for what only the end makes clear."""
+    async def finish(self, finished: Finished | None) -> None:
+        """Say how it ended (None: the engine died) and what it cost; parse the whole text once more, for what only the
+        end makes clear."""
         await self.refresh_draft()
         if not self.is_attached:
             return
+        reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
         draft, self.stats = self.draft, stats
         if self.analysis is not None:
             if self._treatment == "auto" and not draft.final:

@@ -1,0 +1,99 @@
+"""Fold the events of one answer into its messages: for the terminal, `generate` and a server alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
+from mlx_model.harmony.calls import ToolCall, read_call
+from mlx_model.harmony.message import Message, Role
+
+
+class Turn:
+    """One answer as far as its events have come. `take` each of them, in order; any of the rest may be read in between.
+
+    Messages that the model begins to write in somebody else's name are no part of its answer and are left out.
+    """
+
+    def __init__(self) -> None:
+        self.complete: list[Message] = []
+        """The messages that have ended."""
+        self.finished: Finished | None = None
+        """The last event, once the answer has ended."""
+        self._start: MessageStart | None = None  # of the message that is being written
+        self._texts: list[str] = []
+
+    def take(self, event: Event) -> None:
+        """Adds one event. A message that never gets its MessageEnd is complete when the next begins, or at the end."""
+        match event:
+            case MessageStart():
+                self._close()
+                self._start = event
+            case TextDelta(channel=channel, text=text, recipient=recipient):
+                if self._start is None:
+                    self._start = MessageStart(channel, recipient)
+                self._texts.append(text)
+            case MessageEnd(message=message):
+                self._start, self._texts = None, []
+                if message.role is Role.ASSISTANT:
+                    self.complete.append(message)
+            case Finished():
+                self._close()
+                self.finished = event
+
+    @property
+    def writing(self) -> Message | None:
+        """The message that is being written: its header and its text so far."""
+        start = self._start
+        if start is None or start.role != Role.ASSISTANT:
+            return None
+        self._texts = ["".join(self._texts)]
+        return Message(
+            Role.ASSISTANT,
+            self._texts[0],
+            channel=start.channel,
+            recipient=start.recipient,
+            content_type=start.content_type,
+        )
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages, and the text so far of the one that is being written: what a conversation keeps at any time."""
+        writing = self.writing
+        return [*self.complete, *([writing] if writing is not None and writing.text else [])]
+
+    @property
+    def text(self) -> str:
+        """What is meant for the user."""
+        return self.on("final")
+
+    @property
+    def analysis(self) -> str:
+        """The chain of thought."""
+        return self.on("analysis")
+
+    def on(self, channel: str) -> str:
+        """The texts on a channel that call no tool, with a blank line between."""
+        texts = [message.text for message in self.messages if message.channel == channel and not message.recipient]
+        return "\n\n".join(filter(None, texts))
+
+    def calls(self, known: Collection[str] | None = None) -> list[ToolCall]:
+        """The tool calls of the messages that are complete; `known` as for `read_call`.
+
+        One in which the answer was cut off is not among them: half a program is not to be run.
+        """
+        cut_off = self.finished is not None and self.finished.reason not in ("stop", "tool_call")
+        calls = [read_call(message, known) for message in self.complete[: -1 if cut_off else None]]
+        return [call for call in calls if call is not None]
+
+    def _close(self) -> None:
+        self.complete = self.messages
+        self._start, self._texts = None, []
+
+
+def fold(events: Iterable[Event]) -> Turn:
+    """The whole of an answer."""
+    turn = Turn()
+    for event in events:
+        turn.take(event)
+    return turn

@@ -1,0 +1,128 @@
+"""Tools as the model is told of them: functions in namespaces, and the formats its answer may have to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_model.errors import RequestError
+from mlx_model.harmony.schema import normalise
+from mlx_model.harmony.typescript import comment, json_text, typescript
+
+FUNCTIONS = "functions"
+# A name goes into the header of each call, where the parser has to find it again.
+_NAME = re.compile(r"[\w.:/-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function that the model may call.
+
+    `parameters` is the JSON schema of its arguments, of any flavour that `schema.normalise` reads; None or an empty one
+    says that it takes none. Raises RequestError for a name that can't stand in a header.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "function")
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> FunctionTool:
+        """Reads a definition of OpenAI's chat-completions or responses API, or of an MCP server's tool list.
+
+        Raises RequestError if it is none of these.
+        """
+        inner = fields.get("function", fields) if isinstance(fields, Mapping) else None
+        if not isinstance(inner, Mapping) or fields.get("type", "function") != "function":
+            raise RequestError("a tool's definition must be an object with the name of a function")
+        schema = inner.get("parameters", inner.get("inputSchema"))
+        description = inner.get("description") or ""
+        if not isinstance(description, str):
+            raise RequestError(f"the description of {str(inner.get('name'))[:80]!r} must be a text")
+        if not isinstance(schema, Mapping | None):
+            raise RequestError(f"the parameters of {str(inner.get('name'))[:80]!r} must be a JSON schema, an object")
+        return FunctionTool(inner.get("name", ""), description, schema)
+
+    def text(self) -> str:
+        """The function's comment and type. Raises RequestError, naming it, if its parameters are no JSON schema."""
+        takes = ""
+        if self.parameters:
+            try:
+                takes = f"_: {typescript(normalise(dict(self.parameters)))}"
+            except RequestError as error:
+                raise RequestError(f"the parameters of the function {self.name!r} can't be used: {error}") from None
+        lines = comment(self.description) if self.description else []
+        return "\n".join([*lines, f"type {self.name} = ({takes}) => any;\n"])
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Functions under one name, "functions" for those of the caller's. Without functions it is a description only, as
+    the builtin python. Raises RequestError if two functions share a name."""
+
+    name: str
+    functions: tuple[FunctionTool, ...] = ()
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "namespace")
+        _check_distinct((function.name for function in self.functions), "functions")
+
+    def text(self) -> str:
+        """Its part of the tools section. Raises RequestError for parameters that can't be used."""
+        described = self.description.splitlines()
+        lines = [f"## {self.name}\n"]
+        if not self.functions:
+            return "\n".join([*lines, *described])
+        lines += [f"// {line}" for line in described]
+        lines.append(f"namespace {self.name} {{\n")
+        lines += [function.text() for function in self.functions]
+        return "\n".join([*lines, f"}} // namespace {self.name}"])
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """A JSON schema that the answer should keep to. The model is steered by it, not bound."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str = ""
+
+    def text(self) -> str:
+        """Its part of the developer message: the schema stands there as it is. Raises RequestError if it isn't JSON."""
+        try:
+            schema = json_text(dict(self.schema))
+        except (TypeError, ValueError, RecursionError):
+            raise RequestError(f"the schema of the response format {self.name!r} is not JSON") from None
+        lines = comment(self.description) if self.description else []
+        return "\n".join([f"## {self.name}\n", *lines, schema])
+
+
+def tools_section(namespaces: Iterable[tuple[str, str]]) -> str:
+    """A `# Tools` section of namespaces, each given by its name and text, in the order of the names; empty without any.
+
+    Raises RequestError if two share a name.
+    """
+    found = sorted(namespaces)
+    _check_distinct((name for name, _ in found), "namespaces")
+    return "\n\n".join(["# Tools", *(text for _, text in found)]) if found else ""
+
+
+def _check_name(name: object, kind: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RequestError(
+            f"{str(name)[:80]!r} can't be the name of a {kind}: use letters, digits and _ . : / -, at most 128"
+        )
+
+
+def _check_distinct(names: Iterable[str], kind: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RequestError(f"two {kind} are called {name!r}")
+        seen.add(name)
