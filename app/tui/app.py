@@ -191,10 +191,7 @@ class ChatApp(App[None]):
             await self._notice(f"{error}.", "error")
         if stream.messages or stream.finished:
             self.conversation.add_answer(stream.messages)
-            await view.finish(
-                stream.finished.reason if stream.finished else "died",
-                stream.finished.stats if stream.finished else None,
-            )
+            await view.finish(stream.finished)
             await self.transcript.freeze_old()
         else:  # nothing came of it: the prompt goes back where it can be changed
             self.composer.put_back(self.conversation.withdraw_prompt())

@@ -60,7 +60,6 @@ class AnswerView(Vertical):
         super().__init__()
         self.effort = effort
         self.draft = Draft()
-        self.stats: Stats | None = None
         self.analysis: Analysis | None = None
         self._treatment = analysis
         self._commentary: Static | None = None
@@ -119,7 +118,7 @@ class AnswerView(Vertical):
         if not self.is_attached:
             return
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        draft, self.stats = self.draft, stats
+        draft = self.draft
         if self.analysis is not None:
             if self._treatment == "auto" and not draft.final:
                 self.analysis.open = True
