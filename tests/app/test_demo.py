@@ -17,7 +17,7 @@ async def test_two_turns_with_the_demo_model() -> None:
             await wait_until(pilot, lambda turn=turn: finals(app) == turn, "the answer")
             await wait_until(pilot, lambda: app.status.state == "ready")
         views = list(app.query(AnswerView))
-        stats = [view.stats for view in views]
+        stats = [view.finished and view.finished.stats for view in views]
         assert stats[0].reused_tokens == 0 and stats[1].reused_tokens > 0
         assert all(view.draft.analysis and view.draft.final for view in views)
         assert [m.text for m in app.conversation.messages if m.channel == "final"] == [v.draft.final for v in views]

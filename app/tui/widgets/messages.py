@@ -61,6 +61,7 @@ class AnswerView(Vertical):
         self.effort = effort
         self.draft = Draft()
         self.analysis: Analysis | None = None
+        self.finished: Finished | None = None
         self._treatment = analysis
         self._commentary: Static | None = None
         self._body: LiveMarkdown | None = None
@@ -118,7 +119,7 @@ class AnswerView(Vertical):
         if not self.is_attached:
             return
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        draft = self.draft
+        draft, self.finished = self.draft, finished
         if self.analysis is not None:
             if self._treatment == "auto" and not draft.final:
                 self.analysis.open = True
