@@ -23,11 +23,12 @@ help:
 $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo "gptoss-chat needs Python 3.11 or newer: install python3 and try again." >&2; exit 1; }
 	@echo "Making $(VENV) with $(PYTHON)" >&2
-	@"$(PYTHON)" -m venv $(VENV) </dev/null >&2
+	@"$(PYTHON)" -m venv $(VENV) </dev/null >&2 || { rm -rf $(VENV); exit 1; }
 
 # A stamp per extra: make installs again only when pyproject.toml is newer. What pip says goes to
 # standard error, so that `echo prompt | make -s chat` prints the answer alone.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV) </dev/null >&2
 	@echo "Installing gptoss-chat (once; a few minutes at most)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . </dev/null >&2
 	@touch $@

@@ -5,14 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 
-from app.text import clean
 from mlx_model.answer import collect, stats_json
-from mlx_model.events import Event, MessageEnd, TextDelta
+from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.hub import DEMO, default_model
 from mlx_model.model import load
 from mlx_model.options import Options
 from mlx_model.session import Session
+from mlx_model.text import clean
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -23,6 +23,7 @@ def answer(
     options: Options,
     instructions: str | None,
     *,
+    dense_bits: int | None = None,
     as_json: bool = False,
     show_analysis: bool = False,
 ) -> int:
@@ -32,10 +33,10 @@ def answer(
     ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
     standard error, dimmed on a terminal.
     """
-    chosen = model_name or default_model()
+    chosen = default_model() if model_name is None else model_name
     if model_name is None and chosen == DEMO:
         _say("the small demo model answers, for gpt-oss-20b isn't here yet: gptoss-chat download gpt-oss-20b (13.8 GB)")
-    model = load(chosen)
+    model = load(chosen, dense_bits=dense_bits)
     session = Session(model, instructions=instructions)
     events = session.stream([user(prompt)], options)
     result = collect(events if as_json else _shown(events, show_analysis), session)
@@ -56,9 +57,14 @@ def answer(
 
 def _shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
     """Pass events on, having printed their text."""
-    dim = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    is_terminal = sys.stderr.isatty()
+    dim = is_terminal and "NO_COLOR" not in os.environ
     for event in events:
         match event:
+            case PrefillProgress(done=done, total=total) if is_terminal:
+                # A long prompt takes a while; the line is gone once the answer begins.
+                text = f"reading the prompt: {done:,} of {total:,} tokens" if done < total else ""
+                print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
             case TextDelta(channel="final", text=text, recipient=None):
                 print(clean(text), end="", flush=True)
             case TextDelta(text=text) if show_analysis:

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app.text import clean
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.options import Options
+from mlx_model.text import clean
 
 OK, FAILED, USAGE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
@@ -38,6 +38,7 @@ _FIELDS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "re
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. `arguments` are those of the process by default."""
+    _open_missing_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -49,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence(sys.stdout)
         return CLOSED_PIPE
+    except OSError as error:
+        _silence(sys.stdout)  # or Python fails once more when it flushes at exit
+        return _fail(f"{error.strerror or error}; nothing was lost but the rest of the output")
     except Exception as error:
         if "GPTOSS_CHAT_DEBUG" in os.environ:
             raise
@@ -76,8 +80,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     instructions = _text(getattr(given, "instructions", None))
     if given.command == "ask":
         return _ask(given, _prompt(given.prompt), model, options, instructions)
-    if _is_terminal():
-        return _chat(model, options, instructions)
+    if _is_terminal() and not hasattr(given, "json"):
+        return _chat(model, options, instructions, getattr(given, "dense_bits", None))
     return _ask(given, _prompt(["-"]), model, options, instructions)
 
 
@@ -92,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "till then the demo)",
     )
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
+    group.add_argument(
+        "--dense-bits", type=int, choices=[8, 6, 4], help="hold all but the experts at fewer bits (default: 16)"
+    )
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
     group = shared.add_argument_group("sampling")
     group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest (default: 1)")
@@ -102,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--seed", type=int, metavar="N", help="equal seeds give equal answers")
     group.add_argument("--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
+
+    group = shared.add_argument_group("output, without the chat")
+    group.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
+    group.add_argument("--json", action="store_true", help="one object: text, analysis, finish_reason, stats")
 
     parser = argparse.ArgumentParser(
         prog="gptoss-chat",
@@ -119,8 +130,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
     )
     ask.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
-    ask.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
-    ask.add_argument("--json", action="store_true", help="one object: text, analysis, finish_reason, stats")
     download = commands.add_parser(
         "download", help="fetch a model's weights", description="Fetch a model's weights, resuming what is there."
     )
@@ -130,10 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chat(model: str | None, options: Options, instructions: str | None) -> int:
+def _chat(model: str | None, options: Options, instructions: str | None, dense_bits: int | None) -> int:
     from app.tui.app import ChatApp
 
-    app = ChatApp(model, options, instructions)
+    app = ChatApp(model, options, instructions, dense_bits=dense_bits)
     app.run()
     return app.return_code or OK
 
@@ -149,6 +158,7 @@ def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Opt
         model,
         options,
         instructions,
+        dense_bits=getattr(given, "dense_bits", None),
         as_json=as_json,
         show_analysis=getattr(given, "show_analysis", False) and not as_json,
     )
@@ -168,7 +178,7 @@ def _prompt(words: list[str]) -> str:
     if "-" in words or not words or not sys.stdin.isatty():
         if sys.stdin.isatty():
             print("Type the prompt, then Ctrl-D on a line of its own.", file=sys.stderr)
-        parts.append(sys.stdin.buffer.read().decode("utf-8", "replace"))
+        parts.append(sys.stdin.buffer.read().decode("utf-8-sig", "replace"))
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
@@ -187,6 +197,15 @@ def _fail(text: str) -> int:
     except BrokenPipeError:
         _silence(sys.stderr)
     return FAILED
+
+
+def _open_missing_streams() -> None:
+    """A process may be started without standard streams (`<&-`): they are then empty, and lead nowhere."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  # for as long as the process lives
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
 
 
 def _silence(stream: object) -> None:

@@ -10,6 +10,9 @@ from mlx_model.errors import CheckpointError
 MXFP4_BLOCK = 32
 """Weights that share one scale in MXFP4 (OCP Microscaling Formats 1.0), along the input dimension."""
 
+_MOST_LAYERS = 1000
+"""Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Yarn:
@@ -89,8 +92,8 @@ class _Reader:
             raise self.fail(f'"{name}" is {value!r}, not a number above {above}')
         return value
 
-    def size(self, name: str, *, multiple_of: int = 1) -> int:
-        value = self.number(name)
+    def size(self, name: str, fields: dict[str, Any] | None = None, *, multiple_of: int = 1) -> int:
+        value = self.number(name, fields)
         if value != int(value) or value % multiple_of:
             raise self.fail(f'"{name}" is {value}, not a multiple of {multiple_of}')
         return int(value)
@@ -98,6 +101,8 @@ class _Reader:
     def config(self, eos: Any) -> ModelConfig:
         self.check_architecture()
         layers = self.size("num_hidden_layers")
+        if layers > _MOST_LAYERS:
+            raise self.fail(f'"num_hidden_layers" is {layers}; gptoss-chat believes at most {_MOST_LAYERS}')
         config = ModelConfig(
             vocab_size=self.size("vocab_size"),
             hidden_size=self.size("hidden_size", multiple_of=MXFP4_BLOCK),
@@ -137,8 +142,9 @@ class _Reader:
             raise self.fail("gpt-oss has attention biases and an output matrix of its own; this model does not")
 
     def layer_types(self, layers: int) -> tuple[str, ...]:
-        default = ["sliding_attention" if layer % 2 == 0 else "full_attention" for layer in range(layers)]
-        types = self.fields.get("layer_types", default)
+        types = self.fields.get("layer_types")
+        if types is None:
+            types = ["sliding_attention" if layer % 2 == 0 else "full_attention" for layer in range(layers)]
         known = ("sliding_attention", "full_attention")
         if not isinstance(types, list) or len(types) != layers or any(kind not in known for kind in types):
             raise self.fail(f'"layer_types" must name {layers} layers, each {" or ".join(known)}')
@@ -149,16 +155,19 @@ class _Reader:
         scaling = self.fields.get("rope_parameters") or self.fields.get("rope_scaling")
         if not isinstance(scaling, dict) or scaling.get("rope_type") != "yarn":
             raise self.fail('"rope_scaling" of type "yarn" is missing')
-        return {"rope_theta": self.fields.get("rope_theta"), **scaling}
+        fallback = {
+            "rope_theta": self.fields.get("rope_theta"),
+            "original_max_position_embeddings": self.fields.get("initial_context_length"),
+        }
+        return {**fallback, **scaling}
 
     def yarn(self) -> Yarn:
         rope = self.rope()
-        original = rope.get("original_max_position_embeddings") or self.fields.get("initial_context_length")
         return Yarn(
             factor=self.number("factor", rope),
             beta_fast=self.number("beta_fast", rope),
             beta_slow=self.number("beta_slow", rope),
-            original_context=int(self.number("original", {"original": original})),
+            original_context=self.size("original_max_position_embeddings", rope),
             truncate=bool(rope.get("truncate", True)),
         )
 

@@ -21,8 +21,8 @@ def activation_dtype() -> mx.Dtype:
 
 
 def prefill_chunk() -> int:
-    """Prompt tokens computed at once."""
-    return 2048 if on_gpu() else 256
+    """Prompt tokens computed at once; between two chunks an answer can be cancelled."""
+    return 2048 if on_gpu() else 64
 
 
 def peak_memory_bytes() -> int:

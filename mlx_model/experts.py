@@ -13,7 +13,8 @@ SWIGLU_ALPHA = 1.702
 _SORT_FROM = 64
 """(token, expert) pairs from which sorting by expert pays on a GPU, as in mlx-lm."""
 
-_STREAMS = [mx.new_stream(mx.cpu) for _ in range(device.CPU_STREAMS)]
+# A plain stream belongs to the thread that made it; answers may be asked for in any.
+_STREAMS = [mx.new_thread_local_stream(mx.cpu) for _ in range(device.CPU_STREAMS)]
 
 
 @dataclass(slots=True)

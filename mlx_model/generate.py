@@ -16,6 +16,7 @@ from mlx_model.events import PrefillProgress
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.runner import Runner
+from mlx_model.text import clean
 
 
 def _run_ids(model: Model, prompt: list[int], options: Options) -> Result:
@@ -57,14 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             result = generate(model, given.prompt, **options.to_json())
     except GptossError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {clean(str(error))}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     if given.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
         del fields["messages"]
-        print(json.dumps(fields, ensure_ascii=False))
+        print(json.dumps(fields))
     else:
-        print(result.text)
+        print(clean(result.text))
     return 0
 
 

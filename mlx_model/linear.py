@@ -58,8 +58,8 @@ class BlasLinear:
     """
 
     def __init__(self, weight: mx.array, bias: mx.array | None) -> None:
-        self._weight = np.asarray(weight.astype(mx.float32))
-        self._bias = None if bias is None else np.asarray(bias.astype(mx.float32))
+        self._weight = np.asarray(weight)
+        self._bias = None if bias is None else np.asarray(bias)
         self.nbytes = self._weight.nbytes + (self._bias.nbytes if self._bias is not None else 0)
 
     def __call__(self, x: mx.array) -> mx.array:

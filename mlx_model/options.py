@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from types import UnionType
 from typing import Any
 
 from mlx_model.errors import RequestError
@@ -34,6 +35,10 @@ class Options:
             object.__setattr__(self, "effort", Effort(self.effort))
         except ValueError:
             raise RequestError(f'effort is "{self.effort}"; gpt-oss knows low, medium and high') from None
+        for name in ("max_tokens", "top_k", "seed"):
+            self._check_type(name, int)
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            self._check_type(name, int | float)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
         for name, fine, allowed in (
@@ -44,10 +49,16 @@ class Options:
             ("min_p", 0 <= self.min_p < 1, "0 (off) or more, and below 1"),
             ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"),
             ("seed", self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2^64 - 1"),
-            ("stop", all(stop), "non-empty texts"),
+            ("stop", all(isinstance(text, str) and text for text in stop), "non-empty texts"),
         ):
             if not fine:
                 raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {allowed}")
+
+    def _check_type(self, name: str, kind: type | UnionType) -> None:
+        value = getattr(self, name)
+        is_optional = name in ("max_tokens", "seed")
+        if (isinstance(value, bool) or not isinstance(value, kind)) and not (value is None and is_optional):
+            raise RequestError(f"{name} is {value!r}; it must be a {'whole ' if kind is int else ''}number")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `Options(**fields)` is the inverse."""

@@ -17,6 +17,9 @@ from mlx_model.sampling import Sampler
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""
 
+_CLEAR_EVERY = 256
+"""Tokens decoded between two emptyings of MLX's buffer cache, which else keeps every KV buffer that was outgrown."""
+
 
 def never() -> bool:
     """The `cancelled` of a caller that never cancels."""
@@ -57,10 +60,31 @@ class Runner:
         start = time.perf_counter()
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
+        self.finish_reason = "cancelled"
+        try:
+            yield from self._run(prompt, options, limit, start, boundaries, cancelled)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # Whatever failed, and wherever: keys that were never computed must not answer the next prompt.
+            self.reset()
+            raise
+        finally:
+            # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
+            mx.eval(self._cache.arrays())
+
+    def _run(
+        self,
+        prompt: list[int],
+        options: Options,
+        limit: int,
+        start: float,
+        boundaries: Iterable[int],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PrefillProgress | int]:
         sampler = Sampler(options, self.model.config.vocab_size, prompt)
         reused = self._rewind(prompt)
         self._cache.mark(boundaries)
-        self.finish_reason = "cancelled"
         self.stats = Stats(reused_tokens=reused, seed=sampler.seed)
         logits = yield from self._prefill(prompt, cancelled)
         self.stats = replace(self.stats, prefill_tokens=len(self._cached) - reused)
@@ -84,9 +108,11 @@ class Runner:
             if token in self.model.stop_ids:
                 self.finish_reason = "stop"
                 return
-            if count == limit:
+            if count >= limit:
                 self.finish_reason = "length"
                 return
+            if count % _CLEAR_EVERY == 0:
+                mx.clear_cache()
 
     def _check(self, prompt: list[int]) -> int:
         """How many tokens an answer to this prompt may have."""
@@ -157,11 +183,7 @@ class Runner:
         return sampler(self._forward(token.reshape(1, 1), [sampled], "last")[0, -1])
 
     def _forward(self, tokens: mx.array, ids: list[int], logits: Literal["last", "none"]) -> mx.array:
-        """One pass; `ids` are noted as cached. Whatever interrupts it leaves no half-filled cache behind."""
-        try:
-            result = self.model.transformer(tokens, self._cache, logits)
-            self._cached += ids
-            return result
-        except BaseException:
-            self.reset()
-            raise
+        """One pass; `ids` are noted as cached."""
+        result = self.model.transformer(tokens, self._cache, logits)
+        self._cached += ids
+        return result

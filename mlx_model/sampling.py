@@ -6,6 +6,9 @@ import mlx.core as mx
 
 from mlx_model.options import Options
 
+_COLDEST = 1e-6
+"""Below this temperature nothing but the likeliest token is ever drawn, and 1 / temperature nears float32's end."""
+
 
 class Sampler:
     """Draws one token a call as `options` ask: penalty, temperature, top-k, top-p, min-p, in transformers' order.
@@ -32,7 +35,9 @@ class Sampler:
             token = mx.argmax(logits)
         else:
             self._key, key = mx.random.split(self._key)
-            token = mx.random.categorical(filtered(logits / options.temperature, options), key=key)
+            # The largest logit becomes 0, so that a temperature near 0 is greedy instead of an overflow.
+            scaled = (logits - logits.max()) / max(options.temperature, _COLDEST)
+            token = mx.random.categorical(filtered(scaled, options), key=key)
         if self._seen is not None:
             self._seen[token] = True
         return token
@@ -44,7 +49,7 @@ def filtered(logits: mx.array, options: Options) -> mx.array:
         order = mx.argsort(-logits)
         ranked = logits[order]
         if options.top_k:
-            ranked = mx.where(mx.arange(ranked.size) < options.top_k, ranked, -mx.inf)
+            ranked = mx.where(mx.arange(ranked.size) < min(options.top_k, ranked.size), ranked, -mx.inf)
         if options.top_p < 1:
             probabilities = mx.softmax(ranked, precise=True)
             before = mx.cumsum(probabilities, inclusive=False)

@@ -22,7 +22,7 @@ class Session:
 
     `instructions` is the developer message; `tools` names builtin tools ("python", "browser") and `functions` are the
     caller's own, all of which the caller runs (see harmony.calls.read_call). `today` is the date the system message
-    states, by default that of the session's first day, so that midnight does not cost a chat its cache. Raises
+    states, by default that of the conversation's first day: midnight must not cost a chat its cache. Raises
     TokenizerError for a model without tokenizer.
     """
 
@@ -48,6 +48,7 @@ class Session:
         self._call = model.tokenizer.special.get("<|call|>")
         self._renderer = Renderer(model.tokenizer)
         self._runner = Runner(model)
+        self._given_today = today
         self._today = today or datetime.date.today()
         self._sampled: dict[Message, Sequence[int]] = {}
 
@@ -59,6 +60,8 @@ class Session:
         """
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
+        if len(messages) == 1:
+            self._today = self._given_today or datetime.date.today()
         has_functions = bool(self.functions)
         head = [system_message(options.effort, date=self._today, tools=self.tools, functions=has_functions)]
         if self.instructions or has_functions:

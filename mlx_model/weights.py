@@ -182,7 +182,7 @@ class _Loader:
 
     def linear(self, stem: str, *, bias: bool = True, bits: int | None = None) -> Linear:
         """The matrix `stem`.weight with `stem`.bias."""
-        weight = self.checkpoint.take(stem + ".weight")
+        weight = self.checkpoint.take(stem + ".weight").astype(self.dtype)
         offset = self.checkpoint.take(stem + ".bias").astype(self.dtype) if bias else None
         linear = make_linear(weight, offset, bits)
         self.resident_bytes += linear.nbytes

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Anything that loads a model and streams answers. Both calls may raise GptossError."""
 
-    def load(self, name: str | None, announce: Callable[[Loading], None]) -> Ready:
+    def load(self, name: str | None, dense_bits: int | None, announce: Callable[[Loading], None]) -> Ready:
         """Load a model, the default one for None; `announce` is called once its name is known."""
         ...
 
@@ -32,17 +32,17 @@ class ModelBackend:
         self._session: Session | None = None
         self._instructions: str | None = None
 
-    def load(self, name: str | None, announce: Callable[[Loading], None]) -> Ready:
+    def load(self, name: str | None, dense_bits: int | None, announce: Callable[[Loading], None]) -> Ready:
         """See Backend. The model of before is let go first: two of them may not fit into memory."""
         from mlx_model import hub
 
-        chosen = name or hub.default_model()
+        chosen = hub.default_model() if name is None else name
         announce(Loading(chosen, default=name is None))
         self._model = self._session = None
         gc.collect()
         from mlx_model.model import load
 
-        model = self._model = load(chosen)
+        model = self._model = load(chosen, dense_bits=dense_bits)
         return Ready(model.name, model.context_length, model.resident_bytes, model.load_s)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
@@ -55,10 +55,4 @@ class ModelBackend:
         if self._session is None or ask.instructions != self._instructions:
             self._session = Session(self._model, instructions=ask.instructions)
             self._instructions = ask.instructions
-        finished = False
-        try:
-            yield from self._session.stream(list(ask.messages), ask.options, cancelled)
-            finished = True
-        finally:
-            if not finished:  # a cache that an error left half-written must not serve the next prompt
-                self._session = None
+        yield from self._session.stream(list(ask.messages), ask.options, cancelled)

@@ -27,11 +27,11 @@ from app.engine.protocol import (
     decode,
     encode,
 )
-from app.text import clean
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import Message
 from mlx_model.options import Options
+from mlx_model.text import clean
 
 # -P: a folder named "app" where the person happens to be must not be taken for this package.
 WORKER = (sys.executable, "-P", "-m", "app.engine.worker")
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """Whether the process runs."""
         ...
 
-    def load(self, model: str | None) -> AsyncIterator[Loading | Ready]:
+    def load(self, model: str | None, dense_bits: int | None = None) -> AsyncIterator[Loading | Ready]:
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...
 
@@ -94,7 +94,7 @@ class EngineClient:
     """
 
     def __init__(
-        self, command: Sequence[str] = WORKER, *, cancel_grace_s: float = 10.0, close_grace_s: float = 2.0
+        self, command: Sequence[str] = WORKER, *, cancel_grace_s: float = 60.0, close_grace_s: float = 2.0
     ) -> None:
         self._command = tuple(command)
         self._cancel_grace_s = cancel_grace_s
@@ -131,10 +131,10 @@ class EngineClient:
             raise EngineDied(f"the engine process could not be started: {error}") from None
         self._reader = asyncio.create_task(self._read(process))
 
-    async def load(self, model: str | None = None) -> AsyncIterator[Loading | Ready]:
+    async def load(self, model: str | None = None, dense_bits: int | None = None) -> AsyncIterator[Loading | Ready]:
         """See Engine. Yields Loading, then Ready with what was loaded."""
         await self.start()
-        async with contextlib.aclosing(self._replies(None, Load(model))) as replies:
+        async with contextlib.aclosing(self._replies(None, Load(model, dense_bits))) as replies:
             async for reply in replies:
                 if isinstance(reply, Loading | Ready):
                     yield reply

@@ -25,9 +25,13 @@ class ProtocolError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """App to engine: load this model (name or path; None: the default one), in place of the present one."""
+    """App to engine: load this model (name or path; None: the default one), in place of the present one.
+
+    `dense_bits` as for mlx_model.load.
+    """
 
     model: str | None = None
+    dense_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

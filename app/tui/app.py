@@ -1,6 +1,7 @@
 """The chat: composes the screen, owns the conversation and the engine, and carries out the commands."""
 
 import asyncio
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
@@ -14,7 +15,6 @@ from textual.widgets import Footer, Markdown, Tooltip
 
 from app.engine.client import Engine, EngineClient, EngineDied
 from app.engine.protocol import Loading, Ready
-from app.text import clean
 from app.tui import clipboard, theme
 from app.tui.answering import AnswerStream
 from app.tui.commands import COMMANDS, find, parse
@@ -28,6 +28,7 @@ from app.tui.widgets.transcript import Transcript
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
+from mlx_model.text import clean
 
 WELCOME = "Ask anything. What you type and what is answered stays on this computer."
 DEMO = f"""{WELCOME}
@@ -60,10 +61,12 @@ class ChatApp(App[None]):
         options: Options | None = None,
         instructions: str | None = None,
         engine: Engine | None = None,
+        dense_bits: int | None = None,
     ) -> None:
         super().__init__()
         self.conversation = Conversation()
         self._model = model
+        self._dense_bits = dense_bits
         self._options = options or Options()
         self._instructions = instructions
         self._engine: Engine = engine or EngineClient()
@@ -98,6 +101,9 @@ class ChatApp(App[None]):
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
         self.composer.focus()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGHUP):  # else the terminal stays as the chat had set it up
+            loop.add_signal_handler(signum, lambda: self.run_worker(self.action_quit()))
         await self._welcome()
         self._open_engine()
 
@@ -125,7 +131,7 @@ class ChatApp(App[None]):
     async def _load(self) -> bool:
         self.status.state = "starting"
         try:
-            async for reply in self._engine.load(self._model):
+            async for reply in self._engine.load(self._model, self._dense_bits):
                 match reply:
                     case Loading(model=model):
                         self.status.model, self.status.state = _short(model), "loading"
@@ -296,7 +302,8 @@ class ChatApp(App[None]):
 
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
-        if self._opening is not None and self._open_engine() is self._opening and self._engine.alive:
+        before = self._opening
+        if self._open_engine() is before and self._engine.alive:
             self.notify("The engine is running.", markup=False)
 
     def action_help(self) -> None:

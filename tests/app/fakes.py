@@ -38,7 +38,7 @@ class FakeEngine:
         """Let the load end."""
         self._gate.set()
 
-    async def load(self, model: str | None) -> AsyncIterator[Loading | Ready]:
+    async def load(self, model: str | None, dense_bits: int | None = None) -> AsyncIterator[Loading | Ready]:
         self.loads += 1
         self.alive = True
         yield Loading(self._model, default=model is None)

@@ -1,11 +1,10 @@
-"""The stored reference logits and the models they belong to, on the CPU, where activations are float32."""
+"""The stored reference logits and the models they belong to."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import pytest
 
 from mlx_model.model import Model, load
@@ -14,17 +13,8 @@ from tests.oracle.cases import Reference, read_references
 REFERENCES = read_references()
 
 
-@pytest.fixture(autouse=True, scope="package")
-def on_cpu() -> Iterator[None]:
-    """The references are float32; on a GPU the model would compute in bfloat16."""
-    device = mx.default_device()
-    mx.set_default_device(mx.cpu)
-    yield
-    mx.set_default_device(device)
-
-
 @pytest.fixture(scope="package")
-def model_of(on_cpu: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Reference], Model]:
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Reference], Model]:
     """The loaded model of a reference; each is written and loaded once."""
     loaded: dict[str, Model] = {}
 

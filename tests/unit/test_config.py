@@ -61,6 +61,8 @@ def test_ends_of_generation(tmp_path: Path) -> None:
         ({"quantization_config": None}, "the experts are stored as plain floats"),
         ({"attention_bias": False}, "attention biases"),
         ({"num_hidden_layers": 1e300}, '"num_hidden_layers" is 1e+300'),
+        ({"num_hidden_layers": 10**9}, "believes at most 1000"),
+        ({"rope_scaling": hub_config()["rope_scaling"] | {"original_max_position_embeddings": 1.5}}, "is 1.5, not"),
         ({"vocab_size": True}, '"vocab_size" is True'),
     ],
 )

@@ -5,11 +5,9 @@ Expected at the ends of the scale's range: byte 0 is 2^-127, a float32 subnormal
 a finite number, so that a damaged scale can't pass for a weight.
 """
 
-from collections.abc import Iterator
 
 import mlx.core as mx
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from mlx_model.experts import ExpertMatrix
@@ -19,15 +17,6 @@ from tests.checkpoints import BLOCK
 CODES = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
 LARGEST_FINITE = 252  # the last scale byte at which all 16 codes are finite in float32
 ROWS, BLOCKS = 256, 16
-
-
-@pytest.fixture(autouse=True, scope="module")
-def on_cpu() -> Iterator[None]:
-    """GPUs may flush subnormals; the CPU must not."""
-    device = mx.default_device()
-    mx.set_default_device(mx.cpu)
-    yield
-    mx.set_default_device(device)
 
 
 def matrix(shift: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:

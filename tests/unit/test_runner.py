@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Thread
 
+import mlx.core as mx
 import pytest
 
 from mlx_model import device
+from mlx_model.attention import Attention
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress
 from mlx_model.model import Model, load
@@ -130,26 +133,50 @@ def test_an_abandoned_answer_leaves_a_usable_cache(model: Model) -> None:
     assert ids(runner.run(other, GREEDY)) == fresh(model, other)
 
 
-def test_a_failure_in_the_middle_of_a_pass_leaves_no_half_filled_cache(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["building", "computing"])
+def test_a_failure_leaves_no_keys_that_were_never_computed(
+    model: Model, monkeypatch: pytest.MonkeyPatch, failure: BaseException, where: str
 ) -> None:
-    from mlx_model.attention import Attention
-
+    """Errors come up while the graph is built or, on a GPU, only when it is computed."""
     runner = Runner(model)
     ids(runner.run(PROMPT, GREEDY))
+
+    def fail(*_: object) -> None:
+        monkeypatch.undo()
+        raise failure
+
     with monkeypatch.context() as broken:
-        original = Attention.__call__
-
-        def fail(self: Attention, *arguments: object) -> object:
-            if self.layer == 2:
-                raise KeyboardInterrupt
-            return original(self, *arguments)  # type: ignore[arg-type]
-
-        broken.setattr(Attention, "__call__", fail)
-        with pytest.raises(KeyboardInterrupt):
-            list(runner.run([*PROMPT, 1], GREEDY))
+        if where == "building":
+            broken.setattr(Attention, "_mask", fail)
+        else:
+            broken.setattr(mx, "eval", fail)
+        with pytest.raises(type(failure)):
+            list(runner.run([*PROMPT[:3], 9, 8, 7], GREEDY))
     assert ids(runner.run(PROMPT, GREEDY)) == fresh(model, PROMPT)
     assert runner.stats.reused_tokens == 0
+
+
+def test_a_refused_prompt_costs_no_cache(model: Model) -> None:
+    runner = Runner(model)
+    ids(runner.run(PROMPT, GREEDY, boundaries=[88]))
+    with pytest.raises(RequestError):
+        list(runner.run([], GREEDY))
+    ids(runner.run(PROMPT, GREEDY, boundaries=[88]))
+    assert runner.stats.reused_tokens == 88
+
+
+def test_prompts_may_come_in_any_thread(model: Model) -> None:
+    """MLX' streams belong to threads, and so does what is still lazy on them."""
+    runner = Runner(model)
+    prompts = [PROMPT, [*PROMPT[:61], 1, 2], [*PROMPT[:61], 1, 2, 3, 4]]
+    answers: list[list[int]] = []
+    for prompt in prompts:
+        thread = Thread(target=lambda prompt=prompt: answers.append(ids(runner.run(prompt, GREEDY, boundaries=[60]))))
+        thread.start()
+        thread.join()
+    assert answers == [fresh(model, prompt) for prompt in prompts]
+    assert runner.stats.reused_tokens >= 60
 
 
 @pytest.mark.parametrize(

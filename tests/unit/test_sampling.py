@@ -30,7 +30,7 @@ def test_no_filter_keeps_all() -> None:
     assert kept(Options()) == set(range(200))
 
 
-@pytest.mark.parametrize("k", [1, 2, 50, 199, 200, 10_000])
+@pytest.mark.parametrize("k", [1, 2, 50, 199, 200, 10**30])
 def test_top_k(k: int) -> None:
     assert kept(Options(top_k=k)) == set(ranked()[0][:k].tolist())
 
@@ -88,6 +88,12 @@ def test_frequencies(temperature: float) -> None:
     assert ((drawn - expected) ** 2 / expected).sum() < 29.9
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-38, 1e-9, 1e-4])
+def test_next_to_no_temperature_is_greedy(temperature: float) -> None:
+    for options in (Options(temperature=temperature), Options(temperature=temperature, top_p=0.9, min_p=0.1)):
+        assert draw(options, 5) == [int(LOGITS.argmax())] * 5
+
+
 def test_filtered_tokens_are_never_drawn() -> None:
     assert set(draw(Options(top_k=2, temperature=5.0, seed=3), 200)) == set(ranked()[0][:2].tolist())
 
@@ -113,6 +119,13 @@ def test_repetition_penalty_on_prompt_and_on_what_was_drawn() -> None:
         {"min_p": 1},
         {"repetition_penalty": 0},
         {"seed": -1},
+        {"seed": 1.5},
+        {"max_tokens": 2.5},
+        {"max_tokens": "5"},
+        {"max_tokens": True},
+        {"top_k": 2.5},
+        {"temperature": None},
+        {"stop": (5,)},
         {"seed": 2**64},
         {"max_tokens": 0},
         {"stop": ("",)},

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from app.text import clean
+from mlx_model.text import clean
 
 LIVE_TAIL = 1200
 """Characters shown of an analysis that grows: wrapping all of it ten times a second costs a tenth of a core."""

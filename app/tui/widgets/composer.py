@@ -1,21 +1,23 @@
 """The input: several lines, grows with its text, Enter sends."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from app.text import clean
+from mlx_model.text import clean
 
-# Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as a plain Enter: the message would be sent.
-assert isinstance(ANSI_SEQUENCES_KEYS, dict)
-ANSI_SEQUENCES_KEYS["\x1b\r"] = (Keys.ControlJ,)
+# Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as plain Enter: the message would be sent. The table
+# is Textual's own affair; where it is gone, Alt+Enter is lost and nothing else.
+with contextlib.suppress(ImportError, TypeError):
+    from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
+    ANSI_SEQUENCES_KEYS["\x1b\r"] = (Keys.ControlJ,)  # type: ignore[index]
 
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 

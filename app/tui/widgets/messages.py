@@ -8,11 +8,11 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.text import clean
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.markdown import FrozenMarkdown, LiveMarkdown
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort
+from mlx_model.text import clean
 
 ENDINGS = {
     "cancelled": "stopped",

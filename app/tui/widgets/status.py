@@ -7,8 +7,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from app.text import clean
 from mlx_model.harmony.message import Effort
+from mlx_model.text import clean
 
 WARN_AT = 0.8
 """Share of the context from which on its line warns."""

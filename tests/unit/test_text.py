@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.text import clean
+from mlx_model.text import clean
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,18 @@
+"""Everything in this process runs on the CPU, where activations are float32 and results can be compared exactly.
+
+The engine and the command run as processes of their own in the tests, and there on whatever the machine has.
+"""
+
+from collections.abc import Iterator
+
+import mlx.core as mx
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def on_cpu() -> Iterator[None]:
+    """The references are float32; on a GPU the model computes in bfloat16."""
+    device = mx.default_device()
+    mx.set_default_device(mx.cpu)
+    yield
+    mx.set_default_device(device)
