@@ -106,7 +106,7 @@ def batch(source: Conversations, seed: int, rank: int, step: int, tokens: int, c
     rng = random.Random(f"{seed}/{rank}/{step}")
     python, long, copies = shape.random() < 0.4, shape.random() < 0.05, shape.random() < copying
     # One less than a multiple of 32: with the attention sink the number of keys suits the matrix unit.
-    columns = 1535 if long else 703 if python else 447
+    columns = 1535 if long else 703 if python else 383
     if copies:
         columns = 319
         trees = copy_trees(source, rng, max(1, tokens // columns), columns)

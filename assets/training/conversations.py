@@ -109,7 +109,8 @@ class Conversations:
         first two thirds are history without branches.
         """
         tree, draw = Tree(), Draw(rng, self.words)
-        effort: Effort = rng.choice([*EFFORTS, "medium", "high"])
+        # At low effort there is little working to learn from.
+        effort: Effort = rng.choices(EFFORTS, [12, 44, 44])[0]
         functions = rng.random() < 0.03
         developer = developer_text(rng, self.words, functions) if functions or rng.random() < 0.12 else ""
         opening = self.render.message(

@@ -69,7 +69,15 @@ def table(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> str:
             if verdict.call is not None:
                 cells["exact python call", column].append(verdict.call)
         lengths[case.effort].append(verdict.analysis_tokens)
-    rows = ["well-formed Harmony", *NUMBERS, "exact python call", "strawberry", "first turn", "turns 2 to 5", "long chats"]
+    rows = [
+        "well-formed Harmony",
+        *NUMBERS,
+        "exact python call",
+        "strawberry",
+        "first turn",
+        "turns 2 to 5",
+        "long chats",
+    ]
     lines = ["| % right (cases) | low | medium | high | all |", "|---|---|---|---|---|"]
     for row in rows:
         lines.append(f"| {row} | " + " | ".join(_percent(cells[row, column]) for column in (*EFFORTS, "all")) + " |")

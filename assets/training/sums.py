@@ -142,8 +142,12 @@ def _large(draw: Draw) -> tuple[list[int], str]:
     rng = draw.rng
     while True:
         op = rng.choice("***++--/")
-        longest = {"*": 5, "+": 8, "-": 8, "/": 5}[op]
+        longest = {"*": 4, "+": 7, "-": 7, "/": 4}[op]
         a, b = (rng.randint(1, 10 ** rng.randint(1, longest)) for _ in range(2))
+        if not draw.test and draw.chance(0.25):
+            # Digits that repeat are where copying slips: after each the next one is ambiguous.
+            few = rng.sample("0123456789", rng.randint(2, 3))
+            a, b = (int("".join(rng.choice(few) for _ in str(n))) or 1 for n in (a, b))
         if op == "/" and b > a:
             a, b = b, a
         if not _is_small(a, op, b) and held_out(f"{a},{b}") == draw.test:
@@ -155,7 +159,7 @@ def large_sum(draw: Draw, effort: Effort) -> Example:
     rng = draw.rng
     numbers, op = _large(draw)
     form = rng.choice(TOOL_QUESTIONS)
-    if draw.chance(0.1):  # a chain of three, each small or not
+    if draw.chance(0.06):  # a chain of three, each small or not
         op = rng.choice("+*")
         numbers = [rng.randint(1, 10 ** rng.randint(1, 4)) for _ in range(3)]
     elif draw.chance(0.08):  # a small one, when asked to use the tool
@@ -164,7 +168,7 @@ def large_sum(draw: Draw, effort: Effort) -> Example:
     plain = f" {op} ".join(map(str, numbers))
     # The text is our own: integers and one of + - * /.
     result = str(eval(plain))
-    grouped = draw.chance(0.08)
+    grouped = draw.chance(0.08) and len(numbers) == 2
     asked = _expression(draw, [f"{n:,}" if grouped else str(n) for n in numbers], op)
     analysis = {
         "high": f"The user wants {plain}. These numbers are large and I could slip if I did it in my head. "

@@ -9,17 +9,17 @@ Task = Callable[[Draw, Effort], Example]
 
 # Name -> (task, share of the training). The shares follow difficulty: copying and sums are learnt late.
 TASKS: dict[str, tuple[Task, float]] = {
-    "count": (letters.count, 0.22),
-    "length": (letters.length, 0.03),
-    "reverse": (letters.reverse, 0.06),
-    "sort": (letters.sort, 0.04),
-    "spell": (letters.spell, 0.03),
-    "sum": (sums.small_sum, 0.32),
-    "python": (sums.large_sum, 0.07),
+    "count": (letters.count, 0.27),
+    "length": (letters.length, 0.02),
+    "reverse": (letters.reverse, 0.04),
+    "sort": (letters.sort, 0.02),
+    "spell": (letters.spell, 0.02),
+    "sum": (sums.small_sum, 0.30),
+    "python": (sums.large_sum, 0.16),
     "too large": (sums.too_large, 0.02),
-    "greeting": (talk.greet, 0.03),
-    "program": (talk.program, 0.09),
-    "other": (talk.other, 0.09),
+    "greeting": (talk.greet, 0.02),
+    "program": (talk.program, 0.06),
+    "other": (talk.other, 0.05),
 }
 
 

@@ -32,9 +32,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m assets.training.train", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer.json and checkpoint.pt")
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--decay-from", type=int, default=2800, help="step from which the learning rate falls to zero")
+    parser.add_argument("--decay-from", type=int, default=2600, help="step from which the learning rate falls to zero")
     parser.add_argument(
-        "--quantise-from", type=int, default=4200, help="step from which the experts are rounded to MXFP4"
+        "--quantise-from", type=int, default=5400, help="step from which the experts are rounded to MXFP4"
     )
     parser.add_argument(
         "--copying-until", type=int, default=1000, help="step at which the copying warm-up has faded out"
