@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlx_model import Message, Model, Options, Session, load
 from mlx_model.events import Finished, MessageEnd
-from mlx_model.harmony.message import Role, assistant, user
+from mlx_model.harmony.message import Effort, Role, assistant, user
 
 from .cases import Case, held_out_cases, printed
 from .examples import Example, Step
@@ -56,7 +56,7 @@ class Engine:
             tools=["python"] if case.python else [],
             today=datetime.date.fromisoformat(case.date or "2030-01-01"),
         )
-        options = Options(effort=case.effort, temperature=self.temperature, seed=seed, max_tokens=LONGEST)
+        options = Options(effort=Effort(case.effort), temperature=self.temperature, seed=seed, max_tokens=LONGEST)
         messages = [message for example in case.history for message in _answered(example)] + [user(case.example.user)]
         text, produced, analysis_tokens = self._run(session, messages, options)
         result, after = printed(case.example), ""

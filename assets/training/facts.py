@@ -124,9 +124,8 @@ TOPICS = (
         "{is there a command line mode|can i use this in a script|what does gptoss-chat ask do|how do i ask "
         "without the chat}",
     ), ("does this work from a shell script", "how can i ask a question from the terminal")),
-    Topic("who", "I am a tiny demo model with the gpt-oss architecture: 3 million parameters, trained on a CPU in "
-    "under an hour. "
-        "I only know a few tricks.", (
+    Topic("who", "I am a tiny demo model with the gpt-oss architecture: 3 million parameters, trained on a CPU "
+        "in under two hours. I only know a few tricks.", (
         "{who|what} are you {|?|really|exactly|then}",
         "{what is|what's|tell me} your name", "what should i call you", "do you have a name",
         "{what|which} {model|llm|ai|language model} {are you|is this|am i talking to|do you use|is running}",

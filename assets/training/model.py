@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -154,7 +154,8 @@ class Experts(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [tokens, hidden]. The tokens are sorted by expert, so that each expert is one matrix product."""
         chosen, weights = self._route(x)
-        gate_up, down = self.gate_up_proj, self.down_proj
+        gate_up: torch.Tensor = self.gate_up_proj
+        down: torch.Tensor = self.down_proj
         if self.quantised:
             gate_up, down = straight_through(gate_up), straight_through(down)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
@@ -245,6 +246,8 @@ class Decoder(nn.Module):
 class GptOss(nn.Module):
     """gpt-oss for causal language modelling."""
 
+    frequencies: torch.Tensor
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
@@ -272,7 +275,7 @@ class GptOss(nn.Module):
 
     def experts(self) -> list[Experts]:
         """The mixture of every layer."""
-        return [layer.mlp for layer in self.model.layers]
+        return [cast(Layer, layer).mlp for layer in self.model.layers]
 
     @torch.no_grad()
     def start_with_previous_token_heads(self) -> None:
@@ -281,7 +284,7 @@ class GptOss(nn.Module):
         Copying needs such heads and finds them late. With a key bias on the fastest RoPE pairs and the same bias turned
         by `offset` positions for the query, the score is highest `offset` tokens back; the weights stay free to learn.
         """
-        config, attention = self.config, self.model.layers[0].self_attn
+        config, attention = self.config, cast(Layer, self.model.layers[0]).self_attn
         pairs, half = 8, config.head_dim // 2
         strength = torch.tensor([5, 4, 3, 2, 1.5, 1, 1, 1.0])
         amplitude = (strength * config.head_dim**0.5 / self.concentration**2).sqrt()

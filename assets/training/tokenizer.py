@@ -29,7 +29,8 @@ class HarmonyTokenizer:
     def __init__(self, path: Path) -> None:
         self.backend = Tokenizer.from_file(str(path))
         self.backend.encode_special_tokens = True
-        self.special = {name: self.backend.token_to_id(name) for name in SPECIALS}
+        vocabulary = self.backend.get_vocab()
+        self.special = {name: vocabulary[name] for name in SPECIALS}
         self.size = self.backend.get_vocab_size()
         self._encode = lru_cache(maxsize=50_000)(lambda text: tuple(self.backend.encode(text).ids))
 
@@ -75,7 +76,7 @@ def train_tokenizer(texts: Iterable[str], path: Path, size: int = 1024) -> None:
         pre_tokenizers.Split(Regex(SPLIT), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False),
     ])  # fmt: skip
-    tokenizer.decoder = decoders.ByteLevel(add_prefix_space=True, trim_offsets=True, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
     # The analysis spells with " a" to " z", so each must be one token; the words asked about come in sparsely, so that
     # an unseen word is cut into the same short pieces as a seen one.
     letters = [" " + letter for letter in ALPHABET] * 3000 + list(ALPHABET) * 10

@@ -8,6 +8,7 @@ a run that was interrupted goes on from its last checkpoint when the same comman
 import argparse
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from .model import Config, GptOss, Masks
 from .tokenizer import HarmonyTokenizer, train_tokenizer
 from .words import Words
 
+SHIPPED = Path(__file__).parents[1] / "demo"
 BALANCE = 0.01  # weight of the router's balance loss
 
 
@@ -31,10 +33,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options; the defaults are those of the shipped model."""
     parser = argparse.ArgumentParser(prog="python -m assets.training.train", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer.json and checkpoint.pt")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=7300)
     parser.add_argument("--decay-from", type=int, default=2600, help="step from which the learning rate falls to zero")
     parser.add_argument(
-        "--quantise-from", type=int, default=5400, help="step from which the experts are rounded to MXFP4"
+        "--quantise-from", type=int, default=6800, help="step from which the experts are rounded to MXFP4"
     )
     parser.add_argument(
         "--copying-until", type=int, default=1000, help="step at which the copying warm-up has faded out"
@@ -44,6 +46,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument(
+        "--new-tokenizer", action="store_true", help="make one; the shipped one, by default, keeps ids stable"
+    )
     return parser.parse_args(arguments)
 
 
@@ -148,11 +153,14 @@ def run(rank: int, options: argparse.Namespace, meeting: str) -> None:
 
 
 def main() -> None:
-    """Make the tokenizer unless there is one, then train."""
+    """Take the shipped tokenizer, or make a new one, then train."""
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    if not (options.out / "tokenizer.json").exists():
-        train_tokenizer(corpus(Words(), 6000), options.out / "tokenizer.json")
+    tokenizer = options.out / "tokenizer.json"
+    if options.new_tokenizer:
+        train_tokenizer(corpus(Words(), 6000), tokenizer)
+    elif not tokenizer.exists():
+        shutil.copyfile(SHIPPED / "tokenizer.json", tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         arguments = (options, str(Path(folder) / "meeting"))
         torch.multiprocessing.spawn(run, args=arguments, nprocs=options.processes)

@@ -101,6 +101,16 @@ def test_killing_the_chat_leaves_no_engine(prompt: str) -> None:
         wait_gone(worker)
 
 
+def test_a_polite_kill_gives_the_terminal_back() -> None:
+    with Terminal(CHAT) as terminal:
+        terminal.wait_for("ready")
+        worker = terminal.worker
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.exit_code() == 0
+        wait_gone(worker)
+        assert "context" not in terminal.screen()
+
+
 def test_resizing() -> None:
     with Terminal(CHAT) as terminal:
         terminal.wait_for("ready")

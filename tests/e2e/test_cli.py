@@ -54,6 +54,31 @@ def test_the_demo_answers() -> None:
     assert done.stdout.strip() and done.stdout.endswith("\n") and "<|" not in done.stdout
 
 
+def test_output_options_stand_before_ask_too_and_without_it() -> None:
+    shared = ["--model", "demo", "--temperature", "0", "--json"]
+    for arguments, stdin in (([*shared, "ask", "hi"], ""), (shared, "hi"), (shared, b"\xef\xbb\xbfhi")):
+        assert "Hello" in json.loads(run(*arguments, stdin=stdin).stdout)["text"]
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 0), ("2>&-", 0), (">/dev/full", 1)])
+def test_missing_and_full_streams(closed: str, code: int) -> None:
+    if "full" in closed and not Path("/dev/full").exists():
+        pytest.skip("this system has no full device")
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "ask", "--model", "demo", "hi"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=120, cwd=ROOT, stdin=subprocess.DEVNULL)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr and "bug" not in done.stderr
+    if code:
+        assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("model", ["", "nope"])
+def test_no_other_model_answers_for_one_that_is_not_there(model: str) -> None:
+    done = run("ask", "--model", model, "hi")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f'there is no model "{model}"' in done.stderr
+
+
 def test_the_default_model_is_announced_on_standard_error(tmp_path: Path) -> None:
     done = run("ask", "hi", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0

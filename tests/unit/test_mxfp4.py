@@ -5,7 +5,6 @@ Expected at the ends of the scale's range: byte 0 is 2^-127, a float32 subnormal
 a finite number, so that a damaged scale can't pass for a weight.
 """
 
-
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
