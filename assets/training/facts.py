@@ -93,9 +93,8 @@ TOPICS = (
         "{copy|copy the answer|copy that|copy the last answer|/copy|put the answer in the clipboard|copy to "
         "clipboard}",
     ), ("how do i get your answer into the clipboard", "is there a command to copy")),
-    Topic("help", "Enter sends, Esc stops, Ctrl+E switches the effort, Ctrl+T shows the analysis, Ctrl+N starts a "
-    "new chat, "
-        "Ctrl+Q quits. Press F1 or type /help for all of them.", (
+    Topic("help", "Enter sends, Esc stops, Ctrl+E switches the effort, Ctrl+T shows the analysis, Ctrl+N starts "
+        "a new chat, Ctrl+Q quits. Press F1 or type /help for all of them.", (
         "{which|what} {keys|shortcuts|commands|key bindings|hotkeys|slash commands} {are there|can i use|do you "
         "have|exist|does this have|are available}",
         "{show|list|tell} {me|me all|} {the|all|your} {keys|shortcuts|commands|key bindings|hotkeys}",
