@@ -86,7 +86,9 @@ def copy_trees(source: Conversations, rng: random.Random, rows: int, columns: in
                     rng.choice(["", " "]) + rng.choice(source.words.pieces) for _ in range(rng.randint(4, 20))
                 )
             elif kind < 0.45:
-                text = shown = " ".join(str(rng.randint(0, 10 ** rng.randint(1, 6))) for _ in range(rng.randint(2, 6)))
+                digits = rng.sample("0123456789", rng.choice([2, 3, 10]))
+                numbers = ("".join(rng.choices(digits, k=rng.randint(1, 7))) for _ in range(rng.randint(2, 6)))
+                text = shown = " ".join(numbers)
             elif kind < 0.85:
                 text = ",".join("".join(" " + letter for letter in word) for word in words)
             else:

@@ -9,13 +9,13 @@ Task = Callable[[Draw, Effort], Example]
 
 # Name -> (task, share of the training). The shares follow difficulty: copying and sums are learnt late.
 TASKS: dict[str, tuple[Task, float]] = {
-    "count": (letters.count, 0.27),
+    "count": (letters.count, 0.30),
     "length": (letters.length, 0.02),
     "reverse": (letters.reverse, 0.04),
     "sort": (letters.sort, 0.02),
     "spell": (letters.spell, 0.02),
-    "sum": (sums.small_sum, 0.30),
-    "python": (sums.large_sum, 0.16),
+    "sum": (sums.small_sum, 0.26),
+    "python": (sums.large_sum, 0.22),
     "too large": (sums.too_large, 0.02),
     "greeting": (talk.greet, 0.02),
     "program": (talk.program, 0.06),

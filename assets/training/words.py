@@ -46,8 +46,10 @@ def dictionary() -> tuple[tuple[str, ...], tuple[str, ...]]:
 class Words:
     """A source of words for the tasks.
 
-    Half of the training words are no English: random joins of the tokenizer's own pieces, so that the spelling of every
-    token is seen in every neighbourhood, and random letters from small alphabets, so that letters repeat.
+    Nearly half of the training words are no English: random joins of the tokenizer's own pieces, so that the spelling
+    of every token is seen in every neighbourhood, random letters from small alphabets, so that letters repeat, and
+    English words that stammer. After a letter or syllable that comes twice, which letter follows is ambiguous to a
+    model that copies by looking for the last letters it wrote; that is where spelling slips.
     """
 
     def __init__(self, pieces: Sequence[str] = ()) -> None:
@@ -68,6 +70,10 @@ class Words:
             elif source < 0.34:
                 letters = rng.sample(ALPHABET, rng.choice([26, 26, 8, 4]))
                 word = "".join(rng.choice(letters) for _ in range(rng.randint(3, longest)))
+            elif source < 0.42:
+                word = self.english(rng)
+                begin = rng.randrange(len(word) - 1)
+                word = word[:begin] + word[begin : begin + rng.randint(1, 3)] + word[begin:]
             else:
                 word = self.english(rng, test)
             if 3 <= len(word) <= longest and (test or word in FAMOUS or not held_out(word)):

@@ -1,0 +1,28 @@
+"""What the transformer asks of this package: operations with a portable definition, a kernel and its variants."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+
+Variant = tuple[tuple[str, int], ...]
+"""Parameters of a kernel that change its speed and no bit of its result, by name: rows a simdgroup, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation at fixed sizes and formats.
+
+    `run(*arguments, variant)` computes it: with a variant by the kernel, with None by MLX's own operations, which are
+    its definition. `arguments(seed)` makes arguments of the real sizes to verify and to time it on. `variants` are
+    bit-identical; the first is the default. `tolerance` bounds the error against the definition, as a share of the
+    largest value of each result. `weight_bytes` is what one run reads of the weights.
+    """
+
+    name: str
+    run: Callable[..., tuple[mx.array, ...]]
+    arguments: Callable[[int], Sequence[Any]]
+    variants: tuple[Variant, ...]
+    tolerance: float
+    weight_bytes: int
