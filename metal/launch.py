@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 
@@ -88,14 +88,14 @@ _executor: Executor = run_with_mlx
 
 @cache
 def _compiled(kernel: Kernel) -> Callable[..., list[mx.array]]:
-    function: Callable[..., list[mx.array]] = mx.fast.metal_kernel(
+    function = mx.fast.metal_kernel(
         name=f"gptoss_{kernel.name}",
         input_names=list(kernel.inputs),
         output_names=list(kernel.outputs),
         source=kernel.source,
         header=kernel.header,
     )
-    return function
+    return cast(Callable[..., list[mx.array]], function)  # MLX's stub says `object`
 
 
 @cache

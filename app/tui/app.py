@@ -11,7 +11,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Markdown, Tooltip
+from textual.widgets import Footer
 
 from app.engine.client import Engine, EngineClient, EngineDied
 from app.engine.protocol import Loading, Ready
@@ -95,8 +95,6 @@ class ChatApp(App[None]):
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
         self.theme = theme.DARK.name
-        # Textual's Markdown tables give each cell a tooltip, and a tooltip reads its text as markup.
-        await self.screen.query(Tooltip).remove()
         self.effort_switch.effort = self._options.effort
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
@@ -198,7 +196,6 @@ class ChatApp(App[None]):
         if stream.messages or stream.finished:
             self.conversation.add_answer(stream.messages)
             await view.finish(stream.finished)
-            await self.transcript.freeze_old()
         else:  # nothing came of it: the prompt goes back where it can be changed
             self.composer.put_back(self.conversation.withdraw_prompt())
             await self.transcript.remove_children([prompt, view])
@@ -325,11 +322,6 @@ class ChatApp(App[None]):
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
         self.effort_switch.effort = event.effort
-
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """A link is the model's: it is copied, so that the person sees it before any browser does."""
-        self.notify(f"Not opened, but copied: {clean(event.href)}", markup=False)
-        self.copy_to_clipboard(clean(event.href))
 
     def on_key(self, event: events.Key) -> None:
         """Whatever has the focus, typing goes to the input."""

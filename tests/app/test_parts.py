@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from app.tui import clipboard
+from app.tui import clipboard, markdown_layout
 from app.tui.clipboard import ClipboardError
 from app.tui.coalesce import Coalescer
 from app.tui.commands import COMMANDS, find, parse
 from app.tui.conversation import Conversation
-from app.tui.widgets.markdown import lay_out
+from app.tui.markdown_layout import GrowingLayout, lay_out
 from mlx_model.harmony.message import Message, Role, assistant, user
 
 
@@ -162,7 +162,7 @@ async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(
 
 
 @pytest.mark.parametrize("width", [20, 40, 200])
-def test_frozen_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
+def test_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
     source = "# Title\n\n<b>*text*</b> 日本語日本語 [link](http://a.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n```c\nint x;"
     content = lay_out(source, width)
     assert all(line.cell_length <= width for line in content.split("\n"))
@@ -177,3 +177,35 @@ def test_the_screen_and_the_command_load_no_mlx(tmp_path: Path) -> None:
         code = f"import {module}, sys; print([m for m in {absent} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]", module
+
+
+GROWING = [
+    "# Title\n\nA paragraph with **bold**\nand more.\n\nAnother one\n---\nbelow a heading\n\n***\n\nend",
+    "- a\n- b `code`\n  - nested\n\n    deep\n- c\n---\n\n* other list\n* again\n\ntext\n\n+ third\n1. one\n2. two\n",
+    "\n".join(f"{number}. item {number} with words that wrap" for number in range(7, 13)),
+    "| a | b |\n|---|---|\n" + "\n".join(f"| row {number} | **{number}** |" for number in range(30)) + "\n\nafter",
+    "Before\n\n```python\ndef f():\n    return '''\n\n- no list\n'''\n```\n\n> quoted\n> more\n\n    indented code\n",
+    "日本語 [a link](http://a.b) Vec<u8> <b>\n\n- 日本\n\n\n- loose\n\n  paragraph\n\nend\n",
+]
+
+
+@pytest.mark.parametrize("source", GROWING)
+@pytest.mark.parametrize("step", [1, 7])
+def test_growing_markdown_ends_as_the_whole_and_settles_its_beginning(source: str, step: int) -> None:
+    layout = GrowingLayout(30)
+    for end in range(step, len(source), step):
+        assert layout.extend(source[:end]).plain.strip() == lay_out(source[:end], 30).plain.strip()
+    assert layout.extend(source) == lay_out(source, 30)
+
+
+def test_growing_markdown_renders_only_what_can_still_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[int] = []
+    render = markdown_layout._render
+    monkeypatch.setattr(
+        markdown_layout, "_render", lambda tokens, *rest: (rendered.append(len(tokens)), render(tokens, *rest))[1]
+    )
+    layout, source = GrowingLayout(40), ""
+    for number in range(200):
+        source += f"- item {number}\n"
+        layout.extend(source)
+    assert len(rendered) < 3 * 200

@@ -415,14 +415,12 @@ async def test_a_long_prompt_does_not_push_the_conversation_off_the_screen() -> 
         assert app_of(pilot).composer.region.height == 12 and app_of(pilot).transcript.region.height >= 6
 
 
-async def test_old_answers_are_frozen_and_keep_their_text() -> None:
+async def test_old_answers_keep_their_text_at_every_width() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
         for number in range(7):
             await ask(pilot, engine, f"q{number}", f"# Title\n\nanswer **{number}**\n\n```python\nprint({number})\n```")
-        views = list(app_of(pilot).query(AnswerView))
-        assert [view.live for view in views] == [False] * 3 + [True] * 4
         app_of(pilot).transcript.scroll_home(animate=False)
         await wait_until(pilot, lambda: "answer 0" in text_on(pilot))
         assert "Title" in text_on(pilot) and "print(0)" in text_on(pilot)

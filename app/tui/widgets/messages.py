@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.tui.widgets.analysis import Analysis
-from app.tui.widgets.markdown import FrozenMarkdown, LiveMarkdown
+from app.tui.widgets.markdown import MarkdownText
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort
 from mlx_model.text import clean
@@ -64,18 +64,12 @@ class AnswerView(Vertical):
         self.finished: Finished | None = None
         self._treatment = analysis
         self._commentary: Static | None = None
-        self._body: LiveMarkdown | None = None
-        self._shown = 0
+        self._body: MarkdownText | None = None
         self._footer = Static(markup=False, classes="footer")
 
     def compose(self) -> ComposeResult:
         """The footer; everything else comes with the answer."""
         yield self._footer
-
-    @property
-    def live(self) -> bool:
-        """Whether the answer is still held as a Markdown widget of many parts."""
-        return self._body is not None
 
     def treat_analysis(self, treatment: str) -> None:
         """Open or close the analysis from now on."""
@@ -105,16 +99,14 @@ class AnswerView(Vertical):
                 self._commentary = Static(markup=False, classes="commentary")
                 await self._add(self._commentary)
             self._commentary.update(Content(clean(draft.commentary)))
-        if len(draft.final) > self._shown:
+        if draft.final:
             if self._body is None:
-                self._body = LiveMarkdown()
+                self._body = MarkdownText()
                 await self._add(self._body)
-            more, self._shown = draft.final[self._shown :], len(draft.final)
-            await self._body.append(clean(more))
+            await self._body.grow(clean(draft.final))
 
     async def finish(self, finished: Finished | None) -> None:
-        """Say how it ended (None: the engine died) and what it cost; parse the whole text once more, for what only the
-        end makes clear."""
+        """Say how it ended (None: the engine died) and what it cost."""
         await self.refresh_draft()
         if not self.is_attached:
             return
@@ -124,23 +116,10 @@ class AnswerView(Vertical):
             if self._treatment == "auto" and not draft.final:
                 self.analysis.open = True
             self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
-        if self._body is not None and self._needs_update(draft.final):
-            await self._body.update(clean(draft.final))
+        if self._body is not None:
+            await self._body.settle()
         self._footer.update(Content(_footer(self.effort, reason, stats)))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
-
-    async def freeze(self) -> None:
-        """Replace the Markdown widget by a single one."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            await self._add(FrozenMarkdown(clean(self.draft.final)))
-            await body.remove()
-
-    @staticmethod
-    def _needs_update(text: str) -> bool:
-        # Streaming differs from parsing the whole for reference links defined later and for fences inside
-        # lists; the second parse costs up to a second for a long table, so only those pay it.
-        return "]:" in text or "```" in text
 
     async def _add(self, widget: Widget) -> None:
         await self.mount(widget, before=self._footer)

@@ -3,11 +3,6 @@
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
-from app.tui.widgets.messages import AnswerView
-
-LIVE_ANSWERS = 4
-"""Answers that stay full Markdown widgets; older ones are frozen."""
-
 
 class Transcript(VerticalScroll, can_focus=False):
     """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input."""
@@ -44,8 +39,3 @@ class Transcript(VerticalScroll, can_focus=False):
         elif self.max_scroll_y <= 0 and self.is_anchored:
             self.anchor(False)
             self.scroll_target_y = self.scroll_y = 0  # scroll_home does nothing where nothing needs scrolling
-
-    async def freeze_old(self) -> None:
-        """Freeze all answers but the last few."""
-        for view in [view for view in self.query(AnswerView) if view.live][:-LIVE_ANSWERS]:
-            await view.freeze()

@@ -1,0 +1,169 @@
+"""Model-written Markdown as lines of text for a width, whole or as it grows. Pure Python; what it makes is inert.
+
+A document is laid out in pieces: its top-level blocks, and of a top-level list each item. While a text grows, only its
+last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
+exception; the whole document is laid out anew at the end.)
+"""
+
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from typing import ClassVar, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.markdown import CodeBlock, Heading, ListElement, MarkdownElement
+from rich.markdown import Markdown as RichMarkdown
+from rich.style import Style
+from rich.syntax import Syntax
+from rich.text import Text
+from rich.theme import Theme
+from textual.content import Content
+
+_PARSER = MarkdownIt("gfm-like", {"html": False})
+"""Without HTML: what looks like a tag, as the type in `Vec<u8>` in plain prose, is text."""
+
+
+def lay_out(source: str, width: int, *, dark: bool = True) -> Content:
+    """Markdown as lines of at most `width` cells."""
+    return GrowingLayout(width, dark=dark).extend(source)
+
+
+class GrowingLayout:
+    """The lines of a document that grows at its end."""
+
+    def __init__(self, width: int, *, dark: bool = True) -> None:
+        self.width = width
+        self.dark = dark
+        self._console = Console(
+            width=width, file=StringIO(), force_terminal=True, color_system="truecolor", theme=_STYLES
+        )
+        self._settled: list[Content] = []
+        self._settled_list = ""  # the marker of the list that the settled part ends in
+        self._settled_chars = 0
+
+    def extend(self, source: str) -> Content:
+        """The lines of `source`, which begins with all that was given before."""
+        lines = source[self._settled_chars :].split("\n")
+        pieces = list(_pieces(_PARSER.parse("\n".join(lines))))
+        # A line shows what it is when it is complete: "-" may become an item, a rule, or go on with the text above.
+        still_open = 1 if pieces and pieces[-1].first_line < len(lines) - 1 else 2
+        settled, open_pieces = pieces[:-still_open], pieces[-still_open:]
+        for piece in settled:
+            self._settled += self._next(piece, self._settled, self._settled_list)
+            self._settled_list = piece.list_marker
+        if settled:
+            self._settled_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
+        shown, marker = list(self._settled), self._settled_list
+        for piece in open_pieces:
+            shown += self._next(piece, shown, marker)
+            marker = piece.list_marker
+        return Content("").join(shown)
+
+    def _next(self, piece: "_Piece", before: list[Content], marker: str) -> list[Content]:
+        """The lines of a piece and what parts them from those before."""
+        lines = _render(piece.tokens, self._console, "nord" if self.dark else "friendly")
+        if not before:
+            return [lines]
+        return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
+
+
+class _Piece(NamedTuple):
+    """Tokens of a block, or of one item wrapped in its list; `list_marker` is the item's, "" outside of lists."""
+
+    tokens: Sequence[Token]
+    first_line: int
+    list_marker: str = ""
+
+
+def _pieces(tokens: list[Token]) -> Iterator[_Piece]:
+    start = depth = 0
+    for index, token in enumerate(tokens):
+        depth += token.nesting
+        if depth == 0:
+            block = tokens[start : index + 1]
+            start = index + 1
+            if block[0].type in ("bullet_list_open", "ordered_list_open"):
+                yield from _items(block)
+            elif block[0].map is not None:
+                yield _Piece(block, block[0].map[0])
+
+
+def _items(block: list[Token]) -> Iterator[_Piece]:
+    opening, *inner, closing = block
+    number = int(opening.attrs.get("start", 1))
+    start = depth = 0
+    for index, token in enumerate(inner):
+        depth += token.nesting
+        if depth == 0 and (place := inner[start].map) is not None:
+            opened = opening.copy(attrs={**opening.attrs, "start": number})
+            yield _Piece([opened, *inner[start : index + 1], closing], place[0], token.markup or "-")
+            start, number = index + 1, number + 1
+
+
+def _render(tokens: Sequence[Token], console: Console, code_theme: str) -> Content:
+    # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
+    markdown = _Document("", code_theme=code_theme, hyperlinks=False)
+    markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
+    lines = console.render_lines(markdown, console.options, pad=False)
+    text = Text("\n", no_wrap=True, end="").join(
+        Text.assemble(*((segment.text, _on_any_background(segment.style)) for segment in line)) for line in lines
+    )
+    text.rstrip()
+    return Content.from_rich_text(text)
+
+
+def _on_any_background(style: Style | None) -> Style:
+    """The style without its background, which is the widget's affair."""
+    if style is None:
+        return Style()
+    names = ("bold", "dim", "italic", "underline", "strike")
+    return Style(color=style.color, **{name: getattr(style, name) for name in names})
+
+
+class _Heading(Heading):
+    LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
+
+
+class _Code(CodeBlock):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code = str(self.text).rstrip()
+        yield Syntax(code, self.lexer_name, theme=self.theme, word_wrap=True)
+
+
+class _List(ListElement):
+    """Numbers take the same room in every item, though each is laid out by itself."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for number, item in enumerate(self.items, self.list_start or 0):
+            if self.list_type == "bullet_list_open":
+                yield from item.render_bullet(console, options)
+            else:
+                yield from item.render_number(console, options, number, max(number, 10))
+
+
+class _Document(RichMarkdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **RichMarkdown.elements,
+        "heading_open": _Heading,
+        "fence": _Code,
+        "code_block": _Code,
+        "bullet_list_open": _List,
+        "ordered_list_open": _List,
+    }
+
+
+_STYLES = Theme(
+    {
+        "markdown.h1": Style(bold=True, underline=True),
+        **{f"markdown.h{level}": Style(bold=True) for level in range(2, 7)},
+        "markdown.code": Style(bold=True),
+        "markdown.block_quote": Style(dim=True),
+        "markdown.item.bullet": Style(dim=True),
+        "markdown.item.number": Style(dim=True),
+        "markdown.link": Style(underline=True),
+        "markdown.link_url": Style(dim=True),
+        "markdown.table.header": Style(bold=True),
+        "markdown.table.border": Style(dim=True),
+    }
+)
