@@ -105,12 +105,16 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str) -> Conte
     # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
     markdown = _Document("", code_theme=code_theme, hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
-    lines = console.render_lines(markdown, console.options, pad=False)
-    text = Text("\n", no_wrap=True, end="").join(
-        Text.assemble(*((segment.text, _on_any_background(segment.style)) for segment in line)) for line in lines
-    )
-    text.rstrip()
-    return Content.from_rich_text(text)
+    lines = [
+        Text.assemble(*((segment.text, _on_any_background(segment.style)) for segment in line), end="")
+        for line in console.render_lines(markdown, console.options, pad=False)
+    ]
+    for line in lines:
+        line.rstrip()
+    filled = [index for index, line in enumerate(lines) if line.plain]
+    # Empty lines around a piece are the caller's affair.
+    kept = lines[filled[0] : filled[-1] + 1] if filled else []
+    return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
 
 def _on_any_background(style: Style | None) -> Style:

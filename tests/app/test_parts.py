@@ -198,6 +198,12 @@ def test_growing_markdown_ends_as_the_whole_and_settles_its_beginning(source: st
     assert layout.extend(source) == lay_out(source, 30)
 
 
+def test_blocks_are_parted_by_one_line_and_items_by_none() -> None:
+    source = "# T\n\ntext\n1. one\n2. two\n   - nested\n\n> quote\n\n```c\nint x;\n```\n\n|a|b|\n|-|-|\n|1|2|\n\nend"
+    plain = lay_out(source, 40).plain
+    assert "\n\n\n" not in plain and "  1 one\n  2 two\n     • nested\n\n" in plain
+
+
 def test_growing_markdown_renders_only_what_can_still_change(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []
     render = markdown_layout._render
