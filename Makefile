@@ -5,15 +5,20 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help chat test lint fuzz bench bench-harmony bench-peers demo-model eval-demo oracle clean
+.PHONY: help chat test lint metal-check fuzz bench roofline launches bench-harmony bench-memory bench-quality bench-peers demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
 	@echo "make test        run the tests"
 	@echo "make lint        run ruff and mypy"
-	@echo "make bench       time the engine (MODEL=demo, or another)"
-	@echo "make fuzz        try Harmony's parser and renderer on far more random input (FUZZ=200000 sequences)"
+	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
+	@echo "make metal-check on a Mac: run the tests of the Metal kernels on its GPU"
+	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
+	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
+	@echo "make fuzz        try Harmony and the weights' headers on far more random input (FUZZ=200000 sequences)"
 	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
+	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
+	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, about an hour)"
@@ -50,15 +55,31 @@ lint: $(VENV)/.installed-lint
 	@$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	@$(BIN)/python -m tests.bench --model $(or $(MODEL),demo)
+	@$(BIN)/gptoss-chat bench --model $(or $(MODEL),demo)
 
-# As many random and as many mutated sequences; a tenth as many conversations beside openai-harmony.
+metal-check: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.metal.on_gpu
+
+roofline: $(VENV)/.installed
+	@$(BIN)/python -m tests.roofline
+
+launches: $(VENV)/.installed-peers
+	@$(BIN)/python -m tests.metal.launches
+
+# As many random and as many mutated sequences; a tenth as many conversations beside openai-harmony, and as many headers.
 fuzz: $(VENV)/.installed-test
-	@HARMONY_FUZZ=$(or $(FUZZ),200000) $(BIN)/python -m pytest tests/unit/test_harmony_fuzz.py \
-		tests/unit/test_harmony_render.py tests/unit/test_harmony_parse.py
+	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) $(BIN)/python -m pytest \
+		tests/unit/test_harmony_fuzz.py tests/unit/test_harmony_render.py tests/unit/test_harmony_parse.py \
+		tests/unit/test_bad_files.py
 
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.bench_harmony
+
+bench-memory: $(VENV)/.installed-peers
+	@$(BIN)/python -m tests.bench_memory
+
+bench-quality: $(VENV)/.installed
+	@$(BIN)/python -m tests.bench_quality
 
 bench-peers: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.peers.bench_peers --rounds $(or $(ROUNDS),3)

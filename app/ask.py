@@ -24,6 +24,8 @@ def answer(
     instructions: str | None,
     *,
     dense_bits: int | None = None,
+    map: str = "auto",
+    memory: int | None = None,
     as_json: bool = False,
     show_analysis: bool = False,
 ) -> int:
@@ -36,7 +38,9 @@ def answer(
     chosen = default_model() if model_name is None else model_name
     if model_name is None and chosen == DEMO:
         _say("the small demo model answers, for gpt-oss-20b isn't here yet: gptoss-chat download gpt-oss-20b (13.8 GB)")
-    model = load(chosen, dense_bits=dense_bits)
+    model = load(chosen, dense_bits=dense_bits, map=map, memory=memory)
+    if map == "on" and model.residence.refusal is not None:
+        _say(f"the weights are copied, not mapped: {model.residence.refusal}")
     session = Session(model, instructions=instructions)
     events = session.stream([user(prompt)], options)
     result = collect(events if as_json else _shown(events, show_analysis), session)

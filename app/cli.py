@@ -9,8 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from app import bench, doctor, history, weights
 from mlx_model.errors import GptossError, RequestError
+from mlx_model.memory import parse_size
 from mlx_model.options import Options
 from mlx_model.text import clean
 
@@ -23,7 +26,12 @@ examples:
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
   git diff | gptoss-chat ask "Review this"     what is piped in follows the prompt
   gptoss-chat ask --effort high --json "2^61?" > answer.json
+  gptoss-chat search lifetimes                 find it in all conversations
+  gptoss-chat export --all --format json       all conversations, for `gptoss-chat import`
   gptoss-chat download gpt-oss-20b             fetch the weights (13.8 GB), resuming what is there
+  gptoss-chat models                           what is on this computer; `models remove NAME` deletes
+  gptoss-chat doctor                           how much memory a model would take here, and why
+  gptoss-chat bench                            how fast a model is here, with a line for an issue
 
 Without a terminal, `gptoss-chat` answers the prompt on standard input, as `gptoss-chat ask -` does.
 
@@ -39,6 +47,7 @@ _FIELDS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "re
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. `arguments` are those of the process by default."""
     _open_missing_streams()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else huggingface_hub asks and tells more than is needed
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -70,18 +79,26 @@ def _run(arguments: Sequence[str] | None) -> int:
 
         print(f"gptoss-chat {version('gptoss-chat')}")
         return OK
-    if given.command == "download":
-        return _download(given.name)
+    if given.command in weights.COMMANDS:
+        return weights.run(given)
+    if given.command in history.COMMANDS:
+        return history.run(given)
     try:
         options = Options(**{name: getattr(given, name) for name in _FIELDS if hasattr(given, name)})
+        given.memory = parse_size(given.memory) if hasattr(given, "memory") else None
     except RequestError as error:
         parser.error(str(error))
+    if given.command == "doctor":
+        return doctor.run(given.memory, as_json=getattr(given, "json", False))
     model = getattr(given, "model", None)
+    if given.command == "bench":
+        bits = getattr(given, "dense_bits", None)
+        return bench.run(model, dense_bits=bits, memory=given.memory, as_json=getattr(given, "json", False))
     instructions = _text(getattr(given, "instructions", None))
     if given.command == "ask":
         return _ask(given, _prompt(given.prompt), model, options, instructions)
     if _is_terminal() and not hasattr(given, "json"):
-        return _chat(model, options, instructions, getattr(given, "dense_bits", None))
+        return _chat(given, model, options, instructions)
     return _ask(given, _prompt(["-"]), model, options, instructions)
 
 
@@ -97,7 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument(
-        "--dense-bits", type=int, choices=[8, 6, 4], help="hold all but the experts at fewer bits (default: 16)"
+        "--dense-bits",
+        type=int,
+        choices=[16, 8, 6, 4],
+        help="hold all but the experts at so many bits (default: the most that fits into memory)",
+    )
+    group.add_argument(
+        "--memory", metavar="SIZE", help='hold at most so much, as in "10GB" (default: what is free; see doctor)'
+    )
+    group.add_argument(
+        "--map",
+        choices=["auto", "on", "off"],
+        help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that can)",
     )
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
     group = shared.add_argument_group("sampling")
@@ -130,21 +158,35 @@ def _parser() -> argparse.ArgumentParser:
         description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
     )
     ask.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
-    download = commands.add_parser(
-        "download", help="fetch a model's weights", description="Fetch a model's weights, resuming what is there."
+    history.register(commands)
+    weights.register(commands)
+    doctor_parser = commands.add_parser(
+        "doctor",
+        argument_default=argparse.SUPPRESS,
+        help="what this computer is, and how a model would be held in its memory",
+        description="What this computer is, which weights it has, and how a model would be held in its memory.",
     )
-    download.add_argument(
-        "name", nargs="?", default="gpt-oss-20b", help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b or org/name"
-    )
+    doctor_parser.add_argument("--memory", metavar="SIZE", help='plan for so much, as in "10GB", not for what is free')
+    doctor_parser.add_argument("--json", action="store_true", help="one object; sizes in bytes")
+    bench.register(commands)
     return parser
 
 
-def _chat(model: str | None, options: Options, instructions: str | None, dense_bits: int | None) -> int:
+def _chat(given: argparse.Namespace, model: str | None, options: Options, instructions: str | None) -> int:
     from app.tui.app import ChatApp
 
-    app = ChatApp(model, options, instructions, dense_bits=dense_bits)
+    app = ChatApp(model, options, instructions, **_loading(given))
     app.run()
     return app.return_code or OK
+
+
+def _loading(given: argparse.Namespace) -> dict[str, Any]:
+    """How the model is to be loaded."""
+    return {
+        "dense_bits": getattr(given, "dense_bits", None),
+        "map": getattr(given, "map", "auto"),
+        "memory": given.memory,
+    }
 
 
 def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Options, instructions: str | None) -> int:
@@ -158,17 +200,10 @@ def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Opt
         model,
         options,
         instructions,
-        dense_bits=getattr(given, "dense_bits", None),
+        **_loading(given),
         as_json=as_json,
         show_analysis=getattr(given, "show_analysis", False) and not as_json,
     )
-
-
-def _download(name: str) -> int:
-    from mlx_model.hub import download
-
-    print(clean(str(download(name))))
-    return OK
 
 
 def _prompt(words: list[str]) -> str:

@@ -7,7 +7,7 @@ import mlx.core as mx
 from mlx_model.cache import Cache
 from mlx_model.config import ModelConfig
 from mlx_model.linear import Linear
-from mlx_model.rope import concentration, rotate
+from mlx_model.rope import rotate, score_scale
 
 
 @dataclass(slots=True)
@@ -33,8 +33,7 @@ class Attention:
             queries,
             keys,
             values,
-            # Queries and keys both carry YaRN's concentration; its square is applied here, once, in float32.
-            scale=concentration(self.config.yarn) ** 2 / self.config.head_dim**0.5,
+            scale=score_scale(self.config),
             mask=self._mask(length, keys.shape[2]),
             sinks=self.sinks,
         )

@@ -4,8 +4,8 @@ A full layer keeps every key, so rewinding it is forgetting its end. A sliding l
 still see; once older keys are gone, rewinding needs the window as it was then. Marked positions keep that window: 12
 layers of 127 keys, 3 MiB in bfloat16 for gpt-oss-20b.
 
-MLX arrays are immutable, and a sliding layer makes its next window by joining the last one with the new keys (one
-launch, as an update in place would be, and 0.1% of the bytes a token reads anyway). So a remembered window is a
+MLX arrays are immutable, and a sliding layer makes its next window by joining the last one with the new keys (two
+launches where an update in place would be one, and 0.1% of the bytes a token reads anyway). So a remembered window is a
 reference, not a copy, there is no ring to wrap or rotate, and keys always stand in order.
 """
 
@@ -14,7 +14,9 @@ from collections.abc import Iterable
 import mlx.core as mx
 
 _GROWTH = 256
-_MAX_MARKS = 48
+
+MOST_MARKS = 48
+"""Positions whose windows are remembered at once."""
 
 
 class FullLayer:
@@ -27,10 +29,15 @@ class FullLayer:
 
     def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest."""
+        keys, values = self.append_whole(keys, values)
+        return keys[:, :, : self.length], values[:, :, : self.length]
+
+    def append_whole(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """As `append`, but returns the whole buffers: a slice of them would have to be copied for a kernel."""
         start, self.length = self.length, self.length + keys.shape[2]
         self._keys = _written(self._keys, keys, start)
         self._values = _written(self._values, values, start)
-        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+        return self._keys, self._values
 
     def restore(self, position: int) -> None:
         """Forgets everything from `position` on."""
@@ -122,25 +129,42 @@ class SlidingLayer:
 class Cache:
     """The KV caches of all layers, at one common length.
 
-    `windows` gives each layer's window, None for full attention.
+    `windows` gives each layer's window, None for full attention. At most `most_marks` positions stay restorable. Keys
+    and values are kept in `dtype`, by default their own, and handed out in their own.
     """
 
-    def __init__(self, windows: Iterable[int | None]) -> None:
+    def __init__(
+        self, windows: Iterable[int | None], *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None
+    ) -> None:
         self.layers: list[FullLayer | SlidingLayer] = [
             FullLayer() if window is None else SlidingLayer(window) for window in windows
         ]
         self.offset = 0
         self._marks: set[int] = set()
+        self._most_marks = most_marks
+        self._dtype = dtype
 
     def append(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Adds keys and values [B, KV heads, T, head_dim] to a layer; returns what the new queries may see.
 
         `advance` must follow once every layer has taken its part.
         """
+        dtype, kept = keys.dtype, self._dtype or keys.dtype
+        keys, values = keys.astype(kept), values.astype(kept)
         store = self.layers[layer]
         if isinstance(store, SlidingLayer):
-            return store.append(keys, values, self._marks)
-        return store.append(keys, values)
+            keys, values = store.append(keys, values, self._marks)
+        else:
+            keys, values = store.append(keys, values)
+        return keys.astype(dtype), values.astype(dtype)
+
+    def append_whole(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array, int]:
+        """As `append`, for a kernel: buffers [B, KV heads, capacity, head_dim] and how many keys in them count."""
+        store = self.layers[layer]
+        if isinstance(store, SlidingLayer):
+            keys, values = store.append(keys, values, self._marks)
+            return keys, values, keys.shape[2]
+        return *store.append_whole(keys, values), store.length
 
     def advance(self, tokens: int) -> None:
         """Counts `tokens` as appended."""
@@ -194,7 +218,7 @@ class Cache:
 
     def _thin(self) -> None:
         """Keeps the number of remembered windows bounded: they grow sparser with their distance from the end."""
-        while len(reached := sorted(mark for mark in self._marks if mark <= self.offset)) > _MAX_MARKS:
+        while len(reached := sorted(mark for mark in self._marks if mark <= self.offset)) > self._most_marks:
             around = zip([0, *reached], reached, reached[1:], strict=False)
             least_missed = min(around, key=lambda m: (m[2] - m[0]) / (self.offset - m[1] + 1))[1]
             self._marks.remove(least_missed)

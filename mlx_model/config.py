@@ -10,6 +10,9 @@ from mlx_model.errors import CheckpointError
 MXFP4_BLOCK = 32
 """Weights that share one scale in MXFP4 (OCP Microscaling Formats 1.0), along the input dimension."""
 
+QUANT_GROUP = 64
+"""Inputs that share one affine scale and offset, where gptoss-chat quantises a dense matrix itself."""
+
 _MOST_LAYERS = 1000
 """Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
 
@@ -59,6 +62,33 @@ class ModelConfig:
         generation = folder / "generation_config.json"
         eos = (_read_json(generation) if generation.is_file() else {}).get("eos_token_id", fields.get("eos_token_id"))
         return _Reader(path, fields).config(eos)
+
+
+def _gpt_oss(layers: int, experts: int) -> ModelConfig:
+    """What config.json of openai/gpt-oss-20b and 120b on the Hub says; they differ in these two numbers."""
+    return ModelConfig(
+        vocab_size=201_088,
+        hidden_size=2880,
+        intermediate_size=2880,
+        num_hidden_layers=layers,
+        num_attention_heads=64,
+        num_key_value_heads=8,
+        head_dim=64,
+        num_local_experts=experts,
+        num_experts_per_tok=4,
+        sliding_window=128,
+        layer_types=("sliding_attention", "full_attention") * (layers // 2),
+        max_position_embeddings=131_072,
+        rope_theta=150_000,
+        yarn=Yarn(factor=32.0, beta_fast=32.0, beta_slow=1.0, original_context=4096, truncate=False),
+        rms_norm_eps=1e-5,
+        swiglu_limit=7.0,
+        eos_token_ids=(200_002, 199_999, 200_012),
+    )
+
+
+PUBLISHED = {"gpt-oss-20b": _gpt_oss(24, 32), "gpt-oss-120b": _gpt_oss(36, 128)}
+"""The published models by short name, known before their files are here."""
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -136,7 +166,8 @@ class _Reader:
             raise self.fail(f"this is {found}; gptoss-chat runs GptOssForCausalLM (gpt-oss-20b and gpt-oss-120b) only")
         quantization = self.fields.get("quantization_config") or {}
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-        if method != "mxfp4":
+        # mlx-lm writes "quantization" instead, which names no method; the tensors tell what it did.
+        if method != "mxfp4" and not isinstance(self.fields.get("quantization"), dict):
             raise self.fail(f"the experts are stored as {method or 'plain floats'}; gptoss-chat needs OpenAI's MXFP4")
         if self.fields.get("attention_bias") is False or self.fields.get("tie_word_embeddings") is True:
             raise self.fail("gpt-oss has attention biases and an output matrix of its own; this model does not")

@@ -1,4 +1,4 @@
-"""Where the model runs, and what differs there: activation dtype, prefill chunk, streams, memory figures."""
+"""Where the model runs, and what differs there: activation dtype, streams, memory and its limits."""
 
 import os
 import resource
@@ -6,8 +6,13 @@ import sys
 
 import mlx.core as mx
 
+from mlx_model.memory import Budget, Plan, gigabytes
+
 CPU_STREAMS = min(4, os.cpu_count() or 1)
 """Streams an expert layer is spread over on the CPU: MLX runs one thread a stream, and four experts make four parts."""
+
+_MARGIN = 1_000_000_000
+"""Free bytes that are left to other programs: they grow too while this one runs."""
 
 
 def on_gpu() -> bool:
@@ -20,14 +25,67 @@ def activation_dtype() -> mx.Dtype:
     return mx.bfloat16 if on_gpu() else mx.float32
 
 
-def prefill_chunk() -> int:
-    """Prompt tokens computed at once; between two chunks an answer can be cancelled."""
-    return 2048 if on_gpu() else 64
-
-
-def peak_memory_bytes() -> int:
-    """The most memory held so far: MLX's own count on a GPU, the process's peak resident set on the CPU."""
+def peak_memory_bytes(mapped_bytes: int = 0) -> int:
+    """The most memory held so far: MLX's own count on a GPU, without `mapped_bytes` pages of files that need not be
+    there; the process's peak resident set on the CPU."""
     if on_gpu():
-        return mx.get_peak_memory()
+        return mx.get_peak_memory() - mapped_bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of memory that this computer has, and that it could give to a program now."""
+    import psutil
+
+    found = psutil.virtual_memory()
+    return found.total, found.available
+
+
+def working_set() -> int | None:
+    """Bytes that Metal recommends a program to hold on this GPU at most; None without Metal."""
+    recommended = mx.device_info().get("max_recommended_working_set_size") if on_gpu() else None
+    return None if recommended is None else int(recommended)
+
+
+def budget(wanted: int | None = None) -> Budget:
+    """What a model may take here. `wanted` bytes stand in for the free memory, which comes and goes.
+
+    Whoever names a number knows what will be closed; what the GPU can hold no wish changes.
+    """
+    total, available = memory()
+    recommended = working_set()
+    limit = total if recommended is None else min(total, recommended)
+    what = "this computer has" if recommended is None else f"the GPU of a computer with {gigabytes(total)} may hold"
+    if wanted is not None:
+        capped = min(wanted, limit)
+        reason = f"Budget: {gigabytes(capped)}, as asked for."
+        if capped < wanted:
+            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(wanted)} were asked for."
+        return Budget(capped, capped, reason)
+    free = max(0, available - _MARGIN)
+    if free >= limit:
+        return Budget(limit, limit, f"Budget: {gigabytes(limit)}, all that {what}.")
+    left = f"free now with {gigabytes(_MARGIN)} left to others"
+    return Budget(free, limit, f"Budget: {gigabytes(free)}, {left}; {gigabytes(limit)} is all that {what}.")
+
+
+def enforce(plan: Plan, mapped_bytes: int = 0) -> None:
+    """Hold MLX to the plan on a GPU. `mapped_bytes` are pages of files that MLX counts, though they need not be there.
+
+    Above the memory limit MLX waits for running work before it allocates more. The wired limit is that of the weights
+    and no more, set before they are loaded: what comes to memory later, the mapped embedding above all, is not pinned
+    (MLX wires what fits when it is allocated: backend/metal/resident.cpp). The cache of free buffers may hold what a
+    prefill chunk gives back.
+    """
+    recommended = working_set()
+    if recommended is None:
+        return
+    mx.set_memory_limit(plan.budget + mapped_bytes)
+    mx.set_cache_limit(plan.working)
+    mx.set_wired_limit(min(plan.weights, recommended))
+
+
+def active_bytes(mapped_bytes: int = 0) -> int:
+    """Bytes of arrays that MLX holds, without `mapped_bytes` pages of files."""
+    return mx.get_active_memory() - mapped_bytes

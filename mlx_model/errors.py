@@ -17,5 +17,9 @@ class ContextError(GptossError):
     """The prompt does not fit into the context."""
 
 
+class BudgetError(GptossError):
+    """The model does not fit into the memory there is; the text says how much would do."""
+
+
 class RequestError(GptossError):
     """A parameter or a prompt that can't be used: an empty prompt, a negative temperature."""

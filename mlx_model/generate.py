@@ -45,14 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-tokens", type=int, metavar="N")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, metavar="S")
-    parser.add_argument("--dense-bits", type=int, choices=[8, 6, 4], help="quantise attention and output matrix")
+    parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="of attention and output matrix")
+    parser.add_argument("--memory", metavar="SIZE", help='the most to hold, as in "10GB" (default: what is free)')
+    parser.add_argument("--map", choices=["auto", "on", "off"], default="auto", help="map the files, or copy them")
     parser.add_argument("--json", action="store_true", help="print one object with text, analysis, tokens and stats")
     given = parser.parse_args(arguments)
     try:
         options = Options(
             effort=given.effort, max_tokens=given.max_tokens, temperature=given.temperature, seed=given.seed
         )
-        model = load(given.model, dense_bits=given.dense_bits)
+        model = load(given.model, dense_bits=given.dense_bits, map=given.map, memory=given.memory)
         if given.raw_tokens is not None:
             result = _run_ids(model, _ids(given.raw_tokens), options)
         else:

@@ -1,10 +1,15 @@
-"""Where a model's files are: the demo, the Hub's cache, a folder; and fetching them from the Hub."""
+"""Names of models and where their files are: the demo, the Hub's cache, a folder. Never asks the network."""
 
 import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 
 from mlx_model.errors import CheckpointError
+from mlx_model.place import is_verified
 
 DEMO = "demo"
 KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
@@ -12,7 +17,7 @@ KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-12
 
 SIZES = {"openai/gpt-oss-20b": "13.8 GB", "openai/gpt-oss-120b": "65.2 GB"}
 
-_NEEDED = [
+_NEEDED = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -20,88 +25,106 @@ _NEEDED = [
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
-]
-"""Of the Hub's repository only this is used: the same weights lie there twice more, in other layouts."""
+)
+_INDEX = "model.safetensors.index.json"
+# What the Hub allows (huggingface_hub.utils.validate_repo_id), kept here because importing that takes a third of a
+# second, and because both become names of folders.
+_REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model on the Hub, "org/name", at a branch, tag or commit."""
+
+    name: str
+    revision: str = "main"
+
+    @classmethod
+    def parse(cls, text: str) -> "Repository | None":
+        """Of "gpt-oss-20b", "org/name" or either with "@revision"; None if it can't be one."""
+        name, _, revision = text.partition("@")
+        name = KNOWN.get(name, name)
+        if not _REPOSITORY.fullmatch(name) or not _REVISION.fullmatch(revision or "main"):
+            return None
+        return cls(name, revision or "main")
+
+    @property
+    def cache(self) -> Path:
+        """The folder of all its revisions in the Hub's cache, whether it is there or not (HF_HOME, HF_HUB_CACHE)."""
+        from huggingface_hub import constants
+
+        return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{self.name.replace('/', '--')}"
+
+    def snapshot(self) -> Path | None:
+        """The folder of this revision in the Hub's cache, complete or not."""
+        commit = self.revision
+        if not COMMIT.fullmatch(commit):
+            with suppress(OSError, ValueError):
+                commit = (self.cache / "refs" / commit).read_text(encoding="utf-8").strip()
+        folder = self.cache / "snapshots" / commit
+        return folder if COMMIT.fullmatch(commit) and folder.is_dir() else None
 
 
 def resolve(name: str | Path) -> Path:
-    """The folder of a model: "demo", a short name, "org/repo" in the Hub's cache, or a path.
+    """The folder of a model: "demo", a short name, "org/name" or "org/name@revision" in the Hub's cache, or a path.
 
-    Never asks the network. Raises CheckpointError, saying how to get the model, if it is not on this computer.
+    Raises CheckpointError, saying how to get the model, if it is not on this computer.
     """
     if name == DEMO:
         return Path(str(files("assets") / "demo"))
     path = Path(name).expanduser()
     if str(name) and path.is_dir():
         return path
-    repo = _repo(str(name))
-    if repo is None:
+    repository = Repository.parse(str(name))
+    if repository is None:
         names = ", ".join([DEMO, *KNOWN])
         raise CheckpointError(f'there is no model "{name}": it is neither a folder, nor org/name, nor one of {names}')
-    folder = _cached(repo)
+    folder = repository.snapshot()
     if folder is None:
-        size = f" ({SIZES[repo]})" if repo in SIZES else ""
+        size = f" ({SIZES[repository.name]})" if repository.name in SIZES else ""
         raise CheckpointError(
-            f"{name} is not on this computer; get it with: gptoss-chat download {name}{size}, or try --model demo"
+            f"{name} is not on this computer, or not all of it; get it with: gptoss-chat download {name}{size}, "
+            "or try --model demo"
         )
     return folder
 
 
 def default_model() -> str:
-    """gpt-oss-20b if it is complete on this computer, else the demo."""
-    folder = _cached(KNOWN["gpt-oss-20b"])
-    return "gpt-oss-20b" if folder is not None and is_complete(folder) else DEMO
+    """gpt-oss-20b if it is on this computer, complete and verified; else the demo."""
+    folder = Repository(KNOWN["gpt-oss-20b"]).snapshot()
+    return "gpt-oss-20b" if folder is not None and is_usable(folder) else DEMO
+
+
+def is_usable(folder: Path) -> bool:
+    """Whether a model is complete, and each of its files was once read and found to be what the Hub has."""
+    return is_complete(folder) and is_verified(folder, needed_files(folder))
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether config and every file that the index names are there; what is in them is checked when loading."""
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        return (folder / "config.json").is_file() and all(
-            (folder / file).is_file() for file in set(index["weight_map"].values())
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False
+    """Whether configuration, tokenizer and every shard are there; what is in them, the digests and the loader say."""
+    return all((folder / name).is_file() for name in ("config.json", "tokenizer.json", *shards(folder)))
 
 
-def download(name: str) -> Path:
-    """Fetches a model into the Hub's cache, resuming what is there, and returns its folder.
+def needed_files(folder: Path) -> list[str]:
+    """The names of the files in this folder that the program reads."""
+    with suppress(OSError):
+        return sorted(path.name for path in folder.iterdir() if is_needed(path.name) and path.is_file())
+    return []
 
-    Raises CheckpointError saying what to do when the Hub refuses, the network fails or the disk is full.
+
+def is_needed(name: str) -> bool:
+    """Whether the program reads this file of a repository: the same weights lie there twice more, in other layouts.
+
+    Names come from the Hub and are untrusted: none that leads out of the model's own folder is needed.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    repo = _repo(name)
-    if repo is None:
-        raise CheckpointError(f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name')
-    try:
-        return Path(snapshot_download(repo, allow_patterns=_NEEDED))
-    except LocalEntryNotFoundError:
-        raise CheckpointError(
-            "the Hub can't be reached; what was fetched so far is kept, so try the same command again when online"
-        ) from None
-    except HFValidationError:
-        raise CheckpointError(f'"{name}" is no repository name of the Hub; it looks like org/name') from None
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"downloading {repo} failed: {reason}. What was fetched is kept; try again") from None
+    return name.isprintable() and "/" not in name and any(fnmatchcase(name, pattern) for pattern in _NEEDED)
 
 
-def _repo(name: str) -> str | None:
-    """The Hub's name of a model, None if it can't be one."""
-    if name in KNOWN:
-        return KNOWN[name]
-    return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/") else None
-
-
-def _cached(repo: str) -> Path | None:
-    """The newest snapshot of a repository in the Hub's cache, complete or not."""
-    # Imported late: it takes a third of a second, and `--model demo` has no use for it.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, allow_patterns=_NEEDED, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        return None
+def shards(folder: Path) -> list[str]:
+    """The weights that the index names, or the one file of a model without an index. An unreadable index: that too."""
+    with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+        names = {str(name) for name in json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()}
+        return sorted(names)
+    return ["model.safetensors"]

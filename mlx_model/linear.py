@@ -1,14 +1,23 @@
-"""Dense matrices in the formats they are held in: as stored, affine-quantised, or float32 through BLAS on the CPU."""
+"""Dense matrices in the formats they are held in: as stored, quantised, or float32 through BLAS on the CPU."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_model import device
+from mlx_model.config import QUANT_GROUP
 
-QUANT_GROUP = 64
-"""Inputs that share one affine scale and offset."""
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How MLX packs a quantised matrix: mode ("affine" or "mxfp4"), bits a weight, weights that share a scale."""
+
+    mode: str
+    bits: int
+    group_size: int
 
 
 class Linear(Protocol):
@@ -34,18 +43,26 @@ class StoredLinear:
 
 
 class QuantizedLinear:
-    """The matrix in affine quantisation of 4, 6 or 8 bits, one scale and offset for QUANT_GROUP inputs."""
+    """The matrix as MLX packs it: `packed` is codes and scales and, where affine, offsets of the groups."""
 
-    def __init__(self, weight: mx.array, bias: mx.array | None, bits: int) -> None:
-        self.bits = bits
-        self.packed = mx.quantize(weight, group_size=QUANT_GROUP, bits=bits)
+    def __init__(self, packed: Sequence[mx.array], bias: mx.array | None, packing: Packing) -> None:
+        self.packed = tuple(packed)
+        self.packing = packing
         self.bias = bias
-        mx.eval(self.packed)
+        mx.eval(self.packed, bias)
         self.nbytes = sum(array.nbytes for array in self.packed) + (bias.nbytes if bias is not None else 0)
 
     def __call__(self, x: mx.array) -> mx.array:
-        weight, scales, offsets = self.packed
-        y = mx.quantized_matmul(x, weight, scales, offsets, transpose=True, group_size=QUANT_GROUP, bits=self.bits)
+        codes, scales, *offsets = self.packed
+        y = mx.quantized_matmul(
+            x,
+            codes,
+            scales,
+            offsets[0] if offsets else None,
+            group_size=self.packing.group_size,
+            bits=self.packing.bits,
+            mode=self.packing.mode,
+        )
         return y if self.bias is None else y + self.bias
 
 
@@ -72,7 +89,8 @@ class BlasLinear:
 def make_linear(weight: mx.array, bias: mx.array | None = None, bits: int | None = None) -> Linear:
     """The matrix [out, in] in the format that suits the device; `bits` asks for affine quantisation."""
     if bits is not None:
-        return QuantizedLinear(weight, bias, bits)
+        packed = mx.quantize(weight, group_size=QUANT_GROUP, bits=bits)
+        return QuantizedLinear(packed, bias, Packing("affine", bits, QUANT_GROUP))
     if device.on_gpu():
         return StoredLinear(weight, bias)
     return BlasLinear(weight, bias)

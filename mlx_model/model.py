@@ -7,12 +7,14 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from mlx_model import hub
+from mlx_model import device, hub
 from mlx_model.cache import Cache
 from mlx_model.config import ModelConfig
+from mlx_model.kernels import attach_kernels
+from mlx_model.memory import AS_PUBLISHED, Plan, Wishes, parse_size, plan_within, prefill_chunk
 from mlx_model.tokenizer import Tokenizer
 from mlx_model.transformer import Transformer
-from mlx_model.weights import load_transformer
+from mlx_model.weights import Residence, load_transformer, stored_dense_bits
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
 _STOP_IDS = {200002, 200012, 199999}
@@ -22,7 +24,8 @@ _STOP_NAMES = ("<|return|>", "<|call|>", "<|endoftext|>")
 
 @dataclass(slots=True)
 class Model:
-    """What `load` returns. `load_s` is in seconds; `resident_bytes` is what the weights keep in memory.
+    """What `load` returns. `load_s` is in seconds; `residence` says how much memory the weights keep, and which; `plan`
+    how it was made to fit.
 
     `tokenizer` is None for a checkpoint folder without tokenizer files, which then works on ids alone.
     """
@@ -33,12 +36,18 @@ class Model:
     transformer: Transformer
     tokenizer: Tokenizer | None
     load_s: float
-    resident_bytes: int
+    residence: Residence
+    plan: Plan
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the weights keep in memory, mapped or copied."""
+        return self.residence.resident_bytes
 
     @property
     def context_length(self) -> int:
-        """The most tokens a prompt and its answer may have together."""
-        return self.config.max_position_embeddings
+        """The most tokens a prompt and its answer may have together, by the memory plan."""
+        return self.plan.context
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -48,8 +57,16 @@ class Model:
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
     def make_cache(self) -> Cache:
-        """An empty KV cache."""
-        return self.transformer.make_cache()
+        """An empty KV cache, as planned."""
+        # On a GPU keys and values are as wide as activations, bfloat16; the CPU has the choice.
+        narrow = self.plan.kv_bits == 16 and not device.on_gpu()
+        return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=mx.bfloat16 if narrow else None)
+
+    def prefill_chunk(self, position: int) -> int:
+        """Prompt tokens to compute at once behind `position`: fewer than planned where memory has become short."""
+        held = device.active_bytes(self.transformer.embedding.mapped_bytes)
+        free = self.plan.budget - self.plan.program - held
+        return prefill_chunk(self.config, self.plan, position, free, on_gpu=device.on_gpu())
 
     def forward(self, tokens: mx.array | Sequence[int], cache: Cache | None = None) -> mx.array:
         """Logits float32 [B, T, vocab] of ids [B, T] or [T], which follow what `cache` holds and join it."""
@@ -57,17 +74,39 @@ class Model:
         return self.transformer(ids[None] if ids.ndim == 1 else ids, self.make_cache() if cache is None else cache)
 
 
-def load(name_or_path: str | Path, *, dense_bits: int | None = None) -> Model:
-    """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder in the Hub's layout.
+def load(
+    name_or_path: str | Path,
+    *,
+    dense_bits: int | None = None,
+    memory: int | str | None = None,
+    context: int | None = None,
+    map: str = "auto",
+) -> Model:
+    """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder.
 
-    `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading; None keeps them as published.
-    Raises CheckpointError, TokenizerError or RequestError, whose text says what is wrong and what to do.
+    Files may be in the Hub's layout or in that of mlx-lm's conversions (mlx-community, LM Studio) with MXFP4 experts.
+    The model is made to fit the memory there is (memory.py; Model.plan.reasons says how): `memory`, bytes or "10GB", is
+    a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading, unless the files
+    have them quantised; 16 keeps them as published; None is the most that fits. `context` is the number of tokens to
+    make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of copies where MLX runs
+    on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came of it. Files in use
+    must not be changed: mapped weights would change with them.
+    Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
+    the context can't, whose text says what is wrong and what to do.
     """
     start = time.perf_counter()
     folder = hub.resolve(name_or_path)
     config = ModelConfig.load(folder)
+    wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
+    mx.clear_cache()  # what an earlier model left there is free memory
+    budget = device.budget(None if memory is None else parse_size(memory))
+    plan = plan_within(config, budget, wishes, on_gpu=device.on_gpu())
+    device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
-    transformer, resident_bytes = load_transformer(folder, config, dense_bits)
+    bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
+    transformer, residence = load_transformer(folder, config, bits, map)
+    attach_kernels(transformer)
+    device.enforce(plan, transformer.embedding.mapped_bytes)
     return Model(
         name=str(name_or_path),
         folder=folder,
@@ -75,5 +114,6 @@ def load(name_or_path: str | Path, *, dense_bits: int | None = None) -> Model:
         transformer=transformer,
         tokenizer=tokenizer,
         load_s=time.perf_counter() - start,
-        resident_bytes=resident_bytes,
+        residence=residence,
+        plan=plan,
     )

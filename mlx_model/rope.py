@@ -36,11 +36,16 @@ def concentration(yarn: Yarn) -> float:
     return 0.1 * math.log(yarn.factor) + 1 if yarn.factor > 1 else 1.0
 
 
+def score_scale(config: ModelConfig) -> float:
+    """The factor on attention scores: 1/sqrt(head_dim), times YaRN's concentration for the query and for the key."""
+    return concentration(config.yarn) ** 2 / config.head_dim**0.5
+
+
 class RopeTable:
     """Cosines and sines by position, float32, made on the host as far as they are needed.
 
     Angles are rounded to float32 before the cosine is taken, since the reference does so and at position 100,000 that
-    rounding is visible. The concentration is not in the table: attention folds its square into the score's scale.
+    rounding is visible. The concentration is not in the table: `score_scale` has its square.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -10,6 +10,7 @@ import mlx.core as mx
 from mlx_model import device
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
+from mlx_model.memory import gigabytes
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.sampling import Sampler
@@ -102,7 +103,7 @@ class Runner:
                 ttft_s=first_s - start,
                 prefill_s=first_s - start,
                 decode_s=now - first_s,
-                peak_memory_bytes=device.peak_memory_bytes(),
+                peak_memory_bytes=device.peak_memory_bytes(self.model.transformer.embedding.mapped_bytes),
             )
             yield token
             if token in self.model.stop_ids:
@@ -125,10 +126,15 @@ class Runner:
         room = self.model.context_length - len(prompt)
         if room < 1:
             raise ContextError(
-                f"the prompt has {len(prompt):,} tokens, but the context holds {self.model.context_length:,}; "
-                "shorten it or start a new chat"
+                f"the prompt has {len(prompt):,} tokens, but the context holds {self.model.context_length:,}"
+                f"{self._why()}; shorten it or start a new chat"
             )
         return room
+
+    def _why(self) -> str:
+        """Why the context is as short as it is, if the model's is longer."""
+        plan, longest = self.model.plan, self.model.config.max_position_embeddings
+        return "" if plan.context == longest else f" of {longest:,} in {gigabytes(plan.budget)} of memory"
 
     def _rewind(self, prompt: list[int]) -> int:
         """Goes back to the longest restorable prefix that the cache shares with the prompt; returns its length.
@@ -150,7 +156,7 @@ class Runner:
         while (done := len(self._cached)) < len(prompt):
             if cancelled():
                 return None
-            chunk = prompt[done : done + device.prefill_chunk()]
+            chunk = prompt[done : done + self.model.prefill_chunk(done)]
             is_last = done + len(chunk) == len(prompt)
             result = self._forward(mx.array([chunk]), chunk, "last" if is_last else "none")
             logits = result[0, -1] if is_last else None

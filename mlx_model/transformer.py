@@ -5,10 +5,13 @@ from typing import Literal
 
 import mlx.core as mx
 
+from metal.experts import Mixture
 from mlx_model.attention import Attention
-from mlx_model.cache import Cache
+from mlx_model.cache import MOST_MARKS, Cache
 from mlx_model.config import ModelConfig
-from mlx_model.experts import MixtureOfExperts
+from mlx_model.decode import Decoder
+from mlx_model.embedding import Embedding
+from mlx_model.experts import mixture_of_experts
 from mlx_model.linear import Linear
 from mlx_model.rope import RopeTable
 
@@ -19,31 +22,31 @@ class Block:
 
     attention_norm: mx.array
     attention: Attention
-    experts_norm: mx.array
-    experts: MixtureOfExperts
+    mixture: Mixture
 
     def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, eps: float) -> mx.array:
         """x [B, T, hidden] to the same shape."""
         x = x + self.attention(mx.fast.rms_norm(x, self.attention_norm, eps), cos, sin, cache)
-        normed = mx.fast.rms_norm(x, self.experts_norm, eps)
-        return x + self.experts(normed.reshape(-1, x.shape[-1])).reshape(x.shape)
+        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture).reshape(x.shape)
 
 
 @dataclass(slots=True)
 class Transformer:
-    """Embedding, blocks, final norm and output matrix (which is its own, not the embedding's)."""
+    """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's)."""
 
     config: ModelConfig
     dtype: mx.Dtype
-    embedding: mx.array
+    embedding: Embedding
     blocks: list[Block]
     norm: mx.array
     lm_head: Linear
     rope: RopeTable
+    decoder: Decoder | None = None
 
-    def make_cache(self) -> Cache:
-        """An empty KV cache for this model."""
-        return Cache(self.config.window(layer) for layer in range(self.config.num_hidden_layers))
+    def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> Cache:
+        """An empty KV cache for this model; see Cache."""
+        windows = (self.config.window(layer) for layer in range(self.config.num_hidden_layers))
+        return Cache(windows, most_marks=most_marks, dtype=dtype)
 
     def __call__(self, tokens: mx.array, cache: Cache, logits: Literal["all", "last", "none"] = "all") -> mx.array:
         """Ids [B, T], which follow what the cache holds and join it, to logits float32 [B, T or 1, vocab].
@@ -52,12 +55,18 @@ class Transformer:
         the output matrix, a third of the weights a token reads.
         """
         cos, sin = self.rope.at(cache.offset, tokens.shape[1])
-        x = self.embedding[tokens].astype(self.dtype)
-        for block in self.blocks:
-            x = block(x, cos, sin, cache, self.config.rms_norm_eps)
+        x = self.embedding(tokens)
+        decoder = self.decoder if self.decoder is not None and self.decoder.takes(*tokens.shape) else None
+        if decoder is not None:
+            x = decoder.hidden(x[0], cos, sin, cache)[None]
+        else:
+            for block in self.blocks:
+                x = block(x, cos, sin, cache, self.config.rms_norm_eps)
         cache.advance(tokens.shape[1])
         if logits == "none":
             return x
         if logits == "last":
             x = x[:, -1:]
+        if decoder is not None:
+            return decoder.logits(x[0])[None]
         return self.lm_head(mx.fast.rms_norm(x, self.norm, self.config.rms_norm_eps)).astype(mx.float32)

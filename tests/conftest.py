@@ -4,6 +4,7 @@ The engine and the command run as processes of their own in the tests, and there
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlx.core as mx
 import pytest
@@ -16,3 +17,11 @@ def on_cpu() -> Iterator[None]:
     mx.set_default_device(mx.cpu)
     yield
     mx.set_default_device(device)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the conversations of this test, and of the programs it starts; returns it."""
+    folder = tmp_path / "gptoss-chat home"
+    monkeypatch.setenv("GPTOSS_CHAT_HOME", str(folder))
+    return folder

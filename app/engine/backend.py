@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Anything that loads a model and streams answers. Both calls may raise GptossError."""
 
-    def load(self, name: str | None, dense_bits: int | None, announce: Callable[[Loading], None]) -> Ready:
+    def load(
+        self,
+        name: str | None,
+        dense_bits: int | None,
+        map: str,
+        memory: int | None,
+        announce: Callable[[Loading], None],
+    ) -> Ready:
         """Load a model, the default one for None; `announce` is called once its name is known."""
         ...
 
@@ -32,7 +39,14 @@ class ModelBackend:
         self._session: Session | None = None
         self._instructions: str | None = None
 
-    def load(self, name: str | None, dense_bits: int | None, announce: Callable[[Loading], None]) -> Ready:
+    def load(
+        self,
+        name: str | None,
+        dense_bits: int | None,
+        map: str,
+        memory: int | None,
+        announce: Callable[[Loading], None],
+    ) -> Ready:
         """See Backend. The model of before is let go first: two of them may not fit into memory."""
         from mlx_model import hub
 
@@ -42,7 +56,7 @@ class ModelBackend:
         gc.collect()
         from mlx_model.model import load
 
-        model = self._model = load(chosen, dense_bits=dense_bits)
+        model = self._model = load(chosen, dense_bits=dense_bits, map=map, memory=memory)
         return Ready(model.name, model.context_length, model.resident_bytes, model.load_s)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:

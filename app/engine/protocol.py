@@ -27,11 +27,13 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits` as for mlx_model.load.
+    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load.
     """
 
     model: str | None = None
     dense_bits: int | None = None
+    map: str = "auto"
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,37 @@
 """The chat: composes the screen, owns the conversation and the engine, and carries out the commands."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import events, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.timer import Timer
+from textual.widgets import Footer, TextArea
 
-from app.engine.client import Engine, EngineClient, EngineDied
-from app.engine.protocol import Loading, Ready
+from app.conversation import Conversation
+from app.engine.client import Engine, EngineClient
 from app.tui import clipboard, theme
-from app.tui.answering import AnswerStream
+from app.tui.chat import DRAFT_S, EDITING, Chat
 from app.tui.commands import COMMANDS, find, parse
-from app.tui.conversation import Conversation
 from app.tui.help import HelpScreen
+from app.tui.journal import Journal
+from app.tui.keeper import EngineKeeper
+from app.tui.library import Library
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.composer import Composer
-from app.tui.widgets.messages import AnswerView, Notice, Prompt
-from app.tui.widgets.status import EffortSwitch, StatusLine
+from app.tui.widgets.messages import AnswerView, Notice
+from app.tui.widgets.queue import Queue
+from app.tui.widgets.sidebar import Sidebar
+from app.tui.widgets.status import DEAD, EffortSwitch, StatusLine
 from app.tui.widgets.transcript import Transcript
+from app.tui.widgets.versions import VersionSwitch
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
@@ -37,7 +44,6 @@ This is the demo model: tiny, trained on this program's own facts, to show how t
 To get that, type in a shell:
 
     gptoss-chat download gpt-oss-20b     (13.8 GB)"""
-BUSY = "An answer is under way: Esc stops it. Your text stays in the input."
 
 
 class ChatApp(App[None]):
@@ -62,32 +68,34 @@ class ChatApp(App[None]):
         instructions: str | None = None,
         engine: Engine | None = None,
         dense_bits: int | None = None,
+        map: str = "auto",
+        memory: int | None = None,
     ) -> None:
         super().__init__()
-        self.conversation = Conversation()
-        self._model = model
-        self._dense_bits = dense_bits
-        self._options = options or Options()
-        self._instructions = instructions
-        self._engine: Engine = engine or EngineClient()
-        self._opening: asyncio.Task[bool] | None = None
-        self._last_death: EngineDied | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._stop = asyncio.Event()
-        self._analysis = "auto"
+        self.journal = Journal(self._report)
+        self.chat = Chat(self)
+        self.library = Library(self)
+        engine = engine or EngineClient()
+        self.keeper = EngineKeeper(self, engine, partial(engine.load, model, dense_bits, map, memory))
+        self.options = options or Options()
+        self.instructions = instructions
+        self._typing: Timer | None = None
         self._demo = False
-        self._leaving = False
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
         self.status, self.transcript = StatusLine(), Transcript()
         self.composer, self.effort_switch = Composer(), EffortSwitch()
-        yield self.status
-        yield self.transcript
-        with Vertical(id="bottom"):
-            yield self.composer
-            yield self.effort_switch
+        self.sidebar, self.queue = Sidebar(), Queue()
+        with Horizontal():
+            yield self.sidebar
+            with Vertical():
+                yield self.status
+                yield self.transcript
+                yield self.queue
+                with Vertical(id="bottom"):
+                    yield self.composer
+                    yield self.effort_switch
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
@@ -95,126 +103,59 @@ class ChatApp(App[None]):
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
         self.theme = theme.DARK.name
-        self.effort_switch.effort = self._options.effort
+        self.effort_switch.effort = self.options.effort
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
         self.composer.focus()
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGHUP):  # else the terminal stays as the chat had set it up
-            loop.add_signal_handler(signum, lambda: self.run_worker(self.action_quit()))
-        await self._welcome()
-        self._open_engine()
+        # Else the terminal stays as the chat had set it up; but after a hang-up there is none.
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self.action_quit()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.run_worker(self._hang_up()))
+        await self.chat.show()
+        self.keeper.open()
+        self._open_journal()
 
     async def action_quit(self) -> None:
         """End the engine and, by that, the answer under way, while there is still a screen to write to."""
-        self._leaving = True
-        await self._engine.close()
-        await self._idle.wait()
+        await self._save_all()
         self.exit()
 
+    async def _hang_up(self) -> None:
+        """The terminal is gone: Textual would wait for ever to write its farewell."""
+        await self._save_all()
+        os._exit(128 + signal.SIGHUP)
+
+    async def _save_all(self) -> None:
+        await self.keeper.close()
+        await self.chat.idle.wait()
+        await self.chat.save_draft()
+        await self.journal.close()
+
     async def on_unmount(self) -> None:
-        """Let the engine go, however the app came to its end."""
-        self._leaving = True
-        await self._engine.close()
+        """Let engine and store go, however the app came to its end."""
+        await self.keeper.close()
+        await self.journal.close()
 
-    # The engine
+    @work(group="journal")
+    async def _open_journal(self) -> None:
+        """Open the store, and go on with what was typed and not sent before the last end."""
+        await self.journal.open()
+        await self.saved()
+        if draft := await self.journal.draft(""):
+            self.composer.put_back(draft)
 
-    def _open_engine(self) -> asyncio.Task[bool]:
-        """Start and load, unless that is under way or done; the task says whether the engine can be asked."""
-        opening = self._opening
-        if opening is None or (opening.done() and not (self._engine.alive and opening.result())):
-            opening = self._opening = asyncio.create_task(self._load())
-        return opening
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation on the screen."""
+        return self.chat.conversation
 
-    async def _load(self) -> bool:
-        self.status.state = "starting"
-        try:
-            async for reply in self._engine.load(self._model, self._dense_bits):
-                match reply:
-                    case Loading(model=model):
-                        self.status.model, self.status.state = _short(model), "loading"
-                    case Ready() as ready:
-                        self.status.model = f"{_short(ready.model)}  {_size(ready.resident_bytes)}"
-                        self.status.state, self.status.limit = "ready", ready.context_length
-                        self._demo = ready.model == "demo"
-                        self._greeting.say(DEMO if self._demo else WELCOME)
-        except EngineDied as death:
-            await self._bury(death)
-            return False
-        except GptossError as error:
-            self.status.state = "no model"
-            await self._notice(f"{error}. Sending a message tries again.", "error")
-            return False
-        self._await_death()
-        return True
-
-    @work(group="death")
-    async def _await_death(self) -> None:
-        await self._bury(await self._engine.died())
-
-    async def _bury(self, death: EngineDied) -> None:
-        """Say once that, and how, the engine ended."""
-        if self._leaving or death is self._last_death:
-            return
-        self._last_death = death
-        self.status.state = "stopped"
-        last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        kept = "Everything on the screen is kept; ^R starts the engine again, and so does sending a message."
-        await self._notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
-
-    # One answer
-
-    def on_composer_submitted(self, event: Composer.Submitted) -> None:
-        """Enter: a command, or a prompt if no answer is under way."""
-        if (command := parse(event.text)) is not None:
+    async def on_composer_submitted(self, event: Composer.Submitted) -> None:
+        """Enter: a command, or a prompt."""
+        if (command := parse(event.text)) is not None and not self.chat.editing:
             self.composer.take(event.text)
             self._run_slash(*command)
-        elif not self._idle.is_set():
-            self.notify(BUSY, markup=False)
-        elif event.text.strip():
-            self.composer.take(event.text)
-            self._idle.clear()
-            self._answer(event.text)
-
-    @work(group="answer")
-    async def _answer(self, text: str) -> None:
-        """Ask and show, from the prompt to the footer."""
-        options = replace(self._options, effort=self.effort_switch.effort)
-        prompt, view = Prompt(text), AnswerView(options.effort, analysis=self._analysis)
-        stream = AnswerStream(view, self.status)
-        self.conversation.add_prompt(text)
-        await self.transcript.add(prompt, view)
-        self.transcript.follow()
-        try:
-            if await self._engine_opened(view):
-                messages = self.conversation.for_engine()
-                await stream.run(self._engine.ask(messages, options, self._instructions))
-        except EngineDied as death:
-            await self._bury(death)
-        except GptossError as error:
-            await self._notice(f"{error}.", "error")
-        if stream.messages or stream.finished:
-            self.conversation.add_answer(stream.messages)
-            await view.finish(stream.finished)
-        else:  # nothing came of it: the prompt goes back where it can be changed
-            self.composer.put_back(self.conversation.withdraw_prompt())
-            await self.transcript.remove_children([prompt, view])
-        if self._engine.alive and self.status.state not in ("loading", "no model"):
-            self.status.state = "ready"
-        self._stop.clear()
-        self._idle.set()
-
-    async def _engine_opened(self, view: AnswerView) -> bool:
-        """Wait for the model; false when it can't be had or the person stopped waiting."""
-        opening = self._open_engine()
-        if not opening.done():
-            view.wait("waiting for the model; Esc takes the message back")
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stopped = self._stop.is_set()
-        stop.cancel()
-        view.wait("")
-        return not stopped and opening.result()
+        else:
+            await self.chat.submit(event.text)
 
     # Commands: one method each, named in app.tui.commands
 
@@ -239,29 +180,91 @@ class ChatApp(App[None]):
     def action_thinking(self) -> None:
         """Close every analysis if the last one is open, else open all; the next answers keep to it."""
         analyses = list(self.transcript.query(Analysis))
-        show = not analyses[-1].open if analyses else self._analysis == "hidden"
-        self._analysis = "shown" if show else "hidden"
+        show = not analyses[-1].open if analyses else self.chat.analysis == "hidden"
+        self.chat.analysis = "shown" if show else "hidden"
         for view in self.transcript.query(AnswerView):
-            view.treat_analysis(self._analysis)
-        self.notify(f"The analysis is {self._analysis}.", markup=False, timeout=2)
+            view.treat_analysis(self.chat.analysis)
+        self.notify(f"The analysis is {self.chat.analysis}.", markup=False, timeout=2)
 
     async def action_stop(self) -> None:
-        """Stop the answer."""
-        if not self._idle.is_set():
-            self._stop.set()
-            self.status.state = "stopping"
-            await self._engine.cancel()
+        """Stop the answer, or give up the edit of an earlier message."""
+        if self.chat.idle.is_set():
+            self.chat.leave_edit()
+        await self.chat.stop()
 
-    @work(exclusive=True, group="new")
-    async def action_new_chat(self) -> None:
-        """Stop what is under way and start with an empty conversation; what stands in the input stays."""
-        await self.action_stop()
-        await self._idle.wait()
-        self.conversation = Conversation()
-        await self.transcript.remove_children()
-        self.status.used = 0
-        await self._welcome()
+    def action_again(self) -> None:
+        """Answer the last message again; without an engine, start it again."""
+        if self.status.state in DEAD:
+            self.keeper.restart()
+        else:
+            self.chat.again()
+
+    def action_edit(self) -> None:
+        """Take an earlier message into the input."""
+        self.chat.edit()
+
+    async def action_version(self) -> None:
+        """Show the next version of the last message that has several."""
+        await self.chat.switch(1)
+
+    async def on_version_switch_wanted(self, event: VersionSwitch.Wanted) -> None:
+        """A click, or an arrow key, on < 1/2 >."""
+        await self.chat.switch(event.step, event.node)
+
+    async def on_queue_left(self, event: Queue.Left) -> None:
+        """A queued message is taken back into the input, or removed."""
+        await event.queued.remove()
+        if event.edit:
+            self.composer.put_back(event.queued.text)
         self.composer.focus()
+
+    @work(exclusive=True, group="open")
+    async def action_new_chat(self) -> None:
+        """Start with an empty conversation; what stands in the input stays."""
+        await self.chat.new()
+        await self.saved()
+
+    @work(exclusive=True, group="open")
+    async def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
+        """A conversation is chosen."""
+        await self.library.open(event.place)
+
+    @work(exclusive=True, group="list")
+    async def on_sidebar_searched(self, event: Sidebar.Searched) -> None:
+        """The search has changed."""
+        await self.library.search(event.text)
+
+    def on_sidebar_rename_wanted(self, event: Sidebar.RenameWanted) -> None:
+        """F2 in the list."""
+        self.library.rename(place=event.place)
+
+    def on_sidebar_delete_wanted(self, event: Sidebar.DeleteWanted) -> None:
+        """Del in the list."""
+        self.library.delete(event.place)
+
+    def on_sidebar_left(self) -> None:
+        """Esc in the sidebar."""
+        self.library.leave()
+
+    def action_sidebar(self) -> None:
+        """Show the conversations, or hide them."""
+        self.library.toggle()
+
+    def action_find(self) -> None:
+        """Search all conversations."""
+        self.library.find()
+
+    def action_rename(self, title: str = "") -> None:
+        """Give the conversation another title."""
+        self.library.rename(title)
+
+    def action_delete(self) -> None:
+        """Delete the conversation on the screen."""
+        self.library.delete()
+
+    def action_undo(self) -> None:
+        """Bring the conversation back that was deleted last."""
+        self.library.undo()
 
     def action_copy_answer(self) -> None:
         """Copy the last answer as the Markdown it is."""
@@ -299,9 +302,7 @@ class ChatApp(App[None]):
 
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
-        before = self._opening
-        if self._open_engine() is before and self._engine.alive:
-            self.notify("The engine is running.", markup=False)
+        self.keeper.restart()
 
     def action_help(self) -> None:
         """Show all keys and commands, or close them."""
@@ -325,33 +326,53 @@ class ChatApp(App[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Whatever has the focus, typing goes to the input."""
-        if event.is_printable and event.character and len(self.screen_stack) == 1 and not self.composer.has_focus:
+        if event.character == "/" and self.sidebar.list.has_focus:
+            self.sidebar.search()
+        elif event.is_printable and event.character and len(self.screen_stack) == 1 and not self.composer.has_focus:
             self.composer.focus()
             self.composer.insert(event.character)
 
-    async def _welcome(self) -> None:
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Save the draft once the typing rests."""
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(DRAFT_S, self.chat.save_draft)
+
+    async def saved(self) -> None:
+        """Something was saved, or could not be: show what there is now."""
+        self.status.saves = self.journal.saves
+        await self.library.refresh()
+
+    async def welcome(self) -> None:
+        """Greet at the beginning of a conversation."""
         self._greeting = Notice(DEMO if self._demo else WELCOME)
         await self.transcript.add(self._greeting)
 
-    async def _notice(self, text: str, level: str = "info") -> None:
+    def greet(self, *, is_demo: bool) -> None:
+        """Say in the greeting which model answers."""
+        self._demo = is_demo
+        self._greeting.say(DEMO if is_demo else WELCOME)
+
+    def warn(self, text: str) -> None:
+        """Say why something isn't possible."""
+        self.notify(text, severity="warning", markup=False)
+
+    def _report(self, text: str, level: str) -> None:
+        self.run_worker(self.notice(text, level), group="notice")
+
+    async def notice(self, text: str, level: str = "info") -> None:
+        """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""
         await self.transcript.add(Notice(text, level))
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """More, or less, is in sight."""
+        self.library.fit(event.size.width)
         self._hint_later()
 
     def _hint_later(self) -> None:
-        self.call_after_refresh(self._hint)
+        self.call_after_refresh(self.hint)
 
-    def _hint(self) -> None:
-        self.effort_switch.hint("" if self.transcript.follows else "\u2193 more below, End jumps there")
-
-
-def _short(model: str) -> str:
-    """The last part of a path or of org/name."""
-    return model.rstrip("/").rsplit("/", 1)[-1] or model
-
-
-def _size(count: int) -> str:
-    """Bytes as people name them, in powers of ten as the Hub does."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    def hint(self) -> None:
+        """Say below the input what Enter and End do now."""
+        below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
+        self.effort_switch.hint(EDITING if self.chat.editing else below)

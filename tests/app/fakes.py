@@ -38,7 +38,9 @@ class FakeEngine:
         """Let the load end."""
         self._gate.set()
 
-    async def load(self, model: str | None, dense_bits: int | None = None) -> AsyncIterator[Loading | Ready]:
+    async def load(
+        self, model: str | None, dense_bits: int | None = None, map: str = "auto", memory: int | None = None
+    ) -> AsyncIterator[Loading | Ready]:
         self.loads += 1
         self.alive = True
         yield Loading(self._model, default=model is None)
@@ -129,3 +131,23 @@ async def send(pilot: Pilot[None], text: str) -> None:
     """Put text into the input and press Enter."""
     app_of(pilot).composer.insert(text)
     await pilot.press("enter")
+
+
+def chat(engine: FakeEngine, size: tuple[int, int] = (80, 24), **more):
+    """The app, by default at the size of an old terminal."""
+    return ChatApp(engine=engine, **more).run_test(size=size, notifications=True, tooltips=True)
+
+
+async def idle(pilot: Pilot[None]) -> None:
+    """Wait until nothing is under way."""
+    await wait_until(pilot, lambda: app_of(pilot).status.state == "ready", "an idle engine")
+    await pilot.pause()
+
+
+async def ask(pilot: Pilot[None], engine: FakeEngine, prompt: str, text: str, analysis: str = "") -> None:
+    """A whole turn."""
+    engine.answer(text, analysis=analysis)
+    before = len(app_of(pilot).conversation.messages)
+    await send(pilot, prompt)
+    await wait_until(pilot, lambda: len(app_of(pilot).conversation.messages) > before + 1, "the answer")
+    await idle(pilot)

@@ -19,7 +19,14 @@ from mlx_model.harmony.message import assistant
 class ScriptedBackend:
     """Answers with the prompt itself, unless the prompt is one of the words below."""
 
-    def load(self, name: str | None, dense_bits: int | None, announce: Callable[[Loading], None]) -> Ready:
+    def load(
+        self,
+        name: str | None,
+        dense_bits: int | None,
+        map: str,
+        memory: int | None,
+        announce: Callable[[Loading], None],
+    ) -> Ready:
         announce(Loading(name or "scripted", default=name is None))
         if name == "missing":
             raise CheckpointError("there is no checkpoint called missing")

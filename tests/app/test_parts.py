@@ -10,9 +10,7 @@ from app.tui import clipboard, markdown_layout
 from app.tui.clipboard import ClipboardError
 from app.tui.coalesce import Coalescer
 from app.tui.commands import COMMANDS, find, parse
-from app.tui.conversation import Conversation
 from app.tui.markdown_layout import GrowingLayout, lay_out
-from mlx_model.harmony.message import Message, Role, assistant, user
 
 
 class Counter:
@@ -96,33 +94,6 @@ def test_every_command_has_a_way_in_and_an_action() -> None:
         assert command.slash or command.key
         assert callable(getattr(ChatApp, f"action_{command.action}"))
         assert not command.slash or find(command.slash) is command
-
-
-def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> None:
-    chat = Conversation()
-    chat.add_prompt("one")
-    chat.add_answer([assistant("hm", "analysis"), assistant("first")])
-    chat.add_prompt("two")
-    chat.add_answer([assistant("broken off", "analysis")])
-    chat.add_prompt("three")
-    call = Message(Role.ASSISTANT, "1+1", channel="commentary", recipient="python")
-    chat.add_answer([assistant("so far", "analysis"), call])
-    assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
-    assert len(chat.messages) == 8
-    assert chat.last_answer() == "first"
-
-
-def test_a_withdrawn_prompt_leaves_no_trace() -> None:
-    chat = Conversation()
-    chat.add_prompt("too long")
-    assert chat.withdraw_prompt() == "too long"
-    assert chat.messages == [] and chat.last_answer() is None
-
-
-def test_a_conversation_keeps_the_person_as_the_last_to_speak() -> None:
-    chat = Conversation()
-    chat.add_prompt("hi")
-    assert chat.for_engine() == [user("hi")]
 
 
 @pytest.fixture

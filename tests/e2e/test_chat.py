@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,41 @@ def test_a_polite_kill_gives_the_terminal_back() -> None:
         assert "context" not in terminal.screen()
 
 
+def test_kill_9_loses_nothing_and_two_chats_share_the_conversations() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("forever")
+        terminal.keys("Enter")
+        terminal.wait_for("on on on")
+        time.sleep(1.5)  # the answer is saved once a second
+        terminal.type("a thought")
+        time.sleep(1.5)  # and so is what is typed, once the typing rests
+        os.kill(terminal.pid, signal.SIGKILL)
+    with Terminal(SCRIPTED_CHAT) as terminal, Terminal(SCRIPTED_CHAT, width=120) as other:
+        other.wait_for("forever")
+        terminal.wait_for("ready")
+        terminal.keys("C-f")
+        terminal.type("on on")
+        terminal.wait_for("on on on")
+        terminal.keys("Down", "Enter")
+        assert "a thought" in terminal.wait_for(lambda screen: "on on on" in screen and "▐" not in screen)
+        terminal.keys("C-End")
+        terminal.wait_for("not finished: the program ended")
+        other.type("hello there")
+        other.keys("Enter")
+        other.wait_for("● hello there")
+        terminal.keys("C-b")
+        terminal.wait_for("hello there")
+
+
+def test_a_terminal_that_vanishes_ends_the_chat() -> None:
+    with Terminal(SCRIPTED_CHAT) as terminal:
+        terminal.wait_for("ready")
+        pid, worker = terminal.pid, terminal.worker
+    wait_gone(worker)
+    wait_gone(pid)
+
+
 def test_resizing() -> None:
     with Terminal(CHAT) as terminal:
         terminal.wait_for("ready")
@@ -119,7 +155,8 @@ def test_resizing() -> None:
         terminal.wait_for("first token")
         for width, height in ((200, 50), (40, 12), (80, 24)):
             terminal.resize(width, height)
-            border = f"╭{'─' * (width - 2)}╮"
+            beside = 32 if width >= 100 else 0  # the sidebar
+            border = f"╭{'─' * (width - 2 - beside)}╮"
             terminal.wait_for(lambda screen, border=border: border in screen and "effort" in screen)
 
 

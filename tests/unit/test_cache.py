@@ -4,7 +4,6 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model import cache as cache_module
 from mlx_model.cache import Cache
 
 WINDOW = 8
@@ -95,9 +94,8 @@ def test_a_mark_can_be_gone_back_to_twice() -> None:
         assert sliding.tolist() == [*range(13, 20), *(p + tag for p in range(20, 39))]
 
 
-def test_marks_stay_bounded_and_dense_near_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_MAX_MARKS", 8)
-    cache = both()
+def test_marks_stay_bounded_and_dense_near_the_end() -> None:
+    cache = Cache([WINDOW, None], most_marks=8)
     cache.mark(range(10, 1000, 10))
     for start in range(0, 1000, 50):
         feed(cache, range(start, start + 50))

@@ -4,15 +4,16 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.experts import MixtureOfExperts, _fused_swiglu, clamped_swiglu
+from metal.experts import Mixture, _fused_swiglu, best, clamped_swiglu, route
+from mlx_model.experts import mixture_of_experts, parallel_rows, sorted_rows
 from mlx_model.model import load
 from tests.checkpoints import tiny_config, write_checkpoint
 
 
 @pytest.fixture(scope="module")
-def layer(tmp_path_factory: pytest.TempPathFactory) -> MixtureOfExperts:
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     folder = write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config())
-    return load(folder).transformer.blocks[0].experts
+    return load(folder).transformer.blocks[0].mixture
 
 
 def dequantised(matrix_blocks: mx.array, scales: mx.array) -> np.ndarray:
@@ -23,11 +24,15 @@ def dequantised(matrix_blocks: mx.array, scales: mx.array) -> np.ndarray:
     return values[codes] * np.repeat(np.ldexp(1.0, np.array(scales).astype(int) - 127), 32, axis=-1)
 
 
+def chosen_experts(x: np.ndarray, layer: Mixture) -> mx.array:
+    return best(route(mx.array(x), layer)[1], layer.top_k)[0]
+
+
 @pytest.mark.parametrize("tokens", [1, 2, 3, 15, 16, 50])
-def test_both_ways_equal_float64(layer: MixtureOfExperts, tokens: int) -> None:
+def test_both_ways_equal_float64(layer: Mixture, tokens: int) -> None:
     x = np.random.default_rng(tokens).normal(size=(tokens, 64)).astype(np.float32)
-    experts, _ = layer.route(mx.array(x))
-    ways = [np.array(way(mx.array(x), experts)) for way in (layer._sorted_rows, layer._parallel_rows)]
+    experts = chosen_experts(x, layer)
+    ways = [np.array(way(mx.array(x), experts, layer)) for way in (sorted_rows, parallel_rows)]
 
     gate_up, down = layer.gate_up, layer.down
     up_weights, down_weights = (dequantised(matrix.blocks, matrix.scales) for matrix in (gate_up, down))
@@ -41,19 +46,36 @@ def test_both_ways_equal_float64(layer: MixtureOfExperts, tokens: int) -> None:
                 assert np.abs(rows[token, slot] - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
 
-def test_route_takes_the_largest_logits_and_their_own_softmax(layer: MixtureOfExperts) -> None:
+def test_route_norms_and_scores(layer: Mixture) -> None:
     x = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
-    logits = np.array(layer.router(mx.array(x)), np.float64)
-    experts, weights = (np.array(part) for part in layer.route(mx.array(x)))
+    normed, logits = route(mx.array(x), layer)
+    wide = x.astype(np.float64)
+    expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + layer.eps) * np.array(layer.norm)
+    assert np.abs(np.array(normed.natural()) - expected).max() < 1e-5
+    scores = expected @ np.array(layer.router, np.float64).T + np.array(layer.router_bias)
+    assert np.abs(np.array(logits) - scores).max() < 1e-5 * np.abs(scores).max()
+
+
+def test_the_best_are_the_largest_logits_with_their_own_softmax() -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 8))
+    experts, weights = (np.array(part) for part in best(mx.array(logits.astype(np.float32)), 4))
     assert np.array_equal(experts, np.argsort(-logits, axis=-1)[:, :4])
     exp = np.exp(np.take_along_axis(logits, experts.astype(int), -1))
     assert np.abs(weights - exp / exp.sum(-1, keepdims=True)).max() < 1e-6
 
 
-def test_equal_logits_go_to_the_lowest_index(layer: MixtureOfExperts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_logits_go_to_the_lowest_index() -> None:
     tied = mx.array([[1.0, 3.0, 2.0, 3.0, 2.0, 2.0, 2.0, 0.0]])
-    monkeypatch.setattr(layer, "router", lambda x: tied)
-    assert np.array(layer.route(mx.zeros((1, 64)))[0]).tolist() == [[1, 3, 2, 4]]
+    assert np.array(best(tied, 4)[0]).tolist() == [[1, 3, 2, 4]]
+
+
+def test_the_mixture_is_the_weighted_sum_and_the_residual(layer: Mixture) -> None:
+    x = mx.array(np.random.default_rng(3).normal(size=(5, 64)).astype(np.float32))
+    normed, logits = route(x, layer)
+    experts, weights = best(logits, layer.top_k)
+    rows = np.array(sorted_rows(normed.natural(), experts, layer), np.float64)
+    expected = np.array(x) + (rows * np.array(weights)[..., None]).sum(axis=1)
+    assert np.abs(np.array(mixture_of_experts(x, layer)) - expected).max() < 1e-5
 
 
 def test_swiglu_clamps_gate_above_only_and_up_on_both_sides() -> None:
@@ -67,7 +89,7 @@ def test_swiglu_clamps_gate_above_only_and_up_on_both_sides() -> None:
             assert np.abs(found - expected).max() < 1e-5
 
 
-def test_experts_are_really_used(layer: MixtureOfExperts) -> None:
+def test_experts_are_really_used(layer: Mixture) -> None:
     """Synthetic routers spread tokens over all experts, or the tests above would show little."""
-    x = mx.array(np.random.default_rng(1).normal(size=(200, 64)).astype(np.float32))
-    assert len(set(np.array(layer.route(x)[0]).ravel().tolist())) == 8
+    x = np.random.default_rng(1).normal(size=(200, 64)).astype(np.float32)
+    assert len(set(np.array(chosen_experts(x, layer)).ravel().tolist())) == 8

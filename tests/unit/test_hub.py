@@ -1,51 +1,69 @@
-"""Where models are found, and fetching them with the real huggingface_hub client from a local server."""
+"""Names of models, and where they are found on this computer."""
 
-import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
 from mlx_model import hub
+from mlx_model.download import fetch, prepare
 from mlx_model.errors import CheckpointError
+from mlx_model.hub import Repository
 from mlx_model.model import load
 from tests.checkpoints import tiny_config, write_checkpoint
-from tests.hub_server import COMMIT, serving
+from tests.hub_server import HubServer
+from tests.unit.conftest import REPO
 
-REPO = "openai/gpt-oss-20b"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Hub cache."""
-    from huggingface_hub import constants
-
-    folder = tmp_path / "hub"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
-    return folder
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> dict[str, bytes]:
-    """The files of a repository laid out as OpenAI's: the weights once more in original/, and for Metal."""
-    folder = write_checkpoint(tmp_path / "published", tiny_config(), shards=3)
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    return files | {"original/model.safetensors": b"x" * 1000, "metal/model.bin": b"x" * 1000, "README.md": b"hi"}
+@pytest.mark.parametrize(
+    ("text", "name", "revision"),
+    [
+        ("gpt-oss-20b", REPO, "main"),
+        ("gpt-oss-120b@v1.0", "openai/gpt-oss-120b", "v1.0"),
+        ("org/name", "org/name", "main"),
+        ("mlx-community/gpt-oss-20b-MXFP4-Q8@refs/pr/3", "mlx-community/gpt-oss-20b-MXFP4-Q8", "refs/pr/3"),
+        (f"a.b/c_d@{COMMIT}", "a.b/c_d", COMMIT),
+        ("org/name@", "org/name", "main"),
+    ],
+)
+def test_names_of_repositories(text: str, name: str, revision: str) -> None:
+    assert Repository.parse(text) == Repository(name, revision)
 
 
-def command(call: str, cache: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
-    """`call` of mlx_model.hub in a process of its own: the client reads its environment when it is imported."""
-    environment = os.environ | {
-        "HF_HUB_CACHE": str(cache),
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
-    code = (
-        f"from mlx_model import hub, errors\ntry: print(hub.{call})\nexcept errors.CheckpointError as e: print('!', e)"
-    )
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+@pytest.mark.parametrize("name", ["gpt-4", "", "a/b/c", "~/x", "-/-", "org/na me", "org/..", "../..", "org/na..me"])
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_what_can_be_no_repository(name: str, revision: str) -> None:
+    assert Repository.parse(name + revision) is None
+
+
+@pytest.mark.parametrize("revision", ["..", "../../x", "/etc", "a//b", "a/../b", "\x1b[2J", "main "])
+def test_what_can_be_no_revision(revision: str) -> None:
+    assert Repository.parse(f"org/name@{revision}") is None
+
+
+def test_huggingface_hub_takes_the_same_names() -> None:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    for name in (
+        "org/name",
+        "a.b/c_d",
+        "o/n",
+        "org/a-b.c",
+        "org/-a",
+        "org/a-",
+        "org/a--b",
+        "org/a..b",
+        "or g/n",
+        "o/.n",
+    ):
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            assert Repository.parse(name) is None, name
+        else:
+            assert Repository.parse(name) is not None, name
 
 
 def test_the_demo_ships_with_the_program() -> None:
@@ -62,59 +80,69 @@ def test_a_known_model_that_is_not_there(cache: Path) -> None:
     assert hub.default_model() == "demo"
 
 
-@pytest.mark.parametrize("name", ["gpt-4", "", "./missing", "/missing/folder", "a/b/c", "~/x"])
+@pytest.mark.parametrize("name", ["gpt-4", "", "./missing", "/missing/folder", "a/b/c", "~/x", "org/na me"])
 def test_unknown_names(cache: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="there is no model"):
         hub.resolve(name)
 
 
-@pytest.mark.parametrize("name", ["org/name", "org/na..me", "-/-", "org/na me"])
+@pytest.mark.parametrize("name", ["org/name", "org/name@v2", f"org/name@{COMMIT}"])
 def test_repositories_that_are_not_there(cache: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="is not on this computer"):
         hub.resolve(name)
 
 
-def test_download_fetches_what_is_needed_and_no_more(tmp_path: Path, published: dict[str, bytes]) -> None:
-    cache = tmp_path / "hub"
-    with serving({REPO: published}) as server:
-        first = command("download('gpt-oss-20b')", cache, server.url)
-        assert f"snapshots/{COMMIT}" in first.stdout, first.stderr
-        assert set(server.requested) == {name for name in published if name.startswith("model") or "config" in name}
-        server.requested.clear()
-        again = command("download('gpt-oss-20b')", cache, server.url)
-        assert again.stdout == first.stdout
-        assert server.requested == []
-    # From here on without a server: the model is found, complete and the default.
-    nowhere = "http://127.0.0.1:9"
-    assert command("resolve('gpt-oss-20b')", cache, nowhere).stdout == first.stdout
-    assert command("default_model()", cache, nowhere).stdout.strip() == "gpt-oss-20b"
-    assert load(Path(first.stdout.strip())).config.num_hidden_layers == 4
+@pytest.mark.parametrize("reference", ["", "\n", "../../..", "x" * 40, COMMIT])
+def test_a_damaged_reference_leads_nowhere(cache: Path, reference: str) -> None:
+    path = Repository(REPO).cache / "refs" / "main"
+    path.parent.mkdir(parents=True)
+    path.write_text(reference)
+    assert Repository(REPO).snapshot() is None
+    assert hub.default_model() == "demo"
 
 
-def test_an_incomplete_download_is_not_the_default(tmp_path: Path, published: dict[str, bytes]) -> None:
-    shard = json.loads(published["model.safetensors.index.json"])["weight_map"]["lm_head.weight"]
-    cache = tmp_path / "hub"
-    with serving({REPO: {name: data for name, data in published.items() if name != shard}}) as server:
-        command("download('gpt-oss-20b')", cache, server.url)
-    assert command("default_model()", cache, server.url).stdout.strip() == "demo"
+def test_a_downloaded_model_is_found_by_every_name_and_loads(server: HubServer, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "published", tiny_config(), shards=3)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    tokenizer = hub.resolve("demo") / "tokenizer.json"
+    commit = server.repos[REPO].publish(files | {"tokenizer.json": tokenizer.read_bytes()})
+    for _ in fetch(prepare("gpt-oss-20b")):
+        pass
+    found = hub.resolve("gpt-oss-20b")
+    assert found == hub.resolve(REPO) == hub.resolve(f"{REPO}@main") == hub.resolve(f"gpt-oss-20b@{commit}")
+    assert found.name == commit
+    assert hub.default_model() == "gpt-oss-20b"
+    assert load(found).config.num_hidden_layers == 4
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ("download('no/such-model')", "downloading no/such-model failed"),
-        ("download('nonsense')", "is no model on the Hub"),
-        ("download('gpt oss/20b')", "is no repository name"),
-    ],
-)
-def test_download_of_what_does_not_exist(tmp_path: Path, call: str, message: str) -> None:
-    with serving({}) as server:
-        result = command(call, tmp_path, server.url)
-    assert message in result.stdout
-    assert result.stderr == ""
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model-00001-of-00002.safetensors"])
+def test_an_incomplete_model_is_not_the_default(server: HubServer, missing: str) -> None:
+    for _ in fetch(prepare("gpt-oss-20b")):
+        pass
+    folder = hub.resolve("gpt-oss-20b")
+    assert hub.default_model() == "gpt-oss-20b"
+    (folder / missing).unlink()
+    assert not hub.is_complete(folder)
+    assert hub.default_model() == "demo"
 
 
-def test_download_without_a_network(tmp_path: Path) -> None:
-    result = command("download('gpt-oss-20b')", tmp_path, "http://127.0.0.1:9")
-    assert result.stdout.startswith("! the Hub can't be reached"), result
-    assert "Traceback" not in result.stderr
+def test_a_folder_that_was_never_verified_is_complete_but_not_usable(tmp_path: Path, server: HubServer) -> None:
+    for _ in fetch(prepare("gpt-oss-20b")):
+        pass
+    copied = Path(shutil.copytree(hub.resolve("gpt-oss-20b"), tmp_path / "copied"))
+    assert hub.is_complete(copied) and not hub.is_usable(copied)
+
+
+@pytest.mark.parametrize("index", [b"", b"[]", b'{"weight_map": 3}', b'{"weight_map": []}', b"\xff"])
+def test_an_unreadable_index_makes_it_incomplete(tmp_path: Path, index: bytes) -> None:
+    for name in ("config.json", "tokenizer.json", "model-00000-of-00000.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+    (tmp_path / "model.safetensors.index.json").write_bytes(index)
+    assert not hub.is_complete(tmp_path)
+
+
+def test_only_files_of_the_folder_itself_are_needed() -> None:
+    for name in ("model-00000-of-00002.safetensors", "model.safetensors", "config.json", "tokenizer.json"):
+        assert hub.is_needed(name)
+    for name in ("original/model.safetensors", "model-/../../x.safetensors", "model-\x1b[2J.safetensors", "README.md"):
+        assert not hub.is_needed(name)

@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_model.experts import ExpertMatrix
+from metal.experts import ExpertMatrix
 from tests.checkpoints import BLOCK
 
 # OCP Microscaling Formats (MX) v1.0, section 5.3: E2M1 elements, E8M0 scales of bias 127.

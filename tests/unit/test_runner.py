@@ -7,7 +7,6 @@ from threading import Thread
 import mlx.core as mx
 import pytest
 
-from mlx_model import device
 from mlx_model.attention import Attention
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress
@@ -69,7 +68,7 @@ def test_a_prompt_that_parts_from_the_last_one(model: Model, parts_at: int, reus
 
 def test_boundaries_inside_a_chunk_and_across_chunks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (1, 7, 16, 33, 1000):
-        monkeypatch.setattr(device, "prefill_chunk", lambda chunk=chunk: chunk)
+        monkeypatch.setattr(Model, "prefill_chunk", lambda model, position, chunk=chunk: chunk)
         runner = Runner(model)
         ids(runner.run(PROMPT, GREEDY, boundaries=[20, 60]))
         other = [*PROMPT[:61], 1, 2, 3]
@@ -78,7 +77,7 @@ def test_boundaries_inside_a_chunk_and_across_chunks(model: Model, monkeypatch: 
 
 
 def test_progress_counts_up_from_what_is_reused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "prefill_chunk", lambda: 40)
+    monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 40)
     runner = Runner(model)
     items = list(runner.run(PROMPT, GREEDY, boundaries=[30]))
     assert items[:4] == [PrefillProgress(done, 90) for done in (0, 40, 80, 90)]

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from app.conversation import Conversation, Node
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.markdown import MarkdownText
+from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort
 from mlx_model.text import clean
@@ -20,7 +22,9 @@ ENDINGS = {
     "stop_string": "ended at a stop string",
     "tool_call": "asked for a tool, which this chat has not got",
     "died": "broken off: the engine ended",
+    "": "not finished: the program ended",
 }
+"""What a footer says of an answer's end; "" stands for one that was still under way when it was last saved."""
 
 
 class Prompt(Static):
@@ -51,25 +55,70 @@ class Draft:
     analysis_tokens: int = 0
     analysis_s: float = 0.0
 
+    @staticmethod
+    def of(node: Node) -> "Draft":
+        """That of an answer which is kept."""
+        turn = node.turn
+        seconds, tokens = (turn.analysis_s, turn.analysis_tokens) if turn else (0.0, 0)
+        return Draft(node.text("analysis"), _commentary(node), node.text("final"), tokens, seconds)
+
 
 class AnswerView(Vertical):
     """One answer. Parts are mounted when there is something to show in them; `refresh_draft` brings them up to date."""
 
-    def __init__(self, effort: Effort, *, analysis: str) -> None:
-        """`analysis` says how to treat it: "auto" opens it while live, "shown" keeps it open, "hidden" closed."""
+    def __init__(
+        self,
+        effort: Effort | None,
+        *,
+        analysis: str,
+        kept: Node | None = None,
+        versions: VersionSwitch | None = None,
+    ) -> None:
+        """`analysis` says how to treat it: "auto" opens it while live, "shown" keeps it open, "hidden" closed.
+
+        `kept` is an answer of before, which is shown whole.
+        """
         super().__init__()
         self.effort = effort
-        self.draft = Draft()
+        self.draft = Draft.of(kept) if kept else Draft()
         self.analysis: Analysis | None = None
         self.finished: Finished | None = None
         self._treatment = analysis
+        self._kept = kept
         self._commentary: Static | None = None
         self._body: MarkdownText | None = None
         self._footer = Static(markup=False, classes="footer")
+        self._last_line = Horizontal(self._footer, *([versions] if versions else []), classes="last-line")
 
     def compose(self) -> ComposeResult:
-        """The footer; everything else comes with the answer."""
-        yield self._footer
+        """The footer; everything else comes with the answer, unless it is there already."""
+        if self._kept is not None:
+            yield from self._compose_kept(self._kept)
+        yield self._last_line
+
+    def _compose_kept(self, node: Node) -> ComposeResult:
+        draft, turn = self.draft, node.turn
+        if draft.analysis:
+            opened = self._treatment == "shown" or (self._treatment == "auto" and not draft.final)
+            self.analysis = Analysis(opened=opened)
+            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
+            yield self.analysis
+        if draft.commentary:
+            self._commentary = Static(Content(clean(draft.commentary)), markup=False, classes="commentary")
+            yield self._commentary
+        if draft.final:
+            yield MarkdownText(clean(draft.final))
+        if turn is not None:
+            reason = turn.reason or ""
+            stats = turn.stats if turn.stats.decode_tokens else None
+            self._footer.update(Content(_footer(self.effort, reason, stats) or clean(turn.model)))
+            self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
+
+    async def switch(self, versions: VersionSwitch | None) -> None:
+        """Show a switch between versions at the end of the footer, in place of the one before."""
+        await self._last_line.query(VersionSwitch).remove()
+        if versions is not None:
+            await self._last_line.mount(versions)
 
     def treat_analysis(self, treatment: str) -> None:
         """Open or close the analysis from now on."""
@@ -122,11 +171,11 @@ class AnswerView(Vertical):
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
     async def _add(self, widget: Widget) -> None:
-        await self.mount(widget, before=self._footer)
+        await self.mount(widget, before=self._last_line)
 
 
-def _footer(effort: Effort, reason: str, stats: Stats | None) -> str:
-    parts = [effort.value]
+def _footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
+    parts = [effort.value] if effort else []
     if stats is not None:
         if stats.decode_tok_s:
             parts.append(f"{stats.decode_tok_s:.1f} tok/s")
@@ -138,3 +187,24 @@ def _footer(effort: Effort, reason: str, stats: Stats | None) -> str:
     if reason in ENDINGS:
         parts.append(ENDINGS[reason])
     return "   ".join(parts)
+
+
+def _commentary(node: Node) -> str:
+    """What the model said aside, called and was answered, one after the other."""
+    aside = (m.text for m in node.messages if m.channel == "commentary" or m.recipient)
+    return "\n\n".join(filter(None, aside))
+
+
+def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widget]:
+    """The widgets of a node that is kept, with a switch where it has versions."""
+    versions = switch_of(conversation, node)
+    if node.is_prompt:
+        return [Prompt(node.text()), *([versions] if versions else [])]
+    return [AnswerView(node.turn.effort if node.turn else None, analysis=analysis, kept=node, versions=versions)]
+
+
+def switch_of(conversation: Conversation, node: Node) -> VersionSwitch | None:
+    """The switch between the versions of a node, None where there is but one."""
+    versions = conversation.versions(node)
+    number = versions.index(node) + 1
+    return VersionSwitch(node.id, number, len(versions)) if len(versions) > 1 else None

@@ -25,6 +25,7 @@ class StatusLine(Horizontal):
     speed: reactive[str] = reactive("")
     used: reactive[int] = reactive(0)
     limit: reactive[int] = reactive(0)
+    saves: reactive[bool] = reactive(True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +53,10 @@ class StatusLine(Horizontal):
         """Show it."""
         self._refresh_engine()
 
+    def watch_saves(self) -> None:
+        """Show it."""
+        self._refresh_engine()
+
     def watch_used(self) -> None:
         """Show it."""
         self._refresh_context()
@@ -61,9 +66,10 @@ class StatusLine(Horizontal):
         self._refresh_context()
 
     def _refresh_engine(self) -> None:
-        parts = [clean(part) for part in (self.model, self.state, self.speed) if part]
+        unsaved = "" if self.saves else "not saved"
+        parts = [clean(part) for part in (unsaved, self.model, self.state, self.speed) if part]
         self._left.update(Content(" \u00b7 ".join(parts)))
-        self.set_class(self.state in DEAD, "-error")
+        self.set_class(self.state in DEAD or not self.saves, "-error")
 
     def _refresh_context(self) -> None:
         text = ""

@@ -1,26 +1,159 @@
-"""The conversation on the screen: follows the newest line until the person scrolls up."""
+"""The conversation on the screen: follows the newest line until the person scrolls up, and mounts a part at a time."""
 
+from collections.abc import Callable, Sequence
+
+from textual import work
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Static
+
+from app.conversation import Node
+from app.tui.window import Window
+
+
+class More(Static):
+    """Stands for what isn't mounted; a click, or scrolling to it, mounts some of it."""
+
+    def __init__(self, id: str, step: int) -> None:
+        super().__init__(markup=False, id=id)
+        self._step = step
+
+    def say(self, count: int, where: str) -> None:
+        """There are `count` more."""
+        self.display = count > 0
+        self.update(Content(f"{where} {count:,} more"))
+
+    def on_click(self) -> None:
+        """Mount some of them."""
+        if isinstance(self.parent, Transcript):
+            self.parent.extend(self._step)
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input."""
+    """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input.
+
+    A long conversation costs its layout: `show` mounts the last nodes, or those around one, and more when the person
+    scrolls to an end.
+    """
 
     _following = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._path: list[Node] = []
+        self._views: dict[str, list[Widget]] = {}
+        self._window = Window()
+        self._build: Callable[[Node], list[Widget]] = lambda node: []
+        self._earlier, self._later = More("earlier", -1), More("later", 1)
+        self._moving = False
 
     @property
     def follows(self) -> bool:
         """Whether the newest line is in sight."""
-        return self.scroll_y >= self.max_scroll_y - 1
+        return self.scroll_y >= self.max_scroll_y - 1 and self._complete
 
     async def add(self, *widgets: Widget) -> None:
-        """Put widgets at the end."""
+        """Put widgets that belong to no node at the end."""
         await self.mount(*widgets)
 
+    async def show(
+        self, nodes: Sequence[Node], build: Callable[[Node], list[Widget]], at: str | None = None
+    ) -> list[Widget]:
+        """Show these nodes, as `build` makes them, in place of everything: the end, or the node `at`, whose widgets are
+        returned."""
+        self._moving = True
+        index = next((i for i, node in enumerate(nodes) if node.id == at), len(nodes) - 1)
+        self._path, self._build = list(nodes), build
+        self._window = Window.around(len(nodes), index) if nodes else Window()
+        self._views = {}
+        with self.app.batch_update():
+            await self.remove_children()
+            self._earlier, self._later = More("earlier", -1), More("later", 1)
+            await self.mount(self._earlier, *self._new(self._window.start, self._window.end), self._later)
+        self._say_more()
+        found = self._views.get(at or "", [])
+        if found:
+            self._following = False
+            self.anchor(False)
+            self.call_after_refresh(self._show_from, found[0])
+        else:
+            self._following = True
+            self.call_after_refresh(self._show_end)
+        return found
+
+    async def append(self, node: Node, *widgets: Widget) -> None:
+        """Put a new node's widgets at the end, of which the window must have sight."""
+        self._path.append(node)
+        self._views[node.id] = list(widgets)
+        start, self._window = self._window.start, self._window.grown()
+        await self.mount(*widgets)
+        gone = [view for node in self._path[start : self._window.start] for view in self._views.pop(node.id)]
+        if gone:
+            await self.remove_children(gone)
+        self._say_more()
+
+    async def cut(self, nodes: Sequence[Node]) -> bool:
+        """Take away what follows `nodes`; false, and nothing is done, if the end of these isn't on the screen."""
+        count = len(nodes)
+        begins = [node.id for node in self._path[:count]] == [node.id for node in nodes]
+        if not begins or not self._window.start <= max(0, count - 1) < max(1, self._window.end):
+            return False
+        gone = [view for node in self._path[count:] for view in self._views.pop(node.id, ())]
+        del self._path[count:]
+        self._window = Window(self._window.start, count, count)
+        await self.remove_children(gone)
+        self._say_more()
+        return True
+
+    @work(group="extend", exclusive=True)
+    async def extend(self, step: int) -> None:
+        """Mount more at the beginning (-1) or the end (1); what is in sight stays where it is."""
+        old, window = self._window, self._window.earlier() if step < 0 else self._window.later()
+        if window == old or self._moving:
+            return
+        self._moving, self._window = True, window
+        if step > 0:
+            await self.mount(*self._new(old.end, window.end), before=self._later)
+            self._say_more()
+            self._moving = False
+            return
+        first = self._views[self._path[old.start].id][0]
+        above = first.virtual_region.y - self.scroll_y
+        with self.app.batch_update():
+            await self.mount(*self._new(window.start, old.start), before=first)
+            self._say_more()
+        self.call_after_refresh(self._show_from, first, above)
+
+    @property
+    def _complete(self) -> bool:
+        return self._window.end == self._window.total
+
+    def _new(self, start: int, end: int) -> list[Widget]:
+        for node in self._path[start:end]:
+            self._views[node.id] = self._build(node)
+        return [view for node in self._path[start:end] for view in self._views[node.id]]
+
+    def _say_more(self) -> None:
+        self._earlier.say(self._window.start, "\u2191")
+        self._later.say(self._window.total - self._window.end, "\u2193")
+
+    def _show_from(self, widget: Widget, above: float = 1.0) -> None:
+        self.scroll_to(y=widget.virtual_region.y - above, animate=False, immediate=True, force=True)
+        self.call_after_refresh(self._settle)
+
+    def _show_end(self) -> None:
+        self.follow()
+        self._settle()
+
+    def _settle(self) -> None:
+        self._moving = False
+        self._fit()
+
     def on_mount(self) -> None:
-        """Look again whenever the content has grown or shrunk."""
+        """Look again whenever the content has grown or shrunk, and whenever an end comes into sight."""
         self.watch(self, "virtual_size", self._fit, init=False)
+        self.watch(self, "scroll_y", self._reach, init=False)
 
     def follow(self) -> None:
         """Jump to the newest line and stay there until the person scrolls up."""
@@ -32,10 +165,20 @@ class Transcript(VerticalScroll, can_focus=False):
         """The same content may fill a smaller window."""
         self.call_after_refresh(self._fit)
 
+    def _reach(self) -> None:
+        if self._moving or not self._path:
+            return
+        if self.scroll_y <= 0 and self._window.start > 0:
+            self.extend(-1)
+        elif self.scroll_y >= self.max_scroll_y and not self._complete:
+            self.extend(1)
+
     def _fit(self) -> None:
         # An anchored container shows content that doesn't fill it at its lower end; a conversation begins at the top.
         if self.max_scroll_y > 0 and self._following and not self.is_anchored:
             self.anchor()
-        elif self.max_scroll_y <= 0 and self.is_anchored:
-            self.anchor(False)
-            self.scroll_target_y = self.scroll_y = 0  # scroll_home does nothing where nothing needs scrolling
+        elif self.max_scroll_y <= 0:
+            if self.is_anchored:
+                self.anchor(False)
+                self.scroll_target_y = self.scroll_y = 0  # scroll_home does nothing where nothing needs scrolling
+            self._reach()

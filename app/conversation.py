@@ -1,0 +1,237 @@
+"""One conversation, a tree of prompts and answers: the engine is asked with a path of it, the store keeps it all."""
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Effort, Message, Role, user
+from mlx_model.text import clean
+
+TITLE_LENGTH = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How an answer came about. `reason` is Finished.reason, "died" if the engine did, None while it is under way.
+
+    `effort` is None in an answer from another program.
+
+    `analysis_s` and `analysis_tokens` say how long the model thought before it answered.
+    """
+
+    model: str
+    effort: Effort | None
+    reason: str | None = None
+    stats: Stats = field(default_factory=Stats)
+    analysis_s: float = 0.0
+    analysis_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What one side said: a prompt (`turn` is None), or one whole answer with its analysis, commentary and tool calls.
+
+    Nodes with the same parent are versions of each other: the prompt was edited, or the answer asked for again.
+    `created` is in seconds since 1970.
+    """
+
+    id: str
+    parent: str | None
+    created: float
+    messages: tuple[Message, ...]
+    turn: Turn | None = None
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the person wrote it."""
+        return bool(self.messages) and self.messages[0].role is Role.USER
+
+    def text(self, channel: str | None = None) -> str:
+        """The texts on a channel that call no tool, with a blank line between; a prompt's text without a channel."""
+        wanted = (m for m in self.messages if m.channel == channel and m.recipient is None and m.role is not Role.TOOL)
+        return "\n\n".join(m.text for m in wanted if m.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What of a conversation isn't saved yet. `title` is None where it has not changed."""
+
+    id: str
+    title: str | None
+    created: float
+    updated: float
+    leaf: str | None
+    nodes: tuple[Node, ...]
+    removed: tuple[str, ...] = ()
+
+
+class Conversation:
+    """A tree of nodes, and the leaf whose path from the root is on the screen.
+
+    Knows what has changed since it was last saved. Its only way to lose something is `withdraw`, for a prompt or an
+    answer that came to nothing.
+    """
+
+    def __init__(
+        self, id: str | None = None, *, title: str = "", created: float | None = None, nodes: Iterable[Node] = ()
+    ) -> None:
+        """`nodes` are those of a stored conversation, parents before their children; the last one is the leaf."""
+        self.id = id or new_id()
+        self.title = title
+        self.created = time.time() if created is None else created
+        self.updated = self.created
+        self.nodes: dict[str, Node] = {node.id: node for node in nodes}
+        self.leaf: str | None = next(reversed(self.nodes), None)
+        self._changed: dict[str, None] = {}
+        self._removed: set[str] = set()
+        self._head_changed = False
+        self._title_changed = False
+
+    # The path on the screen
+
+    @property
+    def path(self) -> list[Node]:
+        """The nodes from the root to the leaf."""
+        return self.path_to(self.leaf)
+
+    def path_to(self, id: str | None) -> list[Node]:
+        """The nodes from the root to this one."""
+        nodes: list[Node] = []
+        at = id
+        while at is not None:
+            nodes.append(self.nodes[at])
+            at = nodes[-1].parent
+        return nodes[::-1]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages along the path."""
+        return [message for node in self.path for message in node.messages]
+
+    def for_engine(self, prompt: str | None = None) -> list[Message]:
+        """The messages to ask with, up to this prompt (None: to the leaf).
+
+        An analysis that never came to an answer (stopped, or the engine died) is left out: the model would read its own
+        broken-off thought as the beginning of the next.
+        """
+        kept: list[Message] = []
+        for message in (message for node in self.path_to(prompt or self.leaf) for message in node.messages):
+            if message.role is Role.USER:
+                while kept and _is_analysis(kept[-1]):
+                    kept.pop()
+            kept.append(message)
+        return kept
+
+    def last_answer(self) -> str | None:
+        """The text of the last answer on the path, None before the first."""
+        for message in reversed(self.messages):
+            if message.role is Role.ASSISTANT and message.channel == "final" and message.text:
+                return message.text
+        return None
+
+    def last_prompt(self) -> Node | None:
+        """The prompt that the path's last answer answers, or will answer."""
+        return next((node for node in reversed(self.path) if node.is_prompt), None)
+
+    # The tree
+
+    def versions(self, node: Node) -> list[Node]:
+        """The node and its siblings, oldest first."""
+        return [other for other in self.nodes.values() if other.parent == node.parent]
+
+    def select(self, id: str) -> None:
+        """Show the path through a node, and on from it along the newest of each node's children."""
+        newest = {node.parent: node.id for node in self.nodes.values()}
+        while id in newest:
+            id = newest[id]
+        if id != self.leaf:
+            self._lead_to(id)
+
+    def add_prompt(self, text: str, parent: str | None) -> Node:
+        """The person asks, in answer to `parent` (None: as a first message); the new node becomes the leaf."""
+        if not self.nodes and not self.title:
+            self.rename(auto_title(text))
+        return self._add(Node(new_id(), parent, time.time(), (user(text),)))
+
+    def add_answer(self, parent: str, turn: Turn, messages: Sequence[Message], id: str | None = None) -> Node:
+        """The model has begun to answer `parent`; the new node becomes the leaf."""
+        return self._add(Node(id or new_id(), parent, time.time(), tuple(messages), turn))
+
+    def update_answer(self, id: str, turn: Turn, messages: Sequence[Message]) -> None:
+        """More of the answer has come."""
+        self.nodes[id] = replace(self.nodes[id], turn=turn, messages=tuple(messages))
+        self._changed[id] = None
+
+    def withdraw(self, id: str, leaf: str | None) -> None:
+        """Take back a node without children, which came to nothing, and go back to `leaf`."""
+        assert not any(node.parent == id for node in self.nodes.values())
+        del self.nodes[id]
+        self._changed.pop(id, None)
+        self._removed.add(id)
+        self._lead_to(leaf)
+
+    def rename(self, title: str) -> None:
+        """Give it another title, which is brought into one line."""
+        self.title = one_line(title)
+        self._title_changed = self._head_changed = True
+
+    # What the store needs
+
+    def take_changes(self) -> Changes | None:
+        """What changed since the last call, for the store; None if nothing did."""
+        if not (self._changed or self._removed or self._head_changed):
+            return None
+        title = self.title if self._title_changed else None
+        nodes = tuple(self.nodes[id] for id in self._changed)
+        changes = Changes(self.id, title, self.created, self.updated, self.leaf, nodes, tuple(self._removed))
+        self._changed, self._removed = {}, set()
+        self._head_changed = self._title_changed = False
+        return changes
+
+    def give_back(self, changes: Changes) -> None:
+        """What `take_changes` gave could not be saved: it counts as changed again."""
+        ids = (*(node.id for node in changes.nodes), *self._changed)
+        self._changed = {id: None for id in ids if id in self.nodes}
+        self._removed |= set(changes.removed)
+        self._title_changed |= changes.title is not None
+        self._head_changed = True
+
+    def everything(self) -> Changes:
+        """All of it, for a store that has none of it."""
+        return Changes(self.id, self.title, self.created, self.updated, self.leaf, tuple(self.nodes.values()))
+
+    def _add(self, node: Node) -> Node:
+        self.nodes[node.id] = node
+        self.updated = node.created
+        self._changed[node.id] = None
+        self._lead_to(node.id)
+        return node
+
+    def _lead_to(self, leaf: str | None) -> None:
+        self.leaf = leaf
+        self._head_changed = True
+
+
+def new_id() -> str:
+    """A name for a conversation or a node: short enough to type, random enough for two programs at once."""
+    return secrets.token_hex(6)
+
+
+def one_line(text: str) -> str:
+    """`text` without control characters and line breaks."""
+    return " ".join(clean(text).split())
+
+
+def auto_title(prompt: str) -> str:
+    """A title from the first question: its first words."""
+    title = one_line(prompt[: 20 * TITLE_LENGTH])
+    if len(title) <= TITLE_LENGTH:
+        return title
+    words = title[:TITLE_LENGTH].rsplit(" ", 1)[0]
+    return f"{words.rstrip(',.;:')}\u2026"
+
+
+def _is_analysis(message: Message) -> bool:
+    return message.role is Role.ASSISTANT and message.channel == "analysis"

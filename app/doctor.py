@@ -1,0 +1,245 @@
+"""`gptoss-chat doctor`: what this computer is, which weights it has, and how a model would be held in its memory."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mlx_model.config import PUBLISHED, ModelConfig
+from mlx_model.errors import GptossError
+from mlx_model.memory import Budget, Plan, gigabytes, plan_within
+from mlx_model.text import clean
+
+_PACKAGES = ("gptoss-chat", "mlx", "numpy", "safetensors", "tiktoken", "huggingface_hub", "textual")
+_MODEL = "gpt-oss-20b"
+_MIB, _GIB = 2**20, 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the plan depends on. Memory in bytes; `working_set` is what Metal recommends, None without Metal.
+
+    `wired_limit_mb` is macOS' setting iogpu.wired_limit_mb in MiB, 0 where it is the default, None where there is none.
+    """
+
+    system: str
+    chip: str
+    architecture: str
+    memory: int
+    available: int
+    working_set: int | None
+    wired_limit_mb: int | None
+
+
+def run(memory: int | None, *, as_json: bool) -> int:
+    """Print the report; returns 0. `memory` is a budget in bytes, None for the machine's own."""
+    report = examine(memory)
+    if as_json:
+        print(json.dumps(report), flush=True)
+    else:
+        print(clean(render(report)), flush=True)
+    return 0
+
+
+def examine(memory: int | None = None) -> dict[str, Any]:
+    """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
+    from mlx_model import device, hub
+    from mlx_model.inventory import local_models
+
+    machine = this_machine()
+    budget, on_gpu = device.budget(memory), device.on_gpu()
+    default = hub.default_model()
+    plans = {_MODEL: describe(PUBLISHED[_MODEL], budget, on_gpu=on_gpu)}
+    if default != _MODEL:
+        plans[default] = describe(ModelConfig.load(hub.resolve(default)), budget, on_gpu=on_gpu)
+    return {
+        "machine": asdict(machine),
+        "metal": {"missing": missing_for_metal(machine), "raise": raised_limit(machine)},
+        "disk": _disk(),
+        "terminal": _terminal(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "models": [
+            {
+                "name": model.name,
+                "source": model.source,
+                "folder": str(model.folder),
+                "bytes": model.size,
+                "complete": model.complete,
+                "verified": model.verified,
+            }
+            for model in local_models()
+        ],
+        "default_model": default,
+        "plans": plans,
+        "kernels": _kernels(machine),
+    }
+
+
+def this_machine() -> Machine:
+    """The computer this runs on."""
+    import mlx.core as mx
+
+    from mlx_model import device
+
+    total, available = device.memory()
+    is_mac = platform.system() == "Darwin"
+    kernel = f"{platform.system()} {platform.release()}"
+    limit = _ask("sysctl", "-n", "iogpu.wired_limit_mb") if is_mac else ""
+    chip = _ask("sysctl", "-n", "machdep.cpu.brand_string") if is_mac else ""
+    return Machine(
+        system=f"macOS {platform.mac_ver()[0]}" if is_mac else kernel,
+        chip=chip or str(mx.device_info().get("device_name", "unknown")),
+        architecture=platform.machine(),
+        memory=total,
+        available=available,
+        working_set=device.working_set(),
+        wired_limit_mb=int(limit) if limit.isdecimal() else None,
+    )
+
+
+def missing_for_metal(machine: Machine) -> str | None:
+    """What keeps the model from a GPU, None if nothing does."""
+    if machine.working_set is not None:
+        return None
+    if not machine.system.startswith("macOS"):
+        return "Metal needs a Mac with Apple Silicon and macOS 14 or newer; here gpt-oss runs on the CPU, slowly."
+    if machine.architecture != "arm64":
+        return (
+            f"This Python is built for {machine.architecture}; Metal needs Apple Silicon and a Python for arm64. "
+            "Here gpt-oss runs on the CPU, slowly."
+        )
+    return "MLX finds no Metal GPU, as in some virtual machines; here gpt-oss runs on the CPU, slowly."
+
+
+def raised_limit(machine: Machine) -> dict[str, Any] | None:
+    """How this Mac could let its GPU hold more: the command, its risks, and what 20b would gain; None without Metal.
+
+    3 GiB, or an eighth of the memory, are left to macOS and all other programs.
+    """
+    if machine.working_set is None:
+        return None
+    megabytes = (machine.memory - max(3 * _GIB, machine.memory // 8)) // _MIB
+    if megabytes * _MIB <= machine.working_set:
+        return None
+    nbytes = megabytes * _MIB
+    gain = describe(PUBLISHED[_MODEL], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
+    return {
+        "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
+        "bytes": nbytes,
+        "risks": "It lasts until the next start, and 0 brings back the default. What the GPU holds can't be swapped: "
+        f"with {gigabytes(machine.memory - nbytes)} left to macOS and all other programs, too many of them "
+        "make the whole Mac stall.",
+        "gain": gain,
+    }
+
+
+def describe(config: ModelConfig, budget: Budget, *, on_gpu: bool) -> dict[str, Any]:
+    """A model's plan, or why there is none."""
+    try:
+        plan = plan_within(config, budget, on_gpu=on_gpu)
+    except GptossError as error:
+        return {"fits": False, "problem": f"{budget.reason} It does not fit: {error}."}
+    return {"fits": True, "total": plan.total, "weights": plan.weights, **asdict(plan), "summary": _summary(plan)}
+
+
+def _summary(plan: Plan) -> str:
+    dense = "" if plan.dense_bits == 16 else f" (all but the experts at {plan.dense_bits} bits)"
+    return (
+        f"{gigabytes(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
+        f"at most {gigabytes(plan.total)} in all"
+    )
+
+
+def _disk() -> dict[str, Any]:
+    """Free space where the Hub's cache is, or would be."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    folder = next(parent for parent in (cache, *cache.parents) if parent.exists())
+    return {"folder": str(cache), "free": shutil.disk_usage(folder).free}
+
+
+def _terminal() -> dict[str, Any]:
+    """What the terminal says it can do."""
+    name, colour = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
+    columns, rows = shutil.get_terminal_size()
+    many = "256" if "256color" in name else "16"
+    return {
+        "name": os.environ.get("TERM_PROGRAM", "") or name or "none",
+        "is_terminal": sys.stdin.isatty() and sys.stdout.isatty(),
+        "columns": columns,
+        "rows": rows,
+        "colours": "0" if "NO_COLOR" in os.environ else "16 million" if colour in ("truecolor", "24bit") else many,
+        "encoding": sys.stdout.encoding,
+        "inside": [what for what, variable in (("tmux", "TMUX"), ("ssh", "SSH_TTY")) if os.environ.get(variable)],
+    }
+
+
+def _kernels(machine: Machine) -> list[str]:
+    """The table of kernels chosen on this GPU, a line each; empty without one."""
+    if machine.working_set is None:
+        return []
+    from metal.select import report
+
+    try:
+        return report().splitlines()
+    except ValueError as error:
+        return [str(error)]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _ask(*command: str) -> str:
+    """What a program of the system prints, empty if it can't be asked."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report for a person, of lines that need no more than 16 colours' worth of terminal."""
+    machine, disk, terminal, metal = (report[name] for name in ("machine", "disk", "terminal", "metal"))
+    lines = [
+        f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})",
+        f"Memory     {gigabytes(machine['memory'])}, of which {gigabytes(machine['available'])} are free now",
+    ]
+    if machine["working_set"] is not None:
+        setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
+        lines.append(f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})")
+    if metal["missing"]:
+        lines.append(f"GPU        none. {metal['missing']}")
+    lines.append(f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}")
+    inside = f", in {' and '.join(terminal['inside'])}" if terminal["inside"] else ""
+    kind = f"{terminal['name']}{inside}, {terminal['columns']} x {terminal['rows']}, {terminal['colours']} colours"
+    lines.append(f"Terminal   {kind}, {terminal['encoding']}" if terminal["is_terminal"] else "Terminal   none")
+    lines.append("Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
+    lines += ["", "Weights on this computer"]
+    for model in report["models"]:
+        state = (
+            "" if model["complete"] and model["verified"] else " (not verified)" if model["complete"] else " (partial)"
+        )
+        lines.append(f"  {model['name']}  {gigabytes(model['bytes'])}, {model['source']}{state}")
+    lines += [] if report["models"] else ["  none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b"]
+    for name, plan in report["plans"].items():
+        here = " (loaded by default)" if name == report["default_model"] else ""
+        lines += ["", f"{name}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")]
+        lines += [f"  {reason}" for reason in (plan["reasons"] if plan["fits"] else [plan["problem"]])]
+    if metal["raise"]:
+        gain = metal["raise"]["gain"]
+        lines += ["", "To let the GPU hold more", f"  {metal['raise']['command']}", f"  {metal['raise']['risks']}"]
+        lines.append(f"  Then {_MODEL}: {gain['summary'] if gain['fits'] else gain['problem']}")
+    if report["kernels"]:
+        lines += ["", "Kernels", *(f"  {line}" for line in report["kernels"])]
+    return "\n".join(lines)

@@ -1,0 +1,161 @@
+"""`gptoss-chat list`, `search`, `export` and `import`: the conversations without the terminal UI."""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from app.conversation import Conversation, one_line
+from app.store.database import StoreError, UnwritableError, default_path
+from app.store.export import to_json, to_markdown
+from app.store.importing import read
+from app.store.store import Store
+from mlx_model.errors import RequestError
+from mlx_model.text import clean
+
+COMMANDS = ("list", "search", "export", "import")
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands to the command line."""
+    listing = commands.add_parser(
+        "list", help="list the conversations", description="List the conversations, the latest first."
+    )
+    listing.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    search = commands.add_parser(
+        "search",
+        help="search all conversations",
+        description="Find the messages and titles that contain every one of the words, the newest first.",
+    )
+    search.add_argument("text", nargs="+", metavar="TEXT", help="the words, or parts of them")
+    search.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    export = commands.add_parser(
+        "export",
+        help="write conversations to standard output",
+        description="Write a conversation, by default the latest, or all of them to standard output.",
+    )
+    export.add_argument("id", nargs="?", metavar="ID", help="the id that `list` shows, or its beginning")
+    export.add_argument("--all", action="store_true", help="all conversations")
+    export.add_argument(
+        "--format",
+        choices=["md", "json"],
+        default="md",
+        help="md: Markdown of the versions last shown (the default); json: everything, for `import`",
+    )
+    importing = commands.add_parser(
+        "import",
+        help="add conversations from a file",
+        description="Add the conversations of a JSON export, or of the conversations.json in an export of ChatGPT. "
+        "Those that are here already stay as they are.",
+    )
+    importing.add_argument("file", type=Path, metavar="FILE")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Carry out one of the commands; returns 0. Raises GptossError."""
+    store = _open(writing=given.command == "import")
+    try:
+        match given.command:
+            case "list":
+                _list(store, as_json=given.json)
+            case "search":
+                _search(store, " ".join(given.text), as_json=given.json)
+            case "export":
+                if given.id and given.all:
+                    raise RequestError("give an ID or --all, not both")
+                _export(store, given.id, everything=given.all, as_json=given.format == "json")
+            case "import":
+                _import(store, given.file)
+    finally:
+        store.close()
+    return 0
+
+
+def _open(*, writing: bool) -> Store:
+    path = default_path()
+    try:
+        store = Store(path)
+    except UnwritableError:
+        if writing or not path.exists():
+            raise
+        store = Store.in_memory(copy_of=path)
+    if store.told:
+        _say(store.told)
+    return store
+
+
+def _list(store: Store, *, as_json: bool) -> None:
+    found = store.summaries()
+    if as_json:
+        print(json.dumps([asdict(summary) for summary in found]))
+        return
+    for summary in found:
+        print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {clean(summary.title)}")
+    if not found:
+        _say("there are no conversations yet")
+
+
+def _search(store: Store, text: str, *, as_json: bool) -> None:
+    hits = store.search(text)
+    if as_json:
+        print(json.dumps([asdict(hit) for hit in hits]))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for hit in hits:
+        title = one_line(hit.title) if hit.node is None else f"{one_line(hit.title)}: {hit.snippet}"
+        print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
+    if not hits:
+        _say(f'nothing found with "{text}"')
+
+
+def _export(store: Store, id: str | None, *, everything: bool, as_json: bool) -> None:
+    ids = [summary.id for summary in store.summaries()]
+    if not ids:
+        raise StoreError("there are no conversations yet")
+    if not everything:
+        ids = ids[:1] if id is None else [_matching(id, ids)]
+    conversations = (conversation for each in ids if (conversation := store.load(each)) is not None)
+    if as_json:
+        sys.stdout.write(to_json(conversations))
+    else:
+        sys.stdout.write("\n".join(to_markdown(conversation) for conversation in conversations))
+
+
+def _matching(beginning: str, ids: list[str]) -> str:
+    matching = [id for id in ids if id.startswith(beginning.lower())]
+    if len(matching) == 1:
+        return matching[0]
+    shown = f'"{clean(beginning)}"'
+    if matching:
+        raise RequestError(f"{len(matching)} ids begin with {shown}: {', '.join(matching[:5])}")
+    raise RequestError(f"no conversation has the id {shown}; `gptoss-chat list` shows them")
+
+
+def _import(store: Store, file: Path) -> None:
+    imported = read(file)
+    added = [conversation for conversation in imported.conversations if store.insert(conversation)]
+    parts = [f"imported {_counted(added)}"]
+    if there := len(imported.conversations) - len(added):
+        parts.append(f"{there} were here already")
+    if imported.unreadable:
+        parts.append(f"{imported.unreadable} could not be read")
+    if imported.left_out:
+        kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(imported.left_out.items()))
+        parts.append(f"left out what is not text: {kinds}")
+    print("; ".join(parts))
+
+
+def _counted(conversations: list[Conversation]) -> str:
+    prompts = sum(len(conversation.nodes) for conversation in conversations)
+    return f"{len(conversations)} conversations with {prompts} prompts and answers"
+
+
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def _say(text: str) -> None:
+    print(f"gptoss-chat: {clean(text)}", file=sys.stderr)

@@ -1,0 +1,61 @@
+"""`gptoss-chat models`: which gpt-oss models are on this computer, and removing one."""
+
+import json
+import sys
+
+from mlx_model.errors import RequestError
+from mlx_model.hub import SIZES
+from mlx_model.inventory import LocalModel, local_models, remove
+from mlx_model.memory import gigabytes
+from mlx_model.text import clean
+
+
+def show(*, as_json: bool = False) -> int:
+    """Print the models on this computer, as a table or as JSON; returns 0."""
+    models = local_models()
+    if as_json:
+        print(json.dumps([{**vars(model), "folder": str(model.folder)} for model in models], indent=1))
+        return 0
+    if not models:
+        size = SIZES["openai/gpt-oss-20b"]
+        print(f"no gpt-oss model is on this computer yet; get one with: gptoss-chat download gpt-oss-20b ({size})")
+        return 0
+    rows = [("NAME", "SIZE", "STATE", "IN"), *((m.name, _size(m), _state(m), m.source) for m in models)]
+    widths = [max(len(clean(row[column])) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [clean(cell).ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
+        print("  ".join(cells).rstrip())
+    unsure = next((m for m in models if not m.verified and m.source == "Hub cache"), None)
+    if unsure is not None:
+        print(f"\ncomplete and verify with: gptoss-chat download {clean(unsure.name)}")
+    return 0
+
+
+def delete(name: str, *, yes: bool = False) -> int:
+    """Remove a model from the Hub's cache once the person agrees; returns the exit code. Raises GptossError."""
+    chosen = [
+        model for model in local_models() if model.name.partition("@")[0] == name or f"openai/{model.name}" == name
+    ]
+    if not yes:
+        if not sys.stdin.isatty():
+            raise RequestError(f"nobody to ask whether to remove {name}: add --yes to do it without asking")
+        size = gigabytes(max((model.size for model in chosen), default=0))
+        print(f"Remove {clean(name)}, {size}, from this computer? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("nothing was removed", file=sys.stderr)
+            return 1
+    freed = remove(name)
+    print(f"removed {clean(name)}; {gigabytes(freed)} freed")
+    return 0
+
+
+def _size(model: LocalModel) -> str:
+    if model.complete or model.expected is None:
+        return gigabytes(model.size)
+    return f"{gigabytes(model.size)} of {gigabytes(max(model.expected, model.size))}"
+
+
+def _state(model: LocalModel) -> str:
+    if not model.complete:
+        return "partial"
+    return "complete, verified" if model.verified else "complete, not verified"

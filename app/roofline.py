@@ -1,0 +1,32 @@
+"""The most tokens a second that bandwidth and launches allow: a model of decoding, not a measurement.
+
+A decoded token reads every weight it uses once, and its launches follow one another: its time is bytes over bandwidth
+plus launches times what one costs. What that leaves out only slows down: the KV cache of a long context, sampling, the
+CPU's part, heat.
+"""
+
+from mlx_model.config import MXFP4_BLOCK, ModelConfig
+
+_MXFP4_BITS = 4 + 8 / MXFP4_BLOCK
+"""A code of 4 bits a weight, a scale of 8 bits a block."""
+
+_AFFINE_OVERHEAD_BITS = 2 * 16 / 64
+"""Of affine quantisation: a scale and an offset of 16 bits each for 64 weights."""
+
+
+def bytes_per_token(config: ModelConfig, dense_bits: int = 16) -> int:
+    """Bytes of weights that one decoded token reads: its experts, and attention and output matrix at `dense_bits`.
+
+    Biases, norms, routers and the one embedding row, 0.1% of it, are left out.
+    """
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    heads = 2 * config.num_attention_heads + 2 * config.num_key_value_heads  # queries and output; keys and values
+    dense = hidden * (layers * heads * config.head_dim + config.vocab_size)
+    experts = layers * config.num_experts_per_tok * 3 * hidden * config.intermediate_size  # gate, up, down
+    bits_of_dense = dense_bits if dense_bits == 16 else dense_bits + _AFFINE_OVERHEAD_BITS
+    return round((dense * bits_of_dense + experts * _MXFP4_BITS) / 8)
+
+
+def tokens_s(nbytes: int, gigabytes_s: float, *, launches: int = 0, launch_us: float = 0.0) -> float:
+    """Tokens a second that read `nbytes` each at `gigabytes_s` (10^9 bytes) and launch so many kernels."""
+    return 1 / (nbytes / (gigabytes_s * 1e9) + launches * launch_us * 1e-6)

@@ -1,0 +1,133 @@
+"""One conversation of a ChatGPT export (conversations.json) as one of ours.
+
+The format is undocumented; as of 2026 a conversation has `title`, `create_time`, `current_node` and `mapping`, a tree
+of nodes `{id, parent, children, message}`, whose messages have `author.role`, `recipient` and `content`: parts for
+`text` and `multimodal_text`, `text` for code and its output, `thoughts` for reasoning.
+"""
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from app.conversation import Conversation, Node, Turn, auto_title, new_id, one_line
+from app.store.values import moment, name_of
+from mlx_model.harmony.message import Message, Role
+
+UNTITLED = "ChatGPT"
+
+
+def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
+    """The conversation with all its branches. What is not text is added to `left_out`, by kind.
+
+    Messages of the model and of its tools that follow each other without a branch are one answer, as here. Raises
+    KeyError, TypeError, ValueError or AttributeError where the format is another.
+    """
+    mapping: dict[str, dict[str, Any]] = given["mapping"]
+    kept: dict[str, list[Message]] = {}
+    counted: Counter[str] = Counter()
+    for id, entry in mapping.items():
+        kept[id] = _messages(entry.get("message"), counted)
+    nodes: list[Node] = []
+    owner: dict[str, str | None] = {}  # which of our nodes each entry ended up in, or hangs below
+    by_id: dict[str, int] = {}
+    for id in _from_the_root(mapping):
+        parent = mapping[id].get("parent")
+        above = owner.get(parent) if parent in owner else None
+        messages = kept[id]
+        siblings = mapping[parent].get("children", []) if parent in mapping else []
+        if not messages:
+            owner[id] = above
+        elif above is not None and _joins(nodes[by_id[above]], messages) and len(siblings) == 1:
+            at = by_id[above]
+            old = nodes[at]
+            turn = _turn(mapping[id], messages)
+            if turn is None or turn.model == UNTITLED:
+                turn = old.turn
+            nodes[at] = replace(old, messages=(*old.messages, *messages), turn=turn)
+            owner[id] = above
+        else:
+            node = Node(new_id(), above, _time(mapping[id], given), tuple(messages), _turn(mapping[id], messages))
+            by_id[node.id] = len(nodes)
+            nodes.append(node)
+            owner[id] = node.id
+    first = next((node.text() for node in nodes if node.is_prompt), "")
+    conversation = Conversation(
+        name_of(str(given.get("conversation_id") or given.get("id") or sorted(mapping))),
+        title=one_line(str(given.get("title") or "")) or auto_title(first) or UNTITLED,
+        created=moment(given.get("create_time") or time.time()),
+        nodes=nodes,
+    )
+    conversation.updated = moment(given.get("update_time") or conversation.created)
+    if (leaf := owner.get(given.get("current_node"))) is not None:  # type: ignore[arg-type]
+        conversation.leaf = leaf
+    for kind, count in counted.items():
+        left_out[kind] = left_out.get(kind, 0) + count
+    return conversation
+
+
+def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
+    """The ids, each after its parent; entries that no root leads to are left out, and so are circles."""
+    waiting = [id for id, entry in reversed(mapping.items()) if entry.get("parent") not in mapping]
+    ordered: dict[str, None] = {}
+    while waiting:
+        id = waiting.pop()
+        if id in mapping and id not in ordered:
+            ordered[id] = None
+            waiting.extend(reversed(mapping[id].get("children", [])))
+    return list(ordered)
+
+
+def _messages(given: dict[str, Any] | None, counted: Counter[str]) -> list[Message]:
+    """The text of an entry as ours; empty for system messages, hidden ones and those without text."""
+    if given is None or given["author"]["role"] == "system":
+        return []
+    if (given.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
+        return []
+    role, content = given["author"]["role"], given["content"]
+    kind = content.get("content_type", "unknown")
+    if kind in ("user_editable_context", "model_editable_context", "reasoning_recap"):
+        return []  # settings, and "thought for 8 seconds"
+    if kind == "thoughts":
+        thoughts = [thought.get("content") or thought.get("summary") or "" for thought in content["thoughts"]]
+        text = "\n\n".join(filter(None, thoughts))
+        return [Message(Role.ASSISTANT, text, channel="analysis")] if text else []
+    text = _text(content, kind, counted)
+    if not text:
+        return []
+    if role == "user":
+        return [Message(Role.USER, text)]
+    if role == "tool":
+        return [Message(Role.TOOL, text, name=given["author"].get("name") or "tool", channel="commentary")]
+    if (recipient := given.get("recipient") or "all") != "all":
+        return [Message(Role.ASSISTANT, text, channel="commentary", recipient=recipient)]
+    return [Message(Role.ASSISTANT, text, channel="final")]
+
+
+def _text(content: dict[str, Any], kind: str, counted: Counter[str]) -> str:
+    texts = []
+    for part in content.get("parts") or [content.get("text") or content.get("result") or ""]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):  # a transcript of speech
+            texts.append(part["text"])
+        else:
+            counted[part.get("content_type", kind) if isinstance(part, dict) else kind] += 1
+    return "\n\n".join(filter(str.strip, texts))
+
+
+def _joins(node: Node, messages: list[Message]) -> bool:
+    return not node.is_prompt and messages[0].role is not Role.USER
+
+
+def _time(entry: dict[str, Any], given: dict[str, Any]) -> float:
+    message: dict[str, Any] = entry.get("message") or {}
+    return moment(message.get("create_time") or given.get("create_time") or time.time())
+
+
+def _turn(entry: dict[str, Any], messages: list[Message]) -> Turn | None:
+    """What an answer's footer shows: no more than the model's name is known."""
+    if messages[0].role is Role.USER:
+        return None
+    metadata = entry["message"].get("metadata") or {}
+    return Turn(str(metadata.get("model_slug") or UNTITLED), None, "stop")

@@ -1,0 +1,105 @@
+"""Reads conversations from files: this program's JSON export, and the conversations.json of a ChatGPT export."""
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from app.conversation import Conversation, Node, Turn, new_id
+from app.store import chatgpt
+from app.store.export import FORMAT, VERSION
+from app.store.values import moment, name_of, number, text, text_or_none
+from mlx_model.errors import GptossError
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Effort, Message
+
+
+class ImportFileError(GptossError):
+    """The file can't be read, or is none that this program knows."""
+
+
+@dataclass
+class Imported:
+    """What a file gave. `left_out` counts, by their kind, what is not text; `unreadable` the broken conversations."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    unreadable: int = 0
+
+
+def read(path: Path) -> Imported:
+    """The conversations of a file. Raises ImportFileError; one broken conversation does not spoil the others."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ImportFileError(f"{path} can't be read: {error.strerror or error}; nothing was imported") from None
+    except (ValueError, RecursionError) as error:
+        hint = "; unpack the archive first, and import its conversations.json" if path.suffix == ".zip" else ""
+        raise ImportFileError(f"{path} is not JSON ({error}); nothing was imported{hint}") from None
+    imported = Imported()
+    if isinstance(data, dict) and data.get("format") == FORMAT:
+        if data.get("version") != VERSION:
+            raise ImportFileError(
+                f"{path} is an export of version {data.get('version')!r}, this program reads {VERSION}; "
+                "nothing was imported"
+            )
+        given, convert = data.get("conversations"), _own
+    elif isinstance(data, list) and all(isinstance(item, dict) and "mapping" in item for item in data):
+        given, convert = data, lambda item: chatgpt.convert(item, imported.left_out)
+    else:
+        raise ImportFileError(
+            f"{path} is neither an export of gptoss-chat nor a conversations.json of ChatGPT; nothing was imported"
+        )
+    for item in given if isinstance(given, list) else ():
+        try:
+            conversation = convert(item)
+        except (KeyError, TypeError, ValueError, AttributeError, GptossError):
+            imported.unreadable += 1
+        else:
+            if conversation.nodes:
+                imported.conversations.append(conversation)
+    return imported
+
+
+def _own(item: dict[str, Any]) -> Conversation:
+    """A conversation of our export, its nodes under new names: those of the file may be in the store already."""
+    names: dict[str | None, str | None] = {None: None}
+    nodes = []
+    for given in item["nodes"]:
+        messages = tuple(_message(message) for message in given["messages"])
+        turn = _turn(given["turn"]) if "turn" in given else None
+        if not messages and turn is None:  # an answer that was stopped at once has none
+            raise ValueError("a prompt without text")
+        node = Node(new_id(), names[given["parent"]], moment(given["created"]), messages, turn)
+        names[text(given["id"])] = node.id
+        nodes.append(node)
+    conversation = Conversation(
+        name_of(text(item["id"])), title=text(item["title"]), created=moment(item["created"]), nodes=nodes
+    )
+    conversation.updated = moment(item["updated"])
+    conversation.leaf = names[item["leaf"]]
+    return conversation
+
+
+def _message(given: dict[str, Any]) -> Message:
+    message = Message.from_json(given)
+    text(message.text)
+    for value in (message.name, message.channel, message.recipient, message.content_type):
+        text_or_none(value)
+    return replace(message, recovered=bool(message.recovered))
+
+
+def _turn(given: dict[str, Any]) -> Turn:
+    stats = Stats()
+    for stat in fields(Stats):
+        value = number(given["stats"].get(stat.name, 0))
+        stats = replace(stats, **{stat.name: type(getattr(stats, stat.name))(value)})
+    effort = given["effort"]
+    return Turn(
+        model=text(given["model"]),
+        effort=None if effort is None else Effort(effort),
+        reason=text_or_none(given["reason"]),
+        stats=stats,
+        analysis_s=float(number(given["analysis_s"])),
+        analysis_tokens=int(number(given["analysis_tokens"])),
+    )

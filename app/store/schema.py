@@ -1,0 +1,102 @@
+"""The tables, as numbered steps that bring any older database up to date."""
+
+import sqlite3
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # `leaf` is the last node on the screen. Deleted conversations stay until they are purged, for the undo.
+        """CREATE TABLE conversations (
+            id TEXT PRIMARY KEY,
+            title TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            leaf TEXT REFERENCES nodes(id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
+            deleted REAL
+        )""",
+        # `seq` is the order of creation, in which parents come before their children.
+        """CREATE TABLE nodes (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            conversation TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+            parent TEXT REFERENCES nodes(id) ON DELETE CASCADE,
+            created REAL NOT NULL
+        )""",
+        "CREATE INDEX nodes_of ON nodes(conversation)",
+        "CREATE INDEX children_of ON nodes(parent)",
+        # How an answer came about; prompts have no row. `seed` is unsigned and has 64 bits, hence text.
+        """CREATE TABLE turns (
+            node TEXT PRIMARY KEY REFERENCES nodes(id) ON DELETE CASCADE,
+            model TEXT NOT NULL,
+            effort TEXT,
+            finish_reason TEXT,
+            seed TEXT NOT NULL,
+            prefill_tokens INTEGER NOT NULL,
+            reused_tokens INTEGER NOT NULL,
+            decode_tokens INTEGER NOT NULL,
+            ttft_s REAL NOT NULL,
+            prefill_s REAL NOT NULL,
+            decode_s REAL NOT NULL,
+            peak_memory_bytes INTEGER NOT NULL,
+            analysis_s REAL NOT NULL,
+            analysis_tokens INTEGER NOT NULL,
+            tok_s REAL AS (CASE WHEN decode_tokens > 1 AND decode_s > 0 THEN (decode_tokens - 1) / decode_s END)
+        )""",
+        """CREATE TABLE messages (
+            seq INTEGER PRIMARY KEY,
+            node TEXT NOT NULL REFERENCES nodes(id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            role TEXT NOT NULL,
+            name TEXT,
+            channel TEXT,
+            recipient TEXT,
+            content_type TEXT,
+            recovered INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            UNIQUE (node, position)
+        )""",
+        # What stands in the input: of a conversation, or with the empty name of the chat that has not begun.
+        "CREATE TABLE drafts (conversation TEXT PRIMARY KEY, text TEXT NOT NULL)",
+        """CREATE TRIGGER conversation_deleted AFTER DELETE ON conversations BEGIN
+            DELETE FROM drafts WHERE conversation = old.id;
+        END""",
+        # Trigrams find any part of a word, and text without spaces between words, such as Chinese.
+        """CREATE VIRTUAL TABLE messages_fts USING fts5(
+            text, content='messages', content_rowid='seq', tokenize='trigram'
+        )""",
+        """CREATE TRIGGER messages_inserted AFTER INSERT ON messages BEGIN
+            INSERT INTO messages_fts(rowid, text) VALUES (new.seq, new.text);
+        END""",
+        """CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
+            INSERT INTO messages_fts(messages_fts, rowid, text) VALUES ('delete', old.seq, old.text);
+        END""",
+        """CREATE TRIGGER messages_updated AFTER UPDATE OF text ON messages WHEN old.text <> new.text BEGIN
+            INSERT INTO messages_fts(messages_fts, rowid, text) VALUES ('delete', old.seq, old.text);
+            INSERT INTO messages_fts(rowid, text) VALUES (new.seq, new.text);
+        END""",
+    ),
+)
+"""MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the tables; 0 for an empty database."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, each step in a transaction of its own. `connection` is in autocommit mode.
+
+    A program killed in between leaves the version before; of two at once, the second finds nothing to do.
+    """
+    while version_of(connection) < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if (version := version_of(connection)) < len(MIGRATIONS):
+                for statement in MIGRATIONS[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,73 @@
+"""Full-text search over all conversations: any part of a word, all words in one message or title."""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+
+from app.conversation import one_line
+
+ELLIPSIS = "\u2026"
+BEFORE, LENGTH = 24, 100
+"""Of a snippet: characters before the hit, and all in all."""
+TRIGRAM = 3
+"""What is shorter is no trigram: the index doesn't know it, and the texts are read instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where the words were found: in the title if `node` is None, else in a message of that node.
+
+    `created` is the time of the node, or of the conversation's last change. `channel` is the message's, None in a
+    prompt. `snippet` is one line of inert text.
+    """
+
+    conversation: str
+    title: str
+    node: str | None
+    created: float
+    channel: str | None
+    snippet: str
+
+
+def find(connection: sqlite3.Connection, text: str, limit: int) -> list[Hit]:
+    """Hits in titles, then in messages, newest first, `limit` of each at most; none for a blank text."""
+    words = text.replace("\0", " ").split()
+    if not words:
+        return []
+    long = [word for word in words if len(word) >= TRIGRAM]
+    short = [word for word in words if len(word) < TRIGRAM]
+    in_title = " AND ".join(["title LIKE ? ESCAPE '\\'"] * len(words))
+    titles = connection.execute(
+        f"SELECT id, title, updated FROM conversations WHERE deleted IS NULL AND {in_title} "
+        "ORDER BY updated DESC LIMIT ?",
+        (*map(_containing, words), limit),
+    )
+    hits = [Hit(id, title, None, updated, None, snippet(title, words)) for id, title, updated in titles]
+    conditions = ["deleted IS NULL", *["text LIKE ? ESCAPE '\\'"] * len(short)]
+    values = [*map(_containing, short)]
+    if long:
+        conditions.append("m.seq IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)")
+        values.append(" ".join(f'"{quoted}"' for quoted in (word.replace('"', '""') for word in long)))
+    messages = connection.execute(
+        f"""SELECT c.id, title, n.id, n.created, channel, text
+        FROM messages AS m JOIN nodes AS n ON n.id = m.node JOIN conversations AS c ON c.id = n.conversation
+        WHERE {" AND ".join(conditions)} ORDER BY n.seq DESC, position DESC LIMIT ?""",
+        (*values, limit),
+    )
+    return hits + [
+        Hit(conversation, title, node, created, channel, snippet(text, words))
+        for conversation, title, node, created, channel, text in messages
+    ]
+
+
+def snippet(text: str, words: list[str]) -> str:
+    """The surroundings of the first of `words` that `text` has, as one line."""
+    found = re.search("|".join(map(re.escape, words)), text, re.IGNORECASE)
+    start = max(0, found.start() - BEFORE) if found else 0
+    piece = one_line(text[start : start + LENGTH])
+    before, after = start > 0, start + LENGTH < len(text)
+    return f"{ELLIPSIS * before}{piece}{ELLIPSIS * after}"
+
+
+def _containing(word: str) -> str:
+    return "%" + re.sub(r"([\\%_])", r"\\\1", word) + "%"

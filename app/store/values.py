@@ -1,0 +1,44 @@
+"""Checks single values of files that anybody may have written."""
+
+import hashlib
+import math
+import re
+from typing import Any
+
+from app.conversation import new_id
+
+LAST_MOMENT = 253402300799.0
+"""The end of the year 9999, after which no calendar goes."""
+
+
+def text(value: Any) -> str:
+    """The value if it is a text. Raises TypeError."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def text_or_none(value: Any) -> str | None:
+    """The value if it is a text or None. Raises TypeError."""
+    return None if value is None else text(value)
+
+
+def number(value: Any) -> float:
+    """The value if it is a finite number from 0 on; a whole one stays exact. Raises TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise TypeError("not a number")
+    return value
+
+
+def moment(value: Any) -> float:
+    """The value if it is a time in seconds since 1970. Raises TypeError and ValueError."""
+    if number(value) > LAST_MOMENT:
+        raise ValueError("not a time")
+    return float(value)
+
+
+def name_of(id: str) -> str:
+    """`id` if it looks like ours, else a name like ours, always the same one: a second import finds the first."""
+    if re.fullmatch(f"[0-9a-f]{{{len(new_id())}}}", id):
+        return id
+    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: len(new_id())]

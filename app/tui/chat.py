@@ -1,0 +1,310 @@
+"""The conversation on the screen: ask, answer again, edit, switch versions, queue, open another; all of it saved."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual.widget import Widget
+
+from app.conversation import Conversation, Node, Turn, new_id
+from app.engine.client import EngineDied
+from app.tui.answering import AnswerStream
+from app.tui.widgets.messages import AnswerView, Prompt, switch_of, views_of
+from mlx_model.errors import GptossError
+from mlx_model.events import Finished, Stats
+
+if TYPE_CHECKING:
+    from app.tui.app import ChatApp
+
+CHECKPOINT_S = 1.0
+"""How often a growing answer is saved."""
+DRAFT_S = 1.0
+"""How long typing must rest before the draft is saved."""
+EDITING = "editing an earlier message: Enter sends a new version, Esc leaves it"
+
+
+class Chat:
+    """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands.
+
+    Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
+    saving is the journal's to say; here everything goes on.
+    """
+
+    def __init__(self, app: ChatApp) -> None:
+        self._app = app
+        self.conversation = Conversation()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.stopped = asyncio.Event()
+        """Set from the moment the person stops an answer until it has ended."""
+        self.analysis = "auto"
+        """How analysis is treated: see AnswerView."""
+        self._editing: Node | None = None
+        self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
+
+    # Asking
+
+    async def submit(self, text: str) -> None:
+        """A prompt from the input: asked now, as another version of an earlier one, or later if an answer is under
+        way. An empty one goes on with what is queued."""
+        app = self._app
+        if not self.idle.is_set():
+            if text.strip():
+                app.composer.take(text)
+                await app.queue.put(text)
+            return
+        if not text.strip():
+            if (queued := await app.queue.pop()) is not None:
+                self._ask(queued, self.conversation.leaf)
+            return
+        app.composer.take(text)
+        edited, self._editing = self._editing, None
+        if edited is not None:
+            app.composer.put_back(self._set_aside)
+            app.hint()
+        self._ask(text, self.conversation.leaf if edited is None else edited.parent)
+
+    def again(self) -> None:
+        """Answer the last prompt once more; the answer of before stays as another version."""
+        prompt = self.conversation.last_prompt()
+        if not self.idle.is_set() or prompt is None:
+            self._app.warn("An answer is under way: Esc stops it." if prompt else "There is nothing to answer yet.")
+            return
+        self.idle.clear()
+        self._app.run_worker(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
+
+    def _ask(self, text: str, parent: str | None) -> None:
+        self.idle.clear()
+        before = self.conversation.leaf
+        prompt = self.conversation.add_prompt(text, parent)
+        self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
+
+    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool) -> None:
+        """Ask and show, from the prompt to the footer. If nothing comes of it, `before` is the leaf again."""
+        app, keeper, conversation = self._app, self._app.keeper, self.conversation
+        options = replace(app.options, effort=app.effort_switch.effort)
+        view = AnswerView(options.effort, analysis=self.analysis)
+        stream = AnswerStream(view, app.status)
+        answer = Node(new_id(), prompt.id, 0.0, ())
+        await self._show_question(prompt, answer, view, is_new=is_new)
+        if is_new:
+            await self._save()
+            if prompt.parent is None:
+                await app.journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
+        saving = asyncio.create_task(self._checkpoints(answer, stream, view))
+        died = failed = False
+        try:
+            if await keeper.opened(view, self.stopped):
+                messages = conversation.for_engine(prompt.id)
+                await stream.run(keeper.engine.ask(messages, options, app.instructions))
+        except EngineDied as death:
+            died = True
+            await keeper.bury(death)
+        except GptossError as error:
+            failed = True
+            await app.notice(f"{error}.", "error")
+        finally:
+            saving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saving
+        if stream.messages or stream.finished:
+            self._keep(answer, stream, view, stream.finished or Finished("died"))
+            await view.finish(stream.finished)
+            await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
+        else:  # nothing came of it: the prompt goes back where it can be changed
+            await self._withdraw(prompt, before, is_new=is_new)
+        await self._save()
+        stopped = self.stopped.is_set()
+        self.stopped.clear()
+        if keeper.engine.alive and app.status.state not in ("loading", "no model"):
+            app.status.state = "ready"
+        self.idle.set()
+        if not (stopped or died or failed) and (queued := await app.queue.pop()) is not None and self.idle.is_set():
+            self._ask(queued, self.conversation.leaf)
+
+    async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
+        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now gives way."""
+        transcript, path = self._app.transcript, self.conversation.path_to(prompt.id)
+        await self._end_with(path[:-1] if is_new else path)
+        if is_new:
+            versions = switch_of(self.conversation, prompt)
+            await transcript.append(prompt, Prompt(prompt.text()), *([versions] if versions else []))
+        await transcript.append(answer, view)
+        transcript.follow()
+
+    async def _withdraw(self, prompt: Node, before: str | None, *, is_new: bool) -> None:
+        path = self.conversation.path_to(prompt.id)
+        if is_new:
+            await self._end_with(path[:-1])
+            self.conversation.withdraw(prompt.id, before)
+            self._app.composer.put_back(prompt.text())
+        if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
+            await self.show()
+
+    async def _end_with(self, path: list[Node]) -> None:
+        """Show this path and nothing after it."""
+        if not await self._app.transcript.cut(path):
+            await self._app.transcript.show(path, self._build)
+
+    async def _checkpoints(self, answer: Node, stream: AnswerStream, view: AnswerView) -> None:
+        saved = 0
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            if (size := sum(len(message.text) for message in stream.messages)) > saved:
+                self._keep(answer, stream, view, None)
+                await self._app.journal.save(self.conversation)
+                saved = size
+
+    def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, end: Finished | None) -> None:
+        """Put what has come of an answer into the conversation; `end` is None while it goes on."""
+        draft = view.draft
+        turn = Turn(
+            self._app.keeper.model,
+            view.effort,
+            end.reason if end else None,
+            end.stats if end else Stats(),
+            draft.analysis_s,
+            draft.analysis_tokens,
+        )
+        if answer.id in self.conversation.nodes:
+            self.conversation.update_answer(answer.id, turn, stream.messages)
+        else:
+            assert answer.parent is not None
+            self.conversation.add_answer(answer.parent, turn, stream.messages, answer.id)
+
+    async def stop(self) -> None:
+        """Stop the answer under way; what is queued waits."""
+        if not self.idle.is_set():
+            self.stopped.set()
+            self._app.status.state = "stopping"
+            await self._app.keeper.engine.cancel()
+
+    # Versions
+
+    def edit(self) -> None:
+        """Take the last prompt into the input, to send another version of it; again: the one before."""
+        app = self._app
+        prompts = [node for node in self.conversation.path if node.is_prompt]
+        if not self.idle.is_set() or not prompts:
+            app.warn("An answer is under way: Esc stops it." if prompts else "There is no message to edit yet.")
+            return
+        if self._editing is None:
+            self._set_aside = app.composer.text
+        at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
+        self._editing = prompts[max(0, at - 1)]
+        app.composer.load_text("")
+        app.composer.put_back(self._editing.text())
+        app.composer.focus()
+        app.hint()
+
+    @property
+    def editing(self) -> bool:
+        """Whether the input holds an earlier prompt."""
+        return self._editing is not None
+
+    def leave_edit(self) -> None:
+        """Give up an edit: the input is as it was before."""
+        if self._editing is not None:
+            self._editing = None
+            self._app.composer.load_text("")
+            self._app.composer.put_back(self._set_aside)
+            self._app.hint()
+
+    async def switch(self, step: int, id: str | None = None) -> None:
+        """Show another version of a node, by default of the last that has several; after the last comes the first."""
+        conversation = self.conversation
+        path = [node for node in conversation.path if len(conversation.versions(node)) > 1 and id in (None, node.id)]
+        if not path or not self.idle.is_set():
+            self._app.warn("Nothing here has another version." if self.idle.is_set() else "An answer is under way.")
+            return
+        versions = conversation.versions(path[-1])
+        other = versions[(versions.index(path[-1]) + step) % len(versions)]
+        conversation.select(other.id)
+        await self.show(at=other.id)
+        await self._save()
+
+    # Conversations
+
+    async def new(self) -> None:
+        """Stop what is under way and start with an empty conversation; what stands in the input stays."""
+        draft = self._app.composer.text
+        await self._leave("")
+        self.conversation = Conversation()
+        await self._entered(draft or await self._app.journal.draft(""))
+
+    async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
+        """Stop what is under way and show another conversation, its end or a node of it; false if it is gone."""
+        app = self._app
+        if id != self.conversation.id:
+            await self._leave(app.composer.text)
+            opened = await app.journal.load(id)
+            if opened is None:
+                app.warn("That conversation is gone: another program has deleted it.")
+                return False
+            self.conversation = opened
+            await self._entered(await app.journal.draft(id), at, channel)
+            return True
+        await self.stop()
+        await self.idle.wait()
+        await self._go_to(at, channel)
+        return True
+
+    async def _leave(self, draft: str) -> None:
+        self.leave_edit()
+        await self.stop()
+        await self.idle.wait()
+        await self._save_draft(draft)
+
+    async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
+        app = self._app
+        app.composer.load_text("")
+        app.composer.put_back(draft)
+        turn = next((node.turn for node in reversed(self.conversation.path) if node.turn), None)
+        stats = turn.stats if turn else Stats()
+        app.status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
+        await self._go_to(at, channel)
+        app.composer.focus()
+
+    async def _go_to(self, at: str | None, channel: str | None) -> None:
+        if at is not None and at in self.conversation.nodes:
+            if at not in {node.id for node in self.conversation.path}:
+                self.conversation.select(at)
+            for view in await self.show(at=at):
+                view.add_class("-hit")
+                if isinstance(view, AnswerView) and channel == "analysis":
+                    view.treat_analysis("shown")
+        else:
+            await self.show()
+
+    async def show(self, at: str | None = None) -> list[Widget]:
+        """Show the conversation anew: its end, or one node, whose widgets are returned."""
+        app, path = self._app, self.conversation.path
+        shown = await app.transcript.show(path, self._build, at)
+        if not path:
+            await app.welcome()
+        return shown
+
+    def _build(self, node: Node) -> list[Widget]:
+        return views_of(self.conversation, node, self.analysis)
+
+    # Saving
+
+    async def _save(self) -> None:
+        await self._app.journal.save(self.conversation)
+        await self._app.saved()
+
+    async def save_draft(self) -> None:
+        """Keep what stands in the input, and what is queued, for the next start."""
+        await self._save_draft("\n\n".join([*self._app.queue.texts, self._app.composer.text]).strip())
+
+    async def _save_draft(self, text: str) -> None:
+        begun = bool(self.conversation.nodes)
+        await self._app.journal.set_draft(self.conversation.id if begun else "", text)
+
+    async def rename(self, title: str) -> None:
+        """Give the conversation another title."""
+        self.conversation.rename(title)
+        await self._save()

@@ -1,0 +1,16 @@
+"""Names the day of a conversation as people do."""
+
+import datetime
+
+
+def day_of(moment: float, now: float) -> str:
+    """The heading for a time, both in seconds since 1970: today, yesterday, the week before, then by month."""
+    day, today = datetime.date.fromtimestamp(moment), datetime.date.fromtimestamp(now)
+    match (today - day).days:
+        case days if days <= 0:
+            return "Today"
+        case 1:
+            return "Yesterday"
+        case days if days < 7:
+            return "Last 7 days"
+    return f"{day:%B %Y}"

@@ -1,0 +1,179 @@
+"""The store as the chat uses it: on a thread of its own, and a chat that goes on when nothing can be saved."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from app.conversation import Conversation
+from app.store.database import StoreError, default_path
+from app.store.search import Hit
+from app.store.store import MissingError, Store, Summary
+
+T = TypeVar("T")
+
+KEPT = "What is on the screen stays, and the chat goes on"
+
+
+class Journal:
+    """Saves conversations. Nothing here raises StoreError: `report` is told, once, as (text, level).
+
+    What could not be saved is kept, and tried again with every later save. A home that can't be written is replaced by
+    a copy of it in memory, so that list and search go on to work until the program ends.
+    """
+
+    def __init__(self, report: Callable[[str, str], None]) -> None:
+        self._report = report
+        # One thread: SQLite's connection belongs to it, and writes stay in order. A commit waits for the disk.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._store: Store | None = None
+        self._unsaved: dict[str, Conversation] = {}
+        self._deleted: list[tuple[str, Conversation | None]] = []
+        self._opened = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._failing = False
+        self._closed = False
+
+    @property
+    def saves(self) -> bool:
+        """Whether what was written so far is on a disk."""
+        return self._store is not None and self._store.saves and not self._failing
+
+    async def open(self) -> None:
+        """Open the store; everything else waits for it."""
+        try:
+            told, level = await self._run(self._open), "warning"
+        except StoreError as error:
+            told, level = f"{error}. {KEPT}, but nothing is saved", "error"
+        finally:
+            self._opened.set()
+        if told:
+            self._report(f"{told[0].upper()}{told[1:]}.", level)
+
+    def _open(self) -> str:
+        path = default_path()
+        try:
+            self._store = Store(path)
+        except StoreError as error:
+            self._store = Store.in_memory(copy_of=path)
+            return f"conversations are not saved: {error}. {KEPT} in memory, till you quit"
+        return self._store.told
+
+    async def close(self) -> None:
+        """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._flush()
+        if self._deleted:
+            ids = [id for id, _ in self._deleted]
+            await self._try(lambda store: store.purge(ids), None)
+        await self._try(Store.close, None)
+        self._thread.shutdown()
+
+    # Conversations
+
+    async def save(self, conversation: Conversation) -> None:
+        """Write what has changed in it; it is on the disk when this returns, unless `report` was told."""
+        self._unsaved[conversation.id] = conversation
+        await self._flush()
+
+    async def _flush(self) -> None:
+        await self._opened.wait()
+        async with self._flushing:
+            for id in list(self._unsaved):
+                conversation = self._unsaved.pop(id)
+                try:
+                    await self._save(conversation)
+                except StoreError as error:
+                    self._unsaved[id] = conversation
+                    self._fail(error)
+                    return
+        if self._failing:
+            self._failing = False
+            self._report("Saving works again; everything has been saved.", "info")
+
+    async def _save(self, conversation: Conversation, *, whole: bool = False) -> None:
+        if whole:
+            conversation.give_back(conversation.everything())
+        changes = conversation.take_changes()
+        if changes is None:
+            return
+        try:
+            await self._run(lambda: self._connected().save(changes))
+        except StoreError as error:
+            conversation.give_back(changes)
+            if not isinstance(error, MissingError) or whole:
+                raise
+            await self._save(conversation, whole=True)  # another program deleted it while it went on here
+
+    def _fail(self, error: StoreError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._report(f"Not saved: {error}. {KEPT}; the next message tries again to save everything.", "error")
+
+    async def load(self, id: str) -> Conversation | None:
+        """A conversation, with what of it could not be saved; None if it is gone."""
+        return self._unsaved.get(id) or await self._try(lambda store: store.load(id), None)
+
+    async def summaries(self) -> list[Summary]:
+        """All conversations, the latest first; those that could not be saved too."""
+        saved: list[Summary] = await self._try(Store.summaries, [])
+        known = {summary.id for summary in saved}
+        unsaved = [
+            Summary(each.id, each.title, each.created, each.updated, len(each.nodes))
+            for each in self._unsaved.values()
+            if each.id not in known and each.nodes
+        ]
+        return sorted(unsaved + saved, key=lambda summary: -summary.updated)
+
+    async def search(self, text: str) -> list[Hit]:
+        """See Store.search."""
+        return await self._try(lambda store: store.search(text), [])
+
+    async def rename(self, id: str, title: str) -> None:
+        """Give a conversation that isn't on the screen another title."""
+        await self._try(lambda store: store.rename(id, title), None)
+
+    async def delete(self, id: str) -> None:
+        """Delete a conversation; `restore` undoes it until the program ends."""
+        self._deleted.append((id, self._unsaved.pop(id, None)))
+        await self._try(lambda store: store.delete(id), None)
+
+    async def restore(self) -> str | None:
+        """Undo the last deletion; the id of the conversation that is back, None if there is nothing to undo."""
+        if not self._deleted:
+            return None
+        id, unsaved = self._deleted.pop()
+        if unsaved is not None:
+            self._unsaved[id] = unsaved
+        await self._try(lambda store: store.restore(id), None)
+        return id
+
+    # Drafts
+
+    async def set_draft(self, conversation: str, text: str) -> None:
+        """See Store.set_draft."""
+        await self._try(lambda store: store.set_draft(conversation, text), None)
+
+    async def draft(self, conversation: str) -> str:
+        """See Store.draft."""
+        return await self._try(lambda store: store.draft(conversation), "")
+
+    # The thread
+
+    def _connected(self) -> Store:
+        if self._store is None:
+            raise StoreError("there is no store")
+        return self._store
+
+    async def _run(self, action: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action)
+
+    async def _try(self, action: Callable[[Store], T], otherwise: T) -> T:
+        await self._opened.wait()
+        try:
+            return await self._run(lambda: action(self._connected()))
+        except StoreError as error:
+            self._fail(error)
+            return otherwise

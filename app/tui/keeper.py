@@ -1,0 +1,105 @@
+"""Keeps the engine running: starts it, loads the model, says how it is doing and how it died."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from app.engine.client import Engine, EngineDied
+from app.engine.protocol import Loading, Ready
+from app.tui.widgets.messages import AnswerView
+from mlx_model.errors import GptossError
+
+if TYPE_CHECKING:
+    from app.tui.app import ChatApp
+
+
+class EngineKeeper:
+    """Owns the engine process. `load` is its load with the person's choice of model."""
+
+    def __init__(self, app: ChatApp, engine: Engine, load: Callable[[], AsyncIterator[Loading | Ready]]) -> None:
+        self._app = app
+        self.engine = engine
+        self.model = ""
+        """The short name of the model that is loaded."""
+        self._start = load
+        self._opening: asyncio.Task[bool] | None = None
+        self._last_death: EngineDied | None = None
+        self._leaving = False
+
+    async def close(self) -> None:
+        """End the engine, without a word about it."""
+        self._leaving = True
+        await self.engine.close()
+
+    def open(self) -> asyncio.Task[bool]:
+        """Start and load, unless that is under way or done; the task says whether the engine can be asked."""
+        opening = self._opening
+        if opening is None or (opening.done() and not (self.engine.alive and opening.result())):
+            opening = self._opening = asyncio.create_task(self._load())
+        return opening
+
+    def restart(self) -> None:
+        """Start the engine again if it has stopped."""
+        before = self._opening
+        if self.open() is before and self.engine.alive:
+            self._app.notify("The engine is running.", markup=False)
+
+    async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
+        """Wait for the model; false when it can't be had or `stopped` is set meanwhile. `view` says so."""
+        opening = self.open()
+        if not opening.done():
+            view.wait("waiting for the model; Esc takes the message back")
+        stop = asyncio.create_task(stopped.wait())
+        await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
+        gave_up = stopped.is_set()
+        stop.cancel()
+        view.wait("")
+        return not gave_up and opening.result()
+
+    async def bury(self, death: EngineDied) -> None:
+        """Say once that, and how, the engine ended."""
+        if self._leaving or death is self._last_death:
+            return
+        self._last_death = death
+        self._app.status.state = "stopped"
+        last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
+        kept = "Everything on the screen is kept; ^R starts the engine again, and so does sending a message."
+        await self._app.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
+
+    async def _load(self) -> bool:
+        app, status = self._app, self._app.status
+        status.state = "starting"
+        try:
+            async for reply in self._start():
+                match reply:
+                    case Loading(model=model):
+                        status.model, status.state = _short(model), "loading"
+                    case Ready() as ready:
+                        self.model = _short(ready.model)
+                        status.model = f"{self.model}  {_size(ready.resident_bytes)}"
+                        status.state, status.limit = "ready", ready.context_length
+                        app.greet(is_demo=ready.model == "demo")
+        except EngineDied as death:
+            await self.bury(death)
+            return False
+        except GptossError as error:
+            status.state = "no model"
+            await app.notice(f"{error}. Sending a message tries again.", "error")
+            return False
+        app.run_worker(self._await_death(), group="death")
+        return True
+
+    async def _await_death(self) -> None:
+        await self.bury(await self.engine.died())
+
+
+def _short(model: str) -> str:
+    """The last part of a path or of org/name."""
+    return model.rstrip("/").rsplit("/", 1)[-1] or model
+
+
+def _size(count: int) -> str:
+    """Bytes as people name them, in powers of ten as the Hub does."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,65 @@
+"""Prompts that wait for the answer under way, in the order in which they will be sent."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from app.conversation import one_line
+
+
+class Queued(Static, can_focus=True):
+    """One of them, as one line: Enter or a click takes it back into the input, Del removes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take_back", "Take back", show=False),
+        Binding("delete,backspace", "drop", "Remove", show=False),
+    ]
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Content(f"queued  {one_line(text)}"), markup=False)
+        self.text = text
+
+    def on_click(self) -> None:
+        """Take it back."""
+        self.action_take_back()
+
+    def action_take_back(self) -> None:
+        """Into the input, to be changed."""
+        self.post_message(Queue.Left(self, edit=True))
+
+    def action_drop(self) -> None:
+        """Remove it."""
+        self.post_message(Queue.Left(self, edit=False))
+
+
+class Queue(Vertical):
+    """Between conversation and input; not there when empty."""
+
+    @dataclass
+    class Left(Message):
+        """The person has taken one out of the queue, to `edit` it or for good."""
+
+        queued: Queued
+        edit: bool
+
+    @property
+    def texts(self) -> list[str]:
+        """What waits, first come first."""
+        return [queued.text for queued in self.query(Queued)]
+
+    async def put(self, text: str) -> None:
+        """Add one at the end."""
+        await self.mount(Queued(text))
+
+    async def pop(self) -> str | None:
+        """Take the first one out."""
+        first = next(iter(self.query(Queued)), None)
+        if first is None:
+            return None
+        await first.remove()
+        return first.text

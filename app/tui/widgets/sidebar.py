@@ -1,0 +1,192 @@
+"""The conversations beside the chat, by day, and the search over all of them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from app.conversation import one_line
+from app.store.search import Hit
+from app.store.store import Summary
+from app.tui.days import day_of
+
+PAUSE_S = 0.15
+"""How long typing must rest before the search begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A conversation, and in it the node where a search has found something."""
+
+    conversation: str
+    title: str
+    node: str | None = None
+    channel: str | None = None
+
+
+class ConversationList(OptionList):
+    """One line each; the headings of the days can't be chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f2", "rename", "Rename", show=False),
+        Binding("delete", "delete", "Delete", show=False),
+        Binding("ctrl+z", "app.undo", "Undo", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, compact=True)
+        self.places: list[Place | None] = []
+
+    @property
+    def place(self) -> Place | None:
+        """What is highlighted."""
+        return self.places[self.highlighted] if self.highlighted is not None else None
+
+    def fill(self, rows: Sequence[tuple[Content, Place | None]], current: str | None) -> None:
+        """Show rows; those without a place are headings. The one that is `current`, or the first, is highlighted."""
+        self.places = [place for _, place in rows]
+        self.set_options([Option(text, disabled=place is None) for text, place in rows])
+        chosen = [i for i, place in enumerate(self.places) if place is not None]
+        self.highlighted = next(
+            (i for i in chosen if (place := self.places[i]) and place.conversation == current),
+            chosen[0] if chosen else None,
+        )
+
+    def action_rename(self) -> None:
+        """Ask for another title of what is highlighted."""
+        if self.place is not None:
+            self.post_message(Sidebar.RenameWanted(self.place))
+
+    def action_delete(self) -> None:
+        """Delete what is highlighted."""
+        if self.place is not None:
+            self.post_message(Sidebar.DeleteWanted(self.place))
+
+
+class Sidebar(Vertical):
+    """Search above, list below. Knows nothing of the store: it is filled from outside."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Back", show=False),
+        Binding("down", "into_list", "List", show=False),
+    ]
+
+    @dataclass
+    class Opened(Message):
+        """The person has chosen a conversation."""
+
+        place: Place
+
+    @dataclass
+    class RenameWanted(Message):
+        """The person wants to rename one."""
+
+        place: Place
+
+    @dataclass
+    class DeleteWanted(Message):
+        """The person wants to delete one."""
+
+        place: Place
+
+    @dataclass
+    class Searched(Message):
+        """The text of the search has changed; "" ends it."""
+
+        text: str
+
+    @dataclass
+    class Left(Message):
+        """The person is done here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._search = Input(placeholder="search all (^F)", compact=True, id="search")
+        self.list = ConversationList()
+        self._pause: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Two parts."""
+        yield self._search
+        yield self.list
+
+    def on_mount(self) -> None:
+        """No timer when idle."""
+        self._search.cursor_blink = False
+
+    @property
+    def searching(self) -> str:
+        """What is being searched for, "" for nothing."""
+        return self._search.value.strip()
+
+    def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
+        """List conversations, which come the latest first, under the names of their days."""
+        now, rows, heading = time.time(), list[tuple[Content, Place | None]](), ""
+        for summary in summaries:
+            if (day := day_of(summary.updated, now)) != heading:
+                heading = day
+                rows.append((Content(day).stylize("bold"), None))
+            mark = "\u25cf " if summary.id == current else "  "
+            title = one_line(summary.title) or "untitled"
+            rows.append((Content(mark + title), Place(summary.id, title)))
+        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], current)
+
+    def show_hits(self, hits: Sequence[Hit]) -> None:
+        """List what a search has found."""
+        rows: list[tuple[Content, Place | None]] = []
+        for hit in hits:
+            place = Place(hit.conversation, one_line(hit.title), hit.node, hit.channel)
+            title = Content(one_line(hit.title)).stylize("bold")
+            rows.append(
+                (title if hit.node is None else Content("\n").join([title, Content(f"  {hit.snippet}")]), place)
+            )
+        self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], None)
+
+    def search(self) -> None:
+        """Put the cursor into the search, at once: Widget.focus() waits, and the next keys would go astray."""
+        self.screen.set_focus(self._search)
+        self._search.select_all()
+
+    def clear(self) -> None:
+        """End the search."""
+        with self._search.prevent(Input.Changed):
+            self._search.value = ""
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search once the typing rests."""
+        event.stop()
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(PAUSE_S, lambda: self.post_message(self.Searched(self.searching)))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in the search: on to what was found."""
+        event.stop()
+        self.action_into_list()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter or a click on one."""
+        event.stop()
+        if (place := self.list.places[event.option_index]) is not None:
+            self.post_message(self.Opened(place))
+
+    def action_into_list(self) -> None:
+        """From the search down into the list."""
+        self.screen.set_focus(self.list)
+
+    def action_leave(self) -> None:
+        """Esc: end the search, then back to the input."""
+        if self.searching:
+            self.clear()
+            self.post_message(self.Searched(""))
+        else:
+            self.post_message(self.Left())

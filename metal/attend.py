@@ -1,0 +1,172 @@
+"""Attention of a few new tokens over the KV cache, with sinks, grouped queries and a sliding window.
+
+Computed by its kernel if given a variant, else by MLX's own operations on the same arrays, which define it.
+"""
+
+from functools import lru_cache
+
+import mlx.core as mx
+
+from metal.launch import Call, Kernel, launch
+from metal.operation import Variant
+
+MAX_TOKENS = 4
+"""New tokens a kernel takes at once."""
+
+MAX_GROUP = 8
+"""Queries that may share a key: with MAX_TOKENS they make 32, which 8 simdgroups hold 4 each."""
+
+HEAD_DIM = 64
+
+_UNSPLIT_KEYS = 256
+"""Up to here one threadgroup a KV head walks all keys: 8 steps of 32."""
+
+_KEYS_A_SPLIT = 128
+_MAX_SPLITS = 32
+_USUAL_CORES = 10
+
+_ATTEND = Kernel.load(
+    "attend", ("q", "keys", "values", "sinks", "scale", "start", "length"), ("attended",), ("common",)
+)
+_MERGE = Kernel.load("merge", ("parts", "sinks"), ("attended",))
+
+
+def why_not(*, heads: int, kv_heads: int, head_dim: int, dtype: mx.Dtype) -> str | None:
+    """Why the kernel can't attend with these heads and this dtype of queries, keys and values; None if it can.
+
+    What a call may ask beyond that is at most MAX_TOKENS tokens, and one sequence.
+    """
+    if dtype not in (mx.bfloat16, mx.float16, mx.float32):
+        return f"activations are {dtype}"
+    if head_dim != HEAD_DIM:
+        return f"head_dim is {head_dim}, not {HEAD_DIM}"
+    if heads % kv_heads or heads // kv_heads > MAX_GROUP:
+        return f"{heads} query heads share {kv_heads} key heads; up to {MAX_GROUP} can share one"
+    return None
+
+
+def splits(keys: int, kv_heads: int, cores: int = 0) -> int:
+    """Into how many parts the keys of a head are split, for a GPU of `cores` cores (0: not known).
+
+    Three threadgroups a core are wanted, which is about what fits by registers (102 a thread, 256 threads; 208 KB a
+    core, philipturner/metal-benchmarks); a part has at least 128 keys, and up to 256 keys a second pass doesn't pay.
+    A power of two, so that it seldom changes. Chosen by arithmetic: nothing of this was timed on a GPU.
+    """
+    if keys <= _UNSPLIT_KEYS:
+        return 1
+    wanted = min(3 * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
+    return 1 << (max(1, wanted).bit_length() - 1)
+
+
+def attend(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    start: int,
+    length: int,
+    sinks: mx.array,
+    scale: float,
+    window: int | None = None,
+    cores: int = 0,
+    variant: Variant | None = None,
+) -> mx.array:
+    """softmax(scale * queries . keys, sinks) times values, for the newest T tokens of one sequence.
+
+    queries [T, heads, 64]; keys and values [1, KV heads, capacity, 64], whole buffers, of which key i of `length` lies
+    in slot (start + i) modulo capacity: start 0 in a grown cache, the oldest key's slot in a ring. The tokens' own keys
+    are the last T. They may be of another floating dtype than the queries. Each token sees the keys up to its own, of these the newest `window` if given. sinks [heads] are
+    logits that take part in the softmax, unscaled, and carry no value. Returns [T, heads, 64] in queries' dtype.
+
+    `start` and `length` reach the kernel as data, so that a growing cache compiles nothing anew. A kernel takes 1 to
+    MAX_TOKENS tokens; `cores` is the GPU's number of cores, for `splits`.
+    """
+    tokens, heads, _ = queries.shape
+    kv_heads = keys.shape[1]
+    if variant is None:
+        return _portable(queries, keys, values, start, length, sinks, scale, window)
+    seen = length if window is None else min(length, window + tokens - 1)
+    parts = splits(seen, kv_heads, cores)
+    blocks = -(-heads // kv_heads * tokens // 4)
+    strips = 4 if blocks <= 2 else 2 if blocks <= 4 else 1
+    simdgroups = blocks * strips
+    [attended] = launch(
+        Call(
+            _ATTEND,
+            (queries, keys, values, sinks, _scalar(scale), _integer(start), _integer(length)),
+            (
+                ("T", queries.dtype),
+                ("C", keys.dtype),
+                ("O", queries.dtype if parts == 1 else mx.float32),
+                ("TOKENS", tokens),
+                ("GROUP", heads // kv_heads),
+                ("WINDOW", window or 0),
+                ("STRIPS", strips),
+                ("SPLIT", parts > 1),
+            ),
+            (32 * simdgroups * kv_heads, parts, 1),
+            (32 * simdgroups, 1, 1),
+            (queries.shape if parts == 1 else (parts, tokens, heads, HEAD_DIM + 2),),
+            (queries.dtype if parts == 1 else mx.float32,),
+        )
+    )
+    if parts == 1:
+        return attended
+    [merged] = launch(
+        Call(
+            _MERGE,
+            (attended, sinks),
+            (("T", queries.dtype),),
+            (32 * tokens * heads, 1, 1),
+            (32, 1, 1),
+            (queries.shape,),
+            (queries.dtype,),
+        )
+    )
+    return merged
+
+
+def _portable(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    start: int,
+    length: int,
+    sinks: mx.array,
+    scale: float,
+    window: int | None,
+) -> mx.array:
+    attended = mx.fast.scaled_dot_product_attention(
+        queries.swapaxes(0, 1)[None],
+        _in_order(keys, start, length).astype(queries.dtype),
+        _in_order(values, start, length).astype(queries.dtype),
+        scale=scale,
+        mask=_mask(queries.shape[0], length, window),
+        sinks=sinks.astype(queries.dtype),
+    )
+    return attended[0].swapaxes(0, 1)
+
+
+def _in_order(buffer: mx.array, start: int, length: int) -> mx.array:
+    """The keys or values [1, KV heads, length, 64] that begin in slot `start` of a buffer and may wrap at its end."""
+    end, capacity = start + length, buffer.shape[2]
+    if end <= capacity:
+        return buffer[:, :, start:end]
+    return mx.concatenate([buffer[:, :, start:], buffer[:, :, : end - capacity]], axis=2)
+
+
+def _mask(tokens: int, keys: int, window: int | None) -> mx.array | str | None:
+    """The last `tokens` of `keys` positions look back: at everything, or at `window` keys, themselves included."""
+    if window is None or keys <= window:
+        return None if tokens == 1 else "causal"
+    distance = mx.arange(keys - tokens, keys)[:, None] - mx.arange(keys)
+    return (distance >= 0) & (distance < window)
+
+
+@lru_cache(maxsize=8)
+def _scalar(value: float) -> mx.array:
+    return mx.array(value, dtype=mx.float32)
+
+
+@lru_cache(maxsize=16)
+def _integer(value: int) -> mx.array:
+    return mx.array(value, dtype=mx.int32)

@@ -1,0 +1,43 @@
+// The first matrix of the chosen experts and its clamped SwiGLU.
+//
+//   y = W[expert] x[n] + bias[expert], rows 2i gates and 2i + 1 ups, as on the Hub
+//   hidden[n, slot, i] = g / (1 + exp(-1.702 g)) (u + 1), with g = min(y[2i], limit), u = y[2i + 1] clamped
+//
+// x [N, K] X (half or float) in lane order (lanes.h); logits [N, E] float, the slot-th largest of which (topk.h) is the
+// expert's; blocks [E, OUT, K / 8] uint, scales [E, OUT, K / 32] uchar, bias [E, OUT]; limit float.
+// hidden [N, TOP, OUT / 2] X in lane order, as down reads it. K is a multiple of 32, OUT of ROWS SIMDGROUPS and of 64.
+// blocks lie at a multiple of ALIGN bytes, x of 16.
+//
+// Geometry: ROWS rows a simdgroup (2, 4 or 8: gate and up meet in registers), SIMDGROUPS a threadgroup, slots and
+// tokens in z; grid (32 OUT / ROWS, 1, N TOP). A lane takes a 16-byte block a pass: 3 passes for K = 2880, in the last
+// of which 6 of 32 lanes idle; layouts without idle lanes read twice the lines. At 4 rows, x costs L1 about as many
+// line-bytes as the weights, 2.2 for each byte of weights in all (MLX's own kernel: 10.5), so that even a useless L1
+// leaves L2 within its bandwidth. 2 rows halve the registers, 8 the traffic of x: a tuner may choose, the bits are the
+// same.
+//
+// DRAM: 17/32 OUT K bytes a slot (8.8 MB for 5760 x 2880, 35 MB for four of them), each line once; x 5.8 KB. Rows of a
+// launch that share an expert read it each for itself.
+// Registers: about 62 at 4 rows by hand, 93 by LLVM's AMDGPU back end. No threadgroup memory, no barrier.
+  const uint lane = thread_index_in_simdgroup;
+  const uint row = (threadgroup_position_in_grid.x * SIMDGROUPS + simdgroup_index_in_threadgroup) * ROWS;
+  const uint token = threadgroup_position_in_grid.z / TOP, slot = threadgroup_position_in_grid.z % TOP;
+  const uint first = chosen_expert<E>(logits + token * E, slot, lane) * OUT + row;
+  float sums[ROWS];
+  mxfp4_rows<K, ROWS, ALIGN, TABLE>(
+      blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), x + token * K, lane, sums);
+  float gate = 0.0f, up = 0.0f;
+  UNROLL for (int i = 0; i < ROWS / 2; ++i) {
+    if (lane == uint(i)) {
+      gate = sums[2 * i];
+      up = sums[2 * i + 1];
+    }
+  }
+  if (lane < uint(ROWS / 2)) {
+    gate += float(bias[first + 2 * lane]);
+    up += float(bias[first + 2 * lane + 1]);
+    // By comparison, not min(): a NaN stays one.
+    gate = gate > limit ? limit : gate;
+    up = up > limit ? limit : up < -limit ? -limit : up;
+    const float value = gate / (1.0f + exp(-1.702f * gate)) * (up + 1.0f);
+    hidden[(token * TOP + slot) * (OUT / 2) + lane_order<OUT / 2>(row / 2 + lane)] = X(value);
+  }

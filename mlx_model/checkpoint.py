@@ -1,0 +1,117 @@
+"""The safetensors files of a checkpoint: which tensors they hold and where, known to be sound before one is read."""
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from mlx_model.errors import CheckpointError
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a tensor lies: `nbytes` bytes from `offset` in `file`. `dtype` as safetensors names it ("BF16", "U8")."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of the checkpoint in `folder`, by name, from the files' headers alone.
+
+    Raises CheckpointError, naming the file, if the index or a file is missing, damaged, cut off, led out of the folder
+    by its name, or if two files hold the same tensor.
+    """
+    tensors: dict[str, Stored] = {}
+    for file in _files(folder):
+        for tensor in _headers(file):
+            if tensor.name in tensors:
+                raise CheckpointError(
+                    f"{file} and {tensors[tensor.name].file.name} both hold the tensor {tensor.name}; "
+                    "delete the folder and download the checkpoint again"
+                )
+            tensors[tensor.name] = tensor
+    return tensors
+
+
+def _files(folder: Path) -> list[Path]:
+    """The safetensors files of the checkpoint: those its index names, or the single one."""
+    index = folder / _INDEX
+    if not os.path.lexists(index):
+        if not os.path.lexists(folder / _SINGLE):
+            raise CheckpointError(f"{folder} holds neither {_SINGLE} nor {_INDEX}: it is no complete checkpoint")
+        return [_present(folder / _SINGLE)]
+    try:
+        names = sorted(set(json.loads(_present(index).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{index} can't be read ({error}); download it again") from None
+    if not names:
+        raise CheckpointError(f"{index} names no file; download it again")
+    for name in names:
+        if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+            raise CheckpointError(f"{index} names the file {name!r}, which is not a plain file name")
+    return [_present(folder / name) for name in names]
+
+
+def _present(file: Path) -> Path:
+    """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if there is nothing behind it."""
+    if file.is_file():
+        return file
+    if file.is_symlink():
+        raise CheckpointError(f"{file} is a link that leads to no file; delete it and download the checkpoint again")
+    if file.exists():
+        raise CheckpointError(f"{file} is no file; delete it and download the checkpoint again")
+    raise CheckpointError(f"{file} is missing; download the checkpoint again, it resumes")
+
+
+def _headers(file: Path) -> list[Stored]:
+    """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
+    none reaches beyond the file, and each is as long as its shape and dtype say."""
+    try:
+        with safe_open(file, framework="numpy"):
+            pass
+        start, header = _header(file)
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        where = _first_beyond_end(file)
+        raise CheckpointError(
+            f"{file} is damaged: {where or error}; delete it and download the checkpoint again"
+        ) from None
+    tensors = []
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensors.append(Stored(name, file, entry["dtype"], tuple(entry["shape"]), start + begin, end - begin))
+    return tensors
+
+
+def _header(file: Path) -> tuple[int, dict[str, Any]]:
+    """Where the data begin, and each tensor's entry."""
+    with file.open("rb") as raw:
+        (length,) = struct.unpack("<Q", raw.read(8))
+        if length > file.stat().st_size:
+            raise ValueError(f"its header claims {length} bytes")
+        header = json.loads(raw.read(length))
+    header.pop("__metadata__", None)
+    return 8 + length, header
+
+
+def _first_beyond_end(file: Path) -> str | None:
+    """Which tensor a truncated file lost first, if its header can still be read."""
+    try:
+        size = file.stat().st_size
+        start, header = _header(file)
+        ends = sorted((start + entry["data_offsets"][1], name) for name, entry in header.items())
+        lost = [name for end, name in ends if end > size]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error):
+        return None
+    return f"it ends after {size} bytes, within or before the tensor {lost[0]}" if lost else None

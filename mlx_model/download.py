@@ -1,0 +1,324 @@
+"""Fetching a model from the Hub: what it takes, then the fetching itself, as a stream of events that can be cancelled.
+
+`prepare` says what there is to do before a byte of a file moves, `fetch` does it:
+
+    plan = prepare("gpt-oss-20b")
+    for event in fetch(plan, cancel):
+        match event: ...
+
+Where it ends, by `cancel`, an exception or kill -9, the next `fetch` of the same model goes on. A file gets its name
+only once it has been read back and has the digest that the Hub announces, so what is half fetched or damaged can't be
+loaded; a branch gets its new meaning only when all of its files are there, so an older revision stays usable till then.
+"""
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from mlx_model.errors import CheckpointError
+from mlx_model.hub import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
+from mlx_model.hub_errors import explain
+from mlx_model.memory import gigabytes
+from mlx_model.place import File, Place, Record
+from mlx_model.text import clean
+from mlx_model.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+_THREADS = 4  # connections: one alone is often slower than the line
+_PERIOD = 0.1  # seconds between two progress events
+_TIMEOUT = 20.0  # seconds
+_SPARE = 64 << 20  # bytes left free on the disk
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Files that were here already, but not in the record of verified ones, are being read: bytes of bytes."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Bytes of the model that are on disk, and that it has. `done` never falls, `total` never changes."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The model is complete and verified; `folder` is what load() takes."""
+
+    folder: Path
+
+
+DownloadEvent = TransferEvent | Checking | Progress | Finished
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fetching a model takes; nothing of it has been done yet."""
+
+    repository: Repository
+    commit: str
+    files: tuple[File, ...]
+    place: Place
+    listed: bool
+    """Whether the Hub has listed the files; else sizes are those on disk, and right only where the digest is, too."""
+    license: str | None
+    """As its publisher states it, e.g. "apache-2.0"; None if unknown, as without the network."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def present(self) -> int:
+        """Bytes of them that are on disk, in whole and in partial files."""
+        return sum(_present(self.place, file) for file in self.files)
+
+    @property
+    def free(self) -> int:
+        """Bytes free where the model goes."""
+        folder = self.place.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+    def check_space(self) -> None:
+        """Raises CheckpointError if what is missing doesn't fit on the disk."""
+        missing, free = self.total - self.present, self.free
+        if missing and missing + _SPARE > free:
+            raise CheckpointError(
+                f"the disk has {gigabytes(free)} free, and {gigabytes(missing)} are still to be fetched to "
+                f"{self.place.root}: free some space, or put the model elsewhere with --dest or HF_HOME"
+            )
+
+
+def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) -> Plan:
+    """What fetching this model takes: "gpt-oss-20b", "org/name", either with "@revision".
+
+    `dest` is a plain folder to put it in instead of the Hub's cache. A model that is there and complete is planned
+    without any request; with `update` the Hub is asked for newer files first. Raises CheckpointError.
+    """
+    repository = Repository.parse(name)
+    if repository is None:
+        raise CheckpointError(f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name')
+    folder = Path(dest).expanduser().absolute() if dest is not None else repository.snapshot()
+    if folder is not None and not update and is_complete(folder):
+        place = Place.of(folder)
+        found = [place.found(name) for name in needed_files(folder)]
+        files = tuple(file for file in found if file is not None)
+        if len(files) == len(found):
+            commit = folder.name if place.in_cache else repository.revision
+            return Plan(repository, commit, files, place, listed=False, license=None)
+    return _ask_hub(repository, Place.of(folder) if folder is not None and dest is not None else None)
+
+
+def fetch(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> Iterator[DownloadEvent]:
+    """Do what the plan says; ends with Finished, or without it soon after `cancel` was set. Blocks between events.
+
+    `again` reads files that the record calls verified once more. Raises CheckpointError, saying what to do, when the
+    network or the disk fails for good or another process fetches the same model; what was fetched is kept.
+    """
+    run = _Run(plan, cancel or Event(), again)
+    try:
+        with plan.place.locked():
+            yield from run.events()
+    except Stopped:
+        return
+    except CheckpointError:
+        raise
+    except Exception as error:
+        from huggingface_hub import constants
+        from huggingface_hub.errors import HTTPError
+
+        if not isinstance(error, HTTPError | OSError):
+            raise
+        name, revision = plan.repository.name, plan.repository.revision
+        raise CheckpointError(clean(explain(error, name, revision, constants.ENDPOINT))) from None
+
+
+class _Run:
+    """One fetch(): the threads that read, and what they have reached."""
+
+    def __init__(self, plan: Plan, cancel: Event, again: bool) -> None:
+        self._plan = plan
+        self._cancel = cancel
+        self._again = again
+        self._stop = Event()
+        self._told: SimpleQueue[TransferEvent | Exception | None] = SimpleQueue()
+        self._reached: dict[str, int] = {}
+        self._record = Record(plan.place.root)
+        self._transfer = Transfer(plan.place, tell=self._told.put, reach=self._reach, stop=self._stop)
+
+    def events(self) -> Iterator[DownloadEvent]:
+        place, files = self._plan.place, self._plan.files
+        here = [file for file in files if place.path(file).exists()]
+        unsure = [f for f in here if self._again or not self._record.holds(place.path(f), f.digest)]
+        size = sum(file.size for file in unsure)
+        yield from self._all(unsure, self._check, lambda done: Checking(done, size))
+
+        if not self._plan.listed and any(not place.path(file).exists() for file in files):
+            self._plan = _ask_hub(self._plan.repository, self._plan.place, self._plan.commit)
+            files = self._plan.files
+        self._plan.check_space()
+        self._reached = {file.name: _present(place, file) for file in files}
+        missing = sorted((f for f in files if not place.path(f).exists()), key=lambda file: file.size)
+        total = self._plan.total
+        yield from self._all(missing, self._fetch, lambda done: Progress(done, total))
+
+        for file in files:
+            place.link(file)
+        if not is_complete(place.folder):
+            raise CheckpointError(
+                f"{self._plan.repository.name} is no complete model: its index names weights, or it lacks a file, "
+                "that isn't in the repository. Nothing more can be fetched; tell its publisher"
+            )
+        place.name_revision(self._plan.repository.revision)
+        place.clear_partials()
+        yield Finished(place.folder)
+
+    def _check(self, file: File) -> None:
+        path = self._plan.place.path(file)
+        if self._transfer.check(file, path):
+            self._record.add(path, file.digest)
+            self._told.put(Verified(file.name))
+        else:
+            path.unlink()
+            self._told.put(Damaged(file.name))
+
+    def _fetch(self, file: File) -> None:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers
+
+        plan, place = self._plan, self._plan.place
+        url = f"{constants.ENDPOINT}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
+        headers = build_hf_headers(library_name="gptoss-chat", library_version=version("gptoss-chat"))
+        cached = plan.repository.cache / "blobs" / file.digest
+        copy = cached if not place.in_cache and cached.is_file() else None
+        self._transfer.fetch(file, url, headers, copy)
+        self._record.add(place.path(file), file.digest)
+        place.link(file)
+        self._told.put(Verified(file.name))
+
+    def _reach(self, name: str, done: int) -> None:
+        self._reached[name] = max(done, self._reached.get(name, 0))
+
+    def _all(
+        self, files: list[File], work: Callable[[File], None], progress: Callable[[int], Checking | Progress]
+    ) -> Iterator[DownloadEvent]:
+        """Do `work` for all files, some at a time; yields what they tell, and progress in between."""
+        if not files:
+            return
+        waiting = deque(files)
+
+        def worker() -> None:
+            try:
+                while waiting and not self._stop.is_set():
+                    with suppress(IndexError):
+                        work(waiting.popleft())
+            except Stopped:
+                pass
+            except Exception as error:
+                self._told.put(error)
+            self._told.put(None)
+
+        threads = [Thread(target=worker, daemon=True) for _ in range(min(_THREADS, len(files)))]
+        for thread in threads:
+            thread.start()
+        running, shown, next_time = len(threads), -1, 0.0
+        try:
+            while running:
+                if self._cancel.is_set():
+                    raise Stopped
+                event: TransferEvent | Exception | None = None
+                with suppress(Empty):
+                    event = self._told.get(timeout=_PERIOD)
+                    if event is None:
+                        running -= 1
+                    elif isinstance(event, Exception):
+                        raise event
+                    else:
+                        yield event
+                done = sum(self._reached.values())
+                if done != shown and (not running or time.monotonic() >= next_time):
+                    shown, next_time = done, time.monotonic() + _PERIOD
+                    yield progress(done)
+        except BaseException:  # GeneratorExit and Ctrl-C, too
+            # A thread that waits for the network sees it at its next byte or time-out, and writes nothing after that:
+            # nobody has to wait for it.
+            self._stop.set()
+            for thread in threads:
+                thread.join(timeout=_PERIOD)
+            raise
+
+
+def _ask_hub(repository: Repository, place: Place | None, revision: str | None = None) -> Plan:
+    """The plan that the Hub's list of files gives, in one request; without a place for the Hub's cache."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        info = HfApi(library_name="gptoss-chat", library_version=version("gptoss-chat")).model_info(
+            repository.name, revision=revision or repository.revision, files_metadata=True, timeout=_TIMEOUT
+        )
+        return _listed(repository, place, info)
+    except (HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # or not the Hub's JSON
+        text = explain(error, repository.name, repository.revision, constants.ENDPOINT)
+        raise CheckpointError(clean(text)) from None
+
+
+def _listed(repository: Repository, place: Place | None, info: "ModelInfo") -> Plan:
+    """The plan of what the Hub says, which is untrusted: the commit and the digests become names of files.
+
+    Raises CheckpointError if it isn't gpt-oss, ValueError, TypeError or AttributeError if it isn't as the Hub says it.
+    """
+    files = [
+        File(
+            entry.rfilename,
+            -1 if entry.size is None else entry.size,
+            entry.lfs.sha256 if entry.lfs else entry.blob_id or "",
+        )
+        for entry in info.siblings or []
+        if is_needed(entry.rfilename)
+    ]
+    if not COMMIT.fullmatch(info.sha or "") or any(file.size < 0 or not file.has_digest() for file in files):
+        raise ValueError
+    kind = (info.config or {}).get("model_type")
+    if kind not in (None, "gpt_oss") or not any(file.name.endswith(".safetensors") for file in files):
+        what = "has no weights as safetensors" if kind in (None, "gpt_oss") else f"is a model of another kind, {kind}"
+        raise CheckpointError(
+            clean(f"{repository.name} {what}; this program runs gpt-oss: try {' or '.join(KNOWN)}. Nothing was fetched")
+        )
+    card = info.card_data
+    stated = card.get("license") if card is not None else None
+    return Plan(
+        repository,
+        commit=str(info.sha),
+        files=tuple(files),
+        place=place or Place(repository.cache, repository.cache / "snapshots" / str(info.sha)),
+        listed=True,
+        license=clean(str(stated)) if stated else None,
+    )
+
+
+def _present(place: Place, file: File) -> int:
+    """Bytes of a file that are on disk, whole or partial."""
+    for path in (place.path(file), place.partial(file)):
+        with suppress(OSError):
+            return min(path.stat().st_size, file.size)
+    return 0

@@ -1,0 +1,128 @@
+"""Which gpt-oss models are on this computer, in the Hub's cache and in LM Studio's folders; and removing one."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_model.errors import CheckpointError
+from mlx_model.hub import KNOWN, Repository, is_complete, needed_files
+from mlx_model.place import Place, is_verified
+
+_LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model on disk, whole or in part."""
+
+    name: str
+    """As `--model` takes it: a short name, "org/name", "org/name@commit" or a folder."""
+    source: str
+    """The program whose folder it lies in: "Hub cache" or "LM Studio"."""
+    folder: Path
+    size: int
+    """Bytes of its files on disk, unfinished ones included."""
+    expected: int | None
+    """Bytes of its weights as its index states them; None without an index."""
+    complete: bool
+    verified: bool
+    """Whether this program has read every file and found the digest that the Hub gives."""
+
+
+def local_models() -> list[LocalModel]:
+    """All of them, sorted by name. Never asks the network."""
+    return sorted([*_in_cache(), *_in_lm_studio()], key=lambda model: (model.name, model.folder))
+
+
+def remove(name: str) -> int:
+    """Delete every revision of a model from the Hub's cache; returns the bytes freed.
+
+    Raises CheckpointError if it is not there, lies in another program's folder, or is being downloaded.
+    """
+    from huggingface_hub import scan_cache_dir
+
+    repository = Repository.parse(name)
+    root = repository.cache if repository is not None else None
+    if repository is None or root is None or not root.is_dir():
+        elsewhere = [model for model in local_models() if name in (model.name, str(model.folder))]
+        if elsewhere:
+            raise CheckpointError(f"{name} belongs to {elsewhere[0].source}: remove it there")
+        raise CheckpointError(f"{name} is not in the Hub's cache; `gptoss-chat models` lists what is")
+    with Place(root, root).locked():
+        freed = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        cache = scan_cache_dir(root.parent)
+        commits = [
+            revision.commit_hash for repo in cache.repos if repo.repo_path == root for revision in repo.revisions
+        ]
+        if commits:
+            deletion = cache.delete_revisions(*commits)
+            freed = max(freed, deletion.expected_freed_size)
+            deletion.execute()
+        if root.is_dir():  # begun only: not yet a revision for huggingface_hub
+            shutil.rmtree(root)
+    return freed
+
+
+def _in_cache() -> Iterator[LocalModel]:
+    from huggingface_hub import constants
+
+    for root in sorted(Path(constants.HF_HUB_CACHE).expanduser().glob("models--*--*")):
+        name = root.name.removeprefix("models--").replace("--", "/")
+        snapshots = [folder for folder in sorted((root / "snapshots").glob("*")) if folder.is_dir()]
+        main = Repository(name).snapshot()
+        unfinished = sum(path.stat().st_size for path in root.rglob("*.incomplete") if path.is_file())
+        if not snapshots and unfinished and "gpt-oss" in name.lower():
+            yield LocalModel(_short(name), "Hub cache", root, unfinished, None, complete=False, verified=False)
+        for folder in snapshots:
+            plain = folder == main or len(snapshots) == 1
+            model = _model(_short(name) if plain else f"{name}@{folder.name}", "Hub cache", folder, name)
+            if model is not None and not model.complete:
+                model = LocalModel(**{**vars(model), "size": model.size + unfinished})
+            if model is not None:
+                yield model
+
+
+def _in_lm_studio() -> Iterator[LocalModel]:
+    for top in _LM_STUDIO:
+        for configuration in sorted(Path(top).expanduser().glob("*/*/config.json")):
+            folder = configuration.parent
+            model = _model(str(folder), "LM Studio", folder, folder.name)
+            if model is not None:
+                yield model
+
+
+def _model(name: str, source: str, folder: Path, repository: str) -> LocalModel | None:
+    """What a folder holds; None if it isn't gpt-oss. Before the configuration is there, the name has to tell."""
+    configuration = _json(folder / "config.json")
+    if configuration is None and "gpt-oss" not in repository.lower():
+        return None
+    if configuration is not None and configuration.get("model_type") != "gpt_oss":
+        return None
+    names = needed_files(folder)
+    complete = is_complete(folder)
+    metadata = (_json(folder / "model.safetensors.index.json") or {}).get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    return LocalModel(
+        name=name,
+        source=source,
+        folder=folder,
+        size=sum((folder / file).stat().st_size for file in names),
+        expected=total if isinstance(total, int) else None,
+        complete=complete,
+        verified=complete and is_verified(folder, names),
+    )
+
+
+def _json(path: Path) -> dict[str, object] | None:
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def _short(repository: str) -> str:
+    return next((short for short, full in KNOWN.items() if full == repository), repository)

@@ -1,0 +1,124 @@
+"""Brings the Metal kernels into a loaded transformer: whether they can be used, on which arrays, in which variants."""
+
+import logging
+from dataclasses import replace
+
+import mlx.core as mx
+
+from metal import attend, dense, experts, select
+from metal.address import alignment_of
+from metal.dense import Head, Projections
+from metal.dense_operations import attend_operation
+from metal.dense_operations import operations as dense_operations
+from metal.expert_operations import operations as expert_operations
+from metal.machine import this_machine
+from metal.matrix import QUANT_GROUP, Matrix
+from metal.operation import Operation
+from metal.selftest import decodes_fp4
+from mlx_model.config import ModelConfig
+from mlx_model.decode import DecodeLayer, Decoder
+from mlx_model.errors import RequestError
+from mlx_model.linear import Linear, QuantizedLinear, StoredLinear
+from mlx_model.rope import score_scale
+from mlx_model.transformer import Block, Transformer
+
+log = logging.getLogger(__name__)
+
+
+class NoKernels(Exception):
+    """Why a transformer can't decode on the kernels."""
+
+
+def attach_kernels(transformer: Transformer) -> None:
+    """Lets a transformer decode on the kernels, where there is a GPU on which they are right and faster.
+
+    Raises RequestError for a GPTOSS_KERNELS that means nothing.
+    """
+    try:
+        mode = select.requested_mode()
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    machine = this_machine()
+    if machine is None or mode == "portable":
+        return
+    try:
+        decoder = make_decoder(transformer, gpu_cores=machine.gpu_cores)
+        possible = operations(decoder, transformer, table=not decodes_fp4())
+    except (NoKernels, RuntimeError) as error:  # RuntimeError: MLX, where Metal refuses the very first kernel
+        log.warning("decoding runs by MLX's own operations: %s", error)
+        return
+    choice = select.choose(possible, sizes=_sizes(transformer), mode=mode, machine=machine)
+    if any(variant is not None for variant in choice.values()):
+        transformer.decoder = replace(decoder, choice=choice)
+
+
+def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
+    """A decoder on the transformer's own arrays, nothing copied; nothing is chosen yet. Raises NoKernels."""
+    config = transformer.config
+    layers = tuple(_layer(block, config, index) for index, block in enumerate(transformer.blocks))
+    head = Head(transformer.norm, config.rms_norm_eps, _matrix(transformer.lm_head, transformer.norm))
+    objections = (
+        attend.why_not(
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            dtype=transformer.dtype,
+        ),
+        dense.why_not(head, transformer.dtype),
+        *(dense.why_not(layer.projections, transformer.dtype, config.head_dim) for layer in layers),
+        *(experts.why_not(layer.mixture, transformer.dtype) for layer in layers),
+    )
+    if objection := next(filter(None, objections), None):
+        raise NoKernels(objection)
+    return Decoder(layers, head, score_scale(config), {}, gpu_cores)
+
+
+def operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
+    """The operations of a decode step, for metal.select to try; `table` where decodes_fp4() is false."""
+    config, dtype, cores = transformer.config, transformer.dtype, decoder.gpu_cores
+    return [
+        *dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores),
+        attend_operation(
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            window=config.sliding_window,
+            dtype=dtype,
+            gpu_cores=cores,
+        ),
+        *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
+    ]
+
+
+def _layer(block: Block, config: ModelConfig, index: int) -> DecodeLayer:
+    attention, norm = block.attention, block.attention_norm
+    together = [_matrix(linear, norm) for linear in (attention.query, attention.key, attention.value)]
+    aligned = min(matrix.alignment for matrix in together)
+    query, key, value = (replace(matrix, alignment=aligned) for matrix in together)
+    projections = Projections(norm, config.rms_norm_eps, query, key, value, _matrix(attention.output))
+    return DecodeLayer(projections, attention.sinks, config.window(index), block.mixture)
+
+
+def _matrix(linear: Linear, *read_with: mx.array) -> Matrix:
+    """A dense matrix as kernels take it; `read_with` are arrays that its kernel reads in the same way."""
+    match linear:
+        case StoredLinear(weight=weight, bias=bias):
+            matrix = Matrix(weight, bias)
+        case QuantizedLinear(packed=[codes, scales, offsets], bias=bias, packing=packing) if (
+            packing.mode == "affine" and packing.group_size == QUANT_GROUP
+        ):
+            matrix = Matrix(codes, bias, scales, offsets, packing.bits)
+        case _:
+            raise NoKernels("a matrix of the attention is in a format that they don't read")
+    return replace(matrix, alignment=min(map(alignment_of, (matrix.weight, *read_with))))
+
+
+def _sizes(transformer: Transformer) -> str:
+    """What tells this model's operations from another's."""
+    config, linear = transformer.config, transformer.blocks[0].attention.query
+    bits = linear.packing.bits if isinstance(linear, QuantizedLinear) else None
+    return (
+        f"hidden {config.hidden_size}, intermediate {config.intermediate_size}, "
+        f"{config.num_experts_per_tok} of {config.num_local_experts} experts, "
+        f"{config.num_attention_heads} heads on {config.num_key_value_heads}, vocabulary {config.vocab_size}, "
+        f"{transformer.dtype}, dense part at {bits or 16} bits"
+    )

@@ -1,0 +1,368 @@
+"""The memory plan: what of a model is held in memory, at how many bits, and how long a chat then fits a budget.
+
+A pure function of the model's shape and of a number of bytes; device.py knows the machine. Experts stay as published
+and embedding rows are read from the file. What gives way, in this order, is the size of prefill chunks and the number
+of places a chat can be rewound to, then the bits of the dense part (attention and output matrix), then the context. A
+smaller chunk costs some speed on long prompts, fewer bits cost accuracy in every answer, so the chunk gives way first.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlx_model.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
+from mlx_model.errors import BudgetError, ContextError, RequestError
+
+AS_PUBLISHED = 16
+"""`dense_bits` of a dense part that is not quantised."""
+
+DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
+
+COMFORTABLE = 8192
+"""Tokens of context for which quality is given up: a few long answers with their analysis."""
+
+LEAST = 1024
+"""Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
+
+_GROWTH = 256
+"""Tokens by which the KV cache grows (cache.py)."""
+
+_IN_FLIGHT = 1.2
+"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed. Measured at
+the widths of 20b on MLX's CPU backend, the GPU's sorted experts included: 0.94 MB a token in float32, of which the sum
+is 0.82."""
+
+_SCORES = 3
+"""Copies of the attention scores that MLX's CPU backend holds at once (measured: 3.0 to 3.1)."""
+
+_PROGRAM_GPU = 100_000_000
+"""Bytes on a GPU that are nobody's tensors: rounding to pages, command buffers, compiled kernels. An allowance."""
+
+_PROGRAM_CPU = 150_000_000
+"""Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """A way to run the same model: tokens of a prefill chunk, rewind points, bits of a cached number."""
+
+    chunk: int
+    rewind_points: int
+    kv_bits: int
+
+
+_GPU = (_Rung(2048, 48, 16), _Rung(1024, 24, 16), _Rung(512, 16, 16), _Rung(256, 8, 16))
+# On the CPU activations are float32 and attention holds its scores, so chunks are small; larger ones gain nothing.
+_CPU = (_Rung(64, 48, 32), _Rung(32, 16, 32), _Rung(16, 8, 16), _Rung(8, 8, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the plan must keep to: a context of so many tokens, a dense part at so many bits (one of DENSE_BITS).
+
+    `stored_bits` is no wish but a fact: the files hold the dense part quantised already.
+    """
+
+    context: int | None = None
+    dense_bits: int | None = None
+    stored_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes to plan with. Up to `limit` the plan may go if a model does not fit otherwise. `reason` is one sentence."""
+
+    nbytes: int
+    limit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is held, in bytes, and how. Where `dense_bits` is 16 the dense part is not quantised.
+
+    `context`, `prefill_chunk` in tokens; `rewind_points` are positions the KV cache can be rewound to; `kv_bits` are
+    those of a cached number. `small` is router, norms, biases and sinks; `embedding` is what is kept of the embedding;
+    `kv` is the cache when the context is full; `working` what a prefill chunk needs then; `program` all the rest.
+    """
+
+    budget: int
+    dense_bits: int
+    prefill_chunk: int
+    rewind_points: int
+    kv_bits: int
+    context: int
+    experts: int
+    dense: int
+    small: int
+    embedding: int
+    kv: int
+    working: int
+    program: int
+    reasons: tuple[str, ...]
+
+    @property
+    def weights(self) -> int:
+        """Bytes of everything that is loaded."""
+        return self.experts + self.dense + self.small + self.embedding
+
+    @property
+    def total(self) -> int:
+        """Bytes held at most."""
+        return self.weights + self.kv + self.working + self.program
+
+
+def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> Plan:
+    """The best that fits into `budget` bytes.
+
+    Quality is given up to reach the context wished for, or COMFORTABLE; without a wish the context is then as long as
+    fits. Raises BudgetError if not even LEAST fits, ContextError if the wished context doesn't, RequestError for
+    impossible wishes; each names what would fit.
+    """
+    return _Planner(config, wishes or Wishes(), on_gpu).plan(budget)
+
+
+def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> Plan:
+    """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
+    context at the leanest, the plan takes that much all the same, up to the limit. Raises as `plan` does."""
+    planner = _Planner(config, wishes or Wishes(), on_gpu)
+    least = min(budget.limit, planner.leanest(planner.target).total)
+    if least <= budget.nbytes:
+        return planner.plan(budget.nbytes, budget.reason)
+    more = "The system has to make room by compressing or swapping other programs: close some if it gets slow."
+    return planner.plan(least, f"{budget.reason} The model takes {gigabytes(least)} at the leanest. {more}")
+
+
+def prefill_chunk(config: ModelConfig, plan: Plan, position: int, free: int, *, on_gpu: bool) -> int:
+    """Tokens to compute at once behind `position` tokens with `free` bytes left: the plan's chunk, halved until what
+    it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
+    sizes, chunk = _Sizes(config, on_gpu), plan.prefill_chunk
+    while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits) > free:
+        chunk //= 2
+    return chunk
+
+
+class _Sizes:
+    """Bytes of a model's parts, from its shape. 2 bytes a number on a GPU (bfloat16), 4 on the CPU (float32)."""
+
+    def __init__(self, config: ModelConfig, on_gpu: bool) -> None:
+        self.config = config
+        self.on_gpu = on_gpu
+        self.item = 2 if on_gpu else 4
+        self.queries = config.num_attention_heads * config.head_dim
+        self.keys = config.num_key_value_heads * config.head_dim
+        self.sliding = sum(kind == "sliding_attention" for kind in config.layer_types)
+        self.full = config.num_hidden_layers - self.sliding
+
+    def experts(self) -> int:
+        """Codes, scales and biases: 4 bits a weight and 8 for MXFP4_BLOCK of them."""
+        c = self.config
+        weights = 3 * c.intermediate_size * c.hidden_size
+        rows = 2 * c.intermediate_size + c.hidden_size
+        one = weights // 2 + weights // MXFP4_BLOCK + rows * self.item
+        return c.num_hidden_layers * c.num_local_experts * one
+
+    def dense(self, bits: int) -> int:
+        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as activations."""
+        c = self.config
+        weights = c.hidden_size * (c.num_hidden_layers * 2 * (self.queries + self.keys) + c.vocab_size)
+        if bits == AS_PUBLISHED:
+            return weights * self.item
+        return weights * bits // 8 + weights // QUANT_GROUP * 2 * self.item
+
+    def small(self) -> int:
+        """Router, norms, biases, sinks."""
+        c = self.config
+        router = c.num_local_experts * (c.hidden_size + 1)
+        biases = self.queries + 2 * self.keys + c.hidden_size
+        layer = router + biases + 2 * c.hidden_size + c.num_attention_heads
+        return (c.num_hidden_layers * layer + c.hidden_size) * self.item
+
+    def kv(self, context: int, rung: _Rung) -> int:
+        """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points."""
+        token = 2 * self.keys * rung.kv_bits // 8
+        kept = self.config.sliding_window - 1
+        # A window cut from a short chunk is a view of that chunk joined with the window before it (cache.py).
+        window = kept if rung.chunk > kept else kept + rung.chunk
+        grown = -(-context // _GROWTH) * _GROWTH
+        return token * (self.full * grown + self.sliding * window * (1 + rung.rewind_points))
+
+    def working(self, chunk: int, keys: int, kv_bits: int) -> int:
+        """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it grows."""
+        c = self.config
+        pair = 6 * c.hidden_size + 7 * c.intermediate_size  # rows in, gate_up thrice, SwiGLU, out thrice, two more
+        attention = 6 * c.hidden_size + 8 * self.queries + 6 * self.keys  # q and k once more by halves, in rotation
+        token = (c.num_experts_per_tok * pair + attention) * self.item
+        layer = int(_IN_FLIGHT * chunk * token)
+        cached = 2 * self.keys * keys
+        growth = cached * kv_bits // 8
+        if self.on_gpu:
+            # Attention is one kernel there, but a window's mask is an array: an int32 distance and three booleans.
+            return layer + growth + chunk * min(keys, chunk + c.sliding_window) * 7
+        scores = _SCORES * c.num_attention_heads * chunk * keys * self.item
+        widened = cached * self.item if kv_bits < 32 else 0
+        return layer + growth + scores + widened
+
+
+class _Planner:
+    """Goes through what may be given up, in order, until it fits."""
+
+    def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool) -> None:
+        self.config = config
+        self.sizes = _Sizes(config, on_gpu)
+        self.on_gpu = on_gpu
+        self.wishes = wishes
+        self.longest = config.max_position_embeddings
+        bits, context = wishes.dense_bits, wishes.context
+        if bits is not None and bits not in DENSE_BITS:
+            raise RequestError(f"dense_bits is {bits}; it can be 16 (as published), 8, 6 or 4")
+        quantisable = not (config.hidden_size % QUANT_GROUP or self.sizes.queries % QUANT_GROUP)
+        if bits not in (None, AS_PUBLISHED) and not quantisable:
+            raise RequestError(
+                f"dense_bits needs matrix sizes that are multiples of {QUANT_GROUP}; this model's are not"
+            )
+        if context is not None and not 0 < context <= self.longest:
+            raise ContextError(
+                f"a context of {context:,} tokens can't be had; this model's holds 1 to {self.longest:,}"
+            )
+        self.bits = (bits,) if bits is not None else DENSE_BITS if quantisable else (AS_PUBLISHED,)
+        if wishes.stored_bits is not None:
+            self.bits = (min(known for known in DENSE_BITS if known >= wishes.stored_bits),)
+        self.target = min(self.longest, context or COMFORTABLE)
+
+    def plan(self, budget: int, because: str = "") -> Plan:
+        """See the function `plan`; `because` says where the budget comes from."""
+        rejected: list[tuple[int, _Rung]] = []
+        for bits, rung in self.choices():
+            if self.held(bits, rung, self.target).total <= budget:
+                break
+            rejected.append((bits, rung))
+        else:
+            bits, rung = rejected.pop()
+            if self.held(bits, rung, min(self.target, LEAST)).total > budget:
+                raise self.nothing_fits(budget)
+            if self.wishes.context is not None:
+                raise ContextError(
+                    f"a context of {self.target:,} tokens doesn't fit into {gigabytes(budget)}; "
+                    f"{self.most_context(bits, rung, budget):,} tokens do"
+                )
+        context = self.wishes.context or self.most_context(bits, rung, budget)
+        return self.held(bits, rung, context, budget, self.reasons(bits, rung, context, budget, rejected, because))
+
+    def choices(self) -> Iterator[tuple[int, _Rung]]:
+        """From the best to the leanest."""
+        return ((bits, rung) for bits in self.bits for rung in (_GPU if self.on_gpu else _CPU))
+
+    def leanest(self, context: int) -> Plan:
+        """The least that a context of so many tokens can be had with."""
+        *_, (bits, rung) = self.choices()
+        return self.held(bits, rung, context)
+
+    def held(self, bits: int, rung: _Rung, context: int, budget: int = 0, reasons: tuple[str, ...] = ()) -> Plan:
+        """What these choices hold at a context of so many tokens."""
+        sizes = self.sizes
+        return Plan(
+            budget=budget,
+            dense_bits=bits,
+            prefill_chunk=rung.chunk,
+            rewind_points=rung.rewind_points,
+            kv_bits=rung.kv_bits,
+            context=context,
+            experts=sizes.experts(),
+            dense=sizes.dense(bits),
+            small=sizes.small(),
+            embedding=0,
+            kv=sizes.kv(context, rung),
+            working=sizes.working(rung.chunk, context, rung.kv_bits),
+            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU,
+            reasons=reasons,
+        )
+
+    def most_context(self, bits: int, rung: _Rung, budget: int) -> int:
+        """The longest context that fits, in steps of the cache's growth; the model's own where all of it does."""
+        if self.held(bits, rung, self.longest).total <= budget:
+            return self.longest
+        fits, beyond = 0, -(-self.longest // _GROWTH)
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            if self.held(bits, rung, middle * _GROWTH).total <= budget:
+                fits = middle
+            else:
+                beyond = middle
+        return fits * _GROWTH
+
+    def nothing_fits(self, budget: int) -> BudgetError:
+        """What is missing, and what would do."""
+        least, better = self.leanest(min(self.target, LEAST)), self.leanest(self.target)
+        at = (
+            "" if least.dense_bits == AS_PUBLISHED else f", with attention and output matrix at {least.dense_bits} bits"
+        )
+        text = (
+            f"this model needs {gigabytes(least.total)} for a context of {least.context:,} tokens and "
+            f"{gigabytes(better.total)} for {better.context:,}{at}; there are {gigabytes(budget)}"
+        )
+        if self.wishes.dense_bits is not None and self.wishes.dense_bits > DENSE_BITS[-1]:
+            text += ". Fewer dense bits need less"
+        return BudgetError(text)
+
+    def reasons(
+        self,
+        bits: int,
+        rung: _Rung,
+        context: int,
+        budget: int,
+        rejected: list[tuple[int, _Rung]],
+        because: str,
+    ) -> tuple[str, ...]:
+        """One sentence for each decision."""
+        c, sizes = self.config, self.sizes
+        resident = c.vocab_size * c.hidden_size * 2
+        said = [because] if because else []
+        said.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
+        said.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
+        dense = f"Attention and output matrix: {gigabytes(sizes.dense(bits))} "
+        tokens = f"a context of {self.target:,} tokens"
+        if bits == AS_PUBLISHED:
+            said.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
+        elif self.wishes.stored_bits is not None:
+            said.append(f"{dense}at {bits} bits, as in the files.")
+        elif self.wishes.dense_bits is not None:
+            said.append(f"{dense}at {bits} bits, as asked for.")
+        else:
+            more = [pair for pair in rejected if pair[0] != bits][-1]
+            need = gigabytes(self.held(*more, self.target).total)
+            said.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
+        larger = [pair for pair in rejected if pair[0] == bits]
+        if larger:
+            need = gigabytes(self.held(*larger[-1], self.target).total)
+            kv = ", keys and values in bfloat16" if not self.on_gpu and rung.kv_bits < 32 else ""
+            said.append(
+                f"Prompts: {rung.chunk} tokens at a time and {rung.rewind_points} points to rewind to{kv}: "
+                f"with {larger[-1][1].chunk} and {larger[-1][1].rewind_points}, {tokens} would need {need}."
+            )
+        else:
+            said.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
+        if self.wishes.context is not None:
+            said.append(f"Context: {context:,} tokens, as asked for.")
+        elif context == self.longest:
+            said.append(f"Context: all of the model's {context:,} tokens.")
+        else:
+            said.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
+        return tuple(said)
+
+
+def gigabytes(nbytes: int) -> str:
+    """Decimal, as files and sizes on the Hub are counted: "11.45 GB"; below a gigabyte in MB."""
+    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of "10GB", "10.5 gb", "9GiB", "9500M" or a plain number of bytes. Raises RequestError."""
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?)?b?\s*", str(text), re.IGNORECASE)
+    nbytes = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
+    if not 0 < nbytes < 2**60:
+        raise RequestError(f'the memory size {str(text)[:40]!r} can\'t be used; write it like "10GB" or "9.5GiB"')
+    return nbytes

@@ -1,0 +1,211 @@
+"""The files of one model on disk: the Hub cache's layout or a plain folder, and which of them have been verified.
+
+The cache's layout is huggingface_hub's own ("Understand caching" in its documentation), so that every tool finds what
+this program fetched, and the other way round: contents lie in blobs/ under their digest, snapshots/<commit>/ has links
+to them, refs/<branch> names a commit. In a plain folder the files lie under their own names. What is not finished, and
+the record of what was verified, lie in .gptoss-chat/ beside them: whoever deletes the model deletes those too.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from mlx_model.errors import CheckpointError
+from mlx_model.hub_errors import explain_disk
+from mlx_model.text import clean
+
+_OWN = ".gptoss-chat"
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_READ = 4 << 20  # bytes hashed at a time
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as the Hub describes it. `digest`: SHA-256 of a large file, git's SHA-1 of a small one, in hex."""
+
+    name: str
+    size: int
+    digest: str
+
+    def has_digest(self) -> bool:
+        """Whether the digest is one, and so can be the name of a file."""
+        return _DIGEST.fullmatch(self.digest) is not None
+
+
+@dataclass(frozen=True)
+class Place:
+    """`root` holds everything, `folder` the files of one revision; in a plain folder the two are the same."""
+
+    root: Path
+    folder: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> "Place":
+        """The place that the folder of a model belongs to: a snapshot of the Hub's cache, or by itself."""
+        folder = folder.absolute()
+        repository = folder.parent.parent
+        in_cache = folder.parent.name == "snapshots" and repository.name.startswith("models--")
+        return cls(repository if in_cache else folder, folder)
+
+    @property
+    def in_cache(self) -> bool:
+        return self.root != self.folder
+
+    def path(self, file: File) -> Path:
+        """Where the whole, verified content of a file goes."""
+        return self.root / "blobs" / file.digest if self.in_cache else self.folder / file.name
+
+    def partial(self, file: File) -> Path:
+        """Where a file grows until it is whole. Named by content, too: a revision that changes it starts anew."""
+        return self.root / _OWN / f"{file.digest[:16]}.{file.name}.incomplete"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from fetching or removing this model; the system ends it with the process, however.
+
+        Raises CheckpointError if one of them is at it, or the folder can't be written.
+        """
+        try:
+            (self.root / _OWN).mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.root / _OWN / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise CheckpointError(clean(explain_disk(error))) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise CheckpointError(
+                "this model is being downloaded by another gptoss-chat: let that one finish, or end it and try again"
+            ) from None
+        finally:
+            os.close(lock)
+
+    def found(self, name: str) -> File | None:
+        """The file as it lies here, with the digest it should have; None if it is missing or no digest is known."""
+        path = self.folder / name
+        with suppress(OSError):
+            size = path.stat().st_size
+            digest = path.readlink().name if self.in_cache and path.is_symlink() else Record(self.root).digest(path)
+            file = File(name, size, digest or "")
+            return file if file.has_digest() else None
+        return None
+
+    def take(self, file: File) -> None:
+        """Give a complete, verified partial file its name. Raises OSError."""
+        path, partial = self.path(file), self.partial(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("rb") as content:
+            os.fsync(content.fileno())  # the name must not outlive the content when the power fails
+        partial.replace(path)
+
+    def link(self, file: File) -> None:
+        """Make the file visible in the snapshot, relative, as huggingface_hub does. Nothing to do in a plain folder."""
+        if not self.in_cache:
+            return
+        pointer = self.folder / file.name
+        target = Path(os.path.relpath(self.path(file), pointer.parent))
+        if not pointer.is_symlink() or pointer.readlink() != target:
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            pointer.unlink(missing_ok=True)
+            pointer.symlink_to(target)
+
+    def name_revision(self, revision: str) -> None:
+        """Let a branch or tag mean this snapshot from now on. Raises OSError."""
+        if self.in_cache and revision != self.folder.name:
+            reference = self.root / "refs" / revision
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            _write(reference, self.folder.name)
+
+    def clear_partials(self) -> None:
+        """Remove what was begun and is not wanted any more: partial files of a revision that has been replaced."""
+        for partial in (self.root / _OWN).glob("*.incomplete"):
+            partial.unlink(missing_ok=True)
+
+
+class Record:
+    """Which files of a place were read and had the digest that the Hub gives, and have not changed since.
+
+    One small JSON file, written whole; a record that can't be read counts as empty. Safe to use from several threads.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / _OWN / "verified.json"
+        self._lock = Lock()
+        self._entries: dict[str, dict[str, object]] = {}
+        with suppress(OSError, ValueError, AttributeError):
+            entries = json.loads(self._path.read_text(encoding="utf-8"))
+            self._entries = {key: value for key, value in entries.items() if isinstance(value, dict)}
+
+    def holds(self, path: Path, digest: str | None = None) -> bool:
+        """Whether this file was verified (against this digest, if given) and has the same size and time since."""
+        entry = self._entries.get(self._key(path))
+        if entry is None or (digest is not None and entry.get("digest") != digest):
+            return False
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return (entry.get("size"), entry.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+
+    def digest(self, path: Path) -> str | None:
+        """The digest that the file had when it was verified."""
+        digest = self._entries.get(self._key(path), {}).get("digest")
+        return digest if isinstance(digest, str) else None
+
+    def add(self, path: Path, digest: str) -> None:
+        """Note that this file has been read and has this digest. Raises OSError."""
+        status = path.stat()
+        with self._lock:
+            self._entries[self._key(path)] = {
+                "digest": digest,
+                "size": status.st_size,
+                "mtime_ns": status.st_mtime_ns,
+            }
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _write(self._path, json.dumps(self._entries, indent=1))
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def is_intact(path: Path, digest: str, on_read: Callable[[int], None]) -> bool:
+    """Read a whole file; whether its digest is this one. `on_read` gets the bytes read so far. Raises OSError.
+
+    64 hex digits: SHA-256 of the content, as git-lfs names it; 40: SHA-1 with git's header for a blob.
+    """
+    with path.open("rb", buffering=0) as content:
+        hashed = hashlib.sha256() if len(digest) == 64 else hashlib.sha1(usedforsecurity=False)
+        if len(digest) == 40:
+            hashed.update(b"blob %d\0" % os.fstat(content.fileno()).st_size)
+        done = 0
+        while piece := content.read(_READ):
+            hashed.update(piece)
+            done += len(piece)
+            on_read(done)
+    return hashed.hexdigest() == digest
+
+
+def is_verified(folder: Path, names: list[str]) -> bool:
+    """Whether every one of these files of a model's folder is in the record and unchanged since."""
+    place = Place.of(folder)
+    record = Record(place.root)
+    for name in names:
+        file = place.found(name)
+        if file is None or not record.holds(place.path(file), file.digest):
+            return False
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a small file in one step: a reader sees the old text or the new, also after kill -9."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

@@ -1,0 +1,607 @@
+"""Many conversations in the chat: saved, listed, searched, opened, renamed, deleted, branched, queued, in trouble."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from app.conversation import Conversation, Node
+from app.engine.client import EngineError
+from app.store.database import default_path
+from app.store.store import Store
+from app.tui import chat as chat_module
+from app.tui.app import ChatApp
+from app.tui.journal import Journal
+from app.tui.widgets.messages import AnswerView, Prompt
+from app.tui.widgets.queue import Queued
+from mlx_model.events import Finished, MessageStart, TextDelta
+from mlx_model.harmony.message import assistant, user
+from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.app.trees import TURN, branched
+
+WIDE = (120, 40)
+
+
+def stored() -> list[Conversation]:
+    """What is on the disk, the latest first, as another program sees it."""
+    store = Store(default_path())
+    found = [store.load(summary.id) for summary in store.summaries()]
+    store.close()
+    return found
+
+
+def keep(*trees: Conversation) -> None:
+    """Put conversations on the disk before the app starts."""
+    store = Store(default_path())
+    for tree in trees:
+        store.insert(tree)
+    store.close()
+
+
+def titled(title: str, turns: int = 1, text: str = "answer") -> Conversation:
+    """A conversation of so many questions and answers."""
+    tree = Conversation()
+    for i in range(turns):
+        prompt = tree.add_prompt(title if i == 0 else f"question {i}", tree.leaf)
+        tree.add_answer(prompt.id, TURN, [assistant("thought", "analysis"), assistant(f"{text} {i}")])
+    return tree
+
+
+async def opened(pilot, title: str) -> None:
+    """Open the conversation of this title through the sidebar."""
+    app = app_of(pilot)
+    if not app.sidebar.display:
+        await pilot.press("ctrl+b")
+    await wait_until(pilot, lambda: any(p and title in p.title for p in app.sidebar.list.places), title)
+    app.sidebar.list.focus()
+    app.sidebar.list.highlighted = next(i for i, p in enumerate(app.sidebar.list.places) if p and title in p.title)
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: app.conversation.title == title, title)
+    await idle(pilot)
+
+
+# Saving
+
+
+async def test_the_prompt_is_on_the_disk_before_the_engine_is_asked_and_the_answer_after() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "How many r's?")
+        await wait_until(pilot, lambda: engine.asked)
+        assert stored()[0].messages == [user("How many r's?")]
+        engine.answer("three", analysis="hm")
+        await idle(pilot)
+        await wait_until(pilot, lambda: len(stored()[0].messages) == 3)
+        tree = stored()[0]
+        assert tree.messages == app_of(pilot).conversation.messages and tree.title == "How many r's?"
+        turn = tree.path[-1].turn
+        assert (turn.model, turn.effort, turn.reason, turn.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
+        assert turn.analysis_tokens == 1
+
+
+async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_module, "CHECKPOINT_S", 0.05)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "It was a dark and"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: stored() and stored()[0].last_answer() == "It was a dark and")
+        assert stored()[0].path[-1].turn.reason is None
+        engine.say(*deltas("final", " stormy night"))
+        await wait_until(pilot, lambda: stored()[0].last_answer() == "It was a dark and stormy night")
+    # As after kill -9: what was saved says that it was not finished.
+    async with chat(FakeEngine()) as pilot:
+        store = Store(default_path())
+        tree = titled("cut")
+        tree.update_answer(tree.leaf, chat_module.Turn("m", TURN.effort), tree.path[-1].messages)
+        store.insert(tree)
+        store.close()
+        await opened(pilot, "cut")
+        assert "not finished: the program ended" in text_on(pilot)
+
+
+async def test_what_came_to_nothing_leaves_nothing_on_the_disk() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "too long")
+        await wait_until(pilot, lambda: engine.asked)
+        engine.say(EngineError("the prompt has 9,999 tokens", unusable=True))
+        await wait_until(pilot, lambda: app_of(pilot).composer.text == "too long")
+        await idle(pilot)
+        await wait_until(pilot, lambda: stored() == [])
+
+
+async def test_quitting_while_an_answer_grows_saves_it_and_the_draft() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "half"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "half" in text_on(pilot))
+        await pilot.press(*"next")
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running)
+    (tree,) = stored()
+    assert tree.last_answer() == "half" and tree.path[-1].turn.reason == "died"
+    async with chat(FakeEngine()) as pilot:
+        await opened(pilot, "go")
+        assert app_of(pilot).composer.text == "next"
+
+
+async def test_drafts_survive_and_belong_to_their_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.tui.app.DRAFT_S", 0.02)
+    keep(titled("old"))
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        await pilot.press(*"new")
+        store = Store(default_path())
+        await wait_until(pilot, lambda: store.draft("") == "new", "the draft")
+        await opened(pilot, "old")
+        assert app_of(pilot).composer.text == ""
+        await pilot.press(*"more")
+        await wait_until(pilot, lambda: store.draft(app_of(pilot).conversation.id) == "more", "the draft")
+        store.close()
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: app_of(pilot).composer.text == "new")
+        await opened(pilot, "old")
+        assert app_of(pilot).composer.text == "more"
+        await ask(pilot, engine, "", "ok")
+        await wait_until(pilot, lambda: not app_of(pilot).composer.text)
+        await send(pilot, "/new")
+        await wait_until(pilot, lambda: app_of(pilot).composer.text == "new")
+
+
+# The sidebar
+
+
+async def test_a_new_chat_stands_beside_the_conversations_by_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = titled("Rust lifetimes")
+    old.updated -= 86400 * 40
+    keep(old, titled("Strawberry"))
+    engine = FakeEngine()
+    async with chat(engine, size=WIDE) as pilot:
+        await idle(pilot)
+        await wait_until(pilot, lambda: "Rust lifetimes" in text_on(pilot))
+        screen = text_on(pilot)
+        assert screen.index("Today") < screen.index("Strawberry") < screen.index("Rust lifetimes")
+        assert app_of(pilot).conversation.messages == [] and app_of(pilot).composer.has_focus
+        await ask(pilot, engine, "A third one", "yes")
+        await wait_until(pilot, lambda: "\u25cf A third one" in text_on(pilot))
+        assert text_on(pilot).index("A third one") < text_on(pilot).index("Strawberry")
+
+
+async def test_opening_shows_the_conversation_and_the_chat_goes_on_in_it() -> None:
+    keep(titled("Strawberry", 2), titled("Other"))
+    engine = FakeEngine()
+    async with chat(engine, size=WIDE) as pilot:
+        await idle(pilot)
+        await opened(pilot, "Strawberry")
+        screen = text_on(pilot)
+        assert "question 1" in screen and "answer 1" in screen and "thought for 2.5 s, 84 tokens" in screen
+        assert "low   42.0 tok/s   first token 0.3 s   22 tokens   312 reused" in screen
+        assert "context 374" in screen and app_of(pilot).composer.has_focus
+        assert "thought\n" not in screen
+        await ask(pilot, engine, "go on", "more")
+        asked = engine.asked[0][0]
+        assert [m.text for m in asked] == [
+            "Strawberry",
+            "thought",
+            "answer 0",
+            "question 1",
+            "thought",
+            "answer 1",
+            "go on",
+        ]
+        assert len(stored()[0].nodes) == 6 and stored()[0].title == "Strawberry"
+
+
+async def test_the_sidebar_folds_away_in_a_narrow_terminal_and_lies_over_the_chat() -> None:
+    keep(titled("Strawberry"))
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        assert not app.sidebar.display and app.transcript.size.width > 70
+        width = app.transcript.size.width
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, lambda: "Strawberry" in text_on(pilot))
+        assert app.transcript.size.width == width and app.sidebar.list.has_focus
+        await pilot.press("ctrl+b")
+        assert not app.sidebar.display and app.composer.has_focus
+        await pilot.resize_terminal(120, 40)
+        await wait_until(pilot, lambda: app.sidebar.display and "Strawberry" in text_on(pilot))
+        await pilot.press("ctrl+b")
+        assert not app.sidebar.display
+        await pilot.resize_terminal(110, 30)
+        await pilot.pause()
+        assert not app.sidebar.display  # the person's choice
+        await pilot.press("ctrl+f")
+        await pilot.resize_terminal(80, 24)
+        await wait_until(pilot, lambda: not app.sidebar.display and app.composer.has_focus)
+
+
+async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
+    keep(titled("Long one", 60, "unique"), titled("Other"), branched())
+    async with chat(FakeEngine(), size=WIDE) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await pilot.press("ctrl+f", *"unique 33")
+        await wait_until(pilot, lambda: "  unique 33" in text_on(pilot), "the hit")
+        await pilot.press("down", "enter")
+        await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
+        await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
+        assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.draft.final == "unique 33"
+        assert app.transcript.region.contains_region(hit.region)
+        # A version that isn't shown, found in what the model thought.
+        await pilot.press("ctrl+f", *"let me count")
+        await wait_until(pilot, lambda: "let me count" in text_on(pilot))
+        await pilot.press("enter", "enter")
+        await wait_until(pilot, lambda: "There are two." in text_on(pilot))
+        assert "let me count" in "".join(line[34:] for line in text_on(pilot).splitlines())
+        await pilot.press("ctrl+f", *"zzzz")
+        await wait_until(pilot, lambda: "Nothing found" in text_on(pilot))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: "Today" in text_on(pilot))
+        await pilot.press("escape")
+        assert app.composer.has_focus and app.sidebar.display
+        app.sidebar.list.focus()
+        await pilot.press("/")
+        assert app.sidebar.query_one("#search").has_focus and app.composer.text == ""
+
+
+async def test_renaming_by_command_and_in_the_list() -> None:
+    keep(titled("Old name"), titled("Other"))
+    engine = FakeEngine()
+    async with chat(engine, size=WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, "/rename Too early")
+        await wait_until(pilot, lambda: "no conversation yet" in text_on(pilot))
+        await opened(pilot, "Old name")
+        await send(pilot, '/rename It\'s a "[bold]" (title)')
+        await wait_until(pilot, lambda: '● It\'s a "[bold]" (title)' in text_on(pilot))
+        app_of(pilot).sidebar.list.focus()
+        app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Other")
+        await pilot.press("f2")
+        await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
+        await pilot.press("end", *"wise", "enter")
+        await wait_until(pilot, lambda: "Otherwise" in text_on(pilot))
+        assert {t.title for t in stored()} == {'It\'s a "[bold]" (title)', "Otherwise"}
+        await pilot.press("f2", "x", "escape", "escape")
+        await send(pilot, "/rename")
+        await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
+        await pilot.press("home", *"Yes ", "enter")
+        await wait_until(pilot, lambda: "● Yes It's" in text_on(pilot))
+
+
+async def test_deleting_and_undoing() -> None:
+    keep(titled("First"), titled("Second"))
+    async with chat(FakeEngine(), size=WIDE) as pilot:
+        await idle(pilot)
+        await opened(pilot, "First")
+        await send(pilot, "/delete")
+        await wait_until(pilot, lambda: 'Deleted "First"' in text_on(pilot))
+        await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
+        assert [t.title for t in stored()] == ["Second"]
+        await send(pilot, "/undo")
+        await wait_until(pilot, lambda: app_of(pilot).conversation.title == "First" and "answer 0" in text_on(pilot))
+        assert {t.title for t in stored()} == {"First", "Second"}
+        await send(pilot, "/undo")
+        await wait_until(pilot, lambda: "nothing to undo" in text_on(pilot))
+        app_of(pilot).sidebar.list.focus()
+        app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Second")
+        await pilot.press("delete")
+        await wait_until(pilot, lambda: [t.title for t in stored()] == ["First"])
+        assert app_of(pilot).conversation.title == "First"
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running)
+    with sqlite3.connect(default_path()) as connection:
+        assert connection.execute("SELECT title FROM conversations").fetchall() == [("First",)]
+    connection.close()
+
+
+# Versions
+
+
+async def test_answering_again_keeps_both_and_switches_between_them() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "nothing to answer yet" in text_on(pilot))
+        await ask(pilot, engine, "How many?", "two")
+        await ask(pilot, engine, "Sure?", "yes")
+        await pilot.press("ctrl+e")
+        engine.answer("three, sorry")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "three, sorry" in text_on(pilot))
+        await idle(pilot)
+        assert engine.asked[2][0] == engine.asked[1][0] and engine.asked[2][1].effort == "high"
+        assert "< 2/2 >" in text_on(pilot) and "yes" not in text_on(pilot) and len(pilot.app.query(Prompt)) == 2
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: "yes" in text_on(pilot) and "< 1/2 >" in text_on(pilot))
+        await pilot.click("VersionSwitch", offset=(6, 0))
+        await wait_until(pilot, lambda: "three, sorry" in text_on(pilot))
+        pilot.app.query_one("VersionSwitch").focus()
+        await pilot.press("left")
+        await wait_until(pilot, lambda: "yes" in text_on(pilot))
+        await ask(pilot, engine, "And?", "so")
+        assert [m.text for m in engine.asked[-1][0]] == ["How many?", "two", "Sure?", "yes", "And?"]
+        tree = stored()[0]
+        assert len(tree.nodes) == 7 and tree.path[3].text("final") == "yes"
+
+
+async def test_an_answer_again_that_comes_to_nothing_leaves_the_old_one() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "How many?", "two")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: len(engine.asked) == 2)
+        engine.say(EngineError("no"))
+        await idle(pilot)
+        await wait_until(pilot, lambda: "two" in text_on(pilot))
+        assert app_of(pilot).composer.text == "" and len(app_of(pilot).conversation.nodes) == 2
+
+
+async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "/edit")
+        await wait_until(pilot, lambda: "no message to edit yet" in text_on(pilot))
+        for number in range(3):
+            await ask(pilot, engine, f"question {number}", f"answer {number}")
+        app = app_of(pilot)
+        app.composer.insert("unsent")
+        await pilot.press("alt+up")
+        assert app.composer.text == "question 2" and "editing an earlier message" in text_on(pilot)
+        await pilot.press("alt+up")
+        assert app.composer.text == "question 1"
+        await pilot.press("escape")
+        assert app.composer.text == "unsent" and "editing" not in text_on(pilot)
+        await pilot.press("alt+up", "alt+up")
+        engine.answer("other answer")
+        await pilot.press("!", "enter")
+        await idle(pilot)
+        await wait_until(pilot, lambda: "other answer" in text_on(pilot))
+        assert app.composer.text == "unsent"
+        assert [m.text for m in engine.asked[-1][0]] == ["question 0", "answer 0", "question 1!"]
+        screen = text_on(pilot)
+        assert "question 1!" in screen and "< 2/2 >" in screen and "question 2" not in screen
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: "answer 2" in text_on(pilot), "the other branch")
+        assert len(stored()[0].nodes) == 8 and stored()[0].leaf == app.conversation.leaf
+
+
+async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "question", "the answer")
+        await pilot.press("alt+up", "!", "enter")
+        await wait_until(pilot, lambda: len(engine.asked) == 2)
+        engine.say(EngineError("no"))
+        await wait_until(pilot, lambda: "the answer" in text_on(pilot))
+        await idle(pilot)
+        assert app_of(pilot).composer.text == "question!" and len(app_of(pilot).conversation.nodes) == 2
+
+
+# The queue
+
+
+async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "wait"))
+        await send(pilot, "first")
+        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        for text in ("second", "third", "fourth"):
+            await send(pilot, text)
+        await wait_until(pilot, lambda: "queued  fourth" in text_on(pilot))
+        app = app_of(pilot)
+        assert app.composer.text == "" and len(engine.asked) == 1
+        await pilot.click("Queued")
+        assert app.composer.text == "second"
+        app.query(Queued).first().focus()
+        await pilot.press("delete")
+        await wait_until(pilot, lambda: app.queue.texts == ["fourth"])
+        await send(pilot, " now")
+        await wait_until(pilot, lambda: app.queue.texts == ["fourth", "second now"])
+        engine.say(Finished("stop", STATS))
+        for number, text in ((2, "fourth"), (3, "second now")):
+            await wait_until(pilot, lambda number=number: len(engine.asked) == number)
+            assert engine.asked[-1][0][-1] == user(text)
+            engine.answer("ok")
+        await idle(pilot)
+        assert not app.query(Queued)
+
+
+async def test_stopping_holds_the_queue_until_enter() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "wait"))
+        await send(pilot, "first")
+        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await send(pilot, "second")
+        await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
+        await pilot.press("escape")
+        await idle(pilot)
+        assert app_of(pilot).queue.texts == ["second"] and len(engine.asked) == 1
+        engine.answer("here")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "here" in text_on(pilot) and not app_of(pilot).queue.texts)
+
+
+async def test_what_is_queued_survives_as_a_draft() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "wait"))
+        await send(pilot, "first")
+        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await send(pilot, "second")
+        await pilot.press(*"third", "ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running)
+    store = Store(default_path())
+    assert store.draft(stored()[0].id) == "second\n\nthird"
+    store.close()
+
+
+# Long conversations
+
+
+async def test_a_long_conversation_mounts_its_end_and_more_on_reaching_an_end() -> None:
+    keep(titled("Long", 100, "line\n\n" * 3 + "answer"))
+    async with chat(FakeEngine()) as pilot:
+        await opened(pilot, "Long")
+        app, transcript = app_of(pilot), app_of(pilot).transcript
+        await wait_until(pilot, lambda: transcript.follows and "answer 99" in text_on(pilot))
+        assert len(app.query(AnswerView)) == 10 and "more below" not in text_on(pilot)
+        for _ in range(40):
+            await pilot.press("pageup")
+            if len(app.query(AnswerView)) > 10:
+                break
+        await wait_until(pilot, lambda: len(app.query(AnswerView)) == 15)
+        await pilot.pause()
+        assert 0 < transcript.scroll_y < transcript.max_scroll_y / 2
+        assert "answer 89" in text_on(pilot) or "answer 90" in text_on(pilot)  # where the person was
+        await pilot.press("end")
+        await wait_until(pilot, lambda: "answer 99" in text_on(pilot))
+        await app.chat.open(app.conversation.id, app.conversation.path[20].id)
+        await wait_until(pilot, lambda: "question 10" in text_on(pilot))
+        assert len(app.query(AnswerView)) == 10
+        for _ in range(60):
+            await pilot.press("pagedown")
+            if "answer 20" in text_on(pilot):
+                break
+        assert "answer 20" in text_on(pilot)
+
+
+async def test_asking_from_the_middle_goes_to_the_end() -> None:
+    keep(titled("Long", 40))
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await opened(pilot, "Long")
+        app = app_of(pilot)
+        await app.chat.open(app.conversation.id, app.conversation.path[4].id)
+        await ask(pilot, engine, "new question", "new answer")
+        await wait_until(pilot, lambda: "new answer" in text_on(pilot) and "answer 39" in text_on(pilot))
+        assert app.transcript.follows
+
+
+# Trouble
+
+
+async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await ask(pilot, engine, "one", "first")
+        await execute(app, "PRAGMA max_page_count = 1")
+        await ask(pilot, engine, "two " * 3000, "second " * 3000)
+        await ask(pilot, engine, "three", "third")
+        app.transcript.scroll_home(animate=False)
+        await wait_until(pilot, lambda: "not saved" in text_on(pilot) and not app.status.saves)
+        notices = [str(notice.visual) for notice in app.query("Notice.-error")]
+        assert len(notices) == 1 and "the disk is full" in notices[0]
+        assert len(stored()[0].nodes) == 2
+        await opened(pilot, "one")  # from memory
+        assert len(app.conversation.nodes) == 6
+        await execute(app, "PRAGMA max_page_count = 1000000")
+        await ask(pilot, engine, "four", "fourth")
+        await wait_until(pilot, lambda: len(stored()[0].nodes) == 8 and app.status.saves)
+        await wait_until(pilot, lambda: "Saving works again" in text_on(pilot))
+
+
+async def execute(app: ChatApp, statement: str) -> None:
+    """Run a statement on the app's own connection, on its thread."""
+    journal = app.journal
+    await journal._run(lambda: journal._connected()._connection.execute(statement).fetchall())
+
+
+async def test_a_home_that_cannot_be_written_says_so_and_the_chat_goes_on(home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: "Conversations are not saved" in text_on(pilot))
+        await idle(pilot)
+        assert "not saved" in text_on(pilot).splitlines()[0]
+        await ask(pilot, engine, "one", "first")
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
+        await opened(pilot, "one")
+        assert "first" in text_on(pilot)
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running)
+    assert home.read_text() == "a file where the folder should be"
+
+
+async def test_a_newer_database_is_left_alone_and_said_so() -> None:
+    keep(titled("From the future"))
+    with sqlite3.connect(default_path()) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: "newer gptoss-chat" in text_on(pilot))
+        await idle(pilot)
+        await ask(pilot, engine, "one", "first")
+    with sqlite3.connect(default_path()) as connection:
+        assert connection.execute("SELECT title FROM conversations").fetchall() == [("From the future",)]
+    connection.close()
+
+
+async def test_a_damaged_database_is_set_aside_and_said_so() -> None:
+    keep(titled("Lost"))
+    default_path().write_bytes(b"rubbish" * 1000)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: "damaged-" in text_on(pilot))
+        await idle(pilot)
+        await ask(pilot, engine, "one", "first")
+        await wait_until(pilot, lambda: len(stored()[0].nodes) == 2)
+    assert len(list(default_path().parent.glob("*damaged*"))) == 1
+
+
+async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
+    keep(titled("Shared"), titled("Gone"))
+    engine = FakeEngine()
+    async with chat(engine, size=WIDE) as pilot:
+        await opened(pilot, "Shared")
+        store = Store(default_path())
+        for summary in store.summaries():
+            store.delete(summary.id)
+            store.purge([summary.id])
+        store.close()
+        app_of(pilot).sidebar.list.focus()
+        app_of(pilot).sidebar.list.highlighted = next(
+            i for i, place in enumerate(app_of(pilot).sidebar.list.places) if place and place.title == "Gone"
+        )
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "is gone" in text_on(pilot))
+        assert app_of(pilot).conversation.title == "Shared" and "answer 0" in text_on(pilot)
+        await ask(pilot, engine, "go on", "here")
+        await wait_until(pilot, lambda: stored() and len(stored()[0].nodes) == 4)
+
+
+async def test_saves_that_overlap_lose_nothing() -> None:
+    told: list[str] = []
+    journal = Journal(lambda text, level: told.append(text))
+    tree = Conversation()
+    saves = []
+    opening = asyncio.create_task(journal.open())
+    for number in range(20):
+        tree.add_prompt(f"prompt {number}", tree.leaf)
+        saves.append(asyncio.create_task(journal.save(tree)))
+        await asyncio.sleep(0.001 * (number % 3))
+    await asyncio.gather(opening, *saves)
+    await journal.close()
+    assert [len(found.nodes) for found in stored()] == [20] and told == []
+    assert all(isinstance(node, Node) for node in stored()[0].path)

@@ -1,0 +1,175 @@
+"""What the screen costs: `python -m tests.bench_tui [--streams prose ...]` prints a Markdown table.
+
+Each stream is replayed by an engine process at 100 tokens a second below forty earlier answers: to the chat, to a naive
+one (a Markdown widget an answer, updated at every token), and to no screen at all. Lag is how much later than asked a
+sleep of 10 ms ends, which is how long a key press would have waited.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.app import App, ComposeResult
+from textual.containers import VerticalScroll
+from textual.pilot import Pilot
+from textual.widgets import Markdown
+
+from app.engine.client import EngineClient
+from app.tui.app import ChatApp
+from mlx_model.events import Finished, TextDelta
+from mlx_model.harmony.message import user
+from mlx_model.options import Options
+from tests import streams
+from tests.app.fakes import send, wait_until
+
+EARLIER_ANSWERS = 40
+IDLE_S = 3.0
+SIZE = (120, 40)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one replay: tokens a second, share of a core, lags in seconds, widgets, and what it costs to stand idle."""
+
+    tokens_s: float
+    cpu: float
+    lags: list[float]
+    widgets: int
+    idle_cpu: float
+
+    def row(self, stream: str, screen: str, alone: float) -> str:
+        """A line of the table; `alone` is the speed without a screen."""
+        lags = sorted(self.lags)
+        p95, most = lags[int(0.95 * len(lags))], lags[-1]
+        slowed = 100 * (1 - self.tokens_s / alone)
+        return (
+            f"| {stream} | {screen} | {1e3 * p95:.0f} ms | {1e3 * most:.0f} ms | {self.cpu:.0%} | "
+            f"{slowed:.1f}% | {self.widgets:,} | {self.idle_cpu:.1%} |"
+        )
+
+
+class NaiveChat(App[None]):
+    """The obvious way: one Markdown widget an answer, brought up to date at every token."""
+
+    def compose(self) -> ComposeResult:
+        """An empty conversation."""
+        yield VerticalScroll(id="chat")
+
+    async def answer(self, engine: EngineClient, prompt: str) -> Finished:
+        """Show one answer."""
+        body = Markdown()
+        chat = self.query_one("#chat")
+        await chat.mount(body)
+        chat.anchor()
+        async for answer in engine.ask([user(prompt)], Options()):
+            match answer.event:
+                case TextDelta(text=text):
+                    await body.append(text)
+                case Finished() as finished:
+                    return finished
+        raise AssertionError("an answer ends with Finished")
+
+
+def engine() -> EngineClient:
+    """An engine process that replays streams."""
+    return EngineClient((sys.executable, "-P", str(Path(streams.__file__))))
+
+
+async def measured(app: App[None], replay: Callable[[], Awaitable[Finished]]) -> Cost:
+    """Replays one stream and watches the event loop meanwhile, and for some seconds after."""
+    lags: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            start = time.perf_counter()
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - start - 0.01)
+
+    watching = asyncio.create_task(watch())
+    start, cpu = time.perf_counter(), time.process_time()
+    finished = await replay()
+    share = (time.process_time() - cpu) / (time.perf_counter() - start)
+    watching.cancel()
+    await asyncio.sleep(1)
+    cpu = time.process_time()
+    await asyncio.sleep(IDLE_S)
+    idle = (time.process_time() - cpu) / IDLE_S
+    return Cost(finished.stats.decode_tok_s, share, lags, len(app.query("*")), idle)
+
+
+async def with_the_chat(stream: str) -> Cost:
+    """Our own screen."""
+    app = ChatApp("replay", engine=engine())
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_until(pilot, lambda: app.status.state == "ready")
+        for number in range(EARLIER_ANSWERS):
+            await ask(pilot, f"question {number}")
+
+        async def replay() -> Finished:
+            return await ask(pilot, stream)
+
+        return await measured(app, replay)
+
+
+async def ask(pilot: Pilot[None], prompt: str) -> Finished:
+    """Send a prompt and wait for the end of its answer."""
+    app = pilot.app
+    assert isinstance(app, ChatApp)
+    before = len(app.query("AnswerView"))
+    await send(pilot, prompt)
+    while len(app.query("AnswerView")) == before or (finished := app.query("AnswerView").last().finished) is None:
+        await asyncio.sleep(0.05)
+    return finished
+
+
+async def with_the_naive_way(stream: str) -> Cost:
+    """The peer."""
+    app = NaiveChat()
+    async with app.run_test(size=SIZE) as pilot:
+        process = engine()
+        async for _ in process.load("replay"):
+            pass
+        for number in range(EARLIER_ANSWERS):
+            await app.answer(process, f"question {number}")
+        await pilot.pause()
+        cost = await measured(app, lambda: app.answer(process, stream))
+        await process.close()
+        return cost
+
+
+async def without_a_screen(stream: str) -> float:
+    """Tokens a second."""
+    process = engine()
+    async for _ in process.load("replay"):
+        pass
+    last = None
+    async for answer in process.ask([user(stream)], Options()):
+        last = answer.event
+    await process.close()
+    assert isinstance(last, Finished)
+    return last.stats.decode_tok_s
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench_tui", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--streams", nargs="*", choices=streams.STREAMS, default=list(streams.STREAMS))
+    chosen = parser.parse_args().streams
+    print("| stream | screen | lag p95 | most | CPU | generation slowed | widgets | idle CPU |")
+    print("|---|---|---|---|---|---|---|---|")
+    for stream in chosen:
+        alone = asyncio.run(without_a_screen(stream))
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["GPTOSS_CHAT_HOME"] = home
+            print(asyncio.run(with_the_chat(stream)).row(stream, "gptoss-chat", alone), flush=True)
+        print(asyncio.run(with_the_naive_way(stream)).row(stream, "naive", alone), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`make metal-check`: the tests of the kernels on a Mac's own GPU, in place of the bench that runs them on a CPU.
+
+    python -m tests.metal.on_gpu [what pytest takes]
+
+The same tests make the same calls and compare with the same references; the calls go through MLX to the GPU. What only
+the bench can do (count traffic, trace accesses, shift a buffer, flush denormals, run another text) is skipped there.
+Without a Metal GPU nothing is checked, and that is said.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import mlx.core as mx
+import pytest
+
+from metal import launch
+from metal.launch import Call
+from tests.metal import bench
+from tests.metal.bench import run
+
+_NOT_OF_KERNELS = ("test_bench.py", "test_launches.py", "test_on_gpu.py")
+_FOR_THE_BENCH_ALONE = ("flush_denormals", "misalign", "text")
+
+
+class GpuReport:
+    """What a GPU tells of a run: its outputs, nothing else."""
+
+    def __init__(self, outputs: list[mx.array]) -> None:
+        self.outputs = outputs
+        self.findings: list[str] = []
+
+    def __getattr__(self, name: str) -> NoReturn:
+        pytest.skip(f"{name} is counted by the bench alone")
+
+
+def run_kernel(call: Call, mode: str = "fast", **options: Any) -> GpuReport:
+    """As tests.metal.bench.run_kernel, on the GPU. Modes and orders of lanes are all the same there."""
+    for option in _FOR_THE_BENCH_ALONE:
+        if options.get(option):
+            pytest.skip(f"{option} is for the bench alone")
+    outputs = launch.run_with_mlx(call, stream=mx.gpu)
+    mx.eval(outputs)
+    return GpuReport(outputs)
+
+
+def pytest_configure() -> None:
+    """As a plugin of pytest (-p tests.metal.on_gpu): every test that asks the bench is answered by the GPU."""
+    bench.run_kernel = run.run_kernel = run_kernel  # type: ignore[assignment]
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit code."""
+    if not mx.metal.is_available():
+        print("There is no Metal GPU here, so nothing was checked. `make test` runs the kernels on the CPU.")
+        return 0
+    folder = Path(__file__).parent
+    ignored = [f"--ignore={folder / name}" for name in _NOT_OF_KERNELS]
+    return int(pytest.main([str(folder), "-p", "tests.metal.on_gpu", *ignored, "-rs", *arguments]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

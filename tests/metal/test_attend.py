@@ -1,0 +1,170 @@
+"""Attention's kernels against float64: heads, tokens, windows, rings, splits, sinks, and what they read."""
+
+from dataclasses import dataclass, replace
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from metal.attend import attend, splits, why_not
+from tests.metal import reference_dense as reference
+from tests.metal.dense_models import Random
+from tests.metal.recorder import recorded
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call; `cores` decides the number of splits, `cached` is the dtype of keys and values, if not that of queries."""
+
+    keys: int
+    capacity: int
+    heads: int = 64
+    kv_heads: int = 8
+    tokens: int = 1
+    start: int = 0
+    window: int | None = None
+    cores: int = 10
+    dtype: mx.Dtype = mx.bfloat16
+    cached: mx.Dtype | None = None
+    sink: float = 0.0
+    scale: float = 0.125
+
+    def arguments(self):
+        random = Random(self.keys)
+        return (
+            random.normal(self.tokens, self.heads, 64, dtype=self.dtype),
+            *(random.normal(1, self.kv_heads, self.capacity, 64, dtype=self.cached or self.dtype) for _ in range(2)),
+            self.start,
+            self.keys,
+            random.normal(self.heads, dtype=self.dtype) + self.sink,
+            self.scale,
+            self.window,
+        )
+
+
+SMALL = {
+    "the first token": Case(1, 256),
+    "31 keys": Case(31, 256, dtype=mx.float16),
+    "77 keys, the demo model": Case(77, 256, heads=4, kv_heads=2, dtype=mx.float32),
+    "a full window": Case(128, 128, window=128),
+    "a ring that wraps": Case(128, 144, start=100, window=128, dtype=mx.float16),
+    "a ring that is full": Case(160, 160, start=33, window=128),
+    "a window in a grown cache": Case(300, 512, window=128, dtype=mx.float32),
+    "4 tokens, each with its window": Case(131, 131, tokens=4, window=128, dtype=mx.float32),
+    "2 tokens over a ring": Case(129, 160, tokens=2, start=90, window=128),
+    "3 tokens, the first of all": Case(3, 256, heads=4, kv_heads=2, tokens=3),
+    "groups of 3": Case(90, 128, heads=6, kv_heads=2, tokens=2, dtype=mx.float16),
+    "groups of 5": Case(200, 256, heads=5, kv_heads=1, tokens=1, dtype=mx.float32),
+    "one head a key": Case(40, 64, heads=2, kv_heads=2, tokens=4, window=16),
+    "a cache of its own dtype": Case(70, 128, heads=8, kv_heads=4, dtype=mx.float32, cached=mx.bfloat16),
+    "the sink takes all": Case(100, 128, sink=300),
+    "the sink takes nothing": Case(100, 128, sink=-300),
+    "large scores": Case(100, 128, scale=40.0, dtype=mx.float32),
+    "600 keys in 4 parts": Case(600, 768, dtype=mx.float32),
+    "4 tokens over 2 parts": Case(257, 512, tokens=4, dtype=mx.float16),
+    "parts without keys": Case(520, 1024, heads=8, kv_heads=1, window=400, dtype=mx.float32),
+    "1500 keys in 8 parts": Case(1500, 2048, cores=40),
+}
+
+
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_right_and_clean(case):
+    arguments = case.arguments()
+    with recorded("trace"):
+        got = attend(*arguments, case.cores, variant=())
+    assert got.dtype == case.dtype
+    assert got.shape == arguments[0].shape
+    assert reference.attend(*arguments).worst(got) < 1
+
+
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_the_definition_is_the_same(case):
+    arguments = replace(case, dtype=mx.float32).arguments()
+    assert reference.attend(*arguments).worst(attend(*arguments)) < 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "nofma"}, {"lanes": "reversed"}], ids=["fast", "no fma", "lanes reversed"]
+)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(8192, 8192, heads=16, kv_heads=2, cores=80),
+        Case(131, 144, tokens=4, start=140, window=128),
+        Case(1500, 2048, cores=40, dtype=mx.float32),
+    ],
+    ids=["8192 keys in 32 parts", "4 tokens over a ring", "1500 keys, float32"],
+)
+def test_right_in_every_mode(case, options):
+    arguments = case.arguments()
+    with recorded(**options):
+        got = attend(*arguments, case.cores, variant=())
+    assert reference.attend(*arguments).worst(got) < 1
+
+
+@pytest.mark.parametrize("window", [None, 128])
+def test_reads_each_key_and_value_once_from_memory(window):
+    """The two blocks of 4 queries ask for the same lines, of which each load asks no more than it needs."""
+    case = Case(700, 1024, window=window)
+    with recorded("trace") as recorder:
+        attend(*case.arguments(), case.cores, variant=())
+    report, *merged = recorder.reports
+    seen = 8 * 64 * 2 * (window or case.keys)
+    for name in ("keys", "values"):
+        traffic = report.traffic[name]
+        assert traffic.distinct_bytes == seen
+        assert traffic.loads.lines64 == traffic.loads.ideal64
+        assert traffic.loads.bytes <= 2.2 * seen  # steps of 32 keys end in a part's last key
+    assert len(merged) == (window is None)
+    for each in recorder.reports:
+        attended = each.traffic["attended"]
+        assert (attended.written_once, attended.rewritten) == (each.outputs[0].size, 0)
+
+
+def test_a_part_without_keys_weighs_nothing():
+    """33 keys in 4 parts of 32: the last two have none."""
+    case = Case(33, 64, heads=8, kv_heads=1, dtype=mx.float32)
+    arguments = case.arguments()
+    with recorded("trace") as recorder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metal.attend.splits", lambda *_: 4)
+        got = attend(*arguments, variant=())
+    assert reference.attend(*arguments).worst(got) < 1
+    parts = np.array(recorder.reports[0].outputs[0])
+    assert np.all(parts[2:, ..., :64] == 0)
+    assert np.all(parts[2:, ..., 65] == 0)
+
+
+def test_a_growing_cache_compiles_nothing_anew():
+    def texts(keys: range) -> set[tuple[object, ...]]:
+        calls = []
+        for length in keys:
+            with recorded() as recorder:
+                attend(*replace(Case(1, 1024, heads=4, kv_heads=2), keys=length).arguments(), variant=())
+            calls += recorder.calls
+        return {(call.kernel.name, call.parameters) for call in calls}
+
+    assert len(texts(range(1, 256, 50))) == 1
+    assert len(texts(range(300, 1024, 200))) == 2  # attend in parts, merge
+
+
+@pytest.mark.parametrize("cores", [0, 7, 10, 40, 80])
+@pytest.mark.parametrize("kv_heads", [1, 2, 8])
+def test_splits(cores, kv_heads):
+    chosen = [splits(keys, kv_heads, cores) for keys in range(1, 20000, 37)]
+    assert chosen == sorted(chosen)
+    assert chosen[0] == splits(256, kv_heads, cores) == 1
+    assert all(parts & (parts - 1) == 0 and parts <= 32 for parts in chosen)
+    assert all(parts * 128 <= keys for keys, parts in zip(range(1, 20000, 37), chosen, strict=True) if parts > 1)
+
+
+def test_splits_of_gpt_oss():
+    assert [splits(8192, 8, cores) for cores in (8, 10, 20, 40, 80)] == [2, 2, 4, 8, 16]
+
+
+def test_why_not():
+    known = {"heads": 64, "kv_heads": 8, "head_dim": 64, "dtype": mx.bfloat16}
+    assert why_not(**known) is None
+    assert "head_dim is 80" in (why_not(**{**known, "head_dim": 80}) or "")
+    assert "up to 8" in (why_not(**{**known, "kv_heads": 4}) or "")
+    assert "up to 8" in (why_not(**{**known, "kv_heads": 7}) or "")
+    assert "activations" in (why_not(**{**known, "dtype": mx.int8}) or "")

@@ -1,0 +1,204 @@
+"""The dense kernels against float64: every format, dtype and number of tokens, sizes of gpt-oss-20b and odd ones."""
+
+from dataclasses import replace
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from metal import dense
+from metal.dense import Head, Projections
+from metal.matrix import Matrix
+from tests.metal import reference_dense as reference
+from tests.metal.dense_models import EPS, FORMATS, Random, aligned, geometry
+from tests.metal.recorder import recorded
+
+DTYPES = (mx.bfloat16, mx.float16, mx.float32)
+QUANTISED = (8, 6, 4)
+
+
+def name(form: mx.Dtype | int) -> str:
+    return f"{form} bits" if isinstance(form, int) else str(form).removeprefix("mlx.core.")
+
+
+@pytest.mark.parametrize("bits", QUANTISED)
+def test_the_reference_unpacks_as_mlx_does(bits):
+    matrix = Random().matrix(32, 192, bits)
+    unpacked = mx.dequantize(
+        matrix.weight,
+        *(each.astype(mx.float32) for each in (matrix.scales, matrix.offsets)),
+        group_size=64,
+        bits=bits,
+    )
+    assert np.abs(reference.exact(unpacked) - reference.weights(matrix)).max() < 1e-6
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=name)
+@pytest.mark.parametrize("dtype", DTYPES, ids=name)
+def test_every_format_and_dtype(form, dtype):
+    """5 groups of 64 columns, so that the only pass has idle lanes at 16 weights a lane and there are two at 8."""
+    tokens = 1 + (FORMATS.index(form) + DTYPES.index(dtype)) % 4
+    random = Random()
+    layer, head = random.projections(320, 6, 2, form), random.head(320, 64, form)
+    x, attended = random.normal(tokens, 320, dtype=dtype, scale=3), random.normal(tokens, 384, dtype=dtype)
+    angles = random.angles(tokens)
+    with recorded():
+        got = dense.qkv(x, layer, *angles, geometry(4))
+        projected = dense.o_proj(attended, x, layer, geometry(2))
+        logits = dense.lm_head(x, head, geometry(4))
+    for values, expected in zip(got, reference.qkv(x, layer, *angles), strict=True):
+        assert values.dtype == dtype
+        assert values.shape == expected.values.shape
+        assert expected.worst(values) < 1
+    assert reference.o_proj(attended, x, layer).worst(projected) < 1
+    assert reference.lm_head(x, head).worst(logits) < 1
+    if dtype == mx.float32:
+        # MLX's operations define the result; on a CPU they sum in x's dtype, so only float32 is comparable.
+        portable = *dense.qkv(x, layer, *angles), dense.o_proj(attended, x, layer), dense.lm_head(x, head)
+        for by_mlx, by_kernel in zip(portable, (*got, projected, logits), strict=True):
+            assert by_mlx.shape == by_kernel.shape
+            assert mx.abs(by_mlx - by_kernel).max() < 1e-5 * mx.abs(by_mlx).max()
+
+
+@pytest.mark.parametrize(
+    ("columns", "form"),
+    [(32, mx.bfloat16), (64, 4), (256, 8), (1024, 6), (3072, mx.float32), (4096, 4), (2880, mx.float16)],
+    ids=str,
+)
+def test_row_lengths(columns, form):
+    """One chunk for a few lanes, whole passes, and a ragged last one."""
+    random = Random()
+    head, x = random.head(columns, 96, form), random.normal(2, columns, dtype=mx.bfloat16, scale=30)
+    with recorded("trace"):
+        logits = dense.lm_head(x, head, geometry(8))
+    assert reference.lm_head(x, head).worst(logits) < 1
+
+
+def test_small_inputs_are_normed_with_eps():
+    """Their mean square is a tenth of eps."""
+    random = Random()
+    head, x = random.head(320, 64, 8), random.normal(1, 320, scale=1e-3)
+    with recorded():
+        logits = dense.lm_head(x, head, geometry(4))
+    assert reference.lm_head(x, head).worst(logits) < 1
+
+
+@pytest.mark.parametrize("flush", [False, True], ids=["", "denormals flushed"])
+@pytest.mark.parametrize("bits", QUANTISED)
+def test_every_code_in_every_place_is_exact(bits, flush):
+    """Integer codes times small integers stay below 2^24, so that float32 sums have no rounding at all."""
+    rows, columns = 256, 320
+    codes = (np.arange(rows)[:, None] + np.arange(columns)) % 2**bits
+    spread = (codes[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(rows, -1)
+    packed = mx.array(np.packbits(spread, axis=-1, bitorder="little").view(np.uint32))
+    scales = mx.ones((rows, columns // 64))
+    x = mx.array(np.random.default_rng(0).integers(-8, 9, (1, columns)).astype(np.float32))
+    layer = projections_with(output=Matrix(packed, mx.zeros(rows), scales, 0 * scales, bits))
+    with recorded(flush_denormals=flush):
+        y = dense.o_proj(x, mx.zeros((1, rows)), layer, geometry(2))
+    assert np.array_equal(np.array(y)[0], codes @ np.array(x)[0])
+
+
+def test_first_and_last_head_of_each_matrix():
+    """Position 0 turns nothing: queries and keys are then plain products, like values."""
+    random = Random()
+    layer, x = random.projections(64, 4, 2, mx.float32), random.normal(1, 64)
+    still = mx.ones((1, 32)), mx.zeros((1, 32))
+    with recorded():
+        q, k, v = dense.qkv(x, layer, *still, geometry(2))
+    normed = mx.fast.rms_norm(x, layer.norm.astype(mx.float32), EPS)
+    for got, matrix in ((q, layer.query), (k, layer.key), (v, layer.value)):
+        assert mx.allclose(got.reshape(1, -1), matrix(normed), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [mx.bfloat16, 8, 6, 4], ids=name)
+def test_variants_give_the_same_bits(form):
+    random = Random()
+    layer, head = random.projections(320, 4, 2, form), random.head(320, 96, form)
+    x, attended, angles = random.normal(3, 320), random.normal(3, 256), random.angles(3)
+    with recorded():
+        results = [
+            [dense.qkv(x, layer, *angles, geometry(*variant))[0] for variant in ((4, 2), (2, 2))],
+            [dense.o_proj(attended, x, layer, geometry(*variant)) for variant in ((2, 2), (1, 4), (4, 2))],
+            [dense.lm_head(x, head, geometry(*variant)) for variant in ((4, 2), (8, 2), (4, 4))],
+        ]
+    for first, *others in results:
+        assert all(mx.array_equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("form", [mx.bfloat16, 6], ids=name)
+def test_contraction_to_fma_changes_no_bit(form):
+    """It is the GPU compiler's choice; kernels write out where they want it."""
+    random = Random()
+    layer, head = random.projections(320, 4, 2, form), random.head(320, 96, form)
+    x, attended, angles = random.normal(2, 320), random.normal(2, 256), random.angles(2)
+    with_fma, without = [], []
+    for mode, results in (("fast", with_fma), ("nofma", without)):
+        with recorded(mode):
+            results += dense.qkv(x, layer, *angles, geometry(4))
+            results += [dense.o_proj(attended, x, layer, geometry(2)), dense.lm_head(x, head, geometry(4))]
+    assert all(mx.array_equal(*pair) for pair in zip(with_fma, without, strict=True))
+
+
+@pytest.mark.parametrize("form", [mx.bfloat16, mx.float32, 8, 6, 4], ids=name)
+def test_mapped_weights_give_the_same_bits(form):
+    """At addresses that are multiples of 8 or of 4 bytes alone. Loads wider than that are findings of the trace."""
+    random = Random()
+    layer, x, angles = random.projections(320, 2, 1, form), random.normal(1, 320), random.angles(1)
+    with recorded():
+        expected = dense.qkv(x, layer, *angles, geometry(4))
+    mapped = ["norm", *(f"{each}_weight" for each in ("query", "key", "value"))]
+    for alignment in (8, 4):
+        with recorded("trace", misalign=dict.fromkeys(mapped, alignment)):
+            got = dense.qkv(x, aligned(layer, alignment), *angles, geometry(4))
+        assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 31, 4096, 5000, 201088])
+def test_argmax(count):
+    generator = np.random.default_rng(count)
+    logits = generator.standard_normal((4, count)).astype(np.float32)
+    logits[1, count // 2 :] = logits[1].max() + 1  # ties: the lowest index
+    logits[2, -1] = 100
+    logits[3] = -np.inf
+    with recorded("trace" if count <= 5000 else "fast"):
+        index = dense.argmax(mx.array(logits), ())
+    assert index.dtype == mx.uint32
+    assert index.tolist() == logits.argmax(-1).tolist()
+
+
+def test_argmax_never_takes_nan():
+    logits = mx.full((2, 100), float("nan"))
+    logits[1, 70] = -5.0
+    with recorded():
+        assert dense.argmax(logits, ()).tolist() == [0, 70]
+
+
+def projections_with(**changes: Matrix) -> Projections:
+    return replace(Random().projections(64, 2, 1, mx.bfloat16), **changes)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        (projections_with(), None),
+        (Random().projections(64, 2, 1, 4), None),
+        (projections_with(output=Random().matrix(80, 128, mx.bfloat16)), "80 x 128"),
+        (projections_with(output=Random().matrix(64, 128, mx.bfloat16, bias=False)), "no bias"),
+        (projections_with(key=Random().matrix(64, 64, mx.float16)), "different formats"),
+        (Head(mx.ones(320), EPS, replace(Random().matrix(64, 320, 6), bits=5)), "5 bits"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=2)), "2 bytes"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=12)), "12 bytes"),
+        (Head(mx.ones(64), EPS, Random().matrix(1003, 64, mx.float32)), "1003 x 64"),
+        (Head(mx.ones(64), EPS, Matrix(mx.broadcast_to(mx.zeros(1), (2**20, 2**12)))), "more weights"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_not(weights, reason):
+    said = dense.why_not(weights, mx.bfloat16)
+    assert said is None if reason is None else reason in (said or "")
+
+
+def test_why_not_for_other_models():
+    assert "head_dim is 128" in (dense.why_not(projections_with(), mx.bfloat16, head_dim=128) or "")
+    assert "activations" in (dense.why_not(projections_with(), mx.int32) or "")

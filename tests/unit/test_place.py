@@ -1,0 +1,88 @@
+"""The digests of files, and the record of those that were verified."""
+
+from pathlib import Path
+
+import pytest
+
+from mlx_model.place import File, Place, Record, is_intact, is_verified
+
+HELLO = b"hello\n"
+GIT = "ce013625030ba8dba906f756967f9e9ca394464a"  # printf 'hello\n' | git hash-object --stdin
+SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"  # printf 'hello\n' | sha256sum
+
+
+@pytest.mark.parametrize("digest", [GIT, SHA256])
+def test_digests(tmp_path: Path, digest: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(HELLO)
+    read: list[int] = []
+    assert is_intact(path, digest, read.append) and read == [6]
+    path.write_bytes(b"hellO\n")
+    assert not is_intact(path, digest, read.append)
+
+
+def test_huggingface_hub_computes_the_same(tmp_path: Path) -> None:
+    from huggingface_hub.utils.sha import git_hash, sha_fileobj
+
+    path = tmp_path / "file"
+    for size in (0, 1, 5 << 20):
+        path.write_bytes(bytes(size))
+        with path.open("rb") as content:
+            assert is_intact(path, sha_fileobj(content).hex(), lambda _: None)
+        assert is_intact(path, git_hash(path.read_bytes()), lambda _: None)
+
+
+def test_the_record_outlives_the_process_and_sees_changes(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HELLO)
+    record = Record(tmp_path)
+    assert not record.holds(path)
+    record.add(path, SHA256)
+    for known in (record, Record(tmp_path)):
+        assert known.holds(path) and known.holds(path, SHA256) and not known.holds(path, GIT)
+        assert known.digest(path) == SHA256
+    path.write_bytes(b"other")
+    assert not Record(tmp_path).holds(path)
+    path.unlink()
+    assert not Record(tmp_path).holds(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "null", '{"model.safetensors": 3}', '{"model.safetensors": {}}', "\xff"]
+)
+def test_a_record_that_can_not_be_read_is_empty(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HELLO)
+    Record(tmp_path).add(path, SHA256)
+    (tmp_path / ".gptoss-chat" / "verified.json").write_text(text, encoding="latin-1")
+    record = Record(tmp_path)
+    assert not record.holds(path) and record.digest(path) is None
+    record.add(path, SHA256)
+    assert Record(tmp_path).holds(path)
+
+
+def test_a_snapshot_belongs_to_its_repository(tmp_path: Path) -> None:
+    root = tmp_path / "models--org--name"
+    assert Place.of(root / "snapshots" / "abc") == Place(root, root / "snapshots" / "abc")
+    assert Place.of(tmp_path / "x" / "snapshots" / "abc") == Place(*[tmp_path / "x" / "snapshots" / "abc"] * 2)
+
+
+def test_a_link_that_leads_elsewhere_is_replaced(tmp_path: Path) -> None:
+    place = Place.of(tmp_path / "models--org--name" / "snapshots" / "abc")
+    file = File("config.json", 6, GIT)
+    place.path(file).parent.mkdir(parents=True)
+    place.path(file).write_bytes(HELLO)
+    place.folder.mkdir(parents=True)
+    for wrong in ("../../../../../elsewhere", "../../blobs/none"):
+        (place.folder / "config.json").unlink(missing_ok=True)
+        (place.folder / "config.json").symlink_to(wrong)
+        place.link(file)
+        assert (place.folder / "config.json").read_bytes() == HELLO
+    (place.folder / "config.json").unlink()
+    (place.folder / "config.json").write_bytes(b"a file of its own")
+    place.link(file)
+    assert (place.folder / "config.json").resolve() == place.path(file).resolve()
+    assert place.found("config.json") == file
+    assert not is_verified(place.folder, ["config.json"])
+    Record(place.root).add(place.path(file), GIT)
+    assert is_verified(place.folder, ["config.json"])
