@@ -1,7 +1,8 @@
-"""The decode step on the Metal kernels: a few new tokens through every layer, in eight to ten launches each.
+"""The decode step on the Metal kernels: one new token through every layer, in nine launches each.
 
 The same mathematics as the transformer's own blocks, which every other input takes. Each operation runs by its kernel
-or by MLX's operations, whichever metal.select found right and faster on this machine.
+or by MLX's operations, whichever metal.select found right and faster on this machine, for one token: the kernels take
+up to four, but what was not tried on a GPU is not used on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,13 @@ from metal.experts import Mixture, mixture_of_experts
 from metal.operation import Variant
 from mlx_model.cache import Cache
 
-MAX_TOKENS = 4
-"""New tokens at once; from there on MLX's matrix products read each weight once for several tokens, too."""
-
 
 @dataclass(frozen=True, slots=True)
 class DecodeLayer:
-    """One layer as the kernels take it. `sinks` [heads]; `window` as in ModelConfig.window."""
+    """One layer as the kernels take it. `sinks` [heads]."""
 
     projections: Projections
     sinks: mx.array
-    window: int | None
     mixture: Mixture
 
 
@@ -45,12 +42,13 @@ class Decoder:
 
     def takes(self, batch: int, tokens: int) -> bool:
         """Whether so many new tokens of so many sequences can go this way."""
-        return batch == 1 and tokens <= MAX_TOKENS
+        return batch == tokens == 1
 
     def hidden(self, x: mx.array, cosines: mx.array, sines: mx.array, cache: Cache) -> mx.array:
-        """Embeddings [T, hidden] at the cache's positions to the last layer's output, of the same shape.
+        """The embedding [1, hidden] at the cache's position to the last layer's output, of the same shape.
 
-        Cosines and sines are float32 [T, 32]. Keys and values join the cache.
+        Cosines and sines are float32 [1, 32]. Keys and values join the cache, which hands out no key that the token may
+        not see: so attention needs no window.
         """
         for index, layer in enumerate(self.layers):
             queries, keys, values = qkv(x, layer.projections, cosines, sines, self.choice["qkv"])
@@ -63,14 +61,13 @@ class Decoder:
                 length=length,
                 sinks=layer.sinks,
                 scale=self.scale,
-                window=layer.window,
                 cores=self.gpu_cores,
                 variant=self.choice["attend"],
             )
-            x = o_proj(attended.reshape(x.shape[0], -1), x, layer.projections, self.choice["o_proj"])
+            x = o_proj(attended.reshape(1, -1), x, layer.projections, self.choice["o_proj"])
             x = mixture_of_experts(x, layer.mixture, self.choice)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
-        """The last layer's output [T, hidden] to logits float32 [T, vocab]."""
+        """The last layer's output [1, hidden] to logits float32 [1, vocab]."""
         return lm_head(x, self.head, self.choice["lm_head"])

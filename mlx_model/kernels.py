@@ -55,7 +55,7 @@ def attach_kernels(transformer: Transformer) -> None:
 def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     """A decoder on the transformer's own arrays, nothing copied; nothing is chosen yet. Raises NoKernels."""
     config = transformer.config
-    layers = tuple(_layer(block, config, index) for index, block in enumerate(transformer.blocks))
+    layers = tuple(_layer(block, config) for block in transformer.blocks)
     head = Head(transformer.norm, config.rms_norm_eps, _matrix(transformer.lm_head, transformer.norm))
     objections = (
         attend.why_not(
@@ -89,13 +89,13 @@ def operations(decoder: Decoder, transformer: Transformer, *, table: bool = Fals
     ]
 
 
-def _layer(block: Block, config: ModelConfig, index: int) -> DecodeLayer:
+def _layer(block: Block, config: ModelConfig) -> DecodeLayer:
     attention, norm = block.attention, block.attention_norm
     together = [_matrix(linear, norm) for linear in (attention.query, attention.key, attention.value)]
     aligned = min(matrix.alignment for matrix in together)
     query, key, value = (replace(matrix, alignment=aligned) for matrix in together)
     projections = Projections(norm, config.rms_norm_eps, query, key, value, _matrix(attention.output))
-    return DecodeLayer(projections, attention.sinks, config.window(index), block.mixture)
+    return DecodeLayer(projections, attention.sinks, block.mixture)
 
 
 def _matrix(linear: Linear, *read_with: mx.array) -> Matrix:

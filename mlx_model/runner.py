@@ -159,7 +159,7 @@ class Runner:
             chunk = prompt[done : done + self.model.prefill_chunk(done)]
             is_last = done + len(chunk) == len(prompt)
             result = self._forward(mx.array([chunk]), chunk, "last" if is_last else "none")
-            logits = result[0, -1] if is_last else None
+            logits = result.flatten() if is_last else None
             # Without the last chunk's logits only the caches are asked for, which spares the top layer's experts.
             mx.eval(self._cache.arrays(), *([logits] if logits is not None else []))
             mx.clear_cache()
@@ -186,7 +186,7 @@ class Runner:
 
     def _step(self, token: mx.array, sampled: int, sampler: Sampler) -> mx.array:
         """Feeds a token, whose id may not be known yet, and samples the next."""
-        return sampler(self._forward(token.reshape(1, 1), [sampled], "last")[0, -1])
+        return sampler(self._forward(token.reshape(1, 1), [sampled], "last").flatten())
 
     def _forward(self, tokens: mx.array, ids: list[int], logits: Literal["last", "none"]) -> mx.array:
         """One pass; `ids` are noted as cached."""

@@ -58,7 +58,7 @@ class Transformer:
         x = self.embedding(tokens)
         decoder = self.decoder if self.decoder is not None and self.decoder.takes(*tokens.shape) else None
         if decoder is not None:
-            x = decoder.hidden(x[0], cos, sin, cache)[None]
+            x = decoder.hidden(x.squeeze(0), cos, sin, cache)[None]
         else:
             for block in self.blocks:
                 x = block(x, cos, sin, cache, self.config.rms_norm_eps)
@@ -68,5 +68,5 @@ class Transformer:
         if logits == "last":
             x = x[:, -1:]
         if decoder is not None:
-            return decoder.logits(x[0])[None]
+            return decoder.logits(x.squeeze(0))[None]
         return self.lm_head(mx.fast.rms_norm(x, self.norm, self.config.rms_norm_eps)).astype(mx.float32)

@@ -108,7 +108,7 @@ def test_a_gpu_that_takes_no_kernel_costs_one_line(
 def test_every_operation_with_none_is_what_the_blocks_compute(transformer: Transformer) -> None:
     decoder = make_decoder(transformer)
     choice = dict.fromkeys((each.name for each in operations(decoder, transformer)), None)
-    tokens = mx.array([[5, 7, 9]])
+    tokens = mx.array([[5]])
     by_blocks = transformer(tokens, transformer.make_cache())
     mixed = replace(transformer, decoder=replace(decoder, choice=choice))
     found = mixed(tokens, mixed.make_cache())
@@ -121,6 +121,6 @@ def test_weights_the_kernels_cannot_read_are_named(folder: Path) -> None:
         make_decoder(on_cpu)
 
 
-def test_more_than_four_tokens_or_one_sequence_go_through_the_blocks(transformer: Transformer) -> None:
+def test_more_than_one_token_or_sequence_go_through_the_blocks(transformer: Transformer) -> None:
     decoder = make_decoder(transformer)
-    assert decoder.takes(1, 4) and not decoder.takes(1, 5) and not decoder.takes(2, 1)
+    assert decoder.takes(1, 1) and not decoder.takes(1, 2) and not decoder.takes(2, 1)
