@@ -70,7 +70,7 @@ launches: $(VENV)/.installed-peers
 fuzz: $(VENV)/.installed-test
 	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) $(BIN)/python -m pytest \
 		tests/unit/test_harmony_fuzz.py tests/unit/test_harmony_render.py tests/unit/test_harmony_parse.py \
-		tests/unit/test_bad_files.py
+		tests/unit/test_header_fuzz.py
 
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.bench_harmony

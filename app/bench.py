@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_model.text import clean
@@ -82,7 +83,8 @@ def _report(model: "Model") -> Report:
         program=f"gptoss-chat {version('gptoss-chat')}",
         machine=str(this_machine() or _computer()),
         power=this_power(),
-        model=model.name,
+        # Of a path the last part: the report is to be shown to others.
+        model=model.folder.name if Path(model.name).expanduser().is_dir() else model.name,
         dense_bits=model.plan.dense_bits,
         load_s=model.load_s,
         resident_bytes=model.resident_bytes,

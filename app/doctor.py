@@ -77,6 +77,7 @@ def examine(memory: int | None = None) -> dict[str, Any]:
         ],
         "default_model": default,
         "plans": plans,
+        "loading": _loading(hub.resolve(default)),
         "kernels": _kernels(machine),
     }
 
@@ -181,6 +182,17 @@ def _terminal() -> dict[str, Any]:
     }
 
 
+def _loading(folder: Path) -> str:
+    """How the weights in a folder come into memory, and why."""
+    from mlx_model.reader import why_not_mapped
+
+    try:
+        refusal = why_not_mapped(folder)
+    except GptossError as error:
+        return str(error)
+    return "used where they lie in their files (mapped)" if refusal is None else f"copied into memory: {refusal}"
+
+
 def _kernels(machine: Machine) -> list[str]:
     """The table of kernels chosen on this GPU, a line each; empty without one."""
     if machine.working_set is None:
@@ -220,6 +232,7 @@ def render(report: dict[str, Any]) -> str:
         lines.append(f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})")
     if metal["missing"]:
         lines.append(f"GPU        none. {metal['missing']}")
+    lines.append(f"Weights    {report['loading']}")
     lines.append(f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}")
     inside = f", in {' and '.join(terminal['inside'])}" if terminal["inside"] else ""
     kind = f"{terminal['name']}{inside}, {terminal['columns']} x {terminal['rows']}, {terminal['colours']} colours"

@@ -4,6 +4,7 @@ The folder of the model is all that goes to standard output; the rest is for a p
 """
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def download(name: str, dest: str | None = None, *, update: bool = False, verify
         kept = f"{gigabytes(plan.present)} of {gigabytes(plan.total)} are kept"
         _say(f"interrupted; {kept}: the same command goes on from there")
         raise
-    _say(f"complete and verified; open the chat with: gptoss-chat --model {folder if dest else name}")
+    _say(f"complete and verified; open the chat with: gptoss-chat --model {shlex.quote(folder if dest else name)}")
     print(clean(folder))
     return 0
 

@@ -5,7 +5,7 @@ import sys
 
 from mlx_model.errors import RequestError
 from mlx_model.hub import SIZES
-from mlx_model.inventory import LocalModel, local_models, remove
+from mlx_model.inventory import LocalModel, local_models, removal
 from mlx_model.memory import gigabytes
 from mlx_model.text import clean
 
@@ -33,19 +33,17 @@ def show(*, as_json: bool = False) -> int:
 
 def delete(name: str, *, yes: bool = False) -> int:
     """Remove a model from the Hub's cache once the person agrees; returns the exit code. Raises GptossError."""
-    chosen = [
-        model for model in local_models() if model.name.partition("@")[0] == name or f"openai/{model.name}" == name
-    ]
+    deletion = removal(name)
     if not yes:
         if not sys.stdin.isatty():
             raise RequestError(f"nobody to ask whether to remove {name}: add --yes to do it without asking")
-        size = gigabytes(max((model.size for model in chosen), default=0))
-        print(f"Remove {clean(name)}, {size}, from this computer? [y/N] ", end="", file=sys.stderr, flush=True)
+        question = f"Remove {clean(name)}, {gigabytes(deletion.size)}, from this computer? [y/N] "
+        print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was removed", file=sys.stderr)
             return 1
-    freed = remove(name)
-    print(f"removed {clean(name)}; {gigabytes(freed)} freed")
+    deletion.run()
+    print(f"removed {clean(name)}; {gigabytes(deletion.size)} freed")
     return 0
 
 

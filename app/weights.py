@@ -35,7 +35,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     removal = actions.add_parser(
         "remove",
         help="delete a model from the Hub's cache",
-        description="Delete a model, every revision of it, from the Hub's cache, and say how much that freed.",
+        description="Delete a model from the Hub's cache, with @revision only that one, and say how much that freed.",
     )
     removal.add_argument("name", metavar="NAME", help="as `gptoss-chat models` lists it")
     removal.add_argument("--yes", action="store_true", help="without asking")

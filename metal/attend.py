@@ -18,11 +18,15 @@ MAX_GROUP = 8
 
 HEAD_DIM = 64
 
+_BLOCK = 4
+"""Queries a simdgroup holds."""
+
 _UNSPLIT_KEYS = 256
 """Up to here one threadgroup a KV head walks all keys: 8 steps of 32."""
 
 _KEYS_A_SPLIT = 128
 _MAX_SPLITS = 32
+_THREADGROUPS_A_CORE = 8
 _USUAL_CORES = 10
 
 _ATTEND = Kernel.load(
@@ -48,13 +52,14 @@ def why_not(*, heads: int, kv_heads: int, head_dim: int, dtype: mx.Dtype) -> str
 def splits(keys: int, kv_heads: int, cores: int = 0) -> int:
     """Into how many parts the keys of a head are split, for a GPU of `cores` cores (0: not known).
 
-    Three threadgroups a core are wanted, which is about what fits by registers (102 a thread, 256 threads; 208 KB a
-    core, philipturner/metal-benchmarks); a part has at least 128 keys, and up to 256 keys a second pass doesn't pay.
-    A power of two, so that it seldom changes. Chosen by arithmetic: nothing of this was timed on a GPU.
+    Eight threadgroups a core are wanted: four rounds of the two that its registers hold (102 a thread, 256 threads;
+    208 KB a core, philipturner/metal-benchmarks), so that little idles in the last. A part has at least 128 keys, and
+    up to 256 keys a second pass doesn't pay. A power of two, so that it seldom changes. Chosen by arithmetic: nothing
+    of this was timed on a GPU.
     """
     if keys <= _UNSPLIT_KEYS:
         return 1
-    wanted = min(3 * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
+    wanted = min(_THREADGROUPS_A_CORE * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
     return 1 << (max(1, wanted).bit_length() - 1)
 
 
@@ -73,21 +78,23 @@ def attend(
     """softmax(scale * queries . keys, sinks) times values, for the newest T tokens of one sequence.
 
     queries [T, heads, 64]; keys and values [1, KV heads, capacity, 64], whole buffers, of which key i of `length` lies
-    in slot (start + i) modulo capacity: start 0 in a grown cache, the oldest key's slot in a ring. The tokens' own keys
-    are the last T. They may be of another floating dtype than the queries. Each token sees the keys up to its own, of these the newest `window` if given. sinks [heads] are
-    logits that take part in the softmax, unscaled, and carry no value. Returns [T, heads, 64] in queries' dtype.
+    in slot (start + i) modulo capacity: start 0 in a grown cache, the oldest key's slot in a ring. They may be of
+    another floating dtype than the queries. The tokens' own keys are the last T. Each token sees the keys up to its
+    own, of these the newest `window` if given. sinks [heads] are logits that take part in the softmax, unscaled, and
+    carry no value. Returns [T, heads, 64] in queries' dtype.
 
     `start` and `length` reach the kernel as data, so that a growing cache compiles nothing anew. A kernel takes 1 to
     MAX_TOKENS tokens; `cores` is the GPU's number of cores, for `splits`.
     """
     tokens, heads, _ = queries.shape
     kv_heads = keys.shape[1]
+    group = heads // kv_heads
     if variant is None:
         return _portable(queries, keys, values, start, length, sinks, scale, window)
     seen = length if window is None else min(length, window + tokens - 1)
     parts = splits(seen, kv_heads, cores)
-    blocks = -(-heads // kv_heads * tokens // 4)
-    strips = 4 if blocks <= 2 else 2 if blocks <= 4 else 1
+    blocks = -(-group * tokens // _BLOCK)
+    strips = 4 if blocks <= 2 else 2 if blocks <= 4 else 1  # eight simdgroups, as near as that comes
     simdgroups = blocks * strips
     [attended] = launch(
         Call(
@@ -98,7 +105,7 @@ def attend(
                 ("C", keys.dtype),
                 ("O", queries.dtype if parts == 1 else mx.float32),
                 ("TOKENS", tokens),
-                ("GROUP", heads // kv_heads),
+                ("GROUP", group),
                 ("WINDOW", window or 0),
                 ("STRIPS", strips),
                 ("SPLIT", parts > 1),

@@ -15,7 +15,7 @@ from metal.launch import Call, Kernel, launch
 from metal.operation import Variant
 
 MAX_TOKENS = 4
-"""Rows (tokens) a kernel takes: from there on MLX's sorted gather_qmm reads each expert once for several rows."""
+"""Rows (tokens) a kernel is meant for: it reads an expert once for every row, MLX's sorted gather_qmm once for many."""
 
 SWIGLU_ALPHA = 1.702
 """Slope of the gate's sigmoid (gpt_oss/torch/model.py); not in config.json."""
@@ -155,8 +155,10 @@ def gate_up(normed: Activations, logits: mx.array, mixture: Mixture, variant: Va
 def down(
     hidden: Activations, logits: mx.array, residual: mx.array, mixture: Mixture, variant: Variant | None = None
 ) -> mx.array:
-    """residual [N, hidden] plus the experts' outputs for hidden [N, top_k, intermediate], weighted by the softmax over
-    the chosen logits: [N, hidden] in residual's dtype."""
+    """residual [N, hidden] plus what the experts chosen by `logits` make of hidden [N, top_k, intermediate].
+
+    Each expert's output is weighted by the softmax over the chosen logits. [N, hidden] in residual's dtype.
+    """
     matrix = mixture.down
     if variant is None:
         chosen, weights = best(logits, mixture.top_k)

@@ -27,12 +27,6 @@ class Matrix:
     bits: int | None = None
     alignment: int = 16
 
-    @staticmethod
-    def quantized(weight: mx.array, bits: int, bias: mx.array | None = None) -> "Matrix":
-        """A float matrix [rows, columns] quantised to `bits` bits, one of QUANT_BITS."""
-        packed, scales, offsets = mx.quantize(weight, group_size=QUANT_GROUP, bits=bits)
-        return Matrix(packed, bias, scales, offsets, bits)
-
     @property
     def rows(self) -> int:
         """Outputs."""
@@ -44,14 +38,10 @@ class Matrix:
         return self.weight.shape[1] * 32 // self.bits if self.bits else self.weight.shape[1]
 
     @property
-    def arrays(self) -> tuple[mx.array, ...]:
-        """All that is kept in memory."""
-        return tuple(each for each in (self.weight, self.bias, self.scales, self.offsets) if each is not None)
-
-    @property
     def nbytes(self) -> int:
         """Bytes kept in memory."""
-        return sum(array.nbytes for array in self.arrays)
+        arrays = (self.weight, self.bias, self.scales, self.offsets)
+        return sum(array.nbytes for array in arrays if array is not None)
 
     def __call__(self, x: mx.array) -> mx.array:
         """x [..., columns] times the matrix, plus the bias: [..., rows], by MLX's operations."""

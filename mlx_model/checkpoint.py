@@ -79,10 +79,14 @@ def _headers(file: Path) -> list[Stored]:
     """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
     none reaches beyond the file, and each is as long as its shape and dtype say."""
     try:
+        file.open("rb").close()  # whatever stands against that, the library calls it "No such file"
         with safe_open(file, framework="numpy"):
-            pass
-        start, header = _header(file)
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+            start, header = _header(file)
+    except OSError as error:
+        raise CheckpointError(
+            f"{file} can't be read ({error.strerror or error}); see to its permissions and to the disk it is on"
+        ) from None
+    except (SafetensorError, ValueError) as error:
         where = _first_beyond_end(file)
         raise CheckpointError(
             f"{file} is damaged: {where or error}; delete it and download the checkpoint again"

@@ -93,10 +93,10 @@ class Plan:
     @property
     def free(self) -> int:
         """Bytes free where the model goes."""
-        folder = self.place.root
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        for folder in (self.place.root, *self.place.root.parents):
+            with suppress(OSError):  # not made yet
+                return shutil.disk_usage(folder).free
+        return 0
 
     def check_space(self) -> None:
         """Raises CheckpointError if what is missing doesn't fit on the disk."""
@@ -197,9 +197,14 @@ class _Run:
         if self._transfer.check(file, path):
             self._record.add(path, file.digest)
             self._told.put(Verified(file.name))
-        else:
-            path.unlink()
-            self._told.put(Damaged(file.name))
+            return
+        if not self._plan.place.in_cache and self._record.digest(path) is None:
+            raise CheckpointError(
+                f"{path} is another file than the one of {self._plan.repository.name}, and not from a download of it: "
+                "nothing was changed; choose another folder, or move that file away"
+            )
+        path.unlink()
+        self._told.put(Damaged(file.name))
 
     def _fetch(self, file: File) -> None:
         from huggingface_hub import constants

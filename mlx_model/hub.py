@@ -55,16 +55,17 @@ class Repository:
         """The folder of all its revisions in the Hub's cache, whether it is there or not (HF_HOME, HF_HUB_CACHE)."""
         from huggingface_hub import constants
 
-        return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{self.name.replace('/', '--')}"
+        return Path(constants.HF_HUB_CACHE).expanduser().absolute() / f"models--{self.name.replace('/', '--')}"
 
     def snapshot(self) -> Path | None:
         """The folder of this revision in the Hub's cache, complete or not."""
         commit = self.revision
-        if not COMMIT.fullmatch(commit):
-            with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
+            if not COMMIT.fullmatch(commit):
                 commit = (self.cache / "refs" / commit).read_text(encoding="utf-8").strip()
-        folder = self.cache / "snapshots" / commit
-        return folder if COMMIT.fullmatch(commit) and folder.is_dir() else None
+            folder = self.cache / "snapshots" / commit
+            return folder if COMMIT.fullmatch(commit) and folder.is_dir() else None
+        return None
 
 
 def resolve(name: str | Path) -> Path:

@@ -1,9 +1,7 @@
 """What a failed request to the Hub means for a person, and what to type next; and whether trying again can help."""
 
 import errno
-import ssl
 from pathlib import Path
-from urllib.request import getproxies
 
 KEPT = "What was fetched is kept: the same command goes on from there"
 
@@ -34,6 +32,8 @@ def explain(error: Exception, repository: str, revision: str, endpoint: str) -> 
         return f"{endpoint or 'an empty address'} can't be used ({_line(error)}): check HF_ENDPOINT. {KEPT}"
     if isinstance(error, ValueError | TypeError | LookupError | AttributeError):
         return f"{endpoint} doesn't answer as the Hub does: check HF_ENDPOINT, or log in to the network you are on"
+    from urllib.request import getproxies  # late: only errors need it, and it imports much
+
     what = "the network and the proxy" if endpoint.partition(":")[0] in getproxies() else "the network"
     return f"the Hub at {endpoint} can't be reached ({_line(error)}): check {what}. {KEPT}"
 
@@ -45,7 +45,7 @@ def explain_disk(error: OSError) -> str:
         return f"the disk is full: free some space, or put the model elsewhere with --dest or HF_HOME. {KEPT}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"the folder{where} can't be written: change its permissions, or use --dest or HF_HOME. {KEPT}"
-    return f"the disk failed: {error.strerror or error}{where and f' in{where}'}. {KEPT}"
+    return f"reading or writing{where and f' in{where}'} failed: {error.strerror or error}. {KEPT}"
 
 
 def status_of(error: Exception) -> int | None:
@@ -116,7 +116,7 @@ def _explain_status(status: int, error: Exception, repository: str, revision: st
 def _untrusted_certificate(error: BaseException | None) -> bool:
     seen = 0
     while error is not None and seen < 8:
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if type(error).__name__ == "SSLCertVerificationError" or "CERTIFICATE_VERIFY_FAILED" in str(error):
             return True
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False

@@ -33,37 +33,60 @@ class LocalModel:
 
 
 def local_models() -> list[LocalModel]:
-    """All of them, sorted by name. Never asks the network."""
-    return sorted([*_in_cache(), *_in_lm_studio()], key=lambda model: (model.name, model.folder))
+    """All of them, sorted by name. Never asks the network. Raises CheckpointError where a folder can't be read."""
+    try:
+        return sorted([*_in_cache(), *_in_lm_studio()], key=lambda model: (model.name, model.folder))
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} can't be read: {error.strerror}; check its permissions") from None
 
 
-def remove(name: str) -> int:
-    """Delete every revision of a model from the Hub's cache; returns the bytes freed.
+@dataclass(frozen=True)
+class Removal:
+    """What deleting a model from the Hub's cache means; nothing of it has been done yet."""
 
-    Raises CheckpointError if it is not there, lies in another program's folder, or is being downloaded.
+    root: Path
+    commits: tuple[str, ...]
+    """The revisions that go; contents that another one shares stay."""
+    everything: bool
+    """Whether nothing of the model stays: what was only begun goes, too."""
+    size: int
+    """Bytes that it frees."""
+
+    def run(self) -> None:
+        """Do it. Raises CheckpointError while the model is being downloaded, OSError."""
+        from huggingface_hub import scan_cache_dir
+
+        with Place(self.root, self.root).locked():
+            if self.commits:
+                scan_cache_dir(self.root.parent).delete_revisions(*self.commits).execute()
+            if self.everything and self.root.is_dir():
+                shutil.rmtree(self.root)
+
+
+def removal(name: str) -> Removal:
+    """Deleting a model, or with "@revision" that one alone, from the Hub's cache.
+
+    Raises CheckpointError if it is not there, or lies in another program's folder.
     """
     from huggingface_hub import scan_cache_dir
 
     repository = Repository.parse(name)
-    root = repository.cache if repository is not None else None
-    if repository is None or root is None or not root.is_dir():
+    if repository is None or not repository.cache.is_dir():
         elsewhere = [model for model in local_models() if name in (model.name, str(model.folder))]
         if elsewhere:
             raise CheckpointError(f"{name} belongs to {elsewhere[0].source}: remove it there")
         raise CheckpointError(f"{name} is not in the Hub's cache; `gptoss-chat models` lists what is")
-    with Place(root, root).locked():
-        freed = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-        cache = scan_cache_dir(root.parent)
-        commits = [
-            revision.commit_hash for repo in cache.repos if repo.repo_path == root for revision in repo.revisions
-        ]
-        if commits:
-            deletion = cache.delete_revisions(*commits)
-            freed = max(freed, deletion.expected_freed_size)
-            deletion.execute()
-        if root.is_dir():  # begun only: not yet a revision for huggingface_hub
-            shutil.rmtree(root)
-    return freed
+    root, chosen = repository.cache, repository.snapshot()
+    cache = scan_cache_dir(root.parent)
+    there = {revision.commit_hash for repo in cache.repos if repo.repo_path == root for revision in repo.revisions}
+    if "@" in name and (chosen is None or chosen.name not in there):
+        raise CheckpointError(f"{name} is not in the Hub's cache; `gptoss-chat models` lists what is")
+    commits = {chosen.name} if "@" in name and chosen is not None else there
+    size = cache.delete_revisions(*commits).expected_freed_size
+    if commits == there:
+        files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        size = max(size, sum(path.stat().st_size for path in files))
+    return Removal(root, tuple(commits), commits == there, size)
 
 
 def _in_cache() -> Iterator[LocalModel]:

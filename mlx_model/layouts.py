@@ -63,7 +63,7 @@ def layout_of(folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]) 
     Raises CheckpointError, naming tensor and file, if one is missing, unknown or not what it should be.
     """
     layout: Layout = HubLayout(config)
-    if f"{_experts(0)}gate_proj.weight" in tensors:
+    if any(".mlp.experts.gate_proj." in name for name in tensors):
         layout = MlxLayout(config, tensors)
     expected = layout.expected()
     for name, wanted in expected.items():
@@ -135,15 +135,7 @@ class MlxLayout:
             for matrix in _dense(config)
             if f"{matrix.stem}.scales" in tensors and f"{matrix.stem}.weight" in tensors
         }
-        for layer in range(config.num_hidden_layers):
-            for names in (*self.gate_up(layer), self.down(layer)):
-                stored = tensors.get(names.codes)
-                if stored is not None and (stored.dtype in _FLOATS or f"{names.codes[:-7]}.biases" in tensors):
-                    kept = "plain floats" if stored.dtype in _FLOATS else "affine-quantised"
-                    raise CheckpointError(
-                        f"{stored.file}: the experts are {kept} ({names.codes}); gptoss-chat needs OpenAI's MXFP4, "
-                        "so take a copy made from the original weights, or the original: gptoss-chat download"
-                    )
+        self._check_experts(tensors)
 
     def expected(self) -> dict[str, Expected]:
         """See Layout."""
@@ -178,6 +170,18 @@ class MlxLayout:
     def down(self, layer: int) -> ExpertNames:
         """See Layout."""
         return self._names(layer, "down")
+
+    def _check_experts(self, tensors: Mapping[str, Stored]) -> None:
+        """Says of other formats of experts what they are; whether all tensors are there is seen later."""
+        for layer in range(self._config.num_hidden_layers):
+            for names in (*self.gate_up(layer), self.down(layer)):
+                codes, offsets = tensors.get(names.codes), names.scales.removesuffix("scales") + "biases"
+                if codes is not None and (codes.dtype in _FLOATS or offsets in tensors):
+                    kept = "plain floats" if codes.dtype in _FLOATS else "affine-quantised"
+                    raise CheckpointError(
+                        f"{codes.file}: the experts are {kept} ({names.codes}); gptoss-chat needs OpenAI's MXFP4, "
+                        "so take a copy made from the original weights, or the original: gptoss-chat download"
+                    )
 
     def _names(self, layer: int, matrix: str) -> ExpertNames:
         stem = f"{_experts(layer)}{matrix}_proj."

@@ -8,7 +8,7 @@ import numpy as np
 
 from metal.adopt import PAGE, adopt
 from mlx_model import device
-from mlx_model.checkpoint import Stored
+from mlx_model.checkpoint import Stored, stored_tensors
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.mapping import MappedFile, region, why_copied
 
@@ -70,7 +70,7 @@ class Reader:
     def _copied(self, tensor: Stored) -> mx.array:
         try:
             if tensor.file not in self._lazy:
-                self._lazy[tensor.file] = mx.load(str(tensor.file))  # type: ignore[assignment]
+                self._lazy[tensor.file] = mx.load(str(tensor.file), format="safetensors")  # type: ignore[assignment]
             array = self._lazy[tensor.file].pop(tensor.name)
             mx.eval(array)
         except (RuntimeError, OSError, KeyError) as error:
@@ -94,6 +94,14 @@ class Reader:
         else:
             return
         self._files.clear()
+
+
+def why_not_mapped(folder: Path) -> str | None:
+    """Why the weights in `folder` would be copied; None if they would be mapped. Reads headers and three pages a file.
+
+    Raises CheckpointError for files that can't be loaded at all.
+    """
+    return Reader(stored_tensors(folder).values()).refusal
 
 
 def _objection(path: Path, file: MappedFile) -> str | None:

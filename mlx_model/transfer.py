@@ -1,9 +1,9 @@
 """One file of a model from the Hub to the disk: continued where it stopped, tried again, and verified.
 
-huggingface_hub gives the address, the login, the proxies and the connections; the reading is done here, because since
-1.18 its own downloads start each file from nothing when they are interrupted (its issue 4196), and so do those through
-hf-xet, which keeps up to some gigabytes in memory on the way. With shards of 4.8 GB that is not "resumes where it was".
-Every byte goes to the partial file as it comes, so that kill -9 costs no more than what the network had under way.
+huggingface_hub gives the list of files, the login, the proxies and the connections. The reading is done here, by plain
+HTTP: since 1.18 its own downloads begin a file anew when they were interrupted (its issue 4196), those through hf-xet
+always did, and a shard has 4.8 GB. Every byte goes to the partial file as it comes, so that kill -9 costs no more than
+what the network had under way.
 """
 
 from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _PIECE = 8192  # bytes written at a time
@@ -70,7 +70,7 @@ class HubServer:
 
     `requests`: every request, as "GET /path"; `requested`: names of files whose content was asked for, in order;
     `asked`: bytes of content that were asked for, `sent`: that were written. Settings: `pause`, seconds between two
-    pieces of 8 KiB; `token`, which the Hub demands if set.
+    pieces of 8 KiB; `token`, which the Hub demands if set; `hold` and `release`.
     """
 
     def __init__(self, repos: dict[str, dict[str, bytes]]) -> None:
@@ -88,12 +88,28 @@ class HubServer:
         self.pause = 0.0
         self.token: str | None = None
         self.lock = Lock()
+        self._held_at: int | None = None
+        self._released = Event()
         self.hub = _Server(self, _Hub)
         self.storage = _Server(self, _Storage)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.hub.server_address[1]}"
+
+    def hold(self, at: int) -> None:
+        """Send nothing more once so many bytes were sent: downloads stand still, as when the network hangs."""
+        self._held_at, self._released = at, Event()
+
+    def release(self) -> None:
+        """Cut the connections that stand still, and send on new ones as before."""
+        self._held_at = None
+        self._released.set()
+
+    def stands_still(self) -> bool:
+        """Whether nothing may be sent now; if so, returns only after release()."""
+        held = self._held_at is not None and self.sent >= self._held_at
+        return held and self._released.wait(30)
 
     def commit(self, repo: str) -> str:
         return self.repos[repo].head
@@ -176,6 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             del content[fault.cut_after :]
             self.close_connection = True
         for begin in range(0, len(content), _PIECE):
+            if state.stands_still():
+                self.close_connection = True
+                return None
             piece = content[begin : begin + _PIECE]
             with state.lock:
                 state.sent += len(piece)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.conversation import one_line
 
 ELLIPSIS = "\u2026"
-BEFORE, LENGTH = 24, 100
+BEFORE, LENGTH = 10, 100
 """Of a snippet: characters before the hit, and all in all."""
 TRIGRAM = 3
 """What is shorter is no trigram: the index doesn't know it, and the texts are read instead."""

@@ -199,6 +199,10 @@ class ChatApp(App[None]):
         else:
             self.chat.again()
 
+    def action_go_on(self) -> None:
+        """Continue an answer that was cut off."""
+        self.chat.go_on()
+
     def action_edit(self) -> None:
         """Take an earlier message into the input."""
         self.chat.edit()

@@ -23,6 +23,9 @@ CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
+GO_ON = "Go on exactly where you stopped, and repeat nothing."
+UNFINISHED = (None, "died", "cancelled", "length")
+"""How an answer has ended that can be continued."""
 EDITING = "editing an earlier message: Enter sends a new version, Esc leaves it"
 
 
@@ -75,6 +78,16 @@ class Chat:
             return
         self.idle.clear()
         self._app.run_worker(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
+
+    def go_on(self) -> None:
+        """Ask for the rest of an answer that was cut off: in a message of its own, as a person would."""
+        app, last = self._app, next(reversed(self.conversation.path), None)
+        if not self.idle.is_set() or last is None or last.turn is None or last.turn.reason not in UNFINISHED:
+            app.warn("The last answer was not cut off." if self.idle.is_set() else "An answer is under way.")
+        elif last.text("final"):
+            self._ask(GO_ON, last.id)
+        else:
+            app.warn("It was cut off before the answer began: ^R asks again.")
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
@@ -253,10 +266,13 @@ class Chat:
         return True
 
     async def _leave(self, draft: str) -> None:
+        """Stop, and keep as the draft of the conversation what was queued in it, and `draft`."""
         self.leave_edit()
         await self.stop()
         await self.idle.wait()
-        await self._save_draft(draft)
+        queued = self._app.queue.texts
+        await self._app.queue.remove_children()
+        await self._save_draft("\n\n".join([*queued, draft]).strip())
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
         app = self._app

@@ -22,17 +22,18 @@ COMMANDS = (
     Command("show or hide the analysis", "thinking", "thinking", "ctrl+t", "^T", "thinking"),
     Command("stop the answer", "stop", key="escape", shown_key="Esc", label="stop"),
     Command("answer again; the answer of before is kept", "again", "again", "ctrl+r", "^R", "again"),
-    Command("edit an earlier message; once more: the one before", "edit", "edit", "alt+up", "Alt+Up"),
+    Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G"),
+    Command("edit the last message; again: the one before", "edit", "edit", "alt+up", "Alt+Up"),
     Command("show another version of an answer or message", "version", "version", "ctrl+o", "^O"),
     Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new"),
     Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B"),
     Command("search all conversations", "find", "find", "ctrl+f", "^F", "find"),
     Command("rename this conversation", "rename", "rename", takes="title"),
     Command("delete this conversation", "delete", "delete"),
-    Command("bring the conversation back that was deleted last", "undo", "undo"),
+    Command("bring back what was deleted last", "undo", "undo"),
     Command("copy the last answer", "copy_answer", "copy"),
     Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
-    Command("start the engine again after it stopped, as ^R does then", "restart", "restart"),
+    Command("start the engine again after it stopped", "restart", "restart"),
     Command("all keys and commands", "help", "help", "f1", "F1", "help"),
     Command("quit", "quit", "quit", "ctrl+q", "^Q", "quit"),
 )
@@ -45,7 +46,7 @@ EDITING = (
     ("Tab, then Enter", "open one answer's analysis"),
     ("Tab, then Left, Right", "switch versions on < 1/2 >"),
     ("Tab, then Enter or Del", "take back or remove a queued message"),
-    ("in the list: Enter, F2, Del, /", "open, rename, delete, search"),
+    ("List: Enter, F2, Del, /", "open, rename, delete, search"),
 )
 """Keys that belong to a widget, for the help."""
 

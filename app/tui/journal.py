@@ -32,7 +32,7 @@ class Journal:
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._failing = False
-        self._closed = False
+        self._closed = self._ended = False
 
     @property
     def saves(self) -> bool:
@@ -69,6 +69,7 @@ class Journal:
             ids = [id for id, _ in self._deleted]
             await self._try(lambda store: store.purge(ids), None)
         await self._try(Store.close, None)
+        self._ended = True
         self._thread.shutdown()
 
     # Conversations
@@ -81,7 +82,7 @@ class Journal:
     async def _flush(self) -> None:
         await self._opened.wait()
         async with self._flushing:
-            for id in list(self._unsaved):
+            for id in [] if self._ended else list(self._unsaved):
                 conversation = self._unsaved.pop(id)
                 try:
                     await self._save(conversation)
@@ -172,6 +173,8 @@ class Journal:
 
     async def _try(self, action: Callable[[Store], T], otherwise: T) -> T:
         await self._opened.wait()
+        if self._ended:  # a timer or a worker of an app that is about to be gone
+            return otherwise
         try:
             return await self._run(lambda: action(self._connected()))
         except StoreError as error:

@@ -36,6 +36,7 @@ class Library:
         if self._app.sidebar.display:
             self.hide()
         else:
+            self._app.sidebar.clear()
             self._show()
             self._app.sidebar.action_into_list()
 

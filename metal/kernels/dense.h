@@ -6,7 +6,8 @@
 // bytes.
 //
 // DRAM: every weight, scale and offset once. x and the norm's weight are read by every simdgroup, from the caches: 2.0
-// bytes asked for each weight byte at 8 bits and ROWS 4, which is why ROWS is not 1.
+// bytes asked for each weight byte at 8 bits and ROWS 4, which is why ROWS is not 1. At 16 weights a lane both loads of
+// x touch all its lines; lane order, in which the experts read, would halve that, but x is the residual stream here.
 // Registers, counted by hand: x 16 TOKENS, the norm's weight 16, sums ROWS TOKENS, a chunk 4, its decoding and chains
 // 8, addresses and loop about 14; 62 for one token and 122 for four, at ROWS 4. No threadgroup memory, no barrier.
 // What ROWS is, how wide a load and how many simdgroups stand in a threadgroup change no bit of a result: a row's sum

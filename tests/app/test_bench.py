@@ -57,6 +57,7 @@ def test_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(bench, "_CPU_LONGEST_S", 0.0)
     assert cli.main(["bench", "--model", str(model.folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["model"] == model.folder.name, "no path: the report is to be shown to others"
     (first,) = found["speeds"]
     assert first["tokens"] == 64
     assert min(first["prefill_tok_s"], first["decode_tok_s"], found["load_s"], found["resident_bytes"]) > 0

@@ -231,7 +231,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         app = app_of(pilot)
         await pilot.press("ctrl+f", *"unique 33")
         await wait_until(pilot, lambda: "  unique 33" in text_on(pilot), "the hit")
-        await pilot.press("down", "enter")
+        await pilot.press("down", "down", "enter")  # the title, the message below it
         await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
         await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
         assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.draft.final == "unique 33"
@@ -239,7 +239,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         # A version that isn't shown, found in what the model thought.
         await pilot.press("ctrl+f", *"let me count")
         await wait_until(pilot, lambda: "let me count" in text_on(pilot))
-        await pilot.press("enter", "enter")
+        await pilot.press("enter", "down", "enter")
         await wait_until(pilot, lambda: "There are two." in text_on(pilot))
         assert "let me count" in "".join(line[34:] for line in text_on(pilot).splitlines())
         await pilot.press("ctrl+f", *"zzzz")
@@ -390,6 +390,31 @@ async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
         assert app_of(pilot).composer.text == "question!" and len(app_of(pilot).conversation.nodes) == 2
 
 
+async def test_continuing_an_answer_that_was_cut_off() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "Count to ten", "one")
+        await send(pilot, "/continue")
+        await wait_until(pilot, lambda: "was not cut off" in text_on(pilot))
+        engine.say(MessageStart("final"), TextDelta("final", "one two"), Finished("length", STATS))
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "cut off: the limit" in text_on(pilot))
+        await idle(pilot)
+        engine.answer("three four")
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "three four" in text_on(pilot))
+        assert engine.asked[-1][0] == [user("Count to ten"), assistant("one two"), user(chat_module.GO_ON)]
+        await idle(pilot)
+        engine.say(MessageStart("analysis"), TextDelta("analysis", "hm"), Finished("length", STATS))
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: len(engine.asked) == 4)
+        await idle(pilot)
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "asks again" in text_on(pilot))
+        assert len(engine.asked) == 4
+
+
 # The queue
 
 
@@ -421,7 +446,7 @@ async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
         assert not app.query(Queued)
 
 
-async def test_stopping_holds_the_queue_until_enter() -> None:
+async def test_stopping_holds_the_queue_and_leaving_makes_it_a_draft() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
@@ -433,6 +458,11 @@ async def test_stopping_holds_the_queue_until_enter() -> None:
         await pilot.press("escape")
         await idle(pilot)
         assert app_of(pilot).queue.texts == ["second"] and len(engine.asked) == 1
+        await pilot.press("ctrl+n")  # what is queued belongs to its conversation
+        await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
+        assert app_of(pilot).queue.texts == [] and app_of(pilot).composer.text == ""
+        await opened(pilot, "first")
+        assert app_of(pilot).composer.text == "second"
         engine.answer("here")
         await pilot.press("enter")
         await wait_until(pilot, lambda: "here" in text_on(pilot) and not app_of(pilot).queue.texts)

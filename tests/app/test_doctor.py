@@ -1,6 +1,7 @@
 """`gptoss-chat doctor`: what it says on Macs that are made up here, and on the machine that it runs on."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 
 from app import cli, doctor
 from app.doctor import Machine, describe, missing_for_metal, raised_limit, render
-from mlx_model import device
+from mlx_model import device, reader
 from mlx_model.config import PUBLISHED
+from mlx_model.hub import resolve
 from mlx_model.inventory import LocalModel
 from mlx_model.memory import Budget
+from tests.metal_stand_in import StandIn
 
 GIB = 2**30
 MAC = Machine("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, 11_453_246_122, 0)
@@ -121,3 +124,16 @@ def test_a_size_that_makes_no_sense_is_an_error_of_usage(capsys: pytest.CaptureF
 def test_a_plan_in_one_line() -> None:
     found = describe(PUBLISHED["gpt-oss-20b"], Budget(10**12, 10**12, "Budget: much."), on_gpu=True)
     assert found["summary"].startswith("12.60 GB of weights, a context of 131,072 tokens, at most ")
+
+
+def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_in = StandIn()
+    monkeypatch.setattr(reader, "adopt", stand_in)
+    assert "\nWeights    used where they lie in their files (mapped)\n" in render(doctor.examine())
+    stand_in.refuses = lambda pages: True
+    refusal = "MLX adopts no memory here (pages of model.safetensors)"
+    assert f"\nWeights    copied into memory: {refusal}\n" in render(doctor.examine())
+    shutil.copytree(resolve("demo"), tmp_path / "demo")
+    (tmp_path / "demo" / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr("mlx_model.hub.resolve", lambda name: tmp_path / "demo")
+    assert f"\nWeights    {tmp_path / 'demo' / 'model.safetensors'} is damaged: " in render(doctor.examine())

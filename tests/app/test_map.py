@@ -8,9 +8,7 @@ from app.cli import main
 from app.engine.backend import ModelBackend
 from mlx_model.options import Options
 
-WITHOUT_METAL = (
-    "gptoss-chat: the weights are copied, not mapped: MLX adopts no memory here (pages of model.safetensors)"
-)
+WITHOUT_METAL = "the weights are copied, not mapped: MLX adopts no memory here (pages of model.safetensors)"
 
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="with Metal they may be mapped")

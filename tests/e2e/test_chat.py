@@ -128,7 +128,7 @@ def test_kill_9_loses_nothing_and_two_chats_share_the_conversations() -> None:
         terminal.keys("C-f")
         terminal.type("on on")
         terminal.wait_for("on on on")
-        terminal.keys("Down", "Enter")
+        terminal.keys("Down", "Down", "Enter")
         assert "a thought" in terminal.wait_for(lambda screen: "on on on" in screen and "▐" not in screen)
         terminal.keys("C-End")
         terminal.wait_for("not finished: the program ended")

@@ -9,7 +9,7 @@ import pytest
 from tests.metal.bench import BenchUnavailable, NoCompilerError
 
 
-def _skip_unless_required(error: BenchUnavailable) -> None:
+def skip_unless_required(error: BenchUnavailable) -> None:
     if isinstance(error, NoCompilerError) and os.environ.get("CI") == "true":
         raise error
     pytest.skip(str(error))
@@ -20,7 +20,7 @@ def pytest_pyfunc_call() -> Generator[None, Any, Any]:
     try:
         return (yield)
     except BenchUnavailable as error:
-        _skip_unless_required(error)
+        skip_unless_required(error)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,4 +28,4 @@ def pytest_fixture_setup() -> Generator[None, Any, Any]:
     try:
         return (yield)
     except BenchUnavailable as error:
-        _skip_unless_required(error)
+        skip_unless_required(error)

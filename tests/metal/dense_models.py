@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from metal.dense import Head, Projections
-from metal.matrix import Matrix
+from metal.matrix import QUANT_GROUP, Matrix
 from metal.operation import Variant
 
 FORMATS: tuple[mx.Dtype | int, ...] = (mx.bfloat16, mx.float16, mx.float32, 8, 6, 4)
@@ -33,7 +33,10 @@ class Random:
         dtype = mx.bfloat16 if isinstance(form, int) else form
         weight = self.normal(rows, columns, dtype=dtype, scale=columns**-0.5)
         added = self.normal(rows, dtype=dtype) if bias else None
-        return Matrix.quantized(weight, form, added) if isinstance(form, int) else Matrix(weight, added)
+        if not isinstance(form, int):
+            return Matrix(weight, added)
+        codes, scales, offsets = mx.quantize(weight, group_size=QUANT_GROUP, bits=form)
+        return Matrix(codes, added, scales, offsets, form)
 
     def projections(self, hidden: int, heads: int, kv_heads: int, form: mx.Dtype | int) -> Projections:
         return Projections(

@@ -14,7 +14,7 @@ from tests.metal.recorder import recorded
 
 @dataclass(frozen=True)
 class Case:
-    """One call; `cores` decides the number of splits, `cached` is the dtype of keys and values, if not that of queries."""
+    """One call; `cores` decides the number of splits, `cached` is the dtype of keys and values, by default `dtype`."""
 
     keys: int
     capacity: int
@@ -62,7 +62,7 @@ SMALL = {
     "large scores": Case(100, 128, scale=40.0, dtype=mx.float32),
     "600 keys in 4 parts": Case(600, 768, dtype=mx.float32),
     "4 tokens over 2 parts": Case(257, 512, tokens=4, dtype=mx.float16),
-    "parts without keys": Case(520, 1024, heads=8, kv_heads=1, window=400, dtype=mx.float32),
+    "a window in parts": Case(520, 1024, heads=8, kv_heads=1, window=400, dtype=mx.float32),
     "1500 keys in 8 parts": Case(1500, 2048, cores=40),
 }
 
@@ -84,7 +84,9 @@ def test_the_definition_is_the_same(case):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"mode": "nofma"}, {"lanes": "reversed"}], ids=["fast", "no fma", "lanes reversed"]
+    "options",
+    [{}, {"mode": "nofma"}, {"lanes": "reversed"}, {"flush_denormals": True}],
+    ids=["fast", "no fma", "lanes reversed", "denormals flushed"],
 )
 @pytest.mark.parametrize(
     "case",
@@ -158,7 +160,7 @@ def test_splits(cores, kv_heads):
 
 
 def test_splits_of_gpt_oss():
-    assert [splits(8192, 8, cores) for cores in (8, 10, 20, 40, 80)] == [2, 2, 4, 8, 16]
+    assert [splits(8192, 8, cores) for cores in (8, 10, 20, 40, 80)] == [8, 8, 16, 32, 32]
 
 
 def test_why_not():

@@ -2,8 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Barrier, Thread
 
 import mlx.core as mx
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 
 from metal.launch import Call, Kernel, executed_by, launch
 from tests.metal import bench
-from tests.metal.bench import compiler
 from tests.metal.bodies import THREADS, call
 
 
@@ -79,6 +76,12 @@ WRONG = [
         "nothing has written|race",
     ),
     Case(
+        "write that another simdgroup's read is not kept from",
+        f"threadgroup float t[64]; t[tid] = x[g]; {BARRIER} float a = t[0];"
+        " simdgroup_barrier(mem_flags::mem_threadgroup); if (tid == 0) t[0] = a + 1; y[g] = a;",
+        "race",
+    ),
+    Case(
         "read of what was never written",
         f"threadgroup float t[64]; if (tid < 32) t[tid] = 1; {BARRIER} y[g] = t[tid];",
         "threadgroup memory: read of memory that nothing has written",
@@ -98,6 +101,11 @@ WRONG = [
     Case(
         "sum in both branches",
         "float v = x[g]; if (lane < 16) { v = simd_sum(v); }\n else { v = simd_sum(v) + 1; }\n y[g] = v;",
+        "lanes of one simdgroup meet at different operations",
+    ),
+    Case(
+        "sum in both branches of one line",
+        "float v = x[g]; if (lane < 16) v = simd_sum(v); else v = simd_sum(v) + 1; y[g] = v;",
         "lanes of one simdgroup meet at different operations",
     ),
     Case(
@@ -129,7 +137,7 @@ WRONG = [
         f"threadgroup atomic_uint c; if (tid == 0) atomic_store_explicit(&c, 0u, memory_order_relaxed); {BARRIER}"
         " if (tid >= 32) atomic_fetch_add_explicit(&c, 1u, memory_order_relaxed);"
         " if (tid == 8) *(threadgroup uint*)&c = 1; y[g] = 1;",
-        "plain access after another thread's atomic access",
+        "plain access after another thread's atomic|atomic access after another thread's plain",
     ),
     Case("write to an input", "((device float*)(ulong)x)[g] = 1; y[g] = 1;", "x: write to an input"),
     Case("shift by 32", "y[g] = 1u << (g + 1);", "shift"),
@@ -149,8 +157,9 @@ def test_a_right_kernel_is_clean_in_trace_mode(case: Case) -> None:
 
 @pytest.mark.parametrize("case", WRONG, ids=str)
 def test_a_wrong_kernel_is_found_in_trace_mode(case: Case) -> None:
-    findings = bench.run_kernel(call(case.body), "trace").findings
-    assert any(re.search(case.finding, finding) for finding in findings), findings
+    for lanes in ("forward", "reversed"):
+        findings = bench.run_kernel(call(case.body), "trace", lanes=lanes).findings
+        assert any(re.search(case.finding, finding) for finding in findings), (lanes, findings)
 
 
 def test_a_finding_names_the_place_and_the_line() -> None:
@@ -167,6 +176,7 @@ def test_a_finding_names_the_place_and_the_line() -> None:
         (f"threadgroup float t[64]; t[tid + 1] = 1; {BARRIER} y[g] = t[tid];", "threadgroup memory written out of"),
         ("((device float*)(ulong)x)[g] = 1; y[g] = 1;", "x: write to an input, at offset 0"),
         ("y[g + (g == 5 ? 1 << 28 : 0)] = 1;", "access far outside of every buffer"),
+        ("*(device float*)(0x8000000000000000 + g) = 1;", "access "),
     ],
 )
 def test_writes_out_of_bounds_are_found_in_fast_mode_too(body: str, finding: str) -> None:
@@ -175,7 +185,7 @@ def test_writes_out_of_bounds_are_found_in_fast_mode_too(body: str, finding: str
 
 
 def test_a_kernel_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.metal.bench.run.TIME_LIMIT", 0.5)
+    monkeypatch.setattr("tests.metal.bench.job.TIME_LIMIT", 0.5)
     report = bench.run_kernel(call("volatile float v = x[g]; while (v > 0) v = x[g]; y[g] = v;"), "fast")
     assert report.findings == ["the kernel did not end within 0.5 s"]
 
@@ -305,23 +315,3 @@ const constant float* constants = table;
 uint g = thread_position_in_grid.x;
 y[g] = constants[0] + constants[1] + matrix[g] + matrix_shape[0] * 10 + matrix_strides[0];
 """
-
-
-def test_two_builds_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "_cache_folder", lambda: tmp_path)
-    both_build = Barrier(2)
-
-    def build(target: Path) -> None:
-        target.write_text("half ")
-        both_build.wait(timeout=10)
-        target.write_text("half and half")
-
-    found: list[Path] = []
-    threads = [Thread(target=lambda: found.append(compiler._built(("key",), ".so", build))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found[0] == found[1]
-    assert found[0].read_text() == "half and half"
-    assert list(tmp_path.iterdir()) == [found[0]]

@@ -44,12 +44,19 @@ def test_a_misaligned_buffer_costs_lines() -> None:
     assert (loads.lines64, loads.ideal64, loads.lines128, loads.ideal128) == (12, 8, 8, 4)
 
 
+def test_a_misaligned_buffer_shares_lines() -> None:
+    """Each simdgroup's 128 bytes begin in the middle of a line of 128."""
+    traffic = traced("y[g] = x[g];", x=64).traffic["x"]
+    assert (traffic.distinct_lines128, traffic.shared_lines128, traffic.shared_lines64) == (5, 3, 0)
+
+
 def test_a_vector_of_which_few_elements_are_used_is_loaded_whole() -> None:
     """Clang would load the elements: Apple GPUs load vectors, and so must the counts."""
-    body = "if (g < 32) { float4 v = ((const device float4*)x)[g]; y[g] = v.x; y[g + 32] = v.w; }"
-    assert traced(body).traffic["x"].loads.by_width == widths(w16=32)
-    packed = body.replace("float4", "packed_float4")
-    assert traced(packed).traffic["x"].loads.by_width == widths(w16=32)
+    for vector in ("uint4", "packed_uint4"):
+        load = f"const {vector} v = ((const device {vector}*)x)[g % 32];"
+        for use in ("v.x ^ v.w", "((v.x & 7) + (v.y & 15)) ^ ((v.z >> 3) * 5 + v.w)"):
+            loads = traced(f"{load} y[g] = {use};").traffic["x"].loads
+            assert loads.by_width == widths(w16=128), (vector, use)
 
 
 def test_lines_that_two_simdgroups_read_are_counted() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from mlx_model.config import ModelConfig
 from mlx_model.weights import load_transformer
@@ -57,7 +58,7 @@ def test_logits_are_those_of_mlx_lms_weights(hub: Path, converted: Path, tmp_pat
     """mlx-lm loads its conversion and dequantises it; those weights, in the Hub's layout, give the same logits."""
     model, config = utils.load_model(converted)
     model.set_dtype(mx.float32)  # scales and offsets, so that dequantising rounds nothing
-    floats = dict(utils.tree_flatten(utils.dequantize_model(model).parameters()))
+    floats = dict(tree_flatten(utils.dequantize_model(model).parameters()))
     expected_folder = write_dequantised(converted, hub, tmp_path / "floats")
     expected = hub_tensors(expected_folder)
     for name, tensor in expected.items():

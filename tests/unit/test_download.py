@@ -31,24 +31,18 @@ def folder_of(events: list[DownloadEvent]) -> Path:
     return events[-1].folder
 
 
-def cancelled_after(plan: Plan, size: int) -> int:
-    """Start a download and cancel it when that many bytes are there; returns how many there were."""
-    cancel, done = Event(), 0
+def begin(server: HubServer, plan: Plan) -> int:
+    """Start a download, let it come half the way and cancel it; returns how many bytes were seen to be there."""
+    server.hold(server.sent + 150_000)
+    start, cancel, done = plan.present, Event(), 0
     for event in fetch(plan, cancel):
         assert not isinstance(event, Finished)
-        if isinstance(event, Progress) and event.done >= size:
+        if isinstance(event, Progress) and event.done >= start + 100_000:
             done = event.done
             cancel.set()
+    server.release()
     assert done
     return done
-
-
-def slow_down(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line on which a download takes long enough to be cancelled, with progress for every piece."""
-    from mlx_model import download
-
-    server.pause = 0.001
-    monkeypatch.setattr(download, "_PERIOD", 0.001)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -121,9 +115,8 @@ def test_progress_never_falls_and_ends_at_the_total(server: HubServer) -> None:
     assert {event.total for event in progress} == {plan.total} and progress[-1].done == plan.total
 
 
-def test_a_cancelled_download_goes_on_where_it_was(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow_down(server, monkeypatch)
-    done = cancelled_after(prepare("gpt-oss-20b"), 150_000)
+def test_a_cancelled_download_goes_on_where_it_was(server: HubServer) -> None:
+    done = begin(server, prepare("gpt-oss-20b"))
     assert hub.default_model() == "demo"
     plan, server.asked = prepare("gpt-oss-20b"), 0
     present = plan.present
@@ -135,24 +128,23 @@ def test_a_cancelled_download_goes_on_where_it_was(server: HubServer, monkeypatc
     assert server.asked == plan.total - present
 
 
-def test_closing_the_generator_stops_the_threads(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow_down(server, monkeypatch)
+def test_closing_the_generator_stops_the_threads(server: HubServer) -> None:
+    server.hold(150_000)
     events = fetch(prepare("gpt-oss-20b"))
-    next(event for event in events if isinstance(event, Progress) and event.done > 50_000)
+    next(event for event in events if isinstance(event, Progress) and event.done > 100_000)
     events.close()
     present = prepare("gpt-oss-20b").present
+    server.release()
     assert present == prepare("gpt-oss-20b").present < prepare("gpt-oss-20b").total
     folder_of(run(prepare("gpt-oss-20b")))
 
 
-def test_a_revision_that_changes_between_two_runs(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_that_changes_between_two_runs(server: HubServer) -> None:
     old = folder_of(run(prepare("gpt-oss-20b")))
     newer, newest = gpt_oss(seed=1), gpt_oss(seed=2)
     server.repos[REPO].publish(newer)
-    slow_down(server, monkeypatch)
-    cancelled_after(prepare("gpt-oss-20b", update=True), 150_000)
+    begin(server, prepare("gpt-oss-20b", update=True))
     assert hub.resolve("gpt-oss-20b") == old and hub.default_model() == "gpt-oss-20b"  # till the new one is whole
-    server.pause = 0
     server.repos[REPO].publish(newest | {SHARDS[1]: gpt_oss()[SHARDS[1]]})
     server.requested.clear()
     events = run(prepare("gpt-oss-20b", update=True))
@@ -175,11 +167,10 @@ def test_a_commit_by_its_name(server: HubServer) -> None:
     assert run(prepare(f"{REPO}@{commit}")) == [Finished(folder)]
 
 
-def test_a_plain_folder(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_folder(server: HubServer, tmp_path: Path) -> None:
     folder = tmp_path / "own" / "gpt"
-    slow_down(server, monkeypatch)
-    cancelled_after(prepare("gpt-oss-20b", folder), 150_000)
-    server.pause = server.asked = 0
+    begin(server, prepare("gpt-oss-20b", folder))
+    server.asked = 0
     plan = prepare("gpt-oss-20b", folder)
     present = plan.present
     assert folder_of(run(plan)) == folder
@@ -205,6 +196,18 @@ def test_a_newer_revision_in_a_plain_folder(server: HubServer, tmp_path: Path) -
     server.requested.clear()
     folder = folder_of(run(prepare("gpt-oss-20b", tmp_path / "own", update=True)))
     assert (folder / SHARDS[2]).read_bytes() == b"newer" and server.requested == [SHARDS[2]]
+
+
+def test_a_file_of_ones_own_is_not_replaced(server: HubServer, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / SHARDS[1]).write_bytes(b"a model that somebody trained")
+    with pytest.raises(CheckpointError, match="nothing was changed; choose another folder"):
+        run(prepare("gpt-oss-20b", own))
+    assert (own / SHARDS[1]).read_bytes() == b"a model that somebody trained"
+    (own / SHARDS[1]).write_bytes(gpt_oss()[SHARDS[1]])  # fetched in another way
+    folder_of(run(prepare("gpt-oss-20b", own)))
+    assert SHARDS[1] not in server.requested
 
 
 @pytest.mark.parametrize("dest", [None, "own"])

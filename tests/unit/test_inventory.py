@@ -9,10 +9,11 @@ import pytest
 from mlx_model.download import Finished, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
 from mlx_model.hub import Repository
-from mlx_model.inventory import LocalModel, local_models, remove
+from mlx_model.inventory import LocalModel, local_models, removal
 from tests.hub_server import HubServer, Repo, gpt_oss
 from tests.unit.conftest import REPO
 
+SHARD = "model-00001-of-00002.safetensors"
 QUANTISED = "mlx-community/gpt-oss-20b-MXFP4-Q8"
 
 
@@ -27,6 +28,17 @@ def download(name: str = "gpt-oss-20b") -> Path:
     *_, last = fetch(prepare(name, update=True))
     assert isinstance(last, Finished)
     return last.folder
+
+
+def remove(name: str) -> int:
+    """Remove a model; returns the bytes that it was said to free."""
+    found = removal(name)
+    found.run()
+    return found.size
+
+
+def size_of(cache: Path) -> int:
+    return sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def write(folder: Path, files: dict[str, bytes], *, but: str = "") -> Path:
@@ -48,14 +60,14 @@ def test_a_downloaded_model(server: HubServer) -> None:
 
 
 def test_one_that_was_begun(server: HubServer) -> None:
-    server.repos[REPO].publish(gpt_oss(shard_bytes=1_000_000))
-    server.pause = 0.005
+    server.hold(150_000)
     cancel = Event()
     for event in fetch(prepare("gpt-oss-20b"), cancel):
         if isinstance(event, Progress) and event.done > 50_000:
             cancel.set()
+    server.release()
     [model] = local_models()
-    assert (model.name, model.complete, model.verified, model.expected) == ("gpt-oss-20b", False, False, 3_000_000)
+    assert (model.name, model.complete, model.verified, model.expected) == ("gpt-oss-20b", False, False, 300_000)
     assert model.size == prepare("gpt-oss-20b").present
 
 
@@ -103,8 +115,7 @@ def test_lm_studio(home: Path, top: str) -> None:
     found = {model.name: (model.source, model.complete, model.verified) for model in local_models()}
     assert found == {str(folder): ("LM Studio", True, False), str(half): ("LM Studio", False, False)}
     with pytest.raises(CheckpointError, match="belongs to LM Studio: remove it there"):
-        remove(str(folder))
-    assert folder.is_dir()
+        removal(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +127,15 @@ def test_an_index_that_says_nothing(home: Path, index: bytes) -> None:
     assert model.expected is None and not model.complete
 
 
+def test_a_folder_that_can_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x/hub")
+
+    monkeypatch.setattr(Path, "glob", denied)
+    with pytest.raises(CheckpointError, match="/x/hub can't be read: Permission denied; check its permissions"):
+        local_models()
+
+
 def test_removing_frees_what_it_says(server: HubServer, cache: Path) -> None:
     download()
     server.repos[REPO].publish(gpt_oss(seed=1))
@@ -123,20 +143,29 @@ def test_removing_frees_what_it_says(server: HubServer, cache: Path) -> None:
     server.repos[QUANTISED] = Repo()
     server.repos[QUANTISED].publish(gpt_oss(seed=3))
     kept = download(QUANTISED)
-    size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and not path.is_symlink())
-    freed = remove("gpt-oss-20b")
-    left = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and not path.is_symlink())
-    assert freed == size - left
+    before = size_of(cache)
+    assert remove("gpt-oss-20b") == before - size_of(cache)
     assert [model.folder for model in local_models()] == [kept]
 
 
-@pytest.mark.parametrize("name", ["gpt-oss-20b", "nonsense", "../..", "org/name", "", "/"])
-def test_removing_what_is_not_there(server: HubServer, cache: Path, tmp_path: Path, name: str) -> None:
-    keep = tmp_path / "keep"
-    keep.touch()
+def test_removing_one_revision_leaves_the_other_whole(server: HubServer, cache: Path) -> None:
+    old = download()
+    server.repos[REPO].publish(gpt_oss(seed=1) | {SHARD: gpt_oss()[SHARD]})
+    new = download()
+    before = size_of(cache)
+    assert remove(f"{REPO}@{old.name}") == before - size_of(cache) > 200_000
+    [model] = local_models()
+    assert model.folder == new and model.verified
     with pytest.raises(CheckpointError, match="is not in the Hub's cache"):
-        remove(name)
-    assert keep.exists()
+        removal(f"{REPO}@{old.name}")
+    remove(f"{REPO}@main")
+    assert not (cache / "models--openai--gpt-oss-20b").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "nonsense", "../..", "org/name", "", "/"])
+def test_removing_what_is_not_there(cache: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="is not in the Hub's cache"):
+        removal(name)
 
 
 def test_a_model_on_its_way_is_not_removed(server: HubServer) -> None:

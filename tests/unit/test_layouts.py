@@ -162,6 +162,8 @@ def test_missing_scales_and_biases(quantised: Path) -> None:
 
 def test_missing_experts(quantised: Path) -> None:
     assert f"the tensor {GATE}.scales is missing" in error_of(quantised, lambda t: t.pop(f"{GATE}.scales"))
+    first = "model.layers.0.mlp.experts.gate_proj.weight"
+    assert f"the tensor {first} is missing" in error_of(quantised, lambda t: t.pop(first))
 
 
 def test_something_of_another_model(quantised: Path) -> None:

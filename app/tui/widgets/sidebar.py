@@ -141,14 +141,15 @@ class Sidebar(Vertical):
         self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], current)
 
     def show_hits(self, hits: Sequence[Hit]) -> None:
-        """List what a search has found."""
+        """List what a search has found: conversations in the order of their first hit, the messages below each."""
         rows: list[tuple[Content, Place | None]] = []
-        for hit in hits:
-            place = Place(hit.conversation, one_line(hit.title), hit.node, hit.channel)
-            title = Content(one_line(hit.title)).stylize("bold")
-            rows.append(
-                (title if hit.node is None else Content("\n").join([title, Content(f"  {hit.snippet}")]), place)
-            )
+        for id in dict.fromkeys(hit.conversation for hit in hits):
+            found = [hit for hit in hits if hit.conversation == id]
+            title = one_line(found[0].title) or "untitled"
+            rows.append((Content(title).stylize("bold"), Place(id, title)))
+            for hit in found:
+                if hit.node is not None:
+                    rows.append((Content(f"  {hit.snippet}"), Place(id, title, hit.node, hit.channel)))
         self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], None)
 
     def search(self) -> None:

@@ -1,8 +1,8 @@
 """Finds a compiler that can read the shim, and builds kernels and the run-time with it, once each.
 
-Kernels need clang 19 or newer (extended vectors, address spaces, bfloat16 without excess precision). Where the machine
-has none, the PyPI package `ziglang` brings one. Everything is linked, and the run-time built, by the host's C++
-compiler: zig would first build a C++ library of its own, which takes a minute.
+Kernels need clang 19 or newer (extended vectors, address spaces, bfloat16 without excess precision): the command in
+$MSL_CXX, or the newest on the machine. Where it has none, the PyPI package `ziglang` brings one. Everything is linked,
+and the run-time built, by the host's C++ compiler: zig would first spend a minute on a C++ library of its own.
 """
 
 import hashlib
@@ -73,6 +73,12 @@ _MODES: dict[Mode, list[str]] = {
 }
 
 
+def check_available() -> None:
+    """Raises BenchUnavailable where kernels can't be built and run."""
+    kernel_compiler()
+    _host_compiler()
+
+
 @cache
 def kernel_compiler() -> tuple[str, ...]:
     """The command of the compiler for kernels. Raises BenchUnavailable where there is none."""
@@ -88,7 +94,7 @@ def kernel_compiler() -> tuple[str, ...]:
 
 
 def _check_machine() -> None:
-    """Raises BenchUnavailable where fibres and the memory of a launch would have to be made otherwise."""
+    """Raises BenchUnavailable on a machine that the run-time isn't written for."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise BenchUnavailable("the bench for Metal kernels runs on Linux, on x86-64 and aarch64")
 
@@ -141,7 +147,7 @@ def _host_compiler() -> str:
 
 
 def _processor() -> list[str]:
-    """Fused multiply-add and conversions to half in hardware: the rounding is the same without, but 20 times slower."""
+    """On x86-64 fma and half conversions in hardware (since 2013). In software they are slow, and the same."""
     return ["-mavx2", "-mfma", "-mf16c"] if platform.machine() == "x86_64" else []
 
 

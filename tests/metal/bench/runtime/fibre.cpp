@@ -74,7 +74,8 @@ enum : size_t { kFrameWords = 20, kStartWord = 11 };
 
 Stacks::Stacks(size_t count) : count_(count) {
   const size_t pitch = kGuardBytes + kStackBytes;
-  void* memory = mmap(nullptr, pitch * count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, pitch * count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     perror("stacks of the threads");
     exit(1);

@@ -25,7 +25,8 @@ static std::string current_position() {
 void add_finding(unsigned line, const void* code, const char* format, ...) {
   Dl_info library;
   unsigned long offset = 0;
-  if (code && dladdr(code, &library)) offset = static_cast<const char*>(code) - static_cast<const char*>(library.dli_fbase);
+  if (code && dladdr(code, &library))
+    offset = static_cast<const char*>(code) - static_cast<const char*>(library.dli_fbase);
   for (size_t i = 0; i < findings.size(); i++) {
     if (formats[i] == format && findings[i].line == line && findings[i].code == offset) {
       findings[i].count++;

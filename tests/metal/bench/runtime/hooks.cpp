@@ -23,36 +23,36 @@ static void note_range(const void* address, size_t bytes, AccessKind kind, const
   }
 }
 
-#define PLAIN_HOOKS(BYTES)                                                                                      \
-  void __tsan_read##BYTES(void* p) { note(p, BYTES, BYTES, AccessKind::kRead, CALLER); }                        \
-  void __tsan_write##BYTES(void* p) { note(p, BYTES, BYTES, AccessKind::kWrite, CALLER); }                      \
+#define PLAIN_HOOKS(BYTES)                                                                                           \
+  void __tsan_read##BYTES(void* p) { note(p, BYTES, BYTES, AccessKind::kRead, CALLER); }                             \
+  void __tsan_write##BYTES(void* p) { note(p, BYTES, BYTES, AccessKind::kWrite, CALLER); }                           \
   void __tsan_unaligned_read##BYTES(void* p) { note(p, BYTES, packed_alignment(BYTES), AccessKind::kRead, CALLER); } \
   void __tsan_unaligned_write##BYTES(void* p) { note(p, BYTES, packed_alignment(BYTES), AccessKind::kWrite, CALLER); }
 
-#define ATOMIC_HOOK(T, BITS, NAME, BUILTIN)                                   \
-  T __tsan_atomic##BITS##_##NAME(volatile T* p, T value, int) {               \
+#define ATOMIC_HOOK(T, BITS, NAME, BUILTIN)                                        \
+  T __tsan_atomic##BITS##_##NAME(volatile T* p, T value, int) {                    \
     note(const_cast<T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicWrite, CALLER); \
-    return BUILTIN(p, value, __ATOMIC_SEQ_CST);                               \
+    return BUILTIN(p, value, __ATOMIC_SEQ_CST);                                    \
   }
-#define ATOMIC_HOOKS(T, BITS)                                                                  \
-  T __tsan_atomic##BITS##_load(const volatile T* p, int) {                                     \
-    note(const_cast<const T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicRead, CALLER);        \
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                               \
-  }                                                                                            \
-  void __tsan_atomic##BITS##_store(volatile T* p, T value, int) {                              \
-    note(const_cast<T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicWrite, CALLER);             \
-    __atomic_store_n(p, value, __ATOMIC_SEQ_CST);                                              \
-  }                                                                                            \
-  ATOMIC_HOOK(T, BITS, exchange, __atomic_exchange_n)                                          \
-  ATOMIC_HOOK(T, BITS, fetch_add, __atomic_fetch_add)                                          \
-  ATOMIC_HOOK(T, BITS, fetch_sub, __atomic_fetch_sub)                                          \
-  ATOMIC_HOOK(T, BITS, fetch_or, __atomic_fetch_or)                                            \
-  ATOMIC_HOOK(T, BITS, fetch_and, __atomic_fetch_and)                                          \
-  ATOMIC_HOOK(T, BITS, fetch_xor, __atomic_fetch_xor)                                          \
-  T __tsan_atomic##BITS##_compare_exchange_val(volatile T* p, T expected, T value, int, int) { \
-    note(const_cast<T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicWrite, CALLER);             \
+#define ATOMIC_HOOKS(T, BITS)                                                                    \
+  T __tsan_atomic##BITS##_load(const volatile T* p, int) {                                       \
+    note(const_cast<const T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicRead, CALLER);          \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                 \
+  }                                                                                              \
+  void __tsan_atomic##BITS##_store(volatile T* p, T value, int) {                                \
+    note(const_cast<T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicWrite, CALLER);               \
+    __atomic_store_n(p, value, __ATOMIC_SEQ_CST);                                                \
+  }                                                                                              \
+  ATOMIC_HOOK(T, BITS, exchange, __atomic_exchange_n)                                            \
+  ATOMIC_HOOK(T, BITS, fetch_add, __atomic_fetch_add)                                            \
+  ATOMIC_HOOK(T, BITS, fetch_sub, __atomic_fetch_sub)                                            \
+  ATOMIC_HOOK(T, BITS, fetch_or, __atomic_fetch_or)                                              \
+  ATOMIC_HOOK(T, BITS, fetch_and, __atomic_fetch_and)                                            \
+  ATOMIC_HOOK(T, BITS, fetch_xor, __atomic_fetch_xor)                                            \
+  T __tsan_atomic##BITS##_compare_exchange_val(volatile T* p, T expected, T value, int, int) {   \
+    note(const_cast<T*>(p), BITS / 8, BITS / 8, AccessKind::kAtomicWrite, CALLER);               \
     __atomic_compare_exchange_n(p, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-    return expected;                                                                           \
+    return expected;                                                                             \
   }
 
 // Every UBSan record begins with the place in the source.
@@ -104,18 +104,4 @@ UNDEFINED(add_overflow, "signed integer overflow in +")
 UNDEFINED(sub_overflow, "signed integer overflow in -")
 UNDEFINED(mul_overflow, "signed integer overflow in *")
 UNDEFINED(negate_overflow, "signed integer overflow in -")
-
-// libgcc before 13 can't convert to bfloat16. Rounds to nearest even and keeps a NaN a quiet one. The result travels in
-// the register of a 16-bit float, and g++ 12 has but one such type.
-__attribute__((weak)) _Float16 __truncsfbf2(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-  bits = is_nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-  const auto high = static_cast<uint16_t>(bits >> 16);
-  _Float16 result;
-  memcpy(&result, &high, sizeof result);
-  return result;
-}
-
 }

@@ -2,5 +2,6 @@
 #pragma once
 #include "races.h"
 
-// An access of `bytes` (at most 16) that needs an address which is a multiple of `alignment`, by the instruction at `code`.
+// An access of `bytes` (at most 16) that needs an address which is a multiple of `alignment`, by the instruction at
+// `code`.
 void note(const void* address, unsigned bytes, unsigned alignment, AccessKind kind, const void* code);

@@ -113,6 +113,8 @@ static void on_crash(int signal, siginfo_t* info, void*) {
   const auto address = static_cast<char*>(info->si_addr);
   if (signal == SIGFPE) {
     add_finding(0, address, "integer division by zero");
+  } else if (info->si_code == SI_KERNEL) {
+    add_finding(0, nullptr, "access at a misaligned or impossible address");  // x86 doesn't say which
   } else if (stacks && stacks->in_guard(address)) {
     add_finding(0, nullptr, "a thread needs more than %zu bytes of private memory", size_t(kStackBytes));
   } else {
@@ -133,7 +135,7 @@ static void catch_crashes() {
   stack.ss_size = 256 << 10;
   stack.ss_sp = malloc(stack.ss_size);
   sigaltstack(&stack, nullptr);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_crash;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND;
   for (int signal : {SIGSEGV, SIGBUS, SIGFPE}) sigaction(signal, &action, nullptr);

@@ -60,7 +60,8 @@ void end_threadgroup_memory() {
     const char* byte = overwritten(begin - kCanaryBytes, begin);
     if (!byte) byte = overwritten(end, end + kCanaryBytes);
     if (!byte) continue;
-    add_finding(0, nullptr, "threadgroup memory written out of bounds: %ld bytes from the start of a variable of %zu bytes",
+    add_finding(0, nullptr,
+                "threadgroup memory written out of bounds: %ld bytes from the start of a variable of %zu bytes",
                 long(byte - begin), variable.end - variable.begin);
     memset(threadgroup_arena + variable.begin - kCanaryBytes, kCanary, kCanaryBytes);
     memset(threadgroup_arena + variable.end, kCanary, kCanaryBytes);
@@ -89,7 +90,8 @@ void* msl_threadgroup_variable(unsigned id, unsigned long bytes, unsigned long a
   arena_used = variable.end + 2 * kCanaryBytes;
   variable_bytes += (bytes + 15) / 16 * 16;
   if (variable_bytes > kThreadgroupLimit)
-    add_finding(0, nullptr, "%zu bytes of threadgroup memory, over the limit of %zu", variable_bytes, size_t(kThreadgroupLimit));
+    add_finding(0, nullptr, "%zu bytes of threadgroup memory, over the limit of %zu", variable_bytes,
+                size_t(kThreadgroupLimit));
   if (arena_used > kArenaBytes) {
     fprintf(stderr, "far too much threadgroup memory: %zu bytes\n", variable_bytes);
     exit(1);

@@ -21,9 +21,10 @@ static bool ordered_before_now(const Accessors& before, const Thread& now, Space
 static void add(Accessors& accessors, const Thread& now, Space space) {
   Accessors::Spread spread = Accessors::kOne;
   if (!ordered_before_now(accessors, now, space)) {
-    spread = threadgroup_of(accessors.thread) != threadgroup_of(now.identity)             ? Accessors::kAcrossThreadgroups
-             : global_simdgroup_of(accessors.thread) != global_simdgroup_of(now.identity) ? Accessors::kWithinThreadgroup
-             : Accessors::kWithinSimdgroup;
+    spread = threadgroup_of(accessors.thread) != threadgroup_of(now.identity) ? Accessors::kAcrossThreadgroups
+             : global_simdgroup_of(accessors.thread) != global_simdgroup_of(now.identity)
+                 ? Accessors::kWithinThreadgroup
+                 : Accessors::kWithinSimdgroup;
     spread = std::max(spread, accessors.spread);
   }
   accessors = {now.identity, group.barriers_passed[space], simdgroup_of(now).barriers_passed[space], spread};
@@ -36,8 +37,9 @@ const char* note_access(ByteHistory& history, AccessKind kind, Space space) {
     wrong = "read of memory that nothing has written";
     history.written = {now.identity, 0, 0, Accessors::kOne};  // once is enough
   } else if (!ordered_before_now(history.written, now, space)) {
-    wrong = is_write(kind) ? "race: write after another thread's write with no barrier between"
-                           : "race: read after another thread's write with no barrier between";
+    wrong = is_atomic(kind)  ? "race: atomic access after another thread's plain write with no barrier between"
+            : is_write(kind) ? "race: write after another thread's write with no barrier between"
+                             : "race: read after another thread's write with no barrier between";
   } else if (is_write(kind) && !ordered_before_now(history.read, now, space)) {
     wrong = "race: write after another thread's read with no barrier between";
   } else if (!is_atomic(kind) && (is_write(kind) || history.atomically_written) &&
@@ -45,10 +47,18 @@ const char* note_access(ByteHistory& history, AccessKind kind, Space space) {
     wrong = "race: plain access after another thread's atomic access with no barrier between";
   }
   switch (kind) {
-    case AccessKind::kRead: add(history.read, now, space); break;
-    case AccessKind::kWrite: add(history.written, now, space); break;
-    case AccessKind::kAtomicWrite: history.atomically_written = true; [[fallthrough]];
-    case AccessKind::kAtomicRead: add(history.atomically, now, space); break;
+    case AccessKind::kRead:
+      add(history.read, now, space);
+      break;
+    case AccessKind::kWrite:
+      add(history.written, now, space);
+      break;
+    case AccessKind::kAtomicWrite:
+      history.atomically_written = true;
+      [[fallthrough]];
+    case AccessKind::kAtomicRead:
+      add(history.atomically, now, space);
+      break;
   }
   if (is_write(kind) && history.stores < 255) history.stores++;
   return wrong;

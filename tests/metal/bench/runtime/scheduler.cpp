@@ -45,14 +45,17 @@ static void resolve_divergence() {
     unsigned same_site = 0;
     for (unsigned lane = 0; lane < MSL_LANES; lane++)
       if ((simdgroup.at_simd_operation >> lane & 1) && lanes[lane].site == site) same_site |= 1u << lane;
-    add_finding(site, nullptr, "divergent simdgroup operation: of lanes %08x only %08x arrive (%08x have finished, %08x wait at a threadgroup barrier)",
+    add_finding(msl_line(site), nullptr,
+                "divergent simdgroup operation: of lanes %08x only %08x arrive (%08x have finished, %08x wait at a "
+                "threadgroup barrier)",
                 simdgroup.members, same_site, simdgroup.finished, simdgroup.at_barrier);
     release_simdgroup(simdgroup, same_site);
     return;
   }
   for (const Thread& thread : group.members) {
     if (!(simdgroup_of(thread).at_barrier & bit_of(thread))) continue;
-    add_finding(thread.site, nullptr, "divergent threadgroup barrier: %u of %u threads wait at it, %u have finished",
+    add_finding(msl_line(thread.site), nullptr,
+                "divergent threadgroup barrier: %u of %u threads wait at it, %u have finished",
                 group.waiting_at_barrier, group.size, group.size - group.unfinished);
     break;
   }
@@ -104,7 +107,8 @@ unsigned msl_meet_simdgroup(msl_combine combine, unsigned site) {
   const Thread* lanes = &group.members[self.simdgroup_index * MSL_LANES];
   for (unsigned lane = 0; lane < simdgroup.width; lane++) {
     if (lanes[lane].site == site) continue;
-    add_finding(site, nullptr, "lanes of one simdgroup meet at different operations: lane %u at line %u", lane, lanes[lane].site);
+    add_finding(msl_line(site), nullptr, "lanes of one simdgroup meet at different operations: lane %u at line %u",
+                lane, msl_line(lanes[lane].site));
     break;
   }
   release_simdgroup(simdgroup, simdgroup.members);
@@ -133,11 +137,14 @@ void msl_barrier_threadgroup(unsigned ordered, unsigned site) {
   group.waiting_orders = group.waiting_at_barrier++ ? group.waiting_orders & ordered : ordered;
   if (group.waiting_at_barrier == group.unfinished) {
     if (group.unfinished != group.size)
-      add_finding(site, nullptr, "threadgroup barrier after %u of %u threads have returned", group.size - group.unfinished, group.size);
+      add_finding(msl_line(site), nullptr, "threadgroup barrier after %u of %u threads have returned",
+                  group.size - group.unfinished, group.size);
     for (unsigned i = 0; i < group.size; i++) {
       const Thread& other = group.members[i];
       if ((simdgroup_of(other).finished & bit_of(other)) || other.site == site) continue;
-      add_finding(site, nullptr, "threads of one threadgroup meet at different barriers: thread %u at line %u", i, other.site);
+      add_finding(msl_line(site), nullptr,
+                  "threads of one threadgroup meet at different barriers: thread %u at line %u", i,
+                  msl_line(other.site));
       break;
     }
     release_threadgroup();
@@ -147,7 +154,7 @@ void msl_barrier_threadgroup(unsigned ordered, unsigned site) {
 }
 
 void msl_absent_lane(unsigned source_lane, unsigned site) {
-  add_finding(site, nullptr, "value taken from lane %u, which takes no part", source_lane);
+  add_finding(msl_line(site), nullptr, "value taken from lane %u, which takes no part", source_lane);
 }
 
 // What every fibre runs: the kernel once a threadgroup.
@@ -160,7 +167,8 @@ static void run_kernel_again_and_again() {
     simdgroup.finished |= bit_of(self);
     group.unfinished--;
     if (group.unfinished && group.waiting_at_barrier == group.unfinished) {
-      add_finding(0, nullptr, "a thread returned without reaching the threadgroup barrier that %u others wait at", group.unfinished);
+      add_finding(0, nullptr, "a thread returned without reaching the threadgroup barrier that %u others wait at",
+                  group.unfinished);
       release_threadgroup();
     }
     go_on_with_another(self);
@@ -189,7 +197,8 @@ void prepare_threads(Stacks& stacks) {
 
 static void place_threadgroup(unsigned long index) {
   const msl_uint3 counts = group.threadgroups_per_grid, shape = launch.threadgroup, grid = launch.grid;
-  const msl_uint3 at = {unsigned(index % counts.x), unsigned(index / counts.x % counts.y), unsigned(index / counts.x / counts.y)};
+  const msl_uint3 at = {unsigned(index % counts.x), unsigned(index / counts.x % counts.y),
+                        unsigned(index / counts.x / counts.y)};
   const msl_uint3 origin = {at.x * shape.x, at.y * shape.y, at.z * shape.z};
   const msl_uint3 threads = {std::min(shape.x, grid.x - origin.x), std::min(shape.y, grid.y - origin.y),
                              std::min(shape.z, grid.z - origin.z)};

@@ -13,7 +13,7 @@ enum Space : unsigned { kDevice, kThreadgroup, kSpaces };
 
 struct Thread : msl_thread {
   void* stack_pointer;
-  unsigned site;      // the source line of the operation it waits at
+  unsigned site;      // the place in the source of the operation it waits at
   unsigned identity;  // unique in the launch, counted from 1
 };
 

@@ -174,7 +174,8 @@ void note(const void* pointer, unsigned bytes, unsigned alignment, AccessKind ki
                                 [](const char* a, const Buffer& b) { return a < b.region_end; });
   }
   if (reinterpret_cast<uintptr_t>(address) % alignment != 0)
-    add_finding(0, code, "%s: misaligned access of %u bytes: not at a multiple of %u (an Apple GPU rounds the address down)",
+    add_finding(0, code,
+                "%s: misaligned access of %u bytes: not at a multiple of %u (an Apple GPU rounds the address down)",
                 buffer ? buffer->name.c_str() : "threadgroup memory", bytes, alignment);
   if (in_threadgroup)
     note_in_threadgroup_memory(address - threadgroup_arena, bytes, kind, code);
@@ -236,7 +237,9 @@ static void print_distinct(FILE* out, const Buffer& buffer, const Traffic& traff
     read128 += a.first_simdgroup || b.first_simdgroup;
     shared128 += a.shared || b.shared || (both && a.first_simdgroup != b.first_simdgroup);
   }
-  fprintf(out, ",\"distinct_bytes\":%lu,\"distinct_lines64\":%lu,\"shared_lines64\":%lu,\"distinct_lines128\":%lu,\"shared_lines128\":%lu",
+  fprintf(out,
+          ",\"distinct_bytes\":%lu,\"distinct_lines64\":%lu,\"shared_lines64\":%lu,\"distinct_lines128\":%lu,\"shared_"
+          "lines128\":%lu",
           bytes, read64, shared64, read128, shared128);
   // Items by the number of stores to them.
   uint64_t unwritten = 0, written_once = 0, rewritten = 0;

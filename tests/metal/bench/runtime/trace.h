@@ -1,7 +1,7 @@
 // What a traced kernel does to memory: counts, and accesses that are wrong.
 #pragma once
-#include <cstdio>
 #include <cstddef>
+#include <cstdio>
 
 void prepare_trace();
 // Threadgroup memory from offset `begin` to `end` holds a new variable.

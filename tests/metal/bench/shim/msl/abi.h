@@ -46,12 +46,16 @@ struct msl_threadgroup {
 // Computes results[parity] or slots[parity] from what the active lanes have put into slots[parity].
 typedef void (*msl_combine)(msl_simdgroup* simdgroup, unsigned parity);
 
+// A place in the source as one number.
+constexpr unsigned msl_site(unsigned line, unsigned column) { return line | column << 18; }
+constexpr unsigned msl_line(unsigned site) { return site & ((1u << 18) - 1); }
+
 extern "C" {
 extern msl_thread* msl_current;
 extern msl_threadgroup* msl_current_threadgroup;
 
 // Waits for the other lanes; the last one to arrive runs `combine`. Returns which set of slots was used. `site` is the
-// line in the source: lanes must meet at the same one.
+// place in the source: lanes must meet at the same one.
 unsigned msl_meet_simdgroup(msl_combine combine, unsigned site);
 void msl_barrier_simdgroup(unsigned ordered, unsigned site);
 void msl_barrier_threadgroup(unsigned ordered, unsigned site);

@@ -16,7 +16,7 @@ typedef bfloat bfloat16_t;
 
 constexpr half operator""h(long double x) { return half(x); }
 constexpr half operator""h(unsigned long long x) { return half(x); }
-constexpr bfloat operator""bf(long double x) { return bfloat(x); }
+constexpr bfloat operator"" bf(long double x) { return bfloat(x); }
 
 // What a variable in threadgroup memory has been rewritten to.
 template <class T>

@@ -19,13 +19,15 @@ METAL_FUNC T msl_each(F f, T x, Rest... rest) {
   }
 }
 
-#define MSL_UNARY_IN(NAME, EXPRESSION)                                  \
-  template <class T>                                                    \
-  METAL_FUNC T NAME(T value) {                                          \
-    return msl_each([](auto element) {                                  \
-      const float x = float(element);                                   \
-      return decltype(element)(EXPRESSION);                             \
-    }, value);                                                          \
+#define MSL_UNARY_IN(NAME, EXPRESSION)          \
+  template <class T>                            \
+  METAL_FUNC T NAME(T value) {                  \
+    return msl_each(                            \
+        [](auto element) {                      \
+          const float x = float(element);       \
+          return decltype(element)(EXPRESSION); \
+        },                                      \
+        value);                                 \
   }
 #define MSL_UNARY(NAME, EXPRESSION) \
   MSL_UNARY_IN(NAME, EXPRESSION)    \
@@ -74,10 +76,12 @@ METAL_FUNC T copysign(T value, T sign) {
 }
 template <class T>
 METAL_FUNC T sign(T value) {
-  return msl_each([](auto x) {
-    using E = decltype(x);
-    return x > E(0) ? E(1) : x < E(0) ? E(-1) : E(0);
-  }, value);
+  return msl_each(
+      [](auto x) {
+        using E = decltype(x);
+        return x > E(0) ? E(1) : x < E(0) ? E(-1) : E(0);
+      },
+      value);
 }
 
 // Of a NaN and a number, the number.
@@ -113,9 +117,8 @@ METAL_FUNC T mix(T a, T b, T t) {
 // One rounding, in the type of the operands.
 template <class T>
 METAL_FUNC T fma(T a, T b, T c) {
-  return msl_each([](auto x, auto y, auto z) {
-    return decltype(x)(__builtin_fmaf(float(x), float(y), float(z)));
-  }, a, b, c);
+  return msl_each([](auto x, auto y, auto z) { return decltype(x)(__builtin_fmaf(float(x), float(y), float(z))); }, a,
+                  b, c);
 }
 template <class T>
 METAL_FUNC T pow(T a, T b) {

@@ -15,8 +15,8 @@ enum class mem_flags : uint {
 };
 constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(uint(a) | uint(b)); }
 
-// The site of an operation is the line that calls it: a default argument is evaluated there.
-#define MSL_SITE uint site = __builtin_LINE()
+// The site of an operation is the place that calls it: a default argument is evaluated there.
+#define MSL_SITE uint site = msl_site(__builtin_LINE(), __builtin_COLUMN())
 
 METAL_FUNC void threadgroup_barrier(mem_flags flags, MSL_SITE) { msl_barrier_threadgroup(uint(flags), site); }
 METAL_FUNC void simdgroup_barrier(mem_flags flags, MSL_SITE) { msl_barrier_simdgroup(uint(flags), site); }
@@ -147,9 +147,9 @@ METAL_FUNC MSL_UNTRACED T msl_reduce(T value, uint site) {
   return result;
 }
 
-#define MSL_REDUCTION(NAME, OPERATION)        \
-  template <class T>                          \
-  METAL_FUNC T NAME(T value, MSL_SITE) {      \
+#define MSL_REDUCTION(NAME, OPERATION)            \
+  template <class T>                              \
+  METAL_FUNC T NAME(T value, MSL_SITE) {          \
     return msl_reduce<T, OPERATION>(value, site); \
   }
 MSL_REDUCTION(simd_sum, msl_add)
@@ -173,7 +173,8 @@ METAL_FUNC T simd_prefix_exclusive_sum(T value, MSL_SITE) {
   return simd_prefix_inclusive_sum(value, site) - value;
 }
 
-// The value of lane `source`. A lane that takes no part has none: Metal leaves the result undefined, here it is an error.
+// The value of lane `source`. A lane that takes no part has none: Metal leaves the result undefined, here it is an
+// error.
 template <class T>
 METAL_FUNC MSL_UNTRACED T msl_from_lane(T value, uint source, uint site) {
   const uint parity = msl_exchange(value, nullptr, site);
@@ -239,11 +240,11 @@ METAL_FUNC simd_vote simd_ballot(bool condition, MSL_SITE) {
 }
 
 // The four lanes of a quadgroup: by exchanges within the simdgroup, all of whose lanes must take part here.
-#define MSL_QUAD_REDUCTION(NAME, OPERATION)                                                 \
-  template <class T>                                                                        \
-  METAL_FUNC T NAME(T value, MSL_SITE) {                                                    \
-    value = OPERATION::apply(value, msl_from_lane(value, msl_current->lane ^ 1, site));     \
-    return OPERATION::apply(value, msl_from_lane(value, msl_current->lane ^ 2, site));      \
+#define MSL_QUAD_REDUCTION(NAME, OPERATION)                                             \
+  template <class T>                                                                    \
+  METAL_FUNC T NAME(T value, MSL_SITE) {                                                \
+    value = OPERATION::apply(value, msl_from_lane(value, msl_current->lane ^ 1, site)); \
+    return OPERATION::apply(value, msl_from_lane(value, msl_current->lane ^ 2, site));  \
   }
 MSL_QUAD_REDUCTION(quad_sum, msl_add)
 MSL_QUAD_REDUCTION(quad_max, msl_max)

@@ -1,6 +1,7 @@
 // 8 x 8 matrices held by a simdgroup, two elements a lane.
 //
-// Which elements a lane holds is Apple's affair; MLX's kernels, through thread_elements(), rely on the layout used here.
+// Which elements a lane holds is Apple's affair; MLX's kernels, through thread_elements(), rely on the layout used
+// here.
 #pragma once
 #pragma clang system_header
 
@@ -40,24 +41,22 @@ METAL_FUNC ulong msl_matrix_offset(uint i, ulong stride, vec<ulong, 2> origin, b
   return transposed ? (origin[1] + column) * stride + origin[0] + row : (origin[1] + row) * stride + origin[0] + column;
 }
 
-#define MSL_MATRIX_LOAD(SPACE)                                                                            \
-  template <class T, class U>                                                                             \
-  METAL_FUNC void simdgroup_load(simdgroup_matrix<T, 8, 8>& matrix, const SPACE U* source, ulong stride = 8, \
-                                 vec<ulong, 2> origin = vec<ulong, 2>{0, 0}, bool transposed = false) {   \
-    for (uint i = 0; i < 2; i++)                                                                          \
-      matrix.elements[i] = T(source[msl_matrix_offset(i, stride, origin, transposed)]);                   \
+#define MSL_MATRIX_LOAD(SPACE)                                                                                     \
+  template <class T, class U>                                                                                      \
+  METAL_FUNC void simdgroup_load(simdgroup_matrix<T, 8, 8>& matrix, const SPACE U* source, ulong stride = 8,       \
+                                 vec<ulong, 2> origin = vec<ulong, 2>{0, 0}, bool transposed = false) {            \
+    for (uint i = 0; i < 2; i++) matrix.elements[i] = T(source[msl_matrix_offset(i, stride, origin, transposed)]); \
   }
 MSL_MATRIX_LOAD(device)
 MSL_MATRIX_LOAD(threadgroup)
 MSL_MATRIX_LOAD(constant)
 #undef MSL_MATRIX_LOAD
 
-#define MSL_MATRIX_STORE(SPACE)                                                                              \
-  template <class T, class U>                                                                                \
-  METAL_FUNC void simdgroup_store(const simdgroup_matrix<T, 8, 8>& matrix, SPACE U* target, ulong stride = 8, \
-                                  vec<ulong, 2> origin = vec<ulong, 2>{0, 0}, bool transposed = false) {     \
-    for (uint i = 0; i < 2; i++)                                                                             \
-      target[msl_matrix_offset(i, stride, origin, transposed)] = U(matrix.elements[i]);                      \
+#define MSL_MATRIX_STORE(SPACE)                                                                                    \
+  template <class T, class U>                                                                                      \
+  METAL_FUNC void simdgroup_store(const simdgroup_matrix<T, 8, 8>& matrix, SPACE U* target, ulong stride = 8,      \
+                                  vec<ulong, 2> origin = vec<ulong, 2>{0, 0}, bool transposed = false) {           \
+    for (uint i = 0; i < 2; i++) target[msl_matrix_offset(i, stride, origin, transposed)] = U(matrix.elements[i]); \
   }
 MSL_MATRIX_STORE(device)
 MSL_MATRIX_STORE(threadgroup)
@@ -91,12 +90,13 @@ MSL_UNTRACED void msl_combine_matrices(msl_simdgroup* simdgroup, uint parity) {
 }
 
 template <class D, class A, class B, class C>
-METAL_FUNC MSL_UNTRACED void simdgroup_multiply_accumulate(
-    simdgroup_matrix<D, 8, 8>& d, const simdgroup_matrix<A, 8, 8>& a, const simdgroup_matrix<B, 8, 8>& b,
-    const simdgroup_matrix<C, 8, 8>& c, MSL_SITE) {
+METAL_FUNC MSL_UNTRACED void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8>& d,
+                                                           const simdgroup_matrix<A, 8, 8>& a,
+                                                           const simdgroup_matrix<B, 8, 8>& b,
+                                                           const simdgroup_matrix<C, 8, 8>& c, MSL_SITE) {
   const msl_matrix_operands<A, B> operands{a.elements, b.elements, {float(c.elements[0]), float(c.elements[1])}};
   const uint parity = msl_exchange(operands, &msl_combine_matrices<A, B>, site);
-  const auto product = (const float(*)[8])msl_current->simdgroup->results[parity];
+  const auto product = (const float (*)[8])msl_current->simdgroup->results[parity];
   const uint row = msl_matrix_row(msl_current->lane), column = msl_matrix_column(msl_current->lane);
   d.elements[0] = D(product[row][column]);
   d.elements[1] = D(product[row][column + 1]);

@@ -109,15 +109,15 @@ struct numeric_limits {
   static constexpr T lowest() { return min(); }
 };
 
-#define MSL_FLOAT_LIMITS(T, MAX, MIN, EPSILON)                   \
-  template <>                                                    \
-  struct numeric_limits<T> {                                     \
-    static constexpr T max() { return T(MAX); }                  \
-    static constexpr T lowest() { return T(-MAX); }              \
-    static constexpr T min() { return T(MIN); }                  \
-    static constexpr T epsilon() { return T(EPSILON); }          \
-    static constexpr T infinity() { return T(INFINITY); }        \
-    static constexpr T quiet_NaN() { return T(NAN); }            \
+#define MSL_FLOAT_LIMITS(T, MAX, MIN, EPSILON)            \
+  template <>                                             \
+  struct numeric_limits<T> {                              \
+    static constexpr T max() { return T(MAX); }           \
+    static constexpr T lowest() { return T(-MAX); }       \
+    static constexpr T min() { return T(MIN); }           \
+    static constexpr T epsilon() { return T(EPSILON); }   \
+    static constexpr T infinity() { return T(INFINITY); } \
+    static constexpr T quiet_NaN() { return T(NAN); }     \
   };
 MSL_FLOAT_LIMITS(float, FLT_MAX, FLT_MIN, FLT_EPSILON)
 MSL_FLOAT_LIMITS(half, 65504.0f, 6.103515625e-05f, 0.0009765625f)

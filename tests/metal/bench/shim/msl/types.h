@@ -31,14 +31,22 @@ typedef unsigned long uint64_t;
 typedef unsigned long size_t;
 typedef long ptrdiff_t;
 
+// What clang calls to convert a float: libgcc has had it since 13. Rounds to nearest even, and keeps a NaN a quiet one.
+extern "C" __attribute__((weak, visibility("hidden"))) bfloat __truncsfbf2(float value) {
+  const unsigned bits = __builtin_bit_cast(unsigned, value);
+  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+  const unsigned rounded = is_nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+  return __builtin_bit_cast(bfloat, (unsigned short)(rounded >> 16));
+}
+
 template <class T, int N>
 using vec = T __attribute__((ext_vector_type(N)));
 
 // Packed vectors are aligned like their elements. Those of 3 elements have no counterpart in clang and are left out.
-#define MSL_VECTORS(T)                                                \
-  typedef T T##2 __attribute__((ext_vector_type(2)));                 \
-  typedef T T##3 __attribute__((ext_vector_type(3)));                 \
-  typedef T T##4 __attribute__((ext_vector_type(4)));                 \
+#define MSL_VECTORS(T)                                                             \
+  typedef T T##2 __attribute__((ext_vector_type(2)));                              \
+  typedef T T##3 __attribute__((ext_vector_type(3)));                              \
+  typedef T T##4 __attribute__((ext_vector_type(4)));                              \
   typedef T packed_##T##2 __attribute__((ext_vector_type(2), aligned(sizeof(T)))); \
   typedef T packed_##T##4 __attribute__((ext_vector_type(4), aligned(sizeof(T))));
 
