@@ -39,8 +39,7 @@ _QKV = Kernel.load(
 )
 _O_PROJ = Kernel.load("o_proj", ("x", "residual", "weight", "scales", "offsets", "bias"), ("y",), _HEADERS)
 _LM_HEAD = Kernel.load("lm_head", ("x", "norm", "eps", "weight", "scales", "offsets"), ("logits",), _HEADERS)
-_ARGMAX = Kernel.load("argmax", ("values", "indices"), ("largest", "index"))
-_ARGMAX_BLOCK = 4096
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,36 +159,11 @@ def lm_head(x: mx.array, weights: Head, variant: Variant | None = None) -> mx.ar
     return logits
 
 
-def argmax(logits: mx.array, variant: Variant | None = None) -> mx.array:
-    """The index of the largest of logits float32 [T, vocabulary], the lowest of equals: uint32 [T]. Any T."""
-    if variant is None:
-        return mx.argmax(logits, axis=-1)
-    largest, index = _argmax_parts(logits, logits, first=True)
-    return _argmax_parts(largest, index, first=False)[1].reshape(-1)
-
-
 def rotate(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
-    """Turns the pairs (i, i + 32) of x [..., T, 64] by the angles whose cosines and sines are float32 [T, 32]."""
+    """Turns the pairs (i, i + head_dim/2) of x [..., T, head_dim] by angles: cosines and sines float32 [T, head_dim/2]."""
     first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
     turned = mx.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
     return turned.astype(x.dtype)
-
-
-def _argmax_parts(values: mx.array, indices: mx.array, *, first: bool) -> tuple[mx.array, mx.array]:
-    tokens, count = values.shape
-    parts = -(-count // _ARGMAX_BLOCK)
-    largest, index = launch(
-        Call(
-            _ARGMAX,
-            (values, indices),
-            (("COUNT", count), ("BLOCK", _ARGMAX_BLOCK), ("PARTS", parts), ("FIRST", first)),
-            (256 * parts, tokens, 1),
-            (256, 1, 1),
-            ((tokens, parts), (tokens, parts)),
-            (mx.float32, mx.uint32),
-        )
-    )
-    return largest, index
 
 
 def _format(matrix: Matrix) -> tuple[mx.array, mx.array, mx.array]:

@@ -159,7 +159,12 @@ class Cache:
         return keys.astype(dtype), values.astype(dtype)
 
     def append_whole(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array, int]:
-        """As `append`, for a kernel: buffers [B, KV heads, capacity, head_dim] and how many keys in them count."""
+        """As `append`, for a kernel: buffers [B, KV heads, capacity, head_dim] and how many keys in them count.
+
+        They are in the cache's own dtype, which a kernel may read as it is.
+        """
+        kept = self._dtype or keys.dtype
+        keys, values = keys.astype(kept), values.astype(kept)
         store = self.layers[layer]
         if isinstance(store, SlidingLayer):
             keys, values = store.append(keys, values, self._marks)

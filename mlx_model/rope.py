@@ -1,4 +1,4 @@
-"""Rotary position embedding with YaRN, as gpt-oss was trained: cosine and sine tables and their application."""
+"""Rotary position embedding with YaRN, as gpt-oss was trained: cosine and sine tables."""
 
 import math
 
@@ -61,10 +61,3 @@ class RopeTable:
             self._cos = mx.array(np.cos(angles, dtype=np.float64).astype(np.float32))
             self._sin = mx.array(np.sin(angles, dtype=np.float64).astype(np.float32))
         return self._cos[start : start + length], self._sin[start : start + length]
-
-
-def rotate(x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
-    """Turns the pairs (i, i + head_dim/2) of x [..., T, head_dim] by the angles of cos and sin [T, head_dim/2]."""
-    first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
-    turned = mx.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x.dtype)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from metal.attend import attend
-from metal.dense import argmax
 from metal.experts import down
 from metal.lanes import Activations
 from metal.launch import Call
@@ -116,11 +115,7 @@ def run_attend() -> None:
     attend(random(1, 16, 64), keys, keys + 1, 0, 160, random(16), 0.125, None, 0, ())
 
 
-def run_argmax() -> None:
-    argmax(random(1, 5000, dtype=mx.float32), ())
-
-
-@pytest.mark.parametrize("run", [run_down, run_attend, run_argmax])
+@pytest.mark.parametrize("run", [run_down, run_attend])
 def test_each_barrier_taken_out_of_our_kernels_is_found(run: Callable[[], None]) -> None:
     with recorded("trace") as recorder:
         run()

@@ -171,26 +171,6 @@ def test_mapped_weights_give_the_same_bits(form):
         assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
 
 
-@pytest.mark.parametrize("count", [1, 31, 4096, 5000, 201088])
-def test_argmax(count):
-    generator = np.random.default_rng(count)
-    logits = generator.standard_normal((4, count)).astype(np.float32)
-    logits[1, count // 2 :] = logits[1].max() + 1  # ties: the lowest index
-    logits[2, -1] = 100
-    logits[3] = -np.inf
-    with recorded("trace" if count <= 5000 else "fast"):
-        index = dense.argmax(mx.array(logits), ())
-    assert index.dtype == mx.uint32
-    assert index.tolist() == logits.argmax(-1).tolist()
-
-
-def test_argmax_never_takes_nan():
-    logits = mx.full((2, 100), float("nan"))
-    logits[1, 70] = -5.0
-    with recorded():
-        assert dense.argmax(logits, ()).tolist() == [0, 70]
-
-
 def projections_with(**changes: Matrix) -> Projections:
     return replace(Random().projections(64, 2, 1, mx.bfloat16), **changes)
 
