@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help chat test lint metal-check fuzz bench roofline launches bench-harmony bench-memory bench-quality bench-peers demo-model eval-demo oracle clean
+.PHONY: help chat test lint metal-check fuzz bench roofline launches bench-harmony bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -17,11 +17,13 @@ help:
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
 	@echo "make fuzz        try Harmony and the weights' headers on far more random input (FUZZ=200000 sequences)"
 	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
+	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
+	@echo "make screenshots take the pictures in assets/ again"
 	@echo "make eval-demo   print the demo model's held-out table"
-	@echo "make demo-model  train the demo model again (PyTorch, about an hour)"
+	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
 	@echo "make oracle      write the reference logits again (PyTorch and transformers)"
 	@echo "make clean       remove .venv and caches"
 
@@ -75,6 +77,9 @@ fuzz: $(VENV)/.installed-test
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.bench_harmony
 
+bench-tui: $(VENV)/.installed
+	@$(BIN)/python -m tests.bench_tui
+
 bench-memory: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.bench_memory
 
@@ -83,6 +88,9 @@ bench-quality: $(VENV)/.installed
 
 bench-peers: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.peers.bench_peers --rounds $(or $(ROUNDS),3)
+
+screenshots: $(VENV)/.installed
+	@$(BIN)/python -m tests.screenshots
 
 oracle: $(VENV)/.installed-oracle
 	@$(BIN)/python -m tests.oracle.write_logits

@@ -61,12 +61,17 @@ class NaiveChat(App[None]):
         """An empty conversation."""
         yield VerticalScroll(id="chat")
 
-    async def answer(self, engine: EngineClient, prompt: str) -> Finished:
-        """Show one answer."""
-        body = Markdown()
+    async def show(self, text: str) -> Markdown:
+        """Put a whole answer at the end."""
         chat = self.query_one("#chat")
+        body = Markdown(text)
         await chat.mount(body)
         chat.anchor()
+        return body
+
+    async def answer(self, engine: EngineClient, prompt: str) -> Finished:
+        """Show an answer as it comes."""
+        body = await self.show("")
         async for answer in engine.ask([user(prompt)], Options()):
             match answer.event:
                 case TextDelta(text=text):
@@ -135,8 +140,8 @@ async def with_the_naive_way(stream: str) -> Cost:
         process = engine()
         async for _ in process.load("replay"):
             pass
-        for number in range(EARLIER_ANSWERS):
-            await app.answer(process, f"question {number}")
+        for _ in range(EARLIER_ANSWERS):
+            await app.show(streams.EARLIER)
         await pilot.pause()
         cost = await measured(app, lambda: app.answer(process, stream))
         await process.close()

@@ -30,13 +30,13 @@ BALANCE = 0.01  # weight of the router's balance loss
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options; the defaults are those of the shipped model."""
+    """The options; by default as many steps as the shipped model had, which was trained in phases."""
     parser = argparse.ArgumentParser(prog="python -m assets.training.train", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer.json and checkpoint.pt")
-    parser.add_argument("--steps", type=int, default=7300)
-    parser.add_argument("--decay-from", type=int, default=2600, help="step from which the learning rate falls to zero")
+    parser.add_argument("--steps", type=int, default=11200)
+    parser.add_argument("--decay-from", type=int, default=5000, help="step from which the learning rate falls to zero")
     parser.add_argument(
-        "--quantise-from", type=int, default=6800, help="step from which the experts are rounded to MXFP4"
+        "--quantise-from", type=int, default=10500, help="step from which the experts are rounded to MXFP4"
     )
     parser.add_argument(
         "--copying-until", type=int, default=1000, help="step at which the copying warm-up has faded out"

@@ -1,0 +1,56 @@
+"""Takes the pictures of the chat in assets/, from the program itself with the demo model: `make screenshots`."""
+
+import asyncio
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from app.tui.app import ChatApp
+from mlx_model.options import Options
+from tests.app.fakes import app_of, send, wait_until
+
+ASSETS = Path(__file__).parents[1] / "assets"
+PICTURES = {
+    "screenshot.svg": ((80, 24), ["How many r's are in strawberry?"]),
+    "screenshot-wide.svg": (
+        (120, 32),
+        ["What is 124 + 387?", "Spell umbrella backwards.", "How many r's are in strawberry?"],
+    ),
+}
+
+
+async def answered(pilot: Pilot[None], prompt: str) -> None:
+    """Ask, and wait for the end of the answer."""
+    before = len(pilot.app.query("AnswerView"))
+    await send(pilot, prompt)
+    views = pilot.app.query("AnswerView")
+    await wait_until(pilot, lambda: len(views) > before and views.last().finished is not None)
+
+
+async def take(path: Path, size: tuple[int, int], prompts: list[str]) -> None:
+    """Open a chat of its own, ask, and save what is on the screen."""
+    app = ChatApp("demo", Options(temperature=0))
+    async with app.run_test(size=size) as pilot:
+        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
+        for prompt in prompts:
+            await answered(pilot, prompt)
+        await pilot.pause(0.5)
+        picture = app.export_screenshot(title="gptoss-chat")
+    # Textual's pictures load a font from the network; the reader's own monospaced font will do.
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S), encoding="utf-8")
+
+
+def main() -> None:
+    """Take all of them, with nobody's conversations in the sidebar."""
+    for name, (size, prompts) in PICTURES.items():
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["GPTOSS_CHAT_HOME"] = home
+            asyncio.run(take(ASSETS / name, size, prompts))
+        print(ASSETS / name)
+
+
+if __name__ == "__main__":
+    main()
