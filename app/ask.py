@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mlx_model.answer import collect, stats_json
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.message import user
-from mlx_model.hub import DEMO, default_model
+from mlx_model.hub import DEMO, KNOWN, Repository, default_model
 from mlx_model.model import load
 from mlx_model.options import Options
 from mlx_model.session import Session
@@ -37,7 +37,7 @@ def answer(
     """
     chosen = default_model() if model_name is None else model_name
     if model_name is None and chosen == DEMO:
-        _say("the small demo model answers, for gpt-oss-20b isn't here yet: gptoss-chat download gpt-oss-20b (13.8 GB)")
+        _say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: gptoss-chat download gpt-oss-20b")
     model = load(chosen, dense_bits=dense_bits, map=map, memory=memory)
     if map == "on" and model.residence.refusal is not None:
         _say(f"the weights are copied, not mapped: {model.residence.refusal}")
@@ -81,3 +81,9 @@ def _shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
 
 def _say(text: str) -> None:
     print(f"gptoss-chat: {text}", file=sys.stderr, flush=True)
+
+
+def _what_is_missing() -> str:
+    if Repository(KNOWN["gpt-oss-20b"]).snapshot() is None:
+        return "isn't here yet (13.8 GB)"
+    return "is not complete and verified yet"
