@@ -92,7 +92,7 @@ def _message(given: dict[str, Any]) -> Message:
 def _turn(given: dict[str, Any]) -> Turn:
     stats = Stats()
     for stat in fields(Stats):
-        value = number(given["stats"].get(stat.name, 0))
+        value = number(given["stats"].get(stat.name, 0), bits=64 if stat.name == "seed" else 63)
         stats = replace(stats, **{stat.name: type(getattr(stats, stat.name))(value)})
     effort = given["effort"]
     return Turn(

@@ -263,7 +263,14 @@ class Store:
             f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,
             {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
             (
-                *(node, _storable(turn.model), turn.effort, turn.reason, turn.analysis_s, turn.analysis_tokens),
+                *(
+                    node,
+                    _storable(turn.model),
+                    turn.effort,
+                    _storable(turn.reason),
+                    turn.analysis_s,
+                    turn.analysis_tokens,
+                ),
                 *(str(turn.stats.seed), *(counts[name] for name in _COUNTS)),
             ),
         )

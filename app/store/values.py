@@ -1,7 +1,6 @@
 """Checks single values of files that anybody may have written."""
 
 import hashlib
-import math
 import re
 from typing import Any
 
@@ -23,10 +22,15 @@ def text_or_none(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
-def number(value: Any) -> float:
-    """The value if it is a finite number from 0 on; a whole one stays exact. Raises TypeError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+def number(value: Any, bits: int = 63) -> float:
+    """The value if it is a number from 0 on that an integer of so many bits could hold; a whole one stays exact.
+
+    Raises TypeError and ValueError.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number")
+    if not 0 <= value < 2**bits:  # nor is NaN
+        raise ValueError("out of range")
     return value
 
 

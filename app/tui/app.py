@@ -368,6 +368,10 @@ class ChatApp(App[None]):
         """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""
         await self.transcript.add(Notice(text, level))
 
+    def on_app_focus(self) -> None:
+        """Back from another window, where another chat may have been going on."""
+        self.run_worker(self.library.refresh(), group="list", exclusive=True)
+
     def on_resize(self, event: events.Resize) -> None:
         """More, or less, is in sight."""
         self.library.fit(event.size.width)

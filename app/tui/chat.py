@@ -249,7 +249,10 @@ class Chat:
         await self._entered(draft or await self._app.journal.draft(""))
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
-        """Stop what is under way and show another conversation, its end or a node of it; false if it is gone."""
+        """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
+
+        In the conversation that is on the screen already, an answer under way goes on.
+        """
         app = self._app
         if id != self.conversation.id:
             await self._leave(app.composer.text)
@@ -260,9 +263,10 @@ class Chat:
             self.conversation = opened
             await self._entered(await app.journal.draft(id), at, channel)
             return True
-        await self.stop()
-        await self.idle.wait()
-        await self._go_to(at, channel)
+        if self.idle.is_set():
+            await self._go_to(at, channel)
+        elif at is not None and not app.transcript.reveal(at):
+            app.warn("An answer is under way: Esc stops it.")
         return True
 
     async def _leave(self, draft: str) -> None:

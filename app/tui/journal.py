@@ -29,6 +29,7 @@ class Journal:
         self._store: Store | None = None
         self._unsaved: dict[str, Conversation] = {}
         self._deleted: list[tuple[str, Conversation | None]] = []
+        self._begun = False
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._failing = False
@@ -41,6 +42,7 @@ class Journal:
 
     async def open(self) -> None:
         """Open the store; everything else waits for it."""
+        self._begun = True
         try:
             told, level = await self._run(self._open), "warning"
         except StoreError as error:
@@ -61,7 +63,7 @@ class Journal:
 
     async def close(self) -> None:
         """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
-        if self._closed:
+        if self._closed or not self._begun:
             return
         self._closed = True
         await self._flush()
@@ -86,6 +88,9 @@ class Journal:
                 conversation = self._unsaved.pop(id)
                 try:
                     await self._save(conversation)
+                except asyncio.CancelledError:
+                    self._unsaved[id] = conversation
+                    raise
                 except StoreError as error:
                     self._unsaved[id] = conversation
                     self._fail(error)
@@ -102,6 +107,9 @@ class Journal:
             return
         try:
             await self._run(lambda: self._connected().save(changes))
+        except asyncio.CancelledError:  # it may have been written or not: once more does no harm
+            conversation.give_back(changes)
+            raise
         except StoreError as error:
             conversation.give_back(changes)
             if not isinstance(error, MissingError) or whole:

@@ -151,3 +151,16 @@ async def ask(pilot: Pilot[None], engine: FakeEngine, prompt: str, text: str, an
     await send(pilot, prompt)
     await wait_until(pilot, lambda: len(app_of(pilot).conversation.messages) > before + 1, "the answer")
     await idle(pilot)
+
+
+async def opened(pilot: Pilot[None], title: str) -> None:
+    """Open the conversation of this title through the sidebar."""
+    app = app_of(pilot)
+    if not app.sidebar.display:
+        await pilot.press("ctrl+b")
+    await wait_until(pilot, lambda: any(p and title in p.title for p in app.sidebar.list.places), title)
+    app.set_focus(app.sidebar.list)
+    app.sidebar.list.highlighted = next(i for i, p in enumerate(app.sidebar.list.places) if p and title in p.title)
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: app.conversation.title == title, title)
+    await idle(pilot)

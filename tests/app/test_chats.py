@@ -1,64 +1,20 @@
-"""Many conversations in the chat: saved, listed, searched, opened, renamed, deleted, branched, queued, in trouble."""
+"""Many conversations in the chat: saved, listed, searched, opened, renamed, deleted; drafts; long ones."""
 
-import asyncio
 import sqlite3
-from pathlib import Path
 
 import pytest
 
-from app.conversation import Conversation, Node
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
 from app.tui import chat as chat_module
-from app.tui.app import ChatApp
-from app.tui.journal import Journal
-from app.tui.widgets.messages import AnswerView, Prompt
-from app.tui.widgets.queue import Queued
-from mlx_model.events import Finished, MessageStart, TextDelta
-from mlx_model.harmony.message import assistant, user
-from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
-from tests.app.trees import TURN, branched
+from app.tui.widgets.messages import AnswerView
+from mlx_model.events import MessageStart
+from mlx_model.harmony.message import user
+from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.app.trees import TURN, branched, keep, stored, titled
 
 WIDE = (120, 40)
-
-
-def stored() -> list[Conversation]:
-    """What is on the disk, the latest first, as another program sees it."""
-    store = Store(default_path())
-    found = [store.load(summary.id) for summary in store.summaries()]
-    store.close()
-    return found
-
-
-def keep(*trees: Conversation) -> None:
-    """Put conversations on the disk before the app starts."""
-    store = Store(default_path())
-    for tree in trees:
-        store.insert(tree)
-    store.close()
-
-
-def titled(title: str, turns: int = 1, text: str = "answer") -> Conversation:
-    """A conversation of so many questions and answers."""
-    tree = Conversation()
-    for i in range(turns):
-        prompt = tree.add_prompt(title if i == 0 else f"question {i}", tree.leaf)
-        tree.add_answer(prompt.id, TURN, [assistant("thought", "analysis"), assistant(f"{text} {i}")])
-    return tree
-
-
-async def opened(pilot, title: str) -> None:
-    """Open the conversation of this title through the sidebar."""
-    app = app_of(pilot)
-    if not app.sidebar.display:
-        await pilot.press("ctrl+b")
-    await wait_until(pilot, lambda: any(p and title in p.title for p in app.sidebar.list.places), title)
-    app.sidebar.list.focus()
-    app.sidebar.list.highlighted = next(i for i, p in enumerate(app.sidebar.list.places) if p and title in p.title)
-    await pilot.press("enter")
-    await wait_until(pilot, lambda: app.conversation.title == title, title)
-    await idle(pilot)
 
 
 # Saving
@@ -263,13 +219,14 @@ async def test_renaming_by_command_and_in_the_list() -> None:
         await opened(pilot, "Old name")
         await send(pilot, '/rename It\'s a "[bold]" (title)')
         await wait_until(pilot, lambda: '● It\'s a "[bold]" (title)' in text_on(pilot))
-        app_of(pilot).sidebar.list.focus()
+        app_of(pilot).set_focus(app_of(pilot).sidebar.list)
         app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Other")
         await pilot.press("f2")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
         await pilot.press("end", *"wise", "enter")
         await wait_until(pilot, lambda: "Otherwise" in text_on(pilot))
         assert {t.title for t in stored()} == {'It\'s a "[bold]" (title)', "Otherwise"}
+        assert app_of(pilot).sidebar.list.place.title == "Otherwise"  # what was chosen stays chosen
         await pilot.press("f2", "x", "escape", "escape")
         await send(pilot, "/rename")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
@@ -291,7 +248,7 @@ async def test_deleting_and_undoing() -> None:
         assert {t.title for t in stored()} == {"First", "Second"}
         await send(pilot, "/undo")
         await wait_until(pilot, lambda: "nothing to undo" in text_on(pilot))
-        app_of(pilot).sidebar.list.focus()
+        app_of(pilot).set_focus(app_of(pilot).sidebar.list)
         app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Second")
         await pilot.press("delete")
         await wait_until(pilot, lambda: [t.title for t in stored()] == ["First"])
@@ -301,186 +258,6 @@ async def test_deleting_and_undoing() -> None:
     with sqlite3.connect(default_path()) as connection:
         assert connection.execute("SELECT title FROM conversations").fetchall() == [("First",)]
     connection.close()
-
-
-# Versions
-
-
-async def test_answering_again_keeps_both_and_switches_between_them() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "nothing to answer yet" in text_on(pilot))
-        await ask(pilot, engine, "How many?", "two")
-        await ask(pilot, engine, "Sure?", "yes")
-        await pilot.press("ctrl+e")
-        engine.answer("three, sorry")
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "three, sorry" in text_on(pilot))
-        await idle(pilot)
-        assert engine.asked[2][0] == engine.asked[1][0] and engine.asked[2][1].effort == "high"
-        assert "< 2/2 >" in text_on(pilot) and "yes" not in text_on(pilot) and len(pilot.app.query(Prompt)) == 2
-        await pilot.press("ctrl+o")
-        await wait_until(pilot, lambda: "yes" in text_on(pilot) and "< 1/2 >" in text_on(pilot))
-        await pilot.click("VersionSwitch", offset=(6, 0))
-        await wait_until(pilot, lambda: "three, sorry" in text_on(pilot))
-        pilot.app.query_one("VersionSwitch").focus()
-        await pilot.press("left")
-        await wait_until(pilot, lambda: "yes" in text_on(pilot))
-        await ask(pilot, engine, "And?", "so")
-        assert [m.text for m in engine.asked[-1][0]] == ["How many?", "two", "Sure?", "yes", "And?"]
-        tree = stored()[0]
-        assert len(tree.nodes) == 7 and tree.path[3].text("final") == "yes"
-
-
-async def test_an_answer_again_that_comes_to_nothing_leaves_the_old_one() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        await ask(pilot, engine, "How many?", "two")
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: len(engine.asked) == 2)
-        engine.say(EngineError("no"))
-        await idle(pilot)
-        await wait_until(pilot, lambda: "two" in text_on(pilot))
-        assert app_of(pilot).composer.text == "" and len(app_of(pilot).conversation.nodes) == 2
-
-
-async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        await send(pilot, "/edit")
-        await wait_until(pilot, lambda: "no message to edit yet" in text_on(pilot))
-        for number in range(3):
-            await ask(pilot, engine, f"question {number}", f"answer {number}")
-        app = app_of(pilot)
-        app.composer.insert("unsent")
-        await pilot.press("alt+up")
-        assert app.composer.text == "question 2" and "editing an earlier message" in text_on(pilot)
-        await pilot.press("alt+up")
-        assert app.composer.text == "question 1"
-        await pilot.press("escape")
-        assert app.composer.text == "unsent" and "editing" not in text_on(pilot)
-        await pilot.press("alt+up", "alt+up")
-        engine.answer("other answer")
-        await pilot.press("!", "enter")
-        await idle(pilot)
-        await wait_until(pilot, lambda: "other answer" in text_on(pilot))
-        assert app.composer.text == "unsent"
-        assert [m.text for m in engine.asked[-1][0]] == ["question 0", "answer 0", "question 1!"]
-        screen = text_on(pilot)
-        assert "question 1!" in screen and "< 2/2 >" in screen and "question 2" not in screen
-        await pilot.press("ctrl+o")
-        await wait_until(pilot, lambda: "answer 2" in text_on(pilot), "the other branch")
-        assert len(stored()[0].nodes) == 8 and stored()[0].leaf == app.conversation.leaf
-
-
-async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        await ask(pilot, engine, "question", "the answer")
-        await pilot.press("alt+up", "!", "enter")
-        await wait_until(pilot, lambda: len(engine.asked) == 2)
-        engine.say(EngineError("no"))
-        await wait_until(pilot, lambda: "the answer" in text_on(pilot))
-        await idle(pilot)
-        assert app_of(pilot).composer.text == "question!" and len(app_of(pilot).conversation.nodes) == 2
-
-
-async def test_continuing_an_answer_that_was_cut_off() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        await ask(pilot, engine, "Count to ten", "one")
-        await send(pilot, "/continue")
-        await wait_until(pilot, lambda: "was not cut off" in text_on(pilot))
-        engine.say(MessageStart("final"), TextDelta("final", "one two"), Finished("length", STATS))
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "cut off: the limit" in text_on(pilot))
-        await idle(pilot)
-        engine.answer("three four")
-        await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "three four" in text_on(pilot))
-        assert engine.asked[-1][0] == [user("Count to ten"), assistant("one two"), user(chat_module.GO_ON)]
-        await idle(pilot)
-        engine.say(MessageStart("analysis"), TextDelta("analysis", "hm"), Finished("length", STATS))
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: len(engine.asked) == 4)
-        await idle(pilot)
-        await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "asks again" in text_on(pilot))
-        assert len(engine.asked) == 4
-
-
-# The queue
-
-
-async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
-        for text in ("second", "third", "fourth"):
-            await send(pilot, text)
-        await wait_until(pilot, lambda: "queued  fourth" in text_on(pilot))
-        app = app_of(pilot)
-        assert app.composer.text == "" and len(engine.asked) == 1
-        await pilot.click("Queued")
-        assert app.composer.text == "second"
-        app.query(Queued).first().focus()
-        await pilot.press("delete")
-        await wait_until(pilot, lambda: app.queue.texts == ["fourth"])
-        await send(pilot, " now")
-        await wait_until(pilot, lambda: app.queue.texts == ["fourth", "second now"])
-        engine.say(Finished("stop", STATS))
-        for number, text in ((2, "fourth"), (3, "second now")):
-            await wait_until(pilot, lambda number=number: len(engine.asked) == number)
-            assert engine.asked[-1][0][-1] == user(text)
-            engine.answer("ok")
-        await idle(pilot)
-        assert not app.query(Queued)
-
-
-async def test_stopping_holds_the_queue_and_leaving_makes_it_a_draft() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
-        await send(pilot, "second")
-        await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
-        await pilot.press("escape")
-        await idle(pilot)
-        assert app_of(pilot).queue.texts == ["second"] and len(engine.asked) == 1
-        await pilot.press("ctrl+n")  # what is queued belongs to its conversation
-        await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
-        assert app_of(pilot).queue.texts == [] and app_of(pilot).composer.text == ""
-        await opened(pilot, "first")
-        assert app_of(pilot).composer.text == "second"
-        engine.answer("here")
-        await pilot.press("enter")
-        await wait_until(pilot, lambda: "here" in text_on(pilot) and not app_of(pilot).queue.texts)
-
-
-async def test_what_is_queued_survives_as_a_draft() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
-        await send(pilot, "second")
-        await pilot.press(*"third", "ctrl+q")
-        await wait_until(pilot, lambda: not pilot.app.is_running)
-    store = Store(default_path())
-    assert store.draft(stored()[0].id) == "second\n\nthird"
-    store.close()
 
 
 # Long conversations
@@ -523,115 +300,3 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
         await ask(pilot, engine, "new question", "new answer")
         await wait_until(pilot, lambda: "new answer" in text_on(pilot) and "answer 39" in text_on(pilot))
         assert app.transcript.follows
-
-
-# Trouble
-
-
-async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        app = app_of(pilot)
-        await ask(pilot, engine, "one", "first")
-        await execute(app, "PRAGMA max_page_count = 1")
-        await ask(pilot, engine, "two " * 3000, "second " * 3000)
-        await ask(pilot, engine, "three", "third")
-        app.transcript.scroll_home(animate=False)
-        await wait_until(pilot, lambda: "not saved" in text_on(pilot) and not app.status.saves)
-        notices = [str(notice.visual) for notice in app.query("Notice.-error")]
-        assert len(notices) == 1 and "the disk is full" in notices[0]
-        assert len(stored()[0].nodes) == 2
-        await opened(pilot, "one")  # from memory
-        assert len(app.conversation.nodes) == 6
-        await execute(app, "PRAGMA max_page_count = 1000000")
-        await ask(pilot, engine, "four", "fourth")
-        await wait_until(pilot, lambda: len(stored()[0].nodes) == 8 and app.status.saves)
-        await wait_until(pilot, lambda: "Saving works again" in text_on(pilot))
-
-
-async def execute(app: ChatApp, statement: str) -> None:
-    """Run a statement on the app's own connection, on its thread."""
-    journal = app.journal
-    await journal._run(lambda: journal._connected()._connection.execute(statement).fetchall())
-
-
-async def test_a_home_that_cannot_be_written_says_so_and_the_chat_goes_on(home: Path) -> None:
-    home.write_text("a file where the folder should be")
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await wait_until(pilot, lambda: "Conversations are not saved" in text_on(pilot))
-        await idle(pilot)
-        assert "not saved" in text_on(pilot).splitlines()[0]
-        await ask(pilot, engine, "one", "first")
-        await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
-        await opened(pilot, "one")
-        assert "first" in text_on(pilot)
-        await pilot.press("ctrl+q")
-        await wait_until(pilot, lambda: not pilot.app.is_running)
-    assert home.read_text() == "a file where the folder should be"
-
-
-async def test_a_newer_database_is_left_alone_and_said_so() -> None:
-    keep(titled("From the future"))
-    with sqlite3.connect(default_path()) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await wait_until(pilot, lambda: "newer gptoss-chat" in text_on(pilot))
-        await idle(pilot)
-        await ask(pilot, engine, "one", "first")
-    with sqlite3.connect(default_path()) as connection:
-        assert connection.execute("SELECT title FROM conversations").fetchall() == [("From the future",)]
-    connection.close()
-
-
-async def test_a_damaged_database_is_set_aside_and_said_so() -> None:
-    keep(titled("Lost"))
-    default_path().write_bytes(b"rubbish" * 1000)
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await wait_until(pilot, lambda: "damaged-" in text_on(pilot))
-        await idle(pilot)
-        await ask(pilot, engine, "one", "first")
-        await wait_until(pilot, lambda: len(stored()[0].nodes) == 2)
-    assert len(list(default_path().parent.glob("*damaged*"))) == 1
-
-
-async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
-    keep(titled("Shared"), titled("Gone"))
-    engine = FakeEngine()
-    async with chat(engine, size=WIDE) as pilot:
-        await opened(pilot, "Shared")
-        store = Store(default_path())
-        for summary in store.summaries():
-            store.delete(summary.id)
-            store.purge([summary.id])
-        store.close()
-        app_of(pilot).sidebar.list.focus()
-        app_of(pilot).sidebar.list.highlighted = next(
-            i for i, place in enumerate(app_of(pilot).sidebar.list.places) if place and place.title == "Gone"
-        )
-        await pilot.press("enter")
-        await wait_until(pilot, lambda: "is gone" in text_on(pilot))
-        assert app_of(pilot).conversation.title == "Shared" and "answer 0" in text_on(pilot)
-        await ask(pilot, engine, "go on", "here")
-        await wait_until(pilot, lambda: stored() and len(stored()[0].nodes) == 4)
-
-
-async def test_saves_that_overlap_lose_nothing() -> None:
-    told: list[str] = []
-    journal = Journal(lambda text, level: told.append(text))
-    tree = Conversation()
-    saves = []
-    opening = asyncio.create_task(journal.open())
-    for number in range(20):
-        tree.add_prompt(f"prompt {number}", tree.leaf)
-        saves.append(asyncio.create_task(journal.save(tree)))
-        await asyncio.sleep(0.001 * (number % 3))
-    await asyncio.gather(opening, *saves)
-    await journal.close()
-    assert [len(found.nodes) for found in stored()] == [20] and told == []
-    assert all(isinstance(node, Node) for node in stored()[0].path)

@@ -87,6 +87,10 @@ def test_json_holds_everything_and_comes_back(tmp_path: Path) -> None:
         (("nodes", 1, "messages", 0, "extra"), 1),
         (("nodes", 1, "turn", "effort"), "extreme"),
         (("nodes", 1, "turn", "stats", "decode_s"), "fast"),
+        (("nodes", 1, "turn", "stats", "decode_s"), float("nan")),
+        (("nodes", 1, "turn", "stats", "decode_tokens"), 2**63),
+        (("nodes", 1, "turn", "stats", "seed"), 2**64),
+        (("nodes", 1, "turn", "analysis_tokens"), 10**400),
         (("nodes", 1, "turn"), []),
     ],
 )

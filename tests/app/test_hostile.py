@@ -2,10 +2,14 @@
 
 import pytest
 
+from app.conversation import Conversation, Turn
 from app.engine.client import EngineError
+from app.store.database import default_path
+from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.events import Finished, MessageStart
+from mlx_model.harmony.message import assistant
 from tests.app.fakes import STATS, FakeEngine, app_of, deltas, send, text_on, wait_until
 
 HOSTILE = [
@@ -88,3 +92,28 @@ async def test_a_link_shows_where_it_leads_and_opens_nothing(monkeypatch: pytest
         await pilot.click(MarkdownText, offset=(2, 0))
         await pilot.pause()
         assert opened == []
+
+
+async def test_stored_conversations_of_hostile_text() -> None:
+    """Titles, list, search, and a conversation that is opened again."""
+    store = Store(default_path())
+    for text in HOSTILE:
+        tree = Conversation(title=text)  # as another program may have written it
+        prompt = tree.add_prompt(f"needle {text}", None)
+        turn = Turn(text, None, text)
+        tree.add_answer(prompt.id, turn, [assistant(text, "analysis"), assistant(text, "commentary"), assistant(text)])
+        store.insert(tree)
+    ids = [summary.id for summary in store.summaries()]
+    store.close()
+    async with ChatApp(engine=FakeEngine()).run_test(size=(120, 40), notifications=True) as pilot:
+        app = app_of(pilot)
+        await wait_until(pilot, lambda: len(app.sidebar.list.places) > len(HOSTILE))
+        assert_inert(text_on(pilot))
+        await pilot.press("ctrl+f", *"needle")
+        await wait_until(pilot, lambda: "needle [" in text_on(pilot))
+        assert_inert(text_on(pilot))
+        for id in ids:
+            assert await app.chat.open(id)
+            await pilot.pause()
+            assert_inert(text_on(pilot))
+        assert app.is_running

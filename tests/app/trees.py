@@ -1,6 +1,8 @@
 """Conversations to store: of every shape, and with text that nobody should have to store."""
 
 from app.conversation import Conversation, Turn
+from app.store.database import default_path
+from app.store.store import Store
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, assistant
 
@@ -41,3 +43,28 @@ def branched() -> Conversation:
 def same(one: Conversation, other: Conversation) -> bool:
     """Whether two conversations are equal in all that is kept."""
     return one.everything() == other.everything()
+
+
+def stored() -> list[Conversation]:
+    """What is on the disk, the latest first, as another program sees it."""
+    store = Store(default_path())
+    found = [store.load(summary.id) for summary in store.summaries()]
+    store.close()
+    return found
+
+
+def keep(*trees: Conversation) -> None:
+    """Put conversations on the disk before the app starts."""
+    store = Store(default_path())
+    for tree in trees:
+        store.insert(tree)
+    store.close()
+
+
+def titled(title: str, turns: int = 1, text: str = "answer") -> Conversation:
+    """A conversation of so many questions and answers."""
+    tree = Conversation()
+    for i in range(turns):
+        prompt = tree.add_prompt(title if i == 0 else f"question {i}", tree.leaf)
+        tree.add_answer(prompt.id, TURN, [assistant("thought", "analysis"), assistant(f"{text} {i}")])
+    return tree

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.store.database import default_path
+from app.store.store import Store
 from tests.e2e.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
 
 pytestmark = needs_tmux
@@ -70,8 +72,8 @@ def test_killing_the_engine_keeps_the_screen_and_restarts() -> None:
         terminal.keys("Enter")
         terminal.wait_for("answering")
         os.kill(terminal.worker, signal.SIGKILL)
-        screen = terminal.wait_for("The engine stopped")
-        assert "SIGKILL" in screen and "broken off" in screen
+        screen = terminal.wait_for(lambda screen: "The engine stopped" in screen and "broken off" in screen)
+        assert "SIGKILL" in screen
         terminal.keys("C-r")
         terminal.wait_for("ready")
         terminal.type("hello again")
@@ -112,15 +114,24 @@ def test_a_polite_kill_gives_the_terminal_back() -> None:
         assert "context" not in terminal.screen()
 
 
+def wait_saved(draft: str, text: str, seconds: float = 30.0) -> None:
+    """Wait until both are on the disk, in the one conversation there is."""
+    deadline = time.monotonic() + seconds
+    store = Store(default_path())
+    while not (store.search(text) and store.draft(store.summaries()[0].id) == draft):
+        assert time.monotonic() < deadline, "the draft or the answer was not saved"
+        time.sleep(0.1)
+    store.close()
+
+
 def test_kill_9_loses_nothing_and_two_chats_share_the_conversations() -> None:
     with Terminal(SCRIPTED_CHAT) as terminal:
         terminal.wait_for("ready")
         terminal.type("forever")
         terminal.keys("Enter")
         terminal.wait_for("on on on")
-        time.sleep(1.5)  # the answer is saved once a second
         terminal.type("a thought")
-        time.sleep(1.5)  # and so is what is typed, once the typing rests
+        wait_saved("a thought", "on on on")  # each within about a second
         os.kill(terminal.pid, signal.SIGKILL)
     with Terminal(SCRIPTED_CHAT) as terminal, Terminal(SCRIPTED_CHAT, width=120) as other:
         other.wait_for("forever")

@@ -52,14 +52,21 @@ class ConversationList(OptionList):
         return self.places[self.highlighted] if self.highlighted is not None else None
 
     def fill(self, rows: Sequence[tuple[Content, Place | None]], current: str | None) -> None:
-        """Show rows; those without a place are headings. The one that is `current`, or the first, is highlighted."""
+        """Show rows; those without a place are headings.
+
+        The one that is `current`, or the first, is highlighted; but who is choosing one keeps it.
+        """
+        before = self.place if self.has_focus else None
         self.places = [place for _, place in rows]
         self.set_options([Option(text, disabled=place is None) for text, place in rows])
-        chosen = [i for i, place in enumerate(self.places) if place is not None]
-        self.highlighted = next(
-            (i for i in chosen if (place := self.places[i]) and place.conversation == current),
-            chosen[0] if chosen else None,
-        )
+
+        def rank(row: tuple[int, Place]) -> tuple[bool, bool]:
+            place = row[1]
+            same = before is not None and (place.conversation, place.node) == (before.conversation, before.node)
+            return not same, place.conversation != current
+
+        choice = min(((i, place) for i, place in enumerate(self.places) if place is not None), key=rank, default=None)
+        self.highlighted = choice[0] if choice else None
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""

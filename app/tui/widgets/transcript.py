@@ -82,6 +82,13 @@ class Transcript(VerticalScroll, can_focus=False):
             self.call_after_refresh(self._show_end)
         return found
 
+    def reveal(self, id: str) -> bool:
+        """Scroll to a node; false if it isn't mounted."""
+        if found := self._views.get(id):
+            self.release_anchor()
+            self._show_from(found[0])
+        return bool(found)
+
     async def append(self, node: Node, *widgets: Widget) -> None:
         """Put a new node's widgets at the end, of which the window must have sight."""
         self._path.append(node)

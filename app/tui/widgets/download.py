@@ -1,0 +1,114 @@
+"""The panel of a download: one bar and its figures, what is going on, and what can be done."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Static
+
+from app.download import duration
+from app.tui.download import ACTIVE, Phase, Reached
+from mlx_model.memory import gigabytes
+from mlx_model.text import clean
+
+NAME = 24
+"""Columns that the name of a model may take."""
+LEAST_BAR = 6
+"""Columns below which a bar shows nothing that the percentage doesn't."""
+STEPS = {Phase.PAUSED: "go on", Phase.FAILED: "try again", Phase.DONE: "switch to it"}
+
+
+class Gauge(Widget):
+    """One line: name, bar, per cent, bytes, speed, time left. It changes without a layout."""
+
+    shown: reactive[tuple[str, Reached]] = reactive(("", Reached(Phase.ASKING)))
+
+    def render(self) -> Content:
+        """The line, as wide as there is space."""
+        name, reached = self.shown
+        head = Content(f"{clean(name)[:NAME]}  ")
+        if not reached.total:
+            return head
+        tail = f"  {figures(reached)}"
+        width = self.size.width - head.cell_length - len(tail)
+        if width < LEAST_BAR:
+            return head.append(tail.strip())
+        full = width * reached.done // reached.total
+        # Told apart by more than colour.
+        return Content.assemble(head, ("\u2501" * full, "$primary"), ("\u2500" * (width - full), "$panel"), tail)
+
+
+class Step(Static, can_focus=True):
+    """Something that can be done: by a click, or by Enter once Tab has come here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "do", "Do it", show=False)]
+
+    def on_click(self) -> None:
+        """Do it."""
+        self.action_do()
+
+    def action_do(self) -> None:
+        """Say that it is wanted."""
+        self.post_message(DownloadPanel.Wanted(hide=self.id == "download-hide"))
+
+
+class DownloadPanel(Vertical):
+    """Between conversation and input; not there without a download, and when it is hidden."""
+
+    @dataclass
+    class Wanted(Message):
+        """The person wants the panel away, or else the next step: pause, go on, try again, switch."""
+
+        hide: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.display = False
+        self._gauge, self._note = Gauge(), Static(markup=False, id="download-note")
+        self._step = Step(markup=False, id="download-step")
+        self._said = ""
+        self._phase: Phase | None = None
+
+    def compose(self) -> ComposeResult:
+        """Two lines; a long note takes more."""
+        yield self._gauge
+        with Horizontal():
+            yield self._note
+            yield self._step
+            yield Step(Content("hide"), markup=False, id="download-hide")
+
+    def show(self, name: str, reached: Reached) -> None:
+        """Bring it up to date, without a layout unless the words change."""
+        self._gauge.shown = (name, reached)
+        said = clean(words(reached))
+        if said != self._said:
+            self._said = said
+            self._note.update(Content(said))
+        if reached.phase is not self._phase:
+            self._phase = reached.phase
+            self._step.update(Content(f"^L {'pause' if reached.phase in ACTIVE else STEPS[reached.phase]}"))
+            self.set_class(reached.phase is Phase.FAILED, "-error")
+
+
+def words(reached: Reached) -> str:
+    """What is going on."""
+    if reached.phase is Phase.CHECKING:
+        return f"{reached.phase}: {reached.note}"
+    if reached.phase is Phase.FAILED:
+        return f"{reached.phase}: {reached.note}."
+    return reached.note or str(reached.phase)
+
+
+def figures(reached: Reached) -> str:
+    """Per cent, bytes, and while bytes come: speed and time left."""
+    unit, size = ("GB", 1e9) if reached.total >= 1e9 else ("MB", 1e6)
+    parts = [f"{reached.percent:3}%", f"{reached.done / size:.1f} of {reached.total / size:.1f} {unit}"]
+    if reached.seconds_left is not None:
+        parts += [f"{gigabytes(int(reached.speed))}/s", f"{duration(reached.seconds_left)} left"]
+    return "  ".join(parts)
