@@ -29,7 +29,9 @@ def answer(
     as_json: bool = False,
     show_analysis: bool = False,
 ) -> int:
-    """Load the model, answer, print; returns 0. Raises GptossError, and BrokenPipeError when nobody reads on.
+    """Load the model, answer, print; returns 0, or 1 if it was cut off before an answer began.
+
+    Raises GptossError, and BrokenPipeError when nobody reads on.
 
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
     ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
@@ -56,6 +58,9 @@ def answer(
         print(flush=True)
     if result.finish_reason == "length":
         _say(f"cut off after {result.stats.decode_tokens:,} tokens: the limit is reached")
+        if not result.text:
+            _say("that was before the answer began; allow more with --max-tokens, or less thinking with --effort low")
+            return 1
     return 0
 
 

@@ -9,9 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-from app import bench, doctor, history, weights
+from app import bench, doctor, history, settings, weights
+from app.attachments import join, read
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.memory import parse_size
 from mlx_model.options import Options
@@ -25,6 +27,7 @@ examples:
   gptoss-chat                                  open the chat
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
   git diff | gptoss-chat ask "Review this"     what is piped in follows the prompt
+  gptoss-chat ask --file a.pdf "Sum this up"   a text, code or PDF file with it
   gptoss-chat ask --effort high --json "2^61?" > answer.json
   gptoss-chat search lifetimes                 find it in all conversations
   gptoss-chat export --all --format json       all conversations, for `gptoss-chat import`
@@ -60,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence(sys.stdout)
         return CLOSED_PIPE
     except OSError as error:
+        if error.filename is not None:
+            return _fail(f"{error.filename}: {error.strerror}")
         _silence(sys.stdout)  # or Python fails once more when it flushes at exit
         return _fail(f"{error.strerror or error}; nothing was lost but the rest of the output")
     except Exception as error:
@@ -84,7 +89,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     if given.command in history.COMMANDS:
         return history.run(given)
     try:
-        options = Options(**{name: getattr(given, name) for name in _FIELDS if hasattr(given, name)})
+        stated = {name: getattr(given, name) for name in _FIELDS if hasattr(given, name)}
+        Options(**stated)
         given.memory = parse_size(given.memory) if hasattr(given, "memory") else None
     except RequestError as error:
         parser.error(str(error))
@@ -95,11 +101,25 @@ def _run(arguments: Sequence[str] | None) -> int:
         bits = getattr(given, "dense_bits", None)
         return bench.run(model, dense_bits=bits, memory=given.memory, as_json=getattr(given, "json", False))
     instructions = _text(getattr(given, "instructions", None))
+    saved = settings.load()
+    model = saved.model if model is None else model
+    options = Options(**{**saved.options, **stated})
+    if given.command is None and _is_terminal() and not hasattr(given, "json"):
+        return _chat(given, model, options, instructions, saved)
+    for line in saved.told.splitlines():
+        print(f"gptoss-chat: {clean(line)}", file=sys.stderr)
     if given.command == "ask":
-        return _ask(given, _prompt(given.prompt), model, options, instructions)
-    if _is_terminal() and not hasattr(given, "json"):
-        return _chat(given, model, options, instructions)
+        files = [read(Path(name)) for name in given.file]  # before the prompt is waited for
+        return _ask(given, join(_prompt(given.prompt), files), model, options, instructions)
     return _ask(given, _prompt(["-"]), model, options, instructions)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the eight of the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        self.exit(USAGE, f"{self.prog}: {clean(message)}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
     group.add_argument("--json", action="store_true", help="one object: text, analysis, finish_reason, stats")
 
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="gptoss-chat",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -158,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
     )
     ask.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
+    ask.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a text, code or PDF file that goes with the prompt; may be repeated",
+    )
     history.register(commands)
     weights.register(commands)
     doctor_parser = commands.add_parser(
@@ -172,10 +199,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chat(given: argparse.Namespace, model: str | None, options: Options, instructions: str | None) -> int:
+def _chat(
+    given: argparse.Namespace,
+    model: str | None,
+    options: Options,
+    instructions: str | None,
+    saved: settings.Settings,
+) -> int:
     from app.tui.app import ChatApp
 
-    app = ChatApp(model, options, instructions, **_loading(given))
+    app = ChatApp(model, options, instructions, **_loading(given), settings=saved)
     app.run()
     return app.return_code or OK
 
@@ -223,7 +256,12 @@ def _text(argument: str | None) -> str | None:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    """Whether the chat can be shown. Raises RequestError if only standard error, which it draws on, leads elsewhere."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    if not sys.stderr.isatty():
+        raise RequestError("the chat draws on standard error, which leads elsewhere here: leave out the 2> redirection")
+    return True
 
 
 def _fail(text: str) -> int:

@@ -41,7 +41,6 @@ _O_PROJ = Kernel.load("o_proj", ("x", "residual", "weight", "scales", "offsets",
 _LM_HEAD = Kernel.load("lm_head", ("x", "norm", "eps", "weight", "scales", "offsets"), ("logits",), _HEADERS)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Projections:
     """The matrices of one layer's attention, of one format and each with its bias, and the RMSNorm before them.
@@ -160,7 +159,7 @@ def lm_head(x: mx.array, weights: Head, variant: Variant | None = None) -> mx.ar
 
 
 def rotate(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
-    """Turns the pairs (i, i + head_dim/2) of x [..., T, head_dim] by angles: cosines and sines float32 [T, head_dim/2]."""
+    """Turns the pairs (i, i + D/2) of x [..., T, D] by the angles whose cosines and sines are float32 [T, D/2]."""
     first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
     turned = mx.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
     return turned.astype(x.dtype)

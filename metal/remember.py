@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -108,9 +109,12 @@ def _is_well_formed(subjects: Any) -> bool:
     )
 
 
+_LONGEST_TRY_S = 600
+
+
 def trying(earlier: Note) -> Note:
     """The note that says: this process is about to try something that might not come back."""
-    return {"tries": tries(earlier) + 1, "by": os.getpid()}
+    return {"tries": tries(earlier) + 1, "by": os.getpid(), "since": int(time.time())}
 
 
 def tries(note: Note) -> int:
@@ -126,9 +130,11 @@ def is_unended(note: Note) -> bool:
 
 def is_going_on(note: Note) -> bool:
     """Whether the process that began an unended try is another one, and alive."""
-    process = note["by"]
+    process, since = note["by"], note.get("since")
     if not isinstance(process, int) or process <= 0 or process == os.getpid():
         return False
+    if not isinstance(since, int) or abs(time.time() - since) > _LONGEST_TRY_S:
+        return False  # whoever has that number now is another process
     try:
         os.kill(process, 0)
     except PermissionError:

@@ -3,7 +3,7 @@
 A kernel is used only after it gave the right result here and was the faster way; what was found is remembered. Whatever
 goes wrong with a kernel costs a line in the log, never an answer: the operation then runs by MLX's own operations.
 
-A GPU that hangs can't be interrupted, and a command buffer that Metal gives up on ends the process. So a note is left
+A GPU that hangs can't be interrupted, and a driver that crashes ends the process. So a note is left
 before each first try: a start that finds the note of a try that never ended keeps that operation to MLX's own.
 """
 
@@ -147,7 +147,7 @@ def _line(name: str, note: Note) -> str:
 
 
 def _named(variant: Variant | None) -> str:
-    """A variant for a person, as in "kernel rows=4 groups=2"."""
+    """A variant for a person, as in "kernel ROWS=4 SIMDGROUPS=2"."""
     return "MLX" if variant is None else " ".join(["kernel", *(f"{name}={value}" for name, value in variant)])
 
 

@@ -19,7 +19,7 @@ _COLD_BYTES = 256 << 20
 MB), so that each run finds them in DRAM, as decoding does."""
 
 _MOST_RUNS = 24
-_MOST_ARGUMENT_BYTES = 256 << 20
+_MOST_ARGUMENT_BYTES = 64 << 20
 """Arguments held at once: a model may already fill most of the memory."""
 
 _MAKING_S = 0.3

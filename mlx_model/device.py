@@ -3,13 +3,19 @@
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mlx.core as mx
 
+from mlx_model.errors import BudgetError
 from mlx_model.memory import Budget, Plan, gigabytes
 
 CPU_STREAMS = min(4, os.cpu_count() or 1)
 """Streams an expert layer is spread over on the CPU: MLX runs one thread a stream, and four experts make four parts."""
+
+_OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate", "Unable to allocate")
+"""What MLX's errors say then: those of a command buffer, and those of its allocator (backend/metal)."""
 
 _MARGIN = 1_000_000_000
 """Free bytes that are left to other programs: they grow too while this one runs."""
@@ -84,6 +90,19 @@ def enforce(plan: Plan, mapped_bytes: int = 0) -> None:
     mx.set_memory_limit(plan.budget + mapped_bytes)
     mx.set_cache_limit(plan.working)
     mx.set_wired_limit(min(plan.weights, recommended))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns what MLX raises when a GPU runs out of memory into a BudgetError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _OUT_OF_MEMORY):
+            raise
+        raise BudgetError(
+            "the GPU ran out of memory; what was written is kept. Close other programs, or load with a smaller --memory"
+        ) from None
 
 
 def active_bytes(mapped_bytes: int = 0) -> int:

@@ -53,14 +53,20 @@ class Removal:
     """Bytes that it frees."""
 
     def run(self) -> None:
-        """Do it. Raises CheckpointError while the model is being downloaded, OSError."""
+        """Do it. Raises CheckpointError while the model is being downloaded, or where not all of it can be deleted."""
         from huggingface_hub import scan_cache_dir
 
         with Place(self.root, self.root).locked():
-            if self.commits:
-                scan_cache_dir(self.root.parent).delete_revisions(*self.commits).execute()
-            if self.everything and self.root.is_dir():
-                shutil.rmtree(self.root)
+            try:
+                if self.commits:
+                    scan_cache_dir(self.root.parent).delete_revisions(*self.commits).execute()
+                if self.everything and self.root.is_dir():
+                    shutil.rmtree(self.root)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{error.filename or self.root} can't be deleted ({error.strerror}), so a part of the model "
+                    "is left; see to that and run the same command again"
+                ) from None
 
 
 def removal(name: str) -> Removal:

@@ -3,10 +3,8 @@
 import logging
 from dataclasses import replace
 
-import mlx.core as mx
-
 from metal import attend, dense, experts, select
-from metal.address import alignment_of
+from metal.address import MOST, alignment_of
 from metal.dense import Head, Projections
 from metal.dense_operations import attend_operation
 from metal.dense_operations import operations as dense_operations
@@ -44,10 +42,10 @@ def attach_kernels(transformer: Transformer) -> None:
     try:
         decoder = make_decoder(transformer, gpu_cores=machine.gpu_cores)
         possible = operations(decoder, transformer, table=not decodes_fp4())
-    except (NoKernels, RuntimeError) as error:  # RuntimeError: MLX, where Metal refuses the very first kernel
+    except Exception as error:  # MLX has several types for what Metal refuses, and an answer comes without kernels, too
         log.warning("decoding runs by MLX's own operations: %s", error)
         return
-    choice = select.choose(possible, sizes=_sizes(transformer), mode=mode, machine=machine)
+    choice = select.choose(possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
     if any(variant is not None for variant in choice.values()):
         transformer.decoder = replace(decoder, choice=choice)
 
@@ -55,8 +53,9 @@ def attach_kernels(transformer: Transformer) -> None:
 def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     """A decoder on the transformer's own arrays, nothing copied; nothing is chosen yet. Raises NoKernels."""
     config = transformer.config
-    layers = tuple(_layer(block, config) for block in transformer.blocks)
-    head = Head(transformer.norm, config.rms_norm_eps, _matrix(transformer.lm_head, transformer.norm))
+    aligned = _alignment(transformer)
+    layers = tuple(_layer(block, config, aligned) for block in transformer.blocks)
+    head = Head(transformer.norm, config.rms_norm_eps, _matrix(transformer.lm_head, aligned))
     objections = (
         attend.why_not(
             heads=config.num_attention_heads,
@@ -89,30 +88,44 @@ def operations(decoder: Decoder, transformer: Transformer, *, table: bool = Fals
     ]
 
 
-def _layer(block: Block, config: ModelConfig) -> DecodeLayer:
-    attention, norm = block.attention, block.attention_norm
-    together = [_matrix(linear, norm) for linear in (attention.query, attention.key, attention.value)]
-    aligned = min(matrix.alignment for matrix in together)
-    query, key, value = (replace(matrix, alignment=aligned) for matrix in together)
-    projections = Projections(norm, config.rms_norm_eps, query, key, value, _matrix(attention.output))
-    return DecodeLayer(projections, attention.sinks, block.mixture)
+def _layer(block: Block, config: ModelConfig, aligned: int) -> DecodeLayer:
+    attention, mixture = block.attention, block.mixture
+    linears = (attention.query, attention.key, attention.value, attention.output)
+    projections = Projections(
+        block.attention_norm, config.rms_norm_eps, *(_matrix(linear, aligned) for linear in linears)
+    )
+    gate_up, down = (replace(matrix, alignment=aligned) for matrix in (mixture.gate_up, mixture.down))
+    return DecodeLayer(projections, attention.sinks, replace(mixture, gate_up=gate_up, down=down, alignment=aligned))
 
 
-def _matrix(linear: Linear, *read_with: mx.array) -> Matrix:
-    """A dense matrix as kernels take it; `read_with` are arrays that its kernel reads in the same way."""
+def _matrix(linear: Linear, aligned: int) -> Matrix:
+    """A dense matrix as kernels take it."""
     match linear:
         case StoredLinear(weight=weight, bias=bias):
-            matrix = Matrix(weight, bias)
+            return Matrix(weight, bias, alignment=aligned)
         case QuantizedLinear(packed=[codes, scales, offsets], bias=bias, packing=packing) if (
             packing.mode == "affine" and packing.group_size == QUANT_GROUP
         ):
-            matrix = Matrix(codes, bias, scales, offsets, packing.bits)
-        case _:
-            raise NoKernels("a matrix of the attention is in a format that they don't read")
-    return replace(matrix, alignment=min(map(alignment_of, (matrix.weight, *read_with))))
+            return Matrix(codes, bias, scales, offsets, packing.bits, aligned)
+    raise NoKernels("a dense matrix is in a format that they don't read")
 
 
-def _sizes(transformer: Transformer) -> str:
+def _alignment(transformer: Transformer) -> int:
+    """What the addresses of all that kernels read in wide loads are a multiple of, in bytes.
+
+    One number for all layers: another alignment is another kernel, and which were tried must be those that run.
+    """
+    linears = [transformer.lm_head]
+    arrays = [transformer.norm]
+    for block in transformer.blocks:
+        attention, mixture = block.attention, block.mixture
+        linears += [attention.query, attention.key, attention.value, attention.output]
+        arrays += [block.attention_norm, mixture.norm, mixture.router, mixture.gate_up.blocks, mixture.down.blocks]
+    arrays += [_matrix(linear, MOST).weight for linear in linears]
+    return min(map(alignment_of, arrays))
+
+
+def _sizes(transformer: Transformer, decoder: Decoder) -> str:
     """What tells this model's operations from another's."""
     config, linear = transformer.config, transformer.blocks[0].attention.query
     bits = linear.packing.bits if isinstance(linear, QuantizedLinear) else None
@@ -120,5 +133,6 @@ def _sizes(transformer: Transformer) -> str:
         f"hidden {config.hidden_size}, intermediate {config.intermediate_size}, "
         f"{config.num_experts_per_tok} of {config.num_local_experts} experts, "
         f"{config.num_attention_heads} heads on {config.num_key_value_heads}, vocabulary {config.vocab_size}, "
-        f"{transformer.dtype}, dense part at {bits or 16} bits"
+        f"{transformer.dtype}, dense part at {bits or 16} bits, "
+        f"aligned to {decoder.head.matrix.alignment} bytes"
     )

@@ -104,9 +104,12 @@ def load(
     device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
-    transformer, residence = load_transformer(folder, config, bits, map)
-    attach_kernels(transformer)
+    with device.memory_errors():
+        transformer, residence = load_transformer(folder, config, bits, map)
+    # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
+    attach_kernels(transformer)
+    mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
     return Model(
         name=str(name_or_path),
         folder=folder,

@@ -119,7 +119,7 @@ def _objection(path: Path, file: MappedFile) -> str | None:
                 return f"MLX adopts no memory here (pages of {path.name})"
             try:
                 same = mx.array_equal(pages[where.skip : where.skip + count], mx.array(expected)).item()
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 return f"the device can't read the mapped pages of {path.name} ({error})"
             if not same:
                 return f"the device reads other bytes in the mapped pages of {path.name} than the file holds"

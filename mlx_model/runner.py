@@ -56,14 +56,16 @@ class Runner:
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
         `cancelled` is asked between prefill chunks and before each token. Raises RequestError for an empty prompt and
-        for ids outside the vocabulary, ContextError for a prompt that leaves no room for an answer.
+        for ids outside the vocabulary, ContextError for a prompt that leaves no room for an answer, BudgetError
+        where the GPU runs out of memory.
         """
         start = time.perf_counter()
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self.finish_reason = "cancelled"
         try:
-            yield from self._run(prompt, options, limit, start, boundaries, cancelled)
+            with device.memory_errors():
+                yield from self._run(prompt, options, limit, start, boundaries, cancelled)
         except GeneratorExit:
             raise
         except BaseException:

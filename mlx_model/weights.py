@@ -29,9 +29,10 @@ _NO_NUMBER = 255
 class Residence:
     """Where the weights are, in bytes.
 
-    `resident_bytes` is all of them. `mapped_bytes` of these are pages of the files, which the system may drop and read
-    again; the rest is memory of the process. `unaligned_bytes` were to be mapped, but begin at an address that can't be
-    computed with. `refusal` says in one line why weights are copied, None where they are mapped.
+    `resident_bytes` is all of them. `mapped_bytes` of these are pages of the files, of which there is no second copy,
+    and which the system may drop and read again where they aren't wired (device.enforce); the rest is memory of the
+    process. `unaligned_bytes` were to be mapped, but begin at an address that can't be computed with. `refusal` says in
+    one line why weights are copied, None where they are mapped.
     """
 
     resident_bytes: int

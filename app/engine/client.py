@@ -229,7 +229,7 @@ class EngineClient:
                 inbox = self._inboxes.get(None if isinstance(reply, Loading | Ready) else reply.request)
                 if inbox is not None:
                     inbox.put_nowait(reply)
-        except ProtocolError as error:
+        except Exception as error:  # whatever it is, those who wait must hear of it
             self._kill(f"the engine sent what can't be read ({error})")
         try:
             await asyncio.wait_for(process.wait(), self._close_grace_s)

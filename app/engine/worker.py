@@ -47,6 +47,9 @@ class Outbox:
                 self._pipe.flush()
             except OSError:
                 os._exit(0)  # nobody listens any more
+            except Exception:
+                traceback.print_exc()
+                os._exit(os.EX_SOFTWARE)  # a worker that can't answer must not look alive
 
 
 def merge(replies: list[Reply]) -> list[Reply]:
@@ -118,8 +121,7 @@ class Worker:
         except GptossError as error:
             self._outbox.put(Failed(str(error), request))
         except Exception as error:
-            # Not foreseen: MLX says RuntimeError for "out of memory" too. The person reads one line, the
-            # app keeps the traceback from standard error.
+            # Not foreseen. The person reads one line, the app keeps the traceback from standard error.
             traceback.print_exc()
             self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", request))
 

@@ -95,7 +95,7 @@ def test_json_is_one_object_with_everything() -> None:
 
 def test_a_cut_off_answer_says_so_on_standard_error() -> None:
     done = run("ask", "--model", "demo", "--max-tokens", "3", "hi")
-    assert done.returncode == 0 and "cut off after 3 tokens" in done.stderr
+    assert done.returncode == 1 and "cut off after 3 tokens" in done.stderr
 
 
 @pytest.mark.parametrize(

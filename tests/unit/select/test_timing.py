@@ -50,7 +50,7 @@ def test_arguments_are_few_where_they_are_large_or_slow(gpu: Gpu) -> None:
     assert made(operation(1, 0)) == 24
     assert made(operation(1, 0.05)) == 6
     assert made(operation(1, 60)) == 2
-    assert made(operation(64 << 20, 0)) == 4
+    assert made(operation(16 << 20, 0)) == 4
     assert made(operation(1, 0, 1 << 30)) == 2, "two are checked"
 
 
