@@ -131,6 +131,13 @@ class Conversation:
                 return message.text
         return None
 
+    @property
+    def tokens(self) -> int:
+        """Size in tokens after the path's last answer of which that is known; one that was broken off has no figures."""
+        turns = (node.turn.stats for node in reversed(self.path) if node.turn)
+        sizes = (stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens for stats in turns)
+        return next(filter(None, sizes), 0)
+
     def last_prompt(self) -> Node | None:
         """The prompt that the path's last answer answers, or will answer."""
         return next((node for node in reversed(self.path) if node.is_prompt), None)

@@ -102,9 +102,7 @@ class Lines:
             return
         self._percent, self._last = percent, now
         speed = (done - self._first) / (now - self._start) if now > self._start else 0
-        rest = (
-            f", {gigabytes(int(speed))}/s, {_duration((total - done) / speed)} left" if speed and done < total else ""
-        )
+        rest = f", {gigabytes(int(speed))}/s, {duration((total - done) / speed)} left" if speed and done < total else ""
         _say(f"{what}: {percent}%, {gigabytes(done)} of {gigabytes(total)}{rest}")
 
     def note(self, text: str) -> None:
@@ -159,7 +157,8 @@ def _memory(model: str) -> str:
     return str(plan["summary"] if plan["fits"] else plan["problem"])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """So long, in one unit: "40 s", "4 min", "3 h"."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 
 from app.conversation import Conversation, one_line
 from app.store.database import StoreError, UnwritableError, default_path
-from app.store.export import to_json, to_markdown
+from app.store.export import counted, to_json, to_markdown
 from app.store.importing import read
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
 
 COMMANDS = ("list", "search", "export", "import")
+TITLE_SHOWN = 100
+"""Characters of a title in a list."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,7 +54,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         description="Add the conversations of a JSON export, or of the conversations.json in an export of ChatGPT. "
         "Those that are here already stay as they are.",
     )
-    importing.add_argument("file", type=Path, metavar="FILE")
+    importing.add_argument("file", metavar="FILE", help="the file; - reads standard input")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -79,7 +82,7 @@ def _open(*, writing: bool) -> Store:
     try:
         store = Store(path)
     except UnwritableError:
-        if writing or not path.exists():
+        if writing or not _holds_what_can_be_read(path):
             raise
         store = Store.in_memory(copy_of=path)
     if store.told:
@@ -87,13 +90,21 @@ def _open(*, writing: bool) -> Store:
     return store
 
 
+def _holds_what_can_be_read(path: Path) -> bool:
+    """Whether the conversations there can be read; in an empty folder there are none to read."""
+    if os.path.exists(path):  # Path.exists raises where it may not look
+        return os.access(path, os.R_OK)
+    return path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
+
+
 def _list(store: Store, *, as_json: bool) -> None:
     found = store.summaries()
     if as_json:
         print(json.dumps([asdict(summary) for summary in found]))
         return
+    width = _width()
     for summary in found:
-        print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {clean(summary.title)}")
+        print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {_short(summary.title)}"[:width])
     if not found:
         _say("there are no conversations yet")
 
@@ -103,9 +114,9 @@ def _search(store: Store, text: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(hit) for hit in hits]))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = _width()
     for hit in hits:
-        title = one_line(hit.title) if hit.node is None else f"{one_line(hit.title)}: {hit.snippet}"
+        title = _short(hit.title) if hit.node is None else f"{_short(hit.title)}: {hit.snippet}"
         print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
     if not hits:
         _say(f'nothing found with "{text}"')
@@ -134,14 +145,15 @@ def _matching(beginning: str, ids: list[str]) -> str:
     raise RequestError(f"no conversation has the id {shown}; `gptoss-chat list` shows them")
 
 
-def _import(store: Store, file: Path) -> None:
-    imported = read(file)
+def _import(store: Store, file: str) -> None:
+    imported = read(None if file == "-" else Path(file))
     added = [conversation for conversation in imported.conversations if store.insert(conversation)]
     parts = [f"imported {_counted(added)}"]
     if there := len(imported.conversations) - len(added):
         parts.append(f"{there} were here already")
     if imported.unreadable:
-        parts.append(f"{imported.unreadable} could not be read")
+        named = ", ".join(f'"{_short(title)}"' for title in imported.unreadable if title)
+        parts.append(f"{len(imported.unreadable)} could not be read{f': {named}' if named else ''}")
     if imported.left_out:
         kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(imported.left_out.items()))
         parts.append(f"left out what is not text: {kinds}")
@@ -150,7 +162,19 @@ def _import(store: Store, file: Path) -> None:
 
 def _counted(conversations: list[Conversation]) -> str:
     prompts = sum(len(conversation.nodes) for conversation in conversations)
-    return f"{len(conversations)} conversations with {prompts} prompts and answers"
+    number = "1 conversation" if len(conversations) == 1 else f"{len(conversations)} conversations"
+    return f"{number} with {counted(prompts)}"
+
+
+def _width() -> int | None:
+    """The columns of the terminal; None if standard output is something else."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _short(title: str) -> str:
+    """A title in one line of bounded length: another program's may be any length."""
+    line = one_line(title)
+    return line if len(line) <= TITLE_SHOWN else f"{line[: TITLE_SHOWN - 1]}\u2026"
 
 
 def _day(moment: float) -> str:

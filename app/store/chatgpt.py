@@ -55,10 +55,10 @@ def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
     conversation = Conversation(
         name_of(str(given.get("conversation_id") or given.get("id") or sorted(mapping))),
         title=one_line(str(given.get("title") or "")) or auto_title(first) or UNTITLED,
-        created=moment(given.get("create_time") or time.time()),
+        created=_moment(given.get("create_time")) or time.time(),
         nodes=nodes,
     )
-    conversation.updated = moment(given.get("update_time") or conversation.created)
+    conversation.updated = _moment(given.get("update_time")) or conversation.created
     if (leaf := owner.get(given.get("current_node"))) is not None:  # type: ignore[arg-type]
         conversation.leaf = leaf
     for kind, count in counted.items():
@@ -67,7 +67,10 @@ def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
 
 
 def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
-    """The ids, each after its parent; entries that no root leads to are left out, and so are circles."""
+    """The ids, each after its parent; entries that no root leads to are left out, and so are circles.
+
+    Raises ValueError if that leaves nothing.
+    """
     waiting = [id for id, entry in reversed(mapping.items()) if entry.get("parent") not in mapping]
     ordered: dict[str, None] = {}
     while waiting:
@@ -75,6 +78,8 @@ def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
         if id in mapping and id not in ordered:
             ordered[id] = None
             waiting.extend(reversed(mapping[id].get("children", [])))
+    if mapping and not ordered:
+        raise ValueError("no first message")
     return list(ordered)
 
 
@@ -112,7 +117,8 @@ def _text(content: dict[str, Any], kind: str, counted: Counter[str]) -> str:
         elif isinstance(part, dict) and isinstance(part.get("text"), str):  # a transcript of speech
             texts.append(part["text"])
         else:
-            counted[part.get("content_type", kind) if isinstance(part, dict) else kind] += 1
+            part_kind = part.get("content_type", kind) if isinstance(part, dict) else kind
+            counted["unknown" if part_kind == "text" else part_kind] += 1  # what is left out is no text
     return "\n\n".join(filter(str.strip, texts))
 
 
@@ -122,7 +128,15 @@ def _joins(node: Node, messages: list[Message]) -> bool:
 
 def _time(entry: dict[str, Any], given: dict[str, Any]) -> float:
     message: dict[str, Any] = entry.get("message") or {}
-    return moment(message.get("create_time") or given.get("create_time") or time.time())
+    return _moment(message.get("create_time")) or _moment(given.get("create_time")) or time.time()
+
+
+def _moment(value: Any) -> float | None:
+    """The time if it is one: a wrong time alone is no reason to lose what was said."""
+    try:
+        return moment(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _turn(entry: dict[str, Any], messages: list[Message]) -> Turn | None:

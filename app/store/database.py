@@ -119,7 +119,10 @@ def explained(what: str) -> Iterator[None]:
 
 def _open_intact(path: Path) -> sqlite3.Connection:
     with explained(f"{path.parent} can't be written"):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UnwritableError(f"{path.parent} can't be written: it is a file, not a folder") from None
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     with explained(f"{path} can't be opened"):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.conversation import Conversation, Node, Turn, one_line
+from mlx_model.harmony.message import Role
 from mlx_model.text import clean
 
 FORMAT = "gptoss-chat"
@@ -27,19 +28,26 @@ def to_markdown(conversation: Conversation) -> str:
         if node.is_prompt:
             parts += ["## You", clean(node.text())]
         else:
-            parts += [f"## {_author(node.turn)}", *(clean(text) for text in _said(node))]
+            said = _said(node) or ["*(stopped before the answer)*"]
+            parts += [f"## {_author(node.turn)}", *map(clean, said)]
     if others := len(conversation.nodes) - len(path):
-        parts.append(f"*Not in this text: {others} prompts and answers of other versions. The JSON export has them.*")
+        parts.append(f"*Not in this text: {counted(others)} of other versions. The JSON export has the whole.*")
     return "\n\n".join(parts) + "\n"
 
 
+def counted(nodes: int) -> str:
+    """How a person says that many nodes."""
+    return "1 prompt or answer" if nodes == 1 else f"{nodes} prompts and answers"
+
+
 def _said(node: Node) -> list[str]:
-    """What the model said to the person, and what it asked of its tools as code."""
+    """What the model said to the person; as code what it asked of its tools, and what they gave."""
     texts = []
     for message in node.messages:
-        if message.recipient is not None:
+        if message.role is Role.TOOL or message.recipient is not None:
+            way = f"From {message.name or 'a tool'}" if message.role is Role.TOOL else f"To {message.recipient}"
             fence = "`" * max(3, _longest_run(message.text) + 1)
-            texts.append(f"To {one_line(message.recipient)}:\n\n{fence}\n{message.text}\n{fence}")
+            texts.append(f"{one_line(way)}:\n\n{fence}\n{message.text}\n{fence}")
         elif message.channel != "analysis" and message.text:
             texts.append(message.text)
     return texts

@@ -1,11 +1,12 @@
 """Reads conversations from files: this program's JSON export, and the conversations.json of a ChatGPT export."""
 
 import json
+import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn, new_id
+from app.conversation import Conversation, Node, Turn, new_id, one_line
 from app.store import chatgpt
 from app.store.export import FORMAT, VERSION
 from app.store.values import moment, name_of, number, text, text_or_none
@@ -20,41 +21,47 @@ class ImportFileError(GptossError):
 
 @dataclass
 class Imported:
-    """What a file gave. `left_out` counts, by their kind, what is not text; `unreadable` the broken conversations."""
+    """What a file gave. `left_out` counts, by their kind, what is not text; `unreadable` names broken conversations."""
 
     conversations: list[Conversation] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
-    unreadable: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
 
-def read(path: Path) -> Imported:
-    """The conversations of a file. Raises ImportFileError; one broken conversation does not spoil the others."""
+def read(path: Path | None) -> Imported:
+    """The conversations of a file, or of standard input (None).
+
+    Raises ImportFileError; one broken conversation does not spoil the others.
+    """
+    name = "standard input" if path is None else path
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(sys.stdin.buffer.read() if path is None else path.read_bytes())
     except OSError as error:
-        raise ImportFileError(f"{path} can't be read: {error.strerror or error}; nothing was imported") from None
+        raise ImportFileError(f"{name} can't be read: {error.strerror or error}; nothing was imported") from None
     except (ValueError, RecursionError) as error:
-        hint = "; unpack the archive first, and import its conversations.json" if path.suffix == ".zip" else ""
-        raise ImportFileError(f"{path} is not JSON ({error}); nothing was imported{hint}") from None
+        is_archive = path is not None and path.suffix == ".zip"
+        hint = "; unpack the archive first, and import its conversations.json" if is_archive else ""
+        raise ImportFileError(f"{name} is not JSON ({error}); nothing was imported{hint}") from None
     imported = Imported()
     if isinstance(data, dict) and data.get("format") == FORMAT:
         if data.get("version") != VERSION:
             raise ImportFileError(
-                f"{path} is an export of version {data.get('version')!r}, this program reads {VERSION}; "
+                f"{name} is an export of version {data.get('version')!r}, this program reads {VERSION}; "
                 "nothing was imported"
             )
         given, convert = data.get("conversations"), _own
-    elif isinstance(data, list) and all(isinstance(item, dict) and "mapping" in item for item in data):
+    elif isinstance(data, list) and (not data or any(isinstance(item, dict) and "mapping" in item for item in data)):
         given, convert = data, lambda item: chatgpt.convert(item, imported.left_out)
     else:
         raise ImportFileError(
-            f"{path} is neither an export of gptoss-chat nor a conversations.json of ChatGPT; nothing was imported"
+            f"{name} is neither an export of gptoss-chat nor a conversations.json of ChatGPT; nothing was imported"
         )
     for item in given if isinstance(given, list) else ():
         try:
             conversation = convert(item)
         except (KeyError, TypeError, ValueError, AttributeError, GptossError):
-            imported.unreadable += 1
+            title = item.get("title") if isinstance(item, dict) else None
+            imported.unreadable.append(one_line(title) if isinstance(title, str) else "")
         else:
             if conversation.nodes:
                 imported.conversations.append(conversation)

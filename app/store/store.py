@@ -159,6 +159,17 @@ class Store:
             row = self._connection.execute("SELECT text FROM drafts WHERE conversation = ?", (conversation,)).fetchone()
             return row[0] if row else ""
 
+    def prompts(self, limit: int = 200) -> list[str]:
+        """The latest prompts of all conversations, oldest first. Those of deleted ones are gone from here too."""
+        with explained(self._failure):
+            rows = self._connection.execute(
+                """SELECT text FROM messages JOIN nodes ON nodes.id = node
+                JOIN conversations AS c ON c.id = conversation
+                WHERE role = ? AND deleted IS NULL ORDER BY messages.seq DESC LIMIT ?""",
+                (Role.USER.value, limit),
+            )
+            return [text for (text,) in rows][::-1]
+
     def search(self, text: str, limit: int = 50) -> list[Hit]:
         """Messages and titles that contain all words of `text`, those in titles first, then the newest first."""
         with explained(self._failure):

@@ -17,16 +17,21 @@ from textual.widgets import Footer, TextArea
 
 from app.conversation import Conversation
 from app.engine.client import Engine, EngineClient
-from app.tui import clipboard, theme
+from app.settings import Settings
+from app.tui import clipboard
 from app.tui.chat import DRAFT_S, EDITING, Chat
 from app.tui.commands import COMMANDS, find, parse
 from app.tui.help import HelpScreen
 from app.tui.journal import Journal
 from app.tui.keeper import EngineKeeper
 from app.tui.library import Library
+from app.tui.models import Models
+from app.tui.preferences import Preferences
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.composer import Composer
-from app.tui.widgets.messages import AnswerView, Notice
+from app.tui.widgets.download import DownloadPanel
+from app.tui.widgets.input_area import InputArea
+from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import DEAD, EffortSwitch, StatusLine
@@ -37,19 +42,12 @@ from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
 from mlx_model.text import clean
 
-WELCOME = "Ask anything. What you type and what is answered stays on this computer."
-DEMO = f"""{WELCOME}
-
-This is the demo model: tiny, trained on this program's own facts, to show how the chat works. It is not gpt-oss. \
-To get that, type in a shell:
-
-    gptoss-chat download gpt-oss-20b     (13.8 GB)"""
-
 
 class ChatApp(App[None]):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
-    `model` is a name or a path, None the default one; `engine` stands in for the engine process in tests.
+    `model` is a name or a path, None the default one; `engine` stands in for the engine process in tests. `options` and
+    `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
     """
 
     CSS_PATH = "theme.tcss"
@@ -70,40 +68,41 @@ class ChatApp(App[None]):
         dense_bits: int | None = None,
         map: str = "auto",
         memory: int | None = None,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__()
-        self.journal = Journal(self._report)
+        self.journal = Journal(self.report)
+        self.preferences = Preferences(self, settings or Settings(), options or Options(), instructions)
         self.chat = Chat(self)
         self.library = Library(self)
+        self.models = Models(self)
         engine = engine or EngineClient()
-        self.keeper = EngineKeeper(self, engine, partial(engine.load, model, dense_bits, map, memory))
-        self.options = options or Options()
-        self.instructions = instructions
+        load = partial(engine.load, dense_bits=dense_bits, map=map, memory=memory)
+        self.keeper = EngineKeeper(self, engine, load, model)
         self._typing: Timer | None = None
-        self._demo = False
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
         self.status, self.transcript = StatusLine(), Transcript()
-        self.composer, self.effort_switch = Composer(), EffortSwitch()
-        self.sidebar, self.queue = Sidebar(), Queue()
+        self._input, self.effort_switch = InputArea(), EffortSwitch()
+        self.composer = self._input.composer
+        self.sidebar, self.queue, self.download_panel = Sidebar(), Queue(), DownloadPanel()
         with Horizontal():
             yield self.sidebar
             with Vertical():
                 yield self.status
                 yield self.transcript
+                yield self.download_panel
                 yield self.queue
                 with Vertical(id="bottom"):
-                    yield self.composer
+                    yield self._input
                     yield self.effort_switch
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
         """Set the look, greet, start the engine."""
-        self.register_theme(theme.DARK)
-        self.register_theme(theme.LIGHT)
-        self.theme = theme.DARK.name
-        self.effort_switch.effort = self.options.effort
+        self.preferences.apply()
+        self.effort_switch.effort = self.preferences.options.effort
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
         self.composer.focus()
@@ -112,13 +111,15 @@ class ChatApp(App[None]):
         loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self.action_quit()))
         loop.add_signal_handler(signal.SIGHUP, lambda: self.run_worker(self._hang_up()))
         await self.chat.show()
+        self.preferences.tell()
         self.keeper.open()
         self._open_journal()
 
     async def action_quit(self) -> None:
         """End the engine and, by that, the answer under way, while there is still a screen to write to."""
+        said = self.models.close()
         await self._save_all()
-        self.exit()
+        self.exit(message=said or None)
 
     async def _hang_up(self) -> None:
         """The terminal is gone: Textual would wait for ever to write its farewell."""
@@ -143,6 +144,7 @@ class ChatApp(App[None]):
         await self.saved()
         if draft := await self.journal.draft(""):
             self.composer.put_back(draft)
+        self.composer.recall.learn(await self.journal.prompts())
 
     @property
     def conversation(self) -> Conversation:
@@ -151,11 +153,11 @@ class ChatApp(App[None]):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
-        if (command := parse(event.text)) is not None and not self.chat.editing:
-            self.composer.take(event.text)
+        if (command := parse(event.typed)) is not None and not self.chat.editing:
+            self.composer.take(event.typed)
             self._run_slash(*command)
         else:
-            await self.chat.submit(event.text)
+            await self.chat.submit(event.prompt)
 
     # Commands: one method each, named in app.tui.commands
 
@@ -177,14 +179,37 @@ class ChatApp(App[None]):
         following = order[(order.index(self.effort_switch.effort) + 1) % len(order)]
         self.effort_switch.effort = Effort(level.lower()) if level else following
 
-    def action_thinking(self) -> None:
-        """Close every analysis if the last one is open, else open all; the next answers keep to it."""
-        analyses = list(self.transcript.query(Analysis))
-        show = not analyses[-1].open if analyses else self.chat.analysis == "hidden"
-        self.chat.analysis = "shown" if show else "hidden"
-        for view in self.transcript.query(AnswerView):
-            view.treat_analysis(self.chat.analysis)
-        self.notify(f"The analysis is {self.chat.analysis}.", markup=False, timeout=2)
+    def action_thinking(self, display: str = "") -> None:
+        """Show every analysis as is said, else open all, or close them if the last one is open; so it stays."""
+        last = next(reversed(list(self.transcript.query(Analysis))), None)
+        if last is None or not last.open:
+            other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
+        else:  # who closes it while it grows does not want to see it grow
+            other = "collapsed" if self.chat.idle.is_set() else "hidden"
+        self.preferences.set_analysis(display.lower() or other)
+
+    def action_settings(self) -> None:
+        """Show the settings."""
+        self.preferences.open()
+
+    def action_instructions(self, text: str = "") -> None:
+        """Give this conversation instructions, or show those it has."""
+        if text:
+            self.preferences.set_instructions(text)
+        else:
+            self.preferences.open(at_instructions=True)
+
+    def action_preset(self, name: str = "") -> None:
+        """Take the instructions of a preset."""
+        self.preferences.use_preset(name)
+
+    def action_theme(self, name: str = "") -> None:
+        """Take another theme."""
+        self.preferences.set_theme(name)
+
+    def action_editor(self) -> None:
+        """Write the message in the person's own editor."""
+        self._input.edit()
 
     async def action_stop(self) -> None:
         """Stop the answer, or give up the edit of an earlier message."""
@@ -304,6 +329,25 @@ class ChatApp(App[None]):
         else:
             self.transcript.scroll_page_down(animate=False)
 
+    def action_download(self, argument: str = "") -> None:
+        """Fetch a model while the chat goes on; "pause" and "hide" do as they say."""
+        self.models.download(argument)
+
+    def action_download_step(self) -> None:
+        """The next step of a download: start, pause, go on, switch to the model."""
+        self.models.step()
+
+    def on_download_panel_wanted(self, event: DownloadPanel.Wanted) -> None:
+        """A click, or Enter, on the panel of the download."""
+        if event.hide:
+            self.models.hide()
+        else:
+            self.models.step()
+
+    def action_model(self, name: str = "") -> None:
+        """Switch to another model; without a name, say which there are."""
+        self.models.switch(name)
+
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
         self.keeper.restart()
@@ -319,7 +363,7 @@ class ChatApp(App[None]):
         """The palette: Textual's commands and ours."""
         yield from super().get_system_commands(screen)
         for command in COMMANDS:
-            if command.slash not in ("", "quit"):
+            if command.slash not in ("", "quit", "theme"):  # Textual has commands for these
                 yield SystemCommand(command.slash, command.help, getattr(self, f"action_{command.action}"))
 
     # Small things
@@ -349,19 +393,19 @@ class ChatApp(App[None]):
 
     async def welcome(self) -> None:
         """Greet at the beginning of a conversation."""
-        self._greeting = Notice(DEMO if self._demo else WELCOME)
+        self._greeting = Notice(self.models.greeting)
         await self.transcript.add(self._greeting)
 
-    def greet(self, *, is_demo: bool) -> None:
-        """Say in the greeting which model answers."""
-        self._demo = is_demo
-        self._greeting.say(DEMO if is_demo else WELCOME)
+    def greet(self) -> None:
+        """Bring the greeting up to date."""
+        self._greeting.say(self.models.greeting)
 
     def warn(self, text: str) -> None:
         """Say why something isn't possible."""
         self.notify(text, severity="warning", markup=False)
 
-    def _report(self, text: str, level: str) -> None:
+    def report(self, text: str, level: str) -> None:
+        """Say something at the end of the conversation, when there is time."""
         self.run_worker(self.notice(text, level), group="notice")
 
     async def notice(self, text: str, level: str = "info") -> None:
@@ -383,4 +427,4 @@ class ChatApp(App[None]):
     def hint(self) -> None:
         """Say below the input what Enter and End do now."""
         below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
-        self.effort_switch.hint(EDITING if self.chat.editing else below)
+        self.effort_switch.hint(EDITING if self.chat.editing else below or self.preferences.hint)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
+from app.attachments import merge
 from app.conversation import Conversation, Node, Turn, new_id
 from app.engine.client import EngineDied
 from app.tui.answering import AnswerStream
@@ -43,8 +44,6 @@ class Chat:
         self.idle.set()
         self.stopped = asyncio.Event()
         """Set from the moment the person stops an answer until it has ended."""
-        self.analysis = "auto"
-        """How analysis is treated: see AnswerView."""
         self._editing: Node | None = None
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
@@ -98,8 +97,8 @@ class Chat:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool) -> None:
         """Ask and show, from the prompt to the footer. If nothing comes of it, `before` is the leaf again."""
         app, keeper, conversation = self._app, self._app.keeper, self.conversation
-        options = replace(app.options, effort=app.effort_switch.effort)
-        view = AnswerView(options.effort, analysis=self.analysis)
+        options = replace(app.preferences.options, effort=app.effort_switch.effort)
+        view = AnswerView(options.effort, analysis=app.preferences.analysis)
         stream = AnswerStream(view, app.status)
         answer = Node(new_id(), prompt.id, 0.0, ())
         await self._show_question(prompt, answer, view, is_new=is_new)
@@ -112,7 +111,7 @@ class Chat:
         try:
             if await keeper.opened(view, self.stopped):
                 messages = conversation.for_engine(prompt.id)
-                await stream.run(keeper.engine.ask(messages, options, app.instructions))
+                await stream.run(keeper.engine.ask(messages, options, app.preferences.instructions))
         except EngineDied as death:
             died = True
             await keeper.bury(death)
@@ -205,10 +204,10 @@ class Chat:
             app.warn("An answer is under way: Esc stops it." if prompts else "There is no message to edit yet.")
             return
         if self._editing is None:
-            self._set_aside = app.composer.text
+            self._set_aside = app.composer.prompt
         at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
         self._editing = prompts[max(0, at - 1)]
-        app.composer.load_text("")
+        app.composer.clear_prompt()
         app.composer.put_back(self._editing.text())
         app.composer.focus()
         app.hint()
@@ -222,7 +221,7 @@ class Chat:
         """Give up an edit: the input is as it was before."""
         if self._editing is not None:
             self._editing = None
-            self._app.composer.load_text("")
+            self._app.composer.clear_prompt()
             self._app.composer.put_back(self._set_aside)
             self._app.hint()
 
@@ -243,7 +242,7 @@ class Chat:
 
     async def new(self) -> None:
         """Stop what is under way and start with an empty conversation; what stands in the input stays."""
-        draft = self._app.composer.text
+        draft = self._app.composer.prompt
         await self._leave("")
         self.conversation = Conversation()
         await self._entered(draft or await self._app.journal.draft(""))
@@ -255,7 +254,7 @@ class Chat:
         """
         app = self._app
         if id != self.conversation.id:
-            await self._leave(app.composer.text)
+            await self._leave(app.composer.prompt)
             opened = await app.journal.load(id)
             if opened is None:
                 app.warn("That conversation is gone: another program has deleted it.")
@@ -280,11 +279,9 @@ class Chat:
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
         app = self._app
-        app.composer.load_text("")
+        app.composer.clear_prompt()
         app.composer.put_back(draft)
-        turn = next((node.turn for node in reversed(self.conversation.path) if node.turn), None)
-        stats = turn.stats if turn else Stats()
-        app.status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
+        app.status.used = self.conversation.tokens
         await self._go_to(at, channel)
         app.composer.focus()
 
@@ -308,7 +305,7 @@ class Chat:
         return shown
 
     def _build(self, node: Node) -> list[Widget]:
-        return views_of(self.conversation, node, self.analysis)
+        return views_of(self.conversation, node, self._app.preferences.analysis)
 
     # Saving
 
@@ -318,7 +315,7 @@ class Chat:
 
     async def save_draft(self) -> None:
         """Keep what stands in the input, and what is queued, for the next start."""
-        await self._save_draft("\n\n".join([*self._app.queue.texts, self._app.composer.text]).strip())
+        await self._save_draft(merge([*self._app.queue.texts, self._app.composer.prompt]))
 
     async def _save_draft(self, text: str) -> None:
         begun = bool(self.conversation.nodes)

@@ -1,4 +1,4 @@
-"""What the chat says where the demo answers: what this computer is, whether gpt-oss-20b fits, what to press to get it."""
+"""What the chat says where the demo answers: what this computer is, whether gpt-oss-20b fits, how to get it."""
 
 import asyncio
 import contextlib

@@ -159,6 +159,10 @@ class Journal:
         await self._try(lambda store: store.restore(id), None)
         return id
 
+    async def prompts(self) -> list[str]:
+        """See Store.prompts."""
+        return await self._try(Store.prompts, [])
+
     # Drafts
 
     async def set_draft(self, conversation: str, text: str) -> None:

@@ -14,16 +14,24 @@ from mlx_model.errors import GptossError
 if TYPE_CHECKING:
     from app.tui.app import ChatApp
 
+_RETRY = "Sending a message tries again."
+
 
 class EngineKeeper:
-    """Owns the engine process. `load` is its load with the person's choice of model."""
+    """Owns the engine process. `load` is its load, of `model` first (None: the default one)."""
 
-    def __init__(self, app: ChatApp, engine: Engine, load: Callable[[], AsyncIterator[Loading | Ready]]) -> None:
+    def __init__(
+        self,
+        app: ChatApp,
+        engine: Engine,
+        load: Callable[[str | None], AsyncIterator[Loading | Ready]],
+        model: str | None,
+    ) -> None:
         self._app = app
         self.engine = engine
         self.model = ""
         """The short name of the model that is loaded."""
-        self._start = load
+        self._start, self._wanted = load, model
         self._opening: asyncio.Task[bool] | None = None
         self._last_death: EngineDied | None = None
         self._leaving = False
@@ -39,6 +47,19 @@ class EngineKeeper:
         if opening is None or (opening.done() and not (self.engine.alive and opening.result())):
             opening = self._opening = asyncio.create_task(self._load())
         return opening
+
+    async def switch(self, model: str) -> bool:
+        """Load another model in place of the present one, which comes back if that fails; whether it was loaded."""
+        opening = self._opening = asyncio.create_task(self._switch(model, self._opening))
+        return await opening and self._wanted == model
+
+    async def _switch(self, model: str, before: asyncio.Task[bool] | None) -> bool:
+        usable = before is not None and await before  # one load at a time
+        present, self._wanted = self._wanted, model
+        if await self._load("The model of before is loaded again." if usable else _RETRY):
+            return True
+        self._wanted = present
+        return usable and await self._load()
 
     def restart(self) -> None:
         """Start the engine again if it has stopped."""
@@ -68,25 +89,26 @@ class EngineKeeper:
         kept = "Everything on the screen is kept; ^R starts the engine again, and so does sending a message."
         await self._app.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
 
-    async def _load(self) -> bool:
+    async def _load(self, otherwise: str = _RETRY) -> bool:
         app, status = self._app, self._app.status
         status.state = "starting"
         try:
-            async for reply in self._start():
+            async for reply in self._start(self._wanted):
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
                     case Ready() as ready:
+                        self._wanted = ready.model  # a new default may be there when it is started again
                         self.model = _short(ready.model)
                         status.model = f"{self.model}  {_size(ready.resident_bytes)}"
                         status.state, status.limit = "ready", ready.context_length
-                        app.greet(is_demo=ready.model == "demo")
+                        app.models.loaded(ready.model)
         except EngineDied as death:
             await self.bury(death)
             return False
         except GptossError as error:
             status.state = "no model"
-            await app.notice(f"{error}. Sending a message tries again.", "error")
+            await app.notice(f"{error}. {otherwise}", "error")
             return False
         app.run_worker(self._await_death(), group="death")
         return True

@@ -8,11 +8,24 @@ from textual.pilot import Pilot
 from app.engine.client import EngineDied
 from app.engine.protocol import Answer, Loading, Ready
 from app.tui.app import ChatApp
+from app.tui.first_run import Found
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import Message, assistant
 from mlx_model.options import Options
 
 STATS = Stats(prefill_tokens=40, reused_tokens=312, decode_tokens=22, ttft_s=0.31, decode_s=0.5)
+FOUND = Found(
+    chip="Apple M2",
+    memory=16 * 2**30,
+    free=210_300_000_000,
+    fits=True,
+    fit="10.98 GB of weights, a context of 24,576 tokens, at most 11.45 GB in all",
+    missing="",
+    present=0,
+    complete=False,
+    verified=False,
+)
+"""What the first run would find on some Mac; the figures are made up."""
 
 
 class FakeEngine:
@@ -24,15 +37,25 @@ class FakeEngine:
         self.alive = False
         self.asked: list[tuple[list[Message], Options, str | None]] = []
         self.cancelled = 0
-        self.loads = 0
+        self.models: list[str | None] = []
+        """What each load asked for."""
         self.closed = False
         self._model = model
-        self._load_errors = list(load_errors)
+        self.load_errors = list(load_errors)
         self._gate = asyncio.Event()
         self._inbox: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._death: asyncio.Future[EngineDied] = asyncio.Future()
         if not hold:
             self._gate.set()
+
+    @property
+    def loads(self) -> int:
+        """How often it was asked to load."""
+        return len(self.models)
+
+    def hold(self) -> None:
+        """Let the next load wait."""
+        self._gate.clear()
 
     def release(self) -> None:
         """Let the load end."""
@@ -41,14 +64,15 @@ class FakeEngine:
     async def load(
         self, model: str | None, dense_bits: int | None = None, map: str = "auto", memory: int | None = None
     ) -> AsyncIterator[Loading | Ready]:
-        self.loads += 1
+        self.models.append(model)
         self.alive = True
-        yield Loading(self._model, default=model is None)
+        loaded = model or self._model
+        yield Loading(loaded, default=model is None)
         await self._gate.wait()
-        if self._load_errors:
-            raise self._load_errors.pop(0)
+        if self.load_errors:
+            raise self.load_errors.pop(0)
         self._death = asyncio.Future()
-        yield Ready(self._model, context_length=4096, resident_bytes=11_000_000_000, load_s=2.0)
+        yield Ready(loaded, context_length=4096, resident_bytes=11_000_000_000, load_s=2.0)
 
     async def ask(
         self, messages: Sequence[Message], options: Options, instructions: str | None = None

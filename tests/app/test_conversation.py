@@ -1,8 +1,11 @@
 """The tree of one conversation: paths, versions, what is asked with, what counts as changed."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.conversation import Conversation, auto_title
+from mlx_model.events import Stats
 from mlx_model.harmony.message import Message, Role, assistant, user
 from tests.app.trees import TURN, branched
 
@@ -19,6 +22,15 @@ def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> Non
     assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
     assert len(chat.messages) == 8
     assert chat.last_answer() == "first" and chat.last_prompt().text() == "three"
+
+
+def test_the_size_is_that_of_the_last_answer_with_figures() -> None:
+    chat = Conversation()
+    assert chat.tokens == 0
+    chat.add_answer(chat.add_prompt("one", None).id, TURN, [assistant("first")])
+    broken = replace(TURN, reason=None, stats=Stats())
+    chat.add_answer(chat.add_prompt("two", chat.leaf).id, broken, [assistant("broken off")])
+    assert chat.tokens == 40 + 312 + 22
 
 
 def test_a_withdrawn_prompt_leaves_no_trace() -> None:

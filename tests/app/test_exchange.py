@@ -1,5 +1,6 @@
 """Export, import and the commands for them: our own JSON, ChatGPT's, Markdown, and files that are neither."""
 
+import io
 import json
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_one_broken_conversation_is_counted_and_the_others_come(tmp_path: Path, 
         broken = broken[key]
     broken[where[-1]] = value
     back = imported(tmp_path, data)
-    assert len(back.conversations) == 1 and back.unreadable == 1
+    assert len(back.conversations) == 1 and len(back.unreadable) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,18 @@ def test_code_that_has_a_fence_of_its_own_stays_inside() -> None:
     assert "`````\n```\n# not a heading\n````\n`````" in to_markdown(tree)
 
 
+def test_what_a_tool_gave_and_an_answer_that_never_began_are_named_as_such() -> None:
+    tree = branched()
+    assert "From python:\n\n```\n3\n```" in to_markdown(tree)
+    tree = Conversation()
+    tree.add_answer(tree.add_prompt("go", None).id, TURN, [Message(Role.ASSISTANT, "hm", channel="analysis")])
+    tree.add_prompt("another", None)
+    tree.select(next(iter(tree.nodes)))
+    shown = to_markdown(tree)
+    assert "## gpt-oss-20b (low, 42.0 tok/s)\n\n*(stopped before the answer)*" in shown and "hm" not in shown
+    assert "Not in this text: 1 prompt or answer of other versions." in shown
+
+
 # ChatGPT's
 
 
@@ -162,7 +175,7 @@ def test_chatgpt_branches_roles_thoughts_and_what_is_no_text(tmp_path: Path) -> 
     )
     back = imported(tmp_path, [data])
     (tree,) = back.conversations
-    assert back.left_out == {"image_asset_pointer": 1} and back.unreadable == 0
+    assert back.left_out == {"image_asset_pointer": 1} and not back.unreadable
     prompt, answer, last = tree.path
     assert (prompt.messages, last.messages) == ((user("What is it?"),), (user("Really?"),))
     assert [(m.role, m.channel, m.recipient, m.text) for m in answer.messages] == [
@@ -184,15 +197,39 @@ def test_a_deep_chatgpt_conversation_and_one_that_runs_in_circles(tmp_path: Path
     circle = [entry("x", "y", "user", text("x")), entry("y", "x", "assistant", text("y"))]
     back = imported(tmp_path, [chatgpt(*deep, current="2999"), chatgpt(*circle, current="x", id="other")])
     assert len(back.conversations) == 1 and len(back.conversations[0].path) == 2999
+    assert back.unreadable == ["T"]
 
 
 @pytest.mark.parametrize(
-    "mapping", [None, [], {"a": None}, {"a": {"message": {"author": None}}}, {"a": {"parent": []}}]
+    "broken",
+    [
+        None,
+        7,
+        {"title": "t"},
+        *(
+            {"title": "t", "mapping": mapping}
+            for mapping in (None, [], {"a": None}, {"a": {"message": {"author": None}}}, {"a": {"parent": []}})
+        ),
+    ],
 )
-def test_a_chatgpt_conversation_of_another_form_is_counted(tmp_path: Path, mapping: object) -> None:
+def test_a_chatgpt_conversation_of_another_form_is_named(tmp_path: Path, broken: object) -> None:
     good = chatgpt(entry("q", None, "user", text("hi")), current="q")
-    back = imported(tmp_path, [good, {"mapping": mapping}])
-    assert len(back.conversations) == 1 and back.unreadable == 1
+    back = imported(tmp_path, [broken, good])
+    assert len(back.conversations) == 1 and back.unreadable == ["t" if isinstance(broken, dict) else ""]
+
+
+@pytest.mark.parametrize("wrong", [1e30, float("nan"), -1, "yesterday", None])
+def test_a_wrong_time_loses_no_conversation(tmp_path: Path, wrong: object) -> None:
+    prompt = entry("q", None, "user", text("hi"), create_time=wrong)
+    (tree,) = imported(tmp_path, [chatgpt(prompt, current="q", create_time=1.5e9, update_time=wrong)]).conversations
+    assert tree.path[0].created == tree.created == tree.updated == 1.5e9
+    (tree,) = imported(tmp_path, [chatgpt(prompt, current="q", create_time=wrong)]).conversations
+    assert tree.path[0].created > 1.7e9 and tree.created > 1.7e9
+
+
+def test_what_is_neither_text_nor_of_a_known_kind_is_not_called_text(tmp_path: Path) -> None:
+    prompt = entry("q", None, "user", text("hi", None, {"content_type": "text"}))
+    assert imported(tmp_path, [chatgpt(prompt, current="q")]).left_out == {"unknown": 2}
 
 
 # The commands
@@ -234,6 +271,32 @@ def test_what_is_exported_is_imported_once(capsys: pytest.CaptureFixture[str], t
     store.close()
 
 
+def test_import_reads_standard_input_and_names_what_it_could_not_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = chatgpt(entry("q", None, "user", text("hi")), current="q")
+    data = json.dumps([good, {"title": "Half\x1b one"}, None]).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["import", "-"]) == 0
+    said = 'imported 1 conversation with 1 prompt or answer; 2 could not be read: "Half\u241b one"\n'
+    assert capsys.readouterr().out == said
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no")))
+    assert main(["import", "-"]) == 1
+    assert "standard input is not JSON" in capsys.readouterr().err
+
+
+def test_a_title_without_end_is_cut_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    tree = branched()
+    tree.rename("long " * 4000)
+    store = Store(default_path())
+    store.insert(tree)
+    store.close()
+    for arguments in (["list"], ["search", "long"]):
+        assert main(arguments) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(tree.id) and line.endswith("\u2026") and len(line) < 160
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -265,4 +328,16 @@ def test_a_home_that_cannot_be_used(capsys: pytest.CaptureFixture[str], tmp_path
     monkeypatch.setenv("GPTOSS_CHAT_HOME", str(tmp_path / "file"))
     for arguments in (["list"], ["import", str(tmp_path / "file")]):
         assert main(arguments) == 1
-        assert "can't be written" in capsys.readouterr().err
+        assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def test_an_empty_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], monkeypatch, home: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    home.mkdir(exist_ok=True)
+    monkeypatch.setattr("app.store.database.os.open", refuse)
+    assert main(["list"]) == 0
+    assert "there are no conversations yet" in capsys.readouterr().err
+    assert main(["import", "-"]) == 1
+    assert "can't be written: Permission denied" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,21 @@ def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: py
     assert version_of(store._connection) == len(MIGRATIONS) + 1
     assert same(store.load(tree.id), tree)
     store.close()
+
+
+def test_a_full_disk_is_called_so_even_if_sqlite_has_rolled_back_itself(path: Path, monkeypatch) -> None:
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+            if sql.startswith("CREATE INDEX"):
+                super().execute("ROLLBACK")
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr("app.store.database.sqlite3.connect", partial(sqlite3.connect, factory=Full))
+    with pytest.raises(UnwritableError, match="the disk is full"):
+        Store(path)
 
 
 def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:

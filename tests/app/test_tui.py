@@ -66,7 +66,7 @@ async def test_a_load_that_fails_says_why_gives_the_prompt_back_and_is_tried_aga
 async def test_the_demo_says_what_it_is_and_how_to_get_the_real_model() -> None:
     async with chat(FakeEngine(model="demo")) as pilot:
         await idle(pilot)
-        assert "demo model" in text_on(pilot) and "gptoss-chat download gpt-oss-20b" in text_on(pilot)
+        assert "demo model" in text_on(pilot) and "/download fetches gpt-oss-20b" in text_on(pilot)
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         assert "demo" not in text_on(pilot)
@@ -207,6 +207,13 @@ async def test_analysis_is_shown_and_hidden_by_key_and_by_click() -> None:
         await pilot.click("AnalysisTitle")
         await wait_until(pilot, lambda: "a secret thought" in text_on(pilot))
         await pilot.press("shift+tab", "ctrl+t")
+        engine.say(MessageStart("analysis"), *deltas("analysis", "collapsed, so it opens"))
+        await send(pilot, "more")
+        await wait_until(pilot, lambda: "so it opens" in text_on(pilot))
+        await pilot.press("ctrl+t")
+        await wait_until(pilot, lambda: "so it opens" not in text_on(pilot))
+        engine.answer("yes")
+        await idle(pilot)
         engine.say(MessageStart("analysis"), *deltas("analysis", "hidden while it grows"))
         await send(pilot, "more")
         await wait_until(pilot, lambda: "thinking for" in text_on(pilot))

@@ -1,7 +1,8 @@
-"""The input: several lines, grows with its text, Enter sends."""
+"""The input: several lines, grows with its text, Enter sends; Up recalls, long pastes fold, `@` names files."""
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events
@@ -10,6 +11,11 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
+from app.attachments import Attachment, AttachmentError, find, join, split
+from app.mentions import mention, written
+from app.tui.recall import Recall
+from app.tui.widgets.attached import Attached
+from app.tui.widgets.completion import Completion
 from mlx_model.text import clean
 
 # Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as plain Enter: the message would be sent. The table
@@ -20,10 +26,16 @@ with contextlib.suppress(ImportError, TypeError):
     ANSI_SEQUENCES_KEYS["\x1b\r"] = (Keys.ControlJ,)  # type: ignore[index]
 
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
+FOLD_LINES, FOLD_LENGTH = 10, 2000
+"""A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
 
 
 class Composer(TextArea):
-    """Posts Submitted on Enter and keeps its text; whoever takes the text clears it."""
+    """Posts Submitted on Enter and keeps its text; whoever takes the text clears it.
+
+    `attached` is what goes with the text, `completion` the list of files that a mention may mean, `recall` the prompts
+    of before. `prompt` is all that is sent: the text and what is attached.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "app.scroll_transcript(-1)", "Scroll up", show=False),
@@ -32,45 +44,104 @@ class Composer(TextArea):
 
     @dataclass
     class Submitted(Message):
-        """The person pressed Enter."""
+        """The person pressed Enter. `prompt` is the whole of it, `typed` without what is attached."""
 
-        text: str
+        prompt: str
+        typed: str
 
     @dataclass
     class LatestWanted(Message):
         """The person pressed End in an empty input."""
 
+    @dataclass
+    class Named(Message):
+        """A mention is being typed, as far as `name`; None: it isn't any more."""
+
+        name: str | None
+
+    @dataclass
+    class Mentioned(Message):
+        """A file was chosen."""
+
+        name: str
+
     def __init__(self) -> None:
         super().__init__(
             highlight_cursor_line=False,
-            placeholder="Ask anything. Shift+Enter or ^J for a new line, / for commands",
+            placeholder="Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
         )
         self.cursor_blink = False  # a blinking cursor is a timer, and this program has none when idle
+        self.attached = Attached()
+        self.completion = Completion()
+        self.recall = Recall()
+        self.folder = Path.cwd()
+        """Where relative names of files begin."""
+        self._submitted: tuple[str, str, list[Attachment]] = ("", "", [])
+        self._naming = False
+
+    # What stands in it
+
+    @property
+    def prompt(self) -> str:
+        """The text and what is attached."""
+        return join(self.text, self.attached.attachments)
 
     def take(self, submitted: str) -> None:
         """Remove what was submitted; what was typed in the moment since stays."""
-        self.load_text(self.text.removeprefix(submitted))
+        prompt, typed, attachments = self._submitted
+        if submitted == prompt:
+            self.attached.take(attachments)
+            self.recall.add(prompt)
+        else:
+            typed = submitted
+        self.load_text(self.text.removeprefix(typed))
         self.move_cursor(self.document.end)
 
-    def put_back(self, text: str) -> None:
+    def put_back(self, prompt: str) -> None:
         """Put a prompt that came to nothing before what was typed since."""
-        text = clean(text)
-        typed = self.text
+        text, attachments = split(prompt)
+        text, typed = clean(text), self.text
         self.load_text(f"{text}\n\n{typed}" if typed.strip() else text)
         self.move_cursor(self.document.end)
+        for attachment in attachments:
+            self.attached.add(attachment)
+
+    def clear_prompt(self) -> None:
+        """Empty it, attachments included."""
+        self.load_text("")
+        self.attached.clear()
+
+    def write(self, text: str) -> None:
+        """Put text in place of the selection."""
+        self.replace(text, *self.selection, maintain_selection_offset=False)
+        self.scroll_cursor_visible()
+
+    def unfold(self, attachment: Attachment) -> None:
+        """Write an attachment into the text: where its fold stands, else at the cursor."""
+        before, fold, after = self.text.partition(_fold(attachment.name))
+        text = clean(attachment.text)
+        if fold:
+            self.load_text(f"{before}{text}{after}")
+            self.move_cursor(self.document.end)
+        else:
+            self.write(text)
+
+    # Keys
 
     def on_key(self, event: events.Key) -> None:
-        """Enter sends, with a modifier it breaks the line.
+        """Enter sends, with a modifier it breaks the line; the list of files, while it is there, comes first.
 
         Not by bindings: those act only once the key has bubbled up to the app, and by then the letters typed right
         after it are already in the text.
         """
-        if event.key == "enter":
-            self.post_message(self.Submitted(self.text))
+        naming, self._naming = self._naming, event.is_printable or event.key == "backspace"
+        if naming and self._complete(event.key):
+            pass
+        elif event.key == "enter":
+            self._submit()
         elif event.key in NEWLINE:
-            self.replace("\n", *self.selection, maintain_selection_offset=False)
-            self.scroll_cursor_visible()
-        else:
+            self.write("\n")
+        elif not (event.key == "up" and self._recall(-1)) and not (event.key == "down" and self._recall(1)):
             return
         event.stop()
         event.prevent_default()
@@ -83,9 +154,92 @@ class Composer(TextArea):
             self.post_message(self.LatestWanted())
 
     def on_paste(self, event: events.Paste) -> None:
-        """Paste text without control characters, in place of the selection."""
+        """Paste text without control characters in place of the selection; long text is folded."""
         event.prevent_default()
         event.stop()
+        self._naming = False
         text = clean(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        self.replace(text, *self.selection, maintain_selection_offset=False)
-        self.scroll_cursor_visible()
+        if text.count("\n") < FOLD_LINES and len(text) <= FOLD_LENGTH:
+            self.write(text)
+            return
+        taken = {attachment.name for attachment in self.attached.attachments}
+        names = (f"pasted text {number}" for number in range(1, len(taken) + 2))
+        name = next(name for name in names if name not in taken)
+        self.write(_fold(name))
+        self.attached.add(Attachment(name, text))
+
+    def on_text_area_selection_changed(self) -> None:
+        """The cursor has moved: say which file is being named, if that is what the person types."""
+        found = self._mention() if self._naming else None
+        self.post_message(self.Named(found[1] if found else None))
+
+    def _submit(self) -> None:
+        if (name := self.attached.reading) is not None:
+            self.notify(f"{name} is still being read.", severity="warning", markup=False)
+            return
+        self._submitted = (self.prompt, self.text, self.attached.attachments)
+        self.post_message(self.Submitted(self.prompt, self.text))
+
+    def _complete(self, key: str) -> bool:
+        """What a key does while a file is being named; false for what it does anyway."""
+        found, completion = self._mention(), self.completion
+        if found is None:
+            return False
+        choice = completion.choice if completion.typed == found[1] else None
+        if key in ("up", "down") and choice is not None:
+            completion.step(1 if key == "down" else -1)
+            self._naming = True
+        elif key in ("enter", "tab") and choice is not None:
+            self.choose(choice)
+        elif key in ("enter", "tab", "space") and self._is_file(found[1]):
+            self.choose(found[1])
+        elif key == "escape" and choice is not None:
+            completion.hide()
+        else:
+            return False
+        return True
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return find(name, self.folder).is_file()
+        except (AttachmentError, OSError, ValueError):
+            return False
+
+    def choose(self, name: str) -> None:
+        """Write a name into the mention before the cursor; that of a folder to go on with, that of a file ends it."""
+        found = self._mention()
+        if found is None:
+            return
+        row, column = self.cursor_location
+        is_folder = name.endswith("/")
+        text = written(clean(name))
+        text = text.removesuffix('"') if is_folder else f"{text} "
+        self._naming = is_folder
+        self.replace(text, (row, found[0]), (row, column), maintain_selection_offset=False)
+        if not is_folder:
+            self.completion.hide()
+            self.post_message(self.Mentioned(name))
+
+    def _mention(self) -> tuple[int, str] | None:
+        row, column = self.cursor_location
+        return mention(self.document.get_line(row)[:column]) if self.selection.is_empty else None
+
+    def _recall(self, step: int) -> bool:
+        """Show an older or newer prompt, if the cursor stands in the first or last line on the screen."""
+        lines = self.wrapped_document
+        at, last = (lines.location_to_offset(place).y for place in (self.cursor_location, self.document.end))
+        if not self.selection.is_empty or at != (0 if step < 0 else last):
+            return False
+        shown = self.prompt
+        prompt = self.recall.older(shown) if step < 0 else self.recall.newer(shown)
+        if prompt is None:
+            return False
+        self.clear_prompt()
+        self.put_back(prompt)
+        if step < 0:  # from where Up goes on to the one before
+            self.move_cursor((0, 0))
+        return True
+
+
+def _fold(name: str) -> str:
+    return f"[{name}]"

@@ -75,6 +75,11 @@ class DownloadPanel(Vertical):
         self._said = ""
         self._phase: Phase | None = None
 
+    @property
+    def reached(self) -> Reached:
+        """What it shows."""
+        return self._gauge.shown[1]
+
     def compose(self) -> ComposeResult:
         """Two lines; a long note takes more."""
         yield self._gauge

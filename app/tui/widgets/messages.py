@@ -8,12 +8,14 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.conversation import Conversation, Node
+from app.attachments import split
+from app.conversation import Conversation, Node, one_line
 from app.tui.widgets.analysis import Analysis
+from app.tui.widgets.attached import describe
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
-from mlx_model.harmony.message import Effort
+from mlx_model.harmony.message import Effort, Role
 from mlx_model.text import clean
 
 ENDINGS = {
@@ -28,10 +30,12 @@ ENDINGS = {
 
 
 class Prompt(Static):
-    """What the person wrote."""
+    """What the person wrote, and in a line each the files that went with it."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(Content(clean(text)), markup=False)
+    def __init__(self, prompt: str) -> None:
+        text, attachments = split(prompt)
+        lines = [clean(text)] if text else []
+        super().__init__(Content("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)])), markup=False)
 
 
 class Notice(Static):
@@ -74,7 +78,7 @@ class AnswerView(Vertical):
         kept: Node | None = None,
         versions: VersionSwitch | None = None,
     ) -> None:
-        """`analysis` says how to treat it: "auto" opens it while live, "shown" keeps it open, "hidden" closed.
+        """`analysis` says how to treat it: "collapsed" opens it while live, "shown" keeps it open, "hidden" closed.
 
         `kept` is an answer of before, which is shown whole.
         """
@@ -99,7 +103,7 @@ class AnswerView(Vertical):
     def _compose_kept(self, node: Node) -> ComposeResult:
         draft, turn = self.draft, node.turn
         if draft.analysis:
-            opened = self._treatment == "shown" or (self._treatment == "auto" and not draft.final)
+            opened = self._treatment == "shown" or (self._treatment == "collapsed" and not draft.final)
             self.analysis = Analysis(opened=opened)
             self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
             yield self.analysis
@@ -140,7 +144,7 @@ class AnswerView(Vertical):
                 self.analysis = Analysis(opened=self._treatment != "hidden")
                 await self._add(self.analysis)
             thinking = not (draft.final or draft.commentary)
-            if not thinking and self._treatment == "auto" and self.analysis.open and self._body is None:
+            if not thinking and self._treatment == "collapsed" and self.analysis.open and self._body is None:
                 self.analysis.open = False
             self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=thinking)
         if draft.commentary:
@@ -162,7 +166,7 @@ class AnswerView(Vertical):
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
         draft, self.finished = self.draft, finished
         if self.analysis is not None:
-            if self._treatment == "auto" and not draft.final:
+            if self._treatment == "collapsed" and not draft.final:
                 self.analysis.open = True
             self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
         if self._body is not None:
@@ -191,8 +195,8 @@ def _footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
 
 def _commentary(node: Node) -> str:
     """What the model said aside, called and was answered, one after the other."""
-    aside = (m.text for m in node.messages if m.channel == "commentary" or m.recipient)
-    return "\n\n".join(filter(None, aside))
+    aside = (m for m in node.messages if m.text and (m.role is Role.TOOL or m.channel == "commentary" or m.recipient))
+    return "\n\n".join(f"From {one_line(m.name or 'a tool')}:\n{m.text}" if m.role is Role.TOOL else m.text for m in aside)
 
 
 def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widget]:

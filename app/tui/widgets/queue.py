@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from app.attachments import split
 from app.conversation import one_line
 
 
@@ -21,7 +22,7 @@ class Queued(Static, can_focus=True):
     ]
 
     def __init__(self, text: str) -> None:
-        super().__init__(Content(f"queued  {one_line(text)}"), markup=False)
+        super().__init__(Content(f"queued  {one_line(split(text)[0] or text)}"), markup=False)
         self.text = text
 
     def on_click(self) -> None:

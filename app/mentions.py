@@ -1,0 +1,63 @@
+"""`@name` in what a person types: which files it may mean."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+from app.attachments import AttachmentError, find
+
+MOST_ENTRIES = 5000
+"""Entries of a folder that are looked at; a larger one is cut off there, so that typing never waits."""
+
+_MENTION = re.compile(r'(?:^|(?<=[\s(]))@(?:"(?P<quoted>[^"]*)|(?P<bare>[^\s"]*))$')
+
+
+def mention(line: str) -> tuple[int, str] | None:
+    """Where a mention begins that ends at the end of `line`, and the name as far as it is typed; None without one.
+
+    `@` within a word, as in a mail address, begins none. A name with spaces stands in quotes: `@"my file.txt"`.
+    """
+    match = _MENTION.search(line)
+    if match is None:
+        return None
+    return match.start(), match["bare"] if match["quoted"] is None else match["quoted"]
+
+
+def written(name: str) -> str:
+    """How a mention of this name is written."""
+    return f'@"{name}"' if re.search(r"\s", name) else f"@{name}"
+
+
+def candidates(typed: str, folder: Path, most: int) -> list[str]:
+    """Up to `most` names that `typed` may become, those of folders with a slash at the end.
+
+    What begins as typed comes before what only contains it, then in the order of the alphabet. Files whose names begin
+    with a dot are there for who types the dot, and links out of the folder are not (see attachments.find).
+    """
+    if typed in ("~", "..") or typed.endswith("/.."):
+        return [f"{typed}/"]
+    head, slash, tail = typed.rpartition("/")
+    wanted = tail.casefold()
+    found: list[tuple[bool, str, str]] = []
+    try:
+        with os.scandir(find(head + slash or ".", folder)) as entries:
+            for entry in itertools.islice(entries, MOST_ENTRIES):
+                name = entry.name.casefold()
+                whole = f"{head}{slash}{entry.name}"
+                hidden = name.startswith(".") and not wanted.startswith(".")
+                if wanted in name and not hidden and (kind := _kind(entry, whole, folder)) is not None:
+                    found.append((not name.startswith(wanted), name, whole + kind))
+    except (AttachmentError, OSError, ValueError):
+        return []
+    return [whole for _, _, whole in sorted(found)[:most]]
+
+
+def _kind(entry: os.DirEntry[str], name: str, folder: Path) -> str | None:
+    """A slash for a folder, nothing for a file, None for what can't be attached."""
+    try:
+        if entry.is_symlink():
+            find(name, folder)
+        return "/" if entry.is_dir() else "" if entry.is_file() else None
+    except (AttachmentError, OSError):
+        return None

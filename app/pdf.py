@@ -1,0 +1,35 @@
+"""The text of a PDF file."""
+
+import logging
+from io import BytesIO
+
+from mlx_model.errors import GptossError
+
+
+class PdfError(GptossError):
+    """The text can't be had; what is said follows the name of the file."""
+
+
+def pdf_text(data: bytes, most: int) -> str:
+    """The text of all pages, with a blank line between them; no more pages once there are `most` characters.
+
+    Raises PdfError for a file that is damaged or locked, or has no text, as a scan.
+    """
+    from pypdf import PdfReader  # only now: it takes a tenth of a second to load
+    from pypdf.errors import FileNotDecryptedError
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it logs each flaw of a file, to the terminal
+    pages: list[str] = []
+    try:
+        reader = PdfReader(BytesIO(data))
+        for page in reader.pages:
+            pages.append(page.extract_text().strip())
+            if sum(map(len, pages)) > most:
+                break
+    except FileNotDecryptedError:
+        raise PdfError("is locked by a password; save a copy without one") from None
+    except Exception as error:  # the parser fails in any way on a damaged file
+        raise PdfError(f"can't be read as a PDF: {error or type(error).__name__}") from None
+    if not any(pages):
+        raise PdfError(f"has no text on its {len(pages)} pages: it is probably a scan, which needs OCR first")
+    return "\n\n".join(filter(None, pages))

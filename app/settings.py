@@ -1,0 +1,203 @@
+"""The person's settings in one TOML file: read with defaults for whatever is wrong, changed without losing the rest."""
+
+import contextlib
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_config_path
+
+from app.store.database import HOME
+from mlx_model.errors import GptossError, RequestError
+from mlx_model.options import Options
+
+FILE = "settings.toml"
+ANALYSIS = ("shown", "collapsed", "hidden")
+"""How the analysis is displayed: open; open while it grows; closed."""
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens")
+"""Fields of Options that stand in the table `sampling`; the effort stands at the top."""
+
+KEPT = "the settings hold until you quit"
+
+Changes = Mapping[tuple[str, ...], Any]
+"""New values by their place, such as ("sampling", "top_p"); None takes the line out, so that the default holds."""
+
+
+class SettingsError(GptossError):
+    """The settings can't be read or written; the file is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the file says, with defaults for the rest. `told` is what a person should hear about it, "" for nothing.
+
+    `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
+    None stands for the default one; `theme` is a name that app.tui.theme interprets.
+    """
+
+    model: str | None = None
+    theme: str = "dark"
+    analysis: str = "collapsed"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
+
+
+def default_path() -> Path:
+    """Where the settings are: in the folder that GPTOSS_CHAT_HOME names, else where this system keeps such files."""
+    home = os.environ.get(HOME)
+    folder = Path(home).expanduser() if home else user_config_path("gptoss-chat", appauthor=False)
+    return folder / FILE
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings. Never raises: a file that can't be read, and each value that makes no sense, costs a line of `told`
+    and leaves the default. What this version doesn't know is left alone."""
+    path = path or default_path()
+    try:
+        text = _read(path)
+    except SettingsError as error:
+        return Settings(told=f"{error}; the defaults are used")
+    return _checked(path, text)
+
+
+def update(changes: Changes, path: Path | None = None) -> None:
+    """Change some values and keep everything else, comments and unknown keys included.
+
+    The file is read anew, so that what another program has changed meanwhile stays, and replaced in one step. Raises
+    SettingsError; a file that isn't TOML is never written.
+    """
+    import tomlkit  # only now: it takes as long to load as all the rest of the program's start
+    from tomlkit.exceptions import TOMLKitError
+
+    path = path or default_path()
+    text = _read(path)
+    try:
+        document = tomlkit.parse(text)
+        for place, value in changes.items():
+            _put(document, place, value)
+        changed = tomlkit.dumps(document)
+        tomllib.loads(changed)
+    except (TOMLKitError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} can't be changed: {error}; {KEPT}") from None
+    _write(path, changed)
+
+
+def _read(path: Path) -> str:
+    """The text of the file, which is valid TOML; "" if there is none. Raises SettingsError."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}, line {line}: it is not UTF-8; the file is left as it is") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}, {_where(str(error), text)}; the file is left as it is") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply; the file is left as it is") from None
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror or error}") from None
+    return text
+
+
+def _where(what: str, text: str) -> str:
+    """'line 3: what' of an error of tomllib, which names the place at its end."""
+    match = re.search(r" \((?:at line (\d+).*|at end of document)\)$", what)
+    if match is None:
+        return what
+    return f"line {match[1] or text.count(chr(10)) + 1}: {what[: match.start()]}"
+
+
+def _checked(path: Path, text: str) -> Settings:
+    found = tomllib.loads(text)
+    wrong: list[str] = []
+
+    def refuse(key: str, what: str) -> None:
+        wrong.append(f"{path}{_line_of(key, text)}: {what}; the default is used")
+
+    def choice(key: str, default: Any, allowed: tuple[str, ...] = ()) -> Any:
+        value = found.get(key, default)
+        if value == default or (isinstance(value, str) and value and (not allowed or value in allowed)):
+            return value
+        refuse(key, f"{key} is {value!r}; it must be {', '.join(allowed) or 'a text'}")
+        return default
+
+    def table(key: str) -> Mapping[str, Any]:
+        value = found.get(key, {})
+        if not isinstance(value, dict):
+            refuse(key, f"{key} is {value!r}; it must be a table")
+            return {}
+        return value
+
+    options: dict[str, Any] = {}
+    sampling = table("sampling")
+    stated = {"effort": found.get("effort"), **{name: sampling.get(name) for name in SAMPLING}}
+    for name, value in stated.items():
+        if value is not None:
+            try:
+                options[name] = getattr(Options(**{name: value}), name)
+            except RequestError as error:
+                refuse(name, str(error))
+    presets: dict[str, str] = {}
+    for name, value in table("presets").items():
+        if isinstance(value, str) and value.strip():
+            presets[name] = value
+        else:
+            refuse(name, f'the preset "{name}" is {value!r}; it must be a text')
+    model, theme = choice("model", None), choice("theme", "dark")
+    analysis = choice("analysis", "collapsed", ANALYSIS)
+    return Settings(model, theme, analysis, options, presets, told="\n".join(wrong))
+
+
+def _line_of(key: str, text: str) -> str:
+    pattern = re.compile(rf"""\s*\[?(?:\w+\s*\.\s*)?["']?{re.escape(key)}["']?\s*[=\]]""")
+    lines = (number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line))
+    return f", line {number}" if (number := next(lines, None)) else ""
+
+
+def _put(document: Any, place: tuple[str, ...], value: Any) -> None:
+    import tomlkit
+
+    *tables, key = place
+    for name in tables:
+        if not isinstance(document.get(name), dict):
+            if value is None:
+                return
+            document[name] = tomlkit.table()
+        document = document[name]
+    if value is None:
+        document.pop(key, None)
+    elif isinstance(value, str) and "\n" in value:
+        document[key] = tomlkit.string(value, multiline=True)
+    else:
+        document[key] = value
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step. A link, as people have who keep such files in a repository, stays one."""
+    path = path.resolve()
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with beside.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                beside.chmod(path.stat().st_mode & 0o777)
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{path} can't be written: {reason}; {KEPT}") from None

@@ -1,0 +1,49 @@
+"""Writes the prompt in the person's own editor, with the whole terminal to itself."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from textual.app import App, SuspendNotSupported
+
+from mlx_model.errors import GptossError
+from mlx_model.text import clean
+
+
+class EditorError(GptossError):
+    """The editor could not be had, or failed; the text in the input is as it was."""
+
+
+async def edit(app: App[None], text: str) -> str:
+    """`text` as it is once the editor ends. Raises EditorError.
+
+    $VISUAL, else $EDITOR, else vi. The app goes on meanwhile, an answer under way is saved as ever, but nothing is
+    drawn.
+    """
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise EditorError(f"$VISUAL or $EDITOR is {command!r}: {error}") from None
+    if not words or shutil.which(words[0]) is None:
+        raise EditorError(f"there is no editor {clean(command)}; set VISUAL or EDITOR to one that is installed")
+    try:
+        with tempfile.TemporaryDirectory(prefix="gptoss-chat-") as folder:
+            file = Path(folder, "prompt.md")
+            file.write_text(text, "utf-8", "replace")
+            with app.suspend(), app.batch_update():
+                code = await asyncio.to_thread(lambda: subprocess.run([*words, str(file)], check=False).returncode)
+            app.refresh()
+            if code:
+                raise EditorError(f"{words[0]} ended with code {code}; the text is as it was")
+            return clean(file.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n"))
+    except SuspendNotSupported:
+        raise EditorError("this terminal can't be lent to an editor") from None
+    except UnicodeDecodeError:
+        raise EditorError(f"{words[0]} left text that is not UTF-8; the text is as it was") from None
+    except OSError as error:
+        raise EditorError(f"{words[0]} failed: {error.strerror or error}; the text is as it was") from None

@@ -1,0 +1,116 @@
+"""What goes with the prompt in the input, one line each: files, and pasted text that is folded."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from app.attachments import Attachment
+from app.conversation import one_line
+from app.tokens import about_tokens
+
+CROSS = "\u00d7"
+
+
+class Chip(Static, can_focus=True):
+    """One of them: Del or a click on the cross removes it, Enter writes its text into the input."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("delete,backspace", "remove", "Remove", show=False),
+        Binding("enter", "unfold", "Into the text", show=False),
+    ]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Content(f"{CROSS} {name}  reading\u2026"), markup=False)
+        self.title = name
+        self.attachment: Attachment | None = None
+        """None while it is being read."""
+
+    def fill(self, attachment: Attachment) -> None:
+        """It has been read."""
+        self.attachment = attachment
+        self.update(Content(f"{CROSS} {describe(attachment)}"))
+
+    def on_click(self, event: events.Click) -> None:
+        """On the cross."""
+        if event.x < 2:
+            self.action_remove()
+
+    def action_remove(self) -> None:
+        """Take it away from the prompt."""
+        self.post_message(Attached.Left(self, unfold=False))
+
+    def action_unfold(self) -> None:
+        """Make it part of the text."""
+        if self.attachment is not None:
+            self.post_message(Attached.Left(self, unfold=True))
+
+
+class Attached(VerticalScroll, can_focus=False):
+    """Between conversation and input; not there when empty."""
+
+    @dataclass
+    class Left(Message):
+        """One is to be removed; `unfold`: its text belongs into the input."""
+
+        chip: Chip
+        unfold: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chips: list[Chip] = []
+        self.display = False
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        """Those that have been read."""
+        return [chip.attachment for chip in self._chips if chip.attachment is not None]
+
+    @property
+    def reading(self) -> str | None:
+        """The name of one that is still being read."""
+        return next((chip.title for chip in self._chips if chip.attachment is None), None)
+
+    def expect(self, name: str) -> Chip:
+        """Begin to read one; its line is there at once, in place of one of the same name."""
+        name = one_line(name)
+        for chip in [chip for chip in self._chips if chip.title == name]:
+            self.drop(chip)
+        chip = Chip(name)
+        self._chips.append(chip)
+        self.display = True
+        self.mount(chip)
+        return chip
+
+    def add(self, attachment: Attachment) -> None:
+        """Add one that has been read."""
+        self.expect(attachment.name).fill(attachment)
+
+    def drop(self, chip: Chip) -> None:
+        """Take one away; nothing happens if it is gone already."""
+        if chip in self._chips:
+            self._chips.remove(chip)
+            self.display = bool(self._chips)
+            chip.remove()
+
+    def take(self, attachments: list[Attachment]) -> None:
+        """Take these away: they were sent."""
+        for chip in [chip for chip in self._chips if chip.attachment in attachments]:
+            self.drop(chip)
+
+    def clear(self) -> None:
+        """Take all away."""
+        for chip in list(self._chips):
+            self.drop(chip)
+
+
+def describe(attachment: Attachment) -> str:
+    """Name, size and tokens in one line."""
+    size = attachment.size
+    shown = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
+    return f"{one_line(attachment.name)}  {shown}, about {about_tokens(attachment.text):,} tokens"

@@ -1,0 +1,81 @@
+"""The input with what belongs to it: the files of a prompt above, the list to choose them from."""
+
+import asyncio
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import OptionList
+
+from app.attachments import Attachment, AttachmentError, find, read
+from app.mentions import candidates
+from app.tui import editor
+from app.tui.editor import EditorError
+from app.tui.widgets.attached import Attached, Chip
+from app.tui.widgets.completion import MOST
+from app.tui.widgets.composer import Composer
+
+
+class InputArea(Vertical):
+    """Reads files in a thread, so that typing goes on meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.composer = Composer()
+
+    def compose(self) -> ComposeResult:
+        """From above."""
+        yield self.composer.completion
+        yield self.composer.attached
+        yield self.composer
+
+    @work(exclusive=True, group="complete")
+    async def on_composer_named(self, event: Composer.Named) -> None:
+        """Show the files that may be meant."""
+        completion = self.composer.completion
+        if event.name is None:
+            completion.hide()
+            return
+        names = await asyncio.to_thread(candidates, event.name, self.composer.folder, MOST)
+        completion.show(names, event.name)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click on one of them."""
+        event.stop()
+        self.composer.focus()
+        self.composer.choose(self.composer.completion.names[event.option_index])
+
+    def on_composer_mentioned(self, event: Composer.Mentioned) -> None:
+        """A file was chosen."""
+        self._read(event.name, self.composer.attached.expect(event.name))
+
+    @work(group="read")
+    async def _read(self, name: str, chip: Chip) -> None:
+        try:
+            attachment = await asyncio.to_thread(self._reading, name)
+        except AttachmentError as error:
+            self.composer.attached.drop(chip)
+            self.notify(f"{error}.", severity="error", markup=False)
+        else:
+            chip.fill(attachment)
+
+    def _reading(self, name: str) -> Attachment:
+        return read(find(name, self.composer.folder), name)
+
+    def on_attached_left(self, event: Attached.Left) -> None:
+        """One is removed, or becomes part of the text."""
+        self.composer.attached.drop(event.chip)
+        if event.unfold and event.chip.attachment is not None:
+            self.composer.unfold(event.chip.attachment)
+        self.composer.focus()
+
+    @work(group="editor", exclusive=True)
+    async def edit(self) -> None:
+        """Write the text in the person's own editor; what is attached stays."""
+        try:
+            text = await editor.edit(self.app, self.composer.text)
+        except EditorError as error:
+            self.notify(f"{error}.", severity="error", markup=False)
+        else:
+            self.composer.load_text(text)
+            self.composer.move_cursor(self.composer.document.end)

@@ -1,0 +1,146 @@
+"""The settings file: what is wrong in it costs a line, never the rest; changing it keeps what people wrote."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app import settings
+from app.settings import Settings, SettingsError, load, update
+from mlx_model.harmony.message import Effort
+
+WRITTEN = """\
+# mine
+theme = 'light' # by day
+effort = "high"
+new-key = 1
+
+[sampling]
+# careful
+top_p = 0.9
+
+[presets]
+brief = "Answer in one sentence."
+
+[of-a-newer-version]
+x = [1, 2]
+"""
+
+
+@pytest.fixture
+def file(home: Path) -> Path:
+    home.mkdir()
+    return home / "settings.toml"
+
+
+def test_without_a_file_there_are_defaults(home: Path) -> None:
+    assert settings.default_path() == home / "settings.toml"
+    assert load() == Settings() and not home.exists()
+
+
+def test_a_file_is_read(file: Path) -> None:
+    file.write_text(f'model = "demo"\nanalysis = "hidden"\n{WRITTEN}', "utf-8")
+    found = load()
+    assert (found.model, found.theme, found.analysis, found.told) == ("demo", "light", "hidden", "")
+    assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
+    assert found.presets == {"brief": "Answer in one sentence."}
+
+
+def test_changing_keeps_comments_unknown_keys_and_what_another_program_has_changed(file: Path) -> None:
+    file.write_text(WRITTEN, "utf-8")
+    load()
+    file.write_text(WRITTEN.replace("brief", "short"), "utf-8")
+    several = 'one """ and \\ and\ntwo\x07'
+    update({("theme",): "dark", ("sampling", "top_p"): None, ("sampling", "top_k"): 40, ("presets", "a b"): several})
+    text = file.read_text("utf-8")
+    assert "# mine" in text and "# by day" in text and "# careful" in text
+    assert tomllib.loads(text) == {
+        "theme": "dark",
+        "effort": "high",
+        "new-key": 1,
+        "sampling": {"top_k": 40},
+        "presets": {"short": "Answer in one sentence.", "a b": several},
+        "of-a-newer-version": {"x": [1, 2]},
+    }
+    assert [path.name for path in file.parent.iterdir()] == ["settings.toml"]
+
+
+def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
+    update({("sampling", "seed"): None})
+    update({("sampling", "temperature"): 0.5, ("analysis",): "shown"})
+    assert load().options == {"temperature": 0.5} and load().analysis == "shown"
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'theme = "dark"\nmodel = "demo\n', ", line 2: Illegal character"),
+        (b"theme = ", ", line 1: Invalid value"),
+        (b"[presets]\n\n[presets]\n", ", line 3: Cannot declare"),
+        (b'theme = "dark"\n# \xff\n', ", line 2: it is not UTF-8"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: bytes, said: str) -> None:
+    file.write_bytes(text)
+    found = load()
+    assert found == Settings(told=found.told)
+    assert said in found.told and str(file) in found.told and "left as it is; the defaults" in found.told
+    assert "\n" not in found.told
+    with pytest.raises(SettingsError, match="left as it is"):
+        update({("theme",): "light"})
+    assert file.read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[sampling]\ntemperature = 'hot'", "line 3: temperature is 'hot'; it must be a number"),
+        ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
+        ("sampling.seed = -1", "line 2: seed is -1"),
+        ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
+        ("analysis = 'no'", "line 2: analysis is 'no'; it must be shown, collapsed, hidden"),
+        ("theme = 3", "line 2: theme is 3; it must be a text"),
+        ("sampling = 3", "line 2: sampling is 3; it must be a table"),
+        ("[presets]\nx = 3", 'line 3: the preset "x" is 3; it must be a text'),
+    ],
+)
+def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, said: str) -> None:
+    file.write_text(f'model = "demo"\n{line}\n', "utf-8")
+    found = load()
+    assert found.model == "demo" and found.options == {} and found.presets == {}
+    assert (found.theme, found.analysis) == ("dark", "collapsed")
+    assert said in found.told and found.told.endswith("; the default is used") and "\n" not in found.told
+
+
+def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
+    file.mkdir()
+    assert "can't be read: Is a directory; the defaults are used" in load().told
+    file.rmdir()
+    file.parent.rmdir()
+    file.parent.write_text("in the way")
+    assert load() == Settings()
+    with pytest.raises(SettingsError, match=r"can't be written: .*; the settings hold until you quit"):
+        update({("theme",): "light"})
+
+
+def test_a_link_to_the_file_stays_one_and_its_permissions_too(file: Path, tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles.toml"
+    real.write_text(WRITTEN, "utf-8")
+    real.chmod(0o640)
+    file.symlink_to(real)
+    update({("theme",): "ansi"})
+    assert file.is_symlink() and 'theme = "ansi"' in real.read_text("utf-8") and real.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_disk_that_fills_up_leaves_the_file_as_it_was(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(WRITTEN, "utf-8")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SettingsError, match="No space left"):
+        update({("theme",): "dark"})
+    assert file.read_text("utf-8") == WRITTEN and list(file.parent.iterdir()) == [file]

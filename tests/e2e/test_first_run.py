@@ -1,0 +1,56 @@
+"""The first run in a real terminal: fetch the model beside the demo, quit, go on at the next start, switch to it."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlx_model.hub import DEMO, resolve
+from tests.e2e.terminal import Terminal, needs_tmux
+from tests.hub_server import HubServer, serving
+
+pytestmark = needs_tmux
+
+FILES = {path.name: path.read_bytes() for path in resolve(DEMO).iterdir()}
+CHAT = [sys.executable, "-m", "app.cli", "--temperature", "0"]
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    """A Hub whose gpt-oss-20b is the demo model, so that it can answer."""
+    with serving({"openai/gpt-oss-20b": FILES}) as server:
+        yield server
+
+
+def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> None:
+    environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
+    server.hold(1_500_000)
+    with Terminal(CHAT, **environment) as terminal:
+        screen = terminal.wait_for("GB of memory")
+        assert "^L or /download fetches gpt-oss-20b" in screen
+        terminal.keys("C-l")
+        terminal.wait_for(lambda screen: re.search(r"━+─+ +\d\d%  1\.\d of 3\.\d MB", screen))
+        terminal.type("How many r's are in strawberry?")
+        terminal.keys("Enter")
+        terminal.wait_for("tok/s   first token")
+        terminal.keys("C-q")
+        assert terminal.exit_code() == 0
+        assert "The download of gpt-oss-20b has stopped at" in terminal.screen()
+    server.release()
+    with Terminal(CHAT, **environment) as terminal:
+        terminal.wait_for("are here from before: ^L or /download goes on")
+        terminal.type("/download")
+        terminal.keys("Enter")
+        terminal.wait_for("^L switch to it")
+        terminal.keys("C-l")
+        terminal.wait_for("gpt-oss-20b answers from now on")
+        terminal.type("How many r's are in strawberry?")
+        terminal.keys("Enter")
+        screen = terminal.wait_for("tok/s   first token")
+        assert "gpt-oss-20b" in screen.splitlines()[0] and "^L" not in screen
+        terminal.keys("C-q")
+        assert terminal.exit_code() == 0
+        assert "The download" not in terminal.screen()
+    assert server.asked < 2 * sum(map(len, FILES.values()))  # what was there was not asked for again
