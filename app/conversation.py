@@ -133,7 +133,7 @@ class Conversation:
 
     @property
     def tokens(self) -> int:
-        """Size in tokens after the path's last answer of which that is known; one that was broken off has no figures."""
+        """Size in tokens after the last answer that has figures (one that was broken off has none); 0 before."""
         turns = (node.turn.stats for node in reversed(self.path) if node.turn)
         sizes = (stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens for stats in turns)
         return next(filter(None, sizes), 0)
@@ -147,6 +147,20 @@ class Conversation:
     def versions(self, node: Node) -> list[Node]:
         """The node and its siblings, oldest first."""
         return [other for other in self.nodes.values() if other.parent == node.parent]
+
+    def leaves(self) -> list[str]:
+        """The ends of all paths: below each node those of its older children first."""
+        children: dict[str | None, list[str]] = {}
+        for node in self.nodes.values():
+            children.setdefault(node.parent, []).append(node.id)
+        found: list[str] = []
+        waiting = children.get(None, [])[::-1]
+        while waiting:
+            id = waiting.pop()
+            waiting += children.get(id, [])[::-1]
+            if id not in children:
+                found.append(id)
+        return found
 
     def select(self, id: str) -> None:
         """Show the path through a node, and on from it along the newest of each node's children."""

@@ -92,7 +92,7 @@ def _open(*, writing: bool) -> Store:
 
 def _holds_what_can_be_read(path: Path) -> bool:
     """Whether the conversations there can be read; in an empty folder there are none to read."""
-    if os.path.exists(path):  # Path.exists raises where it may not look
+    if os.access(path, os.F_OK):  # Path.exists raises where it may not look
         return os.access(path, os.R_OK)
     return path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
+from app.tui import models
 from app.tui.app import ChatApp
+from app.tui.first_run import Found
 from mlx_model.options import Options
-from tests.app.fakes import app_of, send, wait_until
+from tests.app.fakes import FOUND, app_of, send, wait_until
 
 ASSETS = Path(__file__).parents[1] / "assets"
 PICTURES = {
@@ -43,8 +45,14 @@ async def take(path: Path, size: tuple[int, int], prompts: list[str]) -> None:
     path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S), encoding="utf-8")
 
 
+async def some_mac() -> Found:
+    """What the welcome says of the computer must not be this one's."""
+    return FOUND
+
+
 def main() -> None:
     """Take all of them, with nobody's conversations in the sidebar."""
+    models.examine = some_mac
     for name, (size, prompts) in PICTURES.items():
         with tempfile.TemporaryDirectory() as home:
             os.environ["GPTOSS_CHAT_HOME"] = home

@@ -74,6 +74,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             INSERT INTO messages_fts(rowid, text) VALUES (new.seq, new.text);
         END""",
     ),
+    (
+        # The developer message of a conversation; an empty one is none, where the command line has one.
+        "CREATE TABLE instructions (conversation TEXT PRIMARY KEY, text TEXT NOT NULL)",
+        """CREATE TRIGGER instructions_deleted AFTER DELETE ON conversations BEGIN
+            DELETE FROM instructions WHERE conversation = old.id;
+        END""",
+    ),
 )
 """MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to."""
 

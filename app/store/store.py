@@ -127,6 +127,11 @@ class Store:
             else:
                 self._connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation,))
 
+    def set_instructions(self, conversation: str, text: str) -> None:
+        """Keep a conversation's instructions of its own; "" for none."""
+        with self._transaction():
+            self._connection.execute("REPLACE INTO instructions VALUES (?, ?)", (conversation, _storable(text)))
+
     # Reading
 
     def summaries(self) -> list[Summary]:
@@ -158,6 +163,14 @@ class Store:
         with explained(self._failure):
             row = self._connection.execute("SELECT text FROM drafts WHERE conversation = ?", (conversation,)).fetchone()
             return row[0] if row else ""
+
+    def instructions(self, conversation: str) -> str | None:
+        """A conversation's instructions, None if it has none of its own."""
+        with explained(self._failure):
+            row = self._connection.execute(
+                "SELECT text FROM instructions WHERE conversation = ?", (conversation,)
+            ).fetchone()
+            return row[0] if row else None
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The latest prompts of all conversations, oldest first. Those of deleted ones are gone from here too."""

@@ -217,6 +217,13 @@ class ChatApp(App[None]):
             self.chat.leave_edit()
         await self.chat.stop()
 
+    def action_help_quit(self) -> None:
+        """^C with nothing selected: stops the answer, as terminals have it; without one, Textual says how to quit."""
+        if self.chat.idle.is_set():
+            super().action_help_quit()
+        else:
+            self.run_worker(self.chat.stop())
+
     def action_again(self) -> None:
         """Answer the last message again; without an engine, start it again."""
         if self.status.state in DEAD:
@@ -419,6 +426,7 @@ class ChatApp(App[None]):
     def on_resize(self, event: events.Resize) -> None:
         """More, or less, is in sight."""
         self.library.fit(event.size.width)
+        self.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 
     def _hint_later(self) -> None:

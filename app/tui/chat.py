@@ -27,7 +27,7 @@ DRAFT_S = 1.0
 GO_ON = "Go on exactly where you stopped, and repeat nothing."
 UNFINISHED = (None, "died", "cancelled", "length")
 """How an answer has ended that can be continued."""
-EDITING = "editing an earlier message: Enter sends a new version, Esc leaves it"
+EDITING = "editing an earlier message (Esc gives it up)"
 
 
 class Chat:
@@ -90,6 +90,7 @@ class Chat:
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
+        self._app.queue.go_on()
         before = self.conversation.leaf
         prompt = self.conversation.add_prompt(text, parent)
         self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
@@ -123,7 +124,8 @@ class Chat:
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
         if stream.messages or stream.finished:
-            self._keep(answer, stream, view, stream.finished or Finished("died"))
+            # An answer that the end of the program has cut off has not failed: its end stays open.
+            self._keep(answer, stream, view, stream.finished or (None if keeper.leaving else Finished("died")))
             await view.finish(stream.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
@@ -134,7 +136,9 @@ class Chat:
         if keeper.engine.alive and app.status.state not in ("loading", "no model"):
             app.status.state = "ready"
         self.idle.set()
-        if not (stopped or died or failed) and (queued := await app.queue.pop()) is not None and self.idle.is_set():
+        if stopped or died or failed:
+            app.queue.hold()
+        elif (queued := await app.queue.pop()) is not None and self.idle.is_set():
             self._ask(queued, self.conversation.leaf)
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
@@ -226,16 +230,24 @@ class Chat:
             self._app.hint()
 
     async def switch(self, step: int, id: str | None = None) -> None:
-        """Show another version of a node, by default of the last that has several; after the last comes the first."""
+        """Show another version of a node, or by default the next of all paths; after the last comes the first.
+
+        The next path differs as far down as possible: every version of an answer comes before another prompt.
+        """
         conversation = self.conversation
-        path = [node for node in conversation.path if len(conversation.versions(node)) > 1 and id in (None, node.id)]
-        if not path or not self.idle.is_set():
+        leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
+        if len(leaves) < 2 or not self.idle.is_set():
             self._app.warn("Nothing here has another version." if self.idle.is_set() else "An answer is under way.")
             return
-        versions = conversation.versions(path[-1])
-        other = versions[(versions.index(path[-1]) + step) % len(versions)]
-        conversation.select(other.id)
-        await self.show(at=other.id)
+        if id is None:
+            at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
+            conversation.select(leaves[(at + step) % len(leaves)])
+            other = next(node.id for node in conversation.path if node.id not in shown)
+        else:
+            versions = [node.id for node in conversation.versions(conversation.nodes[id])]
+            other = versions[(versions.index(id) + step) % len(versions)]
+            conversation.select(other)
+        await self.show(at=other)
         await self._save()
 
     # Conversations
@@ -260,6 +272,7 @@ class Chat:
                 app.warn("That conversation is gone: another program has deleted it.")
                 return False
             self.conversation = opened
+            await app.preferences.enter(id)
             await self._entered(await app.journal.draft(id), at, channel)
             return True
         if self.idle.is_set():

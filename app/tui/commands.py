@@ -24,7 +24,7 @@ COMMANDS = (
     Command("answer again; the answer of before is kept", "again", "again", "ctrl+r", "^R", "again"),
     Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G"),
     Command("edit the last message; again: the one before", "edit", "edit", "alt+up", "Alt+Up"),
-    Command("show another version of an answer or message", "version", "version", "ctrl+o", "^O"),
+    Command("show the next version, then those of the message before", "version", "version", "ctrl+o", "^O"),
     Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new"),
     Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B"),
     Command("search all conversations", "find", "find", "ctrl+f", "^F", "find"),

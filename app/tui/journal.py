@@ -163,7 +163,7 @@ class Journal:
         """See Store.prompts."""
         return await self._try(Store.prompts, [])
 
-    # Drafts
+    # Drafts and instructions
 
     async def set_draft(self, conversation: str, text: str) -> None:
         """See Store.set_draft."""
@@ -172,6 +172,14 @@ class Journal:
     async def draft(self, conversation: str) -> str:
         """See Store.draft."""
         return await self._try(lambda store: store.draft(conversation), "")
+
+    async def set_instructions(self, conversation: str, text: str) -> None:
+        """See Store.set_instructions."""
+        await self._try(lambda store: store.set_instructions(conversation, text), None)
+
+    async def instructions(self, conversation: str) -> str | None:
+        """See Store.instructions."""
+        return await self._try(lambda store: store.instructions(conversation), None)
 
     # The thread
 

@@ -34,11 +34,11 @@ class EngineKeeper:
         self._start, self._wanted = load, model
         self._opening: asyncio.Task[bool] | None = None
         self._last_death: EngineDied | None = None
-        self._leaving = False
+        self.leaving = False
 
     async def close(self) -> None:
         """End the engine, without a word about it."""
-        self._leaving = True
+        self.leaving = True
         await self.engine.close()
 
     def open(self) -> asyncio.Task[bool]:
@@ -81,7 +81,7 @@ class EngineKeeper:
 
     async def bury(self, death: EngineDied) -> None:
         """Say once that, and how, the engine ended."""
-        if self._leaving or death is self._last_death:
+        if self.leaving or death is self._last_death:
             return
         self._last_death = death
         self._app.status.state = "stopped"

@@ -132,5 +132,6 @@ class Library:
         if (id := await app.journal.restore()) is None:
             app.warn("There is nothing to undo.")
         else:
+            app.clear_notifications()  # one of them may still say that it is deleted
             await app.chat.open(id)
             await app.saved()

@@ -89,8 +89,15 @@ class Preferences:
 
     def set_instructions(self, text: str) -> None:
         """Give the conversation on the screen others; "" for none."""
-        self._of[self._app.conversation.id] = text
+        conversation = self._app.conversation.id
+        self._of[conversation] = text
         self._app.hint()
+        self._app.run_worker(self._app.journal.set_instructions(conversation, text))
+
+    async def enter(self, conversation: str) -> None:
+        """Take the instructions that a conversation had when it was last open."""
+        if (text := await self._app.journal.instructions(conversation)) is not None:
+            self._of[conversation] = text
 
     def use_preset(self, name: str) -> None:
         """Take the instructions of a preset; "" tells which there are."""

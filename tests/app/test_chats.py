@@ -82,10 +82,10 @@ async def test_quitting_while_an_answer_grows_saves_it_and_the_draft() -> None:
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     (tree,) = stored()
-    assert tree.last_answer() == "half" and tree.path[-1].turn.reason == "died"
+    assert tree.last_answer() == "half" and tree.path[-1].turn.reason is None
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "go")
-        assert app_of(pilot).composer.text == "next"
+        assert app_of(pilot).composer.text == "next" and "not finished: the program ended" in text_on(pilot)
 
 
 async def test_drafts_survive_and_belong_to_their_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         app = app_of(pilot)
         await pilot.press("ctrl+f", *"unique 33")
         await wait_until(pilot, lambda: "  unique 33" in text_on(pilot), "the hit")
-        await pilot.press("down", "down", "enter")  # the title, the message below it
+        await pilot.press("enter", "enter")  # into the list, and to its first hit
         await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
         await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
         assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.draft.final == "unique 33"
@@ -195,7 +195,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         # A version that isn't shown, found in what the model thought.
         await pilot.press("ctrl+f", *"let me count")
         await wait_until(pilot, lambda: "let me count" in text_on(pilot))
-        await pilot.press("enter", "down", "enter")
+        await pilot.press("down", "enter")
         await wait_until(pilot, lambda: "There are two." in text_on(pilot))
         assert "let me count" in "".join(line[34:] for line in text_on(pilot).splitlines())
         await pilot.press("ctrl+f", *"zzzz")
@@ -246,6 +246,7 @@ async def test_deleting_and_undoing() -> None:
         await send(pilot, "/undo")
         await wait_until(pilot, lambda: app_of(pilot).conversation.title == "First" and "answer 0" in text_on(pilot))
         assert {t.title for t in stored()} == {"First", "Second"}
+        await wait_until(pilot, lambda: 'Deleted "First"' not in text_on(pilot), "the end of what is true no more")
         await send(pilot, "/undo")
         await wait_until(pilot, lambda: "nothing to undo" in text_on(pilot))
         app_of(pilot).set_focus(app_of(pilot).sidebar.list)

@@ -33,6 +33,15 @@ def test_the_size_is_that_of_the_last_answer_with_figures() -> None:
     assert chat.tokens == 40 + 312 + 22
 
 
+def test_leaves_come_with_the_older_versions_first() -> None:
+    tree = branched()
+    paths = [[node.text() or node.text("final") for node in tree.path_to(leaf)] for leaf in tree.leaves()]
+    first = "How many r's are in strawberry?"
+    assert [path[-1] for path in paths[::2]] == ["There are two.", "Und auf Deutsch? 日本語も"]
+    assert paths[1][:2] == [first, "There are **three**."] and len(paths) == 3
+    assert Conversation().leaves() == []
+
+
 def test_a_withdrawn_prompt_leaves_no_trace() -> None:
     chat = Conversation()
     prompt = chat.add_prompt("too long", None)

@@ -169,6 +169,18 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
     third.close()
 
 
+def test_instructions_go_with_their_conversation(store: Store) -> None:
+    tree = branched()
+    store.insert(tree)
+    store.set_instructions(tree.id, "Be brief.\ud800")
+    assert store.instructions(tree.id) == "Be brief.\ufffd" and store.instructions("other") is None
+    store.set_instructions(tree.id, "")
+    assert store.instructions(tree.id) == ""
+    store.delete(tree.id)
+    store.purge([tree.id])
+    assert store.instructions(tree.id) is None
+
+
 def test_drafts(store: Store) -> None:
     store.set_draft("", "not yet asked\ud800")
     store.set_draft("a", "one")

@@ -1,6 +1,7 @@
 """The chat on a scripted engine: every key and command, every state of the engine, what is kept when it fails."""
 
 import pytest
+from textual import events
 
 from app.engine.client import EngineError
 from app.tui.app import ChatApp
@@ -9,7 +10,7 @@ from app.tui.widgets.messages import AnswerView, Prompt
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.options import Options
-from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
 
 # The engine starting
 
@@ -128,6 +129,21 @@ async def test_escape_stops_and_what_came_is_kept() -> None:
         await idle(pilot)
         assert "stopped" in text_on(pilot) and engine.cancelled == 1
         assert app_of(pilot).conversation.messages == [user("tell me"), assistant("It was a dark and")]
+
+
+async def test_ctrl_c_stops_the_answer_and_says_how_to_quit_when_there_is_none() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "half"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "half" in text_on(pilot))
+        await pilot.press("ctrl+c")
+        await wait_until(pilot, lambda: engine.cancelled == 1 and "stopped" in text_on(pilot))
+        await idle(pilot)
+        await pilot.press("ctrl+c")
+        await wait_until(pilot, lambda: "ctrl+q" in text_on(pilot))
+        assert engine.cancelled == 1
 
 
 async def test_an_analysis_that_was_stopped_is_not_sent_again() -> None:
@@ -389,7 +405,27 @@ async def test_a_long_prompt_does_not_push_the_conversation_off_the_screen() -> 
     async with chat(FakeEngine()) as pilot:
         app_of(pilot).composer.insert("word " * 2000)
         await pilot.pause()
-        assert app_of(pilot).composer.region.height == 12 and app_of(pilot).transcript.region.height >= 6
+        assert app_of(pilot).composer.region.height == 9 and app_of(pilot).transcript.region.height >= 6
+
+
+async def test_in_a_small_terminal_a_long_prompt_keeps_its_border_and_the_status_its_model() -> None:
+    engine = FakeEngine()
+    async with chat(engine, size=(40, 12)) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        app.composer.insert("line\n" * 30)
+        app.status.used = 400
+        app.status.limit = 131_072
+        app.status.state = "answering"
+        await pilot.pause()
+        assert app.screen.region.contains_region(app.effort_switch.region)
+        assert app.screen.region.contains_region(app.composer.region) and app.transcript.region.height >= 2
+        status = text_on(pilot).splitlines()[0]
+        assert "gpt-oss-20b" in status and "answering" in status and status.rstrip().endswith("0%")
+        await pilot.resize_terminal(62, 12)
+        await wait_until(pilot, lambda: "context 400 / 131,072  0%" in text_on(pilot), "the limit")
+        await pilot.resize_terminal(90, 12)
+        await wait_until(pilot, lambda: "context 400 / 131,072  \u2591" in text_on(pilot), "the bar")
 
 
 async def test_old_answers_keep_their_text_at_every_width() -> None:
@@ -412,3 +448,35 @@ async def test_a_hidden_analysis_is_not_rendered() -> None:
         await ask(pilot, engine, "hi", "hello", analysis="x" * 5000)
         analysis = app_of(pilot).query_one(Analysis)
         assert analysis.text.strip() == "x" * 5000 and analysis.region.height == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["a", "b", "c", "backspace", "backspace", "X", "Y"], "aXY"),
+        (["a", "b", "c", "left", "Z"], "abZc"),
+        (["a", "b", "home", "Z", "end", "c"], "Zabc"),
+        (["a", "b", "ctrl+w", "c"], "c"),
+    ],
+)
+async def test_keys_that_arrive_together_act_in_their_order(keys: list[str], text: str) -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        for key in keys:  # as the terminal's reader posts them, without waiting for each to take effect
+            app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause(0.2)
+        assert app_of(pilot).composer.text == text
+
+
+async def test_a_conversation_keeps_its_instructions() -> None:
+    engine = FakeEngine()
+    async with chat(engine, (120, 40)) as pilot:
+        await idle(pilot)
+        app_of(pilot).preferences.set_instructions("Be brief.")
+        await ask(pilot, engine, "hi", "hello")
+    engine = FakeEngine()
+    async with chat(engine, (120, 40)) as pilot:
+        await idle(pilot)
+        await opened(pilot, "hi")
+        await ask(pilot, engine, "again", "hello")
+        assert engine.asked[-1][2] == "Be brief."

@@ -66,7 +66,7 @@ async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> Non
         app = app_of(pilot)
         app.composer.insert("unsent")
         await pilot.press("alt+up")
-        assert app.composer.text == "question 2" and "editing an earlier message" in text_on(pilot)
+        assert app.composer.text == "question 2" and chat_module.EDITING in text_on(pilot)
         await pilot.press("alt+up")
         assert app.composer.text == "question 1"
         await pilot.press("escape")
@@ -82,7 +82,24 @@ async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> Non
         assert "question 1!" in screen and "< 2/2 >" in screen and "question 2" not in screen
         await pilot.press("ctrl+o")
         await wait_until(pilot, lambda: "answer 2" in text_on(pilot), "the other branch")
-        assert len(stored()[0].nodes) == 8 and stored()[0].leaf == app.conversation.leaf
+        await pilot.press("alt+up", "alt+up", "escape")  # nothing has changed
+        engine.answer("again")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "again" in text_on(pilot))
+        await idle(pilot)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: "other answer" in text_on(pilot), "the edited prompt")
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: "answer 2" in text_on(pilot), "the first path")
+        assert len(stored()[0].nodes) == 9 and stored()[0].leaf == app.conversation.leaf
+
+
+async def test_what_is_typed_right_after_an_edit_stands_alone() -> None:
+    async with chat(FakeEngine()) as pilot:
+        composer = app_of(pilot).composer
+        composer.insert("typed")
+        composer.put_back("")
+        assert composer.text == "typed"
 
 
 async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
@@ -202,8 +219,12 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
         await app_of(pilot).chat.open(app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id)
         assert not engine.cancelled  # to look at one's own question stops nothing
+        await send(pilot, "third")
         await pilot.press("escape")
         await idle(pilot)
-        engine.answer("here")
+        await wait_until(pilot, lambda: "queued (empty Enter sends)  second" in text_on(pilot))
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "here" in text_on(pilot) and not app_of(pilot).queue.texts)
+        await wait_until(pilot, lambda: "queued  third" in text_on(pilot))
+        engine.answer("here")
+        engine.answer("there")
+        await wait_until(pilot, lambda: "there" in text_on(pilot) and not app_of(pilot).queue.texts)

@@ -5,8 +5,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,7 +20,10 @@ class Terminal:
     """One window; use it as a context manager."""
 
     def __init__(self, command: Sequence[str], *, width: int = 80, height: int = 24, **environment: str) -> None:
-        self._tmux = ["tmux", "-L", f"gptoss-{uuid.uuid4().hex[:12]}", "-f", os.devnull]
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="gptoss-"
+        )  # short: a socket's path has at most 103 characters
+        self._tmux = ["tmux", "-S", f"{self._folder.name}/tmux", "-f", os.devnull]
         assignments = [f"{name}={value}" for name, value in environment.items()]
         # pytest exports the size of its own terminal; a program that believes it never sees a resize.
         program = shlex.join(["env", "-u", "COLUMNS", "-u", "LINES", *assignments, *command])
@@ -33,6 +36,7 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run([*self._tmux, "kill-server"], capture_output=True)
+        self._folder.cleanup()
 
     def keys(self, *keys: str) -> None:
         """Press keys by tmux's names: Enter, Escape, C-e, M-Enter."""

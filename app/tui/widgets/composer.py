@@ -1,11 +1,12 @@
 """The input: several lines, grows with its text, Enter sends; Up recalls, long pastes fold, `@` names files."""
 
 import contextlib
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events
+from textual import actions, events
 from textual.binding import Binding, BindingType
 from textual.keys import Keys
 from textual.message import Message
@@ -101,7 +102,7 @@ class Composer(TextArea):
         """Put a prompt that came to nothing before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
-        self.load_text(f"{text}\n\n{typed}" if typed.strip() else text)
+        self.load_text(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
         self.move_cursor(self.document.end)
         for attachment in attachments:
             self.attached.add(attachment)
@@ -128,11 +129,11 @@ class Composer(TextArea):
 
     # Keys
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Enter sends, with a modifier it breaks the line; the list of files, while it is there, comes first.
 
-        Not by bindings: those act only once the key has bubbled up to the app, and by then the letters typed right
-        after it are already in the text.
+        What else edits the text is done here too, not by bindings: those act only once the key has bubbled up to the
+        app, and by then the letters typed right after it are already in the text.
         """
         naming, self._naming = self._naming, event.is_printable or event.key == "backspace"
         if naming and self._complete(event.key):
@@ -141,10 +142,27 @@ class Composer(TextArea):
             self._submit()
         elif event.key in NEWLINE:
             self.write("\n")
-        elif not (event.key == "up" and self._recall(-1)) and not (event.key == "down" and self._recall(1)):
+        elif (event.key == "up" and self._recall(-1)) or (event.key == "down" and self._recall(1)):
+            pass
+        elif not await self._edited(event.key):
             return
         event.stop()
         event.prevent_default()
+
+    async def _edited(self, key: str) -> bool:
+        """Do what a key is bound to in a text area; false if it is bound to nothing here, or doesn't apply."""
+        for binding in self._bindings.key_to_bindings.get(key, ()):
+            owner, name, arguments = actions.parse(binding.action)
+            method = None if owner else getattr(self, f"action_{name}", None)
+            if method is not None:
+                try:
+                    done = method(*arguments)
+                    if inspect.isawaitable(done):
+                        await done
+                except actions.SkipAction:
+                    return False
+                return True
+        return False
 
     def action_cursor_line_end(self, select: bool = False) -> None:
         """End: the end of the line; an empty input has none, there it means the end of the conversation."""

@@ -196,7 +196,9 @@ def _footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
 def _commentary(node: Node) -> str:
     """What the model said aside, called and was answered, one after the other."""
     aside = (m for m in node.messages if m.text and (m.role is Role.TOOL or m.channel == "commentary" or m.recipient))
-    return "\n\n".join(f"From {one_line(m.name or 'a tool')}:\n{m.text}" if m.role is Role.TOOL else m.text for m in aside)
+    return "\n\n".join(
+        f"From {one_line(m.name or 'a tool')}:\n{m.text}" if m.role is Role.TOOL else m.text for m in aside
+    )
 
 
 def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widget]:

@@ -22,8 +22,13 @@ class Queued(Static, can_focus=True):
     ]
 
     def __init__(self, text: str) -> None:
-        super().__init__(Content(f"queued  {one_line(split(text)[0] or text)}"), markup=False)
+        super().__init__(markup=False)
         self.text = text
+        self.say("queued")
+
+    def say(self, state: str) -> None:
+        """Show the text after this."""
+        self.update(Content(f"{state}  {one_line(split(self.text)[0] or self.text)}"))
 
     def on_click(self) -> None:
         """Take it back."""
@@ -56,6 +61,16 @@ class Queue(Vertical):
     async def put(self, text: str) -> None:
         """Add one at the end."""
         await self.mount(Queued(text))
+
+    def hold(self) -> None:
+        """Say that what is queued waits for the person now."""
+        for queued in self.query(Queued):
+            queued.say("queued (empty Enter sends)")
+
+    def go_on(self) -> None:
+        """Say that it waits for the answer under way."""
+        for queued in self.query(Queued):
+            queued.say("queued")
 
     async def pop(self) -> str | None:
         """Take the first one out."""

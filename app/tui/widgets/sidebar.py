@@ -51,22 +51,15 @@ class ConversationList(OptionList):
         """What is highlighted."""
         return self.places[self.highlighted] if self.highlighted is not None else None
 
-    def fill(self, rows: Sequence[tuple[Content, Place | None]], current: str | None) -> None:
+    def fill(self, rows: Sequence[tuple[Content, Place | None]], *wanted: tuple[str, str | None]) -> None:
         """Show rows; those without a place are headings.
 
-        The one that is `current`, or the first, is highlighted; but who is choosing one keeps it.
+        Highlights the first of `wanted` (a conversation, and in it a node or None) that is there, else the first row.
         """
-        before = self.place if self.has_focus else None
         self.places = [place for _, place in rows]
         self.set_options([Option(text, disabled=place is None) for text, place in rows])
-
-        def rank(row: tuple[int, Place]) -> tuple[bool, bool]:
-            place = row[1]
-            same = before is not None and (place.conversation, place.node) == (before.conversation, before.node)
-            return not same, place.conversation != current
-
-        choice = min(((i, place) for i, place in enumerate(self.places) if place is not None), key=rank, default=None)
-        self.highlighted = choice[0] if choice else None
+        at = {(place.conversation, place.node): row for row, place in enumerate(self.places) if place is not None}
+        self.highlighted = next((at[place] for place in wanted if place in at), min(at.values(), default=None))
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""
@@ -145,10 +138,15 @@ class Sidebar(Vertical):
             mark = "\u25cf " if summary.id == current else "  "
             title = one_line(summary.title) or "untitled"
             rows.append((Content(mark + title), Place(summary.id, title)))
-        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], current)
+        chosen = self.list.place if self.list.has_focus else None  # who is choosing one keeps it
+        wanted = [(chosen.conversation, chosen.node)] if chosen else []
+        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *wanted, (current, None))
 
     def show_hits(self, hits: Sequence[Hit]) -> None:
-        """List what a search has found: conversations in the order of their first hit, the messages below each."""
+        """List what a search has found: conversations in the order of their first hit, the messages below each.
+
+        The first hit is highlighted, where Enter leads to.
+        """
         rows: list[tuple[Content, Place | None]] = []
         for id in dict.fromkeys(hit.conversation for hit in hits):
             found = [hit for hit in hits if hit.conversation == id]
@@ -157,7 +155,8 @@ class Sidebar(Vertical):
             for hit in found:
                 if hit.node is not None:
                     rows.append((Content(f"  {hit.snippet}"), Place(id, title, hit.node, hit.channel)))
-        self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], None)
+        first = [(hit.conversation, hit.node) for hit in hits[:1]]
+        self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], *first)
 
     def search(self) -> None:
         """Put the cursor into the search, at once: Widget.focus() waits, and the next keys would go astray."""

@@ -12,7 +12,8 @@ from mlx_model.text import clean
 
 WARN_AT = 0.8
 """Share of the context from which on its line warns."""
-BAR = 10
+BAR, GAP = 10, 2
+"""Columns of the bar, and between the two texts."""
 DEAD = ("stopped", "no model")
 """States of an engine that can't be asked."""
 
@@ -31,6 +32,7 @@ class StatusLine(Horizontal):
         super().__init__()
         self._left = Static(markup=False, id="engine")
         self._right = Static(markup=False, id="context")
+        self._context_shown = ""
 
     def compose(self) -> ComposeResult:
         """Two texts."""
@@ -39,46 +41,62 @@ class StatusLine(Horizontal):
 
     def on_mount(self) -> None:
         """Show the state of the start."""
-        self._refresh_engine()
+        self._bring_up_to_date()
+
+    def on_resize(self) -> None:
+        """There is more, or less, space."""
+        self._bring_up_to_date()
 
     def watch_model(self) -> None:
         """Show it."""
-        self._refresh_engine()
+        self._bring_up_to_date()
 
     def watch_state(self) -> None:
         """Show it."""
-        self._refresh_engine()
+        self._bring_up_to_date()
 
     def watch_speed(self) -> None:
         """Show it."""
-        self._refresh_engine()
+        self._bring_up_to_date()
 
     def watch_saves(self) -> None:
         """Show it."""
-        self._refresh_engine()
+        self._bring_up_to_date()
 
     def watch_used(self) -> None:
         """Show it."""
-        self._refresh_context()
+        self._bring_up_to_date()
 
     def watch_limit(self) -> None:
         """Show it."""
-        self._refresh_context()
+        self._bring_up_to_date()
 
-    def _refresh_engine(self) -> None:
+    def _bring_up_to_date(self) -> None:
         unsaved = "" if self.saves else "not saved"
         parts = [clean(part) for part in (unsaved, self.model, self.state, self.speed) if part]
-        self._left.update(Content(" \u00b7 ".join(parts)))
+        engine = Content(" \u00b7 ".join(parts))
+        self._left.update(engine)
         self.set_class(self.state in DEAD or not self.saves, "-error")
+        context = self._context_in(self.content_size.width - engine.cell_length - GAP)
+        if context != self._context_shown:  # its width is the layout's affair, and the speed changes often
+            self._context_shown = context
+            self._right.update(Content(context))
 
-    def _refresh_context(self) -> None:
-        text = ""
-        if self.limit:
-            share = min(1.0, self.used / self.limit)
-            bar = "\u2588" * round(share * BAR) + "\u2591" * (BAR - round(share * BAR))
-            text = f"context {self.used:,} / {self.limit:,}  {bar} {share:.0%}"
-            self.set_class(share >= WARN_AT, "-warning")
-        self._right.update(Content(text))
+    def _context_in(self, width: int) -> str:
+        """The context in use, in so many columns if that is possible: first the bar goes, then the limit."""
+        if not self.limit:
+            return ""
+        share = min(1.0, self.used / self.limit)
+        self.set_class(share >= WARN_AT, "-warning")
+        bar = "\u2588" * round(share * BAR) + "\u2591" * (BAR - round(share * BAR))
+        used = f"context {self.used:,}"
+        shortest = f"{share:.0%}"
+        forms = (
+            f"{used} / {self.limit:,}  {bar} {share:.0%}",
+            f"{used} / {self.limit:,}  {share:.0%}",
+            f"{used}  {share:.0%}",
+        )
+        return next((form for form in forms if len(form) <= width), shortest)
 
 
 class EffortChoice(Static):

@@ -1,0 +1,145 @@
+"""Every screen as text, at the size of an old terminal and of a large one, beside how it looked when it was accepted.
+
+`UPDATE_SCREENS=1 python -m pytest tests/app/test_screens.py` takes them anew; the difference is for a person to read.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from app.tui import answering, models
+from app.tui.first_run import Found
+from mlx_model.events import MessageStart
+from tests.app.fakes import FOUND, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+
+ACCEPTED = Path(__file__).with_name("screens")
+SIZES = [(80, 24), (160, 48)]
+
+MARKDOWN = """\
+# Letters
+
+There are **three** r's in `strawberry`:
+
+1. st**r**awbe**rr**y
+2. two of them side by side
+
+> Spelling is hard.
+
+```python
+"strawberry".count("r")
+```
+
+| letter | times |
+|---|---|
+| r | 3 |
+"""
+
+Scene = Callable[[Pilot[None], FakeEngine], Awaitable[None]]
+
+
+async def welcome(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Nothing asked yet."""
+
+
+async def answer(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A turn with analysis and Markdown."""
+    await ask(pilot, engine, "How many r's are in strawberry?", MARKDOWN, analysis="s t r a w b e r r y: three.")
+
+
+async def thinking(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer on its way, and a message that waits."""
+    engine.say(MessageStart("analysis"), *deltas("analysis", "Let me spell it: s, t, r, a, w"))
+    await send(pilot, "How many r's are in strawberry?")
+    await wait_until(pilot, lambda: "a, w" in text_on(pilot))
+    await send(pilot, "And in raspberry?")
+    await wait_until(pilot, lambda: "queued" in text_on(pilot))
+
+
+async def versions(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A second answer to the same prompt."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    engine.answer("A pear.")
+    await pilot.press("ctrl+r")
+    await wait_until(pilot, lambda: "2/2" in text_on(pilot))
+    await idle(pilot)
+
+
+async def found(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A search with a hit."""
+    await ask(pilot, engine, "Name a fruit.", "A pear, for example.")
+    await pilot.press("ctrl+f")
+    await pilot.press(*"pear")
+    await wait_until(pilot, lambda: "A pear, for" in text_on(pilot) and app_of(pilot).sidebar.list.option_count > 1)
+
+
+async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An earlier message in the input."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    await pilot.press("alt+up")
+    await wait_until(pilot, lambda: app_of(pilot).composer.text == "Name a fruit.")
+
+
+async def help_screen(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """All keys and commands."""
+    await pilot.press("f1")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def settings(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The settings."""
+    await pilot.press("f3")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def died(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The engine's end in the middle of an answer."""
+    engine.say(MessageStart("final"), *deltas("final", "There are"))
+    await send(pilot, "How many r's are in strawberry?")
+    await wait_until(pilot, lambda: "There are" in text_on(pilot))
+    engine.die(asking=True)
+    await wait_until(pilot, lambda: "SIGKILL" in text_on(pilot))
+
+
+SCENES = (welcome, answer, thinking, versions, found, editing, help_screen, settings, died)
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thinking takes no time, and the computer is always the same."""
+    monkeypatch.setattr(answering, "monotonic", lambda: 0.0)
+
+    async def known() -> Found:
+        return FOUND
+
+    monkeypatch.setattr(models, "examine", known)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_screen(scene: Scene, size: tuple[int, int]) -> None:
+    await compare(scene, size, FakeEngine(), scene.__name__)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_first_run(size: tuple[int, int]) -> None:
+    async def offered(pilot: Pilot[None], engine: FakeEngine) -> None:
+        await wait_until(pilot, lambda: "Apple M2" in text_on(pilot))
+
+    await compare(offered, size, FakeEngine(model="demo"), "first_run")
+
+
+async def compare(scene: Scene, size: tuple[int, int], engine: FakeEngine, name: str) -> None:
+    """Play a scene and compare the screen, trailing spaces aside."""
+    async with chat(engine, size) as pilot:
+        await idle(pilot)
+        await scene(pilot, engine)
+        await pilot.pause(0.3)
+        screen = "\n".join(line.rstrip() for line in text_on(pilot).split("\n")) + "\n"
+    path = ACCEPTED / f"{name}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("UPDATE_SCREENS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(screen, encoding="utf-8")
+    assert screen == path.read_text(encoding="utf-8")
