@@ -1,4 +1,4 @@
-"""Takes the pictures of the chat in assets/, from the program itself with the demo model: `make screenshots`."""
+"""Takes the picture of the chat in assets/, from the program itself with the demo model: `make screenshots`."""
 
 import asyncio
 import os
@@ -8,20 +8,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from app.tui import models
 from app.tui.app import ChatApp
-from app.tui.first_run import Found
 from mlx_model.options import Options
-from tests.app.fakes import FOUND, app_of, send, wait_until
+from tests.app.fakes import app_of, send, wait_until
 
 ASSETS = Path(__file__).parents[1] / "assets"
-PICTURES = {
-    "screenshot.svg": ((80, 24), ["How many r's are in strawberry?"]),
-    "screenshot-wide.svg": (
-        (120, 32),
-        ["What is 124 + 387?", "Spell umbrella backwards.", "How many r's are in strawberry?"],
-    ),
-}
+SIZE = (120, 32)
+PROMPTS = ["What is 124 + 387?", "Spell umbrella backwards.", "How many r's are in strawberry?"]
 
 
 async def answered(pilot: Pilot[None], prompt: str) -> None:
@@ -32,12 +25,12 @@ async def answered(pilot: Pilot[None], prompt: str) -> None:
     await wait_until(pilot, lambda: len(views) > before and views.last().finished is not None)
 
 
-async def take(path: Path, size: tuple[int, int], prompts: list[str]) -> None:
+async def take(path: Path) -> None:
     """Open a chat of its own, ask, and save what is on the screen."""
     app = ChatApp("demo", Options(temperature=0))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
-        for prompt in prompts:
+        for prompt in PROMPTS:
             await answered(pilot, prompt)
         await pilot.pause(0.5)
         picture = app.export_screenshot(title="gptoss-chat")
@@ -45,19 +38,13 @@ async def take(path: Path, size: tuple[int, int], prompts: list[str]) -> None:
     path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S), encoding="utf-8")
 
 
-async def some_mac() -> Found:
-    """What the welcome says of the computer must not be this one's."""
-    return FOUND
-
-
 def main() -> None:
-    """Take all of them, with nobody's conversations in the sidebar."""
-    models.examine = some_mac
-    for name, (size, prompts) in PICTURES.items():
-        with tempfile.TemporaryDirectory() as home:
-            os.environ["GPTOSS_CHAT_HOME"] = home
-            asyncio.run(take(ASSETS / name, size, prompts))
-        print(ASSETS / name)
+    """Take it, with nobody's conversations in the sidebar."""
+    path = ASSETS / "screenshot.svg"
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["GPTOSS_CHAT_HOME"] = home
+        asyncio.run(take(path))
+    print(path)
 
 
 if __name__ == "__main__":
