@@ -3,11 +3,9 @@
 Computed by its kernel if given a variant, else by MLX's own operations on the same arrays, which define it.
 """
 
-from functools import lru_cache
-
 import mlx.core as mx
 
-from metal.launch import Call, Kernel, launch
+from metal.launch import Call, Kernel, launch, scalar
 from metal.operation import Variant
 
 MAX_TOKENS = 4
@@ -99,7 +97,15 @@ def attend(
     [attended] = launch(
         Call(
             _ATTEND,
-            (queries, keys, values, sinks, _scalar(scale), _integer(start), _integer(length)),
+            (
+                queries,
+                keys,
+                values,
+                sinks,
+                scalar(scale, mx.float32),
+                scalar(start, mx.int32),
+                scalar(length, mx.int32),
+            ),
             (
                 ("T", queries.dtype),
                 ("C", keys.dtype),
@@ -167,13 +173,3 @@ def _mask(tokens: int, keys: int, window: int | None) -> mx.array | str | None:
         return None if tokens == 1 else "causal"
     distance = mx.arange(keys - tokens, keys)[:, None] - mx.arange(keys)
     return (distance >= 0) & (distance < window)
-
-
-@lru_cache(maxsize=8)
-def _scalar(value: float) -> mx.array:
-    return mx.array(value, dtype=mx.float32)
-
-
-@lru_cache(maxsize=16)
-def _integer(value: int) -> mx.array:
-    return mx.array(value, dtype=mx.int32)

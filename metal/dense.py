@@ -6,11 +6,10 @@ once, when a result is written; MLX rounds each of these to x's dtype.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import mlx.core as mx
 
-from metal.launch import Call, Kernel, Parameters, launch
+from metal.launch import Call, Kernel, Parameters, launch, scalar
 from metal.matrix import QUANT_BITS, QUANT_GROUP, Matrix
 from metal.operation import Variant
 
@@ -106,7 +105,7 @@ def qkv(
     q, k, v = launch(
         Call(
             _QKV,
-            (x, weights.norm, _scalar(weights.eps), cosines, sines, *matrices),
+            (x, weights.norm, scalar(weights.eps, mx.float32), cosines, sines, *matrices),
             (*_parameters(x, query, variant), ("HEADS", heads), ("KV_HEADS", kv_heads)),
             *_geometry((heads + 2 * kv_heads) * HEAD_DIM, variant),
             ((tokens, heads, HEAD_DIM), (1, kv_heads, tokens, HEAD_DIM), (1, kv_heads, tokens, HEAD_DIM)),
@@ -148,7 +147,7 @@ def lm_head(x: mx.array, weights: Head, variant: Variant | None = None) -> mx.ar
     [logits] = launch(
         Call(
             _LM_HEAD,
-            (x, weights.norm, _scalar(weights.eps), *_format(matrix)),
+            (x, weights.norm, scalar(weights.eps, mx.float32), *_format(matrix)),
             (*_parameters(x, matrix, variant), ("OUT", matrix.rows)),
             *_geometry(matrix.rows, variant),
             ((x.shape[0], matrix.rows),),
@@ -207,8 +206,3 @@ def _why_not_matrix(matrix: Matrix) -> str | None:
     if matrix.alignment not in (4, 8, 16):
         return f"weights are aligned to {matrix.alignment} bytes only"
     return None
-
-
-@lru_cache(maxsize=8)
-def _scalar(value: float) -> mx.array:
-    return mx.array(value, dtype=mx.float32)

@@ -6,12 +6,11 @@ Each has a definition in MLX's own operations and a kernel that replaces it. Ker
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import mlx.core as mx
 
 from metal.lanes import BLOCK, Activations, lane_dtype
-from metal.launch import Call, Kernel, launch
+from metal.launch import Call, Kernel, launch, scalar
 from metal.operation import Variant
 
 MAX_TOKENS = 4
@@ -109,7 +108,7 @@ def route(x: mx.array, mixture: Mixture, variant: Variant | None = None) -> tupl
     size, lanes = x.shape[-1], lane_dtype(x.dtype)
     call = Call(
         kernel=_ROUTE,
-        inputs=(x, mixture.norm, mixture.router, mixture.router_bias, _scalar(mixture.eps)),
+        inputs=(x, mixture.norm, mixture.router, mixture.router_bias, scalar(mixture.eps, mx.float32)),
         parameters=(
             ("T", x.dtype),
             ("X", lanes),
@@ -142,7 +141,7 @@ def gate_up(normed: Activations, logits: mx.array, mixture: Mixture, variant: Va
     rows, size, width = x.shape[0], x.shape[-1], matrix.blocks.shape[1]
     call = Call(
         kernel=_GATE_UP,
-        inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, _scalar(mixture.limit)),
+        inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, scalar(mixture.limit, mx.float32)),
         parameters=(("X", x.dtype), *_sizes(size, width, mixture), ("ALIGN", matrix.alignment), *variant),
         grid=(32 * width // parameters["ROWS"], 1, rows * mixture.top_k),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
@@ -244,11 +243,6 @@ def swiglu(gate: mx.array, up: mx.array, limit: float) -> mx.array:
 
 def _sizes(size: int, width: int, mixture: Mixture) -> tuple[tuple[str, int], ...]:
     return (("K", size), ("OUT", width), ("E", mixture.experts), ("TOP", mixture.top_k))
-
-
-@cache
-def _scalar(value: float) -> mx.array:
-    return mx.array(value, mx.float32)
 
 
 _ROUTE = Kernel.load("route", ("x", "gain", "router", "bias", "eps"), ("normed", "logits"), ("common", "lanes"))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, cast
 
@@ -52,6 +52,12 @@ class Call:
 
 
 Executor = Callable[[Call], list[mx.array]]
+
+
+@lru_cache(maxsize=32)
+def scalar(value: float, dtype: mx.Dtype) -> mx.array:
+    """A number as the 0-d array that a kernel takes; the same numbers come again at every launch."""
+    return mx.array(value, dtype)
 
 
 def launch(call: Call) -> list[mx.array]:
