@@ -1,9 +1,4 @@
-"""The most tokens a second that bandwidth and launches allow: a model of decoding, not a measurement.
-
-A decoded token reads every weight it uses once, and its launches follow one another: its time is bytes over bandwidth
-plus launches times what one costs. What that leaves out only slows down: the KV cache of a long context, sampling, the
-CPU's part, heat.
-"""
+"""What a decoded token reads of the weights: what bandwidth allows follows from it."""
 
 from mlx_model.config import MXFP4_BLOCK, ModelConfig
 
@@ -25,8 +20,3 @@ def bytes_per_token(config: ModelConfig, dense_bits: int = 16) -> int:
     experts = layers * config.num_experts_per_tok * 3 * hidden * config.intermediate_size  # gate, up, down
     bits_of_dense = dense_bits if dense_bits == 16 else dense_bits + _AFFINE_OVERHEAD_BITS
     return round((dense * bits_of_dense + experts * _MXFP4_BITS) / 8)
-
-
-def tokens_s(nbytes: int, gigabytes_s: float, *, launches: int = 0, launch_us: float = 0.0) -> float:
-    """Tokens a second that read `nbytes` each at `gigabytes_s` (10^9 bytes) and launch so many kernels."""
-    return 1 / (nbytes / (gigabytes_s * 1e9) + launches * launch_us * 1e-6)

@@ -1,10 +1,15 @@
-"""Prints what gpt-oss-20b could decode on each Apple chip, as Markdown: `make roofline`. A model, not a measurement."""
+"""Prints what gpt-oss-20b could decode on each Apple chip, as Markdown: `make roofline`. A model, not a measurement.
+
+A decoded token reads every weight it uses once, and its launches follow one another: its time is bytes over bandwidth
+plus launches times what one costs. What that leaves out only slows down: the KV cache of a long context, sampling, the
+CPU's part, heat.
+"""
 
 import json
 import tempfile
 from pathlib import Path
 
-from app.roofline import bytes_per_token, tokens_s
+from app.roofline import bytes_per_token
 from mlx_model.config import ModelConfig
 from tests.checkpoints import hub_config
 
@@ -35,6 +40,11 @@ LAUNCH_US = 1.5
 
 LAUNCHES = {"kernels": 24 * 9 + 4, "mlx-lm": 24 * 34 + 4}
 """Of a token, as `python -m tests.metal.launches` counts them."""
+
+
+def tokens_s(nbytes: int, gigabytes_s: float, *, launches: int = 0, launch_us: float = 0.0) -> float:
+    """Tokens a second that read `nbytes` each at `gigabytes_s` (10^9 bytes) and launch so many kernels."""
+    return 1 / (nbytes / (gigabytes_s * 1e9) + launches * launch_us * 1e-6)
 
 
 def gpt_oss_20b() -> ModelConfig:

@@ -1,5 +1,7 @@
 """Branches of a conversation: answered again, edited, continued; and messages that wait in the queue."""
 
+from textual.pilot import Pilot
+
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
@@ -12,6 +14,13 @@ from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, idle, opened, 
 from tests.app.trees import stored
 
 # Versions
+
+
+async def under_way(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A first question whose answer has begun and goes on."""
+    engine.say(MessageStart("final"), TextDelta("final", "wait"))
+    await send(pilot, "first")
+    await wait_until(pilot, lambda: "wait" in text_on(pilot))
 
 
 async def test_answering_again_keeps_both_and_switches_between_them() -> None:
@@ -147,9 +156,7 @@ async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await under_way(pilot, engine)
         for text in ("second", "third", "fourth"):
             await send(pilot, text)
         await wait_until(pilot, lambda: "queued  fourth" in text_on(pilot))
@@ -175,9 +182,7 @@ async def test_stopping_holds_the_queue_and_leaving_makes_it_a_draft() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await under_way(pilot, engine)
         await send(pilot, "second")
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
         await pilot.press("escape")
@@ -197,9 +202,7 @@ async def test_what_is_queued_survives_as_a_draft() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await under_way(pilot, engine)
         await send(pilot, "second")
         await pilot.press(*"third", "ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
@@ -212,9 +215,7 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        engine.say(MessageStart("final"), TextDelta("final", "wait"))
-        await send(pilot, "first")
-        await wait_until(pilot, lambda: "wait" in text_on(pilot))
+        await under_way(pilot, engine)
         await send(pilot, "second")
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
         await app_of(pilot).chat.open(app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id)

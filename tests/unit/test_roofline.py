@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.roofline import bytes_per_token, tokens_s
-from tests.roofline import CHIPS, gpt_oss_20b, table
+from app.roofline import bytes_per_token
+from tests.roofline import CHIPS, gpt_oss_20b, table, tokens_s
 
 CONFIG = gpt_oss_20b()
 
