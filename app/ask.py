@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from app.engine.protocol import Load
 from mlx_model.answer import collect, stats_json
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.message import user
@@ -19,13 +20,10 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 def answer(
     prompt: str,
-    model_name: str | None,
+    wanted: Load,
     options: Options,
     instructions: str | None,
     *,
-    dense_bits: int | None = None,
-    map: str = "auto",
-    memory: int | None = None,
     as_json: bool = False,
     show_analysis: bool = False,
 ) -> int:
@@ -37,11 +35,11 @@ def answer(
     ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
     standard error, dimmed on a terminal.
     """
-    chosen = default_model() if model_name is None else model_name
-    if model_name is None and chosen == DEMO:
+    chosen = default_model() if wanted.model is None else wanted.model
+    if wanted.model is None and chosen == DEMO:
         _say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: gptoss-chat download gpt-oss-20b")
-    model = load(chosen, dense_bits=dense_bits, map=map, memory=memory)
-    if map == "on" and model.residence.refusal is not None:
+    model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
+    if wanted.map == "on" and model.residence.refusal is not None:
         _say(f"the weights are copied, not mapped: {model.residence.refusal}")
     session = Session(model, instructions=instructions)
     events = session.stream([user(prompt)], options)

@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from app import bench, doctor, history, settings, weights
 from app.attachments import join, read
+from app.engine.protocol import Load
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.memory import parse_size
 from mlx_model.options import Options
@@ -102,16 +103,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         return bench.run(model, dense_bits=bits, memory=given.memory, as_json=getattr(given, "json", False))
     instructions = _text(getattr(given, "instructions", None))
     saved = settings.load()
-    model = saved.model if model is None else model
+    bits, map = getattr(given, "dense_bits", None), getattr(given, "map", "auto")
+    wanted = Load(saved.model if model is None else model, bits, map, given.memory)
     options = Options(**{**saved.options, **stated})
     if given.command is None and _is_terminal() and not hasattr(given, "json"):
-        return _chat(given, model, options, instructions, saved)
+        return _chat(wanted, options, instructions, saved)
     for line in saved.told.splitlines():
         print(f"gptoss-chat: {clean(line)}", file=sys.stderr)
     if given.command == "ask":
         files = [read(Path(name)) for name in given.file]  # before the prompt is waited for
-        return _ask(given, join(_prompt(given.prompt), files), model, options, instructions)
-    return _ask(given, _prompt(["-"]), model, options, instructions)
+        return _ask(given, join(_prompt(given.prompt), files), wanted, options, instructions)
+    return _ask(given, _prompt(["-"]), wanted, options, instructions)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -199,30 +201,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chat(
-    given: argparse.Namespace,
-    model: str | None,
-    options: Options,
-    instructions: str | None,
-    saved: settings.Settings,
-) -> int:
+def _chat(wanted: Load, options: Options, instructions: str | None, saved: settings.Settings) -> int:
     from app.tui.app import ChatApp
 
-    app = ChatApp(model, options, instructions, **_loading(given), settings=saved)
+    app = ChatApp(wanted, options, instructions, settings=saved)
     app.run()
     return app.return_code or OK
 
 
-def _loading(given: argparse.Namespace) -> dict[str, Any]:
-    """How the model is to be loaded."""
-    return {
-        "dense_bits": getattr(given, "dense_bits", None),
-        "map": getattr(given, "map", "auto"),
-        "memory": given.memory,
-    }
-
-
-def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Options, instructions: str | None) -> int:
+def _ask(given: argparse.Namespace, prompt: str, wanted: Load, options: Options, instructions: str | None) -> int:
     if not prompt.strip():
         raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
     from app.ask import answer
@@ -230,10 +217,9 @@ def _ask(given: argparse.Namespace, prompt: str, model: str | None, options: Opt
     as_json = getattr(given, "json", False)
     return answer(
         prompt,
-        model,
+        wanted,
         options,
         instructions,
-        **_loading(given),
         as_json=as_json,
         show_analysis=getattr(given, "show_analysis", False) and not as_json,
     )

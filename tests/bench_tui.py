@@ -22,6 +22,7 @@ from textual.pilot import Pilot
 from textual.widgets import Markdown
 
 from app.engine.client import EngineClient
+from app.engine.protocol import Load
 from app.tui.app import ChatApp
 from mlx_model.events import Finished, TextDelta
 from mlx_model.harmony.message import user
@@ -116,7 +117,7 @@ async def measured(app: App[None], replay: Callable[[], Awaitable[Finished]]) ->
 
 async def with_the_chat(stream: str) -> Cost:
     """Our own screen."""
-    app = ChatApp("replay", engine=engine())
+    app = ChatApp(Load("replay"), engine=engine())
     async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: app.status.state == "ready")
         for number in range(EARLIER_ANSWERS):
@@ -145,7 +146,7 @@ async def with_the_naive_way(stream: str) -> Cost:
     with contextlib.suppress(asyncio.CancelledError):  # an update cut off at LONGEST_S is in the app's way when it ends
         async with app.run_test(size=SIZE) as pilot:
             process = engine()
-            async for _ in process.load("replay"):
+            async for _ in process.load(Load("replay")):
                 pass
             for _ in range(EARLIER_ANSWERS):
                 await app.show(streams.EARLIER)
@@ -159,7 +160,7 @@ async def with_the_naive_way(stream: str) -> Cost:
 async def without_a_screen(stream: str) -> float:
     """Tokens a second."""
     process = engine()
-    async for _ in process.load("replay"):
+    async for _ in process.load(Load("replay")):
         pass
     last = None
     async for answer in process.ask([user(stream)], Options()):

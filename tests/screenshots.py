@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
+from app.engine.protocol import Load
 from app.tui.app import ChatApp
 from mlx_model.options import Options
 from tests.app.fakes import app_of, send, wait_until
@@ -27,7 +28,7 @@ async def answered(pilot: Pilot[None], prompt: str) -> None:
 
 async def take(path: Path) -> None:
     """Open a chat of its own, ask, and save what is on the screen."""
-    app = ChatApp("demo", Options(temperature=0))
+    app = ChatApp(Load("demo"), Options(temperature=0))
     async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
         for prompt in PROMPTS:

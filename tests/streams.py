@@ -6,7 +6,7 @@ Run by path as an engine: what it is asked is the name of a stream, and a number
 import time
 from collections.abc import Callable, Iterator
 
-from app.engine.protocol import Ask, Ready
+from app.engine.protocol import Ask, Load, Loading, Ready
 from app.engine.worker import serve
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.message import assistant
@@ -39,9 +39,9 @@ def pieces(text: str) -> list[str]:
 class Replay:
     """A backend that answers with a stream of that name, at TOKENS_S, and with EARLIER at once to anything else."""
 
-    def load(self, name: str | None, *_: object, **__: object) -> Ready:
+    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         """Nothing to load."""
-        return Ready(name or "replay", context_length=131072, resident_bytes=0, load_s=0.0)
+        return Ready(wanted.model or "replay", context_length=131072, resident_bytes=0, load_s=0.0)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """One answer; its statistics say how fast it could be sent."""

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from app.engine.protocol import Ask, Loading, Ready
+from app.engine.protocol import Ask, Load, Loading, Ready
 from mlx_model.events import Event
 
 if TYPE_CHECKING:
@@ -15,15 +15,8 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Anything that loads a model and streams answers. Both calls may raise GptossError."""
 
-    def load(
-        self,
-        name: str | None,
-        dense_bits: int | None,
-        map: str,
-        memory: int | None,
-        announce: Callable[[Loading], None],
-    ) -> Ready:
-        """Load a model, the default one for None; `announce` is called once its name is known."""
+    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
+        """Load a model; `announce` is called once its name is known."""
         ...
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
@@ -39,24 +32,17 @@ class ModelBackend:
         self._session: Session | None = None
         self._instructions: str | None = None
 
-    def load(
-        self,
-        name: str | None,
-        dense_bits: int | None,
-        map: str,
-        memory: int | None,
-        announce: Callable[[Loading], None],
-    ) -> Ready:
+    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         """See Backend. The model of before is let go first: two of them may not fit into memory."""
         from mlx_model import hub
 
-        chosen = hub.default_model() if name is None else name
-        announce(Loading(chosen, default=name is None))
+        chosen = hub.default_model() if wanted.model is None else wanted.model
+        announce(Loading(chosen, default=wanted.model is None))
         self._model = self._session = None
         gc.collect()
         from mlx_model.model import load
 
-        model = self._model = load(chosen, dense_bits=dense_bits, map=map, memory=memory)
+        model = self._model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
         return Ready(model.name, model.context_length, model.resident_bytes, model.load_s)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:

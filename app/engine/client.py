@@ -63,9 +63,7 @@ class Engine(Protocol):
         """Whether the process runs."""
         ...
 
-    def load(
-        self, model: str | None, dense_bits: int | None = None, map: str = "auto", memory: int | None = None
-    ) -> AsyncIterator[Loading | Ready]:
+    def load(self, wanted: Load) -> AsyncIterator[Loading | Ready]:
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...
 
@@ -133,12 +131,10 @@ class EngineClient:
             raise EngineDied(f"the engine process could not be started: {error}") from None
         self._reader = asyncio.create_task(self._read(process))
 
-    async def load(
-        self, model: str | None = None, dense_bits: int | None = None, map: str = "auto", memory: int | None = None
-    ) -> AsyncIterator[Loading | Ready]:
+    async def load(self, wanted: Load) -> AsyncIterator[Loading | Ready]:
         """See Engine. Yields Loading, then Ready with what was loaded."""
         await self.start()
-        async with contextlib.aclosing(self._replies(None, Load(model, dense_bits, map, memory))) as replies:
+        async with contextlib.aclosing(self._replies(None, wanted)) as replies:
             async for reply in replies:
                 if isinstance(reply, Loading | Ready):
                     yield reply

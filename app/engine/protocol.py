@@ -27,7 +27,7 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load.
+    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load. Also what the command line says of loading.
     """
 
     model: str | None = None

@@ -107,7 +107,7 @@ class Worker:
         os._exit(0)  # at once, whatever the main thread is computing
 
     def _load(self, load: Load) -> None:
-        self._outbox.put(self._backend.load(load.model, load.dense_bits, load.map, load.memory, self._outbox.put))
+        self._outbox.put(self._backend.load(load, self._outbox.put))
 
     def _answer(self, ask: Ask) -> None:
         for event in self._backend.stream(ask, lambda: ask.request in self._cancelled):

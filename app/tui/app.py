@@ -1,14 +1,13 @@
-"""The chat: composes the screen, owns the conversation and the engine, and carries out the commands."""
+"""The chat: composes the screen, owns its parts, and passes on what the widgets report."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Iterable
-from functools import partial
 from typing import ClassVar
 
 from textual import events, work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
@@ -17,36 +16,32 @@ from textual.widgets import Footer, TextArea
 
 from app.conversation import Conversation
 from app.engine.client import Engine, EngineClient
+from app.engine.protocol import Load
 from app.settings import Settings
-from app.tui import clipboard
+from app.tui.actions import Actions
 from app.tui.chat import DRAFT_S, EDITING, Chat
 from app.tui.commands import COMMANDS, find, parse
-from app.tui.help import HelpScreen
 from app.tui.journal import Journal
 from app.tui.keeper import EngineKeeper
 from app.tui.library import Library
 from app.tui.models import Models
 from app.tui.preferences import Preferences
-from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download import DownloadPanel
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.sidebar import Sidebar
-from app.tui.widgets.status import DEAD, EffortSwitch, StatusLine
+from app.tui.widgets.status import EffortSwitch, StatusLine
 from app.tui.widgets.transcript import Transcript
 from app.tui.widgets.versions import VersionSwitch
-from mlx_model.errors import GptossError
-from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
-from mlx_model.text import clean
 
 
-class ChatApp(App[None]):
+class ChatApp(Actions):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
-    `model` is a name or a path, None the default one; `engine` stands in for the engine process in tests. `options` and
+    `wanted` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
     `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
     """
 
@@ -61,13 +56,10 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        model: str | None = None,
+        wanted: Load | None = None,
         options: Options | None = None,
         instructions: str | None = None,
         engine: Engine | None = None,
-        dense_bits: int | None = None,
-        map: str = "auto",
-        memory: int | None = None,
         settings: Settings | None = None,
     ) -> None:
         super().__init__()
@@ -76,16 +68,14 @@ class ChatApp(App[None]):
         self.chat = Chat(self)
         self.library = Library(self)
         self.models = Models(self)
-        engine = engine or EngineClient()
-        load = partial(engine.load, dense_bits=dense_bits, map=map, memory=memory)
-        self.keeper = EngineKeeper(self, engine, load, model)
+        self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
         self._typing: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
         self.status, self.transcript = StatusLine(), Transcript()
-        self._input, self.effort_switch = InputArea(), EffortSwitch()
-        self.composer = self._input.composer
+        self.input, self.effort_switch = InputArea(), EffortSwitch()
+        self.composer = self.input.composer
         self.sidebar, self.queue, self.download_panel = Sidebar(), Queue(), DownloadPanel()
         with Horizontal():
             yield self.sidebar
@@ -95,7 +85,7 @@ class ChatApp(App[None]):
                 yield self.download_panel
                 yield self.queue
                 with Vertical(id="bottom"):
-                    yield self._input
+                    yield self.input
                     yield self.effort_switch
         yield Footer(show_command_palette=False)
 
@@ -159,8 +149,6 @@ class ChatApp(App[None]):
         else:
             await self.chat.submit(event.prompt)
 
-    # Commands: one method each, named in app.tui.commands
-
     def _run_slash(self, name: str, argument: str) -> None:
         command = find(name)
         if command is None:
@@ -169,79 +157,6 @@ class ChatApp(App[None]):
             self.notify(f"/{name} takes nothing after it.", severity="warning", markup=False)
         else:
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
-
-    def action_effort(self, level: str = "") -> None:
-        """Take the next effort, or the one named."""
-        if level and level.lower() not in list(Effort):
-            self.notify("The effort is low, medium or high.", severity="warning", markup=False)
-            return
-        order = list(Effort)
-        following = order[(order.index(self.effort_switch.effort) + 1) % len(order)]
-        self.effort_switch.effort = Effort(level.lower()) if level else following
-
-    def action_thinking(self, display: str = "") -> None:
-        """Show every analysis as is said, else open all, or close them if the last one is open; so it stays."""
-        last = next(reversed(list(self.transcript.query(Analysis))), None)
-        if last is None or not last.open:
-            other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
-        else:  # who closes it while it grows does not want to see it grow
-            other = "collapsed" if self.chat.idle.is_set() else "hidden"
-        self.preferences.set_analysis(display.lower() or other)
-
-    def action_settings(self) -> None:
-        """Show the settings."""
-        self.preferences.open()
-
-    def action_instructions(self, text: str = "") -> None:
-        """Give this conversation instructions, or show those it has."""
-        if text:
-            self.preferences.set_instructions(text)
-        else:
-            self.preferences.open(at_instructions=True)
-
-    def action_preset(self, name: str = "") -> None:
-        """Take the instructions of a preset."""
-        self.preferences.use_preset(name)
-
-    def action_theme(self, name: str = "") -> None:
-        """Take another theme."""
-        self.preferences.set_theme(name)
-
-    def action_editor(self) -> None:
-        """Write the message in the person's own editor."""
-        self._input.edit()
-
-    async def action_stop(self) -> None:
-        """Stop the answer, or give up the edit of an earlier message."""
-        if self.chat.idle.is_set():
-            self.chat.leave_edit()
-        await self.chat.stop()
-
-    def action_help_quit(self) -> None:
-        """^C with nothing selected: stops the answer, as terminals have it; without one, Textual says how to quit."""
-        if self.chat.idle.is_set():
-            super().action_help_quit()
-        else:
-            self.run_worker(self.chat.stop())
-
-    def action_again(self) -> None:
-        """Answer the last message again; without an engine, start it again."""
-        if self.status.state in DEAD:
-            self.keeper.restart()
-        else:
-            self.chat.again()
-
-    def action_go_on(self) -> None:
-        """Continue an answer that was cut off."""
-        self.chat.go_on()
-
-    def action_edit(self) -> None:
-        """Take an earlier message into the input."""
-        self.chat.edit()
-
-    async def action_version(self) -> None:
-        """Show the next version of the last message that has several."""
-        await self.chat.switch(1)
 
     async def on_version_switch_wanted(self, event: VersionSwitch.Wanted) -> None:
         """A click, or an arrow key, on < 1/2 >."""
@@ -253,12 +168,6 @@ class ChatApp(App[None]):
         if event.edit:
             self.composer.put_back(event.queued.text)
         self.composer.focus()
-
-    @work(exclusive=True, group="open")
-    async def action_new_chat(self) -> None:
-        """Start with an empty conversation; what stands in the input stays."""
-        await self.chat.new()
-        await self.saved()
 
     @work(exclusive=True, group="open")
     async def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
@@ -282,67 +191,9 @@ class ChatApp(App[None]):
         """Esc in the sidebar."""
         self.library.leave()
 
-    def action_sidebar(self) -> None:
-        """Show the conversations, or hide them."""
-        self.library.toggle()
-
-    def action_find(self) -> None:
-        """Search all conversations."""
-        self.library.find()
-
-    def action_rename(self, title: str = "") -> None:
-        """Give the conversation another title."""
-        self.library.rename(title)
-
-    def action_delete(self) -> None:
-        """Delete the conversation on the screen."""
-        self.library.delete()
-
-    def action_undo(self) -> None:
-        """Bring the conversation back that was deleted last."""
-        self.library.undo()
-
-    def action_copy_answer(self) -> None:
-        """Copy the last answer as the Markdown it is."""
-        if (text := self.conversation.last_answer()) is None:
-            self.notify("There is no answer to copy yet.", severity="warning", markup=False)
-        else:
-            self.copy_to_clipboard(clean(text))
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy, and say truthfully what came of it; Textual's own copying ends here too."""
-        self._copy(text)
-
-    @work(group="copy")
-    async def _copy(self, text: str) -> None:
-        try:
-            self.notify(await clipboard.copy(text, super().copy_to_clipboard), markup=False)
-        except (GptossError, OSError) as error:
-            self.notify(f"{error}.", severity="error", markup=False)
-
     def on_composer_latest_wanted(self) -> None:
         """End in an empty input."""
         self.action_latest()
-
-    def action_latest(self) -> None:
-        """Jump to the newest line and follow it."""
-        self.transcript.follow()
-
-    def action_scroll_transcript(self, direction: int) -> None:
-        """Scroll by a page: -1 up, 1 down."""
-        if direction < 0:
-            self.transcript.release_anchor()
-            self.transcript.scroll_page_up(animate=False)
-        else:
-            self.transcript.scroll_page_down(animate=False)
-
-    def action_download(self, argument: str = "") -> None:
-        """Fetch a model while the chat goes on; "pause" and "hide" do as they say."""
-        self.models.download(argument)
-
-    def action_download_step(self) -> None:
-        """The next step of a download: start, pause, go on, switch to the model."""
-        self.models.step()
 
     def on_download_panel_wanted(self, event: DownloadPanel.Wanted) -> None:
         """A click, or Enter, on the panel of the download."""
@@ -351,29 +202,12 @@ class ChatApp(App[None]):
         else:
             self.models.step()
 
-    def action_model(self, name: str = "") -> None:
-        """Switch to another model; without a name, say which there are."""
-        self.models.switch(name)
-
-    def action_restart(self) -> None:
-        """Start the engine again if it has stopped."""
-        self.keeper.restart()
-
-    def action_help(self) -> None:
-        """Show all keys and commands, or close them."""
-        if isinstance(self.screen, HelpScreen):
-            self.screen.dismiss()
-        else:
-            self.push_screen(HelpScreen())
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's commands and ours."""
         yield from super().get_system_commands(screen)
         for command in COMMANDS:
             if command.slash not in ("", "quit", "theme"):  # Textual has commands for these
                 yield SystemCommand(command.slash, command.help, getattr(self, f"action_{command.action}"))
-
-    # Small things
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""

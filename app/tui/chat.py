@@ -258,6 +258,7 @@ class Chat:
         await self._leave("")
         self.conversation = Conversation()
         await self._entered(draft or await self._app.journal.draft(""))
+        await self._app.saved()
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.engine.client import Engine, EngineDied
-from app.engine.protocol import Loading, Ready
+from app.engine.protocol import Load, Loading, Ready
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
@@ -18,20 +18,14 @@ _RETRY = "Sending a message tries again."
 
 
 class EngineKeeper:
-    """Owns the engine process. `load` is its load, of `model` first (None: the default one)."""
+    """Owns the engine process, which loads what is `wanted` first."""
 
-    def __init__(
-        self,
-        app: ChatApp,
-        engine: Engine,
-        load: Callable[[str | None], AsyncIterator[Loading | Ready]],
-        model: str | None,
-    ) -> None:
+    def __init__(self, app: ChatApp, engine: Engine, wanted: Load) -> None:
         self._app = app
         self.engine = engine
         self.model = ""
         """The short name of the model that is loaded."""
-        self._start, self._wanted = load, model
+        self._wanted = wanted
         self._opening: asyncio.Task[bool] | None = None
         self._last_death: EngineDied | None = None
         self.leaving = False
@@ -51,11 +45,11 @@ class EngineKeeper:
     async def switch(self, model: str) -> bool:
         """Load another model in place of the present one, which comes back if that fails; whether it was loaded."""
         opening = self._opening = asyncio.create_task(self._switch(model, self._opening))
-        return await opening and self._wanted == model
+        return await opening and self._wanted.model == model
 
     async def _switch(self, model: str, before: asyncio.Task[bool] | None) -> bool:
         usable = before is not None and await before  # one load at a time
-        present, self._wanted = self._wanted, model
+        present, self._wanted = self._wanted, replace(self._wanted, model=model)
         if await self._load("The model of before is loaded again." if usable else _RETRY):
             return True
         self._wanted = present
@@ -93,12 +87,13 @@ class EngineKeeper:
         app, status = self._app, self._app.status
         status.state = "starting"
         try:
-            async for reply in self._start(self._wanted):
+            async for reply in self.engine.load(self._wanted):
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
                     case Ready() as ready:
-                        self._wanted = ready.model  # a new default may be there when it is started again
+                        # A new default may be there when it is started again.
+                        self._wanted = replace(self._wanted, model=ready.model)
                         self.model = _short(ready.model)
                         status.model = f"{self.model}  {_size(ready.resident_bytes)}"
                         status.state, status.limit = "ready", ready.context_length

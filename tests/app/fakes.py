@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from textual.pilot import Pilot
 
 from app.engine.client import EngineDied
-from app.engine.protocol import Answer, Loading, Ready
+from app.engine.protocol import Answer, Load, Loading, Ready
 from app.tui.app import ChatApp
 from app.tui.first_run import Found
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
@@ -61,13 +61,11 @@ class FakeEngine:
         """Let the load end."""
         self._gate.set()
 
-    async def load(
-        self, model: str | None, dense_bits: int | None = None, map: str = "auto", memory: int | None = None
-    ) -> AsyncIterator[Loading | Ready]:
-        self.models.append(model)
+    async def load(self, wanted: Load) -> AsyncIterator[Loading | Ready]:
+        self.models.append(wanted.model)
         self.alive = True
-        loaded = model or self._model
-        yield Loading(loaded, default=model is None)
+        loaded = wanted.model or self._model
+        yield Loading(loaded, default=wanted.model is None)
         await self._gate.wait()
         if self.load_errors:
             raise self.load_errors.pop(0)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from app.engine.protocol import Ask, Loading, Ready
+from app.engine.protocol import Ask, Load, Loading, Ready
 from app.engine.worker import serve
 from mlx_model.errors import CheckpointError, ContextError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
@@ -19,14 +19,8 @@ from mlx_model.harmony.message import assistant
 class ScriptedBackend:
     """Answers with the prompt itself, unless the prompt is one of the words below."""
 
-    def load(
-        self,
-        name: str | None,
-        dense_bits: int | None,
-        map: str,
-        memory: int | None,
-        announce: Callable[[Loading], None],
-    ) -> Ready:
+    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
+        name = wanted.model
         announce(Loading(name or "scripted", default=name is None))
         if name == "missing":
             raise CheckpointError("there is no checkpoint called missing")

@@ -1,5 +1,6 @@
 """The whole way with the demo model: screen, engine process, model, and back."""
 
+from app.engine.protocol import Load
 from app.tui.app import ChatApp
 from app.tui.widgets.messages import AnswerView
 from mlx_model.harmony.message import Role
@@ -8,7 +9,7 @@ from tests.app.fakes import app_of, send, text_on, wait_until
 
 
 async def test_two_turns_with_the_demo_model() -> None:
-    app = ChatApp("demo", Options(temperature=0.0))
+    app = ChatApp(Load("demo"), Options(temperature=0.0))
     async with app.run_test(size=(100, 40)) as pilot:
         await wait_until(pilot, lambda: app_of(pilot).status.state == "ready", "the demo model")
         assert "demo model" in text_on(pilot)

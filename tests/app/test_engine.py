@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.engine.client import EngineClient, EngineDied, EngineError
-from app.engine.protocol import Answer, Ask, Loading, Ready, encode
+from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.options import Options
@@ -27,7 +27,7 @@ async def engine():
 
 
 async def load(engine: EngineClient, name: str | None = None) -> list[Loading | Ready]:
-    return [reply async for reply in engine.load(name)]
+    return [reply async for reply in engine.load(Load(name))]
 
 
 async def ask(engine: EngineClient, text: str, **more) -> list[Answer]:

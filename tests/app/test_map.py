@@ -6,6 +6,7 @@ import pytest
 from app.ask import answer
 from app.cli import main
 from app.engine.backend import ModelBackend
+from app.engine.protocol import Load
 from mlx_model.options import Options
 
 WITHOUT_METAL = "the weights are copied, not mapped: MLX adopts no memory here (pages of model.safetensors)"
@@ -13,19 +14,19 @@ WITHOUT_METAL = "the weights are copied, not mapped: MLX adopts no memory here (
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="with Metal they may be mapped")
 def test_who_asks_for_mapping_is_told_why_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer("hi", "demo", Options(max_tokens=1), None, map="on") == 1
+    assert answer("hi", Load("demo", map="on"), Options(max_tokens=1), None) == 1
     assert f"gptoss-chat: {WITHOUT_METAL}" in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize("way", ["auto", "off"])
 def test_others_are_not(capsys: pytest.CaptureFixture[str], way: str) -> None:
-    assert answer("hi", "demo", Options(max_tokens=1), None, map=way) == 1
+    assert answer("hi", Load("demo", map=way), Options(max_tokens=1), None) == 1
     assert "mapped" not in capsys.readouterr().err
 
 
 def test_the_engine_passes_it_on() -> None:
     backend = ModelBackend()
-    backend.load("demo", None, "off", None, lambda loading: None)
+    backend.load(Load("demo", map="off"), lambda loading: None)
     assert backend._model is not None
     assert backend._model.residence.refusal == "mapping is switched off"
 

@@ -37,6 +37,6 @@ class ScriptedSession:
 
 
 if __name__ == "__main__":
-    app.ask.load = lambda name, dense_bits, map, memory: SimpleNamespace(load_s=0.0, resident_bytes=0)
+    app.ask.load = lambda name, **how: SimpleNamespace(load_s=0.0, resident_bytes=0)
     app.ask.Session = ScriptedSession
     sys.exit(main())
