@@ -5,7 +5,9 @@ terminal UI. Texts are untrusted model output: whoever shows them must keep cont
 terminal.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
 
 from mlx_model.harmony.message import Message
 
@@ -37,6 +39,15 @@ class Stats:
     def decode_tok_s(self) -> float:
         """Tokens decoded a second, the first (which prefill yields) not counted; 0 before the second."""
         return (self.decode_tokens - 1) / self.decode_s if self.decode_s and self.decode_tokens > 1 else 0.0
+
+    def followed_by(self, more: Stats) -> Stats:
+        """Those of an answer that was cut off and has gone on: its own prompt and first token, all that was decoded."""
+        return replace(
+            self if self.decode_tokens else more,
+            decode_tokens=self.decode_tokens + more.decode_tokens,
+            decode_s=self.decode_s + more.decode_s,
+            peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,9 @@ class Session:
     def prompt(self, messages: Sequence[Message], options: Options) -> list[int]:
         """The ids that the model is given for these user, assistant and tool messages.
 
-        Analysis of turns that have been answered is left out, as in training. Raises RequestError if there is nothing
-        to answer.
+        Analysis of turns that have been answered is left out, as in training. A last message of the model's own was cut
+        off: the prompt ends where it does, and the model goes on inside it. Raises RequestError if there is nothing to
+        answer.
         """
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
@@ -66,7 +67,10 @@ class Session:
         head = [system_message(options.effort, date=self._today, tools=self.tools, functions=has_functions)]
         if self.instructions or has_functions:
             head.append(developer_message(self.instructions or None, self.functions))
-        return self._renderer.prompt([*head, *drop_old_analysis(messages)], self._sampled)
+        begun = _begun(messages)
+        # The thoughts that led to a final message are no old ones until that is complete.
+        kept = drop_old_analysis(messages[:-1] if begun else messages)
+        return self._renderer.prompt([*head, *kept], self._sampled, begun)
 
     def stream(
         self,
@@ -76,14 +80,21 @@ class Session:
     ) -> Iterator[Event]:
         """Answers; the last event is always Finished. The caller appends the MessageEnd messages to its conversation.
 
+        Where the last message is the model's own, cut off, the first events go on with it: text deltas without a
+        MessageStart, which continue its text, and a MessageEnd with the whole of it, to take its place.
+
         `cancelled` is asked before each token and each prefill chunk. Raises RequestError and ContextError.
         """
         options = options or Options()
         prompt = self.prompt(messages, options)
         # Where a message starts, a later prompt may go another way: an edit, an answer without its analysis.
         boundaries = [position for position, token in enumerate(prompt) if token == self._start]
-        parser = StreamParser(self._tokenizer)
-        stop = StopStrings(options.stop)
+        parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)
+        if (begun := _begun(messages)) is not None:
+            parser = StreamParser(self._tokenizer, role=None)
+            for token in prompt[boundaries[-1] :]:
+                parser.push(token)
+            stop = StopStrings(options.stop, begun)
         self.tokens = []
         reason = None
         for item in self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled):
@@ -107,3 +118,8 @@ class Session:
                 reason = "tool_call"
         self._sampled |= parser.sampled
         yield Finished(reason, self._runner.stats)
+
+
+def _begun(messages: Sequence[Message]) -> Message | None:
+    """The message of the model's own that the conversation breaks off in."""
+    return messages[-1] if messages and messages[-1].role is Role.ASSISTANT else None

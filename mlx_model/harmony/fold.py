@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.calls import ToolCall, read_call
@@ -12,16 +12,21 @@ from mlx_model.harmony.message import Message, Role
 class Turn:
     """One answer as far as its events have come. `take` each of them, in order; any of the rest may be read in between.
 
+    `begun` are the messages of an answer that was cut off, if it is this one that goes on, inside the last of them.
     Messages that the model begins to write in somebody else's name are no part of its answer and are left out.
     """
 
-    def __init__(self) -> None:
-        self.complete: list[Message] = []
+    def __init__(self, begun: Sequence[Message] = ()) -> None:
+        self.complete: list[Message] = list(begun[:-1])
         """The messages that have ended."""
         self.finished: Finished | None = None
         """The last event, once the answer has ended."""
         self._start: MessageStart | None = None  # of the message that is being written
         self._texts: list[str] = []
+        if begun:
+            last = begun[-1]
+            self._start = MessageStart(last.channel or "final", last.recipient, last.content_type)
+            self._texts = [last.text]
 
     def take(self, event: Event) -> None:
         """Adds one event. A message that never gets its MessageEnd is complete when the next begins, or at the end."""

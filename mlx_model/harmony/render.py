@@ -22,13 +22,20 @@ class Renderer:
             tokenizer.special[name] for name in names
         )
 
-    def prompt(self, messages: Iterable[Message], sampled: Mapping[Message, Sequence[int]] | None = None) -> list[int]:
-        """The conversation and the opening of the model's answer, `<|start|>assistant`.
+    def prompt(
+        self,
+        messages: Iterable[Message],
+        sampled: Mapping[Message, Sequence[int]] | None = None,
+        begun: Message | None = None,
+    ) -> list[int]:
+        """The conversation and the opening of the model's answer: `<|start|>assistant`, or the message it has `begun`,
+        without a terminator.
 
         `sampled` has messages of the model whose ids are known (StreamParser.sampled): those ids are taken, so that the
         prompt matches what the KV cache already holds even where the model spelt a text its own way.
         """
-        return [*self.conversation(messages, sampled), self._start, *self._encode(Role.ASSISTANT)]
+        new = [self._start, *self._encode(Role.ASSISTANT)]
+        return self.conversation(messages, sampled) + (self.conversation([begun], sampled)[:-1] if begun else new)
 
     def conversation(
         self, messages: Iterable[Message], sampled: Mapping[Message, Sequence[int]] | None = None

@@ -3,6 +3,7 @@
 import datetime
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -111,7 +112,8 @@ def test_regenerating_prefills_two_tokens_at_most(session: Session) -> None:
 def test_an_edited_message_keeps_what_came_before_it(session: Session) -> None:
     first = [STRAWBERRY, *messages_of(session.stream([STRAWBERRY], GREEDY))]
     list(session.stream([*first, user("hello")], GREEDY))
-    before = len(session.prompt(first, GREEDY)) - 2
+    prompt = session.prompt([*first, user("hello")], GREEDY)
+    *_, before, _ = (at for at, token in enumerate(prompt) if token == prompt[0])  # where the new question starts
     stats = finish_of(list(session.stream([*first, user("thanks, and bye")], GREEDY))).stats
     assert stats.reused_tokens == before
 
@@ -167,6 +169,46 @@ def test_cut_off_while_thinking_there_is_no_answer(demo: Model) -> None:
     assert result.text == ""
     assert result.analysis
     assert len(result.tokens) == 8
+
+
+@pytest.mark.parametrize("cut", range(1, 46, 4))
+def test_an_answer_that_was_cut_off_goes_on_as_if_it_had_not_been(demo: Model, session: Session, cut: int) -> None:
+    """Wherever it is cut, inside a header too; and what was computed of it is not computed again."""
+    whole = list(Session(demo, today=TODAY).stream([STRAWBERRY], GREEDY))
+    prompt = session.prompt([STRAWBERRY], GREEDY)
+    before = list(session.stream([STRAWBERRY], replace(GREEDY, max_tokens=cut)))
+    assert finish_of(before).reason == "length"
+    sampled, begun = session.tokens, messages_of(before)
+    after = list(session.stream([STRAWBERRY, *begun], GREEDY))
+    assert [*begun[:-1], *messages_of(after)] == messages_of(whole)
+    assert finish_of(after).stats.prefill_tokens < 5
+    resumed = session.prompt([STRAWBERRY, *begun], GREEDY)
+    if begun:
+        assert resumed == (prompt + sampled)[: len(resumed)]
+        assert len(resumed) > len(prompt)
+        shown = [event for event in after if isinstance(event, MessageStart | TextDelta)]
+        first = itertools.takewhile(lambda event: isinstance(event, TextDelta), shown)
+        grown = begun[-1].text + "".join(event.text for event in first if isinstance(event, TextDelta))
+        assert grown == messages_of(after)[0].text
+        assert sum(isinstance(event, MessageStart) for event in after) == len(messages_of(after)) - 1
+
+
+def test_a_later_cut_finds_the_thoughts_that_led_to_it(session: Session) -> None:
+    """The analysis of the very answer stays, that of the one before goes, and text from elsewhere will do."""
+    history = [STRAWBERRY, assistant("s, t, r", "analysis"), assistant("3."), user("And in pear?")]
+    prompt = session.prompt([*history, assistant("p, e", "analysis"), assistant("There is")], GREEDY)
+    assert session.model.tokenizer is not None
+    text = session.model.tokenizer.decode(prompt)
+    thought = "<|start|>assistant<|channel|>analysis<|message|>p, e<|end|>"
+    assert text.endswith(f"{thought}<|start|>assistant<|channel|>final<|message|>There is")
+    assert "s, t, r" not in text
+
+
+def test_generate_goes_on_with_a_text_that_is_given(demo: Model) -> None:
+    asked = [STRAWBERRY, assistant("3 r's", "analysis"), assistant("There are 3")]
+    result = generate(demo, asked, temperature=0, max_tokens=60)
+    assert result.text.startswith("There are 3 r")
+    assert result.analysis == ""
 
 
 def test_cancelling(session: Session) -> None:

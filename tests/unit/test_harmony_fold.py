@@ -121,3 +121,15 @@ def test_the_fold_is_what_the_parser_says(messages: list[Message]) -> None:
     for event in parser.finish():
         turn.take(event)
     assert turn.messages == [message for message in parser.messages if message.role is Role.ASSISTANT]
+
+
+def test_an_answer_that_goes_on() -> None:
+    begun = [assistant("t", "analysis"), assistant("one ")]
+    turn = Turn(begun)
+    assert turn.messages == begun
+    assert turn.writing == begun[-1]
+    turn.take(TextDelta("final", "two"))
+    assert turn.messages == [begun[0], assistant("one two")]
+    turn.take(MessageEnd(assistant("one two")))
+    assert turn.messages == [begun[0], assistant("one two")]
+    assert turn.writing is None

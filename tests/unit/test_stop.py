@@ -73,3 +73,11 @@ def test_text_that_may_still_become_one_waits() -> None:
 def test_without_stop_strings_events_pass_untouched() -> None:
     events = answer("text")
     assert run(StopStrings([]), events)[1] == events
+
+
+def test_a_text_that_goes_on_is_kept_and_watched_from_there() -> None:
+    stop = StopStrings(["STOP"], assistant("begun ST"))
+    found, events = run(stop, answer("OP on STOP two")[1:])
+    assert found == "OP on "
+    assert events[-1] == MessageEnd(assistant("begun STOP on "))
+    assert StopStrings(["x"], assistant("thought", "analysis"))._shown == ""
