@@ -1,4 +1,7 @@
-"""One answer on standard output, streamed; everything said about it goes to standard error."""
+"""One answer on standard output, streamed; everything said about it goes to standard error.
+
+`opened`, `shown` and `say` are the plain chat's too.
+"""
 
 import json
 import os
@@ -35,42 +38,49 @@ def answer(
     ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
     standard error, dimmed on a terminal.
     """
-    chosen = default_model() if wanted.model is None else wanted.model
-    if wanted.model is None and chosen == DEMO:
-        _say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: gptoss-chat download gpt-oss-20b")
-    model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
-    if wanted.map == "on" and model.residence.refusal is not None:
-        _say(f"the weights are copied, not mapped: {model.residence.refusal}")
-    session = Session(model, instructions=instructions)
+    session = opened(wanted, instructions)
     events = session.stream([user(prompt)], options)
-    result = collect(events if as_json else _shown(events, show_analysis), session)
+    result = collect(events if as_json else shown(events, show_analysis), session)
     if as_json:
         fields = {
             "text": result.text,
             "analysis": result.analysis,
             "finish_reason": result.finish_reason,
-            "stats": stats_json(model, result.stats),
+            "stats": stats_json(session.model, result.stats),
         }
         print(json.dumps(fields), flush=True)
     elif not result.text.endswith("\n"):
         print(flush=True)
     if result.finish_reason == "length":
-        _say(f"cut off after {result.stats.decode_tokens:,} tokens: the limit is reached")
+        say(f"cut off after {result.stats.decode_tokens:,} tokens: the limit is reached")
         if not result.text:
-            _say("that was before the answer began; allow more with --max-tokens, or less thinking with --effort low")
+            say("that was before the answer began; allow more with --max-tokens, or less thinking with --effort low")
             return 1
     return 0
 
 
-def _shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
-    """Pass events on, having printed their text."""
+def opened(wanted: Load, instructions: str | None) -> Session:
+    """Load a model and say on standard error what of it was not as wanted. Raises GptossError."""
+    chosen = default_model() if wanted.model is None else wanted.model
+    if wanted.model is None and chosen == DEMO:
+        say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: gptoss-chat download gpt-oss-20b")
+    model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
+    if wanted.map == "on" and model.residence.refusal is not None:
+        say(f"the weights are copied, not mapped: {model.residence.refusal}")
+    return Session(model, instructions=instructions)
+
+
+def shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
+    """Pass events on, having printed their text: the answer, and on standard error the analysis if it is wanted."""
     is_terminal = sys.stderr.isatty()
-    dim = is_terminal and "NO_COLOR" not in os.environ
+    dim = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+    reading = False
     for event in events:
         match event:
-            case PrefillProgress(done=done, total=total) if is_terminal:
+            case PrefillProgress(done=done, total=total) if is_terminal and (reading or done < total):
                 # A long prompt takes a while; the line is gone once the answer begins.
-                text = f"reading the prompt: {done:,} of {total:,} tokens" if done < total else ""
+                reading = done < total
+                text = f"reading the prompt: {done:,} of {total:,} tokens" if reading else ""
                 print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
             case TextDelta(channel="final", text=text, recipient=None):
                 print(clean(text), end="", flush=True)
@@ -82,8 +92,9 @@ def _shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
         yield event
 
 
-def _say(text: str) -> None:
-    print(f"gptoss-chat: {text}", file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """A line of the program's own."""
+    print(f"gptoss-chat: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def _what_is_missing() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.conversation import one_line
+from app.lines import one_line
 from app.pdf import PdfError, pdf_text
 from mlx_model.errors import GptossError
 

@@ -1,31 +1,35 @@
 """The `gptoss-chat` command: the terminal chat, one answer on standard output, the download of the weights.
 
 Nothing heavy is imported before it is needed: `--help` loads neither MLX nor Textual, the chat loads no MLX at all (its
-engine process does). `ask` runs the model in this very process: one answer needs no second one, and what a script
-measures of it is then the model.
+engine process does). `ask` and the plain chat run the model in this very process: no screen takes its time there, and
+what a script measures of `ask` is then the model.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from app import bench, doctor, history, settings, weights
 from app.attachments import join, read
 from app.engine.protocol import Load
+from app.interrupt import INTERRUPTED, Importing
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.memory import parse_size
 from mlx_model.options import Options
 from mlx_model.text import clean
 
-OK, FAILED, USAGE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+OK, FAILED, USAGE, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 129, 141
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
 EPILOG = """\
 examples:
   gptoss-chat                                  open the chat
+  gptoss-chat --plain                          the chat line by line, e.g. for a screen reader
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
   git diff | gptoss-chat ask "Review this"     what is piped in follows the prompt
   gptoss-chat ask --file a.pdf "Sum this up"   a text, code or PDF file with it
@@ -37,7 +41,8 @@ examples:
   gptoss-chat doctor                           how much memory a model would take here, and why
   gptoss-chat bench                            how fast a model is here, with a line for an issue
 
-Without a terminal, `gptoss-chat` answers the prompt on standard input, as `gptoss-chat ask -` does.
+Without a terminal, `gptoss-chat` answers the prompt on standard input, as `gptoss-chat ask -` does. In a terminal that
+can't show the chat (TERM is "dumb" or not set) it is as with --plain.
 
 exit codes:
   0    done                           2    the command line makes no sense
@@ -50,7 +55,7 @@ _FIELDS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "re
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. `arguments` are those of the process by default."""
-    _open_missing_streams()
+    _prepare_streams()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else huggingface_hub asks and tells more than is needed
     try:
         code = _run(arguments)
@@ -106,10 +111,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     bits, map = getattr(given, "dense_bits", None), getattr(given, "map", "auto")
     wanted = Load(saved.model if model is None else model, bits, map, given.memory)
     options = Options(**{**saved.options, **stated})
-    if given.command is None and _is_terminal() and not hasattr(given, "json"):
-        return _chat(wanted, options, instructions, saved)
+    in_terminal = given.command is None and not hasattr(given, "json") and sys.stdin.isatty() and sys.stdout.isatty()
+    if in_terminal and not (given.plain or _is_dumb()):
+        return _chat(wanted, options, instructions, replace(saved, mouse=saved.mouse and not given.no_mouse))
     for line in saved.told.splitlines():
         print(f"gptoss-chat: {clean(line)}", file=sys.stderr)
+    if in_terminal:
+        return _plain_chat(given, wanted, options, instructions)
     if given.command == "ask":
         files = [read(Path(name)) for name in given.file]  # before the prompt is waited for
         return _ask(given, join(_prompt(given.prompt), files), wanted, options, instructions)
@@ -172,6 +180,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "--no-mouse",
+        action="store_true",
+        help="the chat leaves the mouse to the terminal, which selects text by its own means (the settings file: "
+        "mouse = false)",
+    )
+    parser.add_argument("--plain", action="store_true", help="the chat line by line, not on the full screen")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     ask = commands.add_parser(
         "ask",
@@ -202,17 +217,40 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chat(wanted: Load, options: Options, instructions: str | None, saved: settings.Settings) -> int:
-    from app.tui.app import ChatApp
+    if not sys.stderr.isatty():
+        raise RequestError("the chat draws on standard error, which leads elsewhere here: leave out the 2> redirection")
+    with Importing():
+        from app.tui.app import ChatApp
 
     app = ChatApp(wanted, options, instructions, settings=saved)
-    app.run()
+    try:
+        app.run(mouse=saved.mouse)
+    finally:
+        if not sys.stdin.isatty():  # it is gone; the thread that reads it would keep the process busy for ever
+            os._exit(HUNG_UP)
     return app.return_code or OK
+
+
+def _plain_chat(given: argparse.Namespace, wanted: Load, options: Options, instructions: str | None) -> int:
+    with Importing():
+        from app import plain
+
+    dumb = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)."
+    return plain.chat(
+        wanted,
+        options,
+        instructions,
+        why=dumb if _is_dumb() else "Plain chat.",
+        show_analysis=getattr(given, "show_analysis", False),
+        edit_lines=not _is_dumb(),
+    )
 
 
 def _ask(given: argparse.Namespace, prompt: str, wanted: Load, options: Options, instructions: str | None) -> int:
     if not prompt.strip():
         raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
-    from app.ask import answer
+    with Importing():
+        from app.ask import answer
 
     as_json = getattr(given, "json", False)
     return answer(
@@ -241,13 +279,9 @@ def _text(argument: str | None) -> str | None:
     return None if argument is None else argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _is_terminal() -> bool:
-    """Whether the chat can be shown. Raises RequestError if only standard error, which it draws on, leads elsewhere."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
-        return False
-    if not sys.stderr.isatty():
-        raise RequestError("the chat draws on standard error, which leads elsewhere here: leave out the 2> redirection")
-    return True
+def _is_dumb() -> bool:
+    """Whether the terminal can only print, or says nothing of what else it can."""
+    return os.environ.get("TERM", "") in ("", "dumb")
 
 
 def _fail(text: str) -> int:
@@ -258,13 +292,15 @@ def _fail(text: str) -> int:
     return FAILED
 
 
-def _open_missing_streams() -> None:
+def _prepare_streams() -> None:
     """A process may be started without standard streams (`<&-`): they are then empty, and lead nowhere."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  # for as long as the process lives
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    if isinstance(sys.stdout, io.TextIOWrapper):  # where it isn't UTF-8, as standard error has it: visible, no failure
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _silence(stream: object) -> None:
@@ -272,7 +308,3 @@ def _silence(stream: object) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())  # type: ignore[attr-defined]
     os.close(null)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,10 +4,13 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
+from app.attachments import split
+from app.lines import one_line
+from app.mentions import written
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
-from mlx_model.text import clean
 
 TITLE_LENGTH = 48
 
@@ -240,14 +243,16 @@ def new_id() -> str:
     return secrets.token_hex(6)
 
 
-def one_line(text: str) -> str:
-    """`text` without control characters and line breaks."""
-    return " ".join(clean(text).split())
-
-
 def auto_title(prompt: str) -> str:
-    """A title from the first question: its first words."""
-    title = one_line(prompt[: 20 * TITLE_LENGTH])
+    """A title from the first question: its first words, those of a folded paste included, else the files' names."""
+    text, files = split(prompt)
+    asked = text
+    for file in files:
+        text = text.replace(f"[{file.name}]", file.text[: 20 * TITLE_LENGTH])
+        asked = asked.replace(written(file.name), "")
+    title = one_line(text[: 20 * TITLE_LENGTH])
+    if files and not asked.strip():
+        title = ", ".join(PurePath(file.name).name or file.name for file in files)
     if len(title) <= TITLE_LENGTH:
         return title
     words = title[:TITLE_LENGTH].rsplit(" ", 1)[0]

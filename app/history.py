@@ -9,17 +9,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from app.conversation import Conversation, one_line
 from app.store.database import StoreError, UnwritableError, default_path
-from app.store.export import counted, to_json, to_markdown
+from app.store.export import short, to_json, to_markdown
 from app.store.importing import read
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
 
 COMMANDS = ("list", "search", "export", "import")
-TITLE_SHOWN = 100
-"""Characters of a title in a list."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -104,7 +101,7 @@ def _list(store: Store, *, as_json: bool) -> None:
         return
     width = _width()
     for summary in found:
-        print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {_short(summary.title)}"[:width])
+        print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {short(summary.title)}"[:width])
     if not found:
         _say("there are no conversations yet")
 
@@ -116,7 +113,7 @@ def _search(store: Store, text: str, *, as_json: bool) -> None:
         return
     width = _width()
     for hit in hits:
-        title = _short(hit.title) if hit.node is None else f"{_short(hit.title)}: {hit.snippet}"
+        title = short(hit.title) if hit.node is None else f"{short(hit.title)}: {hit.snippet}"
         print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
     if not hits:
         _say(f'nothing found with "{text}"')
@@ -147,34 +144,12 @@ def _matching(beginning: str, ids: list[str]) -> str:
 
 def _import(store: Store, file: str) -> None:
     imported = read(None if file == "-" else Path(file))
-    added = [conversation for conversation in imported.conversations if store.insert(conversation)]
-    parts = [f"imported {_counted(added)}"]
-    if there := len(imported.conversations) - len(added):
-        parts.append(f"{there} were here already")
-    if imported.unreadable:
-        named = ", ".join(f'"{_short(title)}"' for title in imported.unreadable if title)
-        parts.append(f"{len(imported.unreadable)} could not be read{f': {named}' if named else ''}")
-    if imported.left_out:
-        kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(imported.left_out.items()))
-        parts.append(f"left out what is not text: {kinds}")
-    print("; ".join(parts))
-
-
-def _counted(conversations: list[Conversation]) -> str:
-    prompts = sum(len(conversation.nodes) for conversation in conversations)
-    number = "1 conversation" if len(conversations) == 1 else f"{len(conversations)} conversations"
-    return f"{number} with {counted(prompts)}"
+    print(imported.told([conversation for conversation in imported.conversations if store.insert(conversation)]))
 
 
 def _width() -> int | None:
     """The columns of the terminal; None if standard output is something else."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _short(title: str) -> str:
-    """A title in one line of bounded length: another program's may be any length."""
-    line = one_line(title)
-    return line if len(line) <= TITLE_SHOWN else f"{line[: TITLE_SHOWN - 1]}\u2026"
 
 
 def _day(moment: float) -> str:

@@ -37,12 +37,14 @@ class Settings:
     """What the file says, with defaults for the rest. `told` is what a person should hear about it, "" for nothing.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
-    None stands for the default one; `theme` is a name that app.tui.theme interprets.
+    None stands for the default one; `theme` is a name that app.tui.theme interprets;
+    without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
     model: str | None = None
     theme: str = "dark"
     analysis: str = "collapsed"
+    mouse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     told: str = ""
@@ -153,7 +155,11 @@ def _checked(path: Path, text: str) -> Settings:
             refuse(name, f'the preset "{name}" is {value!r}; it must be a text')
     model, theme = choice("model", None), choice("theme", "dark")
     analysis = choice("analysis", "collapsed", ANALYSIS)
-    return Settings(model, theme, analysis, options, presets, told="\n".join(wrong))
+    mouse = found.get("mouse", True)
+    if not isinstance(mouse, bool):
+        refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
+        mouse = True
+    return Settings(model, theme, analysis, mouse, options, presets, told="\n".join(wrong))
 
 
 def _line_of(key: str, text: str) -> str:

@@ -1,16 +1,22 @@
-"""What the screen costs: `python -m tests.bench_tui [--streams prose ...]` prints a Markdown table.
+"""What the screen costs: `python -m tests.bench_tui [--streams prose ...]` prints two Markdown tables.
 
 Each stream is replayed by an engine process at 100 tokens a second below forty earlier answers: to the chat, to a naive
 one (a Markdown widget an answer, updated at every token), and to no screen at all. Lag is how much later than asked a
 sleep of 10 ms ends, which is how long a key press would have waited. A screen that is far behind is not waited for.
+
+The second table has waits: until a conversation of two hundred messages is on the screen, and until a new process shows
+where to type, for which the naive way is a Textual app with nothing but an input.
 """
 
 import argparse
 import asyncio
 import contextlib
 import os
+import pty
+import signal
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,11 +27,14 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Markdown
 
+from app.conversation import Conversation, Turn
 from app.engine.client import EngineClient
 from app.engine.protocol import Load
+from app.store.database import default_path
+from app.store.store import Store
 from app.tui.app import ChatApp
 from mlx_model.events import Finished, TextDelta
-from mlx_model.harmony.message import user
+from mlx_model.harmony.message import assistant, user
 from mlx_model.options import Options
 from tests import streams
 from tests.app.fakes import send, wait_until
@@ -34,6 +43,17 @@ EARLIER_ANSWERS = 40
 IDLE_S = 3.0
 LONGEST_S = 40.0
 SIZE = (120, 40)
+LONG_CONVERSATION = 200
+"""Messages."""
+PLACEHOLDER = "Ask anything"
+BARE = f"""
+from textual.app import App
+from textual.widgets import TextArea
+class Bare(App):
+    def compose(self):
+        yield TextArea(placeholder={PLACEHOLDER!r})
+Bare().run()
+"""
 
 
 @dataclass(frozen=True)
@@ -170,8 +190,64 @@ async def without_a_screen(stream: str) -> float:
     return last.stats.decode_tok_s
 
 
+async def opening_the_chat() -> float:
+    """Seconds from the choice of a long conversation in the list until it is on the screen."""
+    conversation = Conversation()
+    for number in range(LONG_CONVERSATION // 2):
+        prompt = conversation.add_prompt(f"question {number}", conversation.leaf)
+        conversation.add_answer(prompt.id, Turn("replay", None, "stop"), [assistant(streams.EARLIER)])
+    store = Store(default_path())
+    store.insert(conversation)
+    store.close()
+    app = ChatApp(Load("replay"), engine=engine())
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_until(pilot, lambda: app.status.state == "ready")
+        start = time.perf_counter()
+        await app.chat.open(conversation.id)
+        await painted(app)
+        return time.perf_counter() - start
+
+
+async def opening_the_naive_way() -> float:
+    """Seconds until as many messages are on the screen as one widget each."""
+    app = NaiveChat()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        start = time.perf_counter()
+        widgets = [Markdown(streams.EARLIER if number % 2 else "question") for number in range(LONG_CONVERSATION)]
+        with app.batch_update():
+            await app.query_one("#chat").mount_all(widgets)
+        await painted(app)
+        return time.perf_counter() - start
+
+
+async def painted(app: App[None]) -> None:
+    """Wait until the next screen is laid out."""
+    done = asyncio.Event()
+    app.call_after_refresh(done.set)
+    await done.wait()
+
+
+def first_screen(*command: str) -> float:
+    """Seconds from the start of a process on a terminal of its own until it shows where to type."""
+    start = time.perf_counter()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm-256color"
+        termios.tcsetwinsize(0, SIZE[::-1])
+        os.execv(sys.executable, [sys.executable, *command])
+    seen = b""
+    while PLACEHOLDER[1:].encode() not in seen:  # the cursor stands on its first letter
+        seen += os.read(terminal, 1 << 16)
+    taken = time.perf_counter() - start
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return taken
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench_tui", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--streams", nargs="*", choices=streams.STREAMS, default=list(streams.STREAMS))
     chosen = parser.parse_args().streams
@@ -183,6 +259,14 @@ def main() -> None:
             os.environ["GPTOSS_CHAT_HOME"] = home
             print(asyncio.run(with_the_chat(stream)).row(stream, "gptoss-chat", alone), flush=True)
         print(asyncio.run(with_the_naive_way(stream)).row(stream, "naive", alone), flush=True)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["GPTOSS_CHAT_HOME"] = home
+        print("\n| until | gptoss-chat | naive |\n|---|---|---|")
+        opened = asyncio.run(opening_the_chat()), asyncio.run(opening_the_naive_way())
+        print(f"| a conversation of {LONG_CONVERSATION} messages is open | {opened[0]:.2f} s | {opened[1]:.2f} s |")
+        for _ in range(2):  # the first start of both reads files that the second finds in memory
+            shown = first_screen("-m", "app", "--model", "demo"), first_screen("-c", BARE)
+        print(f"| a new process can be typed into | {shown[0]:.2f} s | {shown[1]:.2f} s |")
 
 
 if __name__ == "__main__":

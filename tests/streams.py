@@ -41,7 +41,7 @@ class Replay:
 
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         """Nothing to load."""
-        return Ready(wanted.model or "replay", context_length=131072, resident_bytes=0, load_s=0.0)
+        return Ready(wanted.model or "replay", context_length=131072, resident_bytes=0, budget_bytes=0, load_s=0.0)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """One answer; its statistics say how fast it could be sent."""

@@ -43,7 +43,7 @@ class ModelBackend:
         from mlx_model.model import load
 
         model = self._model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
-        return Ready(model.name, model.context_length, model.resident_bytes, model.load_s)
+        return Ready(model.name, model.context_length, model.resident_bytes, model.plan.budget, model.load_s)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """See Backend. A session is kept for as long as the instructions stay the same."""

@@ -63,11 +63,16 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds."""
+    """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds.
+
+    `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
+    cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it.
+    """
 
     model: str
     context_length: int
     resident_bytes: int
+    budget_bytes: int
     load_s: float
 
 

@@ -1,17 +1,31 @@
 """Conversations as JSON, which holds all of them and can be imported again, and as Markdown, which people read."""
 
+import itertools
 import json
+import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn, one_line
+from app.conversation import Conversation, Node, Turn
+from app.lines import one_line
+from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
 from mlx_model.text import clean
 
 FORMAT = "gptoss-chat"
 VERSION = 1
+TITLE_SHOWN = 100
+"""Characters of a title in a list."""
+NAME_LENGTH = 60
+"""Characters of a file's name that come from a title: at most 240 bytes of the 255 that file systems take."""
+
+
+class ExportError(GptossError):
+    """The file can't be written."""
 
 
 def to_json(conversations: Iterable[Conversation]) -> str:
@@ -33,6 +47,52 @@ def to_markdown(conversation: Conversation) -> str:
     if others := len(conversation.nodes) - len(path):
         parts.append(f"*Not in this text: {counted(others)} of other versions. The JSON export has the whole.*")
     return "\n\n".join(parts) + "\n"
+
+
+def write_new(text: str, name: str, title: str, suffix: str) -> Path:
+    """Write a file that wasn't there before; returns its whole path. Raises ExportError; then nothing is left of it.
+
+    `name` is the person's: from the current folder on, `~` is home. With the name of a folder, or "", the file is named
+    by the title, with the suffix, and with a number where others have that name.
+    """
+    shown = one_line(name) or f"{file_name(title)}.{suffix}"
+    try:
+        path = Path(name).expanduser()
+        if name and not name.endswith("/") and not path.is_dir():
+            return _created(path, text)
+        path /= f"{file_name(title)}.{suffix}"
+        free = (path.with_stem(f"{path.stem} {number}") if number > 1 else path for number in itertools.count(1))
+        return _created(next(path for path in free if not os.path.lexists(path)), text)
+    except FileExistsError:
+        raise ExportError(f"{shown} exists already and stays as it is; give another name") from None
+    except FileNotFoundError:
+        raise ExportError(f"{shown} can't be written: there is no such folder; nothing was written") from None
+    except (OSError, ValueError, RuntimeError) as error:  # the last two: a NUL, and ~somebody
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"{shown} can't be written: {reason}; nothing was written") from None
+
+
+def _created(path: Path, text: str) -> Path:
+    file = path.open("x", encoding="utf-8", newline="\n")
+    try:
+        with file:
+            file.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return path.absolute()
+
+
+def file_name(title: str) -> str:
+    """A title as the name of a file: of one part, not hidden, and not taken for an option."""
+    name = re.sub(r'[/\\:*?"<>|]+', "-", one_line(title)).strip(" -.\u2026")[:NAME_LENGTH].strip(" -.")
+    return name or "conversation"
+
+
+def short(title: str) -> str:
+    """A title in one line of bounded length: another program's may be any length."""
+    line = one_line(title)
+    return line if len(line) <= TITLE_SHOWN else f"{line[: TITLE_SHOWN - 1]}\u2026"
 
 
 def counted(nodes: int) -> str:

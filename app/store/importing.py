@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn, new_id, one_line
+from app.conversation import Conversation, Node, Turn, new_id
+from app.lines import one_line
 from app.store import chatgpt
-from app.store.export import FORMAT, VERSION
+from app.store.export import FORMAT, VERSION, counted, short
 from app.store.values import moment, name_of, number, text, text_or_none
 from mlx_model.errors import GptossError
 from mlx_model.events import Stats
@@ -26,6 +27,20 @@ class Imported:
     conversations: list[Conversation] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+
+    def told(self, added: list[Conversation]) -> str:
+        """What to tell the person when those of `added` were not there before."""
+        number = "1 conversation" if len(added) == 1 else f"{len(added)} conversations"
+        parts = [f"imported {number} with {counted(sum(len(conversation.nodes) for conversation in added))}"]
+        if there := len(self.conversations) - len(added):
+            parts.append(f"{there} were here already")
+        if self.unreadable:
+            named = ", ".join(f'"{short(title)}"' for title in self.unreadable if title)
+            parts.append(f"{len(self.unreadable)} could not be read{f': {named}' if named else ''}")
+        if self.left_out:
+            kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(self.left_out.items()))
+            parts.append(f"left out what is not text: {kinds}")
+        return "; ".join(parts)
 
 
 def read(path: Path | None) -> Imported:

@@ -4,7 +4,7 @@ import re
 import sqlite3
 from dataclasses import dataclass
 
-from app.conversation import one_line
+from app.lines import one_line
 
 ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100

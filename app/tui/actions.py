@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import actions, work
 from textual.app import App
+from textual.dom import DOMNode
 
 from app.tui import clipboard
+from app.tui.commands import BUSY, COMMANDS, Command
 from app.tui.help import HelpScreen
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Effort
-from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from app.tui.chat import Chat
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from app.tui.library import Library
     from app.tui.models import Models
     from app.tui.preferences import Preferences
+    from app.tui.sharing import Sharing
     from app.tui.widgets.input_area import InputArea
     from app.tui.widgets.status import EffortSwitch, StatusLine
     from app.tui.widgets.transcript import Transcript
+
+_COMMANDS = {command.action: command for command in COMMANDS}
 
 
 class Actions(App[None]):
@@ -36,11 +41,33 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
+    sharing: Sharing
     keeper: EngineKeeper
     status: StatusLine
     transcript: Transcript
     input: InputArea
     effort_switch: EffortSwitch
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a question or a list lies over the chat, keys are for that; help and quit are always there."""
+        return len(self.screen_stack) < 2 or action in ("help", "quit") or action not in _COMMANDS
+
+    def must_wait(self, command: Command) -> bool:
+        """Whether a command has to wait for the end of the answer under way."""
+        return command.waits and not self.chat.idle.is_set()
+
+    async def run_action(
+        self,
+        action: str | actions.ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Carry out an action; keys, slash commands and palette all come through here."""
+        name = (actions.parse(action) if isinstance(action, str) else action)[1]
+        if (command := _COMMANDS.get(name)) is not None and self.must_wait(command):
+            self.notify(BUSY, severity="warning", markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     def action_effort(self, level: str = "") -> None:
         """Take the next effort, or the one named."""
@@ -140,12 +167,19 @@ class Actions(App[None]):
         """Bring the conversation back that was deleted last."""
         self.library.undo()
 
-    def action_copy_answer(self) -> None:
-        """Copy the last answer as the Markdown it is."""
-        if (text := self.chat.conversation.last_answer()) is None:
-            self.notify("There is no answer to copy yet.", severity="warning", markup=False)
-        else:
-            self.copy_to_clipboard(clean(text))
+    def action_copy(self, part: str = "") -> None:
+        """Copy the last answer as the Markdown it is, or another part of the conversation."""
+        self.sharing.copy(part)
+
+    @work(group="export")
+    async def action_export(self, name: str = "") -> None:
+        """Write the conversation to a file."""
+        await self.sharing.export(name)
+
+    @work(group="import")
+    async def action_import(self, name: str = "") -> None:
+        """Add the conversations of a file."""
+        await self.sharing.import_(name)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy, and say truthfully what came of it; Textual's own copying ends here too."""
@@ -187,8 +221,8 @@ class Actions(App[None]):
         self.keeper.restart()
 
     def action_help(self) -> None:
-        """Show all keys and commands, or close them."""
+        """Show what keys do in the focused widget, and all the others; or close that."""
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen())
+            self.push_screen(HelpScreen(self.screen.focused))

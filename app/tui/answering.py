@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from time import monotonic
 
+from app.conversation import Node
 from app.engine.protocol import Answer
 from app.tui.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
-from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
+from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.fold import Turn
 from mlx_model.harmony.message import Message
 
@@ -16,15 +17,24 @@ SPEED_WINDOW_S = 2.0
 
 
 class AnswerStream:
-    """Follows one answer. `messages` is what a conversation keeps of it, partial ones included, at any moment."""
+    """Follows one answer. `messages` is what a conversation keeps of it, partial ones included, at any moment.
 
-    def __init__(self, view: AnswerView, status: StatusLine) -> None:
+    `begun` is an answer that was cut off, if it is this one that goes on: its messages and figures are the beginning.
+    """
+
+    def __init__(self, view: AnswerView, status: StatusLine, begun: Node | None = None) -> None:
+        turn = begun.turn if begun is not None else None
         self._view = view
         self._status = status
-        self._turn = Turn()
+        self._turn = Turn(begun.messages if begun is not None else ())
+        self._before = turn.stats if turn is not None else Stats()
+        self.analysis_tokens = turn.analysis_tokens if turn is not None else 0
+        """Those of the analysis; a call that is made in it is not counted."""
+        self._writing = False
         self._thinking_since: float | None = None
-        self._thought_s = 0.0
+        self._thought_s = turn.analysis_s if turn is not None else 0.0
         self._ticks: deque[tuple[float, int]] = deque()
+        self._asked = 0.0
 
     @property
     def messages(self) -> list[Message]:
@@ -34,11 +44,24 @@ class AnswerStream:
     @property
     def finished(self) -> Finished | None:
         """How the answer ended, with its counts; None while it goes on, and for good if the engine died."""
-        return self._turn.finished
+        end = self._turn.finished
+        return None if end is None else Finished(end.reason, self._before.followed_by(end.stats))
+
+    @property
+    def stats(self) -> Stats:
+        """What the answer has cost, as far as that is known."""
+        return self._before if self.finished is None else self.finished.stats
+
+    @property
+    def analysis_s(self) -> float:
+        """How long the model has thought, in seconds."""
+        since = self._thinking_since
+        return self._thought_s + (monotonic() - since if since is not None else 0.0)
 
     async def run(self, answers: AsyncIterator[Answer]) -> None:
         """Show events until the answer ends. Raises what the iterator raises, everything received being shown."""
         coalescer = Coalescer(self._flush)
+        self._asked = monotonic()
         try:
             async for answer in answers:
                 self._turn.take(answer.event)
@@ -46,38 +69,41 @@ class AnswerStream:
                 coalescer.poke()
         finally:
             await coalescer.close()
-            self._status.speed = ""
+            self._status.speed, self._status.ttft, self._status.reused = 0.0, 0.0, 0
 
     def _show(self, answer: Answer) -> None:
-        draft = self._view.draft
         match answer.event:
             case PrefillProgress(done=done, total=total):
-                self._status.state = "reading"
+                if self._status.state != "reading":  # the first of them says what the cache had
+                    self._status.state, self._status.reused = "reading", done
                 self._status.used = total
                 if done < total:
                     self._view.wait(f"reading the prompt: {done:,} of {total:,} tokens")
-            case MessageStart(channel=channel):
-                self._stop_clock()
-                if channel == "analysis":
-                    self._thinking_since = monotonic()
-                self._status.state = "thinking" if channel == "analysis" else "answering"
-                self._view.wait("")
-            case TextDelta(channel=channel, text=text, recipient=recipient):
+            case MessageStart(channel=channel, recipient=recipient):
+                self._begin(channel, recipient)
+            case TextDelta(channel=channel, recipient=recipient):
+                if not self._writing:  # inside a message that was begun before
+                    self._begin(channel, recipient)
                 self._count(answer.deltas)
-                if channel == "analysis":
-                    draft.analysis += text
-                    draft.analysis_tokens += answer.deltas
-                elif channel == "final" and recipient is None:
-                    draft.final += text
-                else:
-                    draft.commentary += text
-            case MessageEnd(message=message):
+                self._status.used += answer.deltas
+                if channel == "analysis" and recipient is None:
+                    self.analysis_tokens += answer.deltas
+            case MessageEnd():
                 self._stop_clock()
-                if message.channel == "analysis" and draft.analysis:
-                    draft.analysis = draft.analysis.rstrip() + "\n\n"
             case Finished(stats=stats):
                 self._stop_clock()
                 self._status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
+                self._status.memory = max(self._status.memory, stats.peak_memory_bytes)
+
+    def _begin(self, channel: str, recipient: str | None) -> None:
+        self._stop_clock()
+        if not self._writing:
+            self._writing, self._status.ttft = True, monotonic() - self._asked
+        thinks = channel == "analysis" and recipient is None
+        if thinks:
+            self._thinking_since = monotonic()
+        self._status.state = "thinking" if thinks else "answering"
+        self._view.wait("")
 
     def _stop_clock(self) -> None:
         if self._thinking_since is not None:
@@ -91,9 +117,7 @@ class AnswerStream:
             self._ticks.popleft()
 
     async def _flush(self) -> None:
-        since = self._thinking_since
-        self._view.draft.analysis_s = self._thought_s + (monotonic() - since if since is not None else 0.0)
         if len(self._ticks) > 1 and (elapsed := self._ticks[-1][0] - self._ticks[0][0]) > SPEED_WINDOW_S / 4:
             tokens = sum(count for _, count in self._ticks) - self._ticks[0][1]
-            self._status.speed = f"{tokens / elapsed:.0f} tok/s"
-        await self._view.refresh_draft()
+            self._status.speed = tokens / elapsed
+        await self._view.show(self.messages, self.analysis_s, self.analysis_tokens)

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual import events, work
@@ -18,14 +19,16 @@ from app.conversation import Conversation
 from app.engine.client import Engine, EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
+from app.tui import paste_guard
 from app.tui.actions import Actions
 from app.tui.chat import DRAFT_S, EDITING, Chat
-from app.tui.commands import COMMANDS, find, parse
+from app.tui.commands import BUSY, COMMANDS, Command, find, parse
 from app.tui.journal import Journal
 from app.tui.keeper import EngineKeeper
 from app.tui.library import Library
 from app.tui.models import Models
 from app.tui.preferences import Preferences
+from app.tui.sharing import Sharing
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download import DownloadPanel
 from app.tui.widgets.input_area import InputArea
@@ -38,21 +41,25 @@ from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
 
-class ChatApp(Actions):
+class ChatApp(Actions, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
     `wanted` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
     `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
     """
 
-    CSS_PATH = "theme.tcss"
+    CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # Before the input sees them (it has a Ctrl+E of its own), but Esc is also what closes help and palette.
-        Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
-        for c in COMMANDS
-        if c.key
+        *(
+            Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
+            for c in COMMANDS
+            if c.key
+        ),
+        Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
 
     def __init__(
         self,
@@ -62,11 +69,13 @@ class ChatApp(Actions):
         engine: Engine | None = None,
         settings: Settings | None = None,
     ) -> None:
-        super().__init__()
+        paste_guard.install()
+        super().__init__(ansi_color="NO_COLOR" in os.environ or None)  # else Textual would make them shades of grey
         self.journal = Journal(self.report)
         self.preferences = Preferences(self, settings or Settings(), options or Options(), instructions)
         self.chat = Chat(self)
         self.library = Library(self)
+        self.sharing = Sharing(self)
         self.models = Models(self)
         self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
         self._typing: Timer | None = None
@@ -76,6 +85,7 @@ class ChatApp(Actions):
         self.status, self.transcript = StatusLine(), Transcript()
         self.input, self.effort_switch = InputArea(), EffortSwitch()
         self.composer = self.input.composer
+        self.composer.values_of = self.values_of
         self.sidebar, self.queue, self.download_panel = Sidebar(), Queue(), DownloadPanel()
         with Horizontal():
             yield self.sidebar
@@ -87,12 +97,13 @@ class ChatApp(Actions):
                 with Vertical(id="bottom"):
                     yield self.input
                     yield self.effort_switch
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     async def on_mount(self) -> None:
         """Set the look, greet, start the engine."""
         self.preferences.apply()
         self.effort_switch.effort = self.preferences.options.effort
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
         self.watch(self.transcript, "scroll_y", self._hint_later)
         self.watch(self.transcript, "virtual_size", self._hint_later)
         self.composer.focus()
@@ -143,19 +154,22 @@ class ChatApp(Actions):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
-        if (command := parse(event.typed)) is not None and not self.chat.editing:
-            self.composer.take(event.typed)
-            self._run_slash(*command)
+        if (line := parse(event.typed)) is not None and not self.chat.editing:
+            self._run_slash(event.typed, *line)
         else:
             await self.chat.submit(event.prompt)
 
-    def _run_slash(self, name: str, argument: str) -> None:
+    def _run_slash(self, line: str, name: str, argument: str) -> None:
+        """Run a command line; one that can't be run now stays in the input."""
         command = find(name)
         if command is None:
-            self.notify(f"There is no command /{name}; /help lists them.", severity="warning", markup=False)
+            self.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
         elif argument and not command.takes:
-            self.notify(f"/{name} takes nothing after it.", severity="warning", markup=False)
+            self.warn(f"/{name} takes nothing after it.")
+        elif self.must_wait(command):
+            self.warn(BUSY)
         else:
+            self.composer.take(line)
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
 
     async def on_version_switch_wanted(self, event: VersionSwitch.Wanted) -> None:
@@ -203,11 +217,15 @@ class ChatApp(Actions):
             self.models.step()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: Textual's commands and ours."""
-        yield from super().get_system_commands(screen)
+        """The palette: every command but the palette itself; those that must wait now say so."""
         for command in COMMANDS:
-            if command.slash not in ("", "quit", "theme"):  # Textual has commands for these
-                yield SystemCommand(command.slash, command.help, getattr(self, f"action_{command.action}"))
+            if command.action != "command_palette":
+                name = command.slash or command.action.replace("_", " ")
+                said = f"({BUSY}) {command.help}" if self.must_wait(command) else command.help
+                yield SystemCommand(name, said, partial(self.run_action, command.action))
+                for value in command.values:
+                    action = f"{command.action}({str(value)!r})"
+                    yield SystemCommand(f"{name} {value}", said, partial(self.run_action, action))
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
@@ -226,6 +244,12 @@ class ChatApp(Actions):
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.chat.save_draft)
+
+    def values_of(self, command: Command) -> Sequence[str]:
+        """What can follow a command, as far as that is known at once."""
+        if command.action == "theme":
+            return self.preferences.themes
+        return list(self.preferences.presets) if command.action == "preset" else command.values
 
     async def saved(self) -> None:
         """Something was saved, or could not be: show what there is now."""
@@ -269,4 +293,5 @@ class ChatApp(Actions):
     def hint(self) -> None:
         """Say below the input what Enter and End do now."""
         below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
+        self.composer.takes_commands = not self.chat.editing
         self.effort_switch.hint(EDITING if self.chat.editing else below or self.preferences.hint)

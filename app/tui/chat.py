@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from app.attachments import merge
 from app.conversation import Conversation, Node, Turn, new_id
 from app.engine.client import EngineDied
 from app.tui.answering import AnswerStream
-from app.tui.widgets.messages import AnswerView, Prompt, switch_of, views_of
+from app.tui.commands import BUSY
+from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
-from mlx_model.events import Finished, Stats
 
 if TYPE_CHECKING:
     from app.tui.app import ChatApp
@@ -24,14 +25,14 @@ CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
-GO_ON = "Go on exactly where you stopped, and repeat nothing."
 UNFINISHED = (None, "died", "cancelled", "length")
 """How an answer has ended that can be continued."""
 EDITING = "editing an earlier message (Esc gives it up)"
 
 
 class Chat:
-    """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands.
+    """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands,
+    those that wait for the end of an answer (app.tui.commands) only then.
 
     Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
     saving is the journal's to say; here everything goes on.
@@ -72,21 +73,23 @@ class Chat:
     def again(self) -> None:
         """Answer the last prompt once more; the answer of before stays as another version."""
         prompt = self.conversation.last_prompt()
-        if not self.idle.is_set() or prompt is None:
-            self._app.warn("An answer is under way: Esc stops it." if prompt else "There is nothing to answer yet.")
+        if prompt is None:
+            self._app.warn("There is nothing to answer yet.")
             return
         self.idle.clear()
         self._app.run_worker(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
 
     def go_on(self) -> None:
-        """Ask for the rest of an answer that was cut off: in a message of its own, as a person would."""
-        app, last = self._app, next(reversed(self.conversation.path), None)
-        if not self.idle.is_set() or last is None or last.turn is None or last.turn.reason not in UNFINISHED:
-            app.warn("The last answer was not cut off." if self.idle.is_set() else "An answer is under way.")
-        elif last.text("final"):
-            self._ask(GO_ON, last.id)
+        """Go on with an answer that was cut off, inside the very message; or with a prompt that has none."""
+        last = next(reversed(self.conversation.path), None)
+        if last is None or (last.turn is not None and last.turn.reason not in UNFINISHED):
+            self._app.warn("The last answer was not cut off.")
+        elif last.turn is None or last.parent is None:
+            self.again()
         else:
-            app.warn("It was cut off before the answer began: ^R asks again.")
+            self.idle.clear()
+            prompt = self.conversation.nodes[last.parent]
+            self._app.run_worker(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
@@ -95,13 +98,15 @@ class Chat:
         prompt = self.conversation.add_prompt(text, parent)
         self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
 
-    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool) -> None:
-        """Ask and show, from the prompt to the footer. If nothing comes of it, `before` is the leaf again."""
+    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
+        """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
+        `before` is the leaf again."""
         app, keeper, conversation = self._app, self._app.keeper, self.conversation
-        options = replace(app.preferences.options, effort=app.effort_switch.effort)
-        view = AnswerView(options.effort, analysis=app.preferences.analysis)
-        stream = AnswerStream(view, app.status)
-        answer = Node(new_id(), prompt.id, 0.0, ())
+        effort = begun.turn.effort if begun and begun.turn else None
+        options = replace(app.preferences.options, effort=effort or app.effort_switch.effort)
+        view = AnswerView(options.effort, analysis=app.preferences.analysis, kept=begun)
+        stream = AnswerStream(view, app.status, begun)
+        answer = begun or Node(new_id(), prompt.id, 0.0, ())
         await self._show_question(prompt, answer, view, is_new=is_new)
         if is_new:
             await self._save()
@@ -111,7 +116,7 @@ class Chat:
         died = failed = False
         try:
             if await keeper.opened(view, self.stopped):
-                messages = conversation.for_engine(prompt.id)
+                messages = conversation.for_engine(begun.id if begun else prompt.id)
                 await stream.run(keeper.engine.ask(messages, options, app.preferences.instructions))
         except EngineDied as death:
             died = True
@@ -123,13 +128,14 @@ class Chat:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
-        if stream.messages or stream.finished:
+        if stream.finished or stream.messages != list(answer.messages):
             # An answer that the end of the program has cut off has not failed: its end stays open.
-            self._keep(answer, stream, view, stream.finished or (None if keeper.leaving else Finished("died")))
+            reason = stream.finished.reason if stream.finished else None if keeper.leaving else "died"
+            self._keep(answer, stream, view, reason)
             await view.finish(stream.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
-            await self._withdraw(prompt, before, is_new=is_new)
+            await self._withdraw(prompt, view, before, is_new=is_new)
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
@@ -151,14 +157,15 @@ class Chat:
         await transcript.append(answer, view)
         transcript.follow()
 
-    async def _withdraw(self, prompt: Node, before: str | None, *, is_new: bool) -> None:
+    async def _withdraw(self, prompt: Node, view: AnswerView, before: str | None, *, is_new: bool) -> None:
+        why = [each for each in self._app.transcript.below(view) if isinstance(each, Notice)]
         path = self.conversation.path_to(prompt.id)
         if is_new:
             await self._end_with(path[:-1])
             self.conversation.withdraw(prompt.id, before)
             self._app.composer.put_back(prompt.text())
         if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
-            await self.show()
+            await self.show(keep=why)
 
     async def _end_with(self, path: list[Node]) -> None:
         """Show this path and nothing after it."""
@@ -166,7 +173,7 @@ class Chat:
             await self._app.transcript.show(path, self._build)
 
     async def _checkpoints(self, answer: Node, stream: AnswerStream, view: AnswerView) -> None:
-        saved = 0
+        saved = sum(len(message.text) for message in answer.messages)
         while True:
             await asyncio.sleep(CHECKPOINT_S)
             if (size := sum(len(message.text) for message in stream.messages)) > saved:
@@ -174,16 +181,15 @@ class Chat:
                 await self._app.journal.save(self.conversation)
                 saved = size
 
-    def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, end: Finished | None) -> None:
-        """Put what has come of an answer into the conversation; `end` is None while it goes on."""
-        draft = view.draft
+    def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, reason: str | None) -> None:
+        """Put what has come of an answer into the conversation; `reason` is None while it goes on."""
         turn = Turn(
             self._app.keeper.model,
             view.effort,
-            end.reason if end else None,
-            end.stats if end else Stats(),
-            draft.analysis_s,
-            draft.analysis_tokens,
+            reason,
+            stream.stats,
+            stream.analysis_s,
+            stream.analysis_tokens,
         )
         if answer.id in self.conversation.nodes:
             self.conversation.update_answer(answer.id, turn, stream.messages)
@@ -204,8 +210,8 @@ class Chat:
         """Take the last prompt into the input, to send another version of it; again: the one before."""
         app = self._app
         prompts = [node for node in self.conversation.path if node.is_prompt]
-        if not self.idle.is_set() or not prompts:
-            app.warn("An answer is under way: Esc stops it." if prompts else "There is no message to edit yet.")
+        if not prompts:
+            app.warn("There is no message to edit yet.")
             return
         if self._editing is None:
             self._set_aside = app.composer.prompt
@@ -237,7 +243,7 @@ class Chat:
         conversation = self.conversation
         leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
-            self._app.warn("Nothing here has another version." if self.idle.is_set() else "An answer is under way.")
+            self._app.warn("Nothing here has another version." if self.idle.is_set() else BUSY)
             return
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
@@ -279,7 +285,7 @@ class Chat:
         if self.idle.is_set():
             await self._go_to(at, channel)
         elif at is not None and not app.transcript.reveal(at):
-            app.warn("An answer is under way: Esc stops it.")
+            app.warn(BUSY)
         return True
 
     async def _leave(self, draft: str) -> None:
@@ -305,15 +311,15 @@ class Chat:
                 self.conversation.select(at)
             for view in await self.show(at=at):
                 view.add_class("-hit")
-                if isinstance(view, AnswerView) and channel == "analysis":
-                    view.treat_analysis("shown")
+                if isinstance(view, AnswerView):
+                    view.reveal(channel)
         else:
             await self.show()
 
-    async def show(self, at: str | None = None) -> list[Widget]:
-        """Show the conversation anew: its end, or one node, whose widgets are returned."""
+    async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
+        """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         app, path = self._app, self.conversation.path
-        shown = await app.transcript.show(path, self._build, at)
+        shown = await app.transcript.show(path, self._build, at, keep)
         if not path:
             await app.welcome()
         return shown

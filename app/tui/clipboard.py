@@ -15,23 +15,39 @@ class ClipboardError(GptossError):
 async def copy(text: str, osc52: Callable[[str], None]) -> str:
     """Put `text` on the clipboard; returns what to tell the person. Raises ClipboardError.
 
-    pbcopy first, read back through pbpaste: Terminal.app ignores OSC 52. Over ssh pbcopy would fill the
-    clipboard of the far machine, so there, and where there is no pbcopy, `osc52` asks the terminal, which
-    never says whether it did.
+    pbcopy first, read back through pbpaste: Terminal.app ignores OSC 52. Over ssh pbcopy would fill the clipboard of
+    the far machine. There, and where there is no pbcopy, tmux takes the text into its own buffer and asks the terminal
+    around it (tmux 3.2 and later): as it is set by default, it ignores an application's OSC 52. Without tmux, or with
+    one that can't, `osc52` asks the terminal, which never says whether it did.
     """
+    if not text:
+        raise ClipboardError("there is nothing in it to copy")
+    data, size = text.encode(), f"{len(text):,} characters"
     if shutil.which("pbcopy") and shutil.which("pbpaste") and "SSH_CONNECTION" not in os.environ:
-        await _run("pbcopy", text.encode())
-        if await _run("pbpaste") != text.encode():
-            raise ClipboardError("pbcopy ran, but the clipboard holds something else; nothing was copied")
-        return f"Copied {len(text):,} characters."
+        await _run(["pbcopy"], data)
+        await _verify(["pbpaste"], data, "the clipboard")
+        return f"Copied {size}."
+    if os.environ.get("TMUX") and shutil.which("tmux"):
+        try:
+            await _run(["tmux", "load-buffer", "-w", "-"], data)
+        except ClipboardError:
+            pass
+        else:
+            await _verify(["tmux", "save-buffer", "-"], data, "tmux's buffer")
+            return f"Copied {size} (tmux's buffer, and perhaps the terminal's own clipboard)."
     osc52(text)
-    return f"Sent {len(text):,} characters to the terminal's clipboard (OSC 52). Not every terminal accepts that."
+    return f"Sent {size} to the terminal's clipboard (OSC 52). Not every terminal accepts that."
 
 
-async def _run(command: str, data: bytes = b"") -> bytes:
+async def _verify(paste: list[str], data: bytes, place: str) -> None:
+    if await _run(paste) != data:
+        raise ClipboardError(f"{place} holds something else after copying; nothing was copied")
+
+
+async def _run(command: list[str], data: bytes = b"") -> bytes:
     environment = {**os.environ, "LC_CTYPE": "UTF-8"}  # else both speak the Mac's legacy encoding
     process = await asyncio.create_subprocess_exec(
-        command,
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -39,5 +55,5 @@ async def _run(command: str, data: bytes = b"") -> bytes:
     )
     output, _ = await process.communicate(data)
     if process.returncode:
-        raise ClipboardError(f"{command} failed with exit code {process.returncode}; nothing was copied")
+        raise ClipboardError(f"{command[0]} failed with exit code {process.returncode}; nothing was copied")
     return output

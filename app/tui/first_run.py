@@ -14,7 +14,7 @@ MODEL = "gpt-oss-20b"
 SIZE = SIZES[KNOWN[MODEL]]
 
 # In a process of its own, for the plan needs MLX; -P: a folder named "app" must not be taken for this package.
-DOCTOR = (sys.executable, "-P", "-m", "app.cli", "doctor", "--json")
+DOCTOR = (sys.executable, "-P", "-m", "app", "doctor", "--json")
 _PATIENCE_S = 60.0
 
 WELCOME = "Ask anything. What you type and what is answered stays on this computer."

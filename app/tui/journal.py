@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from app.conversation import Conversation
 from app.store.database import StoreError, default_path
+from app.store.importing import read
 from app.store.search import Hit
 from app.store.store import MissingError, Store, Summary
 
@@ -16,7 +19,7 @@ KEPT = "What is on the screen stays, and the chat goes on"
 
 
 class Journal:
-    """Saves conversations. Nothing here raises StoreError: `report` is told, once, as (text, level).
+    """Saves conversations. Only `import_file` raises StoreError: else `report` is told, once, as (text, level).
 
     What could not be saved is kept, and tried again with every later save. A home that can't be written is replaced by
     a copy of it in memory, so that list and search go on to work until the program ends.
@@ -158,6 +161,26 @@ class Journal:
             self._unsaved[id] = unsaved
         await self._try(lambda store: store.restore(id), None)
         return id
+
+    async def import_file(self, path: Path) -> str:
+        """Add the conversations of a file; returns what to tell the person. Raises ImportFileError and StoreError.
+
+        One at a time, so that an answer under way is saved in between.
+        """
+        imported = await asyncio.to_thread(read, path)
+        await self._opened.wait()
+        added: list[Conversation] = []
+        try:
+            for conversation in imported.conversations:
+                if not self._closed and await self._run(partial(self._insert, conversation)):
+                    added.append(conversation)
+        except StoreError as error:
+            done = f"{len(added)} of {len(imported.conversations)} conversations were imported"
+            raise StoreError(f"{error}; {done}; importing the file again adds the others") from None
+        return imported.told(added)
+
+    def _insert(self, conversation: Conversation) -> bool:
+        return self._connected().insert(conversation)
 
     async def prompts(self) -> list[str]:
         """See Store.prompts."""

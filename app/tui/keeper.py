@@ -91,12 +91,14 @@ class EngineKeeper:
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
+                        status.memory = status.budget = 0
                     case Ready() as ready:
                         # A new default may be there when it is started again.
                         self._wanted = replace(self._wanted, model=ready.model)
                         self.model = _short(ready.model)
-                        status.model = f"{self.model}  {_size(ready.resident_bytes)}"
-                        status.state, status.limit = "ready", ready.context_length
+                        status.model, status.memory = self.model, ready.resident_bytes
+                        status.budget, status.limit = ready.budget_bytes, ready.context_length
+                        status.state = "ready"
                         app.models.loaded(ready.model)
         except EngineDied as death:
             await self.bury(death)
@@ -115,8 +117,3 @@ class EngineKeeper:
 def _short(model: str) -> str:
     """The last part of a path or of org/name."""
     return model.rstrip("/").rsplit("/", 1)[-1] or model
-
-
-def _size(count: int) -> str:
-    """Bytes as people name them, in powers of ten as the Hub does."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -117,10 +117,13 @@ class Library:
 
     async def _delete(self, place: Place) -> None:
         app = self._app
+        chosen_in_list = app.sidebar.list.has_focus
         if place.conversation == app.conversation.id:
             await app.chat.new()
         await app.journal.delete(place.conversation)
         await app.saved()
+        if chosen_in_list:  # where ^Z brings it back
+            app.sidebar.action_into_list()
         app.notify(f'Deleted "{place.title}". /undo brings it back, until you quit.', markup=False)
 
     def undo(self) -> None:

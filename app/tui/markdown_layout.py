@@ -3,6 +3,9 @@
 A document is laid out in pieces: its top-level blocks, and of a top-level list each item. While a text grows, only its
 last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
 exception; the whole document is laid out anew at the end.)
+
+Above each code block stands its language and a `copy` to click. What makes it one is the action in its style, which
+holds nothing but the number of the block: nothing of the model's text gets into a style.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +14,7 @@ from typing import ClassVar, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markdown import CodeBlock, Heading, ListElement, MarkdownElement
 from rich.markdown import Markdown as RichMarkdown
@@ -20,13 +24,31 @@ from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
+from mlx_model.text import clean
+
+HEADER = "header"
+"""Marks the style of the line above a code block; Textual finds the action of a click in the same place."""
+
 _PARSER = MarkdownIt("gfm-like", {"html": False})
 """Without HTML: what looks like a tag, as the type in `Vec<u8>` in plain prose, is text."""
+
+_CODE_TYPES = ("fence", "code_block")
 
 
 def lay_out(source: str, width: int, *, dark: bool = True) -> Content:
     """Markdown as lines of at most `width` cells."""
     return GrowingLayout(width, dark=dark).extend(source)
+
+
+def code_blocks(source: str) -> list[str]:
+    """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
+    return [token.content.removesuffix("\n") for token in _PARSER.parse(source) if token.type in _CODE_TYPES]
+
+
+def headers(content: Content) -> list[tuple[int, int]]:
+    """Where in the text of a layout the lines above code blocks begin and end, which the model did not write."""
+    spans = (span for span in content.spans if not isinstance(span.style, str) and HEADER in span.style.meta)
+    return [(span.start, span.end) for span in spans]
 
 
 class GrowingLayout:
@@ -41,6 +63,7 @@ class GrowingLayout:
         self._settled: list[Content] = []
         self._settled_list = ""  # the marker of the list that the settled part ends in
         self._settled_chars = 0
+        self._settled_codes = 0
 
     def extend(self, source: str) -> Content:
         """The lines of `source`, which begins with all that was given before."""
@@ -50,19 +73,21 @@ class GrowingLayout:
         still_open = 1 if pieces and pieces[-1].first_line < len(lines) - 1 else 2
         settled, open_pieces = pieces[:-still_open], pieces[-still_open:]
         for piece in settled:
-            self._settled += self._next(piece, self._settled, self._settled_list)
+            self._settled += self._next(piece, self._settled, self._settled_list, self._settled_codes)
             self._settled_list = piece.list_marker
+            self._settled_codes += piece.codes
         if settled:
             self._settled_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
-        shown, marker = list(self._settled), self._settled_list
+        shown, marker, codes = list(self._settled), self._settled_list, self._settled_codes
         for piece in open_pieces:
-            shown += self._next(piece, shown, marker)
+            shown += self._next(piece, shown, marker, codes)
             marker = piece.list_marker
+            codes += piece.codes
         return Content("").join(shown)
 
-    def _next(self, piece: "_Piece", before: list[Content], marker: str) -> list[Content]:
-        """The lines of a piece and what parts them from those before."""
-        lines = _render(piece.tokens, self._console, "nord" if self.dark else "friendly")
+    def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
+        """The lines of a piece and what parts them from those before, among which are so many code blocks."""
+        lines = _render(piece.tokens, self._console, "nord" if self.dark else "friendly", codes)
         if not before:
             return [lines]
         return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
@@ -74,6 +99,11 @@ class _Piece(NamedTuple):
     tokens: Sequence[Token]
     first_line: int
     list_marker: str = ""
+
+    @property
+    def codes(self) -> int:
+        """The number of code blocks in it."""
+        return sum(token.type in _CODE_TYPES for token in self.tokens)
 
 
 def _pieces(tokens: list[Token]) -> Iterator[_Piece]:
@@ -101,12 +131,15 @@ def _items(block: list[Token]) -> Iterator[_Piece]:
             start, number = index + 1, number + 1
 
 
-def _render(tokens: Sequence[Token], console: Console, code_theme: str) -> Content:
+def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: int) -> Content:
     # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
     markdown = _Document("", code_theme=code_theme, hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
+    markdown.codes = codes
+    for child in (child for token in tokens for child in token.children or ()):
+        child.content = clean(child.content)  # `&#x202e;` was inert till the parser made a character of it
     lines = [
-        Text.assemble(*((segment.text, _on_any_background(segment.style)) for segment in line), end="")
+        Text.assemble(*((segment.text, _kept(segment.style)) for segment in line), end="")
         for line in console.render_lines(markdown, console.options, pad=False)
     ]
     for line in lines:
@@ -117,12 +150,12 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str) -> Conte
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
 
-def _on_any_background(style: Style | None) -> Style:
+def _kept(style: Style | None) -> Style:
     """The style without its background, which is the widget's affair."""
     if style is None:
         return Style()
     names = ("bold", "dim", "italic", "underline", "strike")
-    return Style(color=style.color, **{name: getattr(style, name) for name in names})
+    return Style(color=style.color, meta=style.meta or None, **{name: getattr(style, name) for name in names})
 
 
 class _Heading(Heading):
@@ -130,9 +163,27 @@ class _Heading(Heading):
 
 
 class _Code(CodeBlock):
+    """Code below a line that says its language and is clicked to copy it."""
+
+    number = 0
+    """Which of the document's code blocks it is."""
+
+    @classmethod
+    def create(cls, markdown: RichMarkdown, token: Token) -> "_Code":
+        assert isinstance(markdown, _Document)
+        code = cls((token.info.split() or [""])[0], markdown.code_theme)
+        code.number, markdown.codes = markdown.codes, markdown.codes + 1
+        return code
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        language, button = self.lexer_name, "copy"
+        room = options.max_width - len(button) - 2
+        shown = f"{set_cell_size(language, min(room, cell_len(language)))}  " if language and room > 0 else ""
+        said = Style(dim=True, meta={HEADER: True})
+        clicked = Style(dim=False, meta={HEADER: True, "@click": f"copy_code({self.number})"})
+        yield Text.assemble((shown, said), (button, clicked), no_wrap=True, overflow="crop")
         code = str(self.text).rstrip()
-        yield Syntax(code, self.lexer_name, theme=self.theme, word_wrap=True)
+        yield Syntax(code, self.lexer_name or "text", theme=self.theme, word_wrap=True)
 
 
 class _List(ListElement):
@@ -147,6 +198,9 @@ class _List(ListElement):
 
 
 class _Document(RichMarkdown):
+    codes = 0
+    """The code blocks before the next."""
+
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **RichMarkdown.elements,
         "heading_open": _Heading,

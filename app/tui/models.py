@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
+from app.tui.commands import BUSY
 from app.tui.download import Download, Phase
 from app.tui.first_run import MODEL, WELCOME, Found, examine, welcome
 from app.tui.widgets.download import figures
@@ -149,7 +150,7 @@ class Models:
         if not name:
             self._app.run_worker(self._list(), group="model")
         elif not self._app.chat.idle.is_set():
-            self._app.warn("An answer is under way: Esc stops it.")
+            self._app.warn(BUSY)
         else:
             self._app.run_worker(self._switch(name), group="model")
 

@@ -54,6 +54,11 @@ class Preferences:
     def _has_theme(self, name: str) -> bool:
         return theme.long_name(name) in self._app.available_themes
 
+    @property
+    def themes(self) -> list[str]:
+        """The names of all themes, ours first."""
+        return [*theme.THEMES, *(name for name in self._app.available_themes if name == theme.short_name(name))]
+
     def _theme_changed(self, changed: Theme) -> None:
         name = theme.short_name(changed.name)
         if name != self._theme:
@@ -122,8 +127,7 @@ class Preferences:
         """Show the settings."""
         app = self._app
         before = Form(self.options, self._theme, self.analysis, self.instructions or "")
-        themes = [*theme.THEMES, *(name for name in app.available_themes if name == theme.short_name(name))]
-        screen = SettingsScreen(before, self.presets, themes, at_instructions=at_instructions)
+        screen = SettingsScreen(before, self.presets, self.themes, at_instructions=at_instructions)
         app.push_screen(screen, lambda after: self._take(before, after) if after is not None else None)
 
     def _take(self, before: Form, after: Form) -> None:

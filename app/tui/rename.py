@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from app.conversation import one_line
+from app.lines import one_line
 
 
 class RenameScreen(ModalScreen[str | None]):

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
-from app.conversation import one_line
+from app.lines import one_line
 from app.settings import ANALYSIS, SAMPLING
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort

@@ -17,14 +17,14 @@ class Turn:
     """
 
     def __init__(self, begun: Sequence[Message] = ()) -> None:
-        self.complete: list[Message] = list(begun[:-1])
+        self.complete: list[Message] = list(begun)
         """The messages that have ended."""
         self.finished: Finished | None = None
         """The last event, once the answer has ended."""
         self._start: MessageStart | None = None  # of the message that is being written
         self._texts: list[str] = []
-        if begun:
-            last = begun[-1]
+        if begun and begun[-1].role is Role.ASSISTANT:
+            last = self.complete.pop()
             self._start = MessageStart(last.channel or "final", last.recipient, last.content_type)
             self._texts = [last.text]
 

@@ -70,7 +70,7 @@ class FakeEngine:
         if self.load_errors:
             raise self.load_errors.pop(0)
         self._death = asyncio.Future()
-        yield Ready(loaded, context_length=4096, resident_bytes=11_000_000_000, load_s=2.0)
+        yield Ready(loaded, context_length=4096, resident_bytes=10_980_000_000, budget_bytes=11_450_000_000, load_s=2.0)
 
     async def ask(
         self, messages: Sequence[Message], options: Options, instructions: str | None = None
@@ -147,6 +147,11 @@ def text_on(pilot: Pilot[None]) -> str:
     width, height = pilot.app.size
     lines = pilot.app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip)[:width] for strip in lines[:height])
+
+
+def told(pilot: Pilot[None], text: str) -> bool:
+    """Whether a notification says so."""
+    return any(text in each.message for each in pilot.app._notifications)
 
 
 async def send(pilot: Pilot[None], text: str) -> None:

@@ -29,7 +29,7 @@ class ScriptedBackend:
         if name == "exit":
             print("libmetal: something is wrong", file=sys.stderr, flush=True)
             os._exit(3)
-        return Ready(name or "scripted", context_length=4096, resident_bytes=1 << 20, load_s=0.5)
+        return Ready(name or "scripted", context_length=4096, resident_bytes=1 << 20, budget_bytes=1 << 30, load_s=0.5)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
         text = ask.messages[-1].text

@@ -190,7 +190,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         await pilot.press("enter", "enter")  # into the list, and to its first hit
         await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
         await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
-        assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.draft.final == "unique 33"
+        assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.messages[-1].text == "unique 33"
         assert app.transcript.region.contains_region(hit.region)
         # A version that isn't shown, found in what the model thought.
         await pilot.press("ctrl+f", *"let me count")

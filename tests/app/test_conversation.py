@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.attachments import Attachment, join
 from app.conversation import Conversation, auto_title
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Message, Role, assistant, user
@@ -80,6 +81,24 @@ def test_what_was_given_back_is_taken_again_with_what_came_since() -> None:
     more = tree.add_prompt("more", tree.leaf)
     again = tree.take_changes()
     assert again.nodes == (*changes.nodes, more) and again.title == tree.title and again.leaf == more.id
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "title"),
+    [
+        ("", ["src/notes.txt"], "notes.txt"),
+        ("@src/notes.txt ", ["src/notes.txt"], "notes.txt"),
+        ('@"my notes.txt" @b.py', ["my notes.txt", "b.py"], "my notes.txt, b.py"),
+        ("", ["/"], "/"),
+        ("Sum up @notes.txt", ["notes.txt"], "Sum up @notes.txt"),
+        ("[pasted text 1]", ["pasted text 1"], "its first words, and more words, more words\u2026"),
+        ("What is\n[pasted text 1]", ["pasted text 1"], "What is its first words, and more words, more\u2026"),
+        ("What is [pasted text 2]", ["pasted text 1"], "What is [pasted text 2]"),
+    ],
+)
+def test_the_title_of_a_message_with_files(text: str, files: list[str], title: str) -> None:
+    words = "its first\nwords, and " + "more words, " * 200
+    assert auto_title(join(text, [Attachment(name, words) for name in files])) == title
 
 
 @pytest.mark.parametrize(

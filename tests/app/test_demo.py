@@ -20,8 +20,8 @@ async def test_two_turns_with_the_demo_model() -> None:
         views = list(app.query(AnswerView))
         stats = [view.finished and view.finished.stats for view in views]
         assert stats[0].reused_tokens == 0 and stats[1].reused_tokens > 0
-        assert all(view.draft.analysis and view.draft.final for view in views)
-        assert [m.text for m in app.conversation.messages if m.channel == "final"] == [v.draft.final for v in views]
+        assert all([m.channel for m in view.messages] == ["analysis", "final"] for view in views)
+        assert [tuple(view.messages) for view in views] == [n.messages for n in app.conversation.path if n.turn]
 
 
 def finals(app: ChatApp) -> int:

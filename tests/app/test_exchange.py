@@ -12,7 +12,6 @@ from app.store.database import default_path
 from app.store.export import to_json, to_markdown
 from app.store.importing import ImportFileError, read
 from app.store.store import Store
-from app.tui.widgets.messages import Draft
 from mlx_model.harmony.message import Message, Role, user
 from tests.app.trees import TURN, branched
 
@@ -147,7 +146,6 @@ def test_code_that_has_a_fence_of_its_own_stays_inside() -> None:
 def test_what_a_tool_gave_and_an_answer_that_never_began_are_named_as_such() -> None:
     tree = branched()
     assert "From python:\n\n```\n3\n```" in to_markdown(tree)
-    assert Draft.of(tree.path[1]).commentary == "'strawberry'.count('r')\n\nFrom python:\n3"
     tree = Conversation()
     tree.add_answer(tree.add_prompt("go", None).id, TURN, [Message(Role.ASSISTANT, "hm", channel="analysis")])
     tree.add_prompt("another", None)

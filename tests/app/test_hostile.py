@@ -22,6 +22,8 @@ HOSTILE = [
     "```\n\x1b[31m[/x]\n```",
     "[a](javascript:x) <http://example.com/[/x]> ![i](file:///etc/passwd)",
     "<b>tag</b> <script>x</script> Vec<u8>",
+    "&#x202e;gnp.exe&#8236; &#27;[2J &#155;2J &#13;x ```&#x202e;```\n",
+    "|&#8294;a|\n|-|\n|&rlm;|\n\n```&#x202e;py\nx\n```",
     "\x00\x01\x02\x7f\ud800",
     "a" * 300,
 ]

@@ -1,4 +1,4 @@
-"""The parts of the chat that are plain Python: coalescing, commands, the conversation, the clipboard."""
+"""The parts of the chat that are plain Python: coalescing, commands, Markdown."""
 
 import asyncio
 import sys
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.tui import clipboard, markdown_layout
-from app.tui.clipboard import ClipboardError
+from app.tui import markdown_layout
 from app.tui.coalesce import Coalescer
 from app.tui.commands import COMMANDS, find, parse
-from app.tui.markdown_layout import GrowingLayout, lay_out
+from app.tui.markdown_layout import GrowingLayout, code_blocks, lay_out
 
 
 class Counter:
@@ -96,42 +95,6 @@ def test_every_command_has_a_way_in_and_an_action() -> None:
         assert not command.slash or find(command.slash) is command
 
 
-@pytest.fixture
-def fake_mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH with pbcopy and pbpaste over a file; returns the file."""
-    board = tmp_path / "board"
-    for name, line in (("pbcopy", f'cat > "{board}"'), ("pbpaste", f'cat "{board}"')):
-        script = tmp_path / name
-        script.write_text(f"#!/bin/sh\n{line}\n")
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    return board
-
-
-async def test_copying_on_a_mac_is_verified(fake_mac: Path) -> None:
-    asked: list[str] = []
-    assert await clipboard.copy("naïve 数\n", asked.append) == "Copied 8 characters."
-    assert fake_mac.read_text() == "naïve 数\n" and asked == []
-
-
-@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 0\n", "#!/bin/sh\ncat > /dev/null\nexit 1\n"])
-async def test_a_copy_that_did_not_arrive_is_not_claimed(fake_mac: Path, script: str) -> None:
-    fake_mac.write_text("what was there before")
-    (fake_mac.parent / "pbcopy").write_text(script)
-    with pytest.raises(ClipboardError, match="nothing was copied"):
-        await clipboard.copy("secret", lambda text: None)
-
-
-async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(
-    fake_mac: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
-    asked: list[str] = []
-    said = await clipboard.copy("text", asked.append)
-    assert asked == ["text"] and "Copied" not in said and not fake_mac.exists()
-
-
 @pytest.mark.parametrize("width", [20, 40, 200])
 def test_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
     source = "# Title\n\n<b>*text*</b> 日本語日本語 [link](http://a.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n```c\nint x;"
@@ -156,6 +119,8 @@ GROWING = [
     "\n".join(f"{number}. item {number} with words that wrap" for number in range(7, 13)),
     "| a | b |\n|---|---|\n" + "\n".join(f"| row {number} | **{number}** |" for number in range(30)) + "\n\nafter",
     "Before\n\n```python\ndef f():\n    return '''\n\n- no list\n'''\n```\n\n> quoted\n> more\n\n    indented code\n",
+    "1. ~~~sh\n   ls\n   ~~~\n2. b\n\n   ```\n   in\n    it\n   ```\n\n> - ```c\n>   q\n\n"
+    "- x\n\n      indented\n\n```\nlast\n```\nend",
     "日本語 [a link](http://a.b) Vec<u8> <b>\n\n- 日本\n\n\n- loose\n\n  paragraph\n\nend\n",
 ]
 
@@ -167,6 +132,29 @@ def test_growing_markdown_ends_as_the_whole_and_settles_its_beginning(source: st
     for end in range(step, len(source), step):
         assert layout.extend(source[:end]).plain.strip() == lay_out(source[:end], 30).plain.strip()
     assert layout.extend(source) == lay_out(source, 30)
+
+
+@pytest.mark.parametrize("source", [source for source in GROWING if code_blocks(source)])
+def test_what_can_be_clicked_is_the_number_of_each_code_block_and_nothing_else(source: str) -> None:
+    layout = GrowingLayout(30)
+    for end in range(1, len(source) + 1):
+        spans = layout.extend(source[:end]).spans
+        metas = [span.style.meta for span in spans if not isinstance(span.style, str) and span.style.meta]
+        actions = [meta["@click"] for meta in metas if "@click" in meta]
+        assert actions == [f"copy_code({number})" for number in range(len(code_blocks(source[:end])))]
+        assert all(meta.keys() <= {"header", "@click"} and meta["header"] is True for meta in metas)
+
+
+def test_code_is_what_was_written_between_the_fences() -> None:
+    source = "```py\n\n a\t\n\n```\n\n- ~~~~\n  ~~~\n   b\n  ~~~~\n\n>     c\n>     d\n\n```\nopen\n"
+    assert code_blocks(source) == ["\n a\t\n", "~~~\n b", "c\nd", "open"]
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 8, 12])
+def test_the_line_above_code_fits_where_there_is_no_room(width: int) -> None:
+    content = lay_out("> ```日本語日本語日本語\n> x\n> ```\n\n```\ny\n```", width)
+    assert all(line.cell_length <= max(width, 3) for line in content.split("\n"))
+    assert width < 8 or content.plain.count("copy") == 2
 
 
 def test_blocks_are_parted_by_one_line_and_items_by_none() -> None:

@@ -33,7 +33,7 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Load("demo"),
         Cancel(3),
         Loading("demo", default=True),
-        Ready("demo", 4096, 1, 0.25),
+        Ready("demo", 4096, 1, 2, 0.25),
         Failed("no", 7, unusable=True),
         Ask(1, (), Options()),
         Ask(2, (user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief"),

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from app.conversation import Conversation
 from app.tui import answering, models
 from app.tui.first_run import Found
 from mlx_model.events import MessageStart
+from mlx_model.harmony.message import Message, Role, assistant
 from tests.app.fakes import FOUND, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.app.trees import TURN, keep
 
 ACCEPTED = Path(__file__).with_name("screens")
 SIZES = [(80, 24), (160, 48)]
@@ -37,6 +40,19 @@ There are **three** r's in `strawberry`:
 | r | 3 |
 """
 
+CALLS = [
+    assistant("Two cities, so I ask twice.", "analysis"),
+    assistant("I look up **both** and compare them.", "commentary"),
+    Message(Role.ASSISTANT, '{"city": "Paris", "days": 1}', None, "commentary", "functions.get_weather", "json"),
+    Message(Role.TOOL, '{"high": 18}', "functions.get_weather", "commentary", "assistant"),
+    assistant("Now the difference.", "analysis"),
+    Message(Role.ASSISTANT, "paris, rome = 18, 24.5\nprint(rome - paris)", None, "analysis", "python", "code"),
+    Message(Role.TOOL, "6.5", "python", "analysis", "assistant"),
+    assistant(
+        "|city|high|\n|---|---|\n| Paris | 18 |\n| Rome | 24.5 |\n\nRome is *6.5 degrees* warmer.\n\nTake a hat."
+    ),
+]
+
 Scene = Callable[[Pilot[None], FakeEngine], Awaitable[None]]
 
 
@@ -56,6 +72,24 @@ async def thinking(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "a, w" in text_on(pilot))
     await send(pilot, "And in raspberry?")
     await wait_until(pilot, lambda: "queued" in text_on(pilot))
+
+
+async def calls(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer with tool calls, as it is when it is opened again."""
+    tree = Conversation()
+    prompt = tree.add_prompt("Is it warmer in Paris or in Rome?", None)
+    tree.add_answer(prompt.id, TURN, CALLS)
+    keep(tree)
+    await app_of(pilot).chat.open(tree.id)
+    await app_of(pilot).saved()
+    await wait_until(pilot, lambda: "Take a hat" in text_on(pilot))
+
+
+async def calls_opened(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The last of the calls, opened."""
+    await calls(pilot, engine)
+    await pilot.press("shift+tab", "enter")
+    await wait_until(pilot, lambda: "result" in text_on(pilot))
 
 
 async def versions(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -82,6 +116,12 @@ async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: app_of(pilot).composer.text == "Name a fruit.")
 
 
+async def commands(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The list of commands, one of them marked."""
+    await pilot.press("/", "down", "down", "down")
+    await wait_until(pilot, lambda: app_of(pilot).composer.completion.choice == "/again")
+
+
 async def help_screen(pilot: Pilot[None], engine: FakeEngine) -> None:
     """All keys and commands."""
     await pilot.press("f1")
@@ -103,7 +143,10 @@ async def died(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "SIGKILL" in text_on(pilot))
 
 
-SCENES = (welcome, answer, thinking, versions, found, editing, help_screen, settings, died)
+SCENES = (
+    *(welcome, answer, thinking, calls, calls_opened, versions, found, editing),
+    *(commands, help_screen, settings, died),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -39,8 +39,9 @@ def test_without_a_file_there_are_defaults(home: Path) -> None:
 
 
 def test_a_file_is_read(file: Path) -> None:
-    file.write_text(f'model = "demo"\nanalysis = "hidden"\n{WRITTEN}', "utf-8")
+    file.write_text(f'model = "demo"\nanalysis = "hidden"\nmouse = false\n{WRITTEN}', "utf-8")
     found = load()
+    assert not found.mouse and Settings().mouse
     assert (found.model, found.theme, found.analysis, found.told) == ("demo", "light", "hidden", "")
     assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
     assert found.presets == {"brief": "Answer in one sentence."}
@@ -101,6 +102,7 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
         ("analysis = 'no'", "line 2: analysis is 'no'; it must be shown, collapsed, hidden"),
+        ("mouse = 1", "line 2: mouse is 1; it must be true or false"),
         ("theme = 3", "line 2: theme is 3; it must be a text"),
         ("sampling = 3", "line 2: sampling is 3; it must be a table"),
         ("[presets]\nx = 3", 'line 3: the preset "x" is 3; it must be a text'),
@@ -110,7 +112,7 @@ def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, s
     file.write_text(f'model = "demo"\n{line}\n', "utf-8")
     found = load()
     assert found.model == "demo" and found.options == {} and found.presets == {}
-    assert (found.theme, found.analysis) == ("dark", "collapsed")
+    assert (found.theme, found.analysis, found.mouse) == ("dark", "collapsed", True)
     assert said in found.told and found.told.endswith("; the default is used") and "\n" not in found.told
 
 

@@ -2,16 +2,17 @@
 
 from textual.pilot import Pilot
 
+from app.conversation import Conversation
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
-from app.tui import chat as chat_module
+from app.tui.chat import EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
-from mlx_model.events import Finished, MessageStart, TextDelta
-from mlx_model.harmony.message import assistant, user
-from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
-from tests.app.trees import stored
+from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
+from mlx_model.harmony.message import Effort, assistant, user
+from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.app.trees import keep, stored
 
 # Versions
 
@@ -75,7 +76,7 @@ async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> Non
         app = app_of(pilot)
         app.composer.insert("unsent")
         await pilot.press("alt+up")
-        assert app.composer.text == "question 2" and chat_module.EDITING in text_on(pilot)
+        assert app.composer.text == "question 2" and EDITING in text_on(pilot)
         await pilot.press("alt+up")
         assert app.composer.text == "question 1"
         await pilot.press("escape")
@@ -127,26 +128,97 @@ async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
 async def test_continuing_an_answer_that_was_cut_off() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
+        app = app_of(pilot)
         await idle(pilot)
         await ask(pilot, engine, "Count to ten", "one")
         await send(pilot, "/continue")
         await wait_until(pilot, lambda: "was not cut off" in text_on(pilot))
+        engine.think("by ones")
         engine.say(MessageStart("final"), TextDelta("final", "one two"), Finished("length", STATS))
         await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "cut off: the limit" in text_on(pilot))
+        await wait_until(pilot, lambda: "cut off:" in text_on(pilot))
         await idle(pilot)
-        engine.answer("three four")
+        await pilot.press("ctrl+e")
         await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "three four" in text_on(pilot))
-        assert engine.asked[-1][0] == [user("Count to ten"), assistant("one two"), user(chat_module.GO_ON)]
+        await wait_until(pilot, lambda: len(engine.asked) == 3)
+        begun = [assistant("by ones", "analysis"), assistant("one two")]
+        assert engine.asked[-1][0] == [user("Count to ten"), *begun]
+        assert engine.asked[-1][1].effort is Effort.MEDIUM  # that of the answer, not of the next one
+        assert app.transcript.query(".-cut-off").first()
+        engine.say(TextDelta("final", " three"))
+        await wait_until(pilot, lambda: "one two three" in text_on(pilot))
+        assert not app.transcript.query(".-cut-off")
+        assert "cut off:" not in text_on(pilot)
+        engine.say(MessageEnd(assistant("one two three")), Finished("stop", STATS))
+        await wait_until(pilot, lambda: "44 tokens" in text_on(pilot))
         await idle(pilot)
-        engine.say(MessageStart("analysis"), TextDelta("analysis", "hm"), Finished("length", STATS))
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: len(engine.asked) == 4)
+        assert text_on(pilot).count("one two") == 1
+        assert "thought for" in text_on(pilot)
+        assert app.conversation.messages[1:] == [begun[0], assistant("one two three")]
+        (turn,) = (node.turn for node in app.conversation.path if node.turn)
+        assert (turn.reason, turn.stats.decode_tokens, turn.analysis_tokens) == ("stop", 44, 3)
+        assert len(app.conversation.nodes) == 3
+    assert stored()[0].messages == app.conversation.messages
+
+
+async def test_continuing_an_analysis_that_was_cut_off() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
         await idle(pilot)
+        engine.say(MessageStart("analysis"), *deltas("analysis", "let me"), Finished("cancelled", STATS))
+        await send(pilot, "Count to ten")
+        await wait_until(pilot, lambda: "stopped" in text_on(pilot))
+        await idle(pilot)
+        engine.say(*deltas("analysis", " see"))
         await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "asks again" in text_on(pilot))
-        assert len(engine.asked) == 4
+        await wait_until(pilot, lambda: "let me see" in text_on(pilot) and "thinking" in text_on(pilot))
+        engine.say(MessageEnd(assistant("let me see", "analysis")))
+        engine.answer("one")
+        await wait_until(pilot, lambda: "\u25b8 thought" in text_on(pilot))
+        await idle(pilot)
+        assert app_of(pilot).conversation.messages[1:] == [assistant("let me see", "analysis"), assistant("one")]
+
+
+async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
+    """The engine refuses, or dies: what was there is kept, on the screen and on the disk."""
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        app = app_of(pilot)
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "one two"), Finished("length", STATS))
+        await send(pilot, "Count to ten")
+        await wait_until(pilot, lambda: "cut off:" in text_on(pilot))
+        await idle(pilot)
+        before = app.conversation.everything()
+        engine.say(EngineError("the prompt is too long"))
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "the prompt is too long" in text_on(pilot))
+        await idle(pilot)
+        assert app.conversation.everything() == before
+        assert "one two" in text_on(pilot) and "cut off:" in text_on(pilot)
+        engine.say(TextDelta("final", " three"))
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "one two three" in text_on(pilot))
+        engine.die(asking=True)
+        await wait_until(pilot, lambda: "the engine ended" in text_on(pilot))
+        await wait_until(pilot, app.chat.idle.is_set)
+        assert app.conversation.messages[1:] == [assistant("one two three")]
+        (turn,) = (node.turn for node in app.conversation.path if node.turn)
+        assert (turn.reason, turn.stats) == ("died", STATS)
+
+
+async def test_continuing_a_prompt_without_an_answer_answers_it() -> None:
+    tree = Conversation()
+    tree.add_prompt("Count to ten", None)
+    keep(tree)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await opened(pilot, "Count to ten")
+        engine.answer("one two")
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "one two" in text_on(pilot))
+        assert engine.asked[-1][0] == [user("Count to ten")]
 
 
 # The queue

@@ -1,4 +1,7 @@
-"""`gptoss-chat` with a model that says what the prompt says, or "on and " for ever if the prompt is "forever"."""
+"""`gptoss-chat` with a model that says what the prompt says, or "on and " for ever if the prompt is "forever".
+
+It goes on when it is stopped if the prompt is "deaf"; the prompt "too long" is refused as one that is.
+"""
 
 import sys
 import time
@@ -7,6 +10,7 @@ from types import SimpleNamespace
 
 import app.ask
 from app.cli import main
+from mlx_model.errors import ContextError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, assistant
 from mlx_model.options import Options
@@ -16,6 +20,7 @@ class ScriptedSession:
     """Stands in for mlx_model.session.Session."""
 
     def __init__(self, model: object, *, instructions: str | None = None) -> None:
+        self.model = model
         self.instructions = instructions
         self.tokens: list[int] = []
 
@@ -23,13 +28,21 @@ class ScriptedSession:
         self, messages: list[Message], options: Options, cancelled: Callable[[], bool] = bool
     ) -> Iterator[Event]:
         text = messages[-1].text
+        if text == "too long":
+            raise ContextError("the prompt has too many tokens")
         yield MessageStart("analysis")
         yield TextDelta("analysis", f"{options.effort} \x1b[31mthought")
         yield MessageEnd(assistant("thought", "analysis"))
         yield MessageStart("final")
-        while text == "forever":
+        said = ""
+        while text == "deaf" or (text == "forever" and not cancelled()):
             yield TextDelta("final", "on and \n")
+            said += "on and \n"
             time.sleep(0.001)
+        if cancelled():
+            yield MessageEnd(assistant(said))
+            yield Finished("cancelled")
+            return
         said = f"{self.instructions or ''}{text}"
         yield TextDelta("final", said)
         yield MessageEnd(assistant(said))
@@ -37,6 +50,6 @@ class ScriptedSession:
 
 
 if __name__ == "__main__":
-    app.ask.load = lambda name, **how: SimpleNamespace(load_s=0.0, resident_bytes=0)
+    app.ask.load = lambda name, **how: SimpleNamespace(name=name, load_s=0.0, resident_bytes=0)
     app.ask.Session = ScriptedSession
     sys.exit(main())

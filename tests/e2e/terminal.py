@@ -46,6 +46,13 @@ class Terminal:
         """Type text as it is."""
         self._run("send-keys", "-l", text)
 
+    def paste(self, text: str) -> None:
+        """Paste text as it is, between the marks of a bracketed paste."""
+        buffer = Path(self._folder.name, "buffer")
+        buffer.write_bytes(text.encode())
+        self._run("load-buffer", str(buffer))
+        self._run("paste-buffer", "-p", "-r")
+
     def resize(self, width: int, height: int) -> None:
         """Change the size of the window."""
         self._run("resize-window", "-x", str(width), "-y", str(height))
@@ -53,6 +60,14 @@ class Terminal:
     def screen(self) -> str:
         """What stands in the window."""
         return self._run("capture-pane", "-p")
+
+    def watches_mouse(self) -> bool:
+        """Whether the program has asked for the mouse."""
+        return self._run("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
+
+    def styled_screen(self) -> str:
+        """What stands in the window, with the control sequences for its looks."""
+        return self._run("capture-pane", "-p", "-e")
 
     def wait_for(self, holds: str | Callable[[str], object], seconds: float = 30.0) -> str:
         """Wait until the screen contains a text, or satisfies a condition; returns it."""
@@ -105,5 +120,5 @@ def wait_gone(pid: int, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-CHAT = (sys.executable, "-m", "app.cli", "--model", "demo", "--temperature", "0")
+CHAT = (sys.executable, "-m", "app", "--model", "demo", "--temperature", "0")
 SCRIPTED_CHAT = (sys.executable, str(Path(__file__).with_name("scripted_chat.py")))

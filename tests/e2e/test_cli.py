@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from mlx_model import hub
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "app.cli"]
+COMMAND = [sys.executable, "-m", "app"]
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_ask.py"))]
 
 
@@ -118,6 +119,11 @@ def test_where_the_prompt_comes_from(arguments: list[str], stdin: str | bytes, p
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{prompt}\n", "")
 
 
+def test_an_output_that_is_not_utf_8_shows_what_it_cannot_hold() -> None:
+    done = run("ask", "--model", "demo", "näive 数", command=SCRIPTED, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "n\\xe4ive \\u6570\n", "")
+
+
 def test_options_on_either_side_of_the_command_count() -> None:
     done = run("--effort", "high", "--model", "demo", "ask", "--show-analysis", "x", command=SCRIPTED)
     assert done.stdout == "x\n" and "high " in done.stderr
@@ -193,22 +199,99 @@ def test_ctrl_c_ends_the_program_cleanly() -> None:
     assert asking.returncode == 130 and errors == b""
 
 
-def test_a_dumb_terminal_gets_a_plain_answer() -> None:
+@pytest.mark.parametrize("term", ["dumb", "", None])
+def test_a_dumb_terminal_gets_a_chat_in_plain_lines(term: str | None) -> None:
+    """Byte for byte: nothing is sent that such a terminal would print as garbage."""
     master, slave = pty.openpty()
-    asking = subprocess.Popen(
+    environment = {name: value for name, value in os.environ.items() if name != "TERM"}
+    chatting = subprocess.Popen(
         [*SCRIPTED, "--model", "demo"],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "dumb"},
+        env=environment if term is None else {**environment, "TERM": term},
     )
     os.close(slave)
-    seen = read_until(master, b"Ctrl-D")
-    os.write(master, b"hello\n\x04")
-    seen += read_until(master, b"\nhello")
-    assert asking.wait(timeout=60) == 0
+    seen = read_until(master, b"> ")
+    for _ in range(2):
+        os.write(master, b"hello\n")
+        seen += read_until(master, b"\r\nhello\r\nmedium   0 tokens\r\n\r\n> ")
+    os.write(master, b"\x04")
+    assert chatting.wait(timeout=60) == 0
     os.close(master)
-    assert b"\x1b" not in seen
+    assert seen.count(b"No full-screen chat") == 1
+    assert not {byte for byte in seen if byte < 32} - set(b"\r\n")
+
+
+def test_a_dumb_terminal_whose_output_is_piped_gets_one_answer() -> None:
+    """What a script may have relied on: the prompt to the end of standard input, the answer alone in the pipe."""
+    master, slave = pty.openpty()
+    asking = subprocess.Popen(
+        [*SCRIPTED, "--model", "demo", "--plain"], stdin=slave, stdout=subprocess.PIPE, stderr=slave
+    )
+    os.close(slave)
+    read_until(master, b"Ctrl-D")
+    os.write(master, b"hello\n\x04")
+    assert asking.stdout is not None and asking.stdout.read() == b"hello\n"
+    assert asking.wait(timeout=60) == 0
+    asking.stdout.close()
+    os.close(master)
+
+
+IMPORTING = """
+import os, signal, sys, time
+
+wanted = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == wanted:
+            os.write(1, b".")
+            if name != "app.cli":
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    raise ImportError("half imported")
+
+sys.meta_path.insert(0, Finder)
+from app.__main__ import main
+sys.exit(main())
+"""
+"""The console script, which prints a dot when it begins to import the module it is told. Any but the program's own is
+interrupted in that moment, and does with it what extension modules do."""
+
+
+def test_ctrl_c_at_any_moment_shows_no_traceback() -> None:
+    for delay in (0.0, 0.005, 0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4):
+        asking = subprocess.Popen(
+            [sys.executable, "-c", IMPORTING, "app.cli", "ask", "--model", "demo", "hi"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert asking.stdout and asking.stdout.read(1) == b"."
+        time.sleep(delay)
+        asking.send_signal(signal.SIGINT)
+        _, errors = asking.communicate(timeout=60)
+        assert (asking.returncode, errors) in ((130, b""), (0, b"")), delay
+
+
+@pytest.mark.parametrize("module", ["numpy", "mlx.core"])
+def test_ctrl_c_within_the_import_of_an_extension_module(module: str) -> None:
+    done = run(module, "ask", "--model", "demo", "hi", command=[sys.executable, "-c", IMPORTING])
+    assert (done.returncode, done.stdout, done.stderr) == (130, ".", "")
+
+
+def test_a_polite_kill_ends_it_without_a_word() -> None:
+    asking = subprocess.Popen(
+        [*SCRIPTED, "ask", "--model", "demo", "forever"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert asking.stdout and asking.stdout.readline() == b"on and \n"
+    asking.terminate()
+    _, errors = asking.communicate(timeout=60)
+    assert (asking.returncode, errors) == (-signal.SIGTERM, b"")
 
 
 def read_until(descriptor: int, wanted: bytes) -> bytes:

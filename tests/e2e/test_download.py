@@ -19,7 +19,7 @@ from tests.e2e.terminal import Terminal, needs_tmux
 from tests.hub_server import HubServer, gpt_oss, serving
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "app.cli"]
+COMMAND = [sys.executable, "-m", "app"]
 REPO = "openai/gpt-oss-20b"
 KILLS = 20
 

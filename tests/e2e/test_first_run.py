@@ -14,7 +14,7 @@ from tests.hub_server import HubServer, serving
 pytestmark = needs_tmux
 
 FILES = {path.name: path.read_bytes() for path in resolve(DEMO).iterdir()}
-CHAT = [sys.executable, "-m", "app.cli", "--temperature", "0"]
+CHAT = [sys.executable, "-m", "app", "--temperature", "0"]
 
 
 @pytest.fixture

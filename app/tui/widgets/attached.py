@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.attachments import Attachment
-from app.conversation import one_line
+from app.lines import one_line
 from app.tokens import about_tokens
 
 CROSS = "\u00d7"

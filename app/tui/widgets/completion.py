@@ -1,4 +1,4 @@
-"""The files that a mention in the input may mean, as a list above it."""
+"""What a name that is being typed may become, as a list above the input: files, commands, values of a command."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from app.conversation import one_line
+from app.lines import one_line
+from app.tui.slash import Choice
 
 MOST = 8
-"""Names shown at once."""
+"""Rows shown at once; the list scrolls."""
 
 
 class Completion(OptionList, can_focus=False):
@@ -18,17 +19,20 @@ class Completion(OptionList, can_focus=False):
     def __init__(self) -> None:
         super().__init__(markup=False)
         self.names: list[str] = []
+        """What each row would make of what is typed."""
         self.typed = ""
         """What they were looked up for."""
         self.display = False
 
-    def show(self, names: Sequence[str], typed: str = "") -> None:
-        """Show these, the first one marked; none: nothing is shown."""
-        self.names, self.typed = list(names), typed
-        self.set_options([Option(Content(one_line(name))) for name in names])
-        self.styles.offset = (1, -len(names) - 2)  # it lies over the conversation, which stays where it is
-        self.highlighted = 0 if names else None
-        self.display = bool(names)
+    def show(self, choices: Sequence[Choice], typed: str = "", *, marked: bool = True, hint: str = "") -> None:
+        """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
+        self.names, self.typed = [choice.line for choice in choices], typed
+        width = max((len(choice.usage) for choice in choices if choice.help), default=0)
+        self.set_options([Option(_row(choice, width)) for choice in choices])
+        self.border_subtitle = hint
+        self.styles.offset = (1, -min(len(choices), MOST) - 2)  # over the conversation, which stays where it is
+        self.highlighted = 0 if choices and marked else None
+        self.display = bool(choices)
 
     def hide(self) -> None:
         """Show nothing."""
@@ -37,10 +41,15 @@ class Completion(OptionList, can_focus=False):
 
     @property
     def choice(self) -> str | None:
-        """The marked name, None if nothing is shown."""
+        """The marked name, None if nothing is shown or marked."""
         return self.names[self.highlighted] if self.display and self.highlighted is not None else None
 
     def step(self, by: int) -> None:
         """Mark another one; after the last comes the first."""
-        if self.highlighted is not None:
-            self.highlighted = (self.highlighted + by) % len(self.names)
+        at = self.highlighted if self.highlighted is not None else min(0, -by)
+        self.highlighted = (at + by) % len(self.names)
+
+
+def _row(choice: Choice, width: int) -> Content:
+    usage = Content(one_line(choice.usage))
+    return Content.assemble(usage.pad_right(width + 2 - len(usage)), (choice.help, "dim")) if choice.help else usage

@@ -1,7 +1,8 @@
-"""The input: several lines, grows with its text, Enter sends; Up recalls, long pastes fold, `@` names files."""
+"""The input: several lines, grows with its text, Enter sends; Up recalls, long pastes fold, `@` and `/` complete."""
 
 import contextlib
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +15,9 @@ from textual.widgets import TextArea
 
 from app.attachments import Attachment, AttachmentError, find, join, split
 from app.mentions import mention, written
+from app.tui.commands import Command
 from app.tui.recall import Recall
+from app.tui.slash import choices, marked_at_once
 from app.tui.widgets.attached import Attached
 from app.tui.widgets.completion import Completion
 from mlx_model.text import clean
@@ -29,13 +32,14 @@ with contextlib.suppress(ImportError, TypeError):
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 FOLD_LINES, FOLD_LENGTH = 10, 2000
 """A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
+HINT = "Tab completes; * waits for the answer"
 
 
 class Composer(TextArea):
     """Posts Submitted on Enter and keeps its text; whoever takes the text clears it.
 
-    `attached` is what goes with the text, `completion` the list of files that a mention may mean, `recall` the prompts
-    of before. `prompt` is all that is sent: the text and what is attached.
+    `attached` is what goes with the text, `completion` the list of files that a mention may mean, or of commands,
+    `recall` the prompts of before. `prompt` is all that is sent: the text and what is attached.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -77,6 +81,10 @@ class Composer(TextArea):
         self.recall = Recall()
         self.folder = Path.cwd()
         """Where relative names of files begin."""
+        self.takes_commands = True
+        """Whether a line that begins with a slash is a command."""
+        self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
+        """What can follow a command."""
         self._submitted: tuple[str, str, list[Attachment]] = ("", "", [])
         self._naming = False
 
@@ -130,7 +138,7 @@ class Composer(TextArea):
     # Keys
 
     async def on_key(self, event: events.Key) -> None:
-        """Enter sends, with a modifier it breaks the line; the list of files, while it is there, comes first.
+        """Enter sends, with a modifier it breaks the line; the list above, while it is there, comes first.
 
         What else edits the text is done here too, not by bindings: those act only once the key has bubbled up to the
         app, and by then the letters typed right after it are already in the text.
@@ -187,9 +195,15 @@ class Composer(TextArea):
         self.attached.add(Attachment(name, text))
 
     def on_text_area_selection_changed(self) -> None:
-        """The cursor has moved: say which file is being named, if that is what the person types."""
+        """The cursor has moved: show the commands, or say which file is being named, if one is being typed."""
+        if (line := self._line()) is None or not self._naming or not self._offer(line):
+            self.post_message(self.Named(self.named))
+
+    @property
+    def named(self) -> str | None:
+        """The file that is being named, as far as it is typed."""
         found = self._mention() if self._naming else None
-        self.post_message(self.Named(found[1] if found else None))
+        return found[1] if found else None
 
     def _submit(self) -> None:
         if (name := self.attached.reading) is not None:
@@ -199,7 +213,11 @@ class Composer(TextArea):
         self.post_message(self.Submitted(self.prompt, self.text))
 
     def _complete(self, key: str) -> bool:
-        """What a key does while a file is being named; false for what it does anyway."""
+        """What a key does while a command or a file is being named; false for what it does anyway."""
+        line = self._line()
+        # The list may lag behind who types fast: then it is made now, so that keys act on what is typed.
+        if line is not None and (self.completion.typed == line or self._offer(line)):
+            return self._complete_line(key, line)
         found, completion = self._mention(), self.completion
         if found is None:
             return False
@@ -217,6 +235,27 @@ class Composer(TextArea):
             return False
         return True
 
+    def _complete_line(self, key: str, line: str) -> bool:
+        completion = self.completion
+        marked = completion.choice
+        if key in ("up", "down"):
+            completion.step(1 if key == "down" else -1)
+            self._naming = True
+        elif key == "tab" or (key == "enter" and marked and marked.strip().casefold() != line.strip().casefold()):
+            self.choose(marked or completion.names[0])
+        elif key == "escape":
+            completion.hide()
+        else:
+            return False
+        return True
+
+    def _offer(self, line: str) -> bool:
+        """Show what a command line may become; false if that is nothing."""
+        found = choices(line, self.values_of)
+        if found:
+            self.completion.show(found, line, marked=marked_at_once(line), hint=HINT if found[0].help else "")
+        return bool(found)
+
     def _is_file(self, name: str) -> bool:
         try:
             return find(name, self.folder).is_file()
@@ -224,7 +263,15 @@ class Composer(TextArea):
             return False
 
     def choose(self, name: str) -> None:
-        """Write a name into the mention before the cursor; that of a folder to go on with, that of a file ends it."""
+        """Write what was chosen in place of what is typed: a command line, or a name into the mention at the cursor.
+
+        The name of a folder is to go on with, and so is a command; that of a file ends it.
+        """
+        if self._line() is not None and name.startswith("/"):
+            self._naming = True
+            self.load_text(name)
+            self.move_cursor(self.document.end)
+            return
         found = self._mention()
         if found is None:
             return
@@ -237,6 +284,11 @@ class Composer(TextArea):
         if not is_folder:
             self.completion.hide()
             self.post_message(self.Mentioned(name))
+
+    def _line(self) -> str | None:
+        """The command line that is being typed, with the cursor at its end."""
+        is_line = self.takes_commands and self.text.startswith("/") and self.document.line_count == 1
+        return self.text if is_line and self.selection.is_empty and self.cursor_at_end_of_text else None
 
     def _mention(self) -> tuple[int, str] | None:
         row, column = self.cursor_location

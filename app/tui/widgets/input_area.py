@@ -11,6 +11,7 @@ from app.attachments import Attachment, AttachmentError, find, read
 from app.mentions import candidates
 from app.tui import editor
 from app.tui.editor import EditorError
+from app.tui.slash import Choice
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MOST
 from app.tui.widgets.composer import Composer
@@ -32,12 +33,13 @@ class InputArea(Vertical):
     @work(exclusive=True, group="complete")
     async def on_composer_named(self, event: Composer.Named) -> None:
         """Show the files that may be meant."""
-        completion = self.composer.completion
+        composer = self.composer
         if event.name is None:
-            completion.hide()
+            composer.completion.hide()
             return
-        names = await asyncio.to_thread(candidates, event.name, self.composer.folder, MOST)
-        completion.show(names, event.name)
+        names = await asyncio.to_thread(candidates, event.name, composer.folder, MOST)
+        if composer.named == event.name:  # else something else is being typed by now
+            composer.completion.show([Choice(name, name) for name in names], event.name)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click on one of them."""

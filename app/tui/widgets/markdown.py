@@ -1,12 +1,14 @@
 """A model's Markdown in one widget, while it grows and ever after."""
 
 import asyncio
+import re
 
 from textual.content import Content
 from textual.geometry import Size
+from textual.selection import Selection
 from textual.widget import Widget
 
-from app.tui.markdown_layout import GrowingLayout
+from app.tui.markdown_layout import GrowingLayout, code_blocks, headers
 
 
 class MarkdownText(Widget):
@@ -39,6 +41,18 @@ class MarkdownText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at this width."""
         return self._at(width).plain.count("\n") + 1 if width else 0
+
+    def action_copy_code(self, number: int) -> None:
+        """Copy a code block, counted from 0: the action in the line above it."""
+        self.app.copy_to_clipboard(code_blocks(self._laid_out)[number])
+
+    def get_selection(self, selection: Selection) -> tuple[str, str]:
+        """What is selected of the model's own text, and what parts it from the next widget's."""
+        content = self.render()
+        text = content.plain
+        for start, end in headers(content):
+            text = text[:start] + "\0" * (end - start) + text[end:]  # no text on the screen has one
+        return re.sub(r"^[ \t]*\0+\n?|\0+", "", selection.extract(text), flags=re.MULTILINE), "\n"
 
     async def _take(self, source: str, layout: GrowingLayout) -> None:
         if layout.width:  # else the widget has no place on the screen yet

@@ -1,6 +1,6 @@
 """What stands in the transcript: the person's prompts, the model's answers, notices of the program."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -9,24 +9,18 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.attachments import split
-from app.conversation import Conversation, Node, one_line
+from app.conversation import Conversation, Node
+from app.footer import footer
+from app.tui.answer_parts import Kind, Part, State, parts_of
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
+from app.tui.widgets.calls import CallView
+from app.tui.widgets.fold import Fold
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
-from mlx_model.harmony.message import Effort, Role
+from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
-
-ENDINGS = {
-    "cancelled": "stopped",
-    "length": "cut off: the limit of tokens is reached",
-    "stop_string": "ended at a stop string",
-    "tool_call": "asked for a tool, which this chat has not got",
-    "died": "broken off: the engine ended",
-    "": "not finished: the program ended",
-}
-"""What a footer says of an answer's end; "" stands for one that was still under way when it was last saved."""
 
 
 class Prompt(Static):
@@ -49,26 +43,29 @@ class Notice(Static):
         self.update(Content(clean(text)))
 
 
-@dataclass
-class Draft:
-    """What has come of an answer so far. `tokens` of the analysis; times in seconds."""
+class AnswerText(MarkdownText):
+    """What the model says to the person: the answer, or something on the way to it."""
 
-    analysis: str = ""
-    commentary: str = ""
-    final: str = ""
-    analysis_tokens: int = 0
-    analysis_s: float = 0.0
+    def __init__(self, part: Part) -> None:
+        super().__init__(clean(part.text))
+        self.part = part
+        self.set_class(part.kind is Kind.ASIDE, "-aside")
 
-    @staticmethod
-    def of(node: Node) -> "Draft":
-        """That of an answer which is kept."""
-        turn = node.turn
-        seconds, tokens = (turn.analysis_s, turn.analysis_tokens) if turn else (0.0, 0)
-        return Draft(node.text("analysis"), _commentary(node), node.text("final"), tokens, seconds)
+    async def show(self, part: Part) -> None:
+        """Show this part, which has grown or ended."""
+        if part.text != self.part.text:
+            await self.grow(clean(part.text))
+        self.part = part
+        if part.state is not State.GROWING:
+            await self.settle()
+
+
+PartView = Analysis | CallView | AnswerText
+"""Each has the `part` it shows, and `show` for what has become of it."""
 
 
 class AnswerView(Vertical):
-    """One answer. Parts are mounted when there is something to show in them; `refresh_draft` brings them up to date."""
+    """One answer: a widget for each part of its messages, and a footer. `show` brings it up to date."""
 
     def __init__(
         self,
@@ -84,39 +81,45 @@ class AnswerView(Vertical):
         """
         super().__init__()
         self.effort = effort
-        self.draft = Draft.of(kept) if kept else Draft()
-        self.analysis: Analysis | None = None
+        self.messages: Sequence[Message] = ()
         self.finished: Finished | None = None
         self._treatment = analysis
-        self._kept = kept
-        self._commentary: Static | None = None
-        self._body: MarkdownText | None = None
+        self._analysis_s, self._analysis_tokens = 0.0, 0
+        self._parts: list[PartView] = []
         self._footer = Static(markup=False, classes="footer")
         self._last_line = Horizontal(self._footer, *([versions] if versions else []), classes="last-line")
+        if kept is not None:
+            self._keep(kept)
 
     def compose(self) -> ComposeResult:
-        """The footer; everything else comes with the answer, unless it is there already."""
-        if self._kept is not None:
-            yield from self._compose_kept(self._kept)
+        """The parts that are there already, and the footer; more parts come with the answer."""
+        yield from self._parts
         yield self._last_line
 
-    def _compose_kept(self, node: Node) -> ComposeResult:
-        draft, turn = self.draft, node.turn
-        if draft.analysis:
-            opened = self._treatment == "shown" or (self._treatment == "collapsed" and not draft.final)
-            self.analysis = Analysis(opened=opened)
-            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
-            yield self.analysis
-        if draft.commentary:
-            self._commentary = Static(Content(clean(draft.commentary)), markup=False, classes="commentary")
-            yield self._commentary
-        if draft.final:
-            yield MarkdownText(clean(draft.final))
+    def _keep(self, node: Node) -> None:
+        turn = node.turn
+        reason = (turn.reason or "") if turn else "stop"
+        self.messages = node.messages
         if turn is not None:
-            reason = turn.reason or ""
-            stats = turn.stats if turn.stats.decode_tokens else None
-            self._footer.update(Content(_footer(self.effort, reason, stats) or clean(turn.model)))
-            self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
+            self._analysis_s, self._analysis_tokens = turn.analysis_s, turn.analysis_tokens
+            self._end(reason, turn.stats if turn.stats.decode_tokens else None, clean(turn.model))
+        parts = parts_of(node.messages, reason)
+        for part in parts:
+            self._append(part, last=part is parts[-1])
+        self._count()
+
+    def reveal(self, channel: str | None) -> None:
+        """Open what is closed of a channel: something was found there."""
+        for view in self._parts:
+            if isinstance(view, Fold) and any(message.channel == channel for message in view.part.messages):
+                view.open = True
+
+    def treat_analysis(self, treatment: str) -> None:
+        """Open or close the analysis from now on."""
+        self._treatment = treatment
+        for view in self._parts:
+            if isinstance(view, Analysis):
+                view.open = treatment == "shown"
 
     async def switch(self, versions: VersionSwitch | None) -> None:
         """Show a switch between versions at the end of the footer, in place of the one before."""
@@ -124,81 +127,63 @@ class AnswerView(Vertical):
         if versions is not None:
             await self._last_line.mount(versions)
 
-    def treat_analysis(self, treatment: str) -> None:
-        """Open or close the analysis from now on."""
-        self._treatment = treatment
-        if self.analysis is not None:
-            self.analysis.open = treatment == "shown"
-
     def wait(self, text: str) -> None:
         """Say what the answer waits for."""
         self._footer.update(Content(clean(text)))
 
-    async def refresh_draft(self) -> None:
-        """Show what the draft has gained. Does nothing once the view is gone from the screen."""
+    async def show(
+        self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None
+    ) -> None:
+        """Show these messages: the last of them goes on growing, or the answer has ended for this reason.
+
+        Only the parts that differ from what is shown are touched. Shows nothing once the view is gone from the screen.
+        """
+        self.messages, self._analysis_s, self._analysis_tokens = messages, analysis_s, analysis_tokens
         if not self.is_attached:
             return
-        draft = self.draft
-        if draft.analysis:
-            if self.analysis is None:
-                self.analysis = Analysis(opened=self._treatment != "hidden")
-                await self._add(self.analysis)
-            thinking = not (draft.final or draft.commentary)
-            if not thinking and self._treatment == "collapsed" and self.analysis.open and self._body is None:
-                self.analysis.open = False
-            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=thinking)
-        if draft.commentary:
-            if self._commentary is None:
-                self._commentary = Static(markup=False, classes="commentary")
-                await self._add(self._commentary)
-            self._commentary.update(Content(clean(draft.commentary)))
-        if draft.final:
-            if self._body is None:
-                self._body = MarkdownText()
-                await self._add(self._body)
-            await self._body.grow(clean(draft.final))
+        if reason is None:
+            self.remove_class("-cut-off")  # it was, and goes on
+        parts = parts_of(messages, reason)
+        for view, part in zip(self._parts, parts, strict=False):
+            if part != view.part:
+                if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
+                    view.open = False  # it has just ended: one that was opened since then differs no more
+                await view.show(part)
+        for part in parts[len(self._parts) :]:
+            await self.mount(self._append(part, last=part is parts[-1]), before=self._last_line)
+        self._count()
 
     async def finish(self, finished: Finished | None) -> None:
         """Say how it ended (None: the engine died) and what it cost."""
-        await self.refresh_draft()
-        if not self.is_attached:
-            return
+        self.finished = finished
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        draft, self.finished = self.draft, finished
-        if self.analysis is not None:
-            if self._treatment == "collapsed" and not draft.final:
-                self.analysis.open = True
-            self.analysis.update(draft.analysis, draft.analysis_s, draft.analysis_tokens, live=False)
-        if self._body is not None:
-            await self._body.settle()
-        self._footer.update(Content(_footer(self.effort, reason, stats)))
+        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason)
+        self._end(reason, stats)
+
+    def _append(self, part: Part, *, last: bool) -> Widget:
+        """The widget of one more part; `last` if nothing comes below it yet."""
+        view: PartView
+        if part.kind is Kind.CALL:
+            view = CallView(part)
+        elif part.kind is Kind.ANALYSIS:
+            opened = self._treatment == "shown" or (self._treatment == "collapsed" and last)
+            view = Analysis(part, opened=opened, first=not any(isinstance(v, Analysis) for v in self._parts))
+        else:
+            view = AnswerText(part)
+        if self._parts and isinstance(view, Fold):
+            self._parts[-1].add_class("-followed")
+        self._parts.append(view)
+        return view
+
+    def _count(self) -> None:
+        """Say in the first analysis what all of it took."""
+        if (first := next((view for view in self._parts if isinstance(view, Analysis)), None)) is not None:
+            first.count(self._analysis_s, self._analysis_tokens)
+
+    def _end(self, reason: str, stats: Stats | None, otherwise: str = "") -> None:
+        """Say in the footer how the answer ended, or `otherwise` if there is nothing to say."""
+        self._footer.update(Content(footer(self.effort, reason, stats) or otherwise))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
-
-    async def _add(self, widget: Widget) -> None:
-        await self.mount(widget, before=self._last_line)
-
-
-def _footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
-    parts = [effort.value] if effort else []
-    if stats is not None:
-        if stats.decode_tok_s:
-            parts.append(f"{stats.decode_tok_s:.1f} tok/s")
-        if stats.ttft_s:
-            parts.append(f"first token {stats.ttft_s:.1f} s")
-        parts.append(f"{stats.decode_tokens:,} tokens")
-        if stats.reused_tokens:
-            parts.append(f"{stats.reused_tokens:,} reused")
-    if reason in ENDINGS:
-        parts.append(ENDINGS[reason])
-    return "   ".join(parts)
-
-
-def _commentary(node: Node) -> str:
-    """What the model said aside, called and was answered, one after the other."""
-    aside = (m for m in node.messages if m.text and (m.role is Role.TOOL or m.channel == "commentary" or m.recipient))
-    return "\n\n".join(
-        f"From {one_line(m.name or 'a tool')}:\n{m.text}" if m.role is Role.TOOL else m.text for m in aside
-    )
 
 
 def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widget]:

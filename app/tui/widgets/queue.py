@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.attachments import split
-from app.conversation import one_line
+from app.lines import one_line
 
 
 class Queued(Static, can_focus=True):

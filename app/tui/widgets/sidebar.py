@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from app.conversation import one_line
+from app.lines import one_line
 from app.store.search import Hit
 from app.store.store import Summary
 from app.tui.days import day_of

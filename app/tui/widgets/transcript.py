@@ -57,20 +57,30 @@ class Transcript(VerticalScroll, can_focus=False):
         """Put widgets that belong to no node at the end."""
         await self.mount(*widgets)
 
+    def below(self, widget: Widget) -> list[Widget]:
+        """What was put after a widget."""
+        children = list(self.children)
+        return children[children.index(widget) + 1 :] if widget in children else []
+
     async def show(
-        self, nodes: Sequence[Node], build: Callable[[Node], list[Widget]], at: str | None = None
+        self,
+        nodes: Sequence[Node],
+        build: Callable[[Node], list[Widget]],
+        at: str | None = None,
+        keep: Sequence[Widget] = (),
     ) -> list[Widget]:
         """Show these nodes, as `build` makes them, in place of everything: the end, or the node `at`, whose widgets are
-        returned."""
+        returned. What there is to `keep` stays below them."""
         self._moving = True
         index = next((i for i, node in enumerate(nodes) if node.id == at), len(nodes) - 1)
         self._path, self._build = list(nodes), build
         self._window = Window.around(len(nodes), index) if nodes else Window()
         self._views = {}
         with self.app.batch_update():
-            await self.remove_children()
+            await self.remove_children([child for child in self.children if child not in keep])
             self._earlier, self._later = More("earlier", -1), More("later", 1)
-            await self.mount(self._earlier, *self._new(self._window.start, self._window.end), self._later)
+            views = self._new(self._window.start, self._window.end)
+            await self.mount(self._earlier, *views, self._later, before=keep[0] if keep else None)
         self._say_more()
         found = self._views.get(at or "", [])
         if found:

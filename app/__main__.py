@@ -1,0 +1,19 @@
+"""Where `gptoss-chat` begins: so little that Ctrl-C meets no traceback, however early it comes."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command; returns its exit code."""
+    try:
+        from app.interrupt import Importing
+
+        with Importing():
+            from app.cli import main as run
+        return run()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""The line under an answer: with which effort, how fast, in how many tokens, and how it ended if not as it should."""
+
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Effort
+
+ENDINGS = {
+    "cancelled": "stopped",
+    "length": "cut off: the limit of tokens is reached",
+    "stop_string": "ended at a stop string",
+    "tool_call": "asked for a tool, which this chat has not got",
+    "died": "broken off: the engine ended",
+    "": "not finished: the program ended",
+}
+"""What is said of an answer's end; "" stands for one that was still under way when it was last saved."""
+
+
+def footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
+    """The line, without what isn't known: `stats` are None if the engine died, `effort` in another program's answer."""
+    parts = [effort.value] if effort else []
+    if stats is not None:
+        if stats.decode_tok_s:
+            parts.append(f"{stats.decode_tok_s:.1f} tok/s")
+        if stats.ttft_s:
+            parts.append(f"first token {stats.ttft_s:.1f} s")
+        parts.append(f"{stats.decode_tokens:,} tokens")
+        if stats.reused_tokens:
+            parts.append(f"{stats.reused_tokens:,} reused")
+    if reason in ENDINGS:
+        parts.append(ENDINGS[reason])
+    return "   ".join(parts)

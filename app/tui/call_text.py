@@ -1,0 +1,109 @@
+"""A tool call in words: the line that names it, and the Markdown that has all of it."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from app.lines import one_line
+from app.tui.answer_parts import LIVE_TAIL, Part, State
+from mlx_model.harmony.calls import read_call
+from mlx_model.harmony.message import Message
+from mlx_model.harmony.tools import FUNCTIONS
+from mlx_model.text import clean
+
+LONGEST = 400
+"""Characters of a line: more than a terminal shows, fewer than take time to lay out."""
+LONGEST_RESULT = 32
+COLOURED = 10_000
+"""Characters up to which code gets its colours; ten times as many take two seconds of a core."""
+MOST = 100_000
+"""Characters shown of one text: laying out so many takes a quarter of a second."""
+ARGUMENTS, RESULT = "arguments", "result"
+"""Stand above a code block where a language would; no language is called so."""
+NO_TOOLS = "It waits for a result, which this chat has not got: there is nothing here that runs tools."
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """`line` is the tool and what is asked of it, `outcome` what came of it in a word or two, both clean and one line.
+
+    `details` is Markdown, clean too: the arguments and the result, each a code block.
+    """
+
+    line: str
+    outcome: str
+    details: str
+
+
+def describe(part: Part) -> CallText:
+    """What to show of a call. Reads its arguments only when they are complete: until then they are no JSON yet."""
+    call, result = part.call, "\n".join(message.text for message in part.results)
+    blocks = []
+    if call is None:
+        line = _name(part.messages[0].name)
+    elif part.state is State.GROWING:
+        line = f"{_name(call.recipient)}  {_in_short(call.text, LONGEST)}"
+        cut = len(call.text) > LIVE_TAIL
+        blocks.append(_block(ARGUMENTS, f"\u2026{call.text[-LIVE_TAIL:]}" if cut else call.text))
+    else:
+        line, block = _asked(call)
+        blocks.append(block)
+    if part.results:
+        blocks.append(_block(RESULT, result))
+        outcome = f"\u2192 {_in_short(result, LONGEST_RESULT) or 'nothing'}"
+    elif part.state is State.WAITING:
+        blocks.append(NO_TOOLS)
+        outcome = "waits for a result"
+    else:
+        outcome = ""
+    return CallText(line.rstrip(), outcome, "\n\n".join(blocks))
+
+
+def _asked(call: Message) -> tuple[str, str]:
+    """A complete call as a line, `get_weather(city="Paris")` or `python  3 lines`, and as a code block."""
+    read = read_call(call)
+    assert read is not None
+    name = _name(read.name)
+    if read.name == "python":
+        code = str(read.arguments["code"])
+        return f"{name}  {_in_short(code, LONGEST)}", _block("python", code)
+    if read.error is None:
+        try:
+            arguments = ", ".join(f"{key}={_json(value)}" for key, value in read.arguments.items())
+            shown = _block("json", json.dumps(read.arguments, indent=2, ensure_ascii=False))
+        except RecursionError:  # JSON can be read deeper than it can be written
+            pass
+        else:
+            return f"{name}({_cut(arguments, LONGEST)})", shown
+    return f"{name}  {_in_short(call.text, LONGEST)}", _block(ARGUMENTS, call.text)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _name(full: str | None) -> str:
+    """A tool's name without the namespace that all functions have."""
+    return _cut((full or "").removeprefix(f"{FUNCTIONS}."), LONGEST) or "a tool"
+
+
+def _in_short(text: str, longest: int) -> str:
+    """The text if it is one line, else how many lines it has."""
+    text = text.strip()
+    lines = text.count("\n") + 1
+    return _cut(text, longest) if lines == 1 else f"{lines:,} lines"
+
+
+def _cut(text: str, longest: int) -> str:
+    """So much of the text in one clean line."""
+    line = one_line(text[: 4 * longest])
+    return f"{line[: longest - 1]}\u2026" if len(line) > longest or len(text) > 4 * longest else line
+
+
+def _block(label: str, text: str) -> str:
+    """A code block below a language or label; its fence is longer than any in the text. What is too much is counted."""
+    shown, more = text[:MOST], len(text) - MOST
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    label = label if len(text) <= COLOURED or label == RESULT else ARGUMENTS
+    block = f"{fence}{label}\n{clean(shown)}\n{fence}"
+    return f"{block}\n\n\u2026 and {more:,} more characters, which the export has." if more > 0 else block

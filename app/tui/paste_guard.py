@@ -1,0 +1,74 @@
+"""Keeps pasted text from pressing keys: Textual's parser takes what follows an ESC in a paste for the keyboard.
+
+In Textual 8.2.8, the latest there is, `XTermParser.parse` reads an ESC inside a bracketed paste as the beginning of a
+key's sequence. One it doesn't know is sent on as single keys, Enter among them: text copied from a web page could send
+itself, or run any command of the chat. So every ESC of a paste is shown as a sign before the parser sees it.
+
+A paste ends at its end mark. One in the pasted text can't be told from that; most terminals remove it themselves.
+"""
+
+from collections.abc import Iterable
+
+from textual._xterm_parser import XTermParser
+from textual.drivers import linux_driver
+from textual.message import Message
+
+from mlx_model.text import clean
+
+ESC, START, END = "\x1b", "\x1b[200~", "\x1b[201~"
+
+
+class PasteFilter:
+    """Takes what the terminal sends in pieces of any size and gives it back, without ESC inside a paste."""
+
+    def __init__(self) -> None:
+        self._pasting = False
+        self._tail = ""
+        """Outside a paste: the last characters given back, which may begin a start mark. In a paste: what may begin an
+        end mark, held until that is known."""
+
+    def feed(self, data: str) -> str:
+        """What to pass on now; "" if it is all held."""
+        out: list[str] = []
+        while data:
+            data = self._pasted(data, out) if self._pasting else self._typed(data, out)
+        return "".join(out)
+
+    def _typed(self, data: str, out: list[str]) -> str:
+        """Pass keys on up to a start mark and with it; what is left. Nothing is held: an ESC may be the key itself."""
+        before = len(self._tail)
+        seen = self._tail + data
+        at = seen.find(START)
+        self._pasting = at >= 0
+        end = at + len(START) if self._pasting else len(seen)
+        out.append(seen[before:end])
+        self._tail = "" if self._pasting else seen[-len(START) + 1 :]
+        return seen[end:]
+
+    def _pasted(self, data: str, out: list[str]) -> str:
+        """Pass pasted text on up to an end mark and with it; what is left."""
+        seen = self._tail + data
+        text, mark, left = seen.partition(END)
+        self._pasting = not mark
+        self._tail = "" if mark else next((END[:n] for n in range(len(END) - 1, 0, -1) if text.endswith(END[:n])), "")
+        text = text.removesuffix(self._tail)
+        out += [text.replace(ESC, clean(ESC)), mark]
+        return left
+
+
+class GuardedParser(XTermParser):
+    """Textual's parser behind a PasteFilter."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self._filter = PasteFilter()
+        super().__init__(debug)
+
+    def feed(self, data: str) -> Iterable[Message]:
+        """See Parser.feed, to which "" means the end of all input."""
+        passed = self._filter.feed(data)
+        return super().feed(passed) if passed or not data else ()
+
+
+def install() -> None:
+    """Have the terminal's driver use the guarded parser."""
+    linux_driver.XTermParser = GuardedParser  # type: ignore[misc]

@@ -1,0 +1,127 @@
+"""The commands that take conversations out and in: copy, export, import."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.attachments import split
+from app.conversation import Conversation
+from app.lines import one_line
+from app.store.export import to_json, to_markdown, write_new
+from app.store.importing import ImportFileError
+from app.tui.commands import FORMATS, PARTS
+from app.tui.markdown_layout import code_blocks
+from mlx_model.errors import GptossError, RequestError
+from mlx_model.text import clean
+
+if TYPE_CHECKING:
+    from app.tui.app import ChatApp
+
+TOLD_S = 12.0
+"""How long the name of a file that was written stays in sight."""
+
+
+def part(conversation: Conversation, wanted: str) -> str:
+    """The text that someone wants to copy: "" or one of PARTS; "code 2" is the second block from the top.
+
+    Raises RequestError for what is not there.
+    """
+    kind, number = (*wanted.lower().split(maxsplit=1), "", "")[:2]
+    if kind not in ("", *PARTS) or (number and kind != "code"):
+        raise RequestError("/copy takes the last answer; /copy code, code 2, prompt and chat take something else")
+    if kind == "chat":
+        if not conversation.nodes:
+            raise RequestError("there is no conversation to copy yet")
+        return to_markdown(conversation)
+    if kind == "prompt":
+        if (prompt := conversation.last_prompt()) is None:
+            raise RequestError("there is no prompt to copy yet")
+        return clean(split(prompt.text())[0] or prompt.text())  # without the files that went with it
+    if (answer := conversation.last_answer()) is None:
+        raise RequestError("there is no answer to copy yet")
+    return _block(code_blocks(clean(answer)), number) if kind == "code" else clean(answer)
+
+
+def _block(blocks: list[str], number: str) -> str:
+    if not blocks:
+        raise RequestError("there is no code block in the last answer")
+    numbers = {str(i): block for i, block in enumerate(blocks, 1)}
+    if (number or str(len(blocks))) not in numbers:
+        there = "1 code block" if len(blocks) == 1 else f"{len(blocks)} code blocks, numbered from the top"
+        raise RequestError(f"the last answer has {there}")
+    return numbers[number] if number else blocks[-1]
+
+
+def typed_path(name: str) -> str:
+    """A name as a shell would take it: a file that is dropped on a terminal comes in quotes, or with backslashes."""
+    try:
+        words = shlex.split(name)
+    except ValueError:  # a lone quote, which names may have
+        return name
+    return words[0] if len(words) == 1 else name
+
+
+class Sharing:
+    """Copies and exports the conversation on the screen, imports others."""
+
+    def __init__(self, app: ChatApp) -> None:
+        self._app = app
+
+    def copy(self, wanted: str) -> None:
+        """Copy a part of the conversation, see `part`."""
+        try:
+            self._app.copy_to_clipboard(part(self._app.conversation, wanted))
+        except RequestError as error:
+            self._app.warn(_sentence(str(error)))
+
+    async def export(self, name: str) -> None:
+        """Write the conversation to a new file: JSON if the name ends so, else Markdown.
+
+        Without a name, or with but a format, the file is named by the title; in a folder too.
+        """
+        app, conversation = self._app, self._app.conversation
+        if not conversation.nodes:
+            app.warn("There is no conversation to export yet.")
+            return
+        format = FORMATS[1] if re.search(r"(^|\.)json$", name, re.IGNORECASE) else FORMATS[0]
+        wanted = "" if name.lower() in FORMATS else typed_path(name)
+        text = to_json([conversation]) if format == "json" else to_markdown(conversation)
+        try:
+            path = await asyncio.to_thread(write_new, text, wanted, conversation.title, format)
+        except GptossError as error:
+            app.notify(f"{error}.", severity="error", markup=False)
+        else:
+            app.notify(f"Wrote {one_line(str(path))}", timeout=TOLD_S, markup=False)
+
+    async def import_(self, name: str) -> None:
+        """Add the conversations of a file to those in the sidebar."""
+        app = self._app
+        if not name:
+            app.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
+            return
+        try:
+            said = await app.journal.import_file(_existing(typed_path(name)))
+        except GptossError as error:
+            app.notify(one_line(f"{error}."), severity="error", markup=False)
+        else:
+            app.notify(_sentence(said), timeout=TOLD_S, markup=False)
+        await app.saved()
+
+
+def _existing(name: str) -> Path:
+    try:
+        path = Path(name).expanduser()
+        ordinary = path.is_file() or path.is_dir() or not path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
+    if not ordinary:  # a pipe would be waited for, a device has no end
+        raise ImportFileError(f"{one_line(name)} is no ordinary file; nothing was imported")
+    return path
+
+
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}."

@@ -1,0 +1,49 @@
+"""What a command line that is being typed may become: the commands, or the values of one."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.tui.commands import COMMANDS, Command, find
+
+_LINE = re.compile(r"/(?P<name>[A-Za-z]*)(?:(?P<space> +)(?P<argument>.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the lines that it may become; `usage` and `help` say what that is."""
+
+    line: str
+    usage: str
+    help: str = ""
+
+
+def choices(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Choice]:
+    """All that `line` may become, from its beginning to its end; nothing for a prompt.
+
+    `values_of` says what the argument of a command can be, as far as that is known. What is typed to its end comes
+    first; the rest is in the order of the help.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return []
+    typed = match["name"].lower()
+    if match["space"] is None:
+        named = [command for command in COMMANDS if command.slash and command.slash.startswith(typed)]
+        return [_named(command) for command in sorted(named, key=lambda command: command.slash != typed)]
+    command, argument = find(typed), match["argument"].casefold()
+    values = values_of(command) if command is not None and command.takes else ()
+    begun = [value for value in values if value.casefold().startswith(argument)]
+    return [
+        Choice(f"/{typed} {value}", value) for value in sorted(begun, key=lambda value: value.casefold() != argument)
+    ]
+
+
+def marked_at_once(line: str) -> bool:
+    """Whether enough is typed to mark the first choice: after "/" or "/effort " alone, Enter means just that."""
+    return line != "/" and not line.endswith(" ")
+
+
+def _named(command: Command) -> Choice:
+    help = f"{command.help} *" if command.waits else command.help
+    return Choice(f"/{command.slash} " if command.takes else f"/{command.slash}", command.usage, help)

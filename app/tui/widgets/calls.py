@@ -1,0 +1,51 @@
+"""A tool call: one line that names it, and under it while open what was asked and what came of it."""
+
+import asyncio
+
+from textual.app import ComposeResult
+
+from app.tui.answer_parts import Part
+from app.tui.call_text import describe
+from app.tui.widgets.fold import Fold, FoldTitle
+from app.tui.widgets.markdown import MarkdownText
+
+
+class CallTitle(FoldTitle):
+    """The line to click."""
+
+
+class CallView(Fold):
+    """Lays out the details only while open."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(CallTitle(), opened=False)
+        self.part = part
+        self._text = describe(part)
+        self._body = MarkdownText()
+        self._filling = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """The title, and the details under it."""
+        yield self.title
+        yield self._body
+
+    async def show(self, part: Part) -> None:
+        """Show this part, which has grown, ended, or got its result."""
+        self.part, self._text = part, describe(part)
+        self._say()
+        await self._fill()
+
+    def refresh_fold(self) -> None:
+        """Bring the widgets in line with the state."""
+        self._say()
+        self._body.display = self.open
+        self.call_after_refresh(self._fill)  # in a thread, for which the width must be known
+
+    def _say(self) -> None:
+        self.title.say(f"{self.arrow} {self._text.line}", self._text.outcome)
+
+    async def _fill(self) -> None:
+        async with self._filling:  # a click may come between
+            if self.open and self._body.source != self._text.details:
+                self._body.source = self._text.details
+                await self._body.settle()

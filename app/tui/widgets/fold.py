@@ -1,0 +1,92 @@
+"""A line that opens and closes what stands under it."""
+
+from textual import events
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+GAP = 2
+"""Columns between the two texts of a title."""
+SHORTEST = 12
+"""Columns that the first text of a title keeps however long the second is."""
+
+
+class FoldTitle(Widget, can_focus=True):
+    """The line to click: a text that gives way where the space is narrow, and one behind it that stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts = ("", "")
+
+    def say(self, text: str, outcome: str = "") -> None:
+        """Show these clean texts. Costs no layout: the line is one line high whatever it says."""
+        if (text, outcome) != self._texts:
+            self._texts = (text, outcome)
+            self.refresh()
+
+    def render(self) -> Content:
+        """The two texts at the present width."""
+        text, outcome = map(Content, self._texts)
+        if not outcome:
+            return text.truncate(self.content_size.width, ellipsis=True)
+        room = max(SHORTEST, self.content_size.width - outcome.cell_length - GAP)
+        return Content(" " * GAP).join([text.truncate(room, ellipsis=True), outcome])
+
+    def on_click(self) -> None:
+        """Open or close."""
+        self._toggle()
+
+    def on_key(self, event: events.Key) -> None:
+        """Open or close. (A binding would not keep the app from typing the space into the input as well.)"""
+        if event.key in ("enter", "space"):
+            event.stop()
+            self._toggle()
+
+    def _toggle(self) -> None:
+        if isinstance(self.parent, Fold):
+            self.parent.toggle()
+
+
+class Fold(Vertical):
+    """A title, and whatever a subclass shows under it while open."""
+
+    def __init__(self, title: FoldTitle, *, opened: bool) -> None:
+        super().__init__()
+        self.title = title
+        self._open = opened
+        self.set_class(opened, "-open")
+
+    def on_mount(self) -> None:
+        """Show what there is so far."""
+        self.refresh_fold()
+
+    @property
+    def open(self) -> bool:
+        """Whether more than the title is shown."""
+        return self._open
+
+    @open.setter
+    def open(self, value: bool) -> None:
+        self._open = value
+        self.set_class(value, "-open")
+        self.refresh_fold()
+
+    def toggle(self) -> None:
+        """Open or close, as the person wishes."""
+        self.open = not self.open
+        if self.open:  # and laid out, which takes a refresh, and one more where a thread does it
+            self.call_after_refresh(self.call_after_refresh, self._keep_in_sight)
+
+    def _keep_in_sight(self) -> None:
+        """Show as much as fits of what was opened, from its title on, though the transcript would follow its end."""
+        for widget in (self, self.title):
+            widget.scroll_visible(animate=False, immediate=True)
+
+    @property
+    def arrow(self) -> str:
+        """The sign of open or closed, one cell wide in every terminal."""
+        return "\u25be" if self._open else "\u25b8"
+
+    def refresh_fold(self) -> None:
+        """Bring the widgets in line with the state."""
+        raise NotImplementedError

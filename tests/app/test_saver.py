@@ -1,0 +1,104 @@
+"""Saving for the plain chat: what could not be saved is told once, kept, and saved later."""
+
+from pathlib import Path
+
+import pytest
+
+from app.conversation import Changes, Conversation
+from app.store.database import StoreError, default_path
+from app.store.saver import Saver
+from app.store.store import Store
+
+
+def prompts() -> dict[str, int]:
+    """The number of nodes of each conversation on the disk, by title."""
+    store = Store(default_path())
+    found = {summary.title: summary.count for summary in store.summaries()}
+    store.close()
+    return found
+
+
+def fail(store: Store, changes: Changes) -> None:
+    """Stands in for Store.save."""
+    raise StoreError("the disk is full")
+
+
+def interrupt(store: Store, changes: Changes) -> None:
+    """Stands in for Store.save."""
+    raise KeyboardInterrupt
+
+
+def test_what_fails_is_told_once_and_saved_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    saver, first, second = Saver(told.append), Conversation(), Conversation()
+    save = Store.save
+    monkeypatch.setattr(Store, "save", fail)
+    first.add_prompt("one", None)
+    saver.save(first)
+    first.add_prompt("more", first.leaf)
+    saver.save(first)
+    second.add_prompt("two", None)
+    saver.save(second)
+    assert len(told) == 1 and told[0].startswith("not saved: the disk is full") and prompts() == {}
+    monkeypatch.setattr(Store, "save", save)
+    saver.save(second)
+    assert told[1:] == ["saving works again; everything has been saved"]
+    assert prompts() == {"one": 2, "two": 1}
+    saver.close()
+
+
+def test_the_end_tries_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    saver, chat = Saver(told.append), Conversation()
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "save", fail)
+        chat.add_prompt("one", None)
+        saver.save(chat)
+    saver.close()
+    assert len(told) == 2 and prompts() == {"one": 1}
+
+
+def test_an_interrupted_save_is_done_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    saver, chat = Saver(print), Conversation()
+    chat.add_prompt("one", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            saver.save(chat)
+    saver.save(chat)
+    saver.close()
+    assert prompts() == {"one": 1}
+
+
+def test_a_conversation_that_another_program_has_deleted_comes_back_whole() -> None:
+    told: list[str] = []
+    saver, chat = Saver(told.append), Conversation()
+    chat.add_prompt("one", None)
+    saver.save(chat)
+    other = Store(default_path())
+    other.delete(chat.id)
+    other.purge([chat.id])
+    other.close()
+    chat.add_prompt("more", chat.leaf)
+    saver.save(chat)
+    saver.close()
+    assert told == [] and prompts() == {"one": 2}
+
+
+def test_without_a_store_the_chat_goes_on(home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    told: list[str] = []
+    saver, chat = Saver(told.append), Conversation()
+    chat.add_prompt("one", None)
+    saver.save(chat)
+    saver.close()
+    [line] = told
+    assert line.startswith("nothing is saved: ") and line.endswith("The chat goes on")
+
+
+def test_a_damaged_store_is_set_aside_and_told(home: Path) -> None:
+    home.mkdir()
+    default_path().write_bytes(b"no database " * 1000)
+    told: list[str] = []
+    Saver(told.append).close()
+    assert "the file is damaged. It was kept as" in told[0]

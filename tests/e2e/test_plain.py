@@ -1,0 +1,181 @@
+"""The chat line by line in a real terminal: where it opens, what it keeps, how it is stopped and left."""
+
+import os
+import readline
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.store.database import default_path
+from app.store.store import Store
+from mlx_model.harmony.message import Message
+from tests.e2e.terminal import Terminal, needs_tmux
+
+pytestmark = needs_tmux
+
+SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_ask.py")), "--model", "demo"]
+DEMO = [sys.executable, "-m", "app", "--plain", "--model", "demo", "--temperature", "0"]
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A dumb terminal with a scripted model, at the prompt."""
+    with Terminal(SCRIPTED, TERM="dumb") as terminal:
+        at_prompt(terminal)
+        yield terminal
+
+
+def at_prompt(terminal: Terminal) -> str:
+    """Wait until the last line is an empty prompt."""
+    return terminal.wait_for(lambda screen: screen.rstrip().endswith("\n>"))
+
+
+def send(terminal: Terminal, text: str) -> str:
+    """Type a line and wait for the next prompt."""
+    terminal.type(text)
+    terminal.keys("Enter")
+    return terminal.wait_for(lambda screen: f"> {text}\n" in screen and screen.rstrip().endswith("\n>"))
+
+
+def saved() -> list[list[Message]]:
+    """The messages of all conversations on the disk, the latest first."""
+    store = Store(default_path())
+    try:
+        loaded = [store.load(summary.id) for summary in store.summaries()]
+        return [conversation.messages for conversation in loaded if conversation is not None]
+    finally:
+        store.close()
+
+
+def texts(messages: list[Message]) -> list[str]:
+    """Prompts and answers, without analysis."""
+    return [message.text for message in messages if message.channel != "analysis"]
+
+
+def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:
+    with Terminal(DEMO) as terminal:
+        assert "Plain chat. Ctrl-D or /quit leaves" in at_prompt(terminal)
+        screen = send(terminal, "How many r's are in strawberry?")
+        assert "thinking ... " in screen and " s, " in screen and "3 r's" in screen
+        assert "medium" in screen and "reused" not in screen
+        assert " reused" in send(terminal, "thanks")
+        terminal.keys("Up", "Up")  # lines can be edited and called back here
+        terminal.wait_for(lambda screen: screen.rstrip().endswith("> How many r's are in strawberry?"))
+        terminal.keys("C-u", "C-d")
+        assert terminal.exit_code() == 0
+    [messages] = saved()
+    assert [message.text for message in messages if message.channel is None] == [
+        "How many r's are in strawberry?",
+        "thanks",
+    ]
+    assert len(texts(messages)) == 4
+
+
+def test_a_dumb_terminal_says_why_and_gets_no_control_sequence(terminal: Terminal) -> None:
+    assert "No full-screen chat: this terminal can't show it (TERM is dumb or not set)." in terminal.screen()
+    send(terminal, "hello")
+    terminal.type("/quit")
+    terminal.keys("Enter")
+    assert terminal.exit_code() == 0
+    assert [texts(messages) for messages in saved()] == [["hello", "hello"]]
+
+
+def test_commands(terminal: Terminal) -> None:
+    assert "/effort [level]" in send(terminal, "/help")
+    assert "effort of the next answer is low." in send(terminal, "/effort LOW")
+    assert "effort of the next answer is medium." in send(terminal, "/effort")
+    assert "The effort is low, medium or high." in send(terminal, "/effort much")
+    assert "There is no command /theme here" in send(terminal, "/theme dark")
+    assert "/new takes nothing after it." in send(terminal, "/new x")
+    send(terminal, "one")
+    send(terminal, "/new")
+    terminal.type("two\\")
+    terminal.keys("Enter")
+    terminal.wait_for("\n.")
+    terminal.type("lines")
+    terminal.keys("Enter")
+    assert "two\nlines\n" in at_prompt(terminal)
+    assert sorted(texts(messages) for messages in saved()) == [["one", "one"], ["two\nlines", "two\nlines"]]
+
+
+def test_ctrl_c_stops_the_answer_and_then_leaves(terminal: Terminal) -> None:
+    terminal.type("forever")
+    terminal.keys("Enter")
+    terminal.wait_for("on and")
+    terminal.keys("C-c")
+    assert "stopped" in at_prompt(terminal)
+    assert "hello" in send(terminal, "hello")
+    [messages] = saved()
+    assert messages[2].text.startswith("on and \non and ")
+    terminal.type("half a line")
+    terminal.keys("C-c")
+    terminal.wait_for("Ctrl-C once more leaves.")
+    send(terminal, "still here")
+    terminal.keys("C-c")
+    terminal.wait_for(lambda screen: screen.count("once more") == 2)
+    terminal.keys("C-c")
+    assert terminal.exit_code() == 0
+
+
+def test_a_second_ctrl_c_leaves_a_model_that_does_not_stop(terminal: Terminal) -> None:
+    terminal.type("deaf")
+    terminal.keys("Enter")
+    terminal.wait_for("on and")
+    terminal.keys("C-c")
+    terminal.wait_for("^C")
+    time.sleep(0.2)
+    terminal.keys("C-c")
+    assert terminal.exit_code() == 0
+    [messages] = saved()
+    assert messages[0].text == "deaf" and messages[-1].text.startswith("on and \non and ")
+
+
+@pytest.mark.skipif("libedit" in (readline.__doc__ or ""), reason="libedit knows no bracketed paste")
+def test_a_paste_of_several_lines_is_one_message() -> None:
+    with Terminal([*SCRIPTED, "--plain"]) as terminal:
+        at_prompt(terminal)
+        terminal.paste("one\ntwo \x1b\rthree\n")
+        terminal.wait_for("three")
+        assert saved() == []
+        terminal.keys("Enter")
+        at_prompt(terminal)
+        [messages] = saved()
+        assert messages[0].text.startswith("one\ntwo")
+
+
+def test_kill_9_in_the_middle_of_an_answer_loses_a_second_of_it(terminal: Terminal) -> None:
+    terminal.type("forever")
+    terminal.keys("Enter")
+    deadline = time.monotonic() + 30
+    while not (kept := saved()) or len(kept[0]) < 2:
+        assert time.monotonic() < deadline, "the growing answer was not saved"
+        time.sleep(0.1)
+    os.kill(terminal.pid, signal.SIGKILL)
+    [messages] = saved()
+    assert messages[0].text == "forever" and "on and" in messages[-1].text
+
+
+def test_an_error_of_one_turn_leads_back_to_the_prompt(terminal: Terminal) -> None:
+    assert "gptoss-chat: the prompt has too many tokens" in send(terminal, "too long")
+    assert saved() == []
+    send(terminal, "hello")
+    assert [texts(messages) for messages in saved()] == [["hello", "hello"]]
+
+
+def test_a_home_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with Terminal(SCRIPTED, width=200, TERM="dumb", GPTOSS_CHAT_HOME=str(blocked)) as terminal:
+        assert "nothing is saved" in at_prompt(terminal)
+        send(terminal, "one")
+        assert send(terminal, "two").count("saved") == 1
+
+
+def test_a_model_that_is_not_there_is_one_line() -> None:
+    with Terminal([*DEMO[:-3], "nope"], TERM="dumb") as terminal:
+        assert terminal.exit_code() == 1
+        assert 'gptoss-chat: there is no model "nope"' in terminal.screen()
