@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +76,8 @@ def run(model: str | None, *, dense_bits: int | None, memory: int | None, as_jso
 
 
 def _report(model: "Model") -> Report:
+    from importlib.metadata import version
+
     from metal.machine import this_machine, this_power
 
     return Report(
@@ -93,6 +94,8 @@ def _report(model: "Model") -> Report:
 
 def _computer() -> str:
     """A computer whose GPU MLX doesn't compute on."""
+    from importlib.metadata import version
+
     import mlx.core as mx
 
     chip = mx.device_info().get("device_name") or platform.machine()

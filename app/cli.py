@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from app import bench, doctor, history, settings, weights
+from app import bench, history, settings, weights
 from app.attachments import join, read
 from app.engine.protocol import Load
 from app.interrupt import INTERRUPTED, Importing
@@ -101,6 +101,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except RequestError as error:
         parser.error(str(error))
     if given.command == "doctor":
+        from app import doctor
+
         return doctor.run(given.memory, as_json=getattr(given, "json", False))
     model = getattr(given, "model", None)
     if given.command == "bench":

@@ -21,7 +21,7 @@ from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui import paste_guard
 from app.tui.actions import Actions
-from app.tui.chat import DRAFT_S, EDITING, Chat
+from app.tui.chat import CUT_OFF, DRAFT_S, EDITING, Chat
 from app.tui.commands import BUSY, COMMANDS, Command, find, parse
 from app.tui.journal import Journal
 from app.tui.keeper import EngineKeeper
@@ -79,6 +79,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.models = Models(self)
         self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
         self._typing: Timer | None = None
+        self.preferences.apply()
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
@@ -101,7 +102,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_mount(self) -> None:
         """Set the look, greet, start the engine."""
-        self.preferences.apply()
+        self.preferences.follow()
         self.effort_switch.effort = self.preferences.options.effort
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
         self.watch(self.transcript, "scroll_y", self._hint_later)
@@ -291,7 +292,8 @@ class ChatApp(Actions, inherit_bindings=False):
         self.call_after_refresh(self.hint)
 
     def hint(self) -> None:
-        """Say below the input what Enter and End do now."""
+        """Say below the input what Enter, End and ^G do now."""
         below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
         self.composer.takes_commands = not self.chat.editing
-        self.effort_switch.hint(EDITING if self.chat.editing else below or self.preferences.hint)
+        cut_off = CUT_OFF if self.chat.cut_off is not None else ""
+        self.effort_switch.hint(EDITING if self.chat.editing else below or cut_off or self.preferences.hint)

@@ -17,6 +17,7 @@ from app.tui.answering import AnswerStream
 from app.tui.commands import BUSY
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
+from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from app.tui.app import ChatApp
@@ -27,6 +28,7 @@ DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 UNFINISHED = (None, "died", "cancelled", "length")
 """How an answer has ended that can be continued."""
+CUT_OFF = "^G goes on with the answer"
 EDITING = "editing an earlier message (Esc gives it up)"
 
 
@@ -60,8 +62,7 @@ class Chat:
                 await app.queue.put(text)
             return
         if not text.strip():
-            if (queued := await app.queue.pop()) is not None:
-                self._ask(queued, self.conversation.leaf)
+            await self._ask_queued()
             return
         app.composer.take(text)
         edited, self._editing = self._editing, None
@@ -81,8 +82,8 @@ class Chat:
 
     def go_on(self) -> None:
         """Go on with an answer that was cut off, inside the very message; or with a prompt that has none."""
-        last = next(reversed(self.conversation.path), None)
-        if last is None or (last.turn is not None and last.turn.reason not in UNFINISHED):
+        last = self.cut_off
+        if last is None:
             self._app.warn("The last answer was not cut off.")
         elif last.turn is None or last.parent is None:
             self.again()
@@ -91,12 +92,28 @@ class Chat:
             prompt = self.conversation.nodes[last.parent]
             self._app.run_worker(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
 
+    @property
+    def cut_off(self) -> Node | None:
+        """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
+        last = next(reversed(self.conversation.path), None)
+        if last is None or not self.idle.is_set() or (last.turn is not None and last.turn.reason not in UNFINISHED):
+            return None
+        return last
+
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
         self._app.queue.go_on()
         before = self.conversation.leaf
         prompt = self.conversation.add_prompt(text, parent)
         self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
+
+    async def _ask_queued(self) -> None:
+        """Ask what waits longest in the queue. Idle only if there is nothing: else a prompt could come in between."""
+        self.idle.clear()
+        if (queued := await self._app.queue.pop()) is not None:
+            self._ask(queued, self.conversation.leaf)
+        else:
+            self.idle.set()
 
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
@@ -108,6 +125,7 @@ class Chat:
         stream = AnswerStream(view, app.status, begun)
         answer = begun or Node(new_id(), prompt.id, 0.0, ())
         await self._show_question(prompt, answer, view, is_new=is_new)
+        app.hint()
         if is_new:
             await self._save()
             if prompt.parent is None:
@@ -141,11 +159,12 @@ class Chat:
         self.stopped.clear()
         if keeper.engine.alive and app.status.state not in ("loading", "no model"):
             app.status.state = "ready"
-        self.idle.set()
-        if stopped or died or failed:
+        if stopped or died or failed or keeper.leaving:
             app.queue.hold()
-        elif (queued := await app.queue.pop()) is not None and self.idle.is_set():
-            self._ask(queued, self.conversation.leaf)
+            self.idle.set()
+        else:
+            await self._ask_queued()
+        app.hint()
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now gives way."""
@@ -260,10 +279,10 @@ class Chat:
 
     async def new(self) -> None:
         """Stop what is under way and start with an empty conversation; what stands in the input stays."""
-        draft = self._app.composer.prompt
-        await self._leave("")
-        self.conversation = Conversation()
-        await self._entered(draft or await self._app.journal.draft(""))
+        await self._leave(with_input=False)
+        unsent = self._unsent()
+        await self._enter(Conversation())
+        await self._entered(unsent or await self._app.journal.draft(""))
         await self._app.saved()
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
@@ -273,12 +292,12 @@ class Chat:
         """
         app = self._app
         if id != self.conversation.id:
-            await self._leave(app.composer.prompt)
             opened = await app.journal.load(id)
             if opened is None:
                 app.warn("That conversation is gone: another program has deleted it.")
                 return False
-            self.conversation = opened
+            await self._leave(with_input=True)
+            await self._enter(opened)
             await app.preferences.enter(id)
             await self._entered(await app.journal.draft(id), at, channel)
             return True
@@ -288,19 +307,30 @@ class Chat:
             app.warn(BUSY)
         return True
 
-    async def _leave(self, draft: str) -> None:
-        """Stop, and keep as the draft of the conversation what was queued in it, and `draft`."""
-        self.leave_edit()
-        await self.stop()
-        await self.idle.wait()
-        queued = self._app.queue.texts
+    async def _leave(self, *, with_input: bool) -> None:
+        """Stop, and keep as the conversation's draft what is queued in it, and `with_input` what is unsent."""
+
+        def draft() -> str:
+            return merge([*self._app.queue.texts, *([self._unsent()] if with_input else [])])
+
+        saved: str | None = None
+        while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
+            await self.stop()
+            await self.idle.wait()
+            saved = draft()
+            await self._save_draft(saved)
+
+    async def _enter(self, conversation: Conversation) -> None:
+        """Make another conversation the present one, with an empty input. The one before has been left."""
+        self.conversation = conversation
+        self._editing = None
+        self._app.composer.clear_prompt()
         await self._app.queue.remove_children()
-        await self._save_draft("\n\n".join([*queued, draft]).strip())
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
         app = self._app
-        app.composer.clear_prompt()
         app.composer.put_back(draft)
+        app.hint()
         app.status.used = self.conversation.tokens
         await self._go_to(at, channel)
         app.composer.focus()
@@ -325,7 +355,8 @@ class Chat:
         return shown
 
     def _build(self, node: Node) -> list[Widget]:
-        return views_of(self.conversation, node, self._app.preferences.analysis)
+        # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.
+        return views_of(self.conversation, self.conversation.nodes[node.id], self._app.preferences.analysis)
 
     # Saving
 
@@ -335,7 +366,14 @@ class Chat:
 
     async def save_draft(self) -> None:
         """Keep what stands in the input, and what is queued, for the next start."""
-        await self._save_draft(merge([*self._app.queue.texts, self._app.composer.prompt]))
+        await self._save_draft(merge([*self._app.queue.texts, self._unsent()]))
+
+    def _unsent(self) -> str:
+        """What stands in the input; during an edit what that has set aside, and the edit if it has changed anything."""
+        typed = self._app.composer.prompt
+        if self._editing is None:
+            return typed
+        return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
 
     async def _save_draft(self, text: str) -> None:
         begun = bool(self.conversation.nodes)

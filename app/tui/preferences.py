@@ -36,12 +36,15 @@ class Preferences:
         self._writing = asyncio.Lock()
 
     def apply(self) -> None:
-        """Take the look that was chosen."""
+        """Take the look that was chosen; before the app runs, or all styles are computed twice."""
         app = self._app
         for ours in theme.THEMES.values():
             app.register_theme(ours)
         app.theme = theme.long_name(self._theme if self._has_theme(self._theme) else "dark")
-        app.theme_changed_signal.subscribe(app, self._theme_changed)
+
+    def follow(self) -> None:
+        """Remember every theme that is chosen from now on."""
+        self._app.theme_changed_signal.subscribe(self._app, self._theme_changed)
 
     def tell(self) -> None:
         """Say what is wrong with the settings file."""

@@ -324,7 +324,36 @@ async def test_scrolling_up_is_respected_while_text_arrives_and_end_returns() ->
         await wait_until(pilot, lambda: transcript.follows and "more below" not in text_on(pilot))
         engine.say(*deltas("final", "line\n\n" * 10))
         full = transcript.max_scroll_y
-        await wait_until(pilot, lambda: transcript.max_scroll_y > full and transcript.follows)
+        await wait_until(pilot, lambda: transcript.max_scroll_y > full)
+        await wait_until(pilot, lambda: transcript.scroll_y >= transcript.max_scroll_y - 1)
+
+
+async def test_a_conversation_that_outgrows_the_screen_is_followed() -> None:
+    """Without a word that there were more below: the end is in sight."""
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        transcript = app_of(pilot).transcript
+        lines = 1
+        while transcript.max_scroll_y <= 0:
+            await ask(pilot, engine, "go", "line\n\n" * lines)
+            lines += 1
+        await ask(pilot, engine, "go", "the last one")
+        await wait_until(pilot, lambda: "the last one" in text_on(pilot) and "more below" not in text_on(pilot))
+        await pilot.pause(0.2)
+        assert "more below" not in text_on(pilot)
+
+
+async def test_what_opens_below_the_end_is_announced() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "go", "line", analysis="thought\n" * 30)
+        assert app_of(pilot).transcript.max_scroll_y <= 0
+        await pilot.press("shift+tab", "enter")
+        await wait_until(pilot, lambda: "more below" in text_on(pilot))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "more below" not in text_on(pilot))
 
 
 # What goes wrong

@@ -6,7 +6,7 @@ from app.conversation import Conversation
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
-from app.tui.chat import EDITING
+from app.tui.chat import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
@@ -138,6 +138,7 @@ async def test_continuing_an_answer_that_was_cut_off() -> None:
         await pilot.press("ctrl+r")
         await wait_until(pilot, lambda: "cut off:" in text_on(pilot))
         await idle(pilot)
+        await wait_until(pilot, lambda: CUT_OFF in text_on(pilot))
         await pilot.press("ctrl+e")
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: len(engine.asked) == 3)
@@ -145,6 +146,7 @@ async def test_continuing_an_answer_that_was_cut_off() -> None:
         assert engine.asked[-1][0] == [user("Count to ten"), *begun]
         assert engine.asked[-1][1].effort is Effort.MEDIUM  # that of the answer, not of the next one
         assert app.transcript.query(".-cut-off").first()
+        await wait_until(pilot, lambda: CUT_OFF not in text_on(pilot))
         engine.say(TextDelta("final", " three"))
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
         assert not app.transcript.query(".-cut-off")

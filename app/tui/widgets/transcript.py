@@ -50,8 +50,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @property
     def follows(self) -> bool:
-        """Whether the newest line is in sight."""
-        return self.scroll_y >= self.max_scroll_y - 1 and self._complete
+        """Whether the newest line is in sight, or will be at once: an anchored container scrolls when it is drawn."""
+        return self._complete and (self._following or self.scroll_y >= self.max_scroll_y - 1)
 
     async def add(self, *widgets: Widget) -> None:
         """Put widgets that belong to no node at the end."""
@@ -178,6 +178,12 @@ class Transcript(VerticalScroll, can_focus=False):
         if self.max_scroll_y > 0:
             self.anchor()
 
+    def release_anchor(self) -> None:
+        """The person scrolls: what is in sight stays."""
+        super().release_anchor()
+        if self.max_scroll_y > 0:
+            self._following = False
+
     def on_resize(self) -> None:
         """The same content may fill a smaller window."""
         self.call_after_refresh(self._fit)
@@ -187,8 +193,10 @@ class Transcript(VerticalScroll, can_focus=False):
             return
         if self.scroll_y <= 0 and self._window.start > 0:
             self.extend(-1)
-        elif self.scroll_y >= self.max_scroll_y and not self._complete:
-            self.extend(1)
+        elif self.scroll_y >= self.max_scroll_y:
+            self._following = self._complete
+            if not self._complete:
+                self.extend(1)
 
     def _fit(self) -> None:
         # An anchored container shows content that doesn't fill it at its lower end; a conversation begins at the top.
