@@ -5,7 +5,7 @@ from mlx_model.harmony.message import Effort
 
 ENDINGS = {
     "cancelled": "stopped",
-    "length": "cut off: the limit of tokens is reached",
+    "length": "cut off: token limit",
     "stop_string": "ended at a stop string",
     "tool_call": "asked for a tool, which this chat has not got",
     "died": "broken off: the engine ended",

@@ -271,8 +271,9 @@ class ChatApp(Actions, inherit_bindings=False):
         self.notify(text, severity="warning", markup=False)
 
     def report(self, text: str, level: str) -> None:
-        """Say something at the end of the conversation, when there is time."""
-        self.run_worker(self.notice(text, level), group="notice")
+        """Say something at the end of the conversation, when there is time; once the chat ends there is none."""
+        if self.is_running:
+            self.run_worker(self.notice(text, level), group="notice")
 
     async def notice(self, text: str, level: str = "info") -> None:
         """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""

@@ -5,17 +5,22 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
 
+from app.attachments import Attachment
 from app.conversation import Conversation
+from app.store.database import StoreError
 from app.tui import answering, models
+from app.tui.download import Phase, Reached
 from app.tui.first_run import Found
-from mlx_model.events import MessageStart
+from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
-from tests.app.fakes import FOUND, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.app.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
 from tests.app.trees import TURN, keep
 
 ACCEPTED = Path(__file__).with_name("screens")
@@ -143,9 +148,97 @@ async def died(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "SIGKILL" in text_on(pilot))
 
 
+async def cut_off(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that can go on."""
+    engine.say(MessageStart("final"), *deltas("final", "One, two, th"), Finished("length", STATS))
+    await send(pilot, "Count to ten.")
+    await wait_until(pilot, lambda: "^G goes on" in text_on(pilot))
+
+
+async def held(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that was stopped, and what waited for its end."""
+    engine.say(MessageStart("final"), *deltas("final", "One, two"))
+    await send(pilot, "Count to ten.")
+    await wait_until(pilot, lambda: "One, two" in text_on(pilot))
+    await send(pilot, "And then to twenty,\nby twos.")
+    await send(pilot, "Backwards, too.")
+    await pilot.press("escape")
+    await wait_until(pilot, lambda: "stopped" in text_on(pilot))
+    await idle(pilot)
+
+
+async def attached(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A file and a long paste that go with the message."""
+    composer = app_of(pilot).composer
+    composer.attached.add(Attachment("letters.py", 'print("strawberry".count("r"))\n' * 40))
+    composer.insert("What do these do?\n")
+    composer.post_message(Paste("one line\n" * 300))
+    await wait_until(pilot, lambda: "[pasted text 1]" in text_on(pilot))
+
+
+async def sidebar(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The conversations, chosen from with the keyboard."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await pilot.press("ctrl+n")
+    await ask(pilot, engine, "A title so long that no list of conversations has the room for it", "Indeed.")
+    if not app_of(pilot).sidebar.display:
+        await pilot.press("ctrl+b")
+    app_of(pilot).sidebar.list.focus()
+    await wait_until(pilot, lambda: "How many r's" in text_on(pilot))
+
+
+async def renaming(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Another title."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await send(pilot, "/rename")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def deleted(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """How to bring it back is said."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await send(pilot, "/delete")
+    await wait_until(pilot, lambda: "/undo" in text_on(pilot))
+
+
+async def nearly_full(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """More than 80% of the context."""
+    engine.say(MessageStart("final"), *deltas("final", "A long story."))
+    engine.say(MessageEnd(assistant("A long story.")), Finished("stop", replace(STATS, prefill_tokens=3300)))
+    await send(pilot, "Go on.")
+    await wait_until(pilot, lambda: "tok/s" in text_on(pilot))
+    await idle(pilot)
+
+
+async def unsaved(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The disk is full."""
+
+    async def fails(conversation: object) -> None:
+        app_of(pilot).journal._fail(StoreError("the disk is full"))
+
+    app_of(pilot).journal.save = fails  # type: ignore[method-assign]
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    await wait_until(pilot, lambda: "the disk is full" in text_on(pilot))
+
+
+async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The weights on their way, below the conversation."""
+    panel = app_of(pilot).download_panel
+    panel.display = True
+    panel.show("gpt-oss-20b", Reached(Phase.FETCHING, 5_200_000_000, 13_780_000_000, 48_000_000))
+    await wait_until(pilot, lambda: "37%" in text_on(pilot))
+
+
+async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Every command, to search and choose."""
+    await pilot.press("ctrl+p")
+    await pilot.press(*"copy")
+    await wait_until(pilot, lambda: "copy code" in text_on(pilot))
+
+
 SCENES = (
-    *(welcome, answer, thinking, calls, calls_opened, versions, found, editing),
-    *(commands, help_screen, settings, died),
+    *(welcome, answer, thinking, calls, calls_opened, versions, found, editing, cut_off, held, attached, sidebar),
+    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
 )
 
 
