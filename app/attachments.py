@@ -1,12 +1,12 @@
 """Files as part of a prompt: read with their limits, put behind the person's text, and found there again."""
 
 import codecs
-import re
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.fences import fenced
 from app.lines import one_line
 from app.pdf import PdfError, pdf_text
 from mlx_model.errors import GptossError
@@ -111,9 +111,7 @@ def merge(prompts: Iterable[str]) -> str:
 
 
 def _block(attachment: Attachment) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", attachment.text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{GAP}{HEAD}{attachment.name}{TAIL}\n{fence}\n{attachment.text}\n{fence}"
+    return f"{GAP}{HEAD}{attachment.name}{TAIL}\n{fenced(attachment.text)}"
 
 
 def _block_before(prompt: str, end: int) -> tuple[int, Attachment] | None:

@@ -113,14 +113,14 @@ class Conversation:
         """The messages along the path."""
         return [message for node in self.path for message in node.messages]
 
-    def for_engine(self, prompt: str | None = None) -> list[Message]:
-        """The messages to ask with, up to this prompt (None: to the leaf).
+    def for_engine(self, id: str | None = None) -> list[Message]:
+        """The messages to ask with, up to this prompt, or this cut-off answer (None: to the leaf).
 
         An analysis that never came to an answer (stopped, or the engine died) is left out: the model would read its own
         broken-off thought as the beginning of the next.
         """
         kept: list[Message] = []
-        for message in (message for node in self.path_to(prompt or self.leaf) for message in node.messages):
+        for message in (message for node in self.path_to(id or self.leaf) for message in node.messages):
             if message.role is Role.USER:
                 while kept and _is_analysis(kept[-1]):
                     kept.pop()
@@ -175,8 +175,8 @@ class Conversation:
 
     def add_prompt(self, text: str, parent: str | None) -> Node:
         """The person asks, in answer to `parent` (None: as a first message); the new node becomes the leaf."""
-        if not self.nodes and not self.title:
-            self.rename(auto_title(text))
+        if not self.nodes:
+            self.rename(self.title or auto_title(text))
         return self._add(Node(new_id(), parent, time.time(), (user(text),)))
 
     def add_answer(self, parent: str, turn: Turn, messages: Sequence[Message], id: str | None = None) -> Node:
@@ -189,9 +189,14 @@ class Conversation:
         self._changed[id] = None
 
     def withdraw(self, id: str, leaf: str | None) -> None:
-        """Take back a node without children, which came to nothing, and go back to `leaf`."""
+        """Take back a node without children, which came to nothing, and go back to `leaf`.
+
+        The title that a first prompt has given goes with it; one that the person has given stays.
+        """
         assert not any(node.parent == id for node in self.nodes.values())
-        del self.nodes[id]
+        gone = self.nodes.pop(id)
+        if not self.nodes and self.title == one_line(auto_title(gone.text())):
+            self.title = ""
         self._changed.pop(id, None)
         self._removed.add(id)
         self._lead_to(leaf)

@@ -13,9 +13,10 @@ from app.conversation import Conversation, Node, Turn, new_id
 from app.engine.protocol import Load
 from app.footer import footer
 from app.store.saver import Saver
+from app.thinking import Thinking
 from app.tui.commands import COMMANDS, parse
 from mlx_model.errors import GptossError
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.events import Event, MessageEnd, MessageStart, Stats
 from mlx_model.harmony import fold
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
@@ -143,9 +144,7 @@ class _Answer:
         self._turn = Turn(model, effort)
         self._id = new_id()
         self._fold = fold.Turn()
-        self._thinking_since: float | None = None
-        self._thought_s = 0.0
-        self._thought_tokens = 0
+        self._thinking = Thinking()
 
     @property
     def has_begun(self) -> bool:
@@ -155,15 +154,7 @@ class _Answer:
     def take(self, event: Event) -> None:
         """Add an event."""
         self._fold.take(event)
-        match event:
-            case TextDelta(channel="analysis"):
-                self._thought_tokens += 1
-            case MessageStart() | MessageEnd() | Finished():
-                if self._thinking_since is not None:
-                    self._thought_s += monotonic() - self._thinking_since
-                self._thinking_since = None
-                if isinstance(event, MessageStart) and event.channel == "analysis":
-                    self._thinking_since = monotonic()
+        self._thinking.take(event, monotonic())
 
     def say_thinking(self, event: Event) -> None:
         """Say on standard error that the model thinks, and then how long it has."""
@@ -171,11 +162,12 @@ class _Answer:
             case MessageStart(channel="analysis"):
                 print("thinking ... ", end="", file=sys.stderr, flush=True)
             case MessageEnd(message=message) if message.channel == "analysis":
-                print(f"{self._thought_s:.1f} s, {self._thought_tokens:,} tokens", file=sys.stderr, flush=True)
+                thought = self._thinking
+                print(f"{thought.seconds(monotonic()):.1f} s, {thought.tokens:,} tokens", file=sys.stderr, flush=True)
 
     def end_lines(self) -> None:
         """Break the line if what was shown last has not, and say on standard error what the answer has cost."""
-        if self._thinking_since is not None or (self._fold.text and not self._fold.text.endswith("\n")):
+        if self._thinking.under_way or (self._fold.text and not self._fold.text.endswith("\n")):
             print(flush=True)
         if self.has_begun:
             stats = self._fold.finished.stats if self._fold.finished else None
@@ -189,8 +181,8 @@ class _Answer:
             self._turn,
             reason=finished.reason if finished else otherwise,
             stats=finished.stats if finished else Stats(),
-            analysis_s=self._thought_s,
-            analysis_tokens=self._thought_tokens,
+            analysis_s=self._thinking.seconds(monotonic()),
+            analysis_tokens=self._thinking.tokens,
         )
         if self._id in conversation.nodes:
             conversation.update_answer(self._id, self._turn, self._fold.messages)

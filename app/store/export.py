@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.conversation import Conversation, Node, Turn
+from app.fences import fenced
 from app.lines import one_line
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
@@ -77,7 +78,7 @@ def _created(path: Path, text: str) -> Path:
     try:
         with file:
             file.write(text)
-    except OSError:
+    except BaseException:
         path.unlink(missing_ok=True)
         raise
     return path.absolute()
@@ -106,20 +107,10 @@ def _said(node: Node) -> list[str]:
     for message in node.messages:
         if message.role is Role.TOOL or message.recipient is not None:
             way = f"From {message.name or 'a tool'}" if message.role is Role.TOOL else f"To {message.recipient}"
-            fence = "`" * max(3, _longest_run(message.text) + 1)
-            texts.append(f"{one_line(way)}:\n\n{fence}\n{message.text}\n{fence}")
+            texts.append(f"{one_line(way)}:\n\n{fenced(message.text)}")
         elif message.channel != "analysis" and message.text:
             texts.append(message.text)
     return texts
-
-
-def _longest_run(text: str) -> int:
-    """The length of the longest run of backticks."""
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == "`" else 0
-        longest = max(longest, run)
-    return longest
 
 
 def _author(turn: Turn | None) -> str:

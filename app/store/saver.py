@@ -38,8 +38,7 @@ class Saver:
     def close(self) -> None:
         """Try once more to save what is left, and let the store go."""
         if self._store is not None:
-            if self._failing:
-                self._flush()
+            self._flush()
             self._store.close()
 
     def _flush(self) -> None:

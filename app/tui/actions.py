@@ -145,6 +145,7 @@ class Actions(App[None]):
     @work(exclusive=True, group="open")
     async def action_new_chat(self) -> None:
         """Start with an empty conversation; what stands in the input stays."""
+        self.library.leave()
         await self.chat.new()
 
     def action_sidebar(self) -> None:

@@ -6,10 +6,11 @@ from time import monotonic
 
 from app.conversation import Node
 from app.engine.protocol import Answer
+from app.thinking import Thinking
 from app.tui.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
-from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.fold import Turn
 from mlx_model.harmony.message import Message
 
@@ -28,11 +29,8 @@ class AnswerStream:
         self._status = status
         self._turn = Turn(begun.messages if begun is not None else ())
         self._before = turn.stats if turn is not None else Stats()
-        self.analysis_tokens = turn.analysis_tokens if turn is not None else 0
-        """Those of the analysis; a call that is made in it is not counted."""
+        self._thinking = Thinking(turn.analysis_s, turn.analysis_tokens) if turn is not None else Thinking()
         self._writing = False
-        self._thinking_since: float | None = None
-        self._thought_s = turn.analysis_s if turn is not None else 0.0
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked = 0.0
 
@@ -55,8 +53,12 @@ class AnswerStream:
     @property
     def analysis_s(self) -> float:
         """How long the model has thought, in seconds."""
-        since = self._thinking_since
-        return self._thought_s + (monotonic() - since if since is not None else 0.0)
+        return self._thinking.seconds(monotonic())
+
+    @property
+    def analysis_tokens(self) -> int:
+        """In how many tokens."""
+        return self._thinking.tokens
 
     async def run(self, answers: AsyncIterator[Answer]) -> None:
         """Show events until the answer ends. Raises what the iterator raises, everything received being shown."""
@@ -65,6 +67,7 @@ class AnswerStream:
         try:
             async for answer in answers:
                 self._turn.take(answer.event)
+                self._thinking.take(answer.event, monotonic(), answer.deltas)
                 self._show(answer)
                 coalescer.poke()
         finally:
@@ -86,29 +89,15 @@ class AnswerStream:
                     self._begin(channel, recipient)
                 self._count(answer.deltas)
                 self._status.used += answer.deltas
-                if channel == "analysis" and recipient is None:
-                    self.analysis_tokens += answer.deltas
-            case MessageEnd():
-                self._stop_clock()
             case Finished(stats=stats):
-                self._stop_clock()
                 self._status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
                 self._status.memory = max(self._status.memory, stats.peak_memory_bytes)
 
     def _begin(self, channel: str, recipient: str | None) -> None:
-        self._stop_clock()
         if not self._writing:
             self._writing, self._status.ttft = True, monotonic() - self._asked
-        thinks = channel == "analysis" and recipient is None
-        if thinks:
-            self._thinking_since = monotonic()
-        self._status.state = "thinking" if thinks else "answering"
+        self._status.state = "thinking" if channel == "analysis" and recipient is None else "answering"
         self._view.wait("")
-
-    def _stop_clock(self) -> None:
-        if self._thinking_since is not None:
-            self._thought_s += monotonic() - self._thinking_since
-            self._thinking_since = None
 
     def _count(self, tokens: int) -> None:
         now = monotonic()

@@ -40,6 +40,8 @@ from app.tui.widgets.transcript import Transcript
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
+FULL = "context nearly full: ^N starts a new chat"
+
 
 class ChatApp(Actions, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
@@ -237,8 +239,14 @@ class ChatApp(Actions, inherit_bindings=False):
         if event.character == "/" and self.sidebar.list.has_focus:
             self.sidebar.search()
         elif event.is_printable and event.character and len(self.screen_stack) == 1 and not self.composer.has_focus:
-            self.composer.focus()
+            self.library.leave()
             self.composer.insert(event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Whatever has the focus, what is pasted goes to the input; a line of its own, like the search, keeps it."""
+        if len(self.screen_stack) == 1 and not self.composer.has_focus:
+            self.library.leave()
+            self.composer.on_paste(event)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Save the draft once the typing rests."""
@@ -293,8 +301,9 @@ class ChatApp(Actions, inherit_bindings=False):
         self.call_after_refresh(self.hint)
 
     def hint(self) -> None:
-        """Say below the input what Enter, End and ^G do now."""
+        """Say below the input what Enter, End, ^N and ^G do now."""
         below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
         self.composer.takes_commands = not self.chat.editing
+        full = FULL if self.status.nearly_full else ""
         cut_off = CUT_OFF if self.chat.cut_off is not None else ""
-        self.effort_switch.hint(EDITING if self.chat.editing else below or cut_off or self.preferences.hint)
+        self.effort_switch.hint(EDITING if self.chat.editing else below or full or cut_off or self.preferences.hint)

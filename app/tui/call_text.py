@@ -1,9 +1,9 @@
 """A tool call in words: the line that names it, and the Markdown that has all of it."""
 
 import json
-import re
 from dataclasses import dataclass
 
+from app.fences import fenced
 from app.lines import one_line
 from app.tui.answer_parts import LIVE_TAIL, Part, State
 from mlx_model.harmony.calls import read_call
@@ -101,9 +101,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _block(label: str, text: str) -> str:
-    """A code block below a language or label; its fence is longer than any in the text. What is too much is counted."""
-    shown, more = text[:MOST], len(text) - MOST
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    """A code block below a language or label. What is too much is counted."""
     label = label if len(text) <= COLOURED or label == RESULT else ARGUMENTS
-    block = f"{fence}{label}\n{clean(shown)}\n{fence}"
+    block, more = fenced(clean(text[:MOST]), label), len(text) - MOST
     return f"{block}\n\n\u2026 and {more:,} more characters, which the export has." if more > 0 else block

@@ -331,7 +331,6 @@ class Chat:
         app = self._app
         app.composer.put_back(draft)
         app.hint()
-        app.status.used = self.conversation.tokens
         await self._go_to(at, channel)
         app.composer.focus()
 
@@ -349,6 +348,7 @@ class Chat:
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
         """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         app, path = self._app, self.conversation.path
+        app.status.used = self.conversation.tokens
         shown = await app.transcript.show(path, self._build, at, keep)
         if not path:
             await app.welcome()

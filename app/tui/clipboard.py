@@ -45,7 +45,8 @@ async def _verify(paste: list[str], data: bytes, place: str) -> None:
 
 
 async def _run(command: list[str], data: bytes = b"") -> bytes:
-    environment = {**os.environ, "LC_CTYPE": "UTF-8"}  # else both speak the Mac's legacy encoding
+    # Else both speak the Mac's legacy encoding; LC_ALL would outweigh it.
+    environment = {name: value for name, value in os.environ.items() if name != "LC_ALL"} | {"LC_CTYPE": "UTF-8"}
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,

@@ -178,6 +178,12 @@ async def test_the_sidebar_folds_away_in_a_narrow_terminal_and_lies_over_the_cha
         await pilot.press("ctrl+f")
         await pilot.resize_terminal(80, 24)
         await wait_until(pilot, lambda: not app.sidebar.display and app.composer.has_focus)
+        for key, typed in (("x", "x"), ("ctrl+n", "x")):  # else it would hide what is typed
+            await pilot.press("ctrl+b")
+            await wait_until(pilot, lambda: app.sidebar.list.has_focus)
+            await pilot.press(key)
+            await wait_until(pilot, lambda: not app.sidebar.display and app.composer.has_focus)
+            assert app.composer.text == typed
 
 
 async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
@@ -301,3 +307,19 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
         await ask(pilot, engine, "new question", "new answer")
         await wait_until(pilot, lambda: "new answer" in text_on(pilot) and "answer 39" in text_on(pilot))
         assert app.transcript.follows
+
+
+async def test_answers_of_a_long_sitting_are_whole_on_scrolling_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They came to the transcript before there was a word of them, and have left the screen since."""
+    for name, nodes in (("TAIL", 4), ("STEP", 2), ("MOST", 6)):
+        monkeypatch.setattr(f"app.tui.window.{name}", nodes)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        for number in range(5):
+            await ask(pilot, engine, f"question {number}", f"line\n\nanswer {number}")
+        app = app_of(pilot)
+        assert len(app.query(AnswerView)) < 5
+        for _ in range(20):
+            await pilot.press("pageup")
+        await wait_until(pilot, lambda: "answer 0" in text_on(pilot))

@@ -64,6 +64,14 @@ async def test_copying_on_a_mac_is_verified(mac: Path, tmux: Path) -> None:
     assert mac.read_text(encoding="utf-8") == TEXT and not tmux.exists()
 
 
+async def test_text_is_utf8_to_pbcopy_whatever_the_terminal_speaks(
+    mac: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    program(programs, "pbcopy", f'test "${{LC_ALL:-$LC_CTYPE}}" = UTF-8 && cat > "{mac}"')
+    assert await copy() == ("Copied 8 characters.", [])
+
+
 @pytest.mark.parametrize("script", ["exit 0", "cat > /dev/null\nexit 1"])
 async def test_a_copy_that_did_not_arrive_is_not_claimed(mac: Path, programs: Path, script: str) -> None:
     mac.write_text("what was there before")

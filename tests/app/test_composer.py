@@ -115,6 +115,15 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
         assert engine.asked[1][0][-1].text == "@notes.txt"
 
 
+async def test_an_empty_input_says_what_fits_in_a_line() -> None:
+    async with chat(FakeEngine()) as pilot:
+        for width in (70, 40, 80):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            assert pilot.app.size.width == width
+            await wait_until(pilot, lambda: "/ for commands " in text_on(pilot))
+
+
 async def test_files_are_removed_by_key_and_click_and_chosen_by_click() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
@@ -173,6 +182,23 @@ async def test_files_survive_a_withdrawn_prompt_the_queue_and_the_end_of_the_pro
 
 
 # Pastes
+
+
+async def test_a_paste_goes_to_the_input_from_wherever_the_focus_is_but_the_search() -> None:
+    engine = FakeEngine()
+    async with chat(engine, size=(120, 40)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "q", "a", analysis="hm")
+        app = app_of(pilot)
+        for widget in (app.query_one("FoldTitle"), app.sidebar.list):
+            app.set_focus(widget)
+            app.post_message(events.Paste("x\x1b"))
+            await wait_until(pilot, lambda: app.composer.text == "x\u241b" and app.composer.has_focus)
+            app.composer.clear_prompt()
+        await pilot.press("ctrl+f")
+        app.post_message(events.Paste("word"))
+        await wait_until(pilot, lambda: app.query_one("#search", Input).value == "word")
+        assert app.composer.text == ""
 
 
 async def test_a_long_paste_is_folded_sent_whole_and_unfolded() -> None:

@@ -58,14 +58,18 @@ def test_the_end_tries_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(told) == 2 and prompts() == {"one": 1}
 
 
-def test_an_interrupted_save_is_done_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_interrupted_save_is_done_with_the_next_or_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
     saver, chat = Saver(print), Conversation()
     chat.add_prompt("one", None)
     with monkeypatch.context() as patched:
         patched.setattr(Store, "save", interrupt)
         with pytest.raises(KeyboardInterrupt):
             saver.save(chat)
-    saver.save(chat)
+    if goes_on:
+        saver.save(chat)
     saver.close()
     assert prompts() == {"one": 1}
 

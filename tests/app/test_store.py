@@ -94,7 +94,13 @@ def test_a_withdrawn_prompt_is_gone_and_an_empty_conversation_too(store: Store) 
     assert store.summaries() == [] and store.load(tree.id) is None
     again = tree.add_prompt("shorter", None)
     save(store, tree)
-    assert list(store.load(tree.id).nodes) == [again.id]
+    assert list(store.load(tree.id).nodes) == [again.id] and store.load(tree.id).title == "shorter"
+    tree.rename("of the person")
+    tree.withdraw(again.id, None)
+    save(store, tree)
+    tree.add_prompt("another", None)
+    save(store, tree)
+    assert store.load(tree.id).title == "of the person"
 
 
 def test_a_save_that_fails_writes_nothing_and_can_be_repeated(store: Store) -> None:

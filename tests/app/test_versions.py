@@ -1,5 +1,7 @@
 """Branches of a conversation: answered again, edited, continued; and messages that wait in the queue."""
 
+from dataclasses import replace
+
 from textual.pilot import Pilot
 
 from app.conversation import Conversation
@@ -9,6 +11,7 @@ from app.store.store import Store
 from app.tui.chat import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
+from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
 from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
@@ -50,6 +53,33 @@ async def test_answering_again_keeps_both_and_switches_between_them() -> None:
         assert [m.text for m in engine.asked[-1][0]] == ["How many?", "two", "Sure?", "yes", "And?"]
         tree = stored()[0]
         assert len(tree.nodes) == 7 and tree.path[3].text("final") == "yes"
+
+
+async def test_the_context_meter_is_that_of_the_version_shown() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "How many?", "two")
+        engine.say(MessageStart("final"), TextDelta("final", "3"), MessageEnd(assistant("3")))
+        engine.say(Finished("stop", replace(STATS, decode_tokens=1_000)))
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: app_of(pilot).status.used == 40 + 312 + 1_000)
+        await idle(pilot)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: app_of(pilot).status.used == 40 + 312 + 22)
+
+
+async def test_the_figures_wrap_beside_the_switch_with_a_gap() -> None:
+    engine = FakeEngine()
+    async with chat(engine, size=(100, 30)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "How many?", "two")
+        engine.answer("three, sorry")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "  < 2/2 >" in text_on(pilot))
+        switch = pilot.app.query_one(VersionSwitch)
+        figures = next(each for each in switch.siblings if each.has_class("footer"))
+        assert figures.region.height == 2 and switch.region.x >= figures.region.right + 2
 
 
 async def test_an_answer_again_that_comes_to_nothing_leaves_the_old_one() -> None:

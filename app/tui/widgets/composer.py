@@ -33,6 +33,12 @@ NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 FOLD_LINES, FOLD_LENGTH = 10, 2000
 """A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
 HINT = "Tab completes; * waits for the answer"
+PLACEHOLDERS = (
+    "Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
+    "Ask anything. ^J for a new line, @ for files, / for commands",
+    "Ask anything. / for commands",
+)
+"""What an empty input says: the first that fits in a line."""
 
 
 class Composer(TextArea):
@@ -71,10 +77,7 @@ class Composer(TextArea):
         name: str
 
     def __init__(self) -> None:
-        super().__init__(
-            highlight_cursor_line=False,
-            placeholder="Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
-        )
+        super().__init__(highlight_cursor_line=False, placeholder=PLACEHOLDERS[0])
         self.cursor_blink = False  # a blinking cursor is a timer, and this program has none when idle
         self.attached = Attached()
         self.completion = Completion()
@@ -126,10 +129,10 @@ class Composer(TextArea):
         self.scroll_cursor_visible()
 
     def unfold(self, attachment: Attachment) -> None:
-        """Write an attachment into the text: where its fold stands, else at the cursor."""
-        before, fold, after = self.text.partition(_fold(attachment.name))
+        """Write an attachment into the text: where its stand-in is, else at the cursor."""
+        before, found, after = self.text.partition(_stand_in(attachment.name))
         text = clean(attachment.text)
-        if fold:
+        if found:
             self.load_text(f"{before}{text}{after}")
             self.move_cursor(self.document.end)
         else:
@@ -179,6 +182,11 @@ class Composer(TextArea):
         else:
             self.post_message(self.LatestWanted())
 
+    def on_resize(self) -> None:
+        """Say as much as fits while there is no text."""
+        width = self.content_size.width
+        self.placeholder = next((text for text in PLACEHOLDERS if len(text) <= width), PLACEHOLDERS[-1])
+
     def on_paste(self, event: events.Paste) -> None:
         """Paste text without control characters in place of the selection; long text is folded."""
         event.prevent_default()
@@ -191,7 +199,7 @@ class Composer(TextArea):
         taken = {attachment.name for attachment in self.attached.attachments}
         names = (f"pasted text {number}" for number in range(1, len(taken) + 2))
         name = next(name for name in names if name not in taken)
-        self.write(_fold(name))
+        self.write(_stand_in(name))
         self.attached.add(Attachment(name, text))
 
     def on_text_area_selection_changed(self) -> None:
@@ -311,5 +319,6 @@ class Composer(TextArea):
         return True
 
 
-def _fold(name: str) -> str:
+def _stand_in(name: str) -> str:
+    """What the text has in place of a paste that is folded."""
     return f"[{name}]"

@@ -34,16 +34,26 @@ class StatusLine(Widget):
     limit: reactive[int] = reactive(0)
     saves: reactive[bool] = reactive(True)
 
-    def render(self) -> Content:
-        """The line, as wide as there is space."""
-        figures = Figures(
+    @property
+    def figures(self) -> Figures:
+        """What it shows."""
+        return Figures(
             *(self.model, self.memory, self.budget, self.state, self.speed, self.ttft),
             *(self.reused, self.used, self.limit, self.saves),
         )
+
+    @property
+    def nearly_full(self) -> bool:
+        """Whether the context soon has no room for another turn."""
+        return self.figures.share >= WARN_AT
+
+    def render(self) -> Content:
+        """The line, as wide as there is space."""
+        figures = self.figures
         engine, context = (Content(text) for text in fitted(figures, self.size.width))
         if self.state in DEAD or not self.saves:
             engine = engine.stylize("$error")
-        if figures.share >= WARN_AT:
+        if self.nearly_full:
             context = context.stylize("$warning")
         left = max(0, self.size.width - context.cell_length)
         engine = engine.truncate(max(0, left - GAP), ellipsis=True)
