@@ -11,6 +11,8 @@ MOST_ENTRIES = 5000
 """Entries of a folder that are looked at; a larger one is cut off there, so that typing never waits."""
 
 _MENTION = re.compile(r'(?:^|(?<=[\s(]))@(?:"(?P<quoted>[^"]*)|(?P<bare>[^\s"]*))$')
+_WRITTEN = re.compile(r'(?:^|(?<=[\s(]))@(?:"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s"]+))')
+_AFTER_A_NAME = ".,;:!?)"
 
 
 def mention(line: str) -> tuple[int, str] | None:
@@ -27,6 +29,17 @@ def mention(line: str) -> tuple[int, str] | None:
 def written(name: str) -> str:
     """How a mention of this name is written."""
     return f'@"{name}"' if re.search(r"\s", name) else f"@{name}"
+
+
+def names_in(text: str) -> list[str]:
+    """The names of all mentions that are written in `text`, each once, without what ends a sentence behind them."""
+    found = (match["quoted"] or match["bare"].rstrip(_AFTER_A_NAME) for match in _WRITTEN.finditer(text))
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether `name` can only mean a file: not a person, whom `@someone` names, nor a call like `@app.route(...)`."""
+    return ("." in name or "/" in name) and not set(name) & set("@(")
 
 
 def candidates(typed: str, folder: Path, most: int) -> list[str]:

@@ -30,7 +30,7 @@ class AnswerStream:
         self._turn = Turn(begun.messages if begun is not None else ())
         self._before = turn.stats if turn is not None else Stats()
         self._thinking = Thinking(turn.analysis_s, turn.analysis_tokens) if turn is not None else Thinking()
-        self._writing = False
+        self._reading = self._writing = False
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked = 0.0
 
@@ -77,8 +77,9 @@ class AnswerStream:
     def _show(self, answer: Answer) -> None:
         match answer.event:
             case PrefillProgress(done=done, total=total):
-                if self._status.state != "reading":  # the first of them says what the cache had
-                    self._status.state, self._status.reused = "reading", done
+                if not self._reading:  # the first of them says what the cache had
+                    self._reading, self._status.reused = True, done
+                self._say("reading")
                 self._status.used = total
                 if done < total:
                     self._view.wait(f"reading the prompt: {done:,} of {total:,} tokens")
@@ -96,8 +97,12 @@ class AnswerStream:
     def _begin(self, channel: str, recipient: str | None) -> None:
         if not self._writing:
             self._writing, self._status.ttft = True, monotonic() - self._asked
-        self._status.state = "thinking" if channel == "analysis" and recipient is None else "answering"
+        self._say("thinking" if channel == "analysis" and recipient is None else "answering")
         self._view.wait("")
+
+    def _say(self, state: str) -> None:
+        if self._status.state != "stopping":  # that holds until it has stopped
+            self._status.state = state
 
     def _count(self, tokens: int) -> None:
         now = monotonic()

@@ -40,6 +40,7 @@ from app.tui.widgets.transcript import Transcript
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
+UNSAVED = "Not everything is saved. /export FILE keeps this conversation elsewhere; ^Q again quits without it."
 FULL = "context nearly full: ^N starts a new chat"
 
 
@@ -81,6 +82,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.models = Models(self)
         self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
         self._typing: Timer | None = None
+        self._warned = False  # that quitting loses something
         self.preferences.apply()
 
     def compose(self) -> ComposeResult:
@@ -112,7 +114,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.composer.focus()
         loop = asyncio.get_running_loop()
         # Else the terminal stays as the chat had set it up; but after a hang-up there is none.
-        loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self.action_quit()))
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
         loop.add_signal_handler(signal.SIGHUP, lambda: self.run_worker(self._hang_up()))
         await self.chat.show()
         self.preferences.tell()
@@ -120,10 +122,20 @@ class ChatApp(Actions, inherit_bindings=False):
         self._open_journal()
 
     async def action_quit(self) -> None:
+        """End the chat; where that loses something, only when it is wanted once more."""
+        await self.journal.flush()
+        if self.journal.loses and not self._warned:
+            self._warned = True
+            self.warn(UNSAVED)
+        else:
+            await self._quit()
+
+    async def _quit(self) -> None:
         """End the engine and, by that, the answer under way, while there is still a screen to write to."""
         said = self.models.close()
         await self._save_all()
-        self.exit(message=said or None)
+        lost = "What was not saved is lost." if self.journal.loses else ""
+        self.exit(message="\n".join(filter(None, (lost, said))) or None)
 
     async def _hang_up(self) -> None:
         """The terminal is gone: Textual would wait for ever to write its farewell."""
@@ -263,6 +275,7 @@ class ChatApp(Actions, inherit_bindings=False):
     async def saved(self) -> None:
         """Something was saved, or could not be: show what there is now."""
         self.status.saves = self.journal.saves
+        self._warned = False
         await self.library.refresh()
 
     async def welcome(self) -> None:

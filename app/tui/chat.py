@@ -124,7 +124,9 @@ class Chat:
         view = AnswerView(options.effort, analysis=app.preferences.analysis, kept=begun)
         stream = AnswerStream(view, app.status, begun)
         answer = begun or Node(new_id(), prompt.id, 0.0, ())
+        said = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
+        await app.transcript.remove_children(said)
         app.hint()
         if is_new:
             await self._save()
@@ -153,7 +155,7 @@ class Chat:
             await view.finish(stream.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
-            await self._withdraw(prompt, view, before, is_new=is_new)
+            await self._withdraw(prompt, answer, before, is_new=is_new)
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
@@ -176,8 +178,11 @@ class Chat:
         await transcript.append(answer, view)
         transcript.follow()
 
-    async def _withdraw(self, prompt: Node, view: AnswerView, before: str | None, *, is_new: bool) -> None:
-        why = [each for each in self._app.transcript.below(view) if isinstance(each, Notice)]
+    def _notices_below(self, node: Node) -> list[Notice]:
+        return [each for each in self._app.transcript.below(node.id) if isinstance(each, Notice)]
+
+    async def _withdraw(self, prompt: Node, answer: Node, before: str | None, *, is_new: bool) -> None:
+        why = self._notices_below(answer)
         path = self.conversation.path_to(prompt.id)
         if is_new:
             await self._end_with(path[:-1])

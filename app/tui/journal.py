@@ -36,12 +36,18 @@ class Journal:
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._failing = False
+        self._passing = False
         self._closed = self._ended = False
 
     @property
     def saves(self) -> bool:
         """Whether what was written so far is on a disk."""
         return self._store is not None and self._store.saves and not self._failing
+
+    @property
+    def loses(self) -> bool:
+        """Whether something that was written would be gone if the program ended now."""
+        return bool(self._unsaved) or self._passing
 
     async def open(self) -> None:
         """Open the store; everything else waits for it."""
@@ -69,7 +75,7 @@ class Journal:
         if self._closed or not self._begun:
             return
         self._closed = True
-        await self._flush()
+        await self.flush()
         if self._deleted:
             ids = [id for id, _ in self._deleted]
             await self._try(lambda store: store.purge(ids), None)
@@ -82,9 +88,10 @@ class Journal:
     async def save(self, conversation: Conversation) -> None:
         """Write what has changed in it; it is on the disk when this returns, unless `report` was told."""
         self._unsaved[conversation.id] = conversation
-        await self._flush()
+        await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Try again to save what could not be saved."""
         await self._opened.wait()
         async with self._flushing:
             for id in [] if self._ended else list(self._unsaved):
@@ -110,6 +117,7 @@ class Journal:
             return
         try:
             await self._run(lambda: self._connected().save(changes))
+            self._passing |= self._store is not None and not self._store.saves
         except asyncio.CancelledError:  # it may have been written or not: once more does no harm
             conversation.give_back(changes)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.calls import ToolCall, read_call
@@ -21,25 +22,24 @@ class Turn:
         """The messages that have ended."""
         self.finished: Finished | None = None
         """The last event, once the answer has ended."""
-        self._start: MessageStart | None = None  # of the message that is being written
+        self._open: Message | None = None  # the message that is being written, for its header
         self._texts: list[str] = []
         if begun and begun[-1].role is Role.ASSISTANT:
-            last = self.complete.pop()
-            self._start = MessageStart(last.channel or "final", last.recipient, last.content_type)
-            self._texts = [last.text]
+            self._open = self.complete.pop()
+            self._texts = [self._open.text]
 
     def take(self, event: Event) -> None:
         """Adds one event. A message that never gets its MessageEnd is complete when the next begins, or at the end."""
         match event:
             case MessageStart():
                 self._close()
-                self._start = event
+                self._open = _opened(event)
             case TextDelta(channel=channel, text=text, recipient=recipient):
-                if self._start is None:
-                    self._start = MessageStart(channel, recipient)
+                if self._open is None:
+                    self._open = _opened(MessageStart(channel, recipient))
                 self._texts.append(text)
             case MessageEnd(message=message):
-                self._start, self._texts = None, []
+                self._open, self._texts = None, []
                 if message.role is Role.ASSISTANT:
                     self.complete.append(message)
             case Finished():
@@ -49,17 +49,10 @@ class Turn:
     @property
     def writing(self) -> Message | None:
         """The message that is being written: its header and its text so far."""
-        start = self._start
-        if start is None or start.role != Role.ASSISTANT:
+        if self._open is None or self._open.role is not Role.ASSISTANT:
             return None
         self._texts = ["".join(self._texts)]
-        return Message(
-            Role.ASSISTANT,
-            self._texts[0],
-            channel=start.channel,
-            recipient=start.recipient,
-            content_type=start.content_type,
-        )
+        return replace(self._open, text=self._texts[0])
 
     @property
     def messages(self) -> list[Message]:
@@ -93,7 +86,11 @@ class Turn:
 
     def _close(self) -> None:
         self.complete = self.messages
-        self._start, self._texts = None, []
+        self._open, self._texts = None, []
+
+
+def _opened(start: MessageStart) -> Message:
+    return Message(Role(start.role), "", None, start.channel, start.recipient, start.content_type)
 
 
 def fold(events: Iterable[Event]) -> Turn:

@@ -115,6 +115,64 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
         assert engine.asked[1][0][-1].text == "@notes.txt"
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("what of @nope.txt, and @nope.txt?", "@nope.txt is no file"),
+        ("join @src/a.py @b.c ", "@src/a.py, @b.c are no files"),
+        ('see @"no such.txt" ', '@"no such.txt" is no file'),
+        ("look at @fake.pdf ", "@fake.pdf is not attached"),
+        ("what is in @src ", "@src is not attached"),
+    ],
+)
+async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed: str, said: str) -> None:
+    (folder / "fake.pdf").write_bytes(b"%PDF-1.7 and no more")
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        composer = app_of(pilot).composer
+        await pilot.press(*typed)
+        await pilot.pause()
+        await wait_until(pilot, lambda: composer.attached.reading is None)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notified(pilot))
+        assert composer.text == typed and not engine.asked
+        engine.answer("ok")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: engine.asked)
+        assert engine.asked[0][0][-1].text == typed
+        await idle(pilot)
+        await pilot.press(*typed, "enter")  # another message: it may be wrong anew
+        await wait_until(pilot, lambda: notified(pilot).count(said) == 2)
+        assert len(engine.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "typed", ["ask @someone, or me@web.de", "@app.route(x) @a@web.social", "@ /b. @.", "/rename @a.b"]
+)
+async def test_what_names_no_file_is_not_held_back(typed: str) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.answer("ok")
+        await pilot.press(*typed, "enter")
+        await wait_until(pilot, lambda: not app_of(pilot).composer.text)
+        assert "Enter again" not in notified(pilot)
+
+
+async def test_a_file_that_is_removed_leaves_its_name_as_text() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press(*"see @notes.txt", "space")
+        await attached(pilot, 1)
+        await pilot.press("shift+tab", "delete")
+        engine.answer("ok")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: engine.asked)
+        assert engine.asked[0][0][-1].text == "see @notes.txt "
+
+
 async def test_an_empty_input_says_what_fits_in_a_line() -> None:
     async with chat(FakeEngine()) as pilot:
         for width in (70, 40, 80):

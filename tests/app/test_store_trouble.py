@@ -10,7 +10,7 @@ from app.store.database import default_path
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.journal import Journal
-from tests.app.fakes import FakeEngine, app_of, ask, chat, idle, opened, text_on, wait_until
+from tests.app.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
 from tests.app.trees import branched, keep, stored, titled
 
 WIDE = (120, 40)
@@ -40,6 +40,25 @@ async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() ->
         await wait_until(pilot, lambda: "Saving works again" in text_on(pilot))
 
 
+async def test_quitting_says_first_what_it_would_lose(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await ask(pilot, engine, "one", "first")
+        await execute(app, "PRAGMA max_page_count = 1")
+        await ask(pilot, engine, "two " * 3000, "second " * 3000)
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: "^Q again quits" in text_on(pilot))
+        await send(pilot, f"/export {tmp_path / 'kept.md'}")
+        await wait_until(pilot, (tmp_path / "kept.md").exists)
+        assert app.is_running and "second" in (tmp_path / "kept.md").read_text()
+        await execute(app, "PRAGMA max_page_count = 1000000")  # there is room again, so nothing is lost any more
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not app.is_running)
+    assert len(stored()[0].nodes) == 4
+
+
 async def execute(app: ChatApp, statement: str) -> None:
     """Run a statement on the app's own connection, on its thread."""
     journal = app.journal
@@ -58,6 +77,8 @@ async def test_a_home_that_cannot_be_written_says_so_and_the_chat_goes_on(home: 
         await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
         await opened(pilot, "one")
         assert "first" in text_on(pilot)
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: "^Q again quits" in text_on(pilot))
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     assert home.read_text() == "a file where the folder should be"

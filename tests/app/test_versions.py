@@ -239,6 +239,22 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         assert (turn.reason, turn.stats) == ("died", STATS)
 
 
+async def test_what_was_said_of_an_answers_end_goes_when_it_goes_on() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), TextDelta("final", "one two"))
+        await send(pilot, "Count to ten")
+        await wait_until(pilot, lambda: "one two" in text_on(pilot))
+        engine.die(asking=True)
+        await wait_until(pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).chat.idle.is_set())
+        engine.say(TextDelta("final", " three"), Finished("stop", STATS))
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: "one two three" in text_on(pilot))
+        await idle(pilot)
+        assert "The engine stopped" not in text_on(pilot)
+
+
 async def test_continuing_a_prompt_without_an_answer_answers_it() -> None:
     tree = Conversation()
     tree.add_prompt("Count to ten", None)

@@ -123,6 +123,12 @@ def test_the_fold_is_what_the_parser_says(messages: list[Message]) -> None:
     assert turn.messages == [message for message in parser.messages if message.role is Role.ASSISTANT]
 
 
+def test_an_answer_that_goes_on_is_at_first_what_it_was() -> None:
+    for last in (Message(Role.ASSISTANT, "one", recovered=True), Message(Role.TOOL, "6.5", "python", "commentary")):
+        begun = [assistant("t", "analysis"), last]
+        assert Turn(begun).messages == begun
+
+
 def test_an_answer_that_goes_on() -> None:
     begun = [assistant("t", "analysis"), assistant("one ")]
     turn = Turn(begun)

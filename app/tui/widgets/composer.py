@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from app.attachments import Attachment, AttachmentError, find, join, split
-from app.mentions import mention, written
-from app.tui.commands import Command
+from app.lines import one_line
+from app.mentions import looks_like_path, mention, names_in, written
+from app.tui.commands import Command, parse
 from app.tui.recall import Recall
 from app.tui.slash import choices, marked_at_once
 from app.tui.widgets.attached import Attached
@@ -89,6 +90,7 @@ class Composer(TextArea):
         self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
         """What can follow a command."""
         self._submitted: tuple[str, str, list[Attachment]] = ("", "", [])
+        self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
         self._naming = False
 
     # What stands in it
@@ -106,6 +108,7 @@ class Composer(TextArea):
             self.recall.add(prompt)
         else:
             typed = submitted
+        self._only_text.clear()
         self.load_text(self.text.removeprefix(typed))
         self.move_cursor(self.document.end)
 
@@ -117,9 +120,11 @@ class Composer(TextArea):
         self.move_cursor(self.document.end)
         for attachment in attachments:
             self.attached.add(attachment)
+        self.leave_as_text(names_in(text))  # it was sent so before, or would have been
 
     def clear_prompt(self) -> None:
         """Empty it, attachments included."""
+        self._only_text.clear()
         self.load_text("")
         self.attached.clear()
 
@@ -127,6 +132,10 @@ class Composer(TextArea):
         """Put text in place of the selection."""
         self.replace(text, *self.selection, maintain_selection_offset=False)
         self.scroll_cursor_visible()
+
+    def leave_as_text(self, names: Iterable[str]) -> None:
+        """The person means no files by these names."""
+        self._only_text.update(map(one_line, names))
 
     def unfold(self, attachment: Attachment) -> None:
         """Write an attachment into the text: where its stand-in is, else at the cursor."""
@@ -195,6 +204,7 @@ class Composer(TextArea):
         text = clean(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if text.count("\n") < FOLD_LINES and len(text) <= FOLD_LENGTH:
             self.write(text)
+            self.leave_as_text(names_in(text))  # what others wrote: code has words like @pytest.fixture
             return
         taken = {attachment.name for attachment in self.attached.attachments}
         names = (f"pasted text {number}" for number in range(1, len(taken) + 2))
@@ -216,6 +226,14 @@ class Composer(TextArea):
     def _submit(self) -> None:
         if (name := self.attached.reading) is not None:
             self.notify(f"{name} is still being read.", severity="warning", markup=False)
+            return
+        if names := self._unattached():
+            self.leave_as_text(names)
+            shown = ", ".join(one_line(written(name)) for name in names)
+            is_there = any(self._path(name) for name in names)
+            what = "not attached" if is_there else "no file" if len(names) == 1 else "no files"
+            said = f"{shown} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
+            self.notify(said, severity="warning", markup=False)
             return
         self._submitted = (self.prompt, self.text, self.attached.attachments)
         self.post_message(self.Submitted(self.prompt, self.text))
@@ -264,11 +282,25 @@ class Composer(TextArea):
             self.completion.show(found, line, marked=marked_at_once(line), hint=HINT if found[0].help else "")
         return bool(found)
 
-    def _is_file(self, name: str) -> bool:
+    def _unattached(self) -> list[str]:
+        """The mentions that look like a file's but bring none along, and of which the person has not been told."""
+        if self.takes_commands and parse(self.text) is not None:
+            return []
+        settled = self._only_text | {attachment.name for attachment in self.attached.attachments}
+        names = (name for name in names_in(self.text) if one_line(name) not in settled)
+        return [name for name in names if looks_like_path(name) or self._path(name)]
+
+    def _path(self, name: str) -> Path | None:
+        """What is there by this name."""
         try:
-            return find(name, self.folder).is_file()
+            path = find(name, self.folder)
+            return path if path.exists() else None
         except (AttachmentError, OSError, ValueError):
-            return False
+            return None
+
+    def _is_file(self, name: str) -> bool:
+        path = self._path(name)
+        return path is not None and path.is_file()
 
     def choose(self, name: str) -> None:
         """Write what was chosen in place of what is typed: a command line, or a name into the mention at the cursor.

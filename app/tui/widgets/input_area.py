@@ -67,6 +67,7 @@ class InputArea(Vertical):
     def on_attached_left(self, event: Attached.Left) -> None:
         """One is removed, or becomes part of the text."""
         self.composer.attached.drop(event.chip)
+        self.composer.leave_as_text([event.chip.title])
         if event.unfold and event.chip.attachment is not None:
             self.composer.unfold(event.chip.attachment)
         self.composer.focus()

@@ -57,10 +57,10 @@ class Transcript(VerticalScroll, can_focus=False):
         """Put widgets that belong to no node at the end."""
         await self.mount(*widgets)
 
-    def below(self, widget: Widget) -> list[Widget]:
-        """What was put after a widget."""
-        children = list(self.children)
-        return children[children.index(widget) + 1 :] if widget in children else []
+    def below(self, id: str) -> list[Widget]:
+        """What was put after a node."""
+        children, views = list(self.children), self._views.get(id)
+        return children[children.index(views[-1]) + 1 :] if views else []
 
     async def show(
         self,
