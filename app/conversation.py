@@ -13,6 +13,8 @@ from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
 
 TITLE_LENGTH = 48
+UNFINISHED = (None, "died", "cancelled", "length")
+"""How an answer has ended that can be continued."""
 
 
 @dataclass(frozen=True, slots=True)

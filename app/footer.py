@@ -15,16 +15,22 @@ ENDINGS = {
 
 
 def footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
-    """The line, without what isn't known: `stats` are None if the engine died, `effort` in another program's answer."""
+    """The line, without what isn't known: `stats` are None if the engine died, `effort` in another program's answer.
+
+    With `stats` of no token, nothing has come at all.
+    """
     parts = [effort.value] if effort else []
     if stats is not None:
         if stats.decode_tok_s:
             parts.append(f"{stats.decode_tok_s:.1f} tok/s")
         if stats.ttft_s:
             parts.append(f"first token {stats.ttft_s:.1f} s")
-        parts.append(f"{stats.decode_tokens:,} tokens")
+        if stats.decode_tokens:
+            parts.append(f"{stats.decode_tokens:,} tokens")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
-    if reason in ENDINGS:
+    if reason == "cancelled" and stats is not None and not stats.decode_tokens:
+        parts.append("stopped before it began")
+    elif reason in ENDINGS:
         parts.append(ENDINGS[reason])
     return "   ".join(parts)

@@ -16,9 +16,10 @@ class Importing:
     """
 
     def __enter__(self) -> None:
-        self._before = signal.getsignal(signal.SIGINT)
-        if self._before is signal.default_int_handler:
+        self._replaced = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._replaced:
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        if self._replaced:  # a handler that is not Python's could not be set again
+            signal.signal(signal.SIGINT, signal.default_int_handler)

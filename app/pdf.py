@@ -28,8 +28,8 @@ def pdf_text(data: bytes, most: int) -> str:
                 break
     except FileNotDecryptedError:
         raise PdfError("is locked by a password; save a copy without one") from None
-    except Exception as error:  # the parser fails in any way on a damaged file
-        raise PdfError(f"can't be read as a PDF: {error or type(error).__name__}") from None
+    except Exception:  # the parser fails in any way on a damaged file
+        raise PdfError("can't be read as a PDF: it is damaged, or something else; nothing was attached") from None
     if not any(pages):
         raise PdfError(f"has no text on its {len(pages)} pages: it is probably a scan, which needs OCR first")
     return "\n\n".join(filter(None, pages))

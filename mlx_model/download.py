@@ -149,7 +149,8 @@ def fetch(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> It
         if not isinstance(error, HTTPError | OSError):
             raise
         name, revision = plan.repository.name, plan.repository.revision
-        raise CheckpointError(clean(explain(error, name, revision, constants.ENDPOINT))) from None
+        said = explain(error, name, revision, constants.ENDPOINT, kept=plan.present > 0)
+        raise CheckpointError(clean(said)) from None
 
 
 class _Run:
@@ -283,7 +284,7 @@ def _ask_hub(repository: Repository, place: Place | None, revision: str | None =
         )
         return _listed(repository, place, info)
     except (HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # or not the Hub's JSON
-        text = explain(error, repository.name, repository.revision, constants.ENDPOINT)
+        text = explain(error, repository.name, repository.revision, constants.ENDPOINT, kept=revision is not None)
         raise CheckpointError(clean(text)) from None
 
 

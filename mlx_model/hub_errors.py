@@ -1,6 +1,7 @@
 """What a failed request to the Hub means for a person, and what to type next; and whether trying again can help."""
 
 import errno
+import re
 from pathlib import Path
 
 KEPT = "What was fetched is kept: the same command goes on from there"
@@ -11,8 +12,16 @@ _LONGEST_WAIT = 300.0
 _FINAL = ("ProxyError", "UnsupportedProtocol", "TooManyRedirects", "LocalProtocolError", "InvalidURL")
 
 
-def explain(error: Exception, repository: str, revision: str, endpoint: str) -> str:
-    """One or two sentences about an exception that huggingface_hub, its HTTP client or the system raised."""
+def explain(error: Exception, repository: str, revision: str, endpoint: str, *, kept: bool = True) -> str:
+    """One or two sentences about an exception that huggingface_hub, its HTTP client or the system raised.
+
+    `kept`: something was fetched before it.
+    """
+    said = _explain(error, repository, revision, endpoint)
+    return said if kept else said.removesuffix(f". {KEPT}")
+
+
+def _explain(error: Exception, repository: str, revision: str, endpoint: str) -> str:
     name = type(error).__name__
     if name == "OfflineModeIsEnabled":
         return "HF_HUB_OFFLINE is set, so nothing is fetched: unset it and run the same command again"
@@ -123,6 +132,6 @@ def _untrusted_certificate(error: BaseException | None) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """The first line of an exception's text, without a full stop."""
-    lines = str(error).strip().splitlines()
+    """The first line of an exception's text, without a full stop and the system's number."""
+    lines = re.sub(r"^\s*\[Errno -?\d+\] ", "", str(error)).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

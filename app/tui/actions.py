@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual import actions, work
@@ -47,10 +48,15 @@ class Actions(App[None]):
     transcript: Transcript
     input: InputArea
     effort_switch: EffortSwitch
+    _quit_told_until = 0.0
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a question or a list lies over the chat, keys are for that; help and quit are always there."""
         return len(self.screen_stack) < 2 or action in ("help", "quit") or action not in _COMMANDS
+
+    def warn(self, text: str) -> None:
+        """Say why something isn't possible."""
+        self.notify(text, severity="warning", markup=False)
 
     def must_wait(self, command: Command) -> bool:
         """Whether a command has to wait for the end of the answer under way."""
@@ -65,14 +71,14 @@ class Actions(App[None]):
         """Carry out an action; keys, slash commands and palette all come through here."""
         name = (actions.parse(action) if isinstance(action, str) else action)[1]
         if (command := _COMMANDS.get(name)) is not None and self.must_wait(command):
-            self.notify(BUSY, severity="warning", markup=False)
+            self.warn(BUSY)
             return True
         return await super().run_action(action, default_namespace, namespaces)
 
     def action_effort(self, level: str = "") -> None:
         """Take the next effort, or the one named."""
         if level and level.lower() not in list(Effort):
-            self.notify("The effort is low, medium or high.", severity="warning", markup=False)
+            self.warn("The effort is low, medium or high.")
             return
         order = list(Effort)
         following = order[(order.index(self.effort_switch.effort) + 1) % len(order)]
@@ -85,7 +91,10 @@ class Actions(App[None]):
             other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
         else:  # who closes it while it grows does not want to see it grow
             other = "collapsed" if self.chat.idle.is_set() else "hidden"
-        self.preferences.set_analysis(display.lower() or other)
+        wanted = display.lower() or other
+        self.preferences.set_analysis(wanted)
+        if last is None and self.preferences.analysis == wanted:  # nothing on the screen shows it
+            self.notify(f"Analysis: {wanted}.", markup=False)
 
     def action_settings(self) -> None:
         """Show the settings."""
@@ -117,11 +126,12 @@ class Actions(App[None]):
         await self.chat.stop()
 
     def action_help_quit(self) -> None:
-        """^C with nothing selected: stops the answer, as terminals have it; without one, Textual says how to quit."""
-        if self.chat.idle.is_set():
-            super().action_help_quit()
-        else:
+        """^C with nothing selected: stops the answer, as terminals have it; without one, says how to quit."""
+        if not self.chat.idle.is_set():
             self.run_worker(self.chat.stop())
+        elif monotonic() >= self._quit_told_until:  # else it is still in sight
+            self._quit_told_until = monotonic() + self.NOTIFICATION_TIMEOUT
+            self.notify("^Q quits.", markup=False)
 
     def action_again(self) -> None:
         """Answer the last message again; without an engine, start it again."""

@@ -1,6 +1,7 @@
 """The chat: composes the screen, owns its parts, and passes on what the widgets report."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,6 @@ from app.conversation import Conversation
 from app.engine.client import Engine, EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
-from app.tui import paste_guard
 from app.tui.actions import Actions
 from app.tui.chat import CUT_OFF, DRAFT_S, EDITING, Chat
 from app.tui.commands import BUSY, COMMANDS, Command, find, parse
@@ -72,7 +72,10 @@ class ChatApp(Actions, inherit_bindings=False):
         engine: Engine | None = None,
         settings: Settings | None = None,
     ) -> None:
-        paste_guard.install()
+        with contextlib.suppress(ImportError):  # a Textual with its parser elsewhere costs the guard, not the chat
+            from app.tui import paste_guard
+
+            paste_guard.install()
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)  # else Textual would make them shades of grey
         self.journal = Journal(self.report)
         self.preferences = Preferences(self, settings or Settings(), options or Options(), instructions)
@@ -236,11 +239,13 @@ class ChatApp(Actions, inherit_bindings=False):
         for command in COMMANDS:
             if command.action != "command_palette":
                 name = command.slash or command.action.replace("_", " ")
-                said = f"({BUSY}) {command.help}" if self.must_wait(command) else command.help
-                yield SystemCommand(name, said, partial(self.run_action, command.action))
+                busy = f"({BUSY}) " if self.must_wait(command) else ""
+                yield SystemCommand(name, f"{busy}{command.help}", partial(self.run_action, command.action))
+                does = command.help.partition(":")[0]
                 for value in command.values:
                     action = f"{command.action}({str(value)!r})"
-                    yield SystemCommand(f"{name} {value}", said, partial(self.run_action, action))
+                    run = partial(self.run_action, action)
+                    yield SystemCommand(f"{name} {value}", f"{busy}{does}: {value}", run)
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
@@ -286,10 +291,6 @@ class ChatApp(Actions, inherit_bindings=False):
     def greet(self) -> None:
         """Bring the greeting up to date."""
         self._greeting.say(self.models.greeting)
-
-    def warn(self, text: str) -> None:
-        """Say why something isn't possible."""
-        self.notify(text, severity="warning", markup=False)
 
     def report(self, text: str, level: str) -> None:
         """Say something at the end of the conversation, when there is time; once the chat ends there is none."""

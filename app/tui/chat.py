@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from textual.widget import Widget
 
 from app.attachments import merge
-from app.conversation import Conversation, Node, Turn, new_id
+from app.conversation import UNFINISHED, Conversation, Node, Turn, new_id
 from app.engine.client import EngineDied
 from app.tui.answering import AnswerStream
 from app.tui.commands import BUSY
@@ -26,8 +26,6 @@ CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
-UNFINISHED = (None, "died", "cancelled", "length")
-"""How an answer has ended that can be continued."""
 CUT_OFF = "^G goes on with the answer"
 EDITING = "editing an earlier message (Esc gives it up)"
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from mlx_model.errors import GptossError
 
+PATIENCE_S = 5.0
+"""How long a program may take to copy; then it hangs."""
+
 
 class ClipboardError(GptossError):
     """The text could not be copied."""
@@ -54,7 +57,13 @@ async def _run(command: list[str], data: bytes = b"") -> bytes:
         stderr=asyncio.subprocess.DEVNULL,
         env=environment,
     )
-    output, _ = await process.communicate(data)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            output, _ = await process.communicate(data)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise ClipboardError(f"{command[0]} hangs and was ended; the clipboard may be as it was before") from None
     if process.returncode:
         raise ClipboardError(f"{command[0]} failed with exit code {process.returncode}; nothing was copied")
     return output

@@ -19,8 +19,8 @@ FORMATS = ("md", "json")
 class Command:
     """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name.
 
-    `values` are what the argument can be, where that is known beforehand. A command with a `label` stands in the
-    footer. One that `waits` does nothing while an answer is under way.
+    `values` are what the argument can be, where that is known beforehand; what `help` says before a colon fits each. A
+    command with a `label` stands in the footer. One that `waits` does nothing while an answer is under way.
     """
 
     help: str
@@ -57,7 +57,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("edit the last message; again: the one before", "edit", "edit", "alt+up", "Alt+Up", waits=True),
         Command("next version; then those of the message before", "version", "version", "ctrl+o", "^O", waits=True),
         Command(
-            "copy the answer, its code, the prompt, the chat",
+            "copy: the answer, its code, the prompt, the chat",
             *("copy", "copy", "f5", "F5"),
             takes="part",
             values=PARTS,

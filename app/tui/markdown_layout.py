@@ -6,18 +6,26 @@ exception; the whole document is laid out anew at the end.)
 
 Above each code block stands its language and a `copy` to click. What makes it one is the action in its style, which
 holds nothing but the number of the block: nothing of the model's text gets into a style.
+
+Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are shown as they were written: Markdown would
+take the backslashes away and make emphasis, lists and headings of what stands between.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from io import StringIO
 from typing import ClassVar, NamedTuple
+from urllib.parse import quote
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markdown import CodeBlock, Heading, ListElement, MarkdownElement
 from rich.markdown import Markdown as RichMarkdown
+from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
 from rich.text import Text
@@ -29,8 +37,79 @@ from mlx_model.text import clean
 HEADER = "header"
 """Marks the style of the line above a code block; Textual finds the action of a click in the same place."""
 
-_PARSER = MarkdownIt("gfm-like", {"html": False})
-"""Without HTML: what looks like a tag, as the type in `Vec<u8>` in plain prose, is text."""
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    """A formula with its delimiters as text. Where none closes it (yet), the opening one alone is text.
+
+    A displayed formula that begins a paragraph is shown from its first character on as it will be when it is closed.
+    """
+    opening = state.src[state.pos : min(state.pos + 2, state.posMax)]
+    closing = {r"\(": r"\)", r"\[": r"\]"}.get(opening)
+    if closing is None:
+        return False
+    end = state.pos + 2
+    closed_at = state.src.find(closing, end, state.posMax) if _last(state.src, closing) >= end else -1
+    if closed_at >= 0:
+        end = closed_at + 2
+    elif state.pos == 0 and opening == r"\[":
+        end = state.posMax
+    if not silent:
+        # The type that escapes have: neither emphasis nor addresses are looked for in it.
+        state.push("text_special", "", 0).content = state.src[state.pos : end]
+    state.pos = end
+    return True
+
+
+@lru_cache(maxsize=4)
+def _last(text: str, closing: str) -> int:
+    """Where `closing` stands last in a text: not asked anew for each of the thousand delimiters that nothing closes."""
+    return text.rfind(closing)
+
+
+def _display(state: StateBlock, first: int, end: int, silent: bool) -> bool:
+    """A paragraph that begins with a displayed formula of several lines, none of which is a list item or a heading.
+
+    It ends with the line that closes the formula, or as every paragraph before an empty line: so it is known from its
+    first line on, and stays what it is while the text grows.
+    """
+    start = state.bMarks[first] + state.tShift[first]
+    opening = state.src[start : state.eMarks[first]]
+    if state.is_code_block(first) or not opening.startswith(r"\[") or r"\]" in opening:
+        return False
+    if silent:
+        return True
+    line, closed = first + 1, False
+    while line < end and not closed and not state.isEmpty(line):
+        if state.sCount[line] < state.blkIndent:  # outside of the list item, unless a paragraph goes on in the line
+            if line == first + 1:
+                return False
+            break
+        closed = r"\]" in state.src[state.bMarks[line] : state.eMarks[line]]
+        line += 1
+    state.line = line
+    state.push("paragraph_open", "p", 1).map = [first, line]
+    inline = state.push("inline", "", 0)
+    inline.content = state.getLines(first, line, state.sCount[first], False).strip()
+    inline.map, inline.children = [first, line], []
+    state.push("paragraph_close", "p", -1)
+    return True
+
+
+class _Parser(MarkdownIt):
+    """Without HTML: what looks like a tag, as the type in `Vec<u8>` in plain prose, is text."""
+
+    def __init__(self) -> None:
+        super().__init__("gfm-like", {"html": False})
+        self.inline.ruler.before("escape", "formula", _formula)
+        ends = ["paragraph", "reference", "blockquote", "list"]
+        self.block.ruler.before("table", "display", _display, {"alt": ends})
+
+    def normalizeLinkText(self, link: str) -> str:
+        """A bare address stays as it was written, and can be copied."""
+        return link
+
+
+_PARSER = _Parser()
 
 _CODE_TYPES = ("fence", "code_block")
 
@@ -62,19 +141,20 @@ class GrowingLayout:
         )
         self._settled: list[Content] = []
         self._settled_list = ""  # the marker of the list that the settled part ends in
+        self._settled_number = 0  # of the item it ends in
         self._settled_chars = 0
         self._settled_codes = 0
 
     def extend(self, source: str) -> Content:
         """The lines of `source`, which begins with all that was given before."""
         lines = source[self._settled_chars :].split("\n")
-        pieces = list(_pieces(_PARSER.parse("\n".join(lines))))
+        pieces = list(_pieces(_PARSER.parse("\n".join(lines)), self._settled_list, self._settled_number))
         # A line shows what it is when it is complete: "-" may become an item, a rule, or go on with the text above.
         still_open = 1 if pieces and pieces[-1].first_line < len(lines) - 1 else 2
         settled, open_pieces = pieces[:-still_open], pieces[-still_open:]
         for piece in settled:
             self._settled += self._next(piece, self._settled, self._settled_list, self._settled_codes)
-            self._settled_list = piece.list_marker
+            self._settled_list, self._settled_number = piece.list_marker, piece.number
             self._settled_codes += piece.codes
         if settled:
             self._settled_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
@@ -99,6 +179,7 @@ class _Piece(NamedTuple):
     tokens: Sequence[Token]
     first_line: int
     list_marker: str = ""
+    number: int = 0
 
     @property
     def codes(self) -> int:
@@ -106,28 +187,29 @@ class _Piece(NamedTuple):
         return sum(token.type in _CODE_TYPES for token in self.tokens)
 
 
-def _pieces(tokens: list[Token]) -> Iterator[_Piece]:
+def _pieces(tokens: list[Token], marker: str, number: int) -> Iterator[_Piece]:
+    """The pieces of what follows an item of such a marker and number: a list goes on counting, whatever is written."""
     start = depth = 0
     for index, token in enumerate(tokens):
         depth += token.nesting
         if depth == 0:
             block = tokens[start : index + 1]
-            start = index + 1
             if block[0].type in ("bullet_list_open", "ordered_list_open"):
-                yield from _items(block)
+                goes_on = start == 0 and block[0].markup == marker
+                yield from _items(block, number + 1 if goes_on else int(block[0].attrs.get("start", 1)))
             elif block[0].map is not None:
                 yield _Piece(block, block[0].map[0])
+            start = index + 1
 
 
-def _items(block: list[Token]) -> Iterator[_Piece]:
+def _items(block: list[Token], number: int) -> Iterator[_Piece]:
     opening, *inner, closing = block
-    number = int(opening.attrs.get("start", 1))
     start = depth = 0
     for index, token in enumerate(inner):
         depth += token.nesting
         if depth == 0 and (place := inner[start].map) is not None:
             opened = opening.copy(attrs={**opening.attrs, "start": number})
-            yield _Piece([opened, *inner[start : index + 1], closing], place[0], token.markup or "-")
+            yield _Piece([opened, *inner[start : index + 1], closing], place[0], token.markup, number)
             start, number = index + 1, number + 1
 
 
@@ -136,8 +218,10 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     markdown = _Document("", code_theme=code_theme, hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
     markdown.codes = codes
-    for child in (child for token in tokens for child in token.children or ()):
-        child.content = clean(child.content)  # `&#x202e;` was inert till the parser made a character of it
+    for token in tokens:
+        for child in token.children or ():
+            child.content = clean(child.content)  # `&#x202e;` was inert till the parser made a character of it
+        _mark_addresses(token.children or [])
     lines = [
         Text.assemble(*((segment.text, _kept(segment.style)) for segment in line), end="")
         for line in console.render_lines(markdown, console.options, pad=False)
@@ -148,6 +232,17 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     # Empty lines around a piece are the caller's affair.
     kept = lines[filled[0] : filled[-1] + 1] if filled else []
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
+
+
+def _mark_addresses(tokens: list[Token]) -> None:
+    """Let links whose text is their address be underlined text, since behind the text of a link stands its address."""
+    for opened, text, closed in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if (opened.type, text.type, closed.type) == ("link_open", "text", "link_close"):
+            # Not so for a name of other letters than ASCII's, which the address has in Punycode: it may imitate one.
+            address = quote(text.content, safe=";/?:@&=+$,-_.!~*'()#%")
+            if opened.attrs["href"] in (address, f"http://{address}", f"mailto:{address}"):
+                opened.type, closed.type = "address_open", "address_close"
+                opened.tag = closed.tag = "link"
 
 
 def _kept(style: Style | None) -> Style:
@@ -189,17 +284,34 @@ class _Code(CodeBlock):
 class _List(ListElement):
     """Numbers take the same room in every item, though each is laid out by itself."""
 
+    delimiter = "."
+    """What stands behind a number."""
+
+    @classmethod
+    def create(cls, markdown: RichMarkdown, token: Token) -> "_List":
+        made = cls(token.type, int(token.attrs.get("start", 1)))
+        made.delimiter = token.markup
+        return made
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for number, item in enumerate(self.items, self.list_start or 0):
             if self.list_type == "bullet_list_open":
                 yield from item.render_bullet(console, options)
-            else:
-                yield from item.render_number(console, options, number, max(number, 10))
+                continue
+            numeral = f"{number:>2}{self.delimiter} "
+            shown = Segment(numeral, console.get_style("markdown.item.number"))
+            room = options.update(width=options.max_width - len(numeral))
+            for line in console.render_lines(item.elements, room, style=item.style):
+                yield from (shown, *line, Segment.line())
+                shown = Segment(" " * len(numeral))
 
 
 class _Document(RichMarkdown):
     codes = 0
     """The code blocks before the next."""
+
+    inlines = RichMarkdown.inlines | {"link"}
+    """The tags within a line whose text has the style `markdown.` of that name."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **RichMarkdown.elements,

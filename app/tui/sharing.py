@@ -32,7 +32,7 @@ def part(conversation: Conversation, wanted: str) -> str:
     """
     kind, number = (*wanted.lower().split(maxsplit=1), "", "")[:2]
     if kind not in ("", *PARTS) or (number and kind != "code"):
-        raise RequestError("/copy takes the last answer; /copy code, code 2, prompt and chat take something else")
+        raise RequestError("/copy copies the last answer. Also: /copy code, /copy code 2, /copy prompt, /copy chat")
     if kind == "chat":
         if not conversation.nodes:
             raise RequestError("there is no conversation to copy yet")
@@ -79,7 +79,8 @@ class Sharing:
             self._app.warn(_sentence(str(error)))
 
     async def export(self, name: str) -> None:
-        """Write the conversation to a new file: JSON if the name ends so, else Markdown.
+        """Write the conversation to a new file: JSON if the name ends so, else Markdown, as its suffix says if it has
+        none of its own.
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
@@ -88,14 +89,14 @@ class Sharing:
             app.warn("There is no conversation to export yet.")
             return
         format = FORMATS[1] if re.search(r"(^|\.)json$", name, re.IGNORECASE) else FORMATS[0]
-        wanted = "" if name.lower() in FORMATS else typed_path(name)
+        wanted = "" if name.lower() in FORMATS else _with_suffix(typed_path(name), format)
         text = to_json([conversation]) if format == "json" else to_markdown(conversation)
         try:
             path = await asyncio.to_thread(write_new, text, wanted, conversation.title, format)
         except GptossError as error:
             app.notify(f"{error}.", severity="error", markup=False)
         else:
-            app.notify(f"Wrote {one_line(str(path))}", timeout=TOLD_S, markup=False)
+            app.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=TOLD_S, markup=False)
 
     async def import_(self, name: str) -> None:
         """Add the conversations of a file to those in the sidebar."""
@@ -108,8 +109,19 @@ class Sharing:
         except GptossError as error:
             app.notify(one_line(f"{error}."), severity="error", markup=False)
         else:
-            app.notify(_sentence(said), timeout=TOLD_S, markup=False)
+            where = "" if app.sidebar.display else " ^B shows them."
+            app.notify(f"{_sentence(said)}{where}", timeout=TOLD_S, markup=False)
         await app.saved()
+
+
+def _with_suffix(name: str, suffix: str) -> str:
+    """The name of a file, with a suffix if it has none; that of a folder stays."""
+    try:
+        path = Path(name).expanduser()
+        whole = not name or name.endswith("/") or bool(path.suffix) or path.is_dir()
+    except (OSError, ValueError, RuntimeError):  # writing it says why
+        return name
+    return name if whole else f"{name}.{suffix}"
 
 
 def _existing(name: str) -> Path:

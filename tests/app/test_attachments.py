@@ -82,7 +82,7 @@ def test_text_in_every_encoding_and_pdf(tmp_path: Path, data: bytes, text: str) 
         (b"x" * 4_000_001, "has 4.0 MB; at most 1 MB of text"),
         (pdf(""), "has no text on its 1 pages: it is probably a scan"),
         (locked_pdf(), "is locked by a password"),
-        (b"%PDF-1.7\nnothing", "can't be read as a PDF"),
+        (b"%PDF-1.7\nnothing", "can't be read as a PDF: it is damaged, or something else; nothing was attached"),
     ],
 )
 def test_what_is_refused_and_why(tmp_path: Path, data: bytes, said: str) -> None:

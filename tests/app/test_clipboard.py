@@ -1,5 +1,6 @@
 """Copying: what is claimed was read back, by way of pbcopy, tmux, or the terminal."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from app.tui.clipboard import ClipboardError
 from tests.e2e.terminal import needs_tmux
 
 TEXT = "naïve 数\n"
+FOR_EVER = f"exec {shutil.which('sleep')} 600"
 
 
 @pytest.fixture
@@ -78,6 +80,23 @@ async def test_a_copy_that_did_not_arrive_is_not_claimed(mac: Path, programs: Pa
     program(programs, "pbcopy", script)
     with pytest.raises(ClipboardError, match="nothing was copied"):
         await copy("secret")
+
+
+async def test_a_program_that_hangs_is_ended(mac: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clipboard, "PATIENCE_S", 0.5)
+    program(programs, "pbcopy", f'echo $$ > "{mac}"\n{FOR_EVER}')
+    with pytest.raises(ClipboardError, match="pbcopy hangs and was ended"):
+        await copy()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mac.read_text()), 0)
+
+
+async def test_a_tmux_that_hangs_leaves_it_to_the_terminal(
+    tmux: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clipboard, "PATIENCE_S", 0.5)
+    program(programs, "tmux", FOR_EVER)
+    assert (await copy())[1] == [TEXT]
 
 
 async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(

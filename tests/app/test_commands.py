@@ -317,6 +317,9 @@ async def test_the_palette_has_every_command_and_runs_it() -> None:
         app = app_of(pilot)
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert len(set(titles)) == len(titles)
+        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
+        assert helps["export md"] == "write this conversation to a file: md"
         for command in COMMANDS:
             name = command.slash or command.action.replace("_", " ")
             assert (name in titles) == (command.action != "command_palette")

@@ -148,7 +148,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
 
 
 @pytest.mark.parametrize(
-    "typed", ["ask @someone, or me@web.de", "@app.route(x) @a@web.social", "@ /b. @.", "/rename @a.b"]
+    "typed", ["ask @someone, or me@web.de", "@app.route(x) @a@web.social", "@ /b. @. x", "/rename @a.b"]
 )
 async def test_what_names_no_file_is_not_held_back(typed: str) -> None:
     engine = FakeEngine()

@@ -148,6 +148,16 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
         await wait_until(
             pilot, lambda: told(pilot, "no/such.md can't be written: there is no such folder; nothing was written.")
         )
+        (here / "folder").mkdir()
+        for command, name in (
+            ("notes", "notes.md"),
+            ("folder/../~x", "~x.md"),
+            ("folder", "folder/[b]Tax-letter.md"),
+            ("v.1", "v.1"),
+        ):
+            await send(pilot, f"/export {command}")
+            await wait_until(pilot, lambda: told(pilot, f"Wrote {here / name}"), command)  # noqa: B023
+            assert (here / name).read_text() == to_markdown(tree)
         names = [each.title for each in pilot.app.get_system_commands(pilot.app.screen)]
         assert {"export", *(f"export {format}" for format in FORMATS), "import"} <= set(names)
 
@@ -160,9 +170,13 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
         await idle(pilot)
         await send(pilot, "/import old\\ chats.json")
         await wait_until(pilot, lambda: told(pilot, "Imported 2 conversations with 8 prompts and answers."))
+        assert not told(pilot, "^B shows them.")
         await opened(pilot, "Pears")
         await send(pilot, "/import ~/old chats.json")
         await wait_until(pilot, lambda: told(pilot, "Imported 0 conversations with 0 prompts and answers; 2 were here"))
+        await pilot.press("ctrl+b")
+        await send(pilot, "/import old\\ chats.json")
+        await wait_until(pilot, lambda: told(pilot, "2 were here already. ^B shows them."))
     assert len(stored()) == 3 and any(same(each, tree) or each.id == tree.id for each in stored())
 
 

@@ -10,6 +10,7 @@ from app.tui import markdown_layout
 from app.tui.coalesce import Coalescer
 from app.tui.commands import COMMANDS, find, parse
 from app.tui.markdown_layout import GrowingLayout, code_blocks, lay_out
+from app.tui.widgets.markdown import MarkdownText
 
 
 class Counter:
@@ -122,6 +123,11 @@ GROWING = [
     "1. ~~~sh\n   ls\n   ~~~\n2. b\n\n   ```\n   in\n    it\n   ```\n\n> - ```c\n>   q\n\n"
     "- x\n\n      indented\n\n```\nlast\n```\nend",
     "日本語 [a link](http://a.b) Vec<u8> <b>\n\n- 日本\n\n\n- loose\n\n  paragraph\n\nend\n",
+    "The \\(a_1*b\\) and\n\\[ x_1 \\]\n\\[\n  E = mc^2\n  + b\n- c\n- d\n- e\n=\n\\], where *m*\nis\n\nend",
+    "\\[\nnever *closed*\n- no item\n\n- an item\n- \\[ a\n- b\n  \\[\n  x\n  + y\n  \\]\n- c\n\\[\nd\n\n\\]\n\n"
+    "> \\[\n> + a\n> \\]\n\n- \\[\na\n\\]\n\n```\n\\[\n```\n\n\\( b",
+    "3) one\n3) two\n3) three\n9) four\n\n1. one\n1. two\n1. three\n1. four\n",
+    "1) one\n2) https://a.b/c_d_e\n\nwww.a.b/c <a@b.de>, [https://a.b](https://a.b) and [https://a.b](https://c.d)\n",
 ]
 
 
@@ -160,7 +166,86 @@ def test_the_line_above_code_fits_where_there_is_no_room(width: int) -> None:
 def test_blocks_are_parted_by_one_line_and_items_by_none() -> None:
     source = "# T\n\ntext\n1. one\n2. two\n   - nested\n\n> quote\n\n```c\nint x;\n```\n\n|a|b|\n|-|-|\n|1|2|\n\nend"
     plain = lay_out(source, 40).plain
-    assert "\n\n\n" not in plain and "  1 one\n  2 two\n     • nested\n\n" in plain
+    assert "\n\n\n" not in plain and " 1. one\n 2. two\n     • nested\n\n" in plain
+
+
+def test_items_are_numbered_as_they_were_written() -> None:
+    plain = lay_out("7. a\n8. b\n   1) c\n9. d\n10. e\n11. f\n\nText\n\n0. x\n\n---\n\n100. y\n     z", 40).plain
+    assert plain.split("\n")[:6] == [" 7. a", " 8. b", "     1) c", " 9. d", "10. e", "11. f"]
+    assert "\n 0. x\n" in plain and plain.endswith("\n100. y z")
+
+
+FORMULAS = [
+    r"\(a_1 * b_2 * c\)",
+    r"\[ E = *m*c^2 \{x\} \\ \]",
+    r"\(`x` <https://a.b> https://a.b &amp; [b](c)\)",
+    "\\[\n  E = mc^2\n+ *b*\n- c\n=\n# d\n1. e\n> f\n```\n\\]",
+    "\\[ a = b\n+ c\n+ d \\],",
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize(
+    ("written", "shown"),  # around it, and before its lines after the first
+    [
+        (("", "", ""), ("", "", "")),
+        (("# T\n\n", "", "\n\nend"), ("T\n\n", "", "\n\nend")),
+        (("- a\n- ", "  ", "\n- b"), (" • a\n • ", "   ", "\n • b")),
+        (("> ", "> ", "\n"), ("▌ ", "▌ ", "")),
+    ],
+)
+def test_a_formula_is_shown_as_it_was_written(
+    formula: str, written: tuple[str, str, str], shown: tuple[str, str, str]
+) -> None:
+    source, expected = (
+        before + formula.replace("\n", "\n" + indent) + after for before, indent, after in (written, shown)
+    )
+    assert lay_out(source, 60).plain == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        (r"so \(a*b*c\) is **\(x_1\)**, *y*", r"so \(a*b*c\) is \(x_1\), y"),
+        (r"open \( a and \[ b *c*", r"open \( a and \[ b c"),
+        (r"escaped \*a\* \{b\} \\(c)", r"escaped *a* {b} \(c)"),
+        ("`\\(a\\)` and `\\[`", r"\(a\) and \["),
+        ("a \\(\n\nb\\)", "a \\(\n\nb)"),
+        ("Thus\n\\[\nx\n+ y\n\\]\nwhere *x*", "Thus\n\n\\[\nx\n+ y\n\\]\n\nwhere x"),
+        ("\\[\nx *y*\n- z\n\n- item", "\\[\nx *y*\n- z\n\n • item"),
+        ("    \\[\n    x", "copy\n\\[\nx"),
+    ],
+)
+def test_what_is_a_formula(source: str, shown: str) -> None:
+    assert "\n".join(line.rstrip() for line in lay_out(source, 60).plain.split("\n")).strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("https://a.b/c_d_e", "https://a.b/c_d_e"),
+        ("<https://a.b/?c=d%20e&f>", "https://a.b/?c=d%20e&f"),
+        ("https://a.b/Käse", "https://a.b/Käse"),
+        ("www.a.com/b", "www.a.com/b"),
+        ("<a@b.de>", "a@b.de"),
+        ("[https://a.b](https://a.b)", "https://a.b"),
+        ("[text](https://a.b)", "text (https://a.b)"),
+        ("[https://a.b](https://c.d)", "https://a.b (https://c.d)"),
+        ("[https://a.b/@c.d](https://a.b%2F@c.d)", "https://a.b/@c.d (https://a.b%2F@c.d)"),
+        ("https://\u0430.com", "https://\u0430.com (https://xn--80a.com)"),
+        ("https://xn--80a.com", "https://xn--80a.com"),
+        ("[https://a.b/&#x202e;c](https://a.b/&#x202e;c)", "https://a.b/c (https://a.b/%E2%80%AEc)"),
+    ],
+)
+def test_an_address_is_shown_once_and_never_hidden(source: str, shown: str) -> None:
+    content = lay_out(source, 80)
+    assert content.plain == shown
+    assert any(not isinstance(span.style, str) and span.style.underline for span in content.spans)
+
+
+def test_to_copy_code_that_is_not_there_does_nothing() -> None:
+    for number in (-1, 0, 1):
+        MarkdownText("no code").action_copy_code(number)
 
 
 def test_growing_markdown_renders_only_what_can_still_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What a terminal sends while somebody pastes, through Textual's own parser: pasted text never presses a key."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterable
 
@@ -109,6 +110,15 @@ def test_a_megabyte() -> None:
     [event] = parsed(pieces)
     assert isinstance(event, events.Paste)
     assert event.text == body.replace("\x1b", "\u241b")
+
+
+def test_a_textual_with_its_parser_elsewhere_costs_the_guard_not_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linux_driver, "XTermParser", XTermParser)
+    monkeypatch.delitem(sys.modules, "app.tui.paste_guard")
+    monkeypatch.delattr("app.tui.paste_guard")
+    monkeypatch.setitem(sys.modules, "textual._xterm_parser", None)
+    ChatApp()
+    assert linux_driver.XTermParser is XTermParser
 
 
 def test_the_terminals_driver_uses_the_guarded_parser() -> None:

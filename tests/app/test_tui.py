@@ -10,7 +10,7 @@ from app.tui.widgets.messages import AnswerView, Prompt
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.options import Options
-from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.app.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, told, wait_until
 
 # The engine starting
 
@@ -141,9 +141,9 @@ async def test_ctrl_c_stops_the_answer_and_says_how_to_quit_when_there_is_none()
         await pilot.press("ctrl+c")
         await wait_until(pilot, lambda: engine.cancelled == 1 and "stopped" in text_on(pilot))
         await idle(pilot)
-        await pilot.press("ctrl+c")
-        await wait_until(pilot, lambda: "ctrl+q" in text_on(pilot))
-        assert engine.cancelled == 1
+        await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
+        await wait_until(pilot, lambda: "^Q quits." in text_on(pilot))
+        assert engine.cancelled == 1 and [each.message for each in app_of(pilot)._notifications] == ["^Q quits."]
 
 
 async def test_an_analysis_that_was_stopped_is_not_sent_again() -> None:
@@ -234,6 +234,26 @@ async def test_analysis_is_shown_and_hidden_by_key_and_by_click() -> None:
         await send(pilot, "more")
         await wait_until(pilot, lambda: "thinking for" in text_on(pilot))
         assert "hidden while" not in text_on(pilot)
+
+
+async def test_without_an_analysis_to_open_the_choice_is_said() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        for done, said in (("^T", "shown"), ("^T", "collapsed"), ("/thinking hidden", "hidden")):
+            if done == "^T":
+                await pilot.press("ctrl+t")
+            else:
+                await send(pilot, done)
+            await wait_until(pilot, lambda: f"Analysis: {said}." in text_on(pilot), said)  # noqa: B023
+        app_of(pilot).clear_notifications()
+        await send(pilot, "/thinking loudly")
+        await wait_until(pilot, lambda: told(pilot, "The analysis is shown, collapsed or hidden."))
+        assert "Analysis:" not in text_on(pilot)
+        await ask(pilot, engine, "hi", "hello", analysis="hm")
+        await pilot.press("ctrl+t")
+        await wait_until(pilot, lambda: "hm" in text_on(pilot))
+        assert "Analysis:" not in text_on(pilot)
 
 
 async def test_new_chat_stops_the_answer_forgets_the_messages_and_keeps_the_draft() -> None:

@@ -1,6 +1,7 @@
 """`gptoss-chat` with a model that says what the prompt says, or "on and " for ever if the prompt is "forever".
 
-It goes on when it is stopped if the prompt is "deaf"; the prompt "too long" is refused as one that is.
+An answer that was cut off ends with "the end". The model goes on when it is stopped if the prompt is "deaf"; the prompt
+"too long" is refused as one that is.
 """
 
 import sys
@@ -11,8 +12,8 @@ from types import SimpleNamespace
 import app.ask
 from app.cli import main
 from mlx_model.errors import ContextError
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
-from mlx_model.harmony.message import Message, assistant
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.options import Options
 
 
@@ -28,6 +29,11 @@ class ScriptedSession:
         self, messages: list[Message], options: Options, cancelled: Callable[[], bool] = bool
     ) -> Iterator[Event]:
         text = messages[-1].text
+        if messages[-1].role is Role.ASSISTANT:
+            yield TextDelta("final", f"the {options.effort} end")
+            yield MessageEnd(assistant(f"{text}the {options.effort} end"))
+            yield Finished("stop", Stats(decode_tokens=3))
+            return
         if text == "too long":
             raise ContextError("the prompt has too many tokens")
         yield MessageStart("analysis")
@@ -41,7 +47,7 @@ class ScriptedSession:
             time.sleep(0.001)
         if cancelled():
             yield MessageEnd(assistant(said))
-            yield Finished("cancelled")
+            yield Finished("cancelled", Stats(decode_tokens=7))
             return
         said = f"{self.instructions or ''}{text}"
         yield TextDelta("final", said)

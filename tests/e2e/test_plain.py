@@ -58,7 +58,7 @@ def texts(messages: list[Message]) -> list[str]:
 
 def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:
     with Terminal(DEMO) as terminal:
-        assert "Plain chat. Ctrl-D or /quit leaves" in at_prompt(terminal)
+        assert "Plain chat.\nCtrl-D or /quit leaves" in at_prompt(terminal)
         screen = send(terminal, "How many r's are in strawberry?")
         assert "thinking ... " in screen and " s, " in screen and "3 r's" in screen
         assert "medium" in screen and "reused" not in screen
@@ -76,7 +76,8 @@ def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:
 
 
 def test_a_dumb_terminal_says_why_and_gets_no_control_sequence(terminal: Terminal) -> None:
-    assert "No full-screen chat: this terminal can't show it (TERM is dumb or not set)." in terminal.screen()
+    why = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)."
+    assert f"{why}\nCtrl-D or /quit leaves" in terminal.screen()
     send(terminal, "hello")
     terminal.type("/quit")
     terminal.keys("Enter")
@@ -119,6 +120,23 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(terminal: Terminal) -> None:
     terminal.wait_for(lambda screen: screen.count("once more") == 2)
     terminal.keys("C-c")
     assert terminal.exit_code() == 0
+
+
+def test_a_stopped_answer_is_continued_inside_its_message_with_its_effort(terminal: Terminal) -> None:
+    assert "The last answer was not cut off." in send(terminal, "/continue")
+    terminal.type("forever")
+    terminal.keys("Enter")
+    terminal.wait_for("on and")
+    terminal.keys("C-c")
+    assert "7 tokens   stopped" in at_prompt(terminal)
+    send(terminal, "/effort high")
+    screen = send(terminal, "/continue")
+    assert "\nthe medium end\nmedium   10 tokens\n" in screen
+    assert "/continue takes nothing after it." in send(terminal, "/continue x")
+    assert send(terminal, "/continue").count("was not cut off") == 1
+    [messages] = saved()
+    assert [message.channel for message in messages] == [None, "analysis", "final"]
+    assert messages[2].text.startswith("on and \non and ") and messages[2].text.endswith("on and \nthe medium end")
 
 
 def test_a_second_ctrl_c_leaves_a_model_that_does_not_stop(terminal: Terminal) -> None:

@@ -189,7 +189,9 @@ def test_no_network(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-        assert "http://127.0.0.1:9 can't be reached" in failure()
+        said = failure()
+        assert "http://127.0.0.1:9 can't be reached (" in said and said.endswith(": check the network")
+        assert "Errno" not in said  # nor was anything fetched that could be kept
     run()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     run()  # complete: no network is needed
@@ -198,7 +200,7 @@ def test_no_network(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_that_goes_away_and_comes_back(server: HubServer) -> None:
     server.faults[SHARD].append(Fault(cut_after=20_000))
     server.faults[SHARD].extend([Fault(cut_after=0)] * (len(WAITS) + 1))
-    assert "can't be reached" in failure()
+    assert "can't be reached" in (said := failure()) and said.endswith(hub_errors.KEPT)
     server.asked = 0
     run()
     assert server.asked <= prepare("gpt-oss-20b").total - 20_000
@@ -279,7 +281,11 @@ class ProxyError(Exception):
         (PermissionError(13, "Permission denied", "/x/y"), "the folder /x can't be written"),
         (OSError(30, "Read-only file system", "/x/y"), "the folder /x can't be written"),
         (OSError(5, "Input/output error"), "reading or writing failed: Input/output error"),
-        (ConnectionResetError(104, "Connection reset by peer"), "check the network"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "reached (Connection reset by peer): check the network",
+        ),
+        (Exception("[Errno -2] Name or service not known"), "reached (Name or service not known): check the network"),
     ],
 )
 def test_errors_of_the_system(error: Exception, message: str) -> None:

@@ -43,8 +43,10 @@ class MarkdownText(Widget):
         return self._at(width).plain.count("\n") + 1 if width else 0
 
     def action_copy_code(self, number: int) -> None:
-        """Copy a code block, counted from 0: the action in the line above it."""
-        self.app.copy_to_clipboard(code_blocks(self._laid_out)[number])
+        """Copy a code block, counted from 0: the action in the line above it. Without such a block, do nothing."""
+        blocks = code_blocks(self._laid_out)
+        if 0 <= number < len(blocks):
+            self.app.copy_to_clipboard(blocks[number])
 
     def get_selection(self, selection: Selection) -> tuple[str, str]:
         """What is selected of the model's own text, and what parts it from the next widget's."""

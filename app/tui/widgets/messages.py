@@ -102,7 +102,7 @@ class AnswerView(Vertical):
         self.messages = node.messages
         if turn is not None:
             self._analysis_s, self._analysis_tokens = turn.analysis_s, turn.analysis_tokens
-            self._end(reason, turn.stats if turn.stats.decode_tokens else None, clean(turn.model))
+            self._end(reason, turn.stats if turn.stats.decode_tokens or not node.messages else None, clean(turn.model))
         parts = parts_of(node.messages, reason)
         for part in parts:
             self._append(part, last=part is parts[-1])
