@@ -23,7 +23,7 @@ from mlx_model.memory import parse_size
 from mlx_model.options import Options
 from mlx_model.text import clean
 
-OK, FAILED, USAGE, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 129, 141
+OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
 EPILOG = """\
@@ -225,11 +225,7 @@ def _chat(wanted: Load, options: Options, instructions: str | None, saved: setti
         from app.tui.app import ChatApp
 
     app = ChatApp(wanted, options, instructions, settings=saved)
-    try:
-        app.run(mouse=saved.mouse)
-    finally:
-        if not sys.stdin.isatty():  # it is gone; the thread that reads it would keep the process busy for ever
-            os._exit(HUNG_UP)
+    app.run(mouse=saved.mouse)
     return app.return_code or OK
 
 

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterable, Sequence
 from functools import partial
+from types import FrameType
 from typing import ClassVar
 
 from textual import events, work
@@ -40,6 +43,8 @@ from app.tui.widgets.transcript import Transcript
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
+HUNG_UP, HUNG_UP_S = 128 + signal.SIGHUP, 10.0
+"""Exit code of a chat whose terminal has gone, and the seconds it has to save and to end."""
 UNSAVED = "Not everything is saved. /export FILE keeps this conversation elsewhere; ^Q again quits without it."
 FULL = "context nearly full: ^N starts a new chat"
 
@@ -86,6 +91,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
+        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGCONT)}
         self.preferences.apply()
 
     def compose(self) -> ComposeResult:
@@ -118,7 +124,7 @@ class ChatApp(Actions, inherit_bindings=False):
         loop = asyncio.get_running_loop()
         # Else the terminal stays as the chat had set it up; but after a hang-up there is none.
         loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
-        loop.add_signal_handler(signal.SIGHUP, lambda: self.run_worker(self._hang_up()))
+        self._watch_terminal(loop)
         await self.chat.show()
         self.preferences.tell()
         self.keeper.open()
@@ -140,10 +146,31 @@ class ChatApp(Actions, inherit_bindings=False):
         lost = "What was not saved is lost." if self.journal.loses else ""
         self.exit(message="\n".join(filter(None, (lost, said))) or None)
 
+    def _watch_terminal(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hear of it when the terminal goes. A chat that was stopped meanwhile may be told by being continued alone,
+        and Textual's way of coming back fails where there is nothing to draw on."""
+        resume = signal.getsignal(signal.SIGCONT)
+
+        def continued(number: int, frame: FrameType | None) -> None:
+            if not sys.stdin.isatty():
+                self._hung_up(loop)
+            elif callable(resume):
+                resume(number, frame)
+
+        signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
+        signal.signal(signal.SIGCONT, continued)
+
+    def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Save, and end, at the latest after some seconds: Textual would wait for ever to write its farewell."""
+        last = threading.Timer(HUNG_UP_S, os._exit, [HUNG_UP])
+        last.daemon = True
+        last.start()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: self.run_worker(self._hang_up()))
+
     async def _hang_up(self) -> None:
-        """The terminal is gone: Textual would wait for ever to write its farewell."""
         await self._save_all()
-        os._exit(128 + signal.SIGHUP)
+        os._exit(HUNG_UP)
 
     async def _save_all(self) -> None:
         await self.keeper.close()
@@ -153,6 +180,8 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         """Let engine and store go, however the app came to its end."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         await self.keeper.close()
         await self.journal.close()
 
