@@ -149,9 +149,14 @@ def text_on(pilot: Pilot[None]) -> str:
     return "\n".join("".join(segment.text for segment in strip)[:width] for strip in lines[:height])
 
 
+def notified(pilot: Pilot[None]) -> str:
+    """What the app has said in its corner."""
+    return "\n".join(each.message for each in pilot.app._notifications)
+
+
 def told(pilot: Pilot[None], text: str) -> bool:
     """Whether a notification says so."""
-    return any(text in each.message for each in pilot.app._notifications)
+    return text in notified(pilot)
 
 
 async def send(pilot: Pilot[None], text: str) -> None:
