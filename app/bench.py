@@ -78,7 +78,7 @@ def run(model: str | None, *, dense_bits: int | None, memory: int | None, as_jso
 def _report(model: "Model") -> Report:
     from importlib.metadata import version
 
-    from metal.machine import this_machine, this_power
+    from metal.trust.machine import this_machine, this_power
 
     return Report(
         program=f"gptoss-chat {version('gptoss-chat')}",

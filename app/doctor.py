@@ -197,7 +197,7 @@ def _kernels(machine: Machine) -> list[str]:
     """The table of kernels chosen on this GPU, a line each; empty without one."""
     if machine.working_set is None:
         return []
-    from metal.select import report
+    from metal.trust.select import report
 
     try:
         return report().splitlines()

@@ -8,7 +8,7 @@ from statistics import median
 import mlx.core as mx
 import numpy as np
 
-from metal.timing import cold_arguments, seconds_per_run
+from metal.trust.timing import cold_arguments, seconds_per_run
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Message, assistant, user
 from mlx_model.kernels import operations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from metal.launch import Call, Kernel, Parameters, launch, scalar
-from metal.matrix import QUANT_BITS, QUANT_GROUP, Matrix
+from metal.weights import QUANT_BITS, QUANT_GROUP, Matrix
 from metal.operation import Variant
 
 MAX_TOKENS = 4

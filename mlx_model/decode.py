@@ -1,7 +1,7 @@
 """The decode step on the Metal kernels: one new token through every layer, in nine launches each.
 
 The same mathematics as the transformer's own blocks, which every other input takes. Each operation runs by its kernel
-or by MLX's operations, whichever metal.select found right and faster on this machine, for one token: the kernels take
+or by MLX's operations, whichever metal.trust.select found right and faster on this machine, for one token: the kernels take
 up to four, but what was not tried on a GPU is not used on it.
 """
 

@@ -3,16 +3,17 @@
 import logging
 from dataclasses import replace
 
-from metal import attend, dense, experts, select
+from metal import attend, dense, experts
+from metal.trust import select
 from metal.address import MOST, alignment_of
 from metal.dense import Head, Projections
-from metal.dense_operations import attend_operation
-from metal.dense_operations import operations as dense_operations
-from metal.expert_operations import operations as expert_operations
-from metal.machine import this_machine
-from metal.matrix import QUANT_GROUP, Matrix
+from metal.trust.dense_candidates import attend_operation
+from metal.trust.dense_candidates import operations as dense_operations
+from metal.trust.expert_candidates import operations as expert_operations
+from metal.trust.machine import this_machine
+from metal.weights import QUANT_GROUP, Matrix
 from metal.operation import Operation
-from metal.selftest import decodes_fp4
+from metal.trust.selftest import decodes_fp4
 from mlx_model.config import ModelConfig
 from mlx_model.decode import DecodeLayer, Decoder
 from mlx_model.errors import RequestError
@@ -73,7 +74,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
 
 
 def operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
-    """The operations of a decode step, for metal.select to try; `table` where decodes_fp4() is false."""
+    """The operations of a decode step, for metal.trust.select to try; `table` where decodes_fp4() is false."""
     config, dtype, cores = transformer.config, transformer.dtype, decoder.gpu_cores
     return [
         *dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores),

@@ -30,7 +30,7 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "on_gpu", lambda: True)
     monkeypatch.setattr("mlx_model.inventory.local_models", list)
     monkeypatch.setattr("mlx_model.hub.default_model", lambda: "demo")
-    monkeypatch.setattr("metal.select.report", lambda: "Apple M4, 10 GPU cores\nqkv runs by kernel: faster")
+    monkeypatch.setattr("metal.trust.select.report", lambda: "Apple M4, 10 GPU cores\nqkv runs by kernel: faster")
 
 
 def test_a_mac_with_16_gb(on_a_mac: None) -> None:

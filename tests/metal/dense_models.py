@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from metal.dense import Head, Projections
-from metal.matrix import QUANT_GROUP, Matrix
+from metal.weights import QUANT_GROUP, Matrix
 from metal.operation import Variant
 
 FORMATS: tuple[mx.Dtype | int, ...] = (mx.bfloat16, mx.float16, mx.float32, 8, 6, 4)

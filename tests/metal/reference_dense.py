@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metal.dense import Head, Projections
-from metal.matrix import QUANT_GROUP, Matrix
+from metal.weights import QUANT_GROUP, Matrix
 
 Array = NDArray[np.float64]
 

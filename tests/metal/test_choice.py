@@ -8,9 +8,9 @@ import mlx.core as mx
 import pytest
 
 from metal.launch import executed_by
-from metal.machine import Machine
-from metal.select import Choice, choose
-from metal.selftest import decodes_fp4
+from metal.trust.machine import Machine
+from metal.trust.select import Choice, choose
+from metal.trust.selftest import decodes_fp4
 from mlx_model import device
 from mlx_model.kernels import make_decoder, operations
 from mlx_model.model import load

@@ -8,7 +8,7 @@ import pytest
 
 from metal import dense
 from metal.dense import Head, Projections
-from metal.matrix import Matrix
+from metal.weights import Matrix
 from tests.metal import reference_dense as reference
 from tests.metal.dense_models import EPS, FORMATS, Random, aligned, geometry
 from tests.metal.recorder import recorded

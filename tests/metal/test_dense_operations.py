@@ -1,9 +1,9 @@
-"""What `metal.select` is given to try: kernels that agree with their definition, on weights that take turns."""
+"""What `metal.trust.select` is given to try: kernels that agree with their definition, on weights that take turns."""
 
 import mlx.core as mx
 import pytest
 
-from metal.dense_operations import attend_operation, operations
+from metal.trust.dense_candidates import attend_operation, operations
 from tests.metal.dense_models import Random
 from tests.metal.recorder import recorded
 

@@ -1,4 +1,4 @@
-"""What decides whether the experts' kernels are used: conditions, the self-test, and the trial for metal.select."""
+"""What decides whether the experts' kernels are used: conditions, the self-test, and the trial for metal.trust.select."""
 
 from dataclasses import replace
 
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from metal import experts
-from metal.expert_operations import operations
+from metal.trust.expert_candidates import operations
 from metal.experts import Mixture, why_not
 from metal.lanes import Activations, lane_order
 from metal.launch import Call, executed_by
 from metal.operation import Operation
-from metal.select import disagreement
-from metal.selftest import decodes_fp4
+from metal.trust.select import disagreement
+from metal.trust.selftest import decodes_fp4
 from tests.metal import bench
 from tests.metal.reference import numbers, random_mixture
 

@@ -8,11 +8,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal import select
+from metal.trust import select
 from metal.launch import Call, executed_by
-from metal.machine import Machine
+from metal.trust.machine import Machine
 from metal.operation import Operation
-from metal.select import Choice, Verdict
+from metal.trust.select import Choice, Verdict
 from mlx_model import device, kernels
 from mlx_model.config import ModelConfig
 from mlx_model.errors import RequestError

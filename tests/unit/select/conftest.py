@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from metal.launch import executed_by
-from metal.machine import Machine
+from metal.trust.machine import Machine
 from metal.operation import Operation
-from metal.select import Choice, choose
+from metal.trust.select import Choice, choose
 from tests.unit.select.gpu import MACHINE, Gpu
 
 

@@ -7,7 +7,7 @@ import mlx.core as mx
 import pytest
 
 from metal.launch import Call, Kernel, launch
-from metal.machine import Machine
+from metal.trust.machine import Machine
 from metal.operation import Operation, Variant
 
 MACHINE = Machine("Apple M1 Max", 32, "macOS 15.5", "0.32.4")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metal.operation import Variant
-from metal.remember import kernel_text
-from metal.select import Choice, choose, report, requested_mode
+from metal.trust.remember import kernel_text
+from metal.trust.select import Choice, choose, report, requested_mode
 from tests.unit.select.gpu import MACHINE, NARROW, OTHER, WIDE, Gpu, logged
 
 
@@ -95,13 +95,13 @@ def test_other_kernel_text_is_chosen_anew(
     gpu: Gpu, chosen: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen(gpu.operation())
-    monkeypatch.setattr("metal.select.kernel_text", lambda: "another")
+    monkeypatch.setattr("metal.trust.select.kernel_text", lambda: "another")
     chosen(gpu.operation())
     assert gpu.calls
 
 
 def test_the_hash_covers_text_and_launches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("metal.remember.files", lambda package: tmp_path)
+    monkeypatch.setattr("metal.trust.remember.files", lambda package: tmp_path)
     (tmp_path / "kernels").mkdir()
     hashes = [kernel_text()]
     for name, text in (("kernels/a.metal", "1"), ("kernels/a.h", "1"), ("launch.py", "1"), ("kernels/a.metal", "2")):

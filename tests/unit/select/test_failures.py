@@ -11,7 +11,7 @@ import mlx.core as mx
 import pytest
 
 from metal.operation import Operation, Variant
-from metal.select import Choice
+from metal.trust.select import Choice
 from tests.imports import ROOT
 from tests.unit.select.gpu import NARROW, ODD, WIDE, Gpu, compile_error, logged
 
@@ -175,7 +175,7 @@ def test_a_process_that_dies_is_noticed(
 ) -> None:
     """As when Metal ends the process over a command buffer."""
     program = (
-        "import os, sys, pathlib; from metal.launch import executed_by; from metal.select import choose\n"
+        "import os, sys, pathlib; from metal.launch import executed_by; from metal.trust.select import choose\n"
         "from tests.unit.select.gpu import MACHINE, WIDE, Gpu\n"
         "gpu = Gpu(); gpu.fails[WIDE] = lambda y: os._exit(9)\n"
         "with executed_by(gpu):\n"

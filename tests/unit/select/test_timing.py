@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from metal.launch import executed_by
-from metal.machine import gpu_cores, power
+from metal.trust.machine import gpu_cores, power
 from metal.operation import Operation, Variant
-from metal.select import Choice, report
-from metal.timing import ROUNDS, cold_arguments, seconds_per_run
+from metal.trust.select import Choice, report
+from metal.trust.timing import ROUNDS, cold_arguments, seconds_per_run
 from tests.unit.select.gpu import MACHINE, NARROW, ODD, OTHER, WIDE, Gpu, compile_error
 
 

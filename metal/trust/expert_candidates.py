@@ -1,4 +1,4 @@
-"""The operations of a mixture of experts as metal.select tries them: variants, tolerance, bytes, arguments."""
+"""The operations of a mixture of experts as metal.trust.select tries them: variants, tolerance, bytes, arguments."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def operations(mixture: Mixture, dtype: mx.Dtype, *, table: bool = False, gpu_co
 
     Arguments are random and share the layer's own weights: nothing of their size is made. Each seed takes the experts
     that follow those of the last seed, so that none is in a cache when its turn comes (of 32 experts of gpt-oss-20b,
-    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.selftest.decodes_fp4` fails.
+    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails.
     The results of `gate_up` and `route` are rearranged here, at the cost of one small launch that decoding doesn't
     have: the error is on the side of MLX's operations.
     """

@@ -1,4 +1,4 @@
-"""The dense products and attention as metal.select tries them: variants, tolerance, bytes, arguments."""
+"""The dense products and attention as metal.trust.select tries them: variants, tolerance, bytes, arguments."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,1 @@
+"""Which kernels are used on this machine: tried, timed, remembered."""
