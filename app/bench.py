@@ -62,7 +62,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(model: str | None, *, dense_bits: int | None, memory: int | None, as_json: bool) -> int:
     """Time a model, the default one for None, and print; returns 0. Raises GptossError as loading does."""
-    from mlx_model.hub import default_model
+    from mlx_model.hub.names import default_model
     from mlx_model.model import load
 
     loaded = load(default_model() if model is None else model, dense_bits=dense_bits, memory=memory)
@@ -106,7 +106,7 @@ def _measure(model: "Model", report: Report) -> Iterator[str]:
     """Fills the report, and yields it as text, piece by piece as it comes."""
     from app.roofline import bytes_per_token
     from app.speed import copy_gigabytes_s, kernel_speeds, next_turn, speeds
-    from mlx_model import device
+    from mlx_model.memory import device
 
     on_gpu = device.on_gpu()
     yield f"{report.model}, attention and output matrix at {report.dense_bits} bits, loaded in {report.load_s:.1f} s"

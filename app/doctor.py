@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mlx_model.config import PUBLISHED, ModelConfig
+from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from mlx_model.errors import GptossError
-from mlx_model.memory import Budget, Plan, gigabytes, plan_within
+from mlx_model.memory.plan import Budget, Plan, gigabytes, plan_within
 from mlx_model.text import clean
 
 _PACKAGES = ("gptoss-chat", "mlx", "numpy", "safetensors", "tiktoken", "huggingface_hub", "textual")
@@ -49,8 +49,9 @@ def run(memory: int | None, *, as_json: bool) -> int:
 
 def examine(memory: int | None = None) -> dict[str, Any]:
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
-    from mlx_model import device, hub
-    from mlx_model.inventory import local_models
+    from mlx_model.memory import device
+    from mlx_model.hub import names as hub
+    from mlx_model.hub.inventory import local_models
 
     machine = this_machine()
     budget, on_gpu = device.budget(memory), device.on_gpu()
@@ -86,7 +87,7 @@ def this_machine() -> Machine:
     """The computer this runs on."""
     import mlx.core as mx
 
-    from mlx_model import device
+    from mlx_model.memory import device
 
     total, available = device.memory()
     is_mac = platform.system() == "Darwin"
@@ -184,7 +185,7 @@ def _terminal() -> dict[str, Any]:
 
 def _loading(folder: Path) -> str:
     """How the weights in a folder come into memory, and why."""
-    from mlx_model.reader import why_not_mapped
+    from mlx_model.weights.reader import why_not_mapped
 
     try:
         refusal = why_not_mapped(folder)

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from mlx_model.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import KNOWN
-from mlx_model.memory import gigabytes
+from mlx_model.hub.names import KNOWN
+from mlx_model.memory.plan import gigabytes
 from mlx_model.text import clean
-from mlx_model.transfer import Damaged, Verified, Verifying, Waiting
+from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 if TYPE_CHECKING:
     import rich.progress
@@ -150,8 +150,8 @@ def _announce(plan: Plan) -> None:
 def _memory(model: str) -> str:
     """How a published model would be held here, or that it would not fit: nobody should fetch it in vain."""
     from app.doctor import describe
-    from mlx_model import device
-    from mlx_model.config import PUBLISHED
+    from mlx_model.memory import device
+    from mlx_model.transformer.config import PUBLISHED
 
     plan = describe(PUBLISHED[model], device.budget(), on_gpu=device.on_gpu())
     return str(plan["summary"] if plan["fits"] else plan["problem"])

@@ -20,7 +20,7 @@ from mlx_model.events import Event, Stats
 from mlx_model.harmony import fold
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
-from mlx_model.session import Session
+from mlx_model.generation.session import Session
 
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""

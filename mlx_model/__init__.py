@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
-    from mlx_model.answer import Result as Result
-    from mlx_model.answer import generate as generate
-    from mlx_model.answer import stream_generate as stream_generate
-    from mlx_model.config import ModelConfig as ModelConfig
+    from mlx_model.generation.answer import Result as Result
+    from mlx_model.generation.answer import generate as generate
+    from mlx_model.generation.answer import stream_generate as stream_generate
+    from mlx_model.transformer.config import ModelConfig as ModelConfig
     from mlx_model.errors import GptossError as GptossError
     from mlx_model.harmony.message import Message as Message
     from mlx_model.model import Model as Model
     from mlx_model.model import load as load
     from mlx_model.options import Options as Options
-    from mlx_model.session import Session as Session
+    from mlx_model.generation.session import Session as Session
 
 _HOME = {
     "GptossError": "errors",

@@ -20,7 +20,7 @@ import openai_harmony as oh
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.render import Renderer
-from mlx_model.tokenizer import StreamDecoder, Tokenizer
+from mlx_model.harmony.tokenizer import StreamDecoder, Tokenizer
 from tests.vocabulary import hub_folder, o200k, oracle
 
 THOUGHT = (

@@ -29,14 +29,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from mlx_model import device
-from mlx_model.checkpoint import stored_tensors
-from mlx_model.config import ModelConfig
-from mlx_model.embedding import Embedding
-from mlx_model.memory import Plan, Wishes, gigabytes, parse_size, plan
+from mlx_model.memory import device
+from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.memory.plan import Plan, Wishes, gigabytes, parse_size, plan
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.runner import Runner
+from mlx_model.generation.runner import Runner
 from tests.checkpoints import PRESETS, write_checkpoint
 
 ROOT = Path(__file__).parents[1]

@@ -7,8 +7,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from mlx_model.config import ModelConfig
-from mlx_model.embedding import Embedding
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.embedding import Embedding
 
 
 def arrays(part: Any, at: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from app.roofline import bytes_per_token
-from mlx_model.config import ModelConfig
+from mlx_model.transformer.config import ModelConfig
 from tests.checkpoints import hub_config
 
 CHIPS = {

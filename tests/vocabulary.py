@@ -20,7 +20,7 @@ from typing import Any
 import openai_harmony
 import pytest
 
-from mlx_model.tokenizer import Tokenizer
+from mlx_model.harmony.tokenizer import Tokenizer
 
 # tiktoken_ext/openai_public.py, o200k_base; the Hub's tokenizer.json of gpt-oss has the same seven alternatives.
 O200K_PATTERN = "|".join(

@@ -9,7 +9,7 @@ from mlx_model.events import Event
 
 if TYPE_CHECKING:
     from mlx_model.model import Model
-    from mlx_model.session import Session
+    from mlx_model.generation.session import Session
 
 
 class Backend(Protocol):
@@ -34,7 +34,7 @@ class ModelBackend:
 
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         """See Backend. The model of before is let go first: two of them may not fit into memory."""
-        from mlx_model import hub
+        from mlx_model.hub import names as hub
 
         chosen = hub.default_model() if wanted.model is None else wanted.model
         announce(Loading(chosen, default=wanted.model is None))
@@ -48,7 +48,7 @@ class ModelBackend:
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """See Backend. A session is kept for as long as the instructions stay the same."""
         from mlx_model.errors import RequestError
-        from mlx_model.session import Session
+        from mlx_model.generation.session import Session
 
         if self._model is None:
             raise RequestError("no model is loaded yet")

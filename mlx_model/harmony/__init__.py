@@ -1,8 +1,8 @@
 """The Harmony format, in which gpt-oss was trained: messages to token ids and back. Pure Python, no MLX.
 
-It needs a tokenizer (`mlx_model.tokenizer`, from a checkpoint's tokenizer.json) and nothing else of this project:
+It needs a tokenizer (`mlx_model.harmony.tokenizer`, from a checkpoint's tokenizer.json) and nothing else of this project:
 
-    >>> from mlx_model.tokenizer import Tokenizer
+    >>> from mlx_model.harmony.tokenizer import Tokenizer
     >>> from mlx_model.harmony import Renderer, StreamParser, Turn
     >>> from mlx_model.harmony import FunctionTool, developer_message, drop_old_analysis, system_message, user
     >>> tokenizer = Tokenizer.load(folder)

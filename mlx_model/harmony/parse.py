@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from mlx_model.events import Event, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.header import Header, read_header
 from mlx_model.harmony.message import CONSTRAIN, Message, Role
-from mlx_model.tokenizer import StreamDecoder, Tokenizer
+from mlx_model.harmony.tokenizer import StreamDecoder, Tokenizer
 
 # Text tokens after which a header without <|message|> is taken for content. The longest real ones, calls of functions
 # with long names, have about 30.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mlx_model.errors import TokenizerError
 from mlx_model.harmony.message import CONSTRAIN, Message, Role
-from mlx_model.tokenizer import Tokenizer
+from mlx_model.harmony.tokenizer import Tokenizer
 
 
 class Renderer:

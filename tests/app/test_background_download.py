@@ -11,9 +11,9 @@ import pytest
 
 from app.tui.download import Download, Meter, Phase, Reached
 from app.tui.first_run import DEMO, Found, examine, welcome
-from mlx_model import hub
-from mlx_model.download import Checking, DownloadEvent, Finished, Progress
-from mlx_model.transfer import Damaged, Verified, Verifying, Waiting
+from mlx_model.hub import names as hub
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Progress
+from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from tests.app.fakes import FOUND
 from tests.hub_server import HubServer
 

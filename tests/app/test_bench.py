@@ -159,7 +159,7 @@ def test_copying(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Report]:
     """A report as a Mac fills it, from figures made up."""
-    monkeypatch.setattr("mlx_model.device.on_gpu", lambda: True)
+    monkeypatch.setattr("mlx_model.memory.device.on_gpu", lambda: True)
     monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 2,048 tokens: too long"])
     monkeypatch.setattr(speed, "next_turn", lambda *_: NextTurn(200.0, 60, 900.0, 600))
     monkeypatch.setattr(speed, "copy_gigabytes_s", lambda: 352.0)

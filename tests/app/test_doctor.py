@@ -9,11 +9,12 @@ import pytest
 
 from app import cli, doctor
 from app.doctor import Machine, describe, missing_for_metal, raised_limit, render
-from mlx_model import device, reader
-from mlx_model.config import PUBLISHED
-from mlx_model.hub import resolve
-from mlx_model.inventory import LocalModel
-from mlx_model.memory import Budget
+from mlx_model.memory import device
+from mlx_model.weights import reader
+from mlx_model.transformer.config import PUBLISHED
+from mlx_model.hub.names import resolve
+from mlx_model.hub.inventory import LocalModel
+from mlx_model.memory.plan import Budget
 from tests.metal_stand_in import StandIn
 
 GIB = 2**30
@@ -28,8 +29,8 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "memory", lambda: (MAC.memory, MAC.available))
     monkeypatch.setattr(device, "working_set", lambda: MAC.working_set)
     monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr("mlx_model.inventory.local_models", list)
-    monkeypatch.setattr("mlx_model.hub.default_model", lambda: "demo")
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", list)
+    monkeypatch.setattr("mlx_model.hub.names.default_model", lambda: "demo")
     monkeypatch.setattr("metal.trust.select.report", lambda: "Apple M4, 10 GPU cores\nqkv runs by kernel: faster")
 
 
@@ -87,7 +88,7 @@ def test_names_from_outside_are_cleaned(
     on_a_mac: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = LocalModel("org/\x1b]52;c;evil\x07", "Hub cache", Path("/x"), 5, None, complete=True, verified=False)
-    monkeypatch.setattr("mlx_model.inventory.local_models", lambda: [evil])
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", lambda: [evil])
     monkeypatch.setenv("TERM_PROGRAM", "\x1b[2Jterm")
     assert doctor.run(None, as_json=False) == 0
     text = capsys.readouterr().out
@@ -135,5 +136,5 @@ def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPa
     assert f"\nWeights    copied into memory: {refusal}\n" in render(doctor.examine())
     shutil.copytree(resolve("demo"), tmp_path / "demo")
     (tmp_path / "demo" / "model.safetensors").write_bytes(b"")
-    monkeypatch.setattr("mlx_model.hub.resolve", lambda name: tmp_path / "demo")
+    monkeypatch.setattr("mlx_model.hub.names.resolve", lambda name: tmp_path / "demo")
     assert f"\nWeights    {tmp_path / 'demo' / 'model.safetensors'} is damaged: " in render(doctor.examine())

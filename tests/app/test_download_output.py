@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app import download
-from mlx_model.download import Checking, DownloadEvent, Finished, Progress
-from mlx_model.transfer import Damaged, Verified, Verifying, Waiting
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Progress
+from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 MB = 1_000_000
 

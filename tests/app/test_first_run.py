@@ -16,7 +16,7 @@ from app.engine.protocol import Load
 from app.tui import models
 from app.tui.download import Download, Phase
 from app.tui.first_run import Found
-from mlx_model import hub, transfer
+from mlx_model.hub import names as hub, transfer
 from tests.app.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
 from tests.hub_server import Fault, HubServer
 

@@ -18,7 +18,7 @@ from mlx_model.options import Options
 
 
 class ScriptedSession:
-    """Stands in for mlx_model.session.Session."""
+    """Stands in for mlx_model.generation.session.Session."""
 
     def __init__(self, model: object, *, instructions: str | None = None) -> None:
         self.model = model

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model import hub
+from mlx_model.hub import names as hub
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.hub import needed_files
+from mlx_model.hub.names import needed_files
 from tests.e2e.terminal import Terminal, needs_tmux
 from tests.hub_server import HubServer, gpt_oss, serving
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.hub import DEMO, resolve
+from mlx_model.hub.names import DEMO, resolve
 from tests.e2e.terminal import Terminal, needs_tmux
 from tests.hub_server import HubServer, serving
 

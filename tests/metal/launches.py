@@ -166,7 +166,7 @@ Step = Callable[[mx.array], Sequence[mx.array]]
 
 def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
-    from mlx_model.kernels import make_decoder, operations
+    from mlx_model.transformer.kernels import make_decoder, operations
     from mlx_model.model import load
 
     model = load(folder)

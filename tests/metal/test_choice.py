@@ -11,8 +11,8 @@ from metal.launch import executed_by
 from metal.trust.machine import Machine
 from metal.trust.select import Choice, choose
 from metal.trust.selftest import decodes_fp4
-from mlx_model import device
-from mlx_model.kernels import make_decoder, operations
+from mlx_model.memory import device
+from mlx_model.transformer.kernels import make_decoder, operations
 from mlx_model.model import load
 from tests.metal import bench
 

@@ -9,11 +9,11 @@ import mlx.core as mx
 import pytest
 
 from metal.launch import executed_by
-from mlx_model import device
-from mlx_model.config import ModelConfig
-from mlx_model.kernels import make_decoder, operations
-from mlx_model.transformer import Transformer
-from mlx_model.weights import load_transformer
+from mlx_model.memory import device
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.kernels import make_decoder, operations
+from mlx_model.transformer.blocks import Transformer
+from mlx_model.weights.loader import load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.metal import bench
 

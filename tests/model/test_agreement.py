@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlx_model import device
+from mlx_model.memory import device
 from mlx_model.model import Model, load
 from tests.model.conftest import REFERENCES
 from tests.oracle.cases import Reference

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_model.config import ModelConfig
-from mlx_model.rope import concentration, inverse_frequencies
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.rope import concentration, inverse_frequencies
 from tests.checkpoints import hub_config
 from tests.oracle.cases import LOGITS
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from mlx_model.config import ModelConfig
-from mlx_model.weights import load_transformer
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.weights.loader import load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.mlx_layout import hub_tensors, write_dequantised, write_mlx_layout
 from tests.parts import assert_bit_equal

@@ -25,7 +25,7 @@ def server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A local Hub in place of the real one; failed requests are sent again at once."""
     from huggingface_hub import close_session, constants
 
-    from mlx_model import transfer
+    from mlx_model.hub import transfer
 
     monkeypatch.setattr(transfer, "WAITS", (0.0,) * 5)
     monkeypatch.delenv("HF_TOKEN", raising=False)

@@ -12,8 +12,8 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from mlx_model import checkpoint, reader
-from mlx_model.checkpoint import stored_tensors
+from mlx_model.weights import checkpoint, reader
+from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.errors import CheckpointError
 from mlx_model.model import load
 from tests.checkpoints import tiny_config, write_checkpoint

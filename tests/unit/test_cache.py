@@ -4,7 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.cache import Cache
+from mlx_model.transformer.cache import Cache
 
 WINDOW = 8
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlx_model.config import ModelConfig
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
 from tests.checkpoints import hub_config
 

@@ -8,12 +8,12 @@ from threading import Event
 
 import pytest
 
-from mlx_model import hub
-from mlx_model.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
+from mlx_model.hub import names as hub
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import Repository
-from mlx_model.place import Place, Record
-from mlx_model.transfer import Damaged, Verified
+from mlx_model.hub.names import Repository
+from mlx_model.hub.place import Place, Record
+from mlx_model.hub.transfer import Damaged, Verified
 from tests.hub_server import HubServer, gpt_oss, is_large
 from tests.unit.conftest import REPO
 

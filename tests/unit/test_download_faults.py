@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model import download, hub, hub_errors
-from mlx_model.download import DownloadEvent, Finished, Progress, fetch, prepare
+from mlx_model.hub import download, names as hub, explain as hub_errors
+from mlx_model.hub.download import DownloadEvent, Finished, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.transfer import WAITS, Damaged, Waiting, _write
+from mlx_model.hub.transfer import WAITS, Damaged, Waiting, _write
 from tests.hub_server import Fault, HubServer, gpt_oss
 from tests.unit.conftest import REPO
 

@@ -8,15 +8,16 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model import device, embedding
-from mlx_model.checkpoint import Stored, stored_tensors
-from mlx_model.embedding import Embedding, FileRows, MappedRows, open_rows
+from mlx_model.memory import device
+from mlx_model.transformer import embedding
+from mlx_model.weights.checkpoint import Stored, stored_tensors
+from mlx_model.transformer.embedding import Embedding, FileRows, MappedRows, open_rows
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.linear import Packing
-from mlx_model.mapping import MappedFile
+from mlx_model.transformer.linear import Packing
+from mlx_model.weights.mapping import MappedFile
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.runner import Runner
+from mlx_model.generation.runner import Runner
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.metal_stand_in import StandIn
 
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Metal's rules for adopting memory, and MLX told that it computes on a GPU."""
     stand_in = StandIn()
-    for module in ("mlx_model.embedding", "mlx_model.reader"):
+    for module in ("mlx_model.transformer.embedding", "mlx_model.weights.reader"):
         monkeypatch.setattr(f"{module}.adopt", stand_in)
     return stand_in
 

@@ -10,7 +10,7 @@ from mlx_model.harmony.fold import Turn, fold
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.render import Renderer
-from mlx_model.stop import StopStrings
+from mlx_model.generation.stop import StopStrings
 from tests.conversations import MESSAGES
 from tests.vocabulary import o200k, oracle
 

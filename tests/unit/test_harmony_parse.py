@@ -13,8 +13,8 @@ from mlx_model.events import MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.harmony.parse import HEADER_TOKENS, StreamParser, parse
 from mlx_model.harmony.render import Renderer
-from mlx_model.tokenizer import Tokenizer
-from mlx_model.vocabulary import Vocabulary
+from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.vocabulary import Vocabulary
 from tests.vocabulary import O200K_PATTERN, o200k, oracle
 
 # Made with openai-harmony 0.0.8: what its parser answers, strict and lenient, to 43 sequences.

@@ -6,11 +6,11 @@ import random
 import struct
 from pathlib import Path
 
-from mlx_model.checkpoint import stored_tensors
-from mlx_model.config import ModelConfig
+from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
-from mlx_model.layouts import layout_of
-from mlx_model.weights import load_transformer
+from mlx_model.weights.layouts import layout_of
+from mlx_model.weights.loader import load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.headers import read_header
 

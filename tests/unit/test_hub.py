@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model import hub
-from mlx_model.download import fetch, prepare
+from mlx_model.hub import names as hub
+from mlx_model.hub.download import fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import Repository
+from mlx_model.hub.names import Repository
 from mlx_model.model import load
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.hub_server import HubServer

@@ -6,10 +6,10 @@ from threading import Event
 
 import pytest
 
-from mlx_model.download import Finished, Progress, fetch, prepare
+from mlx_model.hub.download import Finished, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import Repository
-from mlx_model.inventory import LocalModel, local_models, removal
+from mlx_model.hub.names import Repository
+from mlx_model.hub.inventory import LocalModel, local_models, removal
 from tests.hub_server import HubServer, Repo, gpt_oss
 from tests.unit.conftest import REPO
 

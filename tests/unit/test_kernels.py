@@ -13,13 +13,14 @@ from metal.launch import Call, executed_by
 from metal.trust.machine import Machine
 from metal.operation import Operation
 from metal.trust.select import Choice, Verdict
-from mlx_model import device, kernels
-from mlx_model.config import ModelConfig
+from mlx_model.memory import device
+from mlx_model.transformer import kernels
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import RequestError
-from mlx_model.kernels import NoKernels, attach_kernels, make_decoder, operations
+from mlx_model.transformer.kernels import NoKernels, attach_kernels, make_decoder, operations
 from mlx_model.model import load
-from mlx_model.transformer import Transformer
-from mlx_model.weights import load_transformer
+from mlx_model.transformer.blocks import Transformer
+from mlx_model.weights.loader import load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 
 MACHINE = Machine("Apple M0", 10, "macOS 99", "0")

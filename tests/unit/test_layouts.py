@@ -10,14 +10,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.checkpoint import stored_tensors
-from mlx_model.config import ModelConfig
+from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
-from mlx_model.layouts import HubLayout, MlxLayout, layout_of
-from mlx_model.linear import Packing, QuantizedLinear
+from mlx_model.weights.layouts import HubLayout, MlxLayout, layout_of
+from mlx_model.transformer.linear import Packing, QuantizedLinear
 from mlx_model.model import load
-from mlx_model.transformer import Transformer
-from mlx_model.weights import load_transformer
+from mlx_model.transformer.blocks import Transformer
+from mlx_model.weights.loader import load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.headers import rewrite_header
 from tests.mlx_layout import AFFINE_4, AFFINE_8, MXFP4, Choice, hub_tensors, write_dequantised, write_mlx_layout

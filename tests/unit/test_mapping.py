@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metal.adopt import adopt
-from mlx_model import mapping
-from mlx_model.checkpoint import Stored
-from mlx_model.mapping import MappedFile, Region, region, why_copied
+from mlx_model.weights import mapping
+from mlx_model.weights.checkpoint import Stored
+from mlx_model.weights.mapping import MappedFile, Region, region, why_copied
 from tests.checkpoints import all_tensors, cut, file_header, hub_config, in_file_order
 from tests.metal_stand_in import asked
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.place import File, Place, Record, is_intact, is_verified
+from mlx_model.hub.place import File, Place, Record, is_intact, is_verified
 
 HELLO = b"hello\n"
 GIT = "ce013625030ba8dba906f756967f9e9ca394464a"  # printf 'hello\n' | git hash-object --stdin

@@ -13,14 +13,15 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model import device, mapping, reader
-from mlx_model.checkpoint import Stored, stored_tensors
-from mlx_model.config import ModelConfig
+from mlx_model.memory import device
+from mlx_model.weights import mapping, reader
+from mlx_model.weights.checkpoint import Stored, stored_tensors
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.mapping import MappedFile
+from mlx_model.weights.mapping import MappedFile
 from mlx_model.model import load
-from mlx_model.reader import Reader
-from mlx_model.weights import Residence, load_transformer
+from mlx_model.weights.reader import Reader
+from mlx_model.weights.loader import Residence, load_transformer
 from tests.checkpoints import tiny_config, write_checkpoint
 from tests.headers import read_header, rewrite_header, shift_data
 from tests.metal_stand_in import StandIn, asked

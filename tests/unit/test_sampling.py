@@ -6,7 +6,7 @@ import pytest
 
 from mlx_model.errors import RequestError
 from mlx_model.options import Options
-from mlx_model.sampling import Sampler, filtered
+from mlx_model.generation.sampling import Sampler, filtered
 
 LOGITS = np.random.default_rng(0).normal(0, 3, 200).astype(np.float32)
 

@@ -4,7 +4,7 @@ import pytest
 
 from mlx_model.events import Event, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
-from mlx_model.stop import StopStrings
+from mlx_model.generation.stop import StopStrings
 
 
 def answer(text: str, channel: str = "final", step: int = 1) -> list[Event]:

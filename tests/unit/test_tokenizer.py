@@ -10,9 +10,9 @@ import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_model import vocabulary
+from mlx_model.harmony import vocabulary
 from mlx_model.errors import TokenizerError
-from mlx_model.tokenizer import StreamDecoder, Tokenizer
+from mlx_model.harmony.tokenizer import StreamDecoder, Tokenizer
 from tests.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle, ranks, tokenizer_json
 
 # Computed with openai-harmony 0.0.8.

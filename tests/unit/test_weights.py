@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from mlx_model.config import ModelConfig
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import RequestError
 from mlx_model.model import load
 from tests.checkpoints import tiny_config, write_checkpoint

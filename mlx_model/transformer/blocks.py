@@ -6,14 +6,14 @@ from typing import Literal
 import mlx.core as mx
 
 from metal.experts import Mixture
-from mlx_model.attention import Attention
-from mlx_model.cache import MOST_MARKS, Cache
-from mlx_model.config import ModelConfig
-from mlx_model.decode import Decoder
-from mlx_model.embedding import Embedding
-from mlx_model.experts import mixture_of_experts
-from mlx_model.linear import Linear
-from mlx_model.rope import RopeTable
+from mlx_model.transformer.attention import Attention
+from mlx_model.transformer.cache import MOST_MARKS, Cache
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.decode import Decoder
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.transformer.experts import mixture_of_experts
+from mlx_model.transformer.linear import Linear
+from mlx_model.transformer.rope import RopeTable
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from mlx_model.harmony.message import Message, user
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.session import Session
+from mlx_model.generation.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mlx_model.errors import CheckpointError
-from mlx_model.place import is_verified
+from mlx_model.hub.place import is_verified
 
 DEMO = "demo"
 KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}

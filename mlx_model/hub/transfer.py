@@ -15,8 +15,8 @@ from threading import Event
 from typing import Any
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub_errors import asked_to_wait, is_transient, reason
-from mlx_model.place import File, Place, is_intact
+from mlx_model.hub.explain import asked_to_wait, is_transient, reason
+from mlx_model.hub.place import File, Place, is_intact
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each further try. The count starts anew when a byte arrives, so a slow or shaky network ends nothing;

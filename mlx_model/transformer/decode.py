@@ -14,7 +14,7 @@ from metal.attend import attend
 from metal.dense import Head, Projections, lm_head, o_proj, qkv
 from metal.experts import Mixture, mixture_of_experts
 from metal.operation import Variant
-from mlx_model.cache import Cache
+from mlx_model.transformer.cache import Cache
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub_errors import explain_disk
+from mlx_model.hub.explain import explain_disk
 from mlx_model.text import clean
 
 _OWN = ".gptoss-chat"

@@ -10,7 +10,7 @@ from pathlib import Path
 import tiktoken
 
 from mlx_model.errors import TokenizerError
-from mlx_model.vocabulary import Vocabulary, load_vocabulary
+from mlx_model.harmony.vocabulary import Vocabulary, load_vocabulary
 
 # What an id without an entry in the vocabulary decodes to.
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()

@@ -14,12 +14,12 @@ from metal.trust.machine import this_machine
 from metal.weights import QUANT_GROUP, Matrix
 from metal.operation import Operation
 from metal.trust.selftest import decodes_fp4
-from mlx_model.config import ModelConfig
-from mlx_model.decode import DecodeLayer, Decoder
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.decode import DecodeLayer, Decoder
 from mlx_model.errors import RequestError
-from mlx_model.linear import Linear, QuantizedLinear, StoredLinear
-from mlx_model.rope import score_scale
-from mlx_model.transformer import Block, Transformer
+from mlx_model.transformer.linear import Linear, QuantizedLinear, StoredLinear
+from mlx_model.transformer.rope import score_scale
+from mlx_model.transformer.blocks import Block, Transformer
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import math
 import mlx.core as mx
 import numpy as np
 
-from mlx_model.config import ModelConfig, Yarn
+from mlx_model.transformer.config import ModelConfig, Yarn
 
 _TABLE_STEP = 4096
 

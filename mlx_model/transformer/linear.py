@@ -7,8 +7,8 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from mlx_model import device
-from mlx_model.config import QUANT_GROUP
+from mlx_model.memory import device
+from mlx_model.transformer.config import QUANT_GROUP
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import mlx.core as mx
 
 from metal.experts import Mixture, best, route, swiglu
-from mlx_model import device
+from mlx_model.memory import device
 
 _SORT_FROM = 64
 """(token, expert) pairs from which sorting by expert pays on a GPU, as in mlx-lm."""

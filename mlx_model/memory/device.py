@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import mlx.core as mx
 
 from mlx_model.errors import BudgetError
-from mlx_model.memory import Budget, Plan, gigabytes
+from mlx_model.memory.plan import Budget, Plan, gigabytes
 
 CPU_STREAMS = min(4, os.cpu_count() or 1)
 """Streams an expert layer is spread over on the CPU: MLX runs one thread a stream, and four experts make four parts."""

@@ -13,8 +13,8 @@ from mlx_model.harmony.render import Renderer
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.runner import Runner, never
-from mlx_model.stop import StopStrings
+from mlx_model.generation.runner import Runner, never
+from mlx_model.generation.stop import StopStrings
 
 
 class Session:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from metal.dense import rotate
-from mlx_model.cache import Cache
-from mlx_model.config import ModelConfig
-from mlx_model.linear import Linear
-from mlx_model.rope import score_scale
+from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.linear import Linear
+from mlx_model.transformer.rope import score_scale
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import KNOWN, Repository, is_complete, needed_files
-from mlx_model.place import Place, is_verified
+from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
+from mlx_model.hub.place import Place, is_verified
 
 _LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_model.checkpoint import Stored
+from mlx_model.weights.checkpoint import Stored
 
 SMALLEST = 64 * 1024
 """Bytes below which a tensor is copied: adopting costs a buffer of its own and the pages around it, and saves nothing.

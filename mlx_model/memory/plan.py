@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlx_model.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
+from mlx_model.transformer.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
 from mlx_model.errors import BudgetError, ContextError, RequestError
 
 AS_PUBLISHED = 16

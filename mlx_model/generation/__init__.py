@@ -1,0 +1,1 @@
+"""From a prompt to an answer: sessions, the runner, sampling, stop strings."""

@@ -1,0 +1,1 @@
+"""Models on the Hub and on this disk: names, downloads, what is here."""
