@@ -9,7 +9,7 @@ def main() -> int:
         from app.interrupt import Importing
 
         with Importing():
-            from app.cli import main as run
+            from app.cli.main import main as run
         return run()
     except KeyboardInterrupt:
         return 130

@@ -27,7 +27,7 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Markdown
 
-from app.conversation import Conversation, Turn
+from app.chat.conversation import Conversation, Turn
 from app.engine.client import EngineClient
 from app.engine.protocol import Load
 from app.store.database import default_path

@@ -9,7 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from app.roofline import bytes_per_token
+from app.cli.roofline import bytes_per_token
 from mlx_model.transformer.config import ModelConfig
 from tests.checkpoints import hub_config
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.store.database import StoreError, default_path
 from app.store.store import MissingError, Store
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.conversation import Changes, Conversation, Node, Turn
+from app.chat.conversation import Changes, Conversation, Node, Turn
 from app.store.database import StoreError, explained, open_copy, open_file
 from app.store.search import Hit, find
 from mlx_model.events import Stats

@@ -4,7 +4,7 @@ import hashlib
 import re
 from typing import Any
 
-from app.conversation import new_id
+from app.chat.conversation import new_id
 
 LAST_MOMENT = 253402300799.0
 """The end of the year 9999, after which no calendar goes."""

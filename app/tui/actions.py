@@ -1,4 +1,4 @@
-"""What the commands do: one method each, named in app.tui.commands."""
+"""What the commands do: one method each, named in app.chat.commands."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from textual import actions, work
 from textual.app import App
 from textual.dom import DOMNode
 
-from app.tui import clipboard
-from app.tui.commands import BUSY, COMMANDS, Command
-from app.tui.help import HelpScreen
+from app.tui.terminal import clipboard
+from app.chat.commands import BUSY, COMMANDS, Command
+from app.tui.screens.help import HelpScreen
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Effort
 
 if TYPE_CHECKING:
-    from app.tui.chat import Chat
-    from app.tui.keeper import EngineKeeper
-    from app.tui.library import Library
-    from app.tui.models import Models
-    from app.tui.preferences import Preferences
-    from app.tui.sharing import Sharing
+    from app.tui.parts.conversation import Chat
+    from app.tui.parts.engine import EngineKeeper
+    from app.tui.parts.library import Library
+    from app.tui.parts.models import Models
+    from app.tui.parts.preferences import Preferences
+    from app.tui.parts.sharing import Sharing
     from app.tui.widgets.input_area import InputArea
     from app.tui.widgets.status import EffortSwitch, StatusLine
     from app.tui.widgets.transcript import Transcript

@@ -19,19 +19,19 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.engine.client import Engine, EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
-from app.tui.chat import CUT_OFF, DRAFT_S, EDITING, Chat
-from app.tui.commands import BUSY, COMMANDS, Command, find, parse
-from app.tui.journal import Journal
-from app.tui.keeper import EngineKeeper
-from app.tui.library import Library
-from app.tui.models import Models
-from app.tui.preferences import Preferences
-from app.tui.sharing import Sharing
+from app.tui.parts.conversation import CUT_OFF, DRAFT_S, EDITING, Chat
+from app.chat.commands import BUSY, COMMANDS, Command, find, parse
+from app.tui.parts.journal import Journal
+from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.library import Library
+from app.tui.parts.models import Models
+from app.tui.parts.preferences import Preferences
+from app.tui.parts.sharing import Sharing
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download import DownloadPanel
 from app.tui.widgets.input_area import InputArea
@@ -78,7 +78,7 @@ class ChatApp(Actions, inherit_bindings=False):
         settings: Settings | None = None,
     ) -> None:
         with contextlib.suppress(ImportError):  # a Textual with its parser elsewhere costs the guard, not the chat
-            from app.tui import paste_guard
+            from app.tui.terminal import paste_guard
 
             paste_guard.install()
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)  # else Textual would make them shades of grey

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from app.engine.client import EngineDied
 from app.engine.protocol import Answer, Load, Loading, Ready
 from app.tui.app import ChatApp
-from app.tui.first_run import Found
+from app.tui.text.first_run import Found
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import Message, assistant
 from mlx_model.options import Options

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.store.store import Store
 from mlx_model.harmony.message import assistant
 from tests.app.trees import TURN

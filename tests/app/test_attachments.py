@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfWriter
 
-from app import attachments
-from app.attachments import Attachment, AttachmentError, find, join, read, split
-from app.mentions import candidates, mention, written
-from app.tokens import about_tokens
+from app.documents import attachments
+from app.documents.attachments import Attachment, AttachmentError, find, join, read, split
+from app.documents.mentions import candidates, mention, written
+from app.documents.tokens import about_tokens
 
 ROOT = Path(__file__).parents[2]
 

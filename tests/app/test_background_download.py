@@ -9,8 +9,8 @@ from threading import Event
 
 import pytest
 
-from app.tui.download import Download, Meter, Phase, Reached
-from app.tui.first_run import DEMO, Found, examine, welcome
+from app.tui.parts.background_download import Download, Meter, Phase, Reached
+from app.tui.text.first_run import DEMO, Found, examine, welcome
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import Checking, DownloadEvent, Finished, Progress
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
@@ -62,7 +62,7 @@ async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("code", ["raise SystemExit(1)", "print('{}')", "print('no JSON')"])
 async def test_an_examination_that_fails_leaves_the_offer(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.tui.first_run.DOCTOR", (sys.executable, "-S", "-c", code))
+    monkeypatch.setattr("app.tui.text.first_run.DOCTOR", (sys.executable, "-S", "-c", code))
     assert await examine() is None
 
 
@@ -135,7 +135,7 @@ def test_the_note_says_what_is_waited_for_and_for_how_long() -> None:
 
 
 def test_a_thread_that_meets_a_bug_says_so(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.tui.download.prepare", lambda name: 1 // 0)
+    monkeypatch.setattr("app.tui.parts.background_download.prepare", lambda name: 1 // 0)
     download = Download("gpt-oss-20b")
     download.start()
     download.join()
@@ -151,7 +151,7 @@ def test_what_comes_after_a_pause_changes_nothing(server: HubServer, monkeypatch
         assert paused.wait(10)
         yield Progress(50, 100)
 
-    monkeypatch.setattr("app.tui.download.fetch", events)
+    monkeypatch.setattr("app.tui.parts.background_download.fetch", events)
     download = Download("gpt-oss-20b")
     download.start()
     assert begun.wait(10)

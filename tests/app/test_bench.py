@@ -8,9 +8,9 @@ from math import inf
 import mlx.core as mx
 import pytest
 
-from app import bench, cli, speed
-from app.bench import Report, summary
-from app.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
+from app.cli import bench, main as cli, speed
+from app.cli.bench import Report, summary
+from app.cli.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
 from metal.operation import Operation, Variant
 from mlx_model.model import Model, load
 from tests.checkpoints import tiny_config, write_checkpoint

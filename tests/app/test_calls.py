@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from app.conversation import Conversation, Turn
-from app.tui import answering
-from app.tui.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
-from app.tui.call_text import COLOURED, LONGEST, MOST, NO_TOOLS, describe
+from app.chat.conversation import Conversation, Turn
+from app.tui.parts import answering
+from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
+from app.tui.text.call_text import COLOURED, LONGEST, MOST, NO_TOOLS, describe
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.messages import AnswerText, AnswerView

@@ -7,7 +7,7 @@ import pytest
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
-from app.tui import chat as chat_module
+from app.tui.parts import conversation as chat_module
 from app.tui.widgets.messages import AnswerView
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import user
@@ -312,7 +312,7 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
 async def test_answers_of_a_long_sitting_are_whole_on_scrolling_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """They came to the transcript before there was a word of them, and have left the screen since."""
     for name, nodes in (("TAIL", 4), ("STEP", 2), ("MOST", 6)):
-        monkeypatch.setattr(f"app.tui.window.{name}", nodes)
+        monkeypatch.setattr(f"app.tui.text.window.{name}", nodes)
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.tui import clipboard
-from app.tui.clipboard import ClipboardError
+from app.tui.terminal import clipboard
+from app.tui.terminal.clipboard import ClipboardError
 from tests.e2e.terminal import needs_tmux
 
 TEXT = "naïve 数\n"

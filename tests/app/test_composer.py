@@ -8,8 +8,8 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from app.attachments import Attachment, join
-from app.tui.recall import MOST, Recall
+from app.documents.attachments import Attachment, join
+from app.tui.text.recall import MOST, Recall
 from app.tui.widgets.attached import CROSS, Chip
 from app.tui.widgets.completion import Completion
 from app.tui.widgets.messages import Prompt

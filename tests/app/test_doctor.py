@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app import cli, doctor
-from app.doctor import Machine, describe, missing_for_metal, raised_limit, render
+from app.cli import main as cli, doctor
+from app.cli.doctor import Machine, describe, missing_for_metal, raised_limit, render
 from mlx_model.memory import device
 from mlx_model.weights import reader
 from mlx_model.transformer.config import PUBLISHED

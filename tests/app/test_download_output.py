@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import download
+from app.cli import download
 from mlx_model.hub.download import Checking, DownloadEvent, Finished, Progress
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 

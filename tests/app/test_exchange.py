@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
-from app.conversation import Conversation
+from app.cli.main import main
+from app.chat.conversation import Conversation
 from app.store.database import default_path
-from app.store.export import to_json, to_markdown
-from app.store.importing import ImportFileError, read
+from app.store.exchange.export import to_json, to_markdown
+from app.store.exchange.importing import ImportFileError, read
 from app.store.store import Store
 from mlx_model.harmony.message import Message, Role, user
 from tests.app.trees import TURN, branched

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.store.export import ExportError, file_name, to_json, to_markdown, write_new
-from app.tui.commands import FORMATS
-from app.tui.journal import Journal
-from app.tui.sharing import typed_path
+from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
+from app.chat.commands import FORMATS
+from app.tui.parts.journal import Journal
+from app.tui.parts.sharing import typed_path
 from tests.app.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, told, wait_until
 from tests.app.test_store_trouble import execute
 from tests.app.trees import branched, keep, same, stored, titled

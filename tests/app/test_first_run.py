@@ -13,9 +13,9 @@ from textual.pilot import Pilot
 
 from app.engine.client import EngineDied, EngineError
 from app.engine.protocol import Load
-from app.tui import models
-from app.tui.download import Download, Phase
-from app.tui.first_run import Found
+from app.tui.parts import models
+from app.tui.parts.background_download import Download, Phase
+from app.tui.text.first_run import Found
 from mlx_model.hub import names as hub, transfer
 from tests.app.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
 from tests.hub_server import Fault, HubServer

@@ -4,7 +4,7 @@ import pytest
 from textual.color import Color
 from textual.widget import Widget
 
-from app.footer import footer
+from app.chat.footer import footer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import EffortSwitch
 from mlx_model.events import Stats

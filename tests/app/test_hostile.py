@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.conversation import Conversation, Turn
+from app.chat.conversation import Conversation, Turn
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store

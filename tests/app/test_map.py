@@ -3,8 +3,8 @@
 import mlx.core as mx
 import pytest
 
-from app.ask import answer
-from app.cli import main
+from app.cli.ask import answer
+from app.cli.main import main
 from app.engine.backend import ModelBackend
 from app.engine.protocol import Load
 from mlx_model.options import Options

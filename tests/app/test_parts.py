@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.tui import markdown_layout
-from app.tui.coalesce import Coalescer
-from app.tui.commands import COMMANDS, find, parse
-from app.tui.markdown_layout import GrowingLayout, code_blocks, lay_out
+from app.tui.text import markdown_layout
+from app.tui.text.coalesce import Coalescer
+from app.chat.commands import COMMANDS, find, parse
+from app.tui.text.markdown_layout import GrowingLayout, code_blocks, lay_out
 from app.tui.widgets.markdown import MarkdownText
 
 
@@ -108,7 +108,7 @@ def test_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
 def test_the_screen_and_the_command_load_no_mlx(tmp_path: Path) -> None:
     import subprocess
 
-    for module, absent in (("app.tui.app", ["mlx"]), ("app.cli", ["mlx", "textual", "numpy", "huggingface_hub"])):
+    for module, absent in (("app.tui.app", ["mlx"]), ("app.cli.main", ["mlx", "textual", "numpy", "huggingface_hub"])):
         code = f"import {module}, sys; print([m for m in {absent} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]", module

@@ -11,7 +11,7 @@ from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 
 from app.tui.app import ChatApp
-from app.tui.paste_guard import END, START, GuardedParser, PasteFilter
+from app.tui.terminal.paste_guard import END, START, GuardedParser, PasteFilter
 
 HOSTILE = [
     "\x1b",
@@ -114,8 +114,8 @@ def test_a_megabyte() -> None:
 
 def test_a_textual_with_its_parser_elsewhere_costs_the_guard_not_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linux_driver, "XTermParser", XTermParser)
-    monkeypatch.delitem(sys.modules, "app.tui.paste_guard")
-    monkeypatch.delattr("app.tui.paste_guard")
+    monkeypatch.delitem(sys.modules, "app.tui.terminal.paste_guard")
+    monkeypatch.delattr("app.tui.terminal.paste_guard")
     monkeypatch.setitem(sys.modules, "textual._xterm_parser", None)
     ChatApp()
     assert linux_driver.XTermParser is XTermParser

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.conversation import Changes, Conversation
+from app.chat.conversation import Changes, Conversation
 from app.store.database import StoreError, default_path
 from app.store.saver import Saver
 from app.store.store import Store

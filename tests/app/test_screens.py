@@ -12,12 +12,12 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from app.attachments import Attachment
-from app.conversation import Conversation
+from app.documents.attachments import Attachment
+from app.chat.conversation import Conversation
 from app.store.database import StoreError
-from app.tui import answering, models
-from app.tui.download import Phase, Reached
-from app.tui.first_run import Found
+from app.tui.parts import answering, models
+from app.tui.parts.background_download import Phase, Reached
+from app.tui.text.first_run import Found
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
 from tests.app.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, TextArea
 
 from app.settings import Settings, load
-from app.tui.settings_screen import SettingsScreen
+from app.tui.screens.settings import SettingsScreen
 from app.tui.theme import ANSI, DARK, LIGHT
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort

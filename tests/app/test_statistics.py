@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.tui import answering
-from app.tui.statistics import GAP, Figures, fitted, memory
+from app.tui.parts import answering
+from app.tui.text.status_line import GAP, Figures, fitted, memory
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
 from tests.app.fakes import STATS, FakeEngine, app_of, chat, idle, send, text_on, wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.store import schema
 from app.store import store as store_module
 from app.store.database import DamagedError, NewerError, UnwritableError, default_path

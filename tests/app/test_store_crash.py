@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.conversation import Changes, Conversation
+from app.chat.conversation import Changes, Conversation
 from app.store.database import default_path
 from app.store.store import Store
 from mlx_model.harmony.message import assistant

@@ -5,11 +5,11 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from app.conversation import Conversation, Node
+from app.chat.conversation import Conversation, Node
 from app.store.database import default_path
 from app.store.store import Store
 from app.tui.app import ChatApp
-from app.tui.journal import Journal
+from app.tui.parts.journal import Journal
 from tests.app.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
 from tests.app.trees import branched, keep, stored, titled
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.thinking import Thinking
+from app.chat.thinking import Thinking
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import assistant
 

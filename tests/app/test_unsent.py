@@ -4,7 +4,7 @@ import pytest
 
 from app.store.database import default_path
 from app.store.store import Store
-from app.tui.journal import Journal
+from app.tui.parts.journal import Journal
 from mlx_model.events import MessageStart, TextDelta
 from tests.app.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
 from tests.app.trees import stored

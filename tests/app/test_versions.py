@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from textual.pilot import Pilot
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
-from app.tui.chat import CUT_OFF, EDITING
+from app.tui.parts.conversation import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch

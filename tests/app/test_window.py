@@ -4,8 +4,8 @@ import datetime
 
 import pytest
 
-from app.tui.days import day_of
-from app.tui.window import MOST, TAIL, Window
+from app.tui.text.days import day_of
+from app.tui.text.window import MOST, TAIL, Window
 
 
 @pytest.mark.parametrize("total", [0, 1, TAIL, TAIL + 1, 200])

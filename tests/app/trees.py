@@ -1,6 +1,6 @@
 """Conversations to store: of every shape, and with text that nobody should have to store."""
 
-from app.conversation import Conversation, Turn
+from app.chat.conversation import Conversation, Turn
 from app.store.database import default_path
 from app.store.store import Store
 from mlx_model.events import Stats

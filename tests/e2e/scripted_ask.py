@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
-import app.ask
-from app.cli import main
+import app.cli.ask
+from app.cli.main import main
 from mlx_model.errors import ContextError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant

@@ -247,7 +247,7 @@ class Finder:
     def find_spec(name, path, target=None):
         if name == wanted:
             os.write(1, b".")
-            if name != "app.cli":
+            if name != "app.cli.main":
                 try:
                     os.kill(os.getpid(), signal.SIGINT)
                     time.sleep(60)
@@ -265,7 +265,7 @@ interrupted in that moment, and does with it what extension modules do."""
 def test_ctrl_c_at_any_moment_shows_no_traceback() -> None:
     for delay in (0.0, 0.005, 0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4):
         asking = subprocess.Popen(
-            [sys.executable, "-c", IMPORTING, "app.cli", "ask", "--model", "demo", "hi"],
+            [sys.executable, "-c", IMPORTING, "app.cli.main", "ask", "--model", "demo", "hi"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -31,7 +31,7 @@ def server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with serving({REPO: gpt_oss()}) as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as app.cli sets it
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as app.cli.main sets it
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"  # made from ENDPOINT when imported
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield server

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.roofline import bytes_per_token
+from app.cli.roofline import bytes_per_token
 from tests.roofline import CHIPS, gpt_oss_20b, table, tokens_s
 
 CONFIG = gpt_oss_20b()

@@ -4,7 +4,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from app.tui.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.answer_parts import LIVE_TAIL, Part, State
 from app.tui.widgets.fold import Fold, FoldTitle
 from mlx_model.text import clean
 

@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from app.attachments import Attachment
+from app.documents.attachments import Attachment
 from app.lines import one_line
-from app.tokens import about_tokens
+from app.documents.tokens import about_tokens
 
 CROSS = "\u00d7"
 

@@ -4,8 +4,8 @@ import asyncio
 
 from textual.app import ComposeResult
 
-from app.tui.answer_parts import Part
-from app.tui.call_text import describe
+from app.tui.text.answer_parts import Part
+from app.tui.text.call_text import describe
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.markdown import MarkdownText
 

@@ -7,7 +7,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line
-from app.tui.slash import Choice
+from app.tui.text.completions import Choice
 
 MOST = 8
 """Rows shown at once; the list scrolls."""

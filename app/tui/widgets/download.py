@@ -12,8 +12,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.download import duration
-from app.tui.download import ACTIVE, Phase, Reached
+from app.cli.download import duration
+from app.tui.parts.background_download import ACTIVE, Phase, Reached
 from mlx_model.memory.plan import gigabytes
 from mlx_model.text import clean
 

@@ -7,11 +7,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import OptionList
 
-from app.attachments import Attachment, AttachmentError, find, read
-from app.mentions import candidates
-from app.tui import editor
-from app.tui.editor import EditorError
-from app.tui.slash import Choice
+from app.documents.attachments import Attachment, AttachmentError, find, read
+from app.documents.mentions import candidates
+from app.tui.terminal import editor
+from app.tui.terminal.editor import EditorError
+from app.tui.text.completions import Choice
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MOST
 from app.tui.widgets.composer import Composer

@@ -8,7 +8,7 @@ from textual.geometry import Size
 from textual.selection import Selection
 from textual.widget import Widget
 
-from app.tui.markdown_layout import GrowingLayout, code_blocks, headers
+from app.tui.text.markdown_layout import GrowingLayout, code_blocks, headers
 
 
 class MarkdownText(Widget):

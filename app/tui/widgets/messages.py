@@ -8,10 +8,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.attachments import split
-from app.conversation import Conversation, Node
-from app.footer import footer
-from app.tui.answer_parts import Kind, Part, State, parts_of
+from app.documents.attachments import split
+from app.chat.conversation import Conversation, Node
+from app.chat.footer import footer
+from app.tui.text.answer_parts import Kind, Part, State, parts_of
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView

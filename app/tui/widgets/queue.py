@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from app.attachments import split
+from app.documents.attachments import split
 from app.lines import one_line
 
 

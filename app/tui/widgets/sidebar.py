@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from app.lines import one_line
 from app.store.search import Hit
 from app.store.store import Summary
-from app.tui.days import day_of
+from app.tui.text.days import day_of
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""

@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.tui.statistics import GAP, Figures, fitted
+from app.tui.text.status_line import GAP, Figures, fitted
 from mlx_model.harmony.message import Effort
 
 WARN_AT = 0.8

@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.conversation import Node
-from app.tui.window import Window
+from app.chat.conversation import Node
+from app.tui.text.window import Window
 
 
 class More(Static):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from app.attachments import split
+from app.documents.attachments import split
 from app.lines import one_line
-from app.mentions import written
+from app.documents.mentions import written
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
-from app.tui.commands import BUSY
-from app.tui.download import Download, Phase
-from app.tui.first_run import MODEL, WELCOME, Found, examine, welcome
+from app.chat.commands import BUSY
+from app.tui.parts.background_download import Download, Phase
+from app.tui.text.first_run import MODEL, WELCOME, Found, examine, welcome
 from app.tui.widgets.download import figures
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.names import DEMO, Repository, is_complete, resolve

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn, new_id
+from app.chat.conversation import Conversation, Node, Turn, new_id
 from app.lines import one_line
-from app.store import chatgpt
-from app.store.export import FORMAT, VERSION, counted, short
+from app.store.exchange import chatgpt
+from app.store.exchange.export import FORMAT, VERSION, counted, short
 from app.store.values import moment, name_of, number, text, text_or_none
 from mlx_model.errors import GptossError
 from mlx_model.events import Stats

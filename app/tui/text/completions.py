@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.tui.commands import COMMANDS, Command, find
+from app.chat.commands import COMMANDS, Command, find
 
 _LINE = re.compile(r"/(?P<name>[A-Za-z]*)(?:(?P<space> +)(?P<argument>.*))?")
 

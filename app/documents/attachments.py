@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.fences import fenced
+from app.documents.fences import fenced
 from app.lines import one_line
-from app.pdf import PdfError, pdf_text
+from app.documents.pdf import PdfError, pdf_text
 from mlx_model.errors import GptossError
 
 MOST_BYTES = 1_000_000

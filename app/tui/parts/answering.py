@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from time import monotonic
 
-from app.conversation import Node
+from app.chat.conversation import Node
 from app.engine.protocol import Answer
-from app.thinking import Thinking
-from app.tui.coalesce import Coalescer
+from app.chat.thinking import Thinking
+from app.tui.text.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from app.ask import opened, say, shown
-from app.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.cli.ask import opened, say, shown
+from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
 from app.engine.protocol import Load
-from app.footer import footer
+from app.chat.footer import footer
 from app.store.saver import Saver
-from app.thinking import Thinking
-from app.tui.commands import COMMANDS, parse
+from app.chat.thinking import Thinking
+from app.chat.commands import COMMANDS, parse
 from mlx_model.errors import GptossError
 from mlx_model.events import Event, Stats
 from mlx_model.harmony import fold

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn, auto_title, new_id
+from app.chat.conversation import Conversation, Node, Turn, auto_title, new_id
 from app.lines import one_line
 from app.store.values import moment, name_of
 from mlx_model.harmony.message import Message, Role

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from app import bench, history, settings, weights
-from app.attachments import join, read
+from app import settings
+from app.cli import bench, conversations as history, weights
+from app.documents.attachments import join, read
 from app.engine.protocol import Load
 from app.interrupt import INTERRUPTED, Importing
 from mlx_model.errors import GptossError, RequestError
@@ -101,7 +102,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except RequestError as error:
         parser.error(str(error))
     if given.command == "doctor":
-        from app import doctor
+        from app.cli import doctor
 
         return doctor.run(given.memory, as_json=getattr(given, "json", False))
     model = getattr(given, "model", None)
@@ -231,7 +232,7 @@ def _chat(wanted: Load, options: Options, instructions: str | None, saved: setti
 
 def _plain_chat(given: argparse.Namespace, wanted: Load, options: Options, instructions: str | None) -> int:
     with Importing():
-        from app import plain
+        from app.cli import plain
 
     dumb = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)."
     return plain.chat(
@@ -248,7 +249,7 @@ def _ask(given: argparse.Namespace, prompt: str, wanted: Load, options: Options,
     if not prompt.strip():
         raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
     with Importing():
-        from app.ask import answer
+        from app.cli.ask import answer
 
     as_json = getattr(given, "json", False)
     return answer(

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.tui.commands import GROUPS, WIDGETS, Command, Keys
+from app.chat.commands import GROUPS, WIDGETS, Command, Keys
 
 _CLOSING = "^ is the Ctrl key. Select with the mouse, copy with ^C. * waits for the end of an answer under way."
 

@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from app.fences import fenced
+from app.documents.fences import fenced
 from app.lines import one_line
-from app.tui.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.answer_parts import LIVE_TAIL, Part, State
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FUNCTIONS

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.store.database import StoreError, UnwritableError, default_path
-from app.store.export import short, to_json, to_markdown
-from app.store.importing import read
+from app.store.exchange.export import short, to_json, to_markdown
+from app.store.exchange.importing import read
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean

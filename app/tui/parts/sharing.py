@@ -8,13 +8,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.attachments import split
-from app.conversation import Conversation
+from app.documents.attachments import split
+from app.chat.conversation import Conversation
 from app.lines import one_line
-from app.store.export import to_json, to_markdown, write_new
-from app.store.importing import ImportFileError
-from app.tui.commands import FORMATS, PARTS
-from app.tui.markdown_layout import code_blocks
+from app.store.exchange.export import to_json, to_markdown, write_new
+from app.store.exchange.importing import ImportFileError
+from app.chat.commands import FORMATS, PARTS
+from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 

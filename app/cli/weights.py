@@ -44,9 +44,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(given: argparse.Namespace) -> int:
     """Do what the command line says; returns the exit code. Raises GptossError and KeyboardInterrupt."""
     if given.command == "download":
-        from app.download import download
+        from app.cli.download import download
 
         return download(given.name, given.dest, update=given.update, verify=given.verify)
-    from app import models
+    from app.cli import models
 
     return models.delete(given.name, yes=given.yes) if given.action == "remove" else models.show(as_json=given.json)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlx_model.text import clean
 
 if TYPE_CHECKING:
-    from app.speed import KernelSpeed, NextTurn, Speed
+    from app.cli.speed import KernelSpeed, NextTurn, Speed
     from mlx_model.model import Model
 
 _GPU_TOKENS, _CPU_TOKENS = 64, 16
@@ -104,8 +104,8 @@ def _computer() -> str:
 
 def _measure(model: "Model", report: Report) -> Iterator[str]:
     """Fills the report, and yields it as text, piece by piece as it comes."""
-    from app.roofline import bytes_per_token
-    from app.speed import copy_gigabytes_s, kernel_speeds, next_turn, speeds
+    from app.cli.roofline import bytes_per_token
+    from app.cli.speed import copy_gigabytes_s, kernel_speeds, next_turn, speeds
     from mlx_model.memory import device
 
     on_gpu = device.on_gpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.tui.rename import RenameScreen
+from app.tui.screens.rename import RenameScreen
 from app.tui.widgets.sidebar import Place
 
 if TYPE_CHECKING:

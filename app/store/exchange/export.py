@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.conversation import Conversation, Node, Turn
-from app.fences import fenced
+from app.chat.conversation import Conversation, Node, Turn
+from app.documents.fences import fenced
 from app.lines import one_line
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role

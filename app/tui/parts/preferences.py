@@ -9,7 +9,7 @@ from textual.theme import Theme
 
 from app.settings import ANALYSIS, SAMPLING, Changes, Settings, SettingsError, update
 from app.tui import theme
-from app.tui.settings_screen import DEFAULTS, Form, SettingsScreen
+from app.tui.screens.settings import DEFAULTS, Form, SettingsScreen
 from app.tui.widgets.messages import AnswerView
 from mlx_model.options import Options
 

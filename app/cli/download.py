@@ -149,7 +149,7 @@ def _announce(plan: Plan) -> None:
 
 def _memory(model: str) -> str:
     """How a published model would be held here, or that it would not fit: nobody should fetch it in vain."""
-    from app.doctor import describe
+    from app.cli.doctor import describe
     from mlx_model.memory import device
     from mlx_model.transformer.config import PUBLISHED
 

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from app.conversation import Conversation
+from app.chat.conversation import Conversation
 from app.store.database import StoreError, default_path
-from app.store.importing import read
+from app.store.exchange.importing import read
 from app.store.search import Hit
 from app.store.store import MissingError, Store, Summary
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
-from app.attachments import merge
-from app.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.documents.attachments import merge
+from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
 from app.engine.client import EngineDied
-from app.tui.answering import AnswerStream
-from app.tui.commands import BUSY
+from app.tui.parts.answering import AnswerStream
+from app.chat.commands import BUSY
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
@@ -32,7 +32,7 @@ EDITING = "editing an earlier message (Esc gives it up)"
 
 class Chat:
     """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands,
-    those that wait for the end of an answer (app.tui.commands) only then.
+    those that wait for the end of an answer (app.chat.commands) only then.
 
     Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
     saving is the journal's to say; here everything goes on.

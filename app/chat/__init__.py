@@ -1,0 +1,1 @@
+"""What every chat shares, on the screen or without: no Textual, no SQLite."""

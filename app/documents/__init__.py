@@ -1,0 +1,1 @@
+"""Files as part of a prompt."""

@@ -1,0 +1,1 @@
+"""Conversations to files and back: JSON, Markdown, ChatGPT's exports."""

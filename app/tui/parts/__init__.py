@@ -1,0 +1,1 @@
+"""What the screen does, one object a concern."""

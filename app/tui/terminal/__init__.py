@@ -1,0 +1,1 @@
+"""What speaks with the terminal and the system around it."""

@@ -1,0 +1,1 @@
+"""What is shown, worked out as plain text and data; free of widgets."""
