@@ -63,31 +63,31 @@ metal-check: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.metal.on_gpu
 
 roofline: $(VENV)/.installed
-	@$(BIN)/python -m tests.roofline
+	@$(BIN)/python -m tests.benchmarks.roofline
 
 launches: $(VENV)/.installed-peers
-	@$(BIN)/python -m tests.metal.launches
+	@$(BIN)/python -m tests.benchmarks.launches
 
 # As many random and as many mutated sequences; a tenth as many conversations beside openai-harmony, and as many headers.
 fuzz: $(VENV)/.installed-test
 	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) $(BIN)/python -m pytest \
-		tests/unit/test_harmony_fuzz.py tests/unit/test_harmony_render.py tests/unit/test_harmony_parse.py \
-		tests/unit/test_header_fuzz.py
+		tests/mlx_model/harmony/test_fuzz.py tests/mlx_model/harmony/test_render.py tests/mlx_model/harmony/test_parse.py \
+		tests/mlx_model/weights/test_header_fuzz.py
 
 bench-harmony: $(VENV)/.installed-test
-	@$(BIN)/python -m tests.bench_harmony
+	@$(BIN)/python -m tests.benchmarks.harmony
 
 bench-tui: $(VENV)/.installed
-	@$(BIN)/python -m tests.bench_tui
+	@$(BIN)/python -m tests.benchmarks.tui
 
 bench-memory: $(VENV)/.installed-peers
-	@$(BIN)/python -m tests.bench_memory
+	@$(BIN)/python -m tests.benchmarks.memory
 
 bench-quality: $(VENV)/.installed
-	@$(BIN)/python -m tests.bench_quality
+	@$(BIN)/python -m tests.benchmarks.quality
 
 bench-peers: $(VENV)/.installed-peers
-	@$(BIN)/python -m tests.peers.bench_peers --rounds $(or $(ROUNDS),3)
+	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),3)
 
 screenshots: $(VENV)/.installed
 	@$(BIN)/python -m tests.screenshots

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from app.engine.protocol import Load
 from app.tui.app import ChatApp
 from mlx_model.options import Options
-from tests.app.fakes import app_of, send, wait_until
+from tests.fixtures.fakes import app_of, send, wait_until
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SIZE = (120, 32)

@@ -9,7 +9,7 @@ import pytest
 
 from app.store.database import default_path
 from app.store.store import Store
-from tests.e2e.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
+from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
 
 pytestmark = needs_tmux
 

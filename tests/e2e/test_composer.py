@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.terminal import CHAT, Terminal, needs_tmux
+from tests.fixtures.terminal import CHAT, Terminal, needs_tmux
 from tests.e2e.test_cli import SCRIPTED, run
 
 

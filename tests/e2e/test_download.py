@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub.names import needed_files
-from tests.e2e.terminal import Terminal, needs_tmux
-from tests.hub_server import HubServer, gpt_oss, serving
+from tests.fixtures.terminal import Terminal, needs_tmux
+from tests.fixtures.hub_server import HubServer, gpt_oss, serving
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux
+from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux
 
 pytestmark = needs_tmux
 

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.e2e.terminal import SCRIPTED_CHAT, Terminal, needs_tmux
+from tests.fixtures.terminal import SCRIPTED_CHAT, Terminal, needs_tmux
 
 pytestmark = needs_tmux
 

@@ -1,6 +1,6 @@
 """Hostile text pasted into the chat in a real terminal: it stands in the input and does nothing."""
 
-from tests.e2e.terminal import SCRIPTED_CHAT, Terminal, needs_tmux
+from tests.fixtures.terminal import SCRIPTED_CHAT, Terminal, needs_tmux
 
 pytestmark = needs_tmux
 

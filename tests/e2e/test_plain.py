@@ -13,7 +13,7 @@ import pytest
 from app.store.database import default_path
 from app.store.store import Store
 from mlx_model.harmony.message import Message
-from tests.e2e.terminal import Terminal, needs_tmux
+from tests.fixtures.terminal import Terminal, needs_tmux
 
 pytestmark = needs_tmux
 

@@ -5,7 +5,7 @@ import shlex
 import signal
 import time
 
-from tests.e2e.terminal import CHAT, SCRIPTED_CHAT, Terminal, children, is_running, needs_tmux
+from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, children, is_running, needs_tmux
 
 pytestmark = needs_tmux
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.metal.bench import BenchUnavailable, NoCompilerError
+from tests.msl import BenchUnavailable, NoCompilerError
 
 
 def skip_unless_required(error: BenchUnavailable) -> None:

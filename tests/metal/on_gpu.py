@@ -16,8 +16,8 @@ import pytest
 
 from metal import launch
 from metal.launch import Call
-from tests.metal import bench
-from tests.metal.bench import run
+from tests import msl as bench
+from tests.msl import run
 
 _NOT_OF_KERNELS = ("test_bench.py", "test_launches.py", "test_on_gpu.py")
 _FOR_THE_BENCH_ALONE = ("flush_denormals", "misalign", "text")
@@ -35,7 +35,7 @@ class GpuReport:
 
 
 def run_kernel(call: Call, mode: str = "fast", **options: Any) -> GpuReport:
-    """As tests.metal.bench.run_kernel, on the GPU. Modes and orders of lanes are all the same there."""
+    """As tests.msl.run_kernel, on the GPU. Modes and orders of lanes are all the same there."""
     for option in _FOR_THE_BENCH_ALONE:
         if options.get(option):
             pytest.skip(f"{option} is for the bench alone")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from metal.attend import attend, splits, why_not
-from tests.metal import reference_dense as reference
-from tests.metal.dense_models import Random
-from tests.metal.recorder import recorded
+from tests.fixtures import reference_dense as reference
+from tests.fixtures.dense_models import Random
+from tests.fixtures.recorder import recorded
 
 
 @dataclass(frozen=True)

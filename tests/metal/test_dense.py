@@ -9,9 +9,9 @@ import pytest
 from metal import dense
 from metal.dense import Head, Projections
 from metal.weights import Matrix
-from tests.metal import reference_dense as reference
-from tests.metal.dense_models import EPS, FORMATS, Random, aligned, geometry
-from tests.metal.recorder import recorded
+from tests.fixtures import reference_dense as reference
+from tests.fixtures.dense_models import EPS, FORMATS, Random, aligned, geometry
+from tests.fixtures.recorder import recorded
 
 DTYPES = (mx.bfloat16, mx.float16, mx.float32)
 QUANTISED = (8, 6, 4)

@@ -18,8 +18,9 @@ from metal.experts import ExpertMatrix, Mixture, down, gate_up, mixture_of_exper
 from metal.lanes import Activations
 from metal.launch import executed_by
 from metal.operation import Variant
-from tests.metal import bench, reference
-from tests.metal.reference import excess, random_mixture
+from tests import msl as bench
+from tests.fixtures import reference
+from tests.fixtures.reference import excess, random_mixture
 
 DEFAULT: dict[str, Variant] = {
     "route": (("SIMDGROUPS", 1),),

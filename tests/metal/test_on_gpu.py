@@ -7,8 +7,9 @@ import pytest
 
 from metal import launch
 from metal.launch import Call, Kernel, executed_by
-from tests.metal import bench, on_gpu
-from tests.metal.recorder import recorded
+from tests.metal import on_gpu
+from tests import msl as bench
+from tests.fixtures.recorder import recorded
 
 CALL = Call(
     Kernel("toy", ("x",), ("y",), "y[0] = x[0];", ""),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.checkpoints import hub_config, tiny_config, write_checkpoint
+from tests.fixtures.checkpoints import hub_config, tiny_config, write_checkpoint
 
 LOGITS = Path(__file__).parent / "logits.npz"
 

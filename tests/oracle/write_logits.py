@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import GptOssConfig, GptOssForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from tests.checkpoints import hub_config, write_checkpoint
+from tests.fixtures.checkpoints import hub_config, write_checkpoint
 from tests.oracle.cases import CASES, LOGITS, Case, digest
 
 # OCP Microscaling Formats (MX) v1.0, table 5: E2M1, sign in the highest bit.

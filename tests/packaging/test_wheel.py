@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.imports import ROOT, imports_of
+from tests.fixtures.imports import ROOT, imports_of
 
 PACKAGES = ("app", "mlx_model", "metal")
 

@@ -14,9 +14,9 @@ from mlx.utils import tree_flatten
 
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.loader import load_transformer
-from tests.checkpoints import tiny_config, write_checkpoint
-from tests.mlx_layout import hub_tensors, write_dequantised, write_mlx_layout
-from tests.parts import assert_bit_equal
+from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.mlx_layout import hub_tensors, write_dequantised, write_mlx_layout
+from tests.fixtures.model_arrays import assert_bit_equal
 
 utils = pytest.importorskip("mlx_lm.utils", reason="mlx-lm is in the extra [peers]")
 

@@ -1,0 +1,119 @@
+"""The tree of one conversation: paths, versions, what is asked with, what counts as changed."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.documents.attachments import Attachment, join
+from app.chat.conversation import Conversation, auto_title
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Message, Role, assistant, user
+from tests.fixtures.trees import TURN, branched
+
+
+def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> None:
+    chat = Conversation()
+    call = Message(Role.ASSISTANT, "1+1", channel="commentary", recipient="python")
+    for prompt, answer in (
+        ("one", [assistant("hm", "analysis"), assistant("first")]),
+        ("two", [assistant("broken off", "analysis")]),
+        ("three", [assistant("so far", "analysis"), call]),
+    ):
+        chat.add_answer(chat.add_prompt(prompt, chat.leaf).id, TURN, answer)
+    assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
+    assert len(chat.messages) == 8
+    assert chat.last_answer() == "first" and chat.last_prompt().text() == "three"
+
+
+def test_the_size_is_that_of_the_last_answer_with_figures() -> None:
+    chat = Conversation()
+    assert chat.tokens == 0
+    chat.add_answer(chat.add_prompt("one", None).id, TURN, [assistant("first")])
+    broken = replace(TURN, reason=None, stats=Stats())
+    chat.add_answer(chat.add_prompt("two", chat.leaf).id, broken, [assistant("broken off")])
+    assert chat.tokens == 40 + 312 + 22
+
+
+def test_leaves_come_with_the_older_versions_first() -> None:
+    tree = branched()
+    paths = [[node.text() or node.text("final") for node in tree.path_to(leaf)] for leaf in tree.leaves()]
+    first = "How many r's are in strawberry?"
+    assert [path[-1] for path in paths[::2]] == ["There are two.", "Und auf Deutsch? 日本語も"]
+    assert paths[1][:2] == [first, "There are **three**."] and len(paths) == 3
+    assert Conversation().leaves() == []
+
+
+def test_a_withdrawn_prompt_leaves_no_trace() -> None:
+    chat = Conversation()
+    prompt = chat.add_prompt("too long", None)
+    chat.withdraw(prompt.id, None)
+    assert chat.messages == [] and chat.last_answer() is None and chat.take_changes().removed == (prompt.id,)
+
+
+def test_a_conversation_keeps_the_person_as_the_last_to_speak() -> None:
+    chat = Conversation()
+    chat.add_prompt("hi", None)
+    assert chat.for_engine() == [user("hi")]
+
+
+def test_versions_are_kept_and_selecting_one_follows_its_newest_branch() -> None:
+    tree = branched()
+    prompt, answer, edited = tree.path
+    assert [m.text for m in tree.messages][-1] == "Und auf Deutsch? 日本語も"
+    assert [node.text() for node in tree.versions(edited)][1:] == [edited.text()]
+    first, second = tree.versions(answer)
+    assert second is answer and tree.versions(prompt) == [prompt]
+    tree.select(first.id)
+    assert [node.id for node in tree.path] == [prompt.id, first.id]
+    tree.select(second.id)
+    assert tree.path[-1] is edited
+    tree.select(tree.versions(edited)[0].id)
+    assert len(tree.path) == 4 and tree.path[-1].turn == TURN
+    assert len(tree.nodes) == 6
+
+
+def test_what_was_given_back_is_taken_again_with_what_came_since() -> None:
+    tree = branched()
+    changes = tree.take_changes()
+    assert changes.nodes == tuple(tree.nodes.values()) and changes.title == tree.title
+    assert tree.take_changes() is None
+    tree.give_back(changes)
+    more = tree.add_prompt("more", tree.leaf)
+    again = tree.take_changes()
+    assert again.nodes == (*changes.nodes, more) and again.title == tree.title and again.leaf == more.id
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "title"),
+    [
+        ("", ["src/notes.txt"], "notes.txt"),
+        ("@src/notes.txt ", ["src/notes.txt"], "notes.txt"),
+        ('@"my notes.txt" @b.py', ["my notes.txt", "b.py"], "my notes.txt, b.py"),
+        ("", ["/"], "/"),
+        ("Sum up @notes.txt", ["notes.txt"], "Sum up @notes.txt"),
+        ("[pasted text 1]", ["pasted text 1"], "its first words, and more words, more words\u2026"),
+        ("What is\n[pasted text 1]", ["pasted text 1"], "What is its first words, and more words, more\u2026"),
+        ("What is [pasted text 2]", ["pasted text 1"], "What is [pasted text 2]"),
+    ],
+)
+def test_the_title_of_a_message_with_files(text: str, files: list[str], title: str) -> None:
+    words = "its first\nwords, and " + "more words, " * 200
+    assert auto_title(join(text, [Attachment(name, words) for name in files])) == title
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title"),
+    [
+        ("Why is the sky blue?", "Why is the sky blue?"),
+        ("\n\n  several\nlines\t here ", "several lines here"),
+        ("\x1b[31mred \u202eevil", "\u241b[31mred evil"),
+        ("word " * 30, "word word word word word word word word word\u2026"),
+        ("x" * 100_000, "x" * 48 + "\u2026"),
+    ],
+)
+def test_titles_are_the_first_words_in_one_line(prompt: str, title: str) -> None:
+    assert auto_title(prompt) == title
+    chat = Conversation()
+    chat.add_prompt(prompt, None)
+    chat.add_prompt("another", chat.leaf)
+    assert chat.title == title

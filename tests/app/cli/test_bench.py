@@ -1,0 +1,197 @@
+"""`gptoss-chat bench`: what it measures, what it leaves out and says so, and the text it prints."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+import mlx.core as mx
+import pytest
+
+from app.cli import bench, main as cli, speed
+from app.cli.bench import Report, summary
+from app.cli.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
+from metal.operation import Operation, Variant
+from mlx_model.model import Model, load
+from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+
+SPEED = Speed(512, 1000.4, 60.04, 40.0)
+KERNEL = KernelSpeed("gate_up", 100.0, 352.0, 150.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """One without a tokenizer, whose context is 2,048 tokens."""
+    return load(write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config()), context=2048)
+
+
+@dataclass
+class Idle:
+    """A decoder that leaves every step to the blocks, and notes that it was asked."""
+
+    choice: Mapping[str, Variant | None]
+    asked: int = 0
+
+    def takes(self, batch: int, tokens: int) -> bool:
+        self.asked += 1
+        return False
+
+
+def report(power: str | None = None, **changes: object) -> Report:
+    return Report("gptoss-chat 1.0", "Apple M1 Max", power, "gpt-oss-20b", 8, 2.0, 12_000_000_000, **changes)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 8,192 tokens: it would take about 9 s"])
+    assert cli.main(["bench", "--model", "demo"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("demo, attention and output matrix at 16 bits, loaded in ")
+    assert "\n| 512 | 1000.4 | 60.0 | 40.0 | 1.50 |\n" in printed
+    assert "Not measured: a prompt of 8,192 tokens: it would take about 9 s.\n" in printed
+    assert "Not measured: Metal kernels and the bandwidth of memory: there is no Metal GPU here." in printed
+    assert "Next turn of a chat: first token after " in printed
+    assert printed.splitlines()[-1].startswith("For an issue: gptoss-chat ")
+
+
+def test_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
+    monkeypatch.setattr(bench, "_CPU_LONGEST_S", 0.0)
+    assert cli.main(["bench", "--model", str(model.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"] == model.folder.name, "no path: the report is to be shown to others"
+    (first,) = found["speeds"]
+    assert first["tokens"] == 64
+    assert min(first["prefill_tok_s"], first["decode_tok_s"], found["load_s"], found["resident_bytes"]) > 0
+    assert first["portable_decode_tok_s"] is None
+    assert found["next_turn"] is None
+    assert "the next turn of a chat: the model has no tokenizer" in found["missing"]
+
+
+def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--model", "nobody/nothing"]) == 1
+    error = capsys.readouterr().err
+    assert "nobody/nothing" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_prompts_that_do_not_fit_are_left_out(model: Model) -> None:
+    first, *left_out = speeds(model, 4, inf, prompts=(8, 2045, 4096))
+    assert isinstance(first, Speed)
+    assert left_out == [
+        "a prompt of 2,045 tokens: the context holds 2,048",
+        "a prompt of 4,096 tokens: the context holds 2,048",
+    ]
+
+
+def test_what_takes_too_long_is_left_out_but_for_the_first(model: Model) -> None:
+    first, left_out = speeds(model, 4, 0.0, prompts=(8, 16))
+    assert isinstance(first, Speed)
+    assert isinstance(left_out, str)
+    assert left_out.startswith("a prompt of 16 tokens: it would take about ")
+    assert next_turn(load("demo"), 1.0, 60.0) == "the next turn of a chat: it would take about 1200 s"
+
+
+def test_stop_tokens_stop_nothing(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many tokens as were asked for are decoded, whatever they are."""
+    decoded = []
+    run = speed._run
+
+    def noted(*arguments: object) -> object:
+        stats = run(*arguments)
+        decoded.append(stats.decode_tokens)
+        return stats
+
+    monkeypatch.setattr(speed, "_run", noted)
+    monkeypatch.setattr(Model, "stop_ids", frozenset(range(512)))
+    assert len(list(speeds(model, 7, inf, prompts=(8,)))) == 1
+    assert decoded == [2, 7, 7, 7]
+
+
+def test_kernels_and_their_absence_take_turns(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Idle({})
+    monkeypatch.setattr(model.transformer, "decoder", idle)
+    (found,) = speeds(model, 4, inf, prompts=(8,))
+    assert isinstance(found, Speed)
+    assert found.portable_decode_tok_s is not None
+    assert idle.asked
+    assert model.transformer.decoder is idle
+
+
+def test_a_failure_brings_the_kernels_back(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Idle({})
+    monkeypatch.setattr(model.transformer, "decoder", idle)
+
+    def run(*_: object) -> None:
+        if model.transformer.decoder is None:
+            raise MemoryError
+
+    monkeypatch.setattr(speed, "_run", run)
+    with pytest.raises(MemoryError):
+        speed._speed(model, 8, 4, 1)
+    assert model.transformer.decoder is idle
+
+
+def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[Variant | None] = []
+
+    def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
+        ways.append(variant)
+        return (x * 2,)
+
+    wide, narrow = (("ROWS", 4),), (("ROWS", 2),)
+    kernels = [
+        Operation(name, run, lambda seed: [mx.ones((4,))], (wide, narrow), 0, 1 << 30) for name in ("down", "route")
+    ]
+    monkeypatch.setattr(speed, "operations", lambda decoder, transformer: kernels)
+    monkeypatch.setattr(model.transformer, "decoder", Idle({"down": narrow, "route": None}))
+    (found,) = kernel_speeds(model)
+    assert found.operation == "down"
+    assert found.gigabytes_s == pytest.approx((1 << 30) / found.microseconds / 1e3)
+    assert set(ways) == {narrow, None}
+    monkeypatch.setattr(model.transformer, "decoder", None)
+    assert not list(kernel_speeds(model))
+
+
+def test_copying(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_COPY_BYTES", 1 << 16)
+    assert copy_gigabytes_s() > 0
+
+
+@pytest.fixture
+def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Report]:
+    """A report as a Mac fills it, from figures made up."""
+    monkeypatch.setattr("mlx_model.memory.device.on_gpu", lambda: True)
+    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 2,048 tokens: too long"])
+    monkeypatch.setattr(speed, "next_turn", lambda *_: NextTurn(200.0, 60, 900.0, 600))
+    monkeypatch.setattr(speed, "copy_gigabytes_s", lambda: 352.0)
+    return lambda: report(power="it runs on battery")
+
+
+def test_the_text_of_a_mac(on_a_mac: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
+    monkeypatch.setattr(speed, "kernel_speeds", lambda _: iter([KERNEL]))
+    filled = on_a_mac()
+    text = "\n".join(bench._measure(model, filled))
+    assert "Note: it runs on battery." in text
+    assert "| 512 | 1000.4 | 60.0 | 40.0 | 1.50 |" in text
+    assert "Copying memory: 352 GB/s" in text
+    assert "| gate_up | 100 | 352 | 100% | 150 | 1.50 |" in text
+    assert "Not measured: a prompt of 2,048 tokens: too long." in text
+    assert filled.weights_gigabytes_s is not None
+    assert filled.weights_gigabytes_s > 0
+
+
+def test_a_mac_that_uses_no_kernel_says_so(
+    on_a_mac: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, model: Model
+) -> None:
+    monkeypatch.setattr(speed, "kernel_speeds", lambda _: iter([]))
+    assert "`gptoss-chat doctor` says why" in "\n".join(bench._measure(model, on_a_mac()))
+
+
+def test_the_line_for_an_issue() -> None:
+    filled = report(
+        speeds=[SPEED], next_turn=NextTurn(200.0, 60, 900.0, 600), kernels=[KERNEL], power="low power mode is on"
+    )
+    filled.weights_gigabytes_s, filled.copy_gigabytes_s = 153.7, 352.0
+    assert summary(filled) == (
+        "gptoss-chat 1.0; Apple M1 Max; gpt-oss-20b at 8 bits; 512: prefill 1000.4, decode 60.0 (without kernels 40.0) "
+        "tok/s; next turn 200 of 900 ms; weights 154, copy 352 GB/s; gate_up 352 GB/s; low power mode is on"
+    )

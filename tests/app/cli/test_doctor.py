@@ -1,0 +1,140 @@
+"""`gptoss-chat doctor`: what it says on Macs that are made up here, and on the machine that it runs on."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.cli import main as cli, doctor
+from app.cli.doctor import Machine, describe, missing_for_metal, raised_limit, render
+from mlx_model.memory import device
+from mlx_model.weights import reader
+from mlx_model.transformer.config import PUBLISHED
+from mlx_model.hub.names import resolve
+from mlx_model.hub.inventory import LocalModel
+from mlx_model.memory.plan import Budget
+from tests.fixtures.metal_stand_in import StandIn
+
+GIB = 2**30
+MAC = Machine("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, 11_453_246_122, 0)
+LINUX = Machine("Linux 6.8", "Some CPU", "x86_64", 32 * GIB, 20 * GIB, None, None)
+
+
+@pytest.fixture
+def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mac mini with 16 GB, without weights."""
+    monkeypatch.setattr(doctor, "this_machine", lambda: MAC)
+    monkeypatch.setattr(device, "memory", lambda: (MAC.memory, MAC.available))
+    monkeypatch.setattr(device, "working_set", lambda: MAC.working_set)
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", list)
+    monkeypatch.setattr("mlx_model.hub.names.default_model", lambda: "demo")
+    monkeypatch.setattr("metal.trust.select.report", lambda: "Apple M4, 10 GPU cores\nqkv runs by kernel: faster")
+
+
+def test_a_mac_with_16_gb(on_a_mac: None) -> None:
+    report = doctor.examine()
+    text = render(report)
+    assert "Apple M4, macOS 15.6 (arm64)" in text
+    assert "may hold 11.45 GB (Metal's working set)" in text
+    assert "gpt-oss-20b: 10.85 GB of weights (all but the experts at 4 bits), a context of 8,192 tokens" in text
+    assert "none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b" in text
+    assert "demo (loaded by default): " in text
+    assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
+    assert "Then gpt-oss-20b: 12.60 GB of weights, a context of 25,088 tokens" in text
+    assert text.endswith("Kernels\n  Apple M4, 10 GPU cores\n  qkv runs by kernel: faster")
+    assert report["plans"]["gpt-oss-20b"]["dense_bits"] == 4
+
+
+def test_a_budget_of_ones_own(on_a_mac: None) -> None:
+    plan = doctor.examine(11_400_000_000)["plans"]["gpt-oss-20b"]
+    assert plan["reasons"][0] == "Budget: 11.40 GB, as asked for."
+    assert plan["context"] > 8192
+    tight = doctor.examine(10_000_000_000)["plans"]["gpt-oss-20b"]
+    assert tight["fits"] is False
+    assert "this model needs 11.14 GB for a context of 1,024 tokens" in tight["problem"]
+    assert "gpt-oss-20b: does not fit\n  Budget: 10.00 GB, as asked for. It does not fit" in render(
+        doctor.examine(10_000_000_000)
+    )
+
+
+@pytest.mark.parametrize(("gib", "megabytes"), [(16, 13_312), (24, 21_504), (32, 28_672), (64, 57_344), (128, 114_688)])
+def test_the_line_that_raises_the_limit(gib: int, megabytes: int) -> None:
+    """3 GiB are left to the system, or an eighth."""
+    found = raised_limit(replace(MAC, memory=gib * GIB, working_set=gib * GIB * 2 // 3))
+    assert found is not None
+    assert found["command"] == f"sudo sysctl iogpu.wired_limit_mb={megabytes}"
+    assert "can't be swapped" in found["risks"] and "lasts until the next start" in found["risks"]
+
+
+def test_a_limit_that_is_high_already_is_left_alone() -> None:
+    assert raised_limit(replace(MAC, memory=8 * GIB, working_set=8 * GIB * 2 // 3)) is None
+    assert raised_limit(replace(MAC, working_set=14 * GIB)) is None
+
+
+def test_what_is_missing_for_metal() -> None:
+    assert missing_for_metal(MAC) is None
+    assert "needs a Mac with Apple Silicon" in str(missing_for_metal(LINUX))
+    rosetta = Machine("macOS 15.6", "Apple M4", "x86_64", 16 * GIB, 9 * GIB, None, 0)
+    assert "This Python is built for x86_64" in str(missing_for_metal(rosetta))
+    virtual = Machine("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, None, None)
+    assert "MLX finds no Metal GPU" in str(missing_for_metal(virtual))
+    assert raised_limit(LINUX) is None
+
+
+def test_names_from_outside_are_cleaned(
+    on_a_mac: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = LocalModel("org/\x1b]52;c;evil\x07", "Hub cache", Path("/x"), 5, None, complete=True, verified=False)
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", lambda: [evil])
+    monkeypatch.setenv("TERM_PROGRAM", "\x1b[2Jterm")
+    assert doctor.run(None, as_json=False) == 0
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "\x07" not in text
+    assert "5" in text and "(not verified)" in text
+    assert doctor.run(None, as_json=True) == 0
+    raw = capsys.readouterr().out
+    assert "\x1b" not in raw
+    assert json.loads(raw)["models"][0]["name"] == evil.name
+
+
+def test_here(capsys: pytest.CaptureFixture[str]) -> None:
+    """The real thing, through the command line, options before and after the word."""
+    assert cli.main(["--memory", "12GB", "doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    plan = report["plans"]["gpt-oss-20b"]
+    assert plan["budget"] == 12 * 10**9 or plan["fits"] is False
+    assert report["versions"]["mlx"] != "missing"
+    assert report["disk"]["free"] > 0
+    assert cli.main(["doctor", "--memory", "12GB"]) == 0
+    text = capsys.readouterr().out
+    assert "Budget: 12.00 GB, as asked for." in text
+    if report["machine"]["working_set"] is None:
+        assert report["kernels"] == [] and "Kernels" not in text
+
+
+def test_a_size_that_makes_no_sense_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["doctor", "--memory", "lots"])
+    assert stopped.value.code == cli.USAGE
+    assert "write it like" in capsys.readouterr().err
+
+
+def test_a_plan_in_one_line() -> None:
+    found = describe(PUBLISHED["gpt-oss-20b"], Budget(10**12, 10**12, "Budget: much."), on_gpu=True)
+    assert found["summary"].startswith("12.60 GB of weights, a context of 131,072 tokens, at most ")
+
+
+def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_in = StandIn()
+    monkeypatch.setattr(reader, "adopt", stand_in)
+    assert "\nWeights    used where they lie in their files (mapped)\n" in render(doctor.examine())
+    stand_in.refuses = lambda pages: True
+    refusal = "MLX adopts no memory here (pages of model.safetensors)"
+    assert f"\nWeights    copied into memory: {refusal}\n" in render(doctor.examine())
+    shutil.copytree(resolve("demo"), tmp_path / "demo")
+    (tmp_path / "demo" / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr("mlx_model.hub.names.resolve", lambda name: tmp_path / "demo")
+    assert f"\nWeights    {tmp_path / 'demo' / 'model.safetensors'} is damaged: " in render(doctor.examine())

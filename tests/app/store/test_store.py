@@ -1,0 +1,413 @@
+"""The store: what is saved comes back, is found, deleted and restored; foreign, damaged and full files."""
+
+import sqlite3
+import time
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from app.chat.conversation import Conversation
+from app.store import schema
+from app.store import store as store_module
+from app.store.database import DamagedError, NewerError, UnwritableError, default_path
+from app.store.schema import MIGRATIONS, migrate, version_of
+from app.store.store import MissingError, Store
+from mlx_model.events import Stats
+from mlx_model.harmony.message import assistant
+from tests.fixtures.trees import HOSTILE, STATS, TURN, branched, same
+
+
+@pytest.fixture
+def path(home: Path) -> Path:
+    return default_path()
+
+
+@pytest.fixture
+def store(path: Path):
+    store = Store(path)
+    yield store
+    store.close()
+
+
+def save(store: Store, tree: Conversation) -> Conversation:
+    store.save(tree.take_changes())
+    return tree
+
+
+def integrity(path: Path) -> None:
+    """What SQLite itself says of the file, of its references and of the search index."""
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        connection.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('integrity-check', 1)")
+    connection.close()
+
+
+# Saving and loading
+
+
+def test_a_whole_tree_comes_back(store: Store, path: Path) -> None:
+    tree = save(store, branched())
+    assert all(getattr(STATS, field.name) != field.default for field in fields(Stats))  # each is put to the test
+    assert same(store.load(tree.id), tree)
+    assert store.load("nowhere") is None
+    integrity(path)
+
+
+def test_an_answer_grows_and_shrinks_in_place(store: Store, path: Path) -> None:
+    tree = Conversation()
+    answer = tree.add_answer(tree.add_prompt("go", None).id, TURN, [assistant("a", "analysis"), assistant("b")])
+    save(store, tree)
+    for messages in ([assistant("a", "analysis"), assistant("bigger")], [assistant("only")]):
+        tree.update_answer(answer.id, TURN, messages)
+        save(store, tree)
+        assert same(store.load(tree.id), tree)
+    assert store.search("bigger") == [] and len(store.search("only")) == 1
+    integrity(path)
+
+
+def test_only_what_changed_is_written(store: Store) -> None:
+    tree = save(store, branched())
+    writes: list[str] = []
+    store._connection.set_trace_callback(writes.append)
+    tree.add_prompt("one more", tree.leaf)
+    save(store, tree)
+    assert sum(text.startswith("INSERT OR IGNORE INTO nodes") for text in writes) == 1
+
+
+def test_text_that_no_encoding_has_is_kept_but_for_those_characters(store: Store) -> None:
+    tree = Conversation()
+    tree.add_prompt("a\ud800b\0c \U0001f353", None)
+    save(store, tree)
+    assert store.load(tree.id).messages[0].text == "a\ufffdb\ufffdc \U0001f353"
+    assert store.search("bc") == [] and len(store.search("\U0001f353")) == 2
+
+
+def test_a_withdrawn_prompt_is_gone_and_an_empty_conversation_too(store: Store) -> None:
+    tree = Conversation()
+    prompt = tree.add_prompt("too long", None)
+    save(store, tree)
+    tree.withdraw(prompt.id, None)
+    save(store, tree)
+    assert store.summaries() == [] and store.load(tree.id) is None
+    again = tree.add_prompt("shorter", None)
+    save(store, tree)
+    assert list(store.load(tree.id).nodes) == [again.id] and store.load(tree.id).title == "shorter"
+    tree.rename("of the person")
+    tree.withdraw(again.id, None)
+    save(store, tree)
+    tree.add_prompt("another", None)
+    save(store, tree)
+    assert store.load(tree.id).title == "of the person"
+
+
+def test_a_save_that_fails_writes_nothing_and_can_be_repeated(store: Store) -> None:
+    tree = save(store, branched())
+    store._connection.execute("PRAGMA max_page_count = 1")  # as many as there are already
+    tree.add_prompt("x" * 100_000, tree.leaf)
+    changes = tree.take_changes()
+    with pytest.raises(UnwritableError, match="disk is full"):
+        store.save(changes)
+    assert len(store.load(tree.id).nodes) == len(tree.nodes) - 1
+    tree.give_back(changes)
+    store._connection.execute("PRAGMA max_page_count = 100000")
+    save(store, tree)
+    assert same(store.load(tree.id), tree)
+
+
+# Lists, titles, drafts, deletion
+
+
+def test_the_list_has_the_latest_first(store: Store) -> None:
+    trees = [save(store, branched()) for _ in range(3)]
+    trees[0].add_prompt("again", trees[0].leaf)
+    save(store, trees[0])
+    assert [summary.id for summary in store.summaries()] == [trees[0].id, trees[2].id, trees[1].id]
+    assert store.summaries()[0].count == 7 and store.summaries()[0].title == trees[0].title
+
+
+def test_renaming_outlives_later_saves_of_another_program(store: Store, path: Path) -> None:
+    tree = save(store, branched())
+    other = Store(path)
+    other.rename(tree.id, "Berries")
+    tree.add_prompt("more", tree.leaf)
+    save(store, tree)
+    assert other.load(tree.id).title == "Berries"
+    tree.rename("Fruit\n\x1b")
+    save(store, tree)
+    assert other.load(tree.id).title == "Fruit \u241b"
+    other.close()
+
+
+def test_deleting_hides_restoring_brings_back_purging_is_final(store: Store, path: Path) -> None:
+    tree, other = save(store, branched()), save(store, branched())
+    store.set_draft(tree.id, "unsent thought")
+    store.delete(tree.id)
+    assert [summary.id for summary in store.summaries()] == [other.id]
+    assert {hit.conversation for hit in store.search("strawberry")} == {other.id}
+    store.restore(tree.id)
+    assert same(store.load(tree.id), tree)
+    store.purge([tree.id])
+    assert store.load(tree.id) is not None  # it isn't deleted any more
+    for each in (tree, other):
+        store.delete(each.id)
+    store.purge([tree.id])
+    assert store.load(tree.id) is None and store.load(other.id) is not None
+    store.purge(before=time.time() + 1)
+    files = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"strawberry" not in files and b"DROP TABLE" not in files and b"unsent" not in files
+    integrity(path)
+
+
+def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Store(path)
+    tree = save(first, branched())
+    first.delete(tree.id)
+    first.close()
+    second = Store(path)
+    assert second.load(tree.id) is not None
+    second.close()
+    monkeypatch.setattr(store_module, "PURGE_AFTER_S", -1.0)
+    third = Store(path)
+    assert third.load(tree.id) is None
+    third.close()
+
+
+def test_instructions_go_with_their_conversation(store: Store) -> None:
+    tree = branched()
+    store.insert(tree)
+    store.set_instructions(tree.id, "Be brief.\ud800")
+    assert store.instructions(tree.id) == "Be brief.\ufffd" and store.instructions("other") is None
+    store.set_instructions(tree.id, "")
+    assert store.instructions(tree.id) == ""
+    store.delete(tree.id)
+    store.purge([tree.id])
+    assert store.instructions(tree.id) is None
+
+
+def test_drafts(store: Store) -> None:
+    store.set_draft("", "not yet asked\ud800")
+    store.set_draft("a", "one")
+    store.set_draft("a", "two")
+    assert (store.draft(""), store.draft("a"), store.draft("b")) == ("not yet asked\ufffd", "two", "")
+    store.set_draft("a", "  \n")
+    assert store.draft("a") == ""
+
+
+# Search
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("strawberry", 3),  # title, prompt, call of the tool
+        ("STRAW three", 0),  # all words in one message
+        ("three there", 1),
+        ("r's", 2),
+        ("日本", 1),
+        ("let me count", 1),
+        ("%", 2),
+        ("_", 2),
+        ("\\", 2),
+        ('"', 2),
+        ("' ; DROP", 2),
+        ("NEAR(", 0),
+        ("-x OR *", 0),
+        ("\0", 0),
+        ("   ", 0),
+    ],
+)
+def test_search_finds_parts_of_words_and_takes_nothing_for_syntax(store: Store, text: str, count: int) -> None:
+    save(store, branched())
+    assert len(store.search(text)) == count
+
+
+def test_a_hit_names_its_node_and_shows_its_surroundings(store: Store) -> None:
+    tree = Conversation()
+    prompt = tree.add_prompt("unrelated", None)
+    answer = tree.add_answer(prompt.id, TURN, [assistant("long " * 50 + "\nthe \x1bneedle\u202e is here " + "x " * 99)])
+    save(store, tree)
+    (hit,) = store.search("NEEDLE")
+    assert (hit.conversation, hit.node, hit.title, hit.channel) == (tree.id, answer.id, "unrelated", "final")
+    assert hit.snippet.startswith("\u2026") and hit.snippet.endswith("\u2026") and len(hit.snippet) < 110
+    assert "the \u241bneedle is here" in hit.snippet
+
+
+def test_search_finds_versions_that_are_not_shown_newest_first(store: Store) -> None:
+    tree = save(store, branched())
+    assert [hit.snippet for hit in store.search("There are")] == ["There are **three**.", "There are two."]
+    assert len(store.search("there", limit=1)) == 1
+    assert {hit.conversation for hit in store.search(HOSTILE)} == {tree.id}
+
+
+# Several programs, other versions, files that are none
+
+
+def test_two_stores_see_each_other_and_add_to_one_conversation(store: Store, path: Path) -> None:
+    tree = save(store, branched())
+    other = Store(path)
+    theirs = other.load(tree.id)
+    theirs.add_prompt("from the other", theirs.leaf)
+    save(other, theirs)
+    tree.add_prompt("from here", tree.leaf)
+    save(store, tree)
+    both = other.load(tree.id)
+    assert {"from the other", "from here"} <= {node.text() for node in both.nodes.values()} and both.leaf == tree.leaf
+    other.close()
+
+
+def test_what_another_program_deleted_comes_back_when_it_goes_on_here(store: Store, path: Path) -> None:
+    tree = save(store, branched())
+    other = Store(path)
+    other.delete(tree.id)
+    tree.add_prompt("on", tree.leaf)
+    save(store, tree)
+    assert [summary.id for summary in other.summaries()] == [tree.id]
+    other.delete(tree.id)
+    other.purge([tree.id])
+    tree.add_prompt("and on", tree.leaf)
+    with pytest.raises(MissingError, match="gone"):
+        store.save(tree.take_changes())
+    store.save(tree.everything())
+    assert same(other.load(tree.id), tree)
+    other.close()
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_each_step_leads_from_its_version_to_the_present_one(path: Path, version: int) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        for step in MIGRATIONS[:version]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    store = Store(path)
+    assert version_of(store._connection) == len(MIGRATIONS)
+    tree = save(store, branched())
+    assert same(store.load(tree.id), tree)
+    store.close()
+    integrity(path)
+
+
+def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(path)
+    tree = save(store, branched())
+    failing = ("ALTER TABLE nodes ADD COLUMN colour TEXT", "not SQL")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, failing))
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(store._connection)
+    assert version_of(store._connection) == len(MIGRATIONS)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, failing[:1]))
+    migrate(store._connection)
+    assert version_of(store._connection) == len(MIGRATIONS) + 1
+    assert same(store.load(tree.id), tree)
+    store.close()
+
+
+def test_a_full_disk_is_called_so_even_if_sqlite_has_rolled_back_itself(path: Path, monkeypatch) -> None:
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+            if sql.startswith("CREATE INDEX"):
+                super().execute("ROLLBACK")
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr("app.store.database.sqlite3.connect", partial(sqlite3.connect, factory=Full))
+    with pytest.raises(UnwritableError, match="the disk is full"):
+        Store(path)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+    store = Store(path)
+    tree = save(store, branched())
+    store._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    store.close()
+    before = path.read_bytes()
+    with pytest.raises(NewerError, match=r"newer gptoss-chat .*left as it is"):
+        Store(path)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
+    memory = Store.in_memory(copy_of=path)  # nor is it read: nobody knows what its tables mean
+    assert memory.load(tree.id) is None
+    memory.close()
+
+
+@pytest.mark.parametrize("damage", ["not a database at all" * 99, "half", "hole", "random"])
+def test_a_damaged_database_is_set_aside_and_never_written(path: Path, damage: str) -> None:
+    store = Store(path)
+    for _ in range(40):
+        save(store, branched())
+    store.close()
+    whole = bytearray(path.read_bytes())
+    match damage:
+        case "half":
+            del whole[len(whole) // 2 :]
+        case "hole":
+            whole[4096:12288] = bytes(8192)
+        case "random":
+            whole[8192:9192] = bytes((i * 7919) % 251 for i in range(1000))
+        case text:
+            whole[:] = text.encode()
+    path.write_bytes(whole)
+    store = Store(path)
+    (aside,) = path.parent.glob("*damaged*.db")
+    assert aside.read_bytes() == whole
+    assert str(aside) in store.told and "damaged" in store.told and store.summaries() == []
+    tree = save(store, branched())
+    assert same(store.load(tree.id), tree)
+    store.close()
+    integrity(path)
+
+
+def test_damage_that_shows_later_says_so(store: Store, path: Path) -> None:
+    for _ in range(20):
+        save(store, branched())
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    store._connection.execute("PRAGMA shrink_memory")
+    with pytest.raises(DamagedError, match="the next start sets it aside"):
+        for summary in store.summaries():
+            store.load(summary.id)
+
+
+def test_a_folder_that_cannot_be_made_says_so_and_memory_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "conversations.db"
+    with pytest.raises(UnwritableError, match="file can't be written"):
+        Store(path)
+    memory = Store.in_memory(copy_of=path)
+    assert not memory.saves
+    tree = save(memory, branched())
+    assert same(memory.load(tree.id), tree) and memory.search("three")
+    memory.close()
+
+
+def test_a_copy_in_memory_has_what_the_file_has_and_leaves_it_alone(store: Store, path: Path) -> None:
+    tree = save(store, branched())
+    memory = Store.in_memory(copy_of=path)
+    assert same(memory.load(tree.id), tree)
+    memory.delete(tree.id)
+    assert len(store.summaries()) == 1
+    memory.close()
+
+
+def test_a_locked_database_says_so(store: Store, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store._connection.execute("PRAGMA busy_timeout = 10")
+    with pytest.raises(UnwritableError, match="another program"):
+        save(store, branched())
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_folder_and_file_are_the_owners_alone(store: Store, path: Path) -> None:
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    save(store, branched())
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}

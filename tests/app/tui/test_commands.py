@@ -1,0 +1,432 @@
+"""The commands: the list while one is typed, what waits for an answer, palette, footer, help by widget."""
+
+import pytest
+from textual import events
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+
+from app.documents.attachments import Attachment, join
+from app.settings import Settings
+from app.chat.commands import BUSY, COMMANDS, GROUPS, WIDGETS, Command
+from app.tui.screens.help import HelpScreen, keys_of
+from app.tui.text.completions import Choice, choices, marked_at_once
+from app.tui.widgets.analysis import AnalysisTitle
+from app.tui.widgets.calls import CallTitle
+from app.tui.widgets.completion import MOST, Completion
+from app.tui.widgets.composer import Composer
+from app.tui.widgets.download import DownloadPanel, Step
+from app.tui.widgets.queue import Queued
+from app.tui.widgets.versions import VersionSwitch
+from mlx_model.events import MessageStart
+from mlx_model.harmony.message import Effort
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+
+
+def values(command: Command) -> tuple[str, ...]:
+    return ("brief", "Long one") if command.action == "preset" else command.values
+
+
+def lines(typed: str) -> list[str]:
+    return [choice.line for choice in choices(typed, values)]
+
+
+# What a line may become
+
+
+def test_a_slash_alone_lists_every_command_in_the_order_of_the_help() -> None:
+    found = choices("/", values)
+    named = [command for command in COMMANDS if command.slash]
+    assert [choice.line.strip() for choice in found] == [f"/{command.slash}" for command in named]
+    assert [choice.usage for choice in found] == [command.usage for command in named]
+    assert [choice.help.endswith(" *") for choice in found] == [command.waits for command in named]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("/ed", ["/edit", "/editor"]),
+        ("/editor", ["/editor"]),
+        ("/TH", ["/thinking ", "/theme "]),
+        ("/new ", []),
+        ("/effort ", ["/effort low", "/effort medium", "/effort high"]),
+        ("/Effort  M", ["/effort medium"]),
+        ("/preset l", ["/preset Long one"]),
+        ("/preset long o", ["/preset Long one"]),
+        ("/rename a", []),
+        ("/usr/bin what is it", []),
+        ("/zzz", []),
+        ("/zzz x", []),
+        ("/ x", []),
+        (" /new", []),
+        ("what /new", []),
+        ("", []),
+    ],
+)
+def test_what_a_line_may_become(typed: str, found: list[str]) -> None:
+    assert lines(typed) == found
+
+
+def test_what_is_typed_to_its_end_comes_first() -> None:
+    both = Command("", "x", "preset", takes="name", values=("abc", "ab"))
+    assert [c.line for c in choices("/preset ab", lambda _: both.values)] == ["/preset ab", "/preset abc"]
+    assert Choice("/effort low", "low") in choices("/effort l", values)
+    for command in COMMANDS:
+        assert not command.slash or lines(f"/{command.slash}")[0].strip() == f"/{command.slash}"
+
+
+def test_nothing_is_marked_before_a_letter_is_typed() -> None:
+    assert [marked_at_once(line) for line in ("/", "/effort ", "/e", "/effort h")] == [False, False, True, True]
+
+
+# The list
+
+
+async def listed(pilot: Pilot[None], *names: str) -> None:
+    completion = app_of(pilot).composer.completion
+    await wait_until(pilot, lambda: completion.display and completion.names == list(names), f"{names}")
+
+
+async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_waits() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        completion, above = app_of(pilot).composer.completion, app_of(pilot).transcript.region
+        await pilot.press("/")
+        await wait_until(pilot, lambda: completion.display)
+        await pilot.pause()
+        screen = text_on(pilot)
+        assert "/effort [level]" in screen and "answer again; the answer of before is kept *" in screen
+        assert "* waits for the answer" in screen and completion.choice is None
+        assert app_of(pilot).transcript.region == above and completion.region.bottom == app_of(pilot).composer.region.y
+        assert completion.region.height == MOST + 2 and "/quit" not in screen
+        await pilot.press("up")  # from the first to the last, which scrolls
+        assert completion.choice == "/quit" and app_of(pilot).composer.text == "/"
+        await wait_until(pilot, lambda: "/quit" in text_on(pilot))
+        await pilot.press("down")
+        assert completion.choice == "/effort "
+        await pilot.press("backspace")
+        await wait_until(pilot, lambda: not completion.display)
+
+
+async def test_tab_completes_and_enter_runs_what_is_complete() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        composer, switch = app_of(pilot).composer, app_of(pilot).effort_switch
+        await pilot.press(*"/ef")
+        await listed(pilot, "/effort ")
+        await pilot.press("tab")
+        assert composer.text == "/effort " and composer.has_focus
+        await listed(pilot, "/effort low", "/effort medium", "/effort high")
+        await pilot.press("h", "enter")
+        assert composer.text == "/effort high" and switch.effort is Effort.MEDIUM
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: switch.effort is Effort.HIGH)
+        await wait_until(pilot, lambda: composer.text == "" and not composer.completion.display)
+        await pilot.press(*"/effort ", "enter")  # nothing is marked: the next one
+        await wait_until(pilot, lambda: switch.effort is Effort.LOW)
+        await pilot.press(*"/effort ", "down", "down", "enter", "enter")
+        await wait_until(pilot, lambda: switch.effort is Effort.MEDIUM)
+        await pilot.press("/", "enter")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+
+
+async def test_the_values_of_this_person_are_offered() -> None:
+    async with chat(FakeEngine(), settings=Settings(presets={"brief [b]": "Be brief."})) as pilot:
+        await idle(pilot)
+        await pilot.press(*"/preset b")
+        await listed(pilot, "/preset brief [b]")
+        await pilot.press("tab", "enter")
+        await wait_until(pilot, lambda: app_of(pilot).preferences.instructions == "Be brief.")
+        await pilot.press(*"/theme gptoss")
+        await pilot.pause()
+        assert not app_of(pilot).composer.completion.display
+        await pilot.press(*["backspace"] * 6, "l")
+        await listed(pilot, "/theme light")
+
+
+async def test_escape_closes_the_list_and_only_the_next_one_stops_the_answer() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        composer = app_of(pilot).composer
+        engine.say(MessageStart("final"), *deltas("final", "a long story"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "a long" in text_on(pilot))
+        await pilot.press(*"/th")
+        await listed(pilot, "/thinking ", "/theme ")
+        await pilot.press("escape")
+        assert not composer.completion.display and composer.text == "/th" and engine.cancelled == 0
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: engine.cancelled == 1)
+
+
+async def test_a_click_completes() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        await pilot.press(*"/ed")
+        await listed(pilot, "/edit", "/editor")
+        await pilot.pause()
+        await pilot.click(Completion, offset=(3, 2))
+        assert app_of(pilot).composer.text == "/editor" and app_of(pilot).composer.has_focus
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ([*"/ef", "tab", *"hi", "tab"], "/effort high"),
+        ([*"/eh", "backspace", *"di", "tab", *"or"], "/editor"),
+        ([*"/th", "down", "tab", *"li"], "/theme li"),
+        (["/", "tab", "x", "backspace", "l", "tab"], "/effort low"),
+        ([*"/eff", "left", "tab"], "/eff"),  # not at its end: nothing is being completed
+        (["/", "shift+enter", *"ef", "tab"], "/\nef"),
+    ],
+)
+async def test_keys_typed_fast_complete_what_was_typed(keys: list[str], text: str) -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        for key in keys:  # as the terminal's reader posts them, without waiting for the list
+            app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause(0.2)
+        assert app_of(pilot).composer.text == text
+
+
+async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        await pilot.press(*"/ed")
+        await listed(pilot, "/edit", "/editor")
+        await app_of(pilot).input.on_composer_named(Composer.Named("a")).wait()
+        assert app_of(pilot).composer.completion.names == ["/edit", "/editor"]
+
+
+async def test_what_only_looks_like_a_command_is_a_prompt_and_what_cannot_be_run_stays() -> None:
+    engine = FakeEngine()
+    async with chat(engine, (120, 30)) as pilot:
+        await idle(pilot)
+        composer = app_of(pilot).composer
+        engine.answer("a folder")
+        await pilot.press(*"/usr/bin what is it", "enter")
+        await wait_until(pilot, lambda: engine.asked)
+        assert engine.asked[0][0][-1].text == "/usr/bin what is it"
+        await idle(pilot)
+        await pilot.press(*"/tmp is full", "enter")
+        await wait_until(pilot, lambda: "There is no command /tmp" in text_on(pilot))
+        assert composer.text == "/tmp is full"
+        engine.answer("delete something")
+        await pilot.press("home", "space", "enter")
+        await wait_until(pilot, lambda: len(engine.asked) == 2)
+
+
+async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "hi", "hello")
+        await pilot.press("alt+up")
+        await wait_until(pilot, lambda: app_of(pilot).composer.text == "hi")
+        await pilot.press("backspace", "backspace", *"/ne")
+        await pilot.pause()
+        assert not app_of(pilot).composer.completion.display
+        await pilot.press("escape", *"/ne")
+        await listed(pilot, "/new")
+
+
+# What waits
+
+
+async def chosen(pilot: Pilot[None]) -> None:
+    """Press Enter in the palette until it has closed: while it still searches, that does nothing."""
+    for _ in range(50):
+        if len(pilot.app.screen_stack) == 1:
+            return
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+    raise AssertionError("the palette stays open")
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.waits], ids=lambda each: each.action)
+async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Command) -> None:
+    engine = FakeEngine()
+    async with chat(engine, (100, 40)) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await ask(pilot, engine, "hi", "hello")
+        engine.say(MessageStart("final"), *deltas("final", "a long story"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "a long story" in text_on(pilot))
+        warned = 0
+
+        async def warns() -> None:
+            nonlocal warned
+            warned += 1
+            await wait_until(pilot, lambda: len(app._notifications) == warned, BUSY)
+            assert [each.message for each in app._notifications] == [BUSY] * warned
+
+        if command.key:
+            await pilot.press(command.key)
+            await warns()
+        await send(pilot, f"/{command.slash}")
+        await warns()
+        assert app.composer.text == f"/{command.slash}"
+        app.composer.clear_prompt()
+        await pilot.press("ctrl+p")
+        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await pilot.press(*command.slash)
+        await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
+        await chosen(pilot)
+        await warns()
+        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.chat.editing
+
+
+async def test_every_other_command_works_while_an_answer_is_under_way() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "a long story"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "a long" in text_on(pilot))
+        for command in COMMANDS:
+            assert app_of(pilot).must_wait(command) == command.waits
+        await send(pilot, "/effort high")
+        await wait_until(pilot, lambda: app_of(pilot).effort_switch.effort is Effort.HIGH)
+        await pilot.press("escape")
+        await idle(pilot)
+        assert not any(app_of(pilot).must_wait(command) for command in COMMANDS)
+
+
+async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
+    async with chat(FakeEngine(), (100, 30)) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await pilot.press("f3")
+        await wait_until(pilot, lambda: len(app.screen_stack) == 2)
+        await pilot.press("ctrl+e", "f3", "ctrl+f", "ctrl+p")
+        await pilot.pause()
+        assert len(app.screen_stack) == 2 and app.effort_switch.effort is Effort.MEDIUM
+        await pilot.press("f1")
+        await wait_until(pilot, lambda: "The settings: here" in text_on(pilot))
+        await pilot.press("escape", "escape")
+        await wait_until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+# Palette and footer
+
+
+async def test_the_palette_has_every_command_and_runs_it() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert len(set(titles)) == len(titles)
+        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
+        assert helps["export md"] == "write this conversation to a file: md"
+        for command in COMMANDS:
+            name = command.slash or command.action.replace("_", " ")
+            assert (name in titles) == (command.action != "command_palette")
+        await pilot.press("ctrl+p")
+        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await pilot.press("f1")
+        await wait_until(pilot, lambda: "The commands: here" in text_on(pilot))
+        await pilot.press("escape", *"thinking shown")
+        await wait_until(pilot, lambda: "thinking shown" in text_on(pilot))
+        await chosen(pilot)
+        await wait_until(pilot, lambda: app.preferences.analysis == "shown")
+
+
+@pytest.mark.parametrize(
+    ("width", "footer"),
+    [
+        (80, "^E effort ^T thinking Esc stop ^R again ^N new ^F find ^P commands F1 help"),
+        (96, "^E effort  ^T thinking  Esc stop  ^R again  ^N new  ^F find  ^P commands  F1 help  ^Q quit"),
+    ],
+)
+async def test_the_footer(width: int, footer: str) -> None:
+    async with chat(FakeEngine(), (width, 24)) as pilot:
+        await idle(pilot)
+        await wait_until(pilot, lambda: text_on(pilot).splitlines()[-1].strip() == footer)
+
+
+# Help
+
+
+def test_every_key_and_command_fits_an_old_terminal() -> None:
+    rows = [row for keys in WIDGETS.values() for row in keys.rows]
+    rows += [(", ".join(filter(None, (c.shown_key, c.usage))), f"{c.help} *" * c.waits or c.help) for c in COMMANDS]
+    assert max(len(keys) for keys, _ in rows) + 2 + max(len(what) for _, what in rows) <= 80 - 7
+    assert all(keys and what for keys, what in rows)
+
+
+async def helped(pilot: Pilot[None], title: str) -> str:
+    """Press F1 and return what stands on the screen, which begins with the help of one widget."""
+    await pilot.press("f1")
+    await wait_until(
+        pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and f"{title}: here" in text_on(pilot), title
+    )
+    screen = text_on(pilot)
+    assert f"{title}: here" in screen.splitlines()[1]
+    await pilot.press("escape")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+    return screen
+
+
+async def test_f1_begins_with_the_focused_widget() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        await ask(pilot, engine, "one", "1", analysis="hm")
+        engine.answer("2")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "2/2" in text_on(pilot))
+        await idle(pilot)
+        assert "send; while an answer is under way: queue" in await helped(pilot, "The message")
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, lambda: app.sidebar.list.has_focus)
+        assert "delete, and bring back" in await helped(pilot, "The list of conversations")
+        await pilot.press("ctrl+f")
+        assert "find them in all conversations" in await helped(pilot, "The search")
+        await pilot.press("escape")
+        app.query(VersionSwitch).first().focus()
+        await pilot.pause()
+        assert "Left, Right" in await helped(pilot, "The versions < 1/2 >")
+        app.composer.put_back(join("", [Attachment("notes.txt", "x")]))
+        app.composer.focus()
+        await pilot.pause()
+        await pilot.press("shift+tab")
+        assert "write its text into the message" in await helped(pilot, "An attached file or text")
+        app.composer.clear_prompt()
+        app.composer.focus()
+        engine.think("well")
+        await send(pilot, "two")
+        await wait_until(pilot, lambda: app.query(AnalysisTitle))
+        app.query(AnalysisTitle).last().focus()
+        await pilot.pause()
+        assert "open or close it" in await helped(pilot, "An analysis, or the call of a tool")
+        assert keys_of(CallTitle()) is keys_of(app.focused)
+        app.composer.focus()
+        await send(pilot, "three")
+        await wait_until(pilot, lambda: app.query(Queued))
+        app.query(Queued).first().focus()
+        await pilot.pause()
+        assert "take it back into the input" in await helped(pilot, "A queued message")
+        app.query_one(DownloadPanel).display = True
+        app.query(Step).first().focus()
+        await pilot.pause()
+        assert "do what the word says" in await helped(pilot, "The download")
+
+
+async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
+    async with chat(FakeEngine(), (80, 130)) as pilot:
+        await idle(pilot)
+        await pilot.press("f1")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
+        titles = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
+        for title in (*GROUPS, *(keys.title for keys in WIDGETS.values())):
+            assert titles.count(title) + titles.count(f"{title}: here") == 1, title
+        for command in COMMANDS:
+            assert command.help in text_on(pilot)
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("end")
+        await wait_until(pilot, lambda: "Ctrl key" in text_on(pilot))
+        await pilot.press("q")
+        await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)

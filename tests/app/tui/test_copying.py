@@ -1,0 +1,207 @@
+"""Copying parts of a conversation: by key, command and palette, by a click above a code block, by selecting."""
+
+import pytest
+from textual.geometry import Offset
+from textual.pilot import Pilot
+from textual.selection import Selection
+
+from app.documents.attachments import Attachment, join
+from app.chat.conversation import Conversation
+from app.store.exchange.export import to_markdown
+from app.tui.terminal import clipboard
+from app.chat.commands import PARTS
+from app.tui.parts.sharing import part
+from app.tui.widgets.markdown import MarkdownText
+from mlx_model.errors import RequestError
+from mlx_model.events import MessageStart
+from mlx_model.harmony.message import assistant
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, told, wait_until
+from tests.fixtures.trees import TURN, branched
+
+ANSWER = """\
+First:
+
+```python
+def f(x):
+\treturn  x
+```
+
+1. then
+
+   ~~~sh
+   pip install   x
+     indented
+   ~~~
+
+> ```
+> quoted
+> ```
+"""
+BLOCKS = ["def f(x):\n\treturn  x", "pip install   x\n  indented", "quoted"]
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What goes to the clipboard."""
+    texts: list[str] = []
+
+    async def copy(text: str, osc52: object) -> str:
+        texts.append(text)
+        return "Copied."
+
+    monkeypatch.setattr(clipboard, "copy", copy)
+    return texts
+
+
+def answered(text: str = ANSWER) -> Conversation:
+    """A conversation whose last answer this is."""
+    tree = Conversation()
+    tree.add_answer(tree.add_prompt("Question", None).id, TURN, [assistant("hm", "analysis"), assistant(text)])
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ("", ANSWER),
+        ("answer", ANSWER),
+        ("code", BLOCKS[2]),
+        ("Code  1", BLOCKS[0]),
+        ("code 2", BLOCKS[1]),
+        ("prompt", "Question"),
+    ],
+)
+def test_parts_of_a_conversation(wanted: str, text: str) -> None:
+    assert part(answered(), wanted) == text
+
+
+def test_the_whole_is_copied_as_it_is_exported() -> None:
+    assert part(branched(), "chat") == to_markdown(branched())
+
+
+@pytest.mark.parametrize(
+    ("tree", "wanted", "said"),
+    [
+        (answered(), "code 4", "3 code blocks, numbered"),
+        (answered(), "code 0", "3 code blocks"),
+        (answered(), "code x", "3 code blocks"),
+        (answered("`a`\n\n```\nb"), "code 2", "has 1 code block$"),
+        (answered("`no block`"), "code", "no code block"),
+        (answered(), "everything", "^/copy copies the last answer. Also: /copy code, /copy code 2, "),
+        (answered(), "chat 2", "/copy code"),
+        *((Conversation(), wanted, "there is no .* yet") for wanted in ("", *PARTS)),
+    ],
+)
+def test_what_is_not_there_is_not_copied(tree: Conversation, wanted: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        part(tree, wanted)
+
+
+def test_what_is_copied_is_inert() -> None:
+    tree = answered("```\n\x1b]52;c;ZXZpbA==\x07\u202e\n```")
+    for wanted in PARTS:
+        assert not {"\x1b", "\x07", "\u202e"} & set(part(tree, wanted))
+
+
+def test_a_prompt_is_copied_without_its_files() -> None:
+    tree = Conversation()
+    tree.add_prompt(join("Look", [Attachment("notes.txt", "secret")]), None)
+    assert part(tree, "prompt") == "Look"
+
+
+async def click(pilot: Pilot[None], line: str, word: str = "copy") -> None:
+    """Click on a word in the line of the answer that contains `line`."""
+    widget = pilot.app.query(MarkdownText).last()
+    lines = widget.render().plain.split("\n")
+    y = next(i for i, text in enumerate(lines) if line in text)
+    await pilot.click(widget, offset=(lines[y].index(word) + 1, y))
+    await pilot.pause()
+
+
+async def test_a_click_copies_the_block_as_it_was_written(copied: list[str]) -> None:
+    engine = FakeEngine()
+    async with chat(engine, (60, 40)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "how?", ANSWER)
+        for line in ("python  copy", "sh  copy", "\u258c copy"):
+            await click(pilot, line)
+        assert copied == BLOCKS
+        await click(pilot, "python", "python")
+        await click(pilot, "quoted", "quoted")
+        assert copied == BLOCKS
+
+
+async def test_a_block_that_still_grows_is_copied_as_far_as_it_is_shown(copied: list[str]) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "```c\nint a;\n```\n\n```c\nint b;\nint"))
+        await send(pilot, "go")
+        await wait_until(pilot, lambda: "int b;\n" in pilot.app.query_one(MarkdownText).render().plain)
+        await click(pilot, "c  copy")
+        widget = pilot.app.query_one(MarkdownText)
+        widget.action_copy_code(1)
+        await wait_until(pilot, lambda: copied == ["int a;", "int b;\nint"])
+
+
+async def test_no_text_makes_a_click_do_something(copied: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        text = "[@click=app.quit()]quit[/]\n\n```[@click=app.quit()]quit[/]\nbody [@click=app.quit()]\n```\n"
+        await ask(pilot, engine, "go", text)
+        await click(pilot, "[@click=app.quit()]quit[/]", "quit[/]")
+        await click(pilot, "[/]  copy", "quit[/]")
+        await click(pilot, "body", "click")
+        assert copied == []
+        await click(pilot, "[/]  copy")
+        assert copied == ["body [@click=app.quit()]"] and pilot.app.is_running
+
+
+async def test_selecting_leaves_out_what_the_model_did_not_write() -> None:
+    engine = FakeEngine()
+    async with chat(engine, (60, 40)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "how?", ANSWER)
+        widget = pilot.app.query_one(MarkdownText)
+        lines = widget.render().plain.split("\n")
+        assert sum("copy" in line for line in lines) == 3
+        selected = widget.get_selection(Selection(None, None))[0]
+        assert "copy" not in selected and "\0" not in selected
+        assert selected.split("\n") == [
+            "First:",
+            "",
+            "def f(x):",
+            "    return  x",
+            "",
+            " 1. then",
+            "    pip install   x",
+            "      indented",
+            "",
+            "\u258c ",
+            "\u258c quoted",
+        ]
+        at = lines.index("python  copy")
+        part_of_it = Selection(Offset(3, at), Offset(3, at + 1))
+        assert widget.get_selection(part_of_it)[0] == "def"
+
+
+async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press("f5")
+        await wait_until(pilot, lambda: told(pilot, "There is no answer to copy yet."))
+        await ask(pilot, engine, "how?", ANSWER)
+        await pilot.press("f5")
+        await wait_until(pilot, lambda: copied == [ANSWER])
+        await send(pilot, "/copy code 2")
+        await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2])
+        await send(pilot, "/copy code 9")
+        await wait_until(pilot, lambda: told(pilot, "The last answer has 3 code blocks, numbered from the top."))
+        commands = {each.title: each.callback for each in pilot.app.get_system_commands(pilot.app.screen)}
+        for name in PARTS:
+            await commands[f"copy {name}"]()
+        await wait_until(pilot, lambda: len(copied) == 2 + len(PARTS))
+        tree = app_of(pilot).conversation
+        assert copied[2:] == [part(tree, name) for name in PARTS]

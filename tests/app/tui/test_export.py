@@ -1,0 +1,226 @@
+"""/export and /import: what is written where, what is never overwritten, what is said when it goes wrong."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
+from app.chat.commands import FORMATS
+from app.tui.parts.journal import Journal
+from app.tui.parts.sharing import typed_path
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, told, wait_until
+from tests.app.store.test_trouble import execute
+from tests.fixtures.trees import branched, keep, same, stored, titled
+
+WIDE = (120, 40)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, which is the home too."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def names_in(folder: Path) -> list[str]:
+    """What stands in a folder."""
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Tax letter", "Tax letter"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("-rf .hidden", "rf .hidden"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a-b-c-d-e-f-g-h-i-j"),
+        ("\x1b]0;x\x07 \u202e", "\u241b]0;x\u2407"),
+        ("Ends in dots\u2026", "Ends in dots"),
+        ("...", "conversation"),
+        ("", "conversation"),
+        ("\U0001f353" * 200, "\U0001f353" * 60),
+    ],
+)
+def test_a_title_becomes_a_safe_name(title: str, name: str) -> None:
+    assert file_name(title) == name
+    assert len(f"{name} 99.json".encode()) < 256
+
+
+def test_nothing_is_overwritten(here: Path) -> None:
+    (here / "T.md").write_text("first")
+    (here / "T 2.md").symlink_to("nowhere")
+    assert write_new("mine", "", "T", "md") == here / "T 3.md"
+    with pytest.raises(ExportError, match=r"T\.md exists already and stays as it is"):
+        write_new("mine", "T.md", "T", "md")
+    with pytest.raises(ExportError, match="exists already"):
+        write_new("mine", "T 2.md", "T", "md")
+    assert (here / "T.md").read_text() == "first" and not (here / "nowhere").exists()
+
+
+def test_names_lead_where_the_person_means(here: Path) -> None:
+    (here / "folder").mkdir()
+    assert write_new("x", "~/of my own.md", "T", "md") == here / "of my own.md"
+    assert write_new("x", "folder", "T", "json") == here / "folder" / "T.json"
+    assert write_new("x", "folder/", "T", "json") == here / "folder" / "T 2.json"
+    assert write_new("x", "folder/../up", "T", "md").resolve() == here / "up"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none/x.md", "none/x.md can't be written: there is no such folder; nothing was written"),
+        ("none/", "none/ can't be written: there is no such folder"),
+        ("file/x.md", "can't be written: Not a directory"),
+        ("x" * 300, "can't be written: File name too long"),
+        ("a\0b", "can't be written"),
+        ("~nobody-of-this-name/x", "can't be written"),
+    ],
+)
+def test_a_file_that_cannot_be_written_says_why(here: Path, name: str, said: str) -> None:
+    (here / "file").touch()
+    with pytest.raises(ExportError, match=said) as raised:
+        write_new("x", name, "T", "md")
+    assert "\n" not in str(raised.value) and names_in(here) == ["file"]
+
+
+def test_a_read_only_folder_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)  # root may write everywhere
+    with pytest.raises(ExportError, match="can't be written: Permission denied; nothing was written"):
+        write_new("x", "", "T", "md")
+
+
+def test_a_full_disk_leaves_no_half_a_file(here: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(ExportError, match="nothing was written"):
+            write_new("x" * 100_000, "", "T", "md")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert names_in(here) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("notes.md", "notes.md"),
+        ("my notes.md", "my notes.md"),
+        ("my\\ notes\\ \\(2\\).md", "my notes (2).md"),
+        ("'my notes.md'", "my notes.md"),
+        ('"it\'s.md"', "it's.md"),
+        ("it's.md", "it's.md"),
+        ("~/x", "~/x"),
+    ],
+)
+def test_a_name_that_a_terminal_has_quoted(typed: str, name: str) -> None:
+    assert typed_path(typed) == name
+
+
+async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
+    engine = FakeEngine()
+    async with chat(engine, WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, "/export")
+        await wait_until(pilot, lambda: told(pilot, "There is no conversation to export yet."))
+        await ask(pilot, engine, "[b]Tax/letter", "Dear sirs", analysis="hm")
+        tree = app_of(pilot).conversation
+        for command in ("/export", "/export", "/export json", "/export My Chat.JSON"):
+            files = len(names_in(here))
+            await send(pilot, command)
+            await wait_until(pilot, lambda: len(names_in(here)) > files, command)  # noqa: B023
+        assert (here / "[b]Tax-letter.md").read_text() == (here / "[b]Tax-letter 2.md").read_text() == to_markdown(tree)
+        assert (here / "[b]Tax-letter.json").read_text() == (here / "My Chat.JSON").read_text() == to_json([tree])
+        await wait_until(pilot, lambda: told(pilot, f"Wrote {here / 'My Chat.JSON'}"))
+        await send(pilot, "/export no/such.md")
+        await wait_until(
+            pilot, lambda: told(pilot, "no/such.md can't be written: there is no such folder; nothing was written.")
+        )
+        (here / "folder").mkdir()
+        for command, name in (
+            ("notes", "notes.md"),
+            ("folder/../~x", "~x.md"),
+            ("folder", "folder/[b]Tax-letter.md"),
+            ("v.1", "v.1"),
+        ):
+            await send(pilot, f"/export {command}")
+            await wait_until(pilot, lambda: told(pilot, f"Wrote {here / name}"), command)  # noqa: B023
+            assert (here / name).read_text() == to_markdown(tree)
+        names = [each.title for each in pilot.app.get_system_commands(pilot.app.screen)]
+        assert {"export", *(f"export {format}" for format in FORMATS), "import"} <= set(names)
+
+
+async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) -> None:
+    tree = branched()
+    (here / "old chats.json").write_text(to_json([tree, titled("Pears")]))
+    keep(titled("Apples"))
+    async with chat(FakeEngine(), WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, "/import old\\ chats.json")
+        await wait_until(pilot, lambda: told(pilot, "Imported 2 conversations with 8 prompts and answers."))
+        assert not told(pilot, "^B shows them.")
+        await opened(pilot, "Pears")
+        await send(pilot, "/import ~/old chats.json")
+        await wait_until(pilot, lambda: told(pilot, "Imported 0 conversations with 0 prompts and answers; 2 were here"))
+        await pilot.press("ctrl+b")
+        await send(pilot, "/import old\\ chats.json")
+        await wait_until(pilot, lambda: told(pilot, "2 were here already. ^B shows them."))
+    assert len(stored()) == 3 and any(same(each, tree) or each.id == tree.id for each in stored())
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/import", "Say which file"),
+        ("/import none.json", "No such file"),
+        ("/import .", "Is a directory"),
+        ("/import pipe", "pipe is no ordinary file"),
+        ("/import broken.json", "is not JSON"),
+        ("/import other.json", "neither an export"),
+    ],
+)
+async def test_a_file_that_cannot_be_imported_says_why(here: Path, command: str, said: str) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "broken.json").write_text("{")
+    (here / "other.json").write_text(json.dumps({"format": "another"}))
+    async with chat(FakeEngine(), WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, command)
+        await wait_until(pilot, lambda: told(pilot, said))
+        assert pilot.app.is_running
+
+
+async def test_a_disk_that_fills_up_says_how_much_was_imported(here: Path) -> None:
+    (here / "chats.json").write_text(to_json([titled("small"), titled("large", 200, "word " * 500)]))
+    async with chat(FakeEngine(), WIDE) as pilot:
+        await idle(pilot)
+        pages = "PRAGMA max_page_count = 100"
+        await execute(app_of(pilot), pages)
+        await send(pilot, "/import chats.json")
+        await wait_until(pilot, lambda: told(pilot, "the disk is full"))
+        assert told(pilot, "; 1 of 2 conversations were imported; importing the file again adds the others.")
+    assert [tree.title for tree in stored()] == ["small"]
+
+
+async def test_quitting_in_the_middle_of_an_import_keeps_what_is_there(here: Path) -> None:
+    (here / "chats.json").write_text(to_json(titled(f"chat {number}") for number in range(200)))
+    journal = Journal(lambda text, level: None)
+    await journal.open()
+    importing = asyncio.create_task(journal.import_file(here / "chats.json"))
+    while not await journal.summaries():
+        await asyncio.sleep(0)
+    await journal.close()
+    assert (await importing).startswith("imported ")
+    assert 0 < len(stored()) < 200 and all(len(tree.nodes) == 2 for tree in stored())

@@ -1,0 +1,338 @@
+"""The first run in the chat: the offer, the download beside the demo, what can go wrong, switching to the model."""
+
+import errno
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from textual.pilot import Pilot
+
+from app.engine.client import EngineDied, EngineError
+from app.engine.protocol import Load
+from app.tui.parts import models
+from app.tui.parts.background_download import Download, Phase
+from app.tui.text.first_run import Found
+from mlx_model.hub import names as hub, transfer
+from tests.fixtures.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
+from tests.fixtures.hub_server import Fault, HubServer
+
+MB = 1_000_000
+SHARD = "model-00001-of-00002.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same computer everywhere; figures are shown without delay."""
+
+    async def known() -> Found:
+        return FOUND
+
+    monkeypatch.setattr(models, "examine", known)
+    monkeypatch.setattr(models, "POLL_S", 0.1)
+
+
+def demo(**more: object) -> FakeEngine:
+    return FakeEngine(model="demo", **more)  # type: ignore[arg-type]
+
+
+def words_on(pilot: Pilot[None]) -> str:
+    """What stands on the screen, wherever its lines break."""
+    return " ".join(text_on(pilot).replace("▌", " ").split())
+
+
+async def shows(pilot: Pilot[None], *texts: str) -> None:
+    """Wait until all of these stand on the screen."""
+    await wait_until(pilot, lambda: all(text in words_on(pilot) for text in texts), f"{texts}")
+
+
+async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) -> None:
+    """Start the download, and let it come to a stand after so many bytes."""
+    server.hold(at)
+    await idle(pilot)
+    await pilot.press("ctrl+l")
+    panel = app_of(pilot).download_panel
+    await wait_until(pilot, lambda: panel.reached.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
+
+
+async def done(pilot: Pilot[None]) -> None:
+    await shows(pilot, "complete and verified", "100%", "^L switch to it")
+
+
+async def test_the_first_run_offers_the_download_and_the_demo_answers(server: HubServer) -> None:
+    engine = demo()
+    async with chat(engine) as pilot:
+        await shows(pilot, "Apple M2", "gpt-oss-20b fits", "^L or /download fetches gpt-oss-20b (13.8 GB)")
+        assert not app_of(pilot).download_panel.display and server.requests == []
+        await ask(pilot, engine, "hi", "hello")
+        await shows(pilot, "hello")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 35)])
+async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubServer, size: tuple[int, int]) -> None:
+    engine = demo()
+    async with chat(engine, size) as pilot:
+        await downloading(pilot, server)
+        await shows(pilot, "━━", "of 0.3 MB", "^L pause hide")
+        assert "fetches gpt-oss-20b" not in words_on(pilot)
+        await ask(pilot, engine, "hi", "hello meanwhile")
+        assert "hello meanwhile" in words_on(pilot)
+        server.release()
+        await done(pilot)
+        await pilot.press("ctrl+l")
+        await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
+        await shows(pilot, "gpt-oss-20b 11.0 / 11.4 GB · ready")
+        await wait_until(pilot, lambda: not app_of(pilot).download_panel.display)
+        await ask(pilot, engine, "again", "from the large one")
+        assert "hello meanwhile" in words_on(pilot)
+        assert [message.text for message in engine.asked[1][0]] == ["hi", "hello meanwhile", "again"]
+
+
+async def test_pause_and_going_on(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await downloading(pilot, server)
+        before = app_of(pilot).download_panel.reached
+        await pilot.press("ctrl+l")
+        await shows(pilot, "paused", "^L go on")
+        await pilot.pause(0.5)  # the threads see it at their next look
+        sent = server.sent
+        server.release()
+        await pilot.pause(0.2)
+        assert server.sent == sent
+        await send(pilot, "/download")
+        await done(pilot)
+        assert app_of(pilot).download_panel.reached.done > before.done >= 100_000
+        assert server.asked < 2 * before.total  # it went on, and did not begin anew
+
+
+async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await downloading(pilot, server)
+        panel = app_of(pilot).download_panel
+        await pilot.click("#download-hide")
+        assert not panel.display
+        await shows(pilot, "The download goes on")
+        await pilot.press("ctrl+l")  # shows it, and pauses nothing
+        assert panel.display and panel.reached.phase is Phase.FETCHING
+        await send(pilot, "/download hide")
+        await wait_until(pilot, lambda: not panel.display)
+        server.release()
+        await wait_until(pilot, lambda: panel.display)
+        assert panel.reached.phase is Phase.DONE
+
+
+async def test_without_a_mouse(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await downloading(pilot, server)
+        panel = app_of(pilot).download_panel
+        panel.query_one("#download-step").focus()
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: panel.reached.phase is Phase.PAUSED)
+        await pilot.press("tab", "enter")
+        await wait_until(pilot, lambda: not panel.display)
+        assert app_of(pilot).composer.has_focus
+        server.release()
+
+
+async def test_a_connection_that_is_cut_is_said_and_tried_again(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "WAITS", (0.4,) * 5)
+    server.faults[SHARD].append(Fault(cut_after=30_000))
+    async with chat(demo()) as pilot:
+        await idle(pilot)
+        await send(pilot, "/download")
+        await shows(pilot, "the connection was lost; trying again")
+        await done(pilot)
+
+
+@contextmanager
+def no_network(server: HubServer) -> Iterator[str]:
+    with socket.socket() as closed, pytest.MonkeyPatch.context() as patch:
+        closed.bind(("127.0.0.1", 0))
+        patch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        yield "can't be reached"
+
+
+@contextmanager
+def no_login(server: HubServer) -> Iterator[str]:
+    server.token = "secret"
+    yield "the Hub refuses your token"
+    server.token = None
+
+
+@contextmanager
+def small_disk(server: HubServer) -> Iterator[str]:
+    usage = shutil.disk_usage("/")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=MB))
+        yield "the disk has 1.0 MB free"
+
+
+@contextmanager
+def disk_that_becomes_full(server: HubServer) -> Iterator[str]:
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "_write", write)
+        yield "the disk is full: free some space"
+
+
+async def test_every_trouble_is_one_clear_line_and_can_be_tried_again(server: HubServer) -> None:
+    engine = demo()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        for trouble in (no_network, no_login, small_disk, disk_that_becomes_full):
+            with trouble(server) as says:
+                await pilot.press("ctrl+l")
+                await wait_until(pilot, lambda: says in words_on(pilot).replace("^L try again hide ", ""), says)
+                assert "Traceback" not in words_on(pilot)
+            await ask(pilot, engine, "hi", "still here")
+        await pilot.press("ctrl+l")
+        await done(pilot)
+
+
+async def test_at_the_end_it_is_said_how_to_go_on(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await downloading(pilot, server)
+        said = app_of(pilot).models.close()
+        assert "of 0.3 MB" in said and said.endswith("gptoss-chat download gpt-oss-20b")
+        assert app_of(pilot).download_panel.reached.total > 0
+    server.release()
+    assert hub.default_model() == "demo"
+
+
+async def test_what_names_no_model_is_one_line_and_inert(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await idle(pilot)
+        await send(pilot, "/download [bold]x")
+        await shows(pilot, '"[bold]x" is no model on the Hub')
+        assert server.requests == []
+        await send(pilot, "/download org/none")
+        await shows(pilot, "there is no org/none on the Hub")
+        await send(pilot, "/download gpt-oss-20b")
+        await done(pilot)
+
+
+async def test_one_download_at_a_time(server: HubServer) -> None:
+    async with chat(demo()) as pilot:
+        await send(pilot, "/download pause")
+        await shows(pilot, "No download is under way")
+        await downloading(pilot, server)
+        await send(pilot, "/download gpt-oss-120b")
+        await shows(pilot, "gpt-oss-20b is being downloaded")
+        await send(pilot, "/download pause")
+        await wait_until(pilot, lambda: app_of(pilot).download_panel.reached.phase is Phase.PAUSED)
+        server.release()
+
+
+# Switching
+
+
+async def test_switching_to_what_is_here_and_back(server: HubServer) -> None:
+    complete_download()
+    engine = demo()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "one", "from the demo")
+        await send(pilot, "/model gpt-oss-20b")
+        await shows(pilot, "gpt-oss-20b answers from now on")
+        assert "from the demo" in words_on(pilot)
+        await send(pilot, "/model demo")
+        await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b", "demo"])
+        await idle(pilot)
+        await send(pilot, "/model")
+        await shows(pilot, "On this computer: demo, gpt-oss-20b (0.3 MB)")
+
+
+async def test_a_model_that_is_not_here_leaves_the_present_one(cache: Path) -> None:
+    engine = demo()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "/model gpt-oss-20b")
+        await shows(pilot, "gpt-oss-20b is not on this")
+        await send(pilot, "/model /nowhere/at all")
+        await shows(pilot, '"/nowhere/at')
+        await send(pilot, "/model [bold]nonsense")
+        await shows(pilot, '"[bold]nonsense"')
+        await ask(pilot, engine, "hi", "still here")
+        assert engine.models == [None]
+
+
+async def test_a_model_that_can_not_be_loaded_gives_way_to_the_present_one(server: HubServer) -> None:
+    complete_download()
+    engine = demo()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        for error in (EngineError("it needs 40 GB"), EngineDied("it ran out of memory")):
+            engine.load_errors.append(error)
+            await send(pilot, "/model gpt-oss-20b")
+            await shows(pilot, str(error))
+            await idle(pilot)
+            await ask(pilot, engine, "hi", "still here")
+        assert engine.models == [None, "gpt-oss-20b", "demo", "gpt-oss-20b", "demo"]
+        assert "answers from now on" not in words_on(pilot)
+
+
+async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server: HubServer) -> None:
+    complete_download()
+    engine = demo()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "hi")
+        await wait_until(pilot, lambda: len(engine.asked) == 1)
+        await send(pilot, "/model gpt-oss-20b")
+        await shows(pilot, "An answer is under way")
+        assert engine.models == [None]
+        engine.answer("done")
+        await idle(pilot)
+        engine.hold()
+        await pilot.press("enter")  # the line has stayed
+        await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
+        await send(pilot, "and now?")
+        await shows(pilot, "waiting for the model")
+        engine.answer("from the large one")
+        engine.release()
+        await shows(pilot, "from the large one")
+
+
+async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_chat(server: HubServer) -> None:
+    engine = FakeEngine(load_errors=[EngineError("gpt-oss-20b is not on this computer"), EngineError("it is too big")])
+    async with chat(engine, wanted=Load("gpt-oss-20b")) as pilot:
+        await wait_until(pilot, lambda: app_of(pilot).status.state == "no model")
+        await pilot.press("ctrl+l")
+        await done(pilot)
+        await pilot.press("ctrl+l")
+        await shows(pilot, "it is too big")
+        assert "answers from now on" not in words_on(pilot)
+        await pilot.press("ctrl+l")
+        await idle(pilot)
+        await ask(pilot, engine, "hi", "here now")
+        assert engine.models == 3 * ["gpt-oss-20b"]
+
+
+async def test_where_the_model_answers_already_nothing_is_offered_and_nothing_loaded_again(server: HubServer) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        assert "^L" not in words_on(pilot)
+        await pilot.press("ctrl+l")
+        await shows(pilot, "No download is under way")
+        assert server.requests == []
+        await send(pilot, "/download")
+        await done(pilot)
+        await pilot.press("ctrl+l")
+        await wait_until(pilot, lambda: not app_of(pilot).download_panel.display)
+        assert engine.models == [None]
+
+
+def complete_download() -> None:
+    """What the chat finds after a download that came to its end."""
+    download = Download("gpt-oss-20b")
+    download.start()
+    download.join()
+    assert download.reached.phase is Phase.DONE

@@ -1,0 +1,281 @@
+"""Every screen as text, at the size of an old terminal and of a large one, beside how it looked when it was accepted.
+
+`UPDATE_SCREENS=1 python -m pytest tests/app/test_screens.py` takes them anew; the difference is for a person to read.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.events import Paste
+from textual.pilot import Pilot
+
+from app.documents.attachments import Attachment
+from app.chat.conversation import Conversation
+from app.store.database import StoreError
+from app.tui.parts import answering, models
+from app.tui.parts.background_download import Phase, Reached
+from app.tui.text.first_run import Found
+from mlx_model.events import Finished, MessageEnd, MessageStart
+from mlx_model.harmony.message import Message, Role, assistant
+from tests.fixtures.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.fixtures.trees import TURN, keep
+
+ACCEPTED = Path(__file__).with_name("screens")
+SIZES = [(80, 24), (160, 48)]
+
+MARKDOWN = """\
+# Letters
+
+There are **three** r's in `strawberry`:
+
+1. st**r**awbe**rr**y
+2. two of them side by side
+
+> Spelling is hard.
+
+```python
+"strawberry".count("r")
+```
+
+| letter | times |
+|---|---|
+| r | 3 |
+"""
+
+CALLS = [
+    assistant("Two cities, so I ask twice.", "analysis"),
+    assistant("I look up **both** and compare them.", "commentary"),
+    Message(Role.ASSISTANT, '{"city": "Paris", "days": 1}', None, "commentary", "functions.get_weather", "json"),
+    Message(Role.TOOL, '{"high": 18}', "functions.get_weather", "commentary", "assistant"),
+    assistant("Now the difference.", "analysis"),
+    Message(Role.ASSISTANT, "paris, rome = 18, 24.5\nprint(rome - paris)", None, "analysis", "python", "code"),
+    Message(Role.TOOL, "6.5", "python", "analysis", "assistant"),
+    assistant(
+        "|city|high|\n|---|---|\n| Paris | 18 |\n| Rome | 24.5 |\n\nRome is *6.5 degrees* warmer.\n\nTake a hat."
+    ),
+]
+
+Scene = Callable[[Pilot[None], FakeEngine], Awaitable[None]]
+
+
+async def welcome(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Nothing asked yet."""
+
+
+async def answer(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A turn with analysis and Markdown."""
+    await ask(pilot, engine, "How many r's are in strawberry?", MARKDOWN, analysis="s t r a w b e r r y: three.")
+
+
+async def thinking(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer on its way, and a message that waits."""
+    engine.say(MessageStart("analysis"), *deltas("analysis", "Let me spell it: s, t, r, a, w"))
+    await send(pilot, "How many r's are in strawberry?")
+    await wait_until(pilot, lambda: "a, w" in text_on(pilot))
+    await send(pilot, "And in raspberry?")
+    await wait_until(pilot, lambda: "queued" in text_on(pilot))
+
+
+async def calls(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer with tool calls, as it is when it is opened again."""
+    tree = Conversation()
+    prompt = tree.add_prompt("Is it warmer in Paris or in Rome?", None)
+    tree.add_answer(prompt.id, TURN, CALLS)
+    keep(tree)
+    await app_of(pilot).chat.open(tree.id)
+    await app_of(pilot).saved()
+    await wait_until(pilot, lambda: "Take a hat" in text_on(pilot))
+
+
+async def calls_opened(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The last of the calls, opened."""
+    await calls(pilot, engine)
+    await pilot.press("shift+tab", "enter")
+    await wait_until(pilot, lambda: "result" in text_on(pilot))
+
+
+async def versions(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A second answer to the same prompt."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    engine.answer("A pear.")
+    await pilot.press("ctrl+r")
+    await wait_until(pilot, lambda: "2/2" in text_on(pilot))
+    await idle(pilot)
+
+
+async def found(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A search with a hit."""
+    await ask(pilot, engine, "Name a fruit.", "A pear, for example.")
+    await pilot.press("ctrl+f")
+    await pilot.press(*"pear")
+    await wait_until(pilot, lambda: "A pear, for" in text_on(pilot) and app_of(pilot).sidebar.list.option_count > 1)
+
+
+async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An earlier message in the input."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    await pilot.press("alt+up")
+    await wait_until(pilot, lambda: app_of(pilot).composer.text == "Name a fruit.")
+
+
+async def commands(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The list of commands, one of them marked."""
+    await pilot.press("/", "down", "down", "down")
+    await wait_until(pilot, lambda: app_of(pilot).composer.completion.choice == "/again")
+
+
+async def help_screen(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """All keys and commands."""
+    await pilot.press("f1")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def settings(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The settings."""
+    await pilot.press("f3")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def died(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The engine's end in the middle of an answer."""
+    engine.say(MessageStart("final"), *deltas("final", "There are"))
+    await send(pilot, "How many r's are in strawberry?")
+    await wait_until(pilot, lambda: "There are" in text_on(pilot))
+    engine.die(asking=True)
+    await wait_until(pilot, lambda: "SIGKILL" in text_on(pilot))
+
+
+async def cut_off(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that can go on."""
+    engine.say(MessageStart("final"), *deltas("final", "One, two, th"), Finished("length", STATS))
+    await send(pilot, "Count to ten.")
+    await wait_until(pilot, lambda: "^G goes on" in text_on(pilot))
+
+
+async def held(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that was stopped, and what waited for its end."""
+    engine.say(MessageStart("final"), *deltas("final", "One, two"))
+    await send(pilot, "Count to ten.")
+    await wait_until(pilot, lambda: "One, two" in text_on(pilot))
+    await send(pilot, "And then to twenty,\nby twos.")
+    await send(pilot, "Backwards, too.")
+    await pilot.press("escape")
+    await wait_until(pilot, lambda: "stopped" in text_on(pilot))
+    await idle(pilot)
+
+
+async def attached(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A file and a long paste that go with the message."""
+    composer = app_of(pilot).composer
+    composer.attached.add(Attachment("letters.py", 'print("strawberry".count("r"))\n' * 40))
+    composer.insert("What do these do?\n")
+    composer.post_message(Paste("one line\n" * 300))
+    await wait_until(pilot, lambda: "[pasted text 1]" in text_on(pilot))
+
+
+async def sidebar(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The conversations, chosen from with the keyboard."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await pilot.press("ctrl+n")
+    await ask(pilot, engine, "A title so long that no list of conversations has the room for it", "Indeed.")
+    if not app_of(pilot).sidebar.display:
+        await pilot.press("ctrl+b")
+    app_of(pilot).sidebar.list.focus()
+    await wait_until(pilot, lambda: "How many r's" in text_on(pilot))
+
+
+async def renaming(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Another title."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await send(pilot, "/rename")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
+
+
+async def deleted(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """How to bring it back is said."""
+    await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
+    await send(pilot, "/delete")
+    await wait_until(pilot, lambda: "/undo" in text_on(pilot))
+
+
+async def nearly_full(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """More than 80% of the context."""
+    engine.say(MessageStart("final"), *deltas("final", "A long story."))
+    engine.say(MessageEnd(assistant("A long story.")), Finished("stop", replace(STATS, prefill_tokens=3300)))
+    await send(pilot, "Go on.")
+    await wait_until(pilot, lambda: "tok/s" in text_on(pilot))
+    await idle(pilot)
+
+
+async def unsaved(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The disk is full."""
+
+    async def fails(conversation: object) -> None:
+        app_of(pilot).journal._fail(StoreError("the disk is full"))
+
+    app_of(pilot).journal.save = fails  # type: ignore[method-assign]
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    await wait_until(pilot, lambda: "the disk is full" in text_on(pilot))
+
+
+async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The weights on their way, below the conversation."""
+    panel = app_of(pilot).download_panel
+    panel.display = True
+    panel.show("gpt-oss-20b", Reached(Phase.FETCHING, 5_200_000_000, 13_780_000_000, 48_000_000))
+    await wait_until(pilot, lambda: "37%" in text_on(pilot))
+
+
+async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Every command, to search and choose."""
+    await pilot.press("ctrl+p")
+    await pilot.press(*"copy")
+    await wait_until(pilot, lambda: "copy code" in text_on(pilot))
+
+
+SCENES = (
+    *(welcome, answer, thinking, calls, calls_opened, versions, found, editing, cut_off, held, attached, sidebar),
+    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thinking takes no time, and the computer is always the same."""
+    monkeypatch.setattr(answering, "monotonic", lambda: 0.0)
+
+    async def known() -> Found:
+        return FOUND
+
+    monkeypatch.setattr(models, "examine", known)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_screen(scene: Scene, size: tuple[int, int]) -> None:
+    await compare(scene, size, FakeEngine(), scene.__name__)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_first_run(size: tuple[int, int]) -> None:
+    async def offered(pilot: Pilot[None], engine: FakeEngine) -> None:
+        await wait_until(pilot, lambda: "Apple M2" in text_on(pilot))
+
+    await compare(offered, size, FakeEngine(model="demo"), "first_run")
+
+
+async def compare(scene: Scene, size: tuple[int, int], engine: FakeEngine, name: str) -> None:
+    """Play a scene and compare the screen, trailing spaces aside."""
+    async with chat(engine, size) as pilot:
+        await idle(pilot)
+        await scene(pilot, engine)
+        await pilot.pause(0.3)
+        screen = "\n".join(line.rstrip() for line in text_on(pilot).split("\n")) + "\n"
+    path = ACCEPTED / f"{name}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("UPDATE_SCREENS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(screen, encoding="utf-8")
+    assert screen == path.read_text(encoding="utf-8")

@@ -1,0 +1,274 @@
+"""Counts the GPU launches of one decoded token: `python -m tests.benchmarks.launches`.
+
+Three models of the same sizes are counted by the same rule: ours with Metal kernels, ours with MLX's operations alone,
+and mlx-lm's (if the extra `peers` is installed). Models of two and of four layers are recorded; half of what they
+differ by is a layer's share, the mean of one with a sliding window and one with full attention.
+
+The rule says what each primitive of MLX launches on Metal, read in its sources (mlx/backend/metal and mlx/backend/gpu,
+version 0.32). It assumes what holds in steady decoding: a buffer that nobody else holds is updated in place, MLX's own
+attention takes one pass (fewer than 1,024 keys), and every elementwise primitive of a compiled function becomes part of
+one launch.
+"""
+
+import argparse
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.graph import COMPILED, COMPILED_END, Graph, Node, as_on_metal, record
+
+CONTEXT = 40
+"""Tokens before the one that is counted: more than the window of the small models, 16."""
+
+_SINGLY = 8
+
+UNARY = frozenset(["AsType", "Exp", "Negative", "Sigmoid", "Square"])
+BINARY = frozenset(
+    ["Add", "Divide", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "Maximum", "Minimum", "Multiply"]
+)
+ELEMENTWISE = UNARY | BINARY | {"Select", "Subtract"}
+"""One launch each (unary.cpp, binary.cpp, ternary.cpp, copy.cpp); one for all of a compiled function (compiled.cpp)."""
+
+PRODUCTS = frozenset(["AddMM", "GatherQMM", "Matmul", "QuantizedMatmul", "ScaledDotProductAttention"])
+ONE = PRODUCTS | {"Arange", "ArgReduce", "Full", "Gather", "GatherAxis", "RMSNorm", "RoPE", "Softmax"}
+"""One launch each, for one row: gemv, qmv and the vector form of attention have no second pass."""
+
+VIEWS = frozenset(
+    ["Broadcast", "BroadcastAxes", "Copy", "Depends", "Slice", "Split", "StopGradient", "Transpose", "View"]
+)
+"""No launch: other strides on the same buffer (common/common.cpp)."""
+
+SORTS = frozenset(["ArgPartition", "ArgSort", "Partition", "Sort"])
+RESHAPES = frozenset(["ExpandDims", "Flatten", "Reshape", "Squeeze", "Unflatten"])
+
+_SORTED_IN_ONE_BLOCK = 2048
+_REDUCED_IN_ONE_PASS = 4096
+
+
+def launches(graph: Graph) -> Counter[str]:
+    """Launches by primitive, a custom kernel by its name. Raises KeyError for a primitive the rule doesn't know."""
+    layouts = {name: _contiguous(shape) for name, shape in graph.given.items()}
+    within: dict[str, str] = {}  # array to the compiled function that makes it
+    counted: Counter[str] = Counter()
+    fused: set[str] = set()
+    for node in graph.nodes:
+        inputs = [layouts[name] for name in node.inputs]
+        compiled = _compiled(node, within)
+        if compiled is not None:
+            within |= dict.fromkeys(node.outputs, compiled)
+        if compiled is not None and node.primitive in ELEMENTWISE:
+            fused.add(compiled)
+        else:
+            counted[_label(node)] += _cost(node, inputs)
+        layouts |= zip(node.outputs, _layouts(node, inputs), strict=True)
+    counted["compiled"] += len(fused)
+    return +counted
+
+
+def _compiled(node: Node, within: dict[str, str]) -> str | None:
+    """The compiled function that a node is part of."""
+    if node.primitive.startswith(COMPILED_END):
+        return None
+    if node.primitive.startswith(COMPILED):
+        return node.primitive
+    return next((within[name] for name in node.inputs if name in within), None)
+
+
+def _label(node: Node) -> str:
+    """The primitive; of a custom kernel the name it was given, without what it was instantiated for."""
+    if node.primitive != "CustomKernel":
+        return node.primitive
+    return node.arguments[0].removeprefix("custom_kernel_").split("__")[0]
+
+
+def _cost(node: Node, inputs: Sequence[np.ndarray]) -> int:
+    """Launches of one primitive on inputs of these layouts."""
+    name = node.primitive
+    if name in VIEWS or name.startswith(COMPILED):
+        return 0
+    if name in ELEMENTWISE or name in ONE:
+        return 1
+    if name in RESHAPES:
+        return int(_reshaped(inputs[0], node.shapes[0]) is None)  # copied where no strides fit
+    if name in SORTS:  # blocks sorted; they are merged in pairs, two launches a round; the result copied (sort.cpp)
+        blocks = math.ceil(inputs[0].shape[node.arguments[-1]] / _SORTED_IN_ONE_BLOCK)
+        return 1 if blocks == 1 else 2 + 2 * math.ceil(math.log2(blocks))
+    if name == "Reduce":  # two passes if a whole large array becomes one number (reduce.cpp)
+        return 1 if math.prod(node.shapes[0]) > 1 or inputs[0].size <= _REDUCED_IN_ONE_PASS else 2
+    if name == "Concatenate":  # a copy of each input (slicing.cpp)
+        return sum(array.size > 0 for array in inputs)
+    if name == "SliceUpdate":  # the buffer is donated, so only the rows are copied
+        return 1
+    if name == "CustomKernel":  # and a copy of each input that is not row-contiguous (custom_kernel.cpp)
+        return 1 + sum(not array.flags.c_contiguous for array in inputs)
+    raise KeyError(f"no rule says what {name} launches; read it in MLX's sources and add it to {__file__}")
+
+
+# ------------------------------------------------------- layouts, as NumPy arrays of these strides that hold nothing
+
+
+def _contiguous(shape: Sequence[int]) -> np.ndarray:
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return as_strided(np.empty(1, np.int8), shape, strides)
+
+
+def _reshaped(array: np.ndarray, shape: Sequence[int]) -> np.ndarray | None:
+    """A view of this shape, None if there is none."""
+    try:
+        return array.reshape(shape, copy=False)
+    except ValueError:
+        return None
+
+
+def _layouts(node: Node, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """How the results of a primitive lie in memory."""
+    first = inputs[0] if inputs else None
+    match node.primitive:
+        case "Broadcast" | "BroadcastAxes":
+            return [np.broadcast_to(first, node.shapes[0])]
+        case "Transpose":
+            return [first.transpose(node.arguments[0])]
+        case "Slice":
+            starts, stops, steps = node.arguments
+            return [first[tuple(slice(*bounds) for bounds in zip(starts, stops, steps, strict=True))]]
+        case "Split":
+            *_, axis = node.arguments
+            cuts = np.cumsum([shape[axis] for shape in node.shapes])[:-1]
+            return np.split(first, cuts, axis)
+        case name if name in RESHAPES:
+            view = _reshaped(first, node.shapes[0])
+            return [_contiguous(node.shapes[0]) if view is None else view]
+        case "StopGradient" | "Copy" | "Depends":
+            return list(inputs[: len(node.shapes)])
+        case _:
+            return [_contiguous(shape) for shape in node.shapes]
+
+
+# ----------------------------------------------------------------------------------------------------- the models
+
+
+Step = Callable[[mx.array], Sequence[mx.array]]
+"""Takes token ids [1, T]; gives the following one, and all arrays of the KV cache."""
+
+
+def ours(folder: Path, context: int, *, kernels: bool) -> Step:
+    """This project's model, each operation by its kernel's default variant or all by MLX's own."""
+    from mlx_model.transformer.kernels import make_decoder, operations
+    from mlx_model.model import load
+
+    model = load(folder)
+    transformer, cache = model.transformer, model.make_cache()
+
+    def step(token: mx.array) -> Sequence[mx.array]:
+        logits = transformer(token, cache, "last")
+        return [mx.argmax(logits.flatten()), *cache.arrays()]
+
+    _fill(step, context)
+    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
+    row = transformer.embedding(mx.array([[0]]))
+    mx.eval(row)
+    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
+    if kernels:
+        decoder = make_decoder(transformer)
+        choice = {operation.name: operation.variants[0] for operation in operations(decoder, transformer)}
+        transformer.decoder = replace(decoder, choice=choice)
+    return step
+
+
+def mlx_lm(folder: Path, context: int) -> Step:
+    """mlx-lm's gpt_oss on the same checkpoint."""
+    from mlx_lm.utils import load_model
+
+    model, _ = load_model(folder)
+    caches = model.make_cache()
+
+    def step(token: mx.array) -> Sequence[mx.array]:
+        logits = model(token, caches)
+        return [mx.argmax(logits[0, -1]), *(array for cache in caches for array in (cache.keys, cache.values))]
+
+    _fill(step, context)
+    return step
+
+
+def _fill(step: Step, context: int) -> None:
+    """Brings a KV cache to where every further token costs the same: a prompt, and a few tokens one by one."""
+    mx.eval(step(mx.zeros((1, context - _SINGLY), mx.int32)))
+    for _ in range(_SINGLY):
+        mx.eval(step(mx.array([[0]])))
+
+
+MODELS: dict[str, Callable[[Path, int], Step]] = {
+    "ours, kernels": partial(ours, kernels=True),
+    "ours, MLX's operations": partial(ours, kernels=False),
+    "mlx-lm": mlx_lm,
+}
+
+
+def count(name: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Launches of a layer and of all the rest, by primitive."""
+
+    def of(layers: int) -> Counter[str]:
+        folder = write_checkpoint(Path(work) / str(layers), config(layers))
+        return launches(record(MODELS[name](folder, context), mx.array([[1]])))
+
+    with tempfile.TemporaryDirectory() as work, as_on_metal():
+        two, four = of(2), of(4)
+    layer = {kind: (four[kind] - two[kind]) / 2 for kind in four}
+    return layer, {kind: two[kind] - 2 * layer[kind] for kind in four}
+
+
+def config(layers: int) -> dict[str, object]:
+    """A small model with gpt-oss's own head_dim, which decides what attention MLX takes."""
+    return tiny_config(num_hidden_layers=layers, head_dim=64)
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
+    parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
+    parser.add_argument("--json", action="store_true", help="the counts as one object")
+    given = parser.parse_args()
+    if given.context < CONTEXT:
+        parser.error(f"--context starts at {CONTEXT}, where windows are full")
+    if given.model is None:
+        print_table(given.context)
+        return 0
+    layer, rest = count(given.model, given.context)
+    if given.json:
+        print(json.dumps({"layer": layer, "rest": rest}))
+        return 0
+    for title, counted in (("a layer", layer), ("the rest", rest)):
+        print(f"{title}: {sum(counted.values()):g}")
+        print(*(f"  {number:g} {kind}" for kind, number in sorted(counted.items()) if number), sep="\n")
+    return 0
+
+
+def print_table(context: int) -> None:
+    """Counts each model in a process of its own, as each changes MLX and what it imports for itself."""
+    print("| launches | a layer | the rest | a token of 24 layers |\n|---|---:|---:|---:|")
+    for name in MODELS:
+        if name == "mlx-lm" and importlib.util.find_spec("mlx_lm") is None:
+            print("\nmlx-lm is not installed here (the extra `peers` has it).")
+            continue
+        command = [sys.executable, "-m", "tests.benchmarks.launches", name, "--json", "--context", str(context)]
+        counted = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        layer, rest = sum(counted["layer"].values()), sum(counted["rest"].values())
+        print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Rendering to ids, against OpenAI's own library: the golden prompt, the system texts, random conversations."""
+
+import datetime
+import hashlib
+import os
+from typing import Any
+
+import openai_harmony as oh
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_model.errors import TokenizerError
+from mlx_model.harmony.history import drop_analysis_as_the_library, drop_old_analysis
+from mlx_model.harmony.message import Effort, Message, Role, assistant, user
+from mlx_model.harmony.prompt import developer_message, system_message
+from mlx_model.harmony.render import Renderer
+from mlx_model.harmony.tools import FunctionTool
+from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.vocabulary import Vocabulary
+from tests.fixtures.conversations import MESSAGES, OPENING, Opening, library_ids, library_message
+from tests.fixtures.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle
+
+# Computed with openai-harmony 0.0.8.
+GOLDEN_PROMPT = [
+    *(200006, 17360, 200008, 3575, 553, 17554, 162016, 11, 261, 4410, 6439, 2359, 22203, 656, 7788, 17527, 558, 87447),
+    *(100594, 25, 220, 1323, 19, 12, 3218, 198, 6576, 3521, 25, 220, 1323, 20, 12, 3218, 12, 2029, 279, 30377, 289, 25),
+    *(14093, 279, 2, 13888, 18403, 25, 8450, 11, 49159, 11, 1721, 13, 21030, 2804, 413, 7360, 395, 1753, 3176, 13),
+    *(200007, 200006, 1428, 200008, 4827, 382, 220, 17, 659, 220, 17, 30, 200007, 200006, 173781),
+]
+# More of them under `make fuzz`, as many tenths as sequences.
+CONVERSATIONS = max(2000, int(os.environ.get("HARMONY_FUZZ", "0")) // 10)
+
+
+def renderer() -> Renderer:
+    return Renderer(o200k())
+
+
+def library_prompt(messages: list[oh.Message]) -> list[int]:
+    conversation = oh.Conversation.from_messages(messages)
+    config = oh.RenderConversationConfig(auto_drop_analysis=False)
+    return oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+
+
+def test_golden_prompt() -> None:
+    for date in ("2025-06-28", datetime.date(2025, 6, 28)):
+        assert renderer().prompt([system_message(date=date), user("What is 2 + 2?")]) == GOLDEN_PROMPT
+
+
+CAPITAL = user("What is the capital of the largest country in the world?")
+ROBOT = developer_message("Answer the user's questions like a robot.")
+DAY = "2025-06-28"
+# The files in openai/harmony's test-data: how many ids, and the SHA-256 of them, joined by commas, in 16 digits.
+TEST_DATA = {
+    "simple_convo": ([system_message(), user("What is 2 + 2?")], 64, "68a6f347ce71461c"),
+    "simple_convo_low_effort": ([system_message(Effort.LOW), ROBOT, CAPITAL], 83, "f9687cf919d36488"),
+    "simple_convo_medium_effort": ([system_message(), ROBOT, CAPITAL], 83, "b89e10e3db0c4b38"),
+    "simple_convo_high_effort": ([system_message(Effort.HIGH), ROBOT, CAPITAL], 83, "11077901eddcbbef"),
+    "simple_convo_low_effort_no_instruction": ([system_message(Effort.LOW), CAPITAL], 68, "c9a6a61b757279e7"),
+    "simple_convo_medium_effort_no_instruction": ([system_message(), CAPITAL], 68, "385b15cf224dbfe3"),
+    "simple_convo_high_effort_no_instruction": ([system_message(Effort.HIGH), CAPITAL], 68, "e55cc96b9e0b7919"),
+    "no_tools": ([system_message(date=DAY)], 63, "9ec6e37c09d55abc"),
+    "browser_tool_only": ([system_message(date=DAY, tools=["browser"])], 463, "8062fec0b0b9b1a9"),
+    "browser_and_python_tool": ([system_message(date=DAY, tools=["browser", "python"])], 597, "1b80627d0d577652"),
+}
+
+
+@pytest.mark.parametrize("name", TEST_DATA)
+def test_files_of_openai(name: str) -> None:
+    messages, count, digest = TEST_DATA[name]
+    ids = renderer().prompt(messages)
+    assert len(ids) == count
+    assert hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("tools", [(), ("browser",), ("python",), ("python", "browser")], ids=str)
+@pytest.mark.parametrize("effort", Effort)
+def test_system_message_is_the_librarys(effort: Effort, tools: tuple[str, ...]) -> None:
+    content = oh.SystemContent.new().with_reasoning_effort(oh.ReasoningEffort[effort.name])
+    content = content.with_conversation_start_date("2026-11-21").with_knowledge_cutoff("2025-01")
+    if "browser" in tools:
+        content = content.with_browser_tool()
+    if "python" in tools:
+        content = content.with_python_tool()
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(effort, date="2026-11-21", cutoff="2025-01", tools=tools)]) == wanted
+
+
+def test_parts_of_the_system_message_that_may_be_absent() -> None:
+    content = oh.SystemContent(model_identity=None, knowledge_cutoff=None, reasoning_effort=oh.ReasoningEffort.LOW)
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message("low", identity=None, cutoff=None)]) == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [["analysis", "final"], ["final"], []])
+def test_other_channels(channels: list[str]) -> None:
+    content = oh.SystemContent.new().with_required_channels(channels)
+    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(channels=channels)]) == wanted
+
+
+def test_a_system_message_may_say_nothing() -> None:
+    assert system_message(None, identity=None, cutoff=None, channels=()).text == ""
+
+
+def test_line_for_functions_is_the_librarys() -> None:
+    tool = oh.ToolDescription.new("now", "The time.")
+    developer = oh.DeveloperContent.new().with_instructions("Be brief.").with_function_tools([tool])
+    messages = [
+        oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new()),
+        oh.Message.from_role_and_content(oh.Role.DEVELOPER, developer),
+    ]
+    mine = [system_message(functions=True), developer_message("Be brief.", [FunctionTool("now", "The time.")])]
+    assert renderer().prompt(mine) == library_prompt(messages)
+
+
+@pytest.mark.parametrize("instructions", ["Answer in French.", "", "a\n\n# Instructions\n<|end|>"])
+def test_developer_message_is_the_librarys(instructions: str) -> None:
+    content = oh.DeveloperContent.new().with_instructions(instructions)
+    wanted = oracle().render(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
+    assert renderer().message(developer_message(instructions)) == wanted
+
+
+def test_unknown_tool_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'bash' is not a builtin tool"):
+        system_message(tools=["bash"])
+
+
+@settings(max_examples=CONVERSATIONS, deadline=None)
+@given(st.none() | OPENING, MESSAGES, st.booleans())
+def test_random_conversations_are_the_librarys(opening: Opening | None, messages: list[Message], drop: bool) -> None:
+    """Roles, channels, builtin tools, functions with schemas, texts that look like markup: the same ids."""
+    mine = [*(opening.messages() if opening else []), *messages]
+    theirs = [*(opening.library_json() if opening else []), *map(library_message, messages)]
+    kept = drop_analysis_as_the_library(mine) if drop else mine
+    assert renderer().prompt(kept) == library_ids(theirs, drop=drop)
+    assert renderer().training(kept) == library_ids(theirs, "training", drop=drop)
+
+
+def test_tool_without_a_name_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs the tool's name"):
+        renderer().message(Message(Role.TOOL, "42"))
+
+
+def test_sampled_ids_replace_rendered_ones() -> None:
+    hi = assistant("hi")
+    spelt = [200006, 173781, 200005, 17196, 200008, 71, 72, 200007]
+    ids = renderer().prompt([user("a"), hi, user("b")], {hi: spelt})
+    assert ids == [
+        *renderer().message(user("a")),
+        *spelt,
+        *renderer().prompt([user("b")]),
+    ]
+
+
+def test_special_ids_come_from_the_tokenizer() -> None:
+    names = [name for name in SPECIAL.values() if "reserved" not in name]
+    special = {name: i for i, name in enumerate(names)}
+    tokenizer = Tokenizer(Vocabulary(O200K_PATTERN, {bytes([b]): 500 + b for b in range(256)}, special))
+    ids = Renderer(tokenizer).message(assistant("é"))
+    assert tokenizer.decode(ids) == "<|start|>assistant<|channel|>final<|message|>é<|end|>"
+    assert [i for i in ids if i < 500] == [special[n] for n in ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")]
+    del special["<|call|>"]
+    with pytest.raises(TokenizerError, match=r"lacks <\|call\|>"):
+        Renderer(Tokenizer(Vocabulary(O200K_PATTERN, {bytes([b]): 500 + b for b in range(256)}, special)))
+
+
+THOUGHT, CALL, RESULT = (
+    assistant("hm", "analysis"),
+    Message(Role.ASSISTANT, "1+1", channel="analysis", recipient="python", content_type="code"),
+    Message(Role.TOOL, "2", name="python", channel="analysis", recipient="assistant"),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([user("a")], [user("a")], id="first turn"),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c")], [user("a"), assistant("b"), user("c")], id="second turn"
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c"), THOUGHT, assistant("d"), user("e")],
+            [user("a"), assistant("b"), user("c"), assistant("d"), user("e")],
+            id="third turn, where the library keeps the second analysis",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("b"), user("c"), THOUGHT, CALL, RESULT],
+            [user("a"), assistant("b"), user("c"), THOUGHT, CALL, RESULT],
+            id="tool loop, where the library brings back the first analysis",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, CALL, RESULT, THOUGHT, assistant("b"), user("c")],
+            [user("a"), CALL, RESULT, assistant("b"), user("c")],
+            id="calls and results of an answered turn stay",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
+            [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
+            id="first turn, still calling",
+        ),
+        pytest.param([user("a"), THOUGHT, user("b")], [user("a"), THOUGHT, user("b")], id="turn cut off in analysis"),
+    ],
+)
+def test_which_analysis_stays(before: list[Any], after: list[Any]) -> None:
+    assert drop_old_analysis(before) == after
+    assert drop_old_analysis(after) == after
+
+
+def test_dropping_agrees_with_the_library_where_it_drops() -> None:
+    messages = [user("a"), THOUGHT, assistant("b")]
+    assert renderer().prompt(drop_old_analysis(messages)) == library_ids([*map(library_message, messages)], drop=True)
+
+
+def test_the_librarys_way_of_dropping() -> None:
+    """Its two oddities: a second turn's analysis is kept, and while that turn calls tools the first's comes back."""
+    first, second = [user("a"), THOUGHT, assistant("b")], [user("c"), THOUGHT, CALL, RESULT]
+    answered = [*first, *second, assistant("d"), user("e")]
+    assert drop_analysis_as_the_library(answered) == [user("a"), *answered[2:]]
+    assert drop_analysis_as_the_library([*first, *second]) == [*first, *second]

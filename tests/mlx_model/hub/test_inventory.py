@@ -1,0 +1,178 @@
+"""What `gptoss-chat models` finds on this computer, and removing it."""
+
+import json
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from mlx_model.hub.download import Finished, Progress, fetch, prepare
+from mlx_model.errors import CheckpointError
+from mlx_model.hub.names import Repository
+from mlx_model.hub.inventory import LocalModel, local_models, removal
+from tests.fixtures.hub_server import HubServer, Repo, gpt_oss
+from tests.fixtures.hub import REPO
+
+SHARD = "model-00001-of-00002.safetensors"
+QUANTISED = "mlx-community/gpt-oss-20b-MXFP4-Q8"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without models."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def download(name: str = "gpt-oss-20b") -> Path:
+    *_, last = fetch(prepare(name, update=True))
+    assert isinstance(last, Finished)
+    return last.folder
+
+
+def remove(name: str) -> int:
+    """Remove a model; returns the bytes that it was said to free."""
+    found = removal(name)
+    found.run()
+    return found.size
+
+
+def size_of(cache: Path) -> int:
+    return sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def write(folder: Path, files: dict[str, bytes], *, but: str = "") -> Path:
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        if "/" not in name and name != but:
+            (folder / name).write_bytes(data)
+    return folder
+
+
+def test_nothing_at_all() -> None:
+    assert local_models() == []
+
+
+def test_a_downloaded_model(server: HubServer) -> None:
+    folder = download()
+    size = prepare("gpt-oss-20b").total
+    assert local_models() == [LocalModel("gpt-oss-20b", "Hub cache", folder, size, 300_000, True, True)]
+
+
+def test_one_that_was_begun(server: HubServer) -> None:
+    server.hold(150_000)
+    cancel = Event()
+    for event in fetch(prepare("gpt-oss-20b"), cancel):
+        if isinstance(event, Progress) and event.done > 50_000:
+            cancel.set()
+    server.release()
+    [model] = local_models()
+    assert (model.name, model.complete, model.verified, model.expected) == ("gpt-oss-20b", False, False, 300_000)
+    assert model.size == prepare("gpt-oss-20b").present
+
+
+def test_one_begun_by_another_tool_without_any_whole_file(cache: Path) -> None:
+    for name in ("openai--gpt-oss-120b", "org--other"):
+        blobs = cache / f"models--{name}" / "blobs"
+        blobs.mkdir(parents=True)
+        (blobs / "abc.1234.incomplete").write_bytes(b"x" * 10)
+    [model] = local_models()
+    assert (model.name, model.size, model.complete) == ("gpt-oss-120b", 10, False)
+    assert remove("gpt-oss-120b") == 10
+    assert local_models() == []
+
+
+def test_what_other_tools_fetched(server: HubServer) -> None:
+    from huggingface_hub import snapshot_download
+
+    server.repos[QUANTISED] = Repo()
+    server.repos[QUANTISED].publish(gpt_oss(seed=3))
+    server.repos["org/llama"] = Repo()
+    server.repos["org/llama"].publish(gpt_oss(seed=4) | {"config.json": b'{"model_type": "llama"}'})
+    for repository in (QUANTISED, "org/llama"):
+        snapshot_download(repository)
+    [model] = local_models()
+    assert (model.name, model.complete, model.verified) == (QUANTISED, True, False)
+
+
+def test_two_revisions(server: HubServer) -> None:
+    old = download()
+    server.repos[REPO].publish(gpt_oss(seed=1))
+    new = download()
+    found = {model.name: model.folder for model in local_models()}
+    assert found == {"gpt-oss-20b": new, f"{REPO}@{old.name}": old}
+    assert all(Repository.parse(name).snapshot() == folder for name, folder in found.items())
+
+
+@pytest.mark.parametrize("top", [".lmstudio/models", ".cache/lm-studio/models"])
+def test_lm_studio(home: Path, top: str) -> None:
+    files = gpt_oss()
+    folder = write(home / top / "mlx-community" / "gpt-oss-20b-MXFP4-Q8", files)
+    half = write(home / top / "mlx-community" / "half", files, but="model-00001-of-00002.safetensors")
+    write(home / top / "org" / "other", files | {"config.json": b'{"model_type": "qwen"}'})
+    write(home / top / "org" / "broken", files | {"config.json": b"{"})
+    (home / top / "org" / "gguf").mkdir(parents=True)
+    found = {model.name: (model.source, model.complete, model.verified) for model in local_models()}
+    assert found == {str(folder): ("LM Studio", True, False), str(half): ("LM Studio", False, False)}
+    with pytest.raises(CheckpointError, match="belongs to LM Studio: remove it there"):
+        removal(str(folder))
+
+
+@pytest.mark.parametrize(
+    "index", [b"", b"[]", b'{"metadata": 3}', json.dumps({"metadata": {"total_size": "x"}}).encode()]
+)
+def test_an_index_that_says_nothing(home: Path, index: bytes) -> None:
+    write(home / ".lmstudio/models/a/gpt-oss", gpt_oss() | {"model.safetensors.index.json": index})
+    [model] = local_models()
+    assert model.expected is None and not model.complete
+
+
+def test_a_folder_that_can_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x/hub")
+
+    monkeypatch.setattr(Path, "glob", denied)
+    with pytest.raises(CheckpointError, match="/x/hub can't be read: Permission denied; check its permissions"):
+        local_models()
+
+
+def test_removing_frees_what_it_says(server: HubServer, cache: Path) -> None:
+    download()
+    server.repos[REPO].publish(gpt_oss(seed=1))
+    download()
+    server.repos[QUANTISED] = Repo()
+    server.repos[QUANTISED].publish(gpt_oss(seed=3))
+    kept = download(QUANTISED)
+    before = size_of(cache)
+    assert remove("gpt-oss-20b") == before - size_of(cache)
+    assert [model.folder for model in local_models()] == [kept]
+
+
+def test_removing_one_revision_leaves_the_other_whole(server: HubServer, cache: Path) -> None:
+    old = download()
+    server.repos[REPO].publish(gpt_oss(seed=1) | {SHARD: gpt_oss()[SHARD]})
+    new = download()
+    before = size_of(cache)
+    assert remove(f"{REPO}@{old.name}") == before - size_of(cache) > 200_000
+    [model] = local_models()
+    assert model.folder == new and model.verified
+    with pytest.raises(CheckpointError, match="is not in the Hub's cache"):
+        removal(f"{REPO}@{old.name}")
+    remove(f"{REPO}@main")
+    assert not (cache / "models--openai--gpt-oss-20b").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "nonsense", "../..", "org/name", "", "/"])
+def test_removing_what_is_not_there(cache: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="is not in the Hub's cache"):
+        removal(name)
+
+
+def test_a_model_on_its_way_is_not_removed(server: HubServer) -> None:
+    events = fetch(prepare("gpt-oss-20b"))
+    next(events)
+    with pytest.raises(CheckpointError, match="another gptoss-chat"):
+        remove("gpt-oss-20b")
+    events.close()
+    remove("gpt-oss-20b")
+    assert local_models() == []

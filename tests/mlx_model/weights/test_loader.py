@@ -1,0 +1,78 @@
+"""Loading: one file or several, dense quantisation, memory. Files that are wrong: test_bad_files.py."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.errors import RequestError
+from mlx_model.model import load
+from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+
+DOWN = "model.layers.1.mlp.experts.down_proj_blocks"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config(), shards=3)
+
+
+def file_of(folder: Path, tensor: str) -> Path:
+    return folder / json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"][tensor]
+
+
+def test_sharded_equals_single_file(original: Path, tmp_path: Path) -> None:
+    single = write_checkpoint(tmp_path, tiny_config())
+    tokens = [1, 2, 3]
+    assert np.array_equal(np.array(load(original).forward(tokens)), np.array(load(single).forward(tokens)))
+
+
+@pytest.mark.parametrize(("bits", "tolerance"), [(8, 0.02), (6, 0.08), (4, 0.35)])
+def test_dense_quantisation_stays_near(original: Path, bits: int, tolerance: float) -> None:
+    tokens = list(range(40))
+    exact = load(original)
+    near = load(original, dense_bits=bits)
+    logits, rounded = (np.array(model.forward(tokens)) for model in (exact, near))
+    error = np.sqrt(((logits - rounded) ** 2).mean() / (logits**2).mean())
+    assert 0 < error < tolerance
+    assert near.resident_bytes < exact.resident_bytes
+
+
+@pytest.mark.parametrize("bits", [0, 3, 32])
+def test_unknown_dense_bits(original: Path, bits: int) -> None:
+    with pytest.raises(RequestError, match=r"it can be 16 \(as published\), 8, 6 or 4"):
+        load(original, dense_bits=bits)
+
+
+def test_dense_quantisation_of_odd_sizes(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, tiny_config(hidden_size=96))
+    with pytest.raises(RequestError, match="multiples of 64"):
+        load(folder, dense_bits=8)
+
+
+def test_experts_are_the_files_bytes(original: Path) -> None:
+    """No repacking: the words in memory are the file's bytes."""
+    model = load(original)
+    with safe_open(file_of(original, DOWN), framework="numpy") as tensors:
+        stored = tensors.get_tensor(DOWN)
+    held = np.array(model.transformer.blocks[1].mixture.down.blocks)
+    assert held.dtype == np.uint32
+    assert held.tobytes() == stored.tobytes()
+    assert ModelConfig.load(original).num_local_experts == len(held) == len(stored)
+
+
+def test_resident_bytes_are_those_of_the_arrays(original: Path) -> None:
+    """On the CPU: experts as stored, all else in float32, and the embedding not at all."""
+    sizes = {}
+    for file in original.glob("*.safetensors"):
+        raw = file.read_bytes()
+        header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])
+        sizes |= {n: (e["dtype"], e["data_offsets"][1] - e["data_offsets"][0]) for n, e in header.items() if "." in n}
+    del sizes["model.embed_tokens.weight"]
+    widened = [n for n, (dtype, _) in sizes.items() if dtype == "BF16"]
+    expected = sum(size for _, size in sizes.values()) + sum(sizes[n][1] for n in widened)
+    assert load(original).resident_bytes == expected
