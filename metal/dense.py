@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from metal.launch import Call, Kernel, Parameters, launch, scalar
-from metal.weights import QUANT_BITS, QUANT_GROUP, Matrix
 from metal.operation import Variant
+from metal.weights import QUANT_BITS, QUANT_GROUP, Matrix
 
 MAX_TOKENS = 4
 """Rows of x a kernel takes at once; more are MLX's business, whose matrix products then read each weight once too."""

@@ -16,28 +16,28 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
+    from mlx_model.errors import GptossError as GptossError
     from mlx_model.generation.answer import Result as Result
     from mlx_model.generation.answer import generate as generate
     from mlx_model.generation.answer import stream_generate as stream_generate
-    from mlx_model.transformer.config import ModelConfig as ModelConfig
-    from mlx_model.errors import GptossError as GptossError
+    from mlx_model.generation.session import Session as Session
     from mlx_model.harmony.message import Message as Message
     from mlx_model.model import Model as Model
     from mlx_model.model import load as load
     from mlx_model.options import Options as Options
-    from mlx_model.generation.session import Session as Session
+    from mlx_model.transformer.config import ModelConfig as ModelConfig
 
 _HOME = {
     "GptossError": "errors",
     "Message": "harmony.message",
     "Model": "model",
-    "ModelConfig": "config",
+    "ModelConfig": "transformer.config",
     "Options": "options",
-    "Result": "answer",
-    "Session": "session",
-    "generate": "answer",
+    "Result": "generation.answer",
+    "Session": "generation.session",
+    "generate": "generation.answer",
     "load": "model",
-    "stream_generate": "answer",
+    "stream_generate": "generation.answer",
 }
 __all__ = list(_HOME)
 

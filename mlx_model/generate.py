@@ -1,7 +1,6 @@
 """`python -m mlx_model.generate`: one answer, or the continuation of some ids, with its figures.
 
-The functions are in mlx_model.generation.answer: a module is an attribute of its package, and `mlx_model.generate` is to be the
-function.
+The functions are in mlx_model.generation.answer: `mlx_model.generate` is to be the function, not this module.
 """
 
 import argparse
@@ -10,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from mlx_model.generation.answer import Result, generate, stats_json
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import PrefillProgress
+from mlx_model.generation.answer import Result, generate, stats_json
+from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
 from mlx_model.text import clean
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from mlx_model.memory import device
+from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
+from mlx_model.memory import device
+from mlx_model.memory.plan import AS_PUBLISHED, Plan, Wishes, parse_size, plan_within, prefill_chunk
+from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import attach_kernels
-from mlx_model.memory.plan import AS_PUBLISHED, Plan, Wishes, parse_size, plan_within, prefill_chunk
-from mlx_model.harmony.tokenizer import Tokenizer
-from mlx_model.transformer.blocks import Transformer
 from mlx_model.weights.loader import Residence, load_transformer, stored_dense_bits
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.

@@ -9,6 +9,10 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from tests.msl.skipping import pytest_fixture_setup, pytest_pyfunc_call
+
+__all__ = ["pytest_fixture_setup", "pytest_pyfunc_call"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def on_cpu() -> Iterator[None]:

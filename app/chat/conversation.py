@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from app.documents.attachments import split
-from app.lines import one_line
 from app.documents.mentions import written
+from app.lines import one_line
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
 

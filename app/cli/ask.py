@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator
 
 from app.engine.protocol import Load
-from mlx_model.generation.answer import collect, stats_json
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
+from mlx_model.generation.answer import collect, stats_json
+from mlx_model.generation.session import Session
 from mlx_model.harmony.message import user
 from mlx_model.hub.names import DEMO, KNOWN, Repository, default_model
 from mlx_model.model import load
 from mlx_model.options import Options
-from mlx_model.generation.session import Session
 from mlx_model.text import clean
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"

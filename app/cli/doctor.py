@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from mlx_model.errors import GptossError
 from mlx_model.memory.plan import Budget, Plan, gigabytes, plan_within
 from mlx_model.text import clean
+from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
 _PACKAGES = ("gptoss-chat", "mlx", "numpy", "safetensors", "tiktoken", "huggingface_hub", "textual")
 _MODEL = "gpt-oss-20b"
@@ -49,9 +49,9 @@ def run(memory: int | None, *, as_json: bool) -> int:
 
 def examine(memory: int | None = None) -> dict[str, Any]:
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
-    from mlx_model.memory import device
     from mlx_model.hub import names as hub
     from mlx_model.hub.inventory import local_models
+    from mlx_model.memory import device
 
     machine = this_machine()
     budget, on_gpu = device.budget(memory), device.on_gpu()

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.hub.names import KNOWN
+from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.plan import gigabytes
 from mlx_model.text import clean
-from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 if TYPE_CHECKING:
     import rich.progress

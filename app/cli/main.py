@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from app import settings
-from app.cli import bench, conversations as history, weights
+from app.cli import bench, weights
+from app.cli import conversations as history
 from app.documents.attachments import join, read
 from app.engine.protocol import Load
 from app.interrupt import INTERRUPTED, Importing

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from app.cli.ask import opened, say, shown
-from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
-from app.engine.protocol import Load
-from app.chat.footer import footer
-from app.store.saver import Saver
-from app.chat.thinking import Thinking
 from app.chat.commands import COMMANDS, parse
+from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.chat.footer import footer
+from app.chat.thinking import Thinking
+from app.cli.ask import opened, say, shown
+from app.engine.protocol import Load
+from app.store.saver import Saver
 from mlx_model.errors import GptossError
 from mlx_model.events import Event, Stats
+from mlx_model.generation.session import Session
 from mlx_model.harmony import fold
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
-from mlx_model.generation.session import Session
 
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""

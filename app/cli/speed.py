@@ -10,12 +10,12 @@ import numpy as np
 
 from metal.trust.timing import cold_arguments, seconds_per_run
 from mlx_model.events import Finished, Stats
-from mlx_model.harmony.message import Message, assistant, user
-from mlx_model.transformer.kernels import operations
-from mlx_model.model import Model
-from mlx_model.options import Options
 from mlx_model.generation.runner import Runner
 from mlx_model.generation.session import Session
+from mlx_model.harmony.message import Message, assistant, user
+from mlx_model.model import Model
+from mlx_model.options import Options
+from mlx_model.transformer.kernels import operations
 
 PROMPTS = (64, 512, 2048, 8192)
 """Tokens of the prompts whose prefill is timed, and after which decoding is."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.documents.fences import fenced
-from app.lines import one_line
 from app.documents.pdf import PdfError, pdf_text
+from app.lines import one_line
 from mlx_model.errors import GptossError
 
 MOST_BYTES = 1_000_000

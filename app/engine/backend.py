@@ -8,8 +8,8 @@ from app.engine.protocol import Ask, Load, Loading, Ready
 from mlx_model.events import Event
 
 if TYPE_CHECKING:
-    from mlx_model.model import Model
     from mlx_model.generation.session import Session
+    from mlx_model.model import Model
 
 
 class Backend(Protocol):

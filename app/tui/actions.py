@@ -10,9 +10,9 @@ from textual import actions, work
 from textual.app import App
 from textual.dom import DOMNode
 
-from app.tui.terminal import clipboard
 from app.chat.commands import BUSY, COMMANDS, Command
 from app.tui.screens.help import HelpScreen
+from app.tui.terminal import clipboard
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError

@@ -19,15 +19,15 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 
+from app.chat.commands import BUSY, COMMANDS, Command, find, parse
 from app.chat.conversation import Conversation
 from app.engine.client import Engine, EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
 from app.tui.parts.conversation import CUT_OFF, DRAFT_S, EDITING, Chat
-from app.chat.commands import BUSY, COMMANDS, Command, find, parse
-from app.tui.parts.journal import Journal
 from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.journal import Journal
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences

@@ -18,8 +18,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from metal.trust.machine import Machine, this_machine
 from metal.operation import Operation, Variant
+from metal.trust.machine import Machine, this_machine
 from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, kernel_text, tries, trying
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
 

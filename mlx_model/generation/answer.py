@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlx_model.events import Event, Finished, Stats
+from mlx_model.generation.session import Session
 from mlx_model.harmony.fold import fold
 from mlx_model.harmony.message import Message, user
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.generation.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from typing import Literal
 
 import mlx.core as mx
 
-from mlx_model.memory import device
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
+from mlx_model.generation.sampling import Sampler
+from mlx_model.memory import device
 from mlx_model.memory.plan import gigabytes
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.generation.sampling import Sampler
 
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageStart, PrefillProgress
+from mlx_model.generation.runner import Runner, never
+from mlx_model.generation.stop import StopStrings
 from mlx_model.harmony.history import drop_old_analysis
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
@@ -13,8 +15,6 @@ from mlx_model.harmony.render import Renderer
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner, never
-from mlx_model.generation.stop import StopStrings
 
 
 class Session:

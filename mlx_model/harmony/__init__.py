@@ -1,6 +1,6 @@
 """The Harmony format, in which gpt-oss was trained: messages to token ids and back. Pure Python, no MLX.
 
-It needs a tokenizer (`mlx_model.harmony.tokenizer`, from a checkpoint's tokenizer.json) and nothing else of this project:
+It needs a tokenizer (tokenizer.py, from a checkpoint's tokenizer.json) and nothing else of this project:
 
     >>> from mlx_model.harmony.tokenizer import Tokenizer
     >>> from mlx_model.harmony import Renderer, StreamParser, Turn

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
 from mlx_model.hub.explain import explain
-from mlx_model.memory.plan import gigabytes
+from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
 from mlx_model.hub.place import File, Place, Record
-from mlx_model.text import clean
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
+from mlx_model.memory.plan import gigabytes
+from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlx_model.transformer.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
 from mlx_model.errors import BudgetError, ContextError, RequestError
+from mlx_model.transformer.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
 
 AS_PUBLISHED = 16
 """`dense_bits` of a dense part that is not quantised."""

@@ -1,8 +1,8 @@
 """The decode step on the Metal kernels: one new token through every layer, in nine launches each.
 
 The same mathematics as the transformer's own blocks, which every other input takes. Each operation runs by its kernel
-or by MLX's operations, whichever metal.trust.select found right and faster on this machine, for one token: the kernels take
-up to four, but what was not tried on a GPU is not used on it.
+or by MLX's operations, whichever metal.trust found right and faster on this machine, for one token: the kernels take up
+to four, but what was not tried on a GPU is not used on it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,9 +18,9 @@ import mlx.core as mx
 import numpy as np
 
 from metal.adopt import PAGE, adopt
-from mlx_model.weights.checkpoint import Stored
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.transformer.linear import Packing
+from mlx_model.weights.checkpoint import Stored
 from mlx_model.weights.mapping import MappedFile, region
 
 _DTYPES = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32, "U32": mx.uint32, "U8": mx.uint8}

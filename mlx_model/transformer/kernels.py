@@ -4,22 +4,22 @@ import logging
 from dataclasses import replace
 
 from metal import attend, dense, experts
-from metal.trust import select
 from metal.address import MOST, alignment_of
 from metal.dense import Head, Projections
+from metal.operation import Operation
+from metal.trust import select
 from metal.trust.dense_candidates import attend_operation
 from metal.trust.dense_candidates import operations as dense_operations
 from metal.trust.expert_candidates import operations as expert_operations
 from metal.trust.machine import this_machine
-from metal.weights import QUANT_GROUP, Matrix
-from metal.operation import Operation
 from metal.trust.selftest import decodes_fp4
+from metal.weights import QUANT_GROUP, Matrix
+from mlx_model.errors import RequestError
+from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.decode import DecodeLayer, Decoder
-from mlx_model.errors import RequestError
 from mlx_model.transformer.linear import Linear, QuantizedLinear, StoredLinear
 from mlx_model.transformer.rope import score_scale
-from mlx_model.transformer.blocks import Block, Transformer
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mlx_model.weights.checkpoint import Stored
-from mlx_model.transformer.config import MXFP4_BLOCK, ModelConfig
 from mlx_model.errors import CheckpointError
+from mlx_model.transformer.config import MXFP4_BLOCK, ModelConfig
 from mlx_model.transformer.linear import Packing
+from mlx_model.weights.checkpoint import Stored
 
 _FLOATS = ("BF16", "F16", "F32")
 _WORDS, _BYTES = ("U32",), ("U8",)

@@ -8,18 +8,18 @@ import numpy as np
 
 from metal.address import alignment_of
 from metal.experts import ExpertMatrix, Mixture
+from mlx_model.errors import CheckpointError
 from mlx_model.memory import device
 from mlx_model.transformer.attention import Attention
-from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding, open_rows
-from mlx_model.errors import CheckpointError
-from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.transformer.linear import Linear, Packing, QuantizedLinear, make_linear
+from mlx_model.transformer.rope import RopeTable
+from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.mapping import MATRIX_ALIGNMENT, VECTOR_ALIGNMENT
 from mlx_model.weights.reader import Reader
-from mlx_model.transformer.rope import RopeTable
-from mlx_model.transformer.blocks import Block, Transformer
 
 _NO_NUMBER = 255
 """E8M0's NaN (OCP Microscaling Formats 1.0, 5.4.1), which MLX would multiply with as infinity."""

@@ -7,9 +7,9 @@ import mlx.core as mx
 import numpy as np
 
 from metal.adopt import PAGE, adopt
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.memory import device
 from mlx_model.weights.checkpoint import Stored, stored_tensors
-from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.weights.mapping import MappedFile, region, why_copied
 
 _DTYPES = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32, "U8": mx.uint8, "U32": mx.uint32}

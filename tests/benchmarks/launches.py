@@ -166,8 +166,8 @@ Step = Callable[[mx.array], Sequence[mx.array]]
 
 def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
-    from mlx_model.transformer.kernels import make_decoder, operations
     from mlx_model.model import load
+    from mlx_model.transformer.kernels import make_decoder, operations
 
     model = load(folder)
     transformer, cache = model.transformer, model.make_cache()

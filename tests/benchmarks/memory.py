@@ -29,17 +29,17 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
-from mlx_model.weights.checkpoint import stored_tensors
-from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.embedding import Embedding
 from mlx_model.memory.plan import Plan, Wishes, gigabytes, parse_size, plan
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.weights.checkpoint import stored_tensors
+from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
 
-ROOT = Path(__file__).parents[1]
 A_16_GB_MAC = 16 * 2**30 * 2 // 3
 ANSWER = 8  # tokens
 PEER = (4, 2)  # tokens of prompt and answer: mlx-lm takes ten seconds for each as it comes

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.peers [--checkpoint DIR] [--rounds N] [--prompt-tokens N] [--decode-tokens N]
                                       [--openblas LIBRARY] [--only NAME ...]
 
-The checkpoint has the sizes of gpt-oss-20b and random weights (tests/checkpoints.py, 13.8 GB, written once into
+The checkpoint has the sizes of gpt-oss-20b and random weights (fixtures/checkpoints.py, 13.8 GB, written once into
 BENCH_DIR, by default gptoss-bench in the temporary folder). Every engine runs alone, in a process of its own, on the
 same prompt ids, greedily. Rounds alternate between the engines, and the table gives medians, so that what else
 the machine does meets all of them alike; a figure of one run alone means little on a shared machine.
@@ -31,9 +31,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
 
-ROOT = Path(__file__).parents[2]
 GIB = 2**30
 OURS = "gptoss-chat"
 

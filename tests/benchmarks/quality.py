@@ -19,10 +19,10 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_model.generation.session import Session
 from mlx_model.harmony.message import Message, user
 from mlx_model.model import load
 from mlx_model.options import Options
-from mlx_model.generation.session import Session
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
 
 BITS = (8, 6, 4)

@@ -248,7 +248,9 @@ def first_screen(*command: str) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.tui", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.tui", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("--streams", nargs="*", choices=streams.STREAMS, default=list(streams.STREAMS))
     chosen = parser.parse_args().streams
     print("| stream | screen | lag p95 | most | CPU | generation slowed | widgets | idle CPU |")

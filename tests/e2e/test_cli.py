@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub import names as hub
+from tests.fixtures import FIXTURES, ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]
-SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_ask.py"))]
+SCRIPTED = [sys.executable, str(FIXTURES / "scripted_ask.py")]
 
 
 def run(*arguments: str, stdin: str | bytes = "", command: list[str] = COMMAND, **environment: str):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.fixtures.terminal import CHAT, Terminal, needs_tmux
 from tests.e2e.test_cli import SCRIPTED, run
+from tests.fixtures.terminal import CHAT, Terminal, needs_tmux
 
 
 def answer(*arguments: str, **more: object) -> tuple[int, str, str]:

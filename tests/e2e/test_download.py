@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub.names import needed_files
-from tests.fixtures.terminal import Terminal, needs_tmux
+from tests.fixtures import ROOT
 from tests.fixtures.hub_server import HubServer, gpt_oss, serving
+from tests.fixtures.terminal import Terminal, needs_tmux
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]
 REPO = "openai/gpt-oss-20b"
 KILLS = 20

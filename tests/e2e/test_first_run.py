@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub.names import DEMO, resolve
-from tests.fixtures.terminal import Terminal, needs_tmux
 from tests.fixtures.hub_server import HubServer, serving
+from tests.fixtures.terminal import Terminal, needs_tmux
 
 pytestmark = needs_tmux
 

@@ -13,11 +13,12 @@ import pytest
 from app.store.database import default_path
 from app.store.store import Store
 from mlx_model.harmony.message import Message
+from tests.fixtures import FIXTURES
 from tests.fixtures.terminal import Terminal, needs_tmux
 
 pytestmark = needs_tmux
 
-SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_ask.py")), "--model", "demo"]
+SCRIPTED = [sys.executable, str(FIXTURES / "scripted_ask.py"), "--model", "demo"]
 DEMO = [sys.executable, "-m", "app", "--plain", "--model", "demo", "--temperature", "0"]
 
 

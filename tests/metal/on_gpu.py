@@ -8,7 +8,6 @@ Without a Metal GPU nothing is checked, and that is said.
 """
 
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 import mlx.core as mx
@@ -17,9 +16,15 @@ import pytest
 from metal import launch
 from metal.launch import Call
 from tests import msl as bench
+from tests.fixtures import ROOT
 from tests.msl import run
 
-_NOT_OF_KERNELS = ("test_bench.py", "test_launches.py", "test_on_gpu.py")
+_KERNELS = ("metal", "msl", "mlx_model/transformer/test_decode.py")
+_WITHOUT_KERNELS = (
+    "msl/test_findings.py",
+    "metal/test_on_gpu.py",
+    *(f"metal/trust/test_{name}.py" for name in ("select", "failures", "timing")),
+)
 _FOR_THE_BENCH_ALONE = ("flush_denormals", "misalign", "text")
 
 
@@ -54,9 +59,13 @@ def main(arguments: list[str]) -> int:
     if not mx.metal.is_available():
         print("There is no Metal GPU here, so nothing was checked. `make test` runs the kernels on the CPU.")
         return 0
-    folder = Path(__file__).parent
-    ignored = [f"--ignore={folder / name}" for name in _NOT_OF_KERNELS]
-    return int(pytest.main([str(folder), "-p", "tests.metal.on_gpu", *ignored, "-rs", *arguments]))
+    folder = ROOT / "tests"
+    ignored = [f"--ignore={folder / name}" for name in _WITHOUT_KERNELS]
+    return int(
+        pytest.main(
+            [*(str(folder / name) for name in _KERNELS), "-p", "tests.metal.on_gpu", *ignored, "-rs", *arguments]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from metal import dense
 from metal.dense import Head, Projections
 from metal.weights import Matrix
 from tests.fixtures import reference_dense as reference
-from tests.msl import Report
 from tests.fixtures.dense_models import Random, geometry
 from tests.fixtures.recorder import Recorder, recorded
+from tests.msl import Report
 
 HIDDEN, HEADS, KV_HEADS = 2880, 64, 8
 VOCABULARY = 1024

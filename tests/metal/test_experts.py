@@ -1,7 +1,7 @@
 """The kernels of the mixture of experts against float64, in every mode of the bench, dtype, number of rows and size.
 
 An error is bounded by what the result's own rounding leaves, plus an a-priori bound of float32 summation
-(tests/metal/reference.py): results in 16 bits are the correctly rounded ones but for that noise. The true sizes of
+(tests/fixtures/reference.py): results in 16 bits are the correctly rounded ones but for that noise. The true sizes of
 gpt-oss-20b are in test_experts_20b.py.
 """
 

@@ -13,9 +13,9 @@ from metal.experts import Mixture
 from metal.launch import Call, executed_by
 from tests import msl as bench
 from tests.fixtures import reference
+from tests.metal.test_experts import MODES, assert_right, bits, random_rows, steps
 from tests.msl.mlx_kernels import gather_qmv
 from tests.msl.report import Report
-from tests.metal.test_experts import MODES, assert_right, bits, random_rows, steps
 
 HIDDEN, INTERMEDIATE, EXPERTS, TOP_K = 2880, 2880, 32, 4
 

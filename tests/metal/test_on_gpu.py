@@ -7,9 +7,9 @@ import pytest
 
 from metal import launch
 from metal.launch import Call, Kernel, executed_by
-from tests.metal import on_gpu
 from tests import msl as bench
 from tests.fixtures.recorder import recorded
+from tests.metal import on_gpu
 
 CALL = Call(
     Kernel("toy", ("x",), ("y",), "y[0] = x[0];", ""),

@@ -9,8 +9,8 @@ import mlx.core as mx
 import pytest
 
 from mlx_model.errors import TokenizerError
-from mlx_model.model import Model, load
 from mlx_model.generation.session import Session
+from mlx_model.model import Model, load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 
@@ -94,7 +94,8 @@ def test_one_line_for_bad_input(folder: Path, arguments: list[str], message: str
 
 
 def test_the_package_offers_functions_whatever_was_imported_before() -> None:
-    code = "import mlx_model.generation.answer, mlx_model.generation.session; from mlx_model import generate, load, stream_generate as s;"
+    code = "import mlx_model.generate, mlx_model.generation.session;"
+    code += "from mlx_model import generate, load, stream_generate as s;"
     code += "import mlx_model as m; print(callable(generate), callable(load), callable(s), m.generate is generate)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert shown.stdout.split() == ["True"] * 4

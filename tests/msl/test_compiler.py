@@ -6,9 +6,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from tests.metal import conftest
-from tests.msl import BenchUnavailable, NoCompilerError, run_kernel
-from tests.msl import compiler
+from tests.msl import BenchUnavailable, NoCompilerError, compiler, run_kernel, skipping
 from tests.msl.bodies import call
 
 
@@ -67,12 +65,12 @@ def test_an_unknown_machine_is_unavailable(platform: str, machine: str, monkeypa
 def test_what_cannot_run_is_skipped_but_not_in_continuous_integration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no compiler"):
-        conftest.skip_unless_required(NoCompilerError("no compiler"))
+        skipping.skip_unless_required(NoCompilerError("no compiler"))
     monkeypatch.setenv("CI", "true")
     with pytest.raises(NoCompilerError):
-        conftest.skip_unless_required(NoCompilerError("no compiler"))
+        skipping.skip_unless_required(NoCompilerError("no compiler"))
     with pytest.raises(pytest.skip.Exception, match="a Mac"):
-        conftest.skip_unless_required(BenchUnavailable("a Mac"))
+        skipping.skip_unless_required(BenchUnavailable("a Mac"))
 
 
 def test_two_builds_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ from metal.experts import down
 from metal.lanes import Activations
 from metal.launch import Call
 from tests import msl as bench
+from tests.fixtures.recorder import recorded
+from tests.fixtures.reference import random_mixture
 from tests.msl import mlx_kernels
 from tests.msl.prepass import closing
 from tests.msl.source import generated_text
-from tests.fixtures.recorder import recorded
-from tests.fixtures.reference import random_mixture
 
 
 def random(*shape: int, dtype: mx.Dtype = mx.bfloat16) -> mx.array:

@@ -1,4 +1,4 @@
-"""Checkpoints that mlx-lm itself converts: read as what mlx-lm makes of them, and written alike by tests/mlx_layout.py.
+"""Checkpoints that mlx-lm itself converts: read as what mlx-lm makes of them, and written alike by mlx_layout.py.
 
 Needs the extra [peers].
 """

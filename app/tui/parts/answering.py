@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from time import monotonic
 
 from app.chat.conversation import Node
-from app.engine.protocol import Answer
 from app.chat.thinking import Thinking
+from app.engine.protocol import Answer
 from app.tui.text.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine

@@ -8,10 +8,10 @@ from enum import StrEnum
 from threading import Event, Lock, Thread
 from typing import ParamSpec
 
-from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.errors import GptossError
-from mlx_model.memory.plan import gigabytes
+from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
+from mlx_model.memory.plan import gigabytes
 
 Given = ParamSpec("Given")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
-from app.documents.attachments import merge
+from app.chat.commands import BUSY
 from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.documents.attachments import merge
 from app.engine.client import EngineDied
 from app.tui.parts.answering import AnswerStream
-from app.chat.commands import BUSY
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.text import clean

@@ -8,12 +8,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.documents.attachments import split
+from app.chat.commands import FORMATS, PARTS
 from app.chat.conversation import Conversation
+from app.documents.attachments import split
 from app.lines import one_line
 from app.store.exchange.export import to_json, to_markdown, write_new
 from app.store.exchange.importing import ImportFileError
-from app.chat.commands import FORMATS, PARTS
 from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean

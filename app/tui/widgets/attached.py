@@ -11,8 +11,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.documents.attachments import Attachment
-from app.lines import one_line
 from app.documents.tokens import about_tokens
+from app.lines import one_line
 
 CROSS = "\u00d7"
 

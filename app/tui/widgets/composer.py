@@ -13,12 +13,12 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from app.documents.attachments import Attachment, AttachmentError, find, join, split
-from app.lines import one_line
-from app.documents.mentions import looks_like_path, mention, names_in, written
 from app.chat.commands import Command, parse
-from app.tui.text.recall import Recall
+from app.documents.attachments import Attachment, AttachmentError, find, join, split
+from app.documents.mentions import looks_like_path, mention, names_in, written
+from app.lines import one_line
 from app.tui.text.completions import choices, marked_at_once
+from app.tui.text.recall import Recall
 from app.tui.widgets.attached import Attached
 from app.tui.widgets.completion import Completion
 from mlx_model.text import clean

@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.documents.attachments import split
 from app.chat.conversation import Conversation, Node
 from app.chat.footer import footer
+from app.documents.attachments import split
 from app.tui.text.answer_parts import Kind, Part, State, parts_of
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe

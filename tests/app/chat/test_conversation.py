@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.documents.attachments import Attachment, join
 from app.chat.conversation import Conversation, auto_title
+from app.documents.attachments import Attachment, join
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Message, Role, assistant, user
 from tests.fixtures.trees import TURN, branched

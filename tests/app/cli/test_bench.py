@@ -8,7 +8,8 @@ from math import inf
 import mlx.core as mx
 import pytest
 
-from app.cli import bench, main as cli, speed
+from app.cli import bench, speed
+from app.cli import main as cli
 from app.cli.bench import Report, summary
 from app.cli.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
 from metal.operation import Operation, Variant

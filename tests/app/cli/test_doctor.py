@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main as cli, doctor
+from app.cli import doctor
+from app.cli import main as cli
 from app.cli.doctor import Machine, describe, missing_for_metal, raised_limit, render
-from mlx_model.memory import device
-from mlx_model.weights import reader
-from mlx_model.transformer.config import PUBLISHED
-from mlx_model.hub.names import resolve
 from mlx_model.hub.inventory import LocalModel
+from mlx_model.hub.names import resolve
+from mlx_model.memory import device
 from mlx_model.memory.plan import Budget
+from mlx_model.transformer.config import PUBLISHED
+from mlx_model.weights import reader
 from tests.fixtures.metal_stand_in import StandIn
 
 GIB = 2**30

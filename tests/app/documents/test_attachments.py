@@ -14,8 +14,7 @@ from app.documents import attachments
 from app.documents.attachments import Attachment, AttachmentError, find, join, read, split
 from app.documents.mentions import candidates, mention, written
 from app.documents.tokens import about_tokens
-
-ROOT = Path(__file__).parents[2]
+from tests.fixtures import ROOT
 
 
 def pdf(*pages: str) -> bytes:

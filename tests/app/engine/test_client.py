@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,9 @@ from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.options import Options
+from tests.fixtures import FIXTURES
 
-SCRIPTED = (sys.executable, str(Path(__file__).with_name("scripted_worker.py")))
+SCRIPTED = (sys.executable, str(FIXTURES / "scripted_worker.py"))
 
 
 @pytest.fixture

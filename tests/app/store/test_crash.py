@@ -15,10 +15,10 @@ from app.store.database import default_path
 from app.store.store import Store
 from mlx_model.harmony.message import assistant
 from tests.app.store.test_store import integrity
+from tests.fixtures import ROOT
 from tests.fixtures.trees import TURN
 
 WRITER = (sys.executable, "-m", "tests.fixtures.scripted_writer")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("seed", range(3))

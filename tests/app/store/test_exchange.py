@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.main import main
 from app.chat.conversation import Conversation
+from app.cli.main import main
 from app.store.database import default_path
 from app.store.exchange.export import to_json, to_markdown
 from app.store.exchange.importing import ImportFileError, read

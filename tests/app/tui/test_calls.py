@@ -15,8 +15,8 @@ from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.messages import AnswerText, AnswerView
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, idle, opened, send, text_on, wait_until
 from tests.app.tui.test_hostile import HOSTILE, assert_inert
+from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
 WEATHER = '{"city": "Paris", "days": 3}'

@@ -5,9 +5,9 @@ from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
+from app.chat.commands import BUSY, COMMANDS, GROUPS, WIDGETS, Command
 from app.documents.attachments import Attachment, join
 from app.settings import Settings
-from app.chat.commands import BUSY, COMMANDS, GROUPS, WIDGETS, Command
 from app.tui.screens.help import HelpScreen, keys_of
 from app.tui.text.completions import Choice, choices, marked_at_once
 from app.tui.widgets.analysis import AnalysisTitle

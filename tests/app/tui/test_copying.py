@@ -5,12 +5,12 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.selection import Selection
 
-from app.documents.attachments import Attachment, join
-from app.chat.conversation import Conversation
-from app.store.exchange.export import to_markdown
-from app.tui.terminal import clipboard
 from app.chat.commands import PARTS
+from app.chat.conversation import Conversation
+from app.documents.attachments import Attachment, join
+from app.store.exchange.export import to_markdown
 from app.tui.parts.sharing import part
+from app.tui.terminal import clipboard
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.errors import RequestError
 from mlx_model.events import MessageStart

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
 from app.chat.commands import FORMATS
+from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, told, wait_until
 from tests.app.store.test_trouble import execute
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, told, wait_until
 from tests.fixtures.trees import branched, keep, same, stored, titled
 
 WIDE = (120, 40)

@@ -16,7 +16,8 @@ from app.engine.protocol import Load
 from app.tui.parts import models
 from app.tui.parts.background_download import Download, Phase
 from app.tui.text.first_run import Found
-from mlx_model.hub import names as hub, transfer
+from mlx_model.hub import names as hub
+from mlx_model.hub import transfer
 from tests.fixtures.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
 from tests.fixtures.hub_server import Fault, HubServer
 

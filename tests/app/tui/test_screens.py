@@ -1,6 +1,6 @@
 """Every screen as text, at the size of an old terminal and of a large one, beside how it looked when it was accepted.
 
-`UPDATE_SCREENS=1 python -m pytest tests/app/test_screens.py` takes them anew; the difference is for a person to read.
+`UPDATE_SCREENS=1 python -m pytest tests/app/tui/test_screens.py` takes them anew; a person reads the difference.
 """
 
 import os
@@ -12,8 +12,8 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from app.documents.attachments import Attachment
 from app.chat.conversation import Conversation
+from app.documents.attachments import Attachment
 from app.store.database import StoreError
 from app.tui.parts import answering, models
 from app.tui.parts.background_download import Phase, Reached

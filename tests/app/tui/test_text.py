@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.chat.commands import COMMANDS, find, parse
 from app.tui.text import markdown_layout
 from app.tui.text.coalesce import Coalescer
-from app.chat.commands import COMMANDS, find, parse
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks, lay_out
 from app.tui.widgets.markdown import MarkdownText
 

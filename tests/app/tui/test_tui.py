@@ -9,7 +9,20 @@ from app.tui.widgets.messages import AnswerView
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.options import Options
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, told, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    idle,
+    opened,
+    send,
+    text_on,
+    told,
+    wait_until,
+)
 
 # Answers
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from metal.launch import executed_by
-from metal.trust.machine import Machine
 from metal.operation import Operation
+from metal.trust.machine import Machine
 from metal.trust.select import Choice, choose
 from tests.metal.trust.gpu import MACHINE, Gpu
 

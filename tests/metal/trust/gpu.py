@@ -7,8 +7,8 @@ import mlx.core as mx
 import pytest
 
 from metal.launch import Call, Kernel, launch
-from metal.trust.machine import Machine
 from metal.operation import Operation, Variant
+from metal.trust.machine import Machine
 
 MACHINE = Machine("Apple M1 Max", 32, "macOS 15.5", "0.32.4")
 OTHER = Machine("Apple M5", 10, "macOS 26.1", "0.32.4")

@@ -12,8 +12,8 @@ from metal.trust.machine import Machine
 from metal.trust.select import Choice, choose
 from metal.trust.selftest import decodes_fp4
 from mlx_model.memory import device
-from mlx_model.transformer.kernels import make_decoder, operations
 from mlx_model.model import load
+from mlx_model.transformer.kernels import make_decoder, operations
 from tests import msl as bench
 
 NAMES = {"qkv", "attend", "o_proj", "route", "gate_up", "down", "lm_head"}

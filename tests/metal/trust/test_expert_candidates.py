@@ -1,4 +1,4 @@
-"""What decides whether the experts' kernels are used: conditions, the self-test, and the trial for metal.trust.select."""
+"""What decides whether the experts' kernels are used: conditions, the self-test, and the trial for metal.trust."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from metal import experts
-from metal.trust.expert_candidates import operations
 from metal.experts import Mixture, why_not
 from metal.lanes import Activations, lane_order
 from metal.launch import Call, executed_by
 from metal.operation import Operation
+from metal.trust.expert_candidates import operations
 from metal.trust.select import disagreement
 from metal.trust.selftest import decodes_fp4
 from tests import msl as bench

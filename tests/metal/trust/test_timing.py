@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from metal.launch import executed_by
-from metal.trust.machine import gpu_cores, power
 from metal.operation import Operation, Variant
+from metal.trust.machine import gpu_cores, power
 from metal.trust.select import Choice, report
 from metal.trust.timing import ROUNDS, cold_arguments, seconds_per_run
 from tests.metal.trust.gpu import MACHINE, NARROW, ODD, OTHER, WIDE, Gpu, compile_error

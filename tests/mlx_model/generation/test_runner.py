@@ -7,12 +7,12 @@ from threading import Thread
 import mlx.core as mx
 import pytest
 
-from mlx_model.transformer.attention import Attention
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress
+from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
+from mlx_model.transformer.attention import Attention
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 GREEDY = Options(temperature=0, max_tokens=12)

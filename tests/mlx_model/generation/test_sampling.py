@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mlx_model.errors import RequestError
-from mlx_model.options import Options
 from mlx_model.generation.sampling import Sampler, filtered
+from mlx_model.options import Options
 
 LOGITS = np.random.default_rng(0).normal(0, 3, 200).astype(np.float32)
 

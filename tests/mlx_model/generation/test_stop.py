@@ -3,8 +3,8 @@
 import pytest
 
 from mlx_model.events import Event, MessageEnd, MessageStart, TextDelta
-from mlx_model.harmony.message import assistant
 from mlx_model.generation.stop import StopStrings
+from mlx_model.harmony.message import assistant
 
 
 def answer(text: str, channel: str = "final", step: int = 1) -> list[Event]:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.generation.stop import StopStrings
 from mlx_model.harmony.fold import Turn, fold
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.render import Renderer
-from mlx_model.generation.stop import StopStrings
 from tests.fixtures.conversations import MESSAGES
 from tests.fixtures.vocabulary import o200k, oracle
 

@@ -29,7 +29,7 @@ def test_worked_example() -> None:
 
 
 def test_needs_nothing_of_the_model() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.split() == [f"mlx_model.{name}" for name in ("errors", "events", "tokenizer", "vocabulary")]
@@ -37,5 +37,5 @@ def test_needs_nothing_of_the_model() -> None:
 
 def test_messages_load_no_tokenizer() -> None:
     script = "import sys; from mlx_model.harmony import Message; print('tiktoken' in sys.modules)"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert subprocess.check_output([sys.executable, "-c", script], cwd=root, text=True) == "False\n"

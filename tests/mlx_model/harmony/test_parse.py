@@ -1,7 +1,6 @@
 """Parsing sampled tokens: equal to OpenAI's library on well-formed output, sensible where that one gives up."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import openai_harmony as oh
@@ -15,10 +14,11 @@ from mlx_model.harmony.parse import HEADER_TOKENS, StreamParser, parse
 from mlx_model.harmony.render import Renderer
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.harmony.vocabulary import Vocabulary
+from tests.fixtures import FIXTURES
 from tests.fixtures.vocabulary import O200K_PATTERN, o200k, oracle
 
 # Made with openai-harmony 0.0.8: what its parser answers, strict and lenient, to 43 sequences.
-GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "harmony_parser.json").read_text())
+GOLDEN: list[dict[str, Any]] = json.loads((FIXTURES / "data" / "harmony_parser.json").read_text())
 
 
 def ids(text: str) -> list[int]:

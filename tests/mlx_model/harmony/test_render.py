@@ -15,8 +15,8 @@ from mlx_model.harmony.history import drop_analysis_as_the_library, drop_old_ana
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
-from mlx_model.harmony.tools import FunctionTool
 from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.harmony.vocabulary import Vocabulary
 from tests.fixtures.conversations import MESSAGES, OPENING, Opening, library_ids, library_message
 from tests.fixtures.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle

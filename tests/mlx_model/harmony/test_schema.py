@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,11 @@ from mlx_model.harmony.prompt import developer_message
 from mlx_model.harmony.schema import normalise
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.harmony.typescript import json_text, typescript
+from tests.fixtures import FIXTURES
 from tests.fixtures.conversations import SENSIBLE_SCHEMA, library_text, library_types
 
 # Made with openai-harmony 0.0.8.
-GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "harmony_schema.json").read_text())
+GOLDEN: list[dict[str, Any]] = json.loads((FIXTURES / "data" / "harmony_schema.json").read_text())
 
 
 def types(schema: object) -> str:

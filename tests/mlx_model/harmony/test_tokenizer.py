@@ -10,8 +10,8 @@ import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_model.harmony import vocabulary
 from mlx_model.errors import TokenizerError
+from mlx_model.harmony import vocabulary
 from mlx_model.harmony.tokenizer import StreamDecoder, Tokenizer
 from tests.fixtures.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle, ranks, tokenizer_json
 

@@ -8,14 +8,14 @@ from threading import Event
 
 import pytest
 
+from mlx_model.errors import CheckpointError
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
-from mlx_model.errors import CheckpointError
 from mlx_model.hub.names import Repository
 from mlx_model.hub.place import Place, Record
 from mlx_model.hub.transfer import Damaged, Verified
-from tests.fixtures.hub_server import HubServer, gpt_oss, is_large
 from tests.fixtures.hub import REPO
+from tests.fixtures.hub_server import HubServer, gpt_oss, is_large
 
 SHARDS = [f"model-{number:05}-of-00002.safetensors" for number in range(3)]
 NEEDED = {name for name in gpt_oss() if name.startswith(("model", "tokenizer")) or "config" in name}

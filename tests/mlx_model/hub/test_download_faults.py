@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.hub import download, names as hub, explain as hub_errors
-from mlx_model.hub.download import DownloadEvent, Finished, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
+from mlx_model.hub import download
+from mlx_model.hub import explain as hub_errors
+from mlx_model.hub import names as hub
+from mlx_model.hub.download import DownloadEvent, Finished, Progress, fetch, prepare
 from mlx_model.hub.transfer import WAITS, Damaged, Waiting, _write
-from tests.fixtures.hub_server import Fault, HubServer, gpt_oss
 from tests.fixtures.hub import REPO
+from tests.fixtures.hub_server import Fault, HubServer, gpt_oss
 
 SHARD = "model-00001-of-00002.safetensors"
 SIZE = len(gpt_oss()[SHARD])

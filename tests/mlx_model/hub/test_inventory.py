@@ -6,12 +6,12 @@ from threading import Event
 
 import pytest
 
-from mlx_model.hub.download import Finished, Progress, fetch, prepare
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.names import Repository
+from mlx_model.hub.download import Finished, Progress, fetch, prepare
 from mlx_model.hub.inventory import LocalModel, local_models, removal
-from tests.fixtures.hub_server import HubServer, Repo, gpt_oss
+from mlx_model.hub.names import Repository
 from tests.fixtures.hub import REPO
+from tests.fixtures.hub_server import HubServer, Repo, gpt_oss
 
 SHARD = "model-00001-of-00002.safetensors"
 QUANTISED = "mlx-community/gpt-oss-20b-MXFP4-Q8"

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from mlx_model.errors import CheckpointError
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import fetch, prepare
-from mlx_model.errors import CheckpointError
 from mlx_model.hub.names import Repository
 from mlx_model.model import load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
-from tests.fixtures.hub_server import HubServer
 from tests.fixtures.hub import REPO
+from tests.fixtures.hub_server import HubServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

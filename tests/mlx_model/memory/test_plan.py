@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_model.memory import device
 from mlx_model import model as model_module
-from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from mlx_model.errors import BudgetError, ContextError, RequestError
+from mlx_model.generation.runner import Runner
+from mlx_model.memory import device
 from mlx_model.memory.plan import Budget, Plan, Wishes, gigabytes, parse_size, plan, plan_within, prefill_chunk
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
+from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from tests.fixtures.checkpoints import hub_config, tiny_config, write_checkpoint
 
 GIB = 2**30

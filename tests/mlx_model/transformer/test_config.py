@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
+from mlx_model.transformer.config import ModelConfig
 from tests.fixtures.checkpoints import hub_config
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from metal.launch import executed_by
 from mlx_model.memory import device
+from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import make_decoder, operations
-from mlx_model.transformer.blocks import Transformer
 from mlx_model.weights.loader import load_transformer
-from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests import msl as bench
+from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 PROMPT = [(5 * i * i + 3 * i) % 500 for i in range(40)]
 ANSWER = [(7 * i * i + i) % 500 for i in range(12)]

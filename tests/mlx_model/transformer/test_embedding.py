@@ -8,16 +8,16 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.memory import device
-from mlx_model.transformer import embedding
-from mlx_model.weights.checkpoint import Stored, stored_tensors
-from mlx_model.transformer.embedding import Embedding, FileRows, MappedRows, open_rows
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.transformer.linear import Packing
-from mlx_model.weights.mapping import MappedFile
+from mlx_model.generation.runner import Runner
+from mlx_model.memory import device
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
+from mlx_model.transformer import embedding
+from mlx_model.transformer.embedding import Embedding, FileRows, MappedRows, open_rows
+from mlx_model.transformer.linear import Packing
+from mlx_model.weights.checkpoint import Stored, stored_tensors
+from mlx_model.weights.mapping import MappedFile
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.metal_stand_in import StandIn
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from metal.experts import Mixture, _fused_swiglu, best, clamped_swiglu, route
-from mlx_model.transformer.experts import mixture_of_experts, parallel_rows, sorted_rows
 from mlx_model.model import load
+from mlx_model.transformer.experts import mixture_of_experts, parallel_rows, sorted_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 

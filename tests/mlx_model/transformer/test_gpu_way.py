@@ -7,11 +7,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
-from mlx_model.transformer.linear import StoredLinear
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.generation.runner import Runner
+from mlx_model.transformer.linear import StoredLinear
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 PROMPT = [(5 * i * i + 3 * i) % 500 for i in range(70)]

@@ -8,18 +8,18 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.trust import select
 from metal.launch import Call, executed_by
-from metal.trust.machine import Machine
 from metal.operation import Operation
+from metal.trust import select
+from metal.trust.machine import Machine
 from metal.trust.select import Choice, Verdict
-from mlx_model.memory import device
-from mlx_model.transformer import kernels
-from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import RequestError
-from mlx_model.transformer.kernels import NoKernels, attach_kernels, make_decoder, operations
+from mlx_model.memory import device
 from mlx_model.model import load
+from mlx_model.transformer import kernels
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.kernels import NoKernels, attach_kernels, make_decoder, operations
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 

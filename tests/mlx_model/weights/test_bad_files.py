@@ -12,10 +12,10 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from mlx_model.weights import checkpoint, reader
-from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.errors import CheckpointError
 from mlx_model.model import load
+from mlx_model.weights import checkpoint, reader
+from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.headers import replace_header, rewrite_header
 

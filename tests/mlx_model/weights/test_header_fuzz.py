@@ -6,9 +6,9 @@ import random
 import struct
 from pathlib import Path
 
-from mlx_model.weights.checkpoint import stored_tensors
-from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import layout_of
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint

@@ -10,17 +10,25 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.weights.checkpoint import stored_tensors
-from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import CheckpointError
-from mlx_model.weights.layouts import HubLayout, MlxLayout, layout_of
-from mlx_model.transformer.linear import Packing, QuantizedLinear
 from mlx_model.model import load
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.linear import Packing, QuantizedLinear
+from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.weights.layouts import HubLayout, MlxLayout, layout_of
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.headers import rewrite_header
-from tests.fixtures.mlx_layout import AFFINE_4, AFFINE_8, MXFP4, Choice, hub_tensors, write_dequantised, write_mlx_layout
+from tests.fixtures.mlx_layout import (
+    AFFINE_4,
+    AFFINE_8,
+    MXFP4,
+    Choice,
+    hub_tensors,
+    write_dequantised,
+    write_mlx_layout,
+)
 from tests.fixtures.model_arrays import assert_bit_equal
 
 TOKENS = [(5 * i * i + 3 * i) % 500 for i in range(40)]

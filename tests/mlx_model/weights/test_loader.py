@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from mlx_model.transformer.config import ModelConfig
 from mlx_model.errors import RequestError
 from mlx_model.model import load
+from mlx_model.transformer.config import ModelConfig
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 DOWN = "model.layers.1.mlp.experts.down_proj_blocks"

@@ -13,21 +13,21 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.memory import device
+from mlx_model.model import load
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights import mapping, reader
 from mlx_model.weights.checkpoint import Stored, stored_tensors
-from mlx_model.transformer.config import ModelConfig
-from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.weights.mapping import MappedFile
-from mlx_model.model import load
-from mlx_model.weights.reader import Reader
 from mlx_model.weights.loader import Residence, load_transformer
+from mlx_model.weights.mapping import MappedFile
+from mlx_model.weights.reader import Reader
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.headers import read_header, rewrite_header, shift_data
 from tests.fixtures.metal_stand_in import StandIn, asked
 from tests.fixtures.mlx_layout import AFFINE_8, MXFP4, write_mlx_layout
-from tests.oracle.cases import CASES
 from tests.fixtures.model_arrays import arrays, assert_bit_equal
+from tests.oracle.cases import CASES
 
 PAGE = mmap.PAGESIZE
 MAPS = Path("/proc/self/maps")
