@@ -18,7 +18,7 @@ UNFINISHED = (None, "died", "cancelled", "length")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AnswerFacts:
     """How an answer came about. `reason` is Finished.reason, "died" if the engine did, None while it is under way.
 
     `effort` is None in an answer from another program.
@@ -46,7 +46,7 @@ class Node:
     parent: str | None
     created: float
     messages: tuple[Message, ...]
-    turn: Turn | None = None
+    turn: AnswerFacts | None = None
 
     @property
     def is_prompt(self) -> bool:
@@ -181,11 +181,11 @@ class Conversation:
             self.rename(self.title or auto_title(text))
         return self._add(Node(new_id(), parent, time.time(), (user(text),)))
 
-    def add_answer(self, parent: str, turn: Turn, messages: Sequence[Message], id: str | None = None) -> Node:
+    def add_answer(self, parent: str, turn: AnswerFacts, messages: Sequence[Message], id: str | None = None) -> Node:
         """The model has begun to answer `parent`; the new node becomes the leaf."""
         return self._add(Node(id or new_id(), parent, time.time(), tuple(messages), turn))
 
-    def update_answer(self, id: str, turn: Turn, messages: Sequence[Message]) -> None:
+    def update_answer(self, id: str, turn: AnswerFacts, messages: Sequence[Message]) -> None:
         """More of the answer has come."""
         self.nodes[id] = replace(self.nodes[id], turn=turn, messages=tuple(messages))
         self._changed[id] = None

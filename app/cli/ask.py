@@ -16,6 +16,7 @@ from mlx_model.harmony.message import user
 from mlx_model.hub.names import DEMO, KNOWN, Repository, default_model
 from mlx_model.model import load
 from mlx_model.options import Options
+from mlx_model.request import Request
 from mlx_model.text import clean
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
@@ -38,8 +39,8 @@ def answer(
     ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
     standard error, dimmed on a terminal.
     """
-    session = opened(wanted, instructions)
-    events = session.stream([user(prompt)], options)
+    session = opened(wanted)
+    events = session.stream(Request((user(prompt),), options, instructions))
     result = collect(events if as_json else shown(events, show_analysis), session)
     if as_json:
         fields = {
@@ -59,7 +60,7 @@ def answer(
     return 0
 
 
-def opened(wanted: Load, instructions: str | None) -> Session:
+def opened(wanted: Load) -> Session:
     """Load a model and say on standard error what of it was not as wanted. Raises GptossError."""
     chosen = default_model() if wanted.model is None else wanted.model
     if wanted.model is None and chosen == DEMO:
@@ -67,7 +68,7 @@ def opened(wanted: Load, instructions: str | None) -> Session:
     model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
     if wanted.map == "on" and model.residence.refusal is not None:
         say(f"the weights are copied, not mapped: {model.residence.refusal}")
-    return Session(model, instructions=instructions)
+    return Session(model)
 
 
 def shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import monotonic
 
 from app.chat.commands import COMMANDS, parse
-from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.chat.conversation import UNFINISHED, AnswerFacts, Conversation, Node, new_id
 from app.chat.footer import footer
 from app.chat.thinking import Thinking
 from app.cli.ask import opened, say, shown
@@ -21,6 +21,7 @@ from mlx_model.generation.session import Session
 from mlx_model.harmony import fold
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
+from mlx_model.request import Request
 
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
@@ -39,9 +40,9 @@ def chat(
     print(f"{why}\nCtrl-D or /quit leaves, Ctrl-C stops an answer, /help says more.", flush=True)
     edit_lines = edit_lines and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
-    session = opened(wanted, instructions)
+    session = opened(wanted)
     with contextlib.closing(Saver(say)) as saver:
-        PlainChat(session, options, saver, show_analysis=show_analysis, edit_lines=edit_lines).run()
+        PlainChat(session, options, instructions, saver, show_analysis=show_analysis, edit_lines=edit_lines).run()
     return 0
 
 
@@ -49,10 +50,18 @@ class PlainChat:
     """One conversation at a time. Prompts are on the disk before the model sees them, a long answer once a second."""
 
     def __init__(
-        self, session: Session, options: Options, saver: Saver, *, show_analysis: bool, edit_lines: bool
+        self,
+        session: Session,
+        options: Options,
+        instructions: str | None,
+        saver: Saver,
+        *,
+        show_analysis: bool,
+        edit_lines: bool,
     ) -> None:
         self._session = session
         self._options = options
+        self._instructions = instructions
         self._saver = saver
         self._show_analysis = show_analysis
         self._edit_lines = edit_lines
@@ -134,7 +143,8 @@ class PlainChat:
         failure: GptossError | None = None
         with _stoppable() as stopped:
             try:
-                events = self._session.stream(conversation.for_engine(node.id), options, stopped)
+                request = Request(conversation.for_engine(node.id), options, self._instructions)
+                events = self._session.stream(request, stopped)
                 saved = monotonic()
                 for event in shown(events, self._show_analysis):
                     answer.take(event)
@@ -170,7 +180,7 @@ class _Answer:
         self._begun = () if begun is None else node.messages
         self._before = Stats() if begun is None else begun.stats
         self.effort = effort if begun is None or begun.effort is None else begun.effort
-        self._turn = Turn(model, self.effort)
+        self._turn = AnswerFacts(model, self.effort)
         self._fold = fold.Turn(self._begun)
         self._thinking = Thinking() if begun is None else Thinking(begun.analysis_s, begun.analysis_tokens)
         self._says_thinking = False

@@ -15,6 +15,7 @@ from mlx_model.generation.session import Session
 from mlx_model.harmony.message import Message, assistant, user
 from mlx_model.model import Model
 from mlx_model.options import Options
+from mlx_model.request import Request
 from mlx_model.transformer.kernels import operations
 
 PROMPTS = (64, 512, 2048, 8192)
@@ -152,7 +153,7 @@ def next_turn(model: Model, token_s: float, longest_s: float) -> NextTurn | str:
 
 
 def _first_token(session: Session, messages: list[Message]) -> Stats:
-    *_, last = session.stream(messages, Options(temperature=0, max_tokens=1))
+    *_, last = session.stream(Request(messages, Options(temperature=0, max_tokens=1)))
     return last.stats if isinstance(last, Finished) else Stats()
 
 

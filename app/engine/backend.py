@@ -4,8 +4,10 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from app.engine.protocol import Ask, Load, Loading, Ready
+from app.engine.protocol import Load, Loading, Ready
+from mlx_model.errors import RequestError
 from mlx_model.events import Event
+from mlx_model.request import Request
 
 if TYPE_CHECKING:
     from mlx_model.generation.session import Session
@@ -19,7 +21,7 @@ class Backend(Protocol):
         """Load a model; `announce` is called once its name is known."""
         ...
 
-    def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true."""
         ...
 
@@ -30,7 +32,6 @@ class ModelBackend:
     def __init__(self) -> None:
         self._model: Model | None = None
         self._session: Session | None = None
-        self._instructions: str | None = None
 
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         """See Backend. The model of before is let go first: two of them may not fit into memory."""
@@ -45,14 +46,12 @@ class ModelBackend:
         model = self._model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
         return Ready(model.name, model.context_length, model.resident_bytes, model.plan.budget, model.load_s)
 
-    def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """See Backend. A session is kept for as long as the instructions stay the same."""
-        from mlx_model.errors import RequestError
+    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        """See Backend. One session answers all requests of a model."""
         from mlx_model.generation.session import Session
 
         if self._model is None:
             raise RequestError("no model is loaded yet")
-        if self._session is None or ask.instructions != self._instructions:
-            self._session = Session(self._model, instructions=ask.instructions)
-            self._instructions = ask.instructions
-        yield from self._session.stream(list(ask.messages), ask.options, cancelled)
+        if self._session is None:
+            self._session = Session(self._model)
+        yield from self._session.stream(request, cancelled)

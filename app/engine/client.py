@@ -18,19 +18,18 @@ from app.engine.protocol import (
     Ask,
     Cancel,
     Failed,
+    FromEngine,
     Load,
     Loading,
     ProtocolError,
     Ready,
-    Reply,
-    Request,
+    ToEngine,
     decode,
     encode,
 )
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished
-from mlx_model.harmony.message import Message
-from mlx_model.options import Options
+from mlx_model.request import Request
 from mlx_model.text import clean
 
 # -P: a folder named "app" where the person happens to be must not be taken for this package.
@@ -67,9 +66,7 @@ class Engine(Protocol):
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...
 
-    def ask(
-        self, messages: Sequence[Message], options: Options, instructions: str | None = None
-    ) -> AsyncIterator[Answer]:
+    def ask(self, request: Request) -> AsyncIterator[Answer]:
         """The events of one answer, up to Finished. Raises EngineError or EngineDied."""
         ...
 
@@ -102,7 +99,7 @@ class EngineClient:
         self._numbers = count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[EngineDied] | None = None
-        self._inboxes: dict[int | None, asyncio.Queue[Reply | EngineDied]] = {}
+        self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
         self._killed_because: str | None = None
 
     @property
@@ -141,14 +138,12 @@ class EngineClient:
                 if isinstance(reply, Ready):
                     return
 
-    async def ask(
-        self, messages: Sequence[Message], options: Options, instructions: str | None = None
-    ) -> AsyncIterator[Answer]:
+    async def ask(self, request: Request) -> AsyncIterator[Answer]:
         """See Engine. Leaving the iterator early cancels the answer."""
         if not self.alive:
             raise EngineDied("the engine isn't running")
-        request, finished = next(self._numbers), False
-        replies = self._replies(request, Ask(request, tuple(messages), options, instructions))
+        number, finished = next(self._numbers), False
+        replies = self._replies(number, Ask(number, request))
         try:
             async for reply in replies:
                 if isinstance(reply, Answer):
@@ -162,13 +157,13 @@ class EngineClient:
         finally:
             await replies.aclose()
             if not finished and self.alive:
-                await self._send(Cancel(request))
+                await self._send(Cancel(number))
 
     async def cancel(self) -> None:
         """See Engine. Returns at once; the answer's iterator sees how it ends."""
-        for request in [number for number in self._inboxes if number is not None]:
-            await self._send(Cancel(request))
-            asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, request)
+        for number in [number for number in self._inboxes if number is not None]:
+            await self._send(Cancel(number))
+            asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, number)
 
     async def died(self) -> EngineDied:
         """See Engine. The very EngineDied that a running load or answer raises."""
@@ -188,9 +183,9 @@ class EngineClient:
             self._kill("the engine was closed")
             await asyncio.wait([self._reader])
 
-    async def _replies(self, request: int | None, opening: Request) -> AsyncGenerator[Reply, None]:
-        """Send `opening` and yield what comes back for `request`; raises what Failed and a death say."""
-        inbox = self._inboxes[request] = asyncio.Queue()
+    async def _replies(self, number: int | None, opening: ToEngine) -> AsyncGenerator[FromEngine, None]:
+        """Send `opening` and yield what comes back for `number`; raises what Failed and a death say."""
+        inbox = self._inboxes[number] = asyncio.Queue()
         try:
             await self._send(opening)
             while True:
@@ -202,14 +197,14 @@ class EngineClient:
                     case reply:
                         yield reply
         finally:
-            if self._inboxes.get(request) is inbox:
-                del self._inboxes[request]
+            if self._inboxes.get(number) is inbox:
+                del self._inboxes[number]
 
-    async def _send(self, request: Request) -> None:
-        """Write a request. A broken pipe is no error here: the reader notices and tells all inboxes."""
+    async def _send(self, message: ToEngine) -> None:
+        """Write a message. A broken pipe is no error here: the reader notices and tells all inboxes."""
         if self._process and self._process.stdin and self.alive:
             with contextlib.suppress(ConnectionError):
-                self._process.stdin.write(encode(request))
+                self._process.stdin.write(encode(message))
                 await self._process.stdin.drain()
 
     async def _read(self, process: asyncio.subprocess.Process) -> EngineDied:
@@ -220,9 +215,9 @@ class EngineClient:
         try:
             async for line in _lines(process.stdout):
                 reply = decode(line)
-                if not isinstance(reply, Reply):
+                if not isinstance(reply, FromEngine):
                     raise ProtocolError(f"{type(reply).__name__} is a request")
-                inbox = self._inboxes.get(None if isinstance(reply, Loading | Ready) else reply.request)
+                inbox = self._inboxes.get(None if isinstance(reply, Loading | Ready) else reply.number)
                 if inbox is not None:
                     inbox.put_nowait(reply)
         except Exception as error:  # whatever it is, those who wait must hear of it
@@ -239,8 +234,8 @@ class EngineClient:
             inbox.put_nowait(death)
         return death
 
-    def _kill_if_asked(self, request: int) -> None:
-        if request in self._inboxes:
+    def _kill_if_asked(self, number: int) -> None:
+        if number in self._inboxes:
             self._kill(f"the engine did not react to stop within {self._cancel_grace_s:g} s and was ended")
 
     def _kill(self, reason: str) -> None:

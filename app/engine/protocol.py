@@ -16,7 +16,7 @@ from mlx_model import events
 from mlx_model.errors import GptossError
 from mlx_model.events import Event
 from mlx_model.harmony.message import Message
-from mlx_model.options import Options
+from mlx_model.request import Request
 
 
 class ProtocolError(GptossError):
@@ -38,19 +38,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """App to engine: answer the last of `messages`. `request` numbers the events of the answer."""
+    """App to engine: answer this request. `number` is that of the events of the answer."""
 
-    request: int
-    messages: tuple[Message, ...]
-    options: Options
-    instructions: str | None = None
+    number: int
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """App to engine: end this answer within one token; it still ends with Finished("cancelled")."""
 
-    request: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Engine to app: an Ask, or a Load where `request` is None, came to nothing; `text` says why.
+    """Engine to app: the Ask of this number, or a Load where that is None, came to nothing; `text` says why.
 
     `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
     work.
     """
 
     text: str
-    request: int | None = None
+    number: int | None = None
     unusable: bool = False
 
 
@@ -93,24 +91,27 @@ class Failed:
 class Answer:
     """Engine to app: one event of an answer. `deltas` counts the text deltas merged into this one."""
 
-    request: int
+    number: int
     event: Event
     deltas: int = 1
 
 
-Request = Load | Ask | Cancel
-Reply = Loading | Ready | Failed | Answer
+ToEngine = Load | Ask | Cancel
+FromEngine = Loading | Ready | Failed | Answer
 
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Ask, Cancel, Loading, Ready, Failed, Answer, Message, Options, events.Stats),
+        *(Load, Ask, Cancel, Loading, Ready, Failed, Answer, Message, Request, events.Stats),
         *get_args(Event),
     )
 }
 
+_PAYLOADS = (Message, Request)
+"""Classes with a JSON form of their own, which is passed on as it is: a schema in it may have any keys, "type" too."""
 
-def encode(message: Request | Reply) -> bytes:
+
+def encode(message: ToEngine | FromEngine) -> bytes:
     """The line for a message, newline included; ASCII, so that lone surrogates pass unharmed."""
     return json.dumps(_to_json(message), separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -118,15 +119,15 @@ def encode(message: Request | Reply) -> bytes:
 def decode(line: bytes) -> Any:
     """The message of a line. Raises ProtocolError on anything `encode` couldn't have written."""
     try:
-        return _from_json(json.loads(line), Request | Reply)
+        return _from_json(json.loads(line), ToEngine | FromEngine)
     except (ValueError, TypeError, KeyError, GptossError, RecursionError) as error:
         shown = line[:80].decode("ascii", "backslashreplace")
         raise ProtocolError(f"not a message of the engine protocol ({error}): {shown!r}") from None
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, Message | Options):
-        return {"type": type(value).__name__, **value.to_json()}
+    if isinstance(value, _PAYLOADS):
+        return {"type": type(value).__name__, "fields": value.to_json()}
     if type(value).__name__ in _TYPES:
         pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
         return {"type": type(value).__name__, **{name: _to_json(item) for name, item in pairs}}
@@ -140,6 +141,8 @@ def _from_json(value: Any, hint: Any) -> Any:
         cls = _TYPES.get(value.get("type", ""))
         if cls is None or cls not in options:
             raise TypeError(f"unexpected type {value.get('type')!r}")
+        if issubclass(cls, _PAYLOADS):
+            return cls.from_json(value["fields"])
         return _build(cls, {name: item for name, item in value.items() if name != "type"})
     for option in options:
         if get_origin(option) is tuple and isinstance(value, list):

@@ -20,7 +20,7 @@ from functools import partial
 from typing import BinaryIO
 
 from app.engine.backend import Backend, ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Failed, Load, ProtocolError, Reply, decode, encode
+from app.engine.protocol import Answer, Ask, Cancel, Failed, FromEngine, Load, ProtocolError, decode, encode
 from mlx_model.errors import ContextError, GptossError, RequestError
 from mlx_model.events import TextDelta
 
@@ -30,10 +30,10 @@ class Outbox:
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
-        self._pending: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[FromEngine] = queue.SimpleQueue()
         threading.Thread(target=self._write, name="outbox", daemon=True).start()
 
-    def put(self, reply: Reply) -> None:
+    def put(self, reply: FromEngine) -> None:
         """Queue a reply; returns at once."""
         self._pending.put(reply)
 
@@ -52,9 +52,9 @@ class Outbox:
                 os._exit(os.EX_SOFTWARE)  # a worker that can't answer must not look alive
 
 
-def merge(replies: list[Reply]) -> list[Reply]:
+def merge(replies: list[FromEngine]) -> list[FromEngine]:
     """Join neighbouring text deltas of the same answer and message into one."""
-    merged: list[Reply] = []
+    merged: list[FromEngine] = []
     for reply in replies:
         last = merged[-1] if merged else None
         if (
@@ -62,11 +62,11 @@ def merge(replies: list[Reply]) -> list[Reply]:
             and isinstance(last, Answer)
             and isinstance(reply.event, TextDelta)
             and isinstance(last.event, TextDelta)
-            and (reply.request, reply.event.channel, reply.event.recipient)
-            == (last.request, last.event.channel, last.event.recipient)
+            and (reply.number, reply.event.channel, reply.event.recipient)
+            == (last.number, last.event.channel, last.event.recipient)
         ):
             event = replace(last.event, text=last.event.text + reply.event.text)
-            merged[-1] = Answer(reply.request, event, last.deltas + reply.deltas)
+            merged[-1] = Answer(reply.number, event, last.deltas + reply.deltas)
         else:
             merged.append(reply)
     return merged
@@ -90,40 +90,40 @@ class Worker:
                 case Load() as load:
                     self._guard(None, partial(self._load, load))
                 case Ask() as ask:
-                    self._guard(ask.request, partial(self._answer, ask))
-                    self._cancelled.discard(ask.request)
+                    self._guard(ask.number, partial(self._answer, ask))
+                    self._cancelled.discard(ask.number)
 
     def _read(self) -> None:
         for line in self._inbox:
             try:
-                request = decode(line)
+                message = decode(line)
             except ProtocolError as error:
                 print(error, file=sys.stderr, flush=True)
                 os._exit(os.EX_PROTOCOL)
-            if isinstance(request, Cancel):
-                self._cancelled.add(request.request)
+            if isinstance(message, Cancel):
+                self._cancelled.add(message.number)
             else:
-                self._requests.put(request)
+                self._requests.put(message)
         os._exit(0)  # at once, whatever the main thread is computing
 
     def _load(self, load: Load) -> None:
         self._outbox.put(self._backend.load(load, self._outbox.put))
 
     def _answer(self, ask: Ask) -> None:
-        for event in self._backend.stream(ask, lambda: ask.request in self._cancelled):
-            self._outbox.put(Answer(ask.request, event))
+        for event in self._backend.stream(ask.request, lambda: ask.number in self._cancelled):
+            self._outbox.put(Answer(ask.number, event))
 
-    def _guard(self, request: int | None, action: Callable[[], None]) -> None:
+    def _guard(self, number: int | None, action: Callable[[], None]) -> None:
         try:
             action()
         except (ContextError, RequestError) as error:
-            self._outbox.put(Failed(str(error), request, unusable=True))
+            self._outbox.put(Failed(str(error), number, unusable=True))
         except GptossError as error:
-            self._outbox.put(Failed(str(error), request))
+            self._outbox.put(Failed(str(error), number))
         except Exception as error:
             # Not foreseen. The person reads one line, the app keeps the traceback from standard error.
             traceback.print_exc()
-            self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", request))
+            self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", number))
 
 
 def serve(backend: Backend) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.chat.conversation import Changes, Conversation, Node, Turn
+from app.chat.conversation import AnswerFacts, Changes, Conversation, Node
 from app.store.database import StoreError, explained, open_copy, open_file
 from app.store.search import Hit, find
 from mlx_model.events import Stats
@@ -223,14 +223,14 @@ class Store:
         ):
             message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
             messages.setdefault(node, []).append(message)
-        turns: dict[str, Turn] = {}
+        turns: dict[str, AnswerFacts] = {}
         for node, model, effort, reason, analysis_s, analysis_tokens, seed, *counts in self._connection.execute(
             f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, seed, {", ".join(_COUNTS)}
             FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
             (conversation,),
         ):
             stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
-            turns[node] = Turn(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
+            turns[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
         return [
             Node(id, parent, created, tuple(messages.get(id, ())), turns.get(id))
             for id, parent, created in self._connection.execute(
@@ -281,7 +281,7 @@ class Store:
         )
         self._connection.execute("DELETE FROM messages WHERE node = ? AND position >= ?", (node, len(rows)))
 
-    def _save_turn(self, node: str, turn: Turn) -> None:
+    def _save_turn(self, node: str, turn: AnswerFacts) -> None:
         counts = asdict(turn.stats)
         self._connection.execute(
             f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,

@@ -7,11 +7,13 @@ import argparse
 import datetime
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlx_model import Message, Model, Options, Session, load
 from mlx_model.events import Finished, MessageEnd
 from mlx_model.harmony.message import Effort, Role, assistant, user
+from mlx_model.request import Request
 
 from .cases import Case, held_out_cases, printed
 from .examples import Example, Step
@@ -50,24 +52,21 @@ class Engine:
 
     def reply(self, case: Case, seed: int) -> Reply:
         """The answer to a case; when the model calls python, also what it says after the expected result."""
-        session = Session(
-            self.model,
-            instructions=case.instructions,
-            tools=["python"] if case.python else [],
-            today=datetime.date.fromisoformat(case.date or "2030-01-01"),
-        )
+        session = Session(self.model, today=datetime.date.fromisoformat(case.date or "2030-01-01"))
+        tools = ("python",) if case.python else ()
         options = Options(effort=Effort(case.effort), temperature=self.temperature, seed=seed, max_tokens=LONGEST)
         messages = [message for example in case.history for message in _answered(example)] + [user(case.example.user)]
-        text, produced, analysis_tokens = self._run(session, messages, options)
+        request = Request(messages, options, case.instructions, tools)
+        text, produced, analysis_tokens = self._run(session, request)
         result, after = printed(case.example), ""
         if result and call_of(text) is not None:
-            after, _, _ = self._run(session, [*messages, *produced, _result(result)], options)
+            after, _, _ = self._run(session, replace(request, messages=(*messages, *produced, _result(result))))
         return Reply(text, after, analysis_tokens)
 
-    def _run(self, session: Session, messages: list[Message], options: Options) -> tuple[str, list[Message], int]:
+    def _run(self, session: Session, request: Request) -> tuple[str, list[Message], int]:
         """The sampled text with its markup, the messages it was parsed into, and the tokens of its analysis."""
         produced = []
-        for event in session.stream(messages, options):
+        for event in session.stream(request):
             if isinstance(event, MessageEnd):
                 produced.append(event.message)
             elif isinstance(event, Finished):

@@ -11,6 +11,7 @@ from mlx_model.harmony.message import Message, user
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
+from mlx_model.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ def stream_generate(
 ) -> Iterator[Event]:
     """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`."""
     messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    session = Session(model, instructions=instructions, tools=tools, functions=functions)
-    return session.stream(messages, Options(**options))
+    request = Request(messages, Options(**options), instructions, tools, functions)
+    return Session(model).stream(request)
 
 
 def generate(
@@ -61,8 +62,9 @@ def generate(
     TokenizerError. For several turns keep a `Session`: it reuses what the last turn computed.
     """
     messages = [user(prompt)] if isinstance(prompt, str) else list(prompt)
-    session = Session(model, instructions=instructions, tools=tools, functions=functions)
-    return collect(session.stream(messages, Options(**options)), session)
+    request = Request(messages, Options(**options), instructions, tools, functions)
+    session = Session(model)
+    return collect(session.stream(request), session)
 
 
 def collect(events: Iterator[Event], session: Session) -> Result:

@@ -12,35 +12,21 @@ from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
-from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
-from mlx_model.options import Options
+from mlx_model.request import Request
 
 
 class Session:
-    """Answers conversations with one model. What a prompt shares with the last one is not computed again.
+    """Answers requests with one model. What a prompt shares with the last one is not computed again.
 
-    `instructions` is the developer message; `tools` names builtin tools ("python", "browser") and `functions` are the
-    caller's own, all of which the caller runs (see harmony.calls.read_call). `today` is the date the system message
-    states, by default that of the conversation's first day: midnight must not cost a chat its cache. Raises
-    TokenizerError for a model without tokenizer.
+    `today` is the date the system message states, by default that of the conversation's first day: midnight must not
+    cost a chat its cache. Raises TokenizerError for a model without tokenizer.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        instructions: str | None = None,
-        tools: Sequence[str] = (),
-        functions: Sequence[FunctionTool] = (),
-        today: datetime.date | None = None,
-    ) -> None:
+    def __init__(self, model: Model, *, today: datetime.date | None = None) -> None:
         if model.tokenizer is None:
             raise TokenizerError(f"{model.folder} has no tokenizer.json; without it the model works on token ids only")
         self.model = model
-        self.instructions = instructions
-        self.tools = tuple(tools)
-        self.functions = tuple(functions)
         self.tokens: list[int] = []
         """The ids sampled for the last answer."""
         self._tokenizer = model.tokenizer
@@ -52,32 +38,33 @@ class Session:
         self._today = today or datetime.date.today()
         self._sampled: dict[Message, Sequence[int]] = {}
 
-    def prompt(self, messages: Sequence[Message], options: Options) -> list[int]:
-        """The ids that the model is given for these user, assistant and tool messages.
+    def prompt(self, request: Request) -> list[int]:
+        """The ids that the model is given for a request.
 
         Analysis of turns that have been answered is left out, as in training. A last message of the model's own was cut
         off: the prompt ends where it does, and the model goes on inside it. Raises RequestError if there is nothing to
-        answer.
+        answer, or for tools and schemas that can't be used.
         """
+        messages = request.messages
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
         if len(messages) == 1:
             self._today = self._given_today or datetime.date.today()
-        has_functions = bool(self.functions)
-        head = [system_message(options.effort, date=self._today, tools=self.tools, functions=has_functions)]
-        if self.instructions or has_functions:
-            head.append(developer_message(self.instructions or None, self.functions))
         begun = _begun(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if begun else messages)
-        return self._renderer.prompt([*head, *kept], self._sampled, begun)
+        return self._renderer.prompt([*self._head(request), *kept], self._sampled, begun)
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        options: Options | None = None,
-        cancelled: Callable[[], bool] = never,
-    ) -> Iterator[Event]:
+    def _head(self, request: Request) -> list[Message]:
+        """The messages a conversation opens with: system, and developer where there is anything to say in it."""
+        functions = bool(request.functions)
+        head = [system_message(request.options.effort, date=self._today, tools=request.tools, functions=functions)]
+        formats = () if request.response_format is None else (request.response_format,)
+        if request.instructions or functions or formats:
+            head.append(developer_message(request.instructions or None, request.functions, formats=formats))
+        return head
+
+    def stream(self, request: Request, cancelled: Callable[[], bool] = never) -> Iterator[Event]:
         """Answers; the last event is always Finished. The caller appends the MessageEnd messages to its conversation.
 
         Where the last message is the model's own, cut off, the first events go on with it: text deltas without a
@@ -85,8 +72,8 @@ class Session:
 
         `cancelled` is asked before each token and each prefill chunk. Raises RequestError and ContextError.
         """
-        options = options or Options()
-        prompt = self.prompt(messages, options)
+        messages, options = request.messages, request.options
+        prompt = self.prompt(request)
         # Where a message starts, a later prompt may go another way: an edit, an answer without its analysis.
         boundaries = [position for position, token in enumerate(prompt) if token == self._start]
         parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)

@@ -48,6 +48,11 @@ class FunctionTool:
             raise RequestError(f"the parameters of {str(inner.get('name'))[:80]!r} must be a JSON schema, an object")
         return FunctionTool(inner.get("name", ""), description, schema)
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `FunctionTool(**fields)` is the inverse."""
+        parameters = None if self.parameters is None else dict(self.parameters)
+        return {"name": self.name, "description": self.description, "parameters": parameters}
+
     def text(self) -> str:
         """The function's comment and type. Raises RequestError, naming it, if its parameters are no JSON schema."""
         takes = ""
@@ -101,6 +106,10 @@ class ResponseFormat:
             raise RequestError(f"the schema of the response format {self.name!r} is not JSON") from None
         lines = comment(self.description) if self.description else []
         return "\n".join([f"## {self.name}\n", *lines, schema])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `ResponseFormat(**fields)` is the inverse."""
+        return {"name": self.name, "schema": dict(self.schema), "description": self.description}
 
 
 def tools_section(namespaces: Iterable[tuple[str, str]]) -> str:

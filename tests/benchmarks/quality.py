@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_model.generation.session import Session
-from mlx_model.harmony.message import Message, user
+from mlx_model.harmony.message import user
 from mlx_model.model import load
 from mlx_model.options import Options
+from mlx_model.request import Request
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
 
 BITS = (8, 6, 4)
@@ -41,11 +42,10 @@ def demo_tokens() -> list[list[int]]:
     session = Session(load("demo", dense_bits=16))
     prompts = []
     for question in QUESTIONS:
-        messages: list[Message] = [user(question)]
-        options = Options(temperature=0, max_tokens=96)
-        for _ in session.stream(messages, options):
+        request = Request((user(question),), Options(temperature=0, max_tokens=96))
+        for _ in session.stream(request):
             pass
-        prompts.append([*session.prompt(messages, options), *session.tokens])
+        prompts.append([*session.prompt(request), *session.tokens])
     return prompts
 
 

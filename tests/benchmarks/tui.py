@@ -27,7 +27,7 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Markdown
 
-from app.chat.conversation import Conversation, Turn
+from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineClient
 from app.engine.protocol import Load
 from app.store.database import default_path
@@ -35,7 +35,7 @@ from app.store.store import Store
 from app.tui.app import ChatApp
 from mlx_model.events import Finished, TextDelta
 from mlx_model.harmony.message import assistant, user
-from mlx_model.options import Options
+from mlx_model.request import Request
 from tests.fixtures import streams
 from tests.fixtures.fakes import send, wait_until
 
@@ -96,7 +96,7 @@ class NaiveChat(App[None]):
     async def answer(self, engine: EngineClient, prompt: str) -> Finished:
         """Show an answer as it comes."""
         body = await self.show("")
-        async for answer in engine.ask([user(prompt)], Options()):
+        async for answer in engine.ask(Request((user(prompt),))):
             match answer.event:
                 case TextDelta(text=text):
                     await body.append(text)
@@ -183,7 +183,7 @@ async def without_a_screen(stream: str) -> float:
     async for _ in process.load(Load("replay")):
         pass
     last = None
-    async for answer in process.ask([user(stream)], Options()):
+    async for answer in process.ask(Request((user(stream),))):
         last = answer.event
     await process.close()
     assert isinstance(last, Finished)
@@ -195,7 +195,7 @@ async def opening_the_chat() -> float:
     conversation = Conversation()
     for number in range(LONG_CONVERSATION // 2):
         prompt = conversation.add_prompt(f"question {number}", conversation.leaf)
-        conversation.add_answer(prompt.id, Turn("replay", None, "stop"), [assistant(streams.EARLIER)])
+        conversation.add_answer(prompt.id, AnswerFacts("replay", None, "stop"), [assistant(streams.EARLIER)])
     store = Store(default_path())
     store.insert(conversation)
     store.close()

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from app.chat.conversation import Conversation, Node, Turn, auto_title, new_id
+from app.chat.conversation import AnswerFacts, Conversation, Node, auto_title, new_id
 from app.lines import one_line
 from app.store.values import moment, name_of
 from mlx_model.harmony.message import Message, Role
@@ -140,9 +140,9 @@ def _moment(value: Any) -> float | None:
         return None
 
 
-def _turn(entry: dict[str, Any], messages: list[Message]) -> Turn | None:
+def _turn(entry: dict[str, Any], messages: list[Message]) -> AnswerFacts | None:
     """What an answer's footer shows: no more than the model's name is known."""
     if messages[0].role is Role.USER:
         return None
     metadata = entry["message"].get("metadata") or {}
-    return Turn(str(metadata.get("model_slug") or UNTITLED), None, "stop")
+    return AnswerFacts(str(metadata.get("model_slug") or UNTITLED), None, "stop")

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.chat.conversation import Conversation, Node, Turn
+from app.chat.conversation import AnswerFacts, Conversation, Node
 from app.documents.fences import fenced
 from app.lines import one_line
 from mlx_model.errors import GptossError
@@ -113,7 +113,7 @@ def _said(node: Node) -> list[str]:
     return texts
 
 
-def _author(turn: Turn | None) -> str:
+def _author(turn: AnswerFacts | None) -> str:
     if turn is None:
         return "Answer"
     details = [turn.effort.value] if turn.effort else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from app.chat.conversation import Conversation, Node, Turn, new_id
+from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
 from app.lines import one_line
 from app.store.exchange import chatgpt
 from app.store.exchange.export import FORMAT, VERSION, counted, short
@@ -111,13 +111,13 @@ def _message(given: dict[str, Any]) -> Message:
     return replace(message, recovered=bool(message.recovered))
 
 
-def _turn(given: dict[str, Any]) -> Turn:
+def _turn(given: dict[str, Any]) -> AnswerFacts:
     stats = Stats()
     for stat in fields(Stats):
         value = number(given["stats"].get(stat.name, 0), bits=64 if stat.name == "seed" else 63)
         stats = replace(stats, **{stat.name: type(getattr(stats, stat.name))(value)})
     effort = given["effort"]
-    return Turn(
+    return AnswerFacts(
         model=text(given["model"]),
         effort=None if effort is None else Effort(effort),
         reason=text_or_none(given["reason"]),

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from textual.widget import Widget
 
 from app.chat.commands import BUSY
-from app.chat.conversation import UNFINISHED, Conversation, Node, Turn, new_id
+from app.chat.conversation import UNFINISHED, AnswerFacts, Conversation, Node, new_id
 from app.documents.attachments import merge
 from app.engine.client import EngineDied
 from app.tui.parts.answering import AnswerStream
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
+from mlx_model.request import Request
 from mlx_model.text import clean
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Chat:
         try:
             if await keeper.opened(view, self.stopped):
                 messages = conversation.for_engine(begun.id if begun else prompt.id)
-                await stream.run(keeper.engine.ask(messages, options, app.preferences.instructions))
+                request = Request(messages, options, app.preferences.instructions)
+                await stream.run(keeper.engine.ask(request))
         except EngineDied as death:
             died = True
             await keeper.bury(death)
@@ -205,7 +207,7 @@ class Chat:
 
     def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, reason: str | None) -> None:
         """Put what has come of an answer into the conversation; `reason` is None while it goes on."""
-        turn = Turn(
+        turn = AnswerFacts(
             self._app.keeper.model,
             view.effort,
             reason,

@@ -12,7 +12,7 @@ from app.engine.client import EngineClient, EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, TextDelta
 from mlx_model.harmony.message import user
-from mlx_model.options import Options
+from mlx_model.request import Request
 from tests.fixtures import FIXTURES
 
 SCRIPTED = (sys.executable, str(FIXTURES / "scripted_worker.py"))
@@ -31,7 +31,7 @@ async def load(engine: EngineClient, name: str | None = None) -> list[Loading | 
 
 
 async def ask(engine: EngineClient, text: str, **more) -> list[Answer]:
-    return [answer async for answer in engine.ask([user(text)], Options(), **more)]
+    return [answer async for answer in engine.ask(Request((user(text),), **more))]
 
 
 def text_of(answers: list[Answer]) -> str:
@@ -60,7 +60,7 @@ async def test_prints_of_libraries_do_not_reach_the_protocol(engine: EngineClien
 async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient) -> None:
     await load(engine)
     reason = None
-    async for answer in engine.ask([user("forever")], Options()):
+    async for answer in engine.ask(Request((user("forever"),))):
         match answer.event:
             case TextDelta():
                 await engine.cancel()
@@ -72,7 +72,7 @@ async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient)
 
 async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
     await load(engine)
-    answers = engine.ask([user("forever")], Options())
+    answers = engine.ask(Request((user("forever"),)))
     await anext(answers)
     await answers.aclose()
     assert text_of(await ask(engine, "next")) == "next"
@@ -114,7 +114,7 @@ async def test_death_in_an_answer_names_the_signal_and_a_new_engine_starts(engin
     await load(engine)
     seen = []
     with pytest.raises(EngineDied, match="SIGKILL"):
-        async for answer in engine.ask([user("partial")], Options()):
+        async for answer in engine.ask(Request((user("partial"),))):
             seen.append(answer)
             if isinstance(answer.event, TextDelta):
                 os.kill(engine.pid, signal.SIGKILL)
@@ -155,7 +155,7 @@ async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:
 
 def test_worker_ends_with_its_standard_input_even_while_busy() -> None:
     worker = subprocess.Popen(SCRIPTED, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    worker.stdin.write(encode(Ask(1, (user("hang"),), Options())))
+    worker.stdin.write(encode(Ask(1, Request((user("hang"),)))))
     worker.stdin.flush()
     worker.stdin.close()
     assert worker.wait(timeout=20) == 0

@@ -22,6 +22,7 @@ from app.engine.worker import merge
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.options import Options
+from mlx_model.request import Request
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -35,8 +36,8 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Loading("demo", default=True),
         Ready("demo", 4096, 1, 2, 0.25),
         Failed("no", 7, unusable=True),
-        Ask(1, (), Options()),
-        Ask(2, (user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief"),
+        Ask(1, Request(())),
+        Ask(2, Request((user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief")),
         Answer(1, PrefillProgress(1, 2)),
         Answer(1, MessageStart("commentary", "python", "json")),
         Answer(1, TextDelta("final", "x"), deltas=4),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from app.chat.conversation import Conversation, Turn
+from app.chat.conversation import AnswerFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
 from app.tui.text.call_text import COLOURED, LONGEST, MOST, NO_TOOLS, describe
@@ -324,7 +324,7 @@ async def test_analysis_stays_open_where_an_answer_ended_in_it() -> None:
 async def test_an_answer_of_another_program_has_no_figures_of_its_thinking() -> None:
     tree = Conversation()
     prompt = tree.add_prompt("Weather?", None)
-    tree.add_answer(prompt.id, Turn("gpt-5", None, "stop"), [assistant("hm", "analysis"), assistant("Fine.")])
+    tree.add_answer(prompt.id, AnswerFacts("gpt-5", None, "stop"), [assistant("hm", "analysis"), assistant("Fine.")])
     keep(tree)
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "Weather?")

@@ -52,7 +52,7 @@ async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPat
     async with chat(FakeEngine()) as pilot:
         store = Store(default_path())
         tree = titled("cut")
-        tree.update_answer(tree.leaf, chat_module.Turn("m", TURN.effort), tree.path[-1].messages)
+        tree.update_answer(tree.leaf, chat_module.AnswerFacts("m", TURN.effort), tree.path[-1].messages)
         store.insert(tree)
         store.close()
         await opened(pilot, "cut")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.chat.conversation import Conversation, Turn
+from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
@@ -102,7 +102,7 @@ async def test_stored_conversations_of_hostile_text() -> None:
     for text in HOSTILE:
         tree = Conversation(title=text)  # as another program may have written it
         prompt = tree.add_prompt(f"needle {text}", None)
-        turn = Turn(text, None, text)
+        turn = AnswerFacts(text, None, text)
         tree.add_answer(prompt.id, turn, [assistant(text, "analysis"), assistant(text, "commentary"), assistant(text)])
         store.insert(tree)
     ids = [summary.id for summary in store.summaries()]
