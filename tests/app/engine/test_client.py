@@ -150,7 +150,7 @@ async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:
     await load(engine)
     both = await asyncio.gather(ask(engine, "one"), ask(engine, "two"))
     assert [text_of(answers) for answers in both] == ["one", "two"]
-    assert [next(a for a in answers if isinstance(a.event, MessageEnd)).request for answers in both] == [1, 2]
+    assert [next(a for a in answers if isinstance(a.event, MessageEnd)).number for answers in both] == [1, 2]
 
 
 def test_worker_ends_with_its_standard_input_even_while_busy() -> None:
