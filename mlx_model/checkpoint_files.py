@@ -1,0 +1,10 @@
+"""The files of a checkpoint by their names in the Hub's layout; each name is written here alone."""
+
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+WEIGHTS = "model.safetensors"
+"""Of a checkpoint whose weights are one file."""
+INDEX = "model.safetensors.index.json"
+"""Names the file of each tensor, where there are several."""
