@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.imports import ROOT, imports_of, modules_imported, name_of
+from tests.fixtures import ROOT
+from tests.fixtures.imports import imports_of, modules_imported, name_of
 
 # Modules that stand beside the packages of their parent and form a room of their own: what every other room may use.
 GROUND = {
@@ -187,8 +188,8 @@ def test_no_import_circle() -> None:
     for name, path in sources.items():
         found = modules_imported(path, path.read_text("utf-8"), sources)
         graph[name] = {imported for imported, _ in found if imported != name}
-    found = [" -> ".join(circle) for circle in circles(graph)]
-    assert not found, "\n".join(found)
+    ways = [" -> ".join(circle) for circle in circles(graph)]
+    assert not ways, "\n".join(ways)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.imports import ROOT, imports_of
+from tests.fixtures import ROOT
+from tests.fixtures.imports import imports_of
 
 PACKAGES = ("app", "mlx_model", "metal")
 
