@@ -13,6 +13,7 @@ help:
 	@echo "make test        run the tests on all cores; print the slowest and the coverage"
 	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
+	@echo "make metal-syntax on a Mac: have Apple's compiler read every kernel"
 	@echo "make metal-check on a Mac: run the tests of the Metal kernels on its GPU"
 	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
@@ -64,6 +65,13 @@ lint: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed
 	@$(BIN)/gptoss-chat bench --model $(or $(MODEL),demo)
+
+# Fails where Metal is missing: without it metal-check would have nothing to check, and pass.
+metal-available: $(VENV)/.installed
+	@$(BIN)/python -c 'import mlx.core as mx, sys; sys.exit(None if mx.metal.is_available() else "Metal is missing here.")'
+
+metal-syntax: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.metal.syntax
 
 metal-check: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.metal.on_gpu

@@ -86,9 +86,7 @@ def refused(files: Sequence[Path], compiler: Sequence[str] = COMPILER) -> list[P
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     if sys.platform != "darwin":
-        print(
-            "Apple's compiler runs on macOS alone, so nothing was checked. `make test` compiles the kernels with clang."
-        )
+        print("Apple's compiler runs on macOS alone, so nothing was checked. `make test` takes clang in its place.")
         return 0
     files = write(Path(arguments[0]) if arguments else FOLDER)
     wrong = refused(files)
