@@ -4,14 +4,16 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+COVERAGE := build/coverage.json
 
-.PHONY: help chat test lint metal-check fuzz bench roofline launches bench-harmony bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test lint metal-available metal-syntax metal-check fuzz bench roofline launches bench-harmony bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
-	@echo "make test        run the tests"
-	@echo "make lint        run ruff and mypy"
+	@echo "make test        run the tests on all cores; print the slowest and the coverage"
+	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
+	@echo "make metal-syntax on a Mac: have Apple's compiler read every kernel"
 	@echo "make metal-check on a Mac: run the tests of the Metal kernels on its GPU"
 	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
@@ -48,16 +50,28 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.installed
 chat: $(VENV)/.installed
 	@$(BIN)/gptoss-chat
 
+# Contiguous halves of the suite, so that a module's fixtures are made in one process; who is done first takes over.
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest
+	@mkdir -p build
+	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \
+		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
+	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/typos
 
 bench: $(VENV)/.installed
 	@$(BIN)/gptoss-chat bench --model $(or $(MODEL),demo)
+
+# Fails where Metal is missing: without it metal-check would have nothing to check, and pass.
+metal-available: $(VENV)/.installed
+	@$(BIN)/python -c 'import mlx.core as mx, sys; sys.exit(None if mx.metal.is_available() else "Metal is missing here.")'
+
+metal-syntax: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.metal.syntax
 
 metal-check: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.metal.on_gpu

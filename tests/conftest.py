@@ -3,6 +3,7 @@
 The engine and the command run as processes of their own in the tests, and there on whatever the machine has.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,16 @@ import pytest
 from tests.msl.skipping import pytest_fixture_setup, pytest_pyfunc_call
 
 __all__ = ["pytest_fixture_setup", "pytest_pyfunc_call"]
+
+# Each process may hold an engine and a compiler beside it; more of them than this make the terminal tests wait.
+MOST_PROCESSES = 4
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: a process a core that this one may run on; none beside this one where there is a single core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES) if cores > 1 else 0
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,7 +3,7 @@
 import datetime
 import random
 
-from mlx_model.harmony import prompt
+from mlx_model.harmony import message, prompt
 
 from .examples import Effort
 from .words import Words
@@ -19,7 +19,7 @@ INSTRUCTIONS = (
 def system_text(effort: Effort, date: str | None, python: bool, browser: bool = False, functions: bool = False) -> str:
     """The system message as the program itself writes it."""
     tools = [name for name, declared in (("browser", browser), ("python", python)) if declared]
-    return prompt.system_message(prompt.Effort(effort), date=date, tools=tools, functions=functions).text
+    return prompt.system_message(message.Effort(effort), date=date, tools=tools, functions=functions).text
 
 
 def draw_date(rng: random.Random) -> str | None:

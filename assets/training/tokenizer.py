@@ -40,7 +40,8 @@ class HarmonyTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids, special tokens spelt out."""
-        return self.backend.decode(list(ids), skip_special_tokens=False)
+        text: str = self.backend.decode(list(ids), skip_special_tokens=False)
+        return text
 
     def pieces(self) -> list[str]:
         """Lower-case pieces without their leading space: what words are made of."""

@@ -54,15 +54,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def learning_rate(step: int, options: argparse.Namespace) -> float:
     """Warm-up over 40 steps, constant, then linear to zero."""
-    left = (options.steps - step) / (options.steps - options.decay_from)
-    return options.learning_rate * min(1.0, (step + 1) / 40, left)
+    left: float = (options.steps - step) / (options.steps - options.decay_from)
+    rate: float = options.learning_rate
+    return rate * min(1.0, (step + 1) / 40, left)
 
 
 def copying_share(step: int, options: argparse.Namespace) -> float:
     """Share of warm-up batches: 40 % at first, fading to 2 %, gone when the learning rate falls."""
     if step >= options.decay_from:
         return 0.0
-    return max(0.02, 0.4 * min(1.0, 1.5 * (1 - step / options.copying_until)))
+    left: float = 1 - step / options.copying_until
+    return max(0.02, 0.4 * min(1.0, 1.5 * left))
 
 
 def batch_loss(model: GptOss, data: Batch) -> torch.Tensor:

@@ -34,7 +34,7 @@ def dictionary() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     The list is the `legacy` one of the package xkcdpass; better_profanity names what to leave out.
     """
-    from better_profanity import Profanity  # type: ignore[import-untyped]
+    from better_profanity import Profanity
 
     rude = {str(word) for word in Profanity().CENSOR_WORDSET}
     lines = (resources.files("xkcdpass") / "static" / "legacy").read_text(encoding="utf-8").split()

@@ -9,8 +9,8 @@ import mlx.core as mx
 import pytest
 
 from tests.benchmarks.launches import launches
+from tests.fixtures import ROOT
 from tests.fixtures.graph import as_on_metal, record
-from tests.fixtures.imports import ROOT
 
 X = mx.ones((4, 6))
 ROW = mx.ones((1, 6))

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.imports import ROOT, imports_of
+from tests.fixtures import ROOT
+from tests.fixtures.imports import imports_of
 
 PACKAGES = ("app", "mlx_model", "metal")
 
@@ -72,8 +73,9 @@ def test_everything_needed_at_run_time_is_inside(contents: set[str]) -> None:
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".tcss", ".metal"}
+        if path.suffix in {".py", ".tcss", ".metal", ".h"} or path.name == "py.typed"
     }
+    assert {"mlx_model/py.typed", "metal/kernels/common.h", "app/tui/theme.tcss"} <= needed
     demo = {path.relative_to(ROOT).as_posix() for path in (ROOT / "assets" / "demo").iterdir() if path.is_file()}
     assert {"assets/demo/config.json", "assets/demo/tokenizer.json"} <= demo
     assert needed | demo | {"assets/__init__.py"} <= contents
