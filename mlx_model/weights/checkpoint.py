@@ -9,10 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from mlx_model.checkpoint_files import INDEX, WEIGHTS
 from mlx_model.errors import CheckpointError
-
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,11 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
 
 def _files(folder: Path) -> list[Path]:
     """The safetensors files of the checkpoint: those its index names, or the single one."""
-    index = folder / _INDEX
+    index = folder / INDEX
     if not os.path.lexists(index):
-        if not os.path.lexists(folder / _SINGLE):
-            raise CheckpointError(f"{folder} holds neither {_SINGLE} nor {_INDEX}: it is no complete checkpoint")
-        return [_present(folder / _SINGLE)]
+        if not os.path.lexists(folder / WEIGHTS):
+            raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is no complete checkpoint")
+        return [_present(folder / WEIGHTS)]
     try:
         names = sorted(set(json.loads(_present(index).read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:

@@ -167,7 +167,7 @@ Step = Callable[[mx.array], Sequence[mx.array]]
 def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
     from mlx_model.model import load
-    from mlx_model.transformer.kernels import make_decoder, operations
+    from mlx_model.transformer.kernels import decode_operations, make_decoder
 
     model = load(folder)
     transformer, cache = model.transformer, model.make_cache()
@@ -183,7 +183,7 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     if kernels:
         decoder = make_decoder(transformer)
-        choice = {operation.name: operation.variants[0] for operation in operations(decoder, transformer)}
+        choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
         transformer.decoder = replace(decoder, choice=choice)
     return step
 

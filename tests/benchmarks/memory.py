@@ -30,8 +30,8 @@ from typing import Any
 import mlx.core as mx
 
 from mlx_model.generation.runner import Runner
-from mlx_model.memory import device
-from mlx_model.memory.plan import Plan, Wishes, gigabytes, parse_size, plan
+from mlx_model.memory.plan import MemoryPlan, Wishes, plan
+from mlx_model.memory.sizes import gigabytes, parse_size
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.config import ModelConfig
@@ -165,7 +165,7 @@ def run(arguments: list[str], python: str, limit: int | None) -> tuple[dict[str,
     return json.loads(found.stdout.splitlines()[-1]), how
 
 
-def print_plan(foretold: Plan) -> None:
+def print_plan(foretold: MemoryPlan) -> None:
     """The plan, line by line."""
     print(f"Plan for {gigabytes(foretold.budget)} and a context of {foretold.context:,} tokens, on the CPU:\n")
     for reason in foretold.reasons:
@@ -225,7 +225,7 @@ def embedding(checkpoint: Path, rounds: int) -> None:
     mx.eval(table)
     gc.collect()
     held = status("VmRSS") - before
-    resident = Embedding((Resident(table),), device.activation_dtype())
+    resident = Embedding((Resident(table),), model.transformer.compute.dtype)
     runs: dict[str, list[tuple[float, float]]] = {"read from the file": [], "in memory": []}
     speeds(model, 16)
     for _ in range(rounds):

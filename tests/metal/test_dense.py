@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metal import dense
-from metal.dense import Head, Projections
-from metal.weights import Matrix
+from metal.formats import MXFP4, Packing
+from metal.weights import Adapter, Head, Matrix, Projections
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import EPS, FORMATS, Random, aligned, geometry
 from tests.fixtures.recorder import recorded
@@ -171,6 +171,9 @@ def test_mapped_weights_give_the_same_bits(form):
         assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
 
 
+ADAPTER = Adapter(mx.zeros((2, 64)), mx.zeros((64, 2)), 1.0)
+
+
 def projections_with(**changes: Matrix) -> Projections:
     return replace(Random().projections(64, 2, 1, mx.bfloat16), **changes)
 
@@ -183,7 +186,10 @@ def projections_with(**changes: Matrix) -> Projections:
         (projections_with(output=Random().matrix(80, 128, mx.bfloat16)), "80 x 128"),
         (projections_with(output=Random().matrix(64, 128, mx.bfloat16, bias=False)), "no bias"),
         (projections_with(key=Random().matrix(64, 64, mx.float16)), "different formats"),
-        (Head(mx.ones(320), EPS, replace(Random().matrix(64, 320, 6), bits=5)), "5 bits"),
+        (Head(mx.ones(320), EPS, replace(Random().matrix(64, 320, 6), packing=Packing("affine", 5, 64))), "5 bits"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 4), packing=MXFP4)), "mxfp4 at 4 bits"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 4), packing=Packing("affine", 4, 32))), "groups of 32"),
+        (projections_with(value=replace(Random().matrix(64, 64, mx.bfloat16), adapter=ADAPTER)), "has an adapter"),
         (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=2)), "2 bytes"),
         (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=12)), "12 bytes"),
         (Head(mx.ones(64), EPS, Random().matrix(1003, 64, mx.float32)), "1003 x 64"),

@@ -7,8 +7,7 @@ import mlx.core as mx
 import pytest
 
 from metal import dense
-from metal.dense import Head, Projections
-from metal.weights import Matrix
+from metal.weights import Head, Matrix, Projections
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import Random, geometry
 from tests.fixtures.recorder import Recorder, recorded

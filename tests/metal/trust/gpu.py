@@ -8,11 +8,15 @@ import pytest
 
 from metal.launch import Call, Kernel, launch
 from metal.operation import Operation, Variant
-from metal.trust.machine import Machine
+from metal.trust.machine import MetalGpu
+from metal.trust.select import KernelChoice
 
-MACHINE = Machine("Apple M1 Max", 32, "macOS 15.5", "0.32.4")
-OTHER = Machine("Apple M5", 10, "macOS 26.1", "0.32.4")
+MACHINE = MetalGpu("Apple M1 Max", 32, "macOS 15.5", "0.32.4")
+OTHER = MetalGpu("Apple M5", 10, "macOS 26.1", "0.32.4")
 KERNEL = Kernel("doubled", ("x",), ("y",), "y[i] = 2 * x[i];", "")
+Choose = Callable[..., KernelChoice]
+"""What the fixture `chosen` is."""
+
 WIDE, NARROW, ODD = (("rows", 4),), (("rows", 2),), (("rows", 3),)
 
 

@@ -10,11 +10,12 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.formats import Packing
 from mlx_model.errors import CheckpointError
 from mlx_model.model import load
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.compute import CpuCompute
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.linear import Packing, QuantizedLinear
 from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import HubLayout, MlxLayout, layout_of
 from mlx_model.weights.loader import load_transformer
@@ -24,7 +25,7 @@ from tests.fixtures.mlx_layout import (
     AFFINE_4,
     AFFINE_8,
     MXFP4,
-    Choice,
+    Quantisation,
     hub_tensors,
     write_dequantised,
     write_mlx_layout,
@@ -63,7 +64,7 @@ def mixed(stem: str) -> dict[str, Any] | None:
     }.get(stem)
 
 
-CHOICES: tuple[Choice, ...] = (affine_8, affine_4_but_router, mxfp4, mixed)
+CHOICES: tuple[Quantisation, ...] = (affine_8, affine_4_but_router, mxfp4, mixed)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def converted(request: pytest.FixtureRequest, hub: Path, tmp_path_factory: pytes
 
 def read(folder: Path, dense_bits: int | None = None) -> Transformer:
     """The transformer as loaded, without a memory plan's wishes."""
-    return load_transformer(folder, ModelConfig.load(folder), dense_bits)[0]
+    return load_transformer(folder, ModelConfig.load(folder), CpuCompute(), dense_bits)[0]
 
 
 def logits(transformer: Transformer) -> np.ndarray:
@@ -107,10 +108,9 @@ def test_quantised_it_is_what_its_codes_say(hub: Path, converted: Path, tmp_path
 def test_what_is_quantised_stays_as_it_is(converted: Path) -> None:
     """Nothing is repacked or quantised again: not by `dense_bits` either, which is for floats."""
     packed, transformer = hub_tensors(converted), read(converted, dense_bits=8)
-    query = transformer.blocks[0].attention.query
-    assert isinstance(query, QuantizedLinear)
+    query = transformer.blocks[0].attention.projections.query
     assert query.packing == MlxLayout(transformer.config, stored_tensors(converted)).packing(QUERY)
-    assert mx.array_equal(query.packed[0], packed[f"{QUERY}.weight"])
+    assert mx.array_equal(query.weight, packed[f"{QUERY}.weight"])
     down = packed["model.layers.0.mlp.experts.down_proj.weight"]
     assert mx.array_equal(transformer.blocks[0].mixture.down.blocks, down)
 

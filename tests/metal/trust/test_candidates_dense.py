@@ -3,7 +3,7 @@
 import mlx.core as mx
 import pytest
 
-from metal.trust.dense_candidates import attend_operation, operations
+from metal.trust.candidates import attend_operation, dense_operations
 from tests.fixtures.dense_models import Random
 from tests.fixtures.recorder import recorded
 
@@ -16,7 +16,7 @@ def all_operations(form: mx.Dtype | int = 8, cores: int = 0):
     layers = [random.projections(HIDDEN, HEADS, KV_HEADS, form) for _ in range(LAYERS)]
     head = random.head(HIDDEN, VOCABULARY, form)
     return [
-        *operations(layers, head, mx.float32, gpu_cores=cores),
+        *dense_operations(layers, head, mx.float32, gpu_cores=cores),
         attend_operation(heads=HEADS, kv_heads=KV_HEADS, window=128, dtype=mx.float32, gpu_cores=cores),
     ]
 

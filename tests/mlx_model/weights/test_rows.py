@@ -8,17 +8,18 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.formats import Packing
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.generation.runner import Runner
-from mlx_model.memory import device
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.transformer import embedding
-from mlx_model.transformer.embedding import Embedding, FileRows, MappedRows, open_rows
-from mlx_model.transformer.linear import Packing
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.weights import rows as rows_module
 from mlx_model.weights.checkpoint import Stored, stored_tensors
 from mlx_model.weights.mapping import MappedFile
+from mlx_model.weights.rows import FileRows, MappedRows, open_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import load_as_on_a_gpu
 from tests.fixtures.metal_stand_in import StandIn
 
 NAME = "model.embed_tokens.weight"
@@ -36,14 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Metal's rules for adopting memory, and MLX told that it computes on a GPU."""
     stand_in = StandIn()
-    for module in ("mlx_model.transformer.embedding", "mlx_model.weights.reader"):
+    for module in ("mlx_model.weights.rows", "mlx_model.weights.reader"):
         monkeypatch.setattr(f"{module}.adopt", stand_in)
     return stand_in
-
-
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
 
 
 def save(path: Path, **tensors: mx.array) -> dict[str, Stored]:
@@ -144,7 +140,7 @@ def test_open_rows_maps_only_what_proves_right(folder: Path, metal: StandIn, mon
     metal.refuses = lambda pages: False
     metal.gives = lambda pages: np.roll(pages, 1)
     assert isinstance(open_rows(stored, lazily=True), FileRows)
-    monkeypatch.setattr(embedding, "MappedFile", lambda path: MappedFile(path / "missing"))
+    monkeypatch.setattr(rows_module, "MappedFile", lambda path: MappedFile(path / "missing"))
     assert isinstance(open_rows(stored, lazily=True), FileRows)
 
 
@@ -176,7 +172,7 @@ def test_a_step_ahead_with_mapped_rows(
         return [item for item in Runner(model).run(PROMPT, options) if isinstance(item, int)]
 
     expected = answer(load(folder))
-    as_on_a_gpu(monkeypatch)
+    load_as_on_a_gpu(monkeypatch)
     model = load(folder)
     (rows,) = model.transformer.embedding.parts
     assert isinstance(rows, MappedRows)
