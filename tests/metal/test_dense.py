@@ -106,7 +106,8 @@ def test_every_code_in_every_place_is_exact(bits, flush):
     packed = mx.array(np.packbits(spread, axis=-1, bitorder="little").view(np.uint32))
     scales = mx.ones((rows, columns // 64))
     x = mx.array(np.random.default_rng(0).integers(-8, 9, (1, columns)).astype(np.float32))
-    layer = projections_with(output=Matrix(packed, mx.zeros(rows), scales, 0 * scales, bits))
+    packing = Packing("affine", bits, 64)
+    layer = projections_with(output=Matrix(packed, mx.zeros(rows), scales, 0 * scales, packing))
     with recorded(flush_denormals=flush):
         y = dense.o_proj(x, mx.zeros((1, rows)), layer, geometry(2))
     assert np.array_equal(np.array(y)[0], codes @ np.array(x)[0])
