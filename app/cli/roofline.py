@@ -1,6 +1,7 @@
 """What a decoded token reads of the weights: what bandwidth allows follows from it."""
 
-from mlx_model.transformer.config import MXFP4_BLOCK, ModelConfig
+from metal.formats import MXFP4_BLOCK
+from mlx_model.transformer.config import ModelConfig
 
 _MXFP4_BITS = 4 + 8 / MXFP4_BLOCK
 """A code of 4 bits a weight, a scale of 8 bits a block."""

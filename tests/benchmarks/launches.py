@@ -91,7 +91,8 @@ def _label(node: Node) -> str:
     """The primitive; of a custom kernel the name it was given, without what it was instantiated for."""
     if node.primitive != "CustomKernel":
         return node.primitive
-    return node.arguments[0].removeprefix("custom_kernel_").split("__")[0]
+    name: str = node.arguments[0]
+    return name.removeprefix("custom_kernel_").split("__")[0]
 
 
 def _cost(node: Node, inputs: Sequence[np.ndarray]) -> int:
@@ -135,7 +136,9 @@ def _reshaped(array: np.ndarray, shape: Sequence[int]) -> np.ndarray | None:
 
 def _layouts(node: Node, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """How the results of a primitive lie in memory."""
-    first = inputs[0] if inputs else None
+    if not inputs:
+        return [_contiguous(shape) for shape in node.shapes]
+    first = inputs[0]
     match node.primitive:
         case "Broadcast" | "BroadcastAxes":
             return [np.broadcast_to(first, node.shapes[0])]

@@ -39,6 +39,7 @@ from mlx_model.transformer.embedding import Embedding
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
+from tests.fixtures.mlx_layout import read_tensors
 
 A_16_GB_MAC = 16 * 2**30 * 2 // 3
 ANSWER = 8  # tokens
@@ -221,7 +222,7 @@ def embedding(checkpoint: Path, rounds: int) -> None:
     from_file = model.transformer.embedding
     before = status("VmRSS")
     stored = stored_tensors(checkpoint)[EMBEDDING_NAME]
-    table = mx.load(str(stored.file))[EMBEDDING_NAME]  # type: ignore[index]
+    table = read_tensors(stored.file)[EMBEDDING_NAME]
     mx.eval(table)
     gc.collect()
     held = status("VmRSS") - before

@@ -22,6 +22,7 @@ from metal.weights import ExpertMatrix, Mixture
 from tests import msl as bench
 from tests.fixtures import reference
 from tests.fixtures.reference import excess, random_mixture
+from tests.msl.compiler import Mode
 
 DEFAULT: dict[str, Variant] = {
     "route": (("SIMDGROUPS", 1),),
@@ -90,7 +91,7 @@ def by_default(name: str) -> tuple[mx.array, Mixture, tuple[mx.array, ...]]:
 
 
 def bits(arrays: tuple[mx.array, ...]) -> list[bytes]:
-    return [bytes(memoryview(array.view(mx.uint8))) for array in arrays]
+    return [np.array(array.view(mx.uint8)).tobytes() for array in arrays]
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -142,7 +143,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("mode", ["fast", "nofma"])
 @pytest.mark.parametrize("changed", VARIANTS)
-def test_variants_are_bit_identical(changed: dict[str, Variant], mode: str) -> None:
+def test_variants_are_bit_identical(changed: dict[str, Variant], mode: Mode) -> None:
     x, mixture, expected = by_default(f"2880-{mx.bfloat16}")
     with executed_by(bench.executor(mode)):
         assert bits(steps(x, mixture, DEFAULT | changed)) == bits(expected)

@@ -23,9 +23,9 @@ def test_an_adapter_of_experts_is_added(is_sorted: bool) -> None:
     random, mixture = Random(), random_mixture(64, 96, 5, 2)
     low = adapter(random, 5, rows=64, columns=96)
     matrix = replace(mixture.down, adapter=low)
-    x, chosen = random.normal(6, 1, 96), mx.array([0, 1, 1, 3, 4, 4])
-    found = numbers(matrix(x, chosen, is_sorted=is_sorted))
-    for row, expert in enumerate(chosen.tolist()):  # type: ignore[arg-type, var-annotated]  # a list of integers
+    x, chosen = random.normal(6, 1, 96), [0, 1, 1, 3, 4, 4]
+    found = numbers(matrix(x, mx.array(chosen), is_sorted=is_sorted))
+    for row, expert in enumerate(chosen):
         weight = dequantised(matrix, expert) + 0.5 * numbers(low.b[expert]) @ numbers(low.a[expert])
         expected = weight @ numbers(x[row, 0]) + numbers(matrix.bias[expert])
         assert np.abs(found[row, 0] - expected).max() < 1e-5 * np.abs(expected).max()

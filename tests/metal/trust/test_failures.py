@@ -10,7 +10,7 @@ import mlx.core as mx
 import pytest
 
 from metal.operation import Operation, Variant
-from tests.fixtures.imports import ROOT
+from tests.fixtures import ROOT
 from tests.metal.trust.gpu import NARROW, ODD, WIDE, Choose, Gpu, compile_error, logged
 
 

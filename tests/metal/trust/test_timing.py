@@ -66,7 +66,7 @@ def test_runs_wait_for_each_other(gpu: Gpu) -> None:
     seen: list[float] = []
 
     def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
-        seen.append(x.sum().item())
+        seen.append(float(np.array(x.sum())))
         return (x * 3,)
 
     operation = Operation("tripled", run, lambda seed: [mx.full((4,), float(seed + 1))], (WIDE,), 0, 128 << 20)

@@ -21,6 +21,7 @@ from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
+from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import hub_config, tiny_config, write_checkpoint
 
 GIB = 2**30
@@ -290,11 +291,10 @@ def test_limits_come_before_the_weights(folder: Path, monkeypatch: pytest.Monkey
     """MLX wires what fits at the moment it is allocated: a limit that came later would choose at random."""
     done: list[str] = []
     monkeypatch.setattr(device, "enforce", lambda plan, mapped_bytes=0: done.append(f"limits, {mapped_bytes} mapped"))
-    loading = model_module.load_transformer
 
-    def noting(*given: Any) -> Any:
+    def noting(*arguments: Any) -> Any:
         done.append("weights")
-        return loading(*given)
+        return load_transformer(*arguments)
 
     monkeypatch.setattr(model_module, "load_transformer", noting)
     load(folder)

@@ -39,9 +39,9 @@ def test_every_packing(packing: Packing, compute: Compute) -> None:
     matrix = packed(random.normal(ROWS, COLUMNS), random.normal(ROWS), packing)
     assert (matrix.rows, matrix.columns) == (ROWS, COLUMNS)
     assert matrix.nbytes > ROWS * COLUMNS * packing.bits // 8
-    parts = [each for each in (matrix.weight, matrix.scales, matrix.offsets) if each is not None]
-    weight, x = mx.dequantize(*parts, **asdict(packing)), random.normal(2, 5, COLUMNS)
-    assert matrix.bias is not None
+    assert matrix.scales is not None and matrix.bias is not None
+    weight = mx.dequantize(matrix.weight, matrix.scales, matrix.offsets, **asdict(packing))
+    x = random.normal(2, 5, COLUMNS)
     expected = numbers(x) @ numbers(weight).T + numbers(matrix.bias)
     assert np.abs(numbers(compute.product(matrix, x)) - expected).max() < 1e-5 * np.abs(expected).max()
 

@@ -179,7 +179,7 @@ def test_where_the_device_fails(sharded: Path, metal: StandIn, monkeypatch: pyte
     def fail(*arrays: mx.array) -> mx.array:
         raise RuntimeError("[METAL] Command buffer execution failed")
 
-    monkeypatch.setattr(reader.mx, "array_equal", fail)
+    monkeypatch.setattr(mx, "array_equal", fail)
     found = load(sharded, map="on").residence
     assert found.refusal is not None
     assert "Command buffer execution failed" in found.refusal
