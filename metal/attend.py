@@ -47,15 +47,15 @@ def why_not(*, heads: int, kv_heads: int, head_dim: int, dtype: mx.Dtype) -> str
 def splits(keys: int, kv_heads: int, cores: int = 0) -> int:
     """Into how many parts the keys of a head are split, for a GPU of `cores` cores (0: not known).
 
-    Eight threadgroups a core are wanted: four rounds of the two that its registers hold (102 a thread, 256 threads;
+    The aim is eight threadgroups a core: four rounds of the two that its registers hold (102 a thread, 256 threads;
     208 KB a core, philipturner/metal-benchmarks), so that little idles in the last. A part has at least 128 keys, and
-    up to 256 keys a second pass doesn't pay. A power of two, so that it seldom changes. Chosen by arithmetic: nothing
-    of this was timed on a GPU.
+    up to 256 keys a second pass doesn't pay. A power of two, so that it seldom changes. Chosen by arithmetic; not timed
+    on a GPU.
     """
     if keys <= _UNSPLIT_KEYS:
         return 1
-    wanted = min(_THREADGROUPS_A_CORE * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
-    return 1 << (max(1, wanted).bit_length() - 1)
+    parts = min(_THREADGROUPS_A_CORE * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
+    return 1 << (max(1, parts).bit_length() - 1)
 
 
 def attend(
@@ -78,7 +78,7 @@ def attend(
     own, of these the newest `window` if given. sinks [heads] are logits that take part in the softmax, unscaled, and
     carry no value. Returns [T, heads, 64] in queries' dtype.
 
-    `start` and `length` reach the kernel as data, so that a growing cache compiles nothing anew. A kernel takes 1 to
+    `start` and `length` reach the kernel as data, so that a growing cache needs no new compilation. A kernel takes 1 to
     4 tokens; `cores` is the GPU's number of cores, for `splits`.
     """
     tokens, heads, _ = queries.shape

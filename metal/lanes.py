@@ -21,8 +21,8 @@ class Activations:
     """Vectors [..., n] of a model computing in `dtype`, in the layout their producer left them in.
 
     A kernel leaves half values (float32 if `dtype` is) in lane order, MLX's operations leave `dtype` in natural order.
-    Whoever asks for the layout the vectors are not in has them rearranged, by one launch of MLX's: that happens only
-    where one of two neighbours runs by a kernel and the other does not.
+    Asking for the other layout rearranges them, by one launch of MLX's: that happens only where one of two neighbours
+    runs by a kernel and the other does not.
     """
 
     values: mx.array

@@ -67,7 +67,7 @@ class Notes:
         except (ValueError, RecursionError):
             subjects = None
         if not _is_well_formed(subjects):
-            self._complain("is damaged; kernels are chosen again, and it is written anew")
+            self._complain("is damaged; kernels are chosen again, and the file is replaced")
             return {}
         return dict(subjects)
 
@@ -123,7 +123,7 @@ def is_going_on(note: Note) -> bool:
     if not isinstance(process, int) or process <= 0 or process == os.getpid():
         return False
     if not isinstance(since, int) or abs(time.time() - since) > _LONGEST_TRY_S:
-        return False  # whoever has that number now is another process
+        return False  # too long ago: by now the number belongs to another process
     try:
         os.kill(process, 0)
     except PermissionError:

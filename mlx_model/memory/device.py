@@ -1,4 +1,4 @@
-"""Where the model runs, and what differs there: activation dtype, streams, memory and its limits."""
+"""The device that MLX uses, and its memory: what there is, what a model may take, and limits."""
 
 import resource
 import sys
@@ -46,20 +46,20 @@ def working_set() -> int | None:
     return None if recommended is None else int(recommended)
 
 
-def budget(wanted: int | None = None) -> Budget:
-    """What a model may take here. `wanted` bytes stand in for the free memory, which comes and goes.
+def budget(explicit: int | None = None) -> Budget:
+    """What a model may take here: the memory that is free now, or `explicit` bytes.
 
-    Whoever names a number knows what will be closed; what the GPU can hold no wish changes.
+    An explicit budget may exceed the memory that is free now, never what the GPU can hold.
     """
     total, available = memory()
     recommended = working_set()
     limit = total if recommended is None else min(total, recommended)
     what = "this computer has" if recommended is None else f"the GPU of a computer with {gigabytes(total)} may hold"
-    if wanted is not None:
-        capped = min(wanted, limit)
+    if explicit is not None:
+        capped = min(explicit, limit)
         reason = f"Budget: {gigabytes(capped)}, as asked for."
-        if capped < wanted:
-            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(wanted)} were asked for."
+        if capped < explicit:
+            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(explicit)} were asked for."
         return Budget(capped, capped, reason)
     free = max(0, available - _MARGIN)
     if free >= limit:

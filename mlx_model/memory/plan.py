@@ -20,7 +20,7 @@ AS_PUBLISHED = 16
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
 
 COMFORTABLE = 8192
-"""Tokens of context for which quality is given up: a few long answers with their analysis."""
+"""Tokens of context for which quality is traded: a few long answers with their analysis."""
 
 LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
@@ -114,9 +114,9 @@ class MemoryPlan:
 def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> MemoryPlan:
     """The best that fits into `budget` bytes.
 
-    Quality is given up to reach the context wished for, or COMFORTABLE; without a wish the context is then as long as
-    fits. Raises BudgetError if not even LEAST fits, ContextError if the wished context doesn't, RequestError for
-    impossible wishes; each names what would fit.
+    Quality is traded for the context that `wishes` asks for, or for COMFORTABLE; if it asks for none, the context is
+    then as long as fits. Raises BudgetError if not even LEAST fits, ContextError if the requested context doesn't,
+    RequestError for impossible wishes; each names what would fit.
     """
     return _Planner(config, wishes or Wishes(), on_gpu).plan(budget)
 
@@ -204,7 +204,7 @@ class _Sizes:
 
 
 class _Planner:
-    """Goes through what may be given up, in order, until it fits."""
+    """Tries choices from the best to the leanest until one fits."""
 
     def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool) -> None:
         self.config = config
@@ -317,35 +317,35 @@ class _Planner:
         """One sentence for each decision."""
         c, sizes = self.config, self.sizes
         resident = c.vocab_size * c.hidden_size * 2
-        said = [because] if because else []
-        said.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
-        said.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
+        reasons = [because] if because else []
+        reasons.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
+        reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
         dense = f"Attention and output matrix: {gigabytes(sizes.dense(bits))} "
         tokens = f"a context of {self.target:,} tokens"
         if bits == AS_PUBLISHED:
-            said.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
+            reasons.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
         elif self.wishes.stored_bits is not None:
-            said.append(f"{dense}at {bits} bits, as in the files.")
+            reasons.append(f"{dense}at {bits} bits, as in the files.")
         elif self.wishes.dense_bits is not None:
-            said.append(f"{dense}at {bits} bits, as asked for.")
+            reasons.append(f"{dense}at {bits} bits, as asked for.")
         else:
             more = [pair for pair in rejected if pair[0] != bits][-1]
             need = gigabytes(self.held(*more, self.target).total)
-            said.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
+            reasons.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
         larger = [pair for pair in rejected if pair[0] == bits]
         if larger:
             need = gigabytes(self.held(*larger[-1], self.target).total)
             kv = ", keys and values in bfloat16" if not self.on_gpu and rung.kv_bits < 32 else ""
-            said.append(
+            reasons.append(
                 f"Prompts: {rung.chunk} tokens at a time and {rung.rewind_points} points to rewind to{kv}: "
                 f"with {larger[-1][1].chunk} and {larger[-1][1].rewind_points}, {tokens} would need {need}."
             )
         else:
-            said.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
+            reasons.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
         if self.wishes.context is not None:
-            said.append(f"Context: {context:,} tokens, as asked for.")
+            reasons.append(f"Context: {context:,} tokens, as asked for.")
         elif context == self.longest:
-            said.append(f"Context: all of the model's {context:,} tokens.")
+            reasons.append(f"Context: all of the model's {context:,} tokens.")
         else:
-            said.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
-        return tuple(said)
+            reasons.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
+        return tuple(reasons)

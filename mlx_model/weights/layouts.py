@@ -66,14 +66,14 @@ def layout_of(folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]) 
     if any(".mlp.experts.gate_proj." in name for name in tensors):
         layout = MlxLayout(config, tensors)
     expected = layout.expected()
-    for name, wanted in expected.items():
+    for name, tensor in expected.items():
         stored = tensors.get(name)
         if stored is None:
             raise CheckpointError(f"{folder}: the tensor {name} is missing; download the checkpoint again")
-        if stored.shape != wanted.shape or stored.dtype not in wanted.dtypes:
+        if stored.shape != tensor.shape or stored.dtype not in tensor.dtypes:
             raise CheckpointError(
                 f"{stored.file}: {name} is {stored.dtype} {list(stored.shape)}, but config.json asks for "
-                f"{' or '.join(wanted.dtypes)} {list(wanted.shape)}; the two don't belong together"
+                f"{' or '.join(tensor.dtypes)} {list(tensor.shape)}; the two don't belong together"
             )
     if extra := sorted(tensors.keys() - expected.keys()):
         more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""

@@ -60,7 +60,7 @@ _REDUCED_IN_ONE_PASS = 4096
 
 def launches(graph: Graph) -> Counter[str]:
     """Launches by primitive, a custom kernel by its name. Raises KeyError for a primitive the rule doesn't know."""
-    layouts = {name: _contiguous(shape) for name, shape in graph.given.items()}
+    layouts = {name: _contiguous(shape) for name, shape in graph.sources.items()}
     within: dict[str, str] = {}  # array to the compiled function that makes it
     counted: Counter[str] = Counter()
     fused: set[str] = set()
@@ -88,7 +88,7 @@ def _compiled(node: Node, within: dict[str, str]) -> str | None:
 
 
 def _label(node: Node) -> str:
-    """The primitive; of a custom kernel the name it was given, without what it was instantiated for."""
+    """The primitive; of a custom kernel its own name, without the template arguments."""
     if node.primitive != "CustomKernel":
         return node.primitive
     name: str = node.arguments[0]
@@ -244,14 +244,14 @@ def main() -> int:
     parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
     parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
     parser.add_argument("--json", action="store_true", help="the counts as one object")
-    given = parser.parse_args()
-    if given.context < CONTEXT:
+    arguments = parser.parse_args()
+    if arguments.context < CONTEXT:
         parser.error(f"--context starts at {CONTEXT}, where windows are full")
-    if given.model is None:
-        print_table(given.context)
+    if arguments.model is None:
+        print_table(arguments.context)
         return 0
-    layer, rest = count(given.model, given.context)
-    if given.json:
+    layer, rest = count(arguments.model, arguments.context)
+    if arguments.json:
         print(json.dumps({"layer": layer, "rest": rest}))
         return 0
     for title, counted in (("a layer", layer), ("the rest", rest)):

@@ -255,21 +255,21 @@ def main() -> None:
     parser.add_argument("--two-layer", type=Path, default=folder / "two-layer", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5, help="of the second table; 0 leaves it out")
     parser.add_argument("--child", choices=["gptoss-chat", "mlx-lm"], help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     mx.set_default_device(mx.cpu)
-    if given.child == "gptoss-chat":
-        print(json.dumps(ours(given.checkpoint, given.memory, given.context)), flush=True)
+    if arguments.child == "gptoss-chat":
+        print(json.dumps(ours(arguments.checkpoint, arguments.memory, arguments.context)), flush=True)
         return
-    if given.child == "mlx-lm":
-        print(json.dumps(mlx_lm(given.checkpoint, given.context)), flush=True)
+    if arguments.child == "mlx-lm":
+        print(json.dumps(mlx_lm(arguments.checkpoint, arguments.context)), flush=True)
         return
-    for path, preset in ((given.checkpoint, "20b"), (given.two_layer, "two-layer")):
+    for path, preset in ((arguments.checkpoint, "20b"), (arguments.two_layer, "two-layer")):
         if not (path / "config.json").is_file():
             print(f"Writing the {preset} checkpoint into {path}", file=sys.stderr)
             write_checkpoint(path, PRESETS[preset]())
-    full_size(given.checkpoint, given.memory, given.context, given.peer_python)
-    if given.rounds:
-        embedding(given.two_layer, given.rounds)
+    full_size(arguments.checkpoint, arguments.memory, arguments.context, arguments.peer_python)
+    if arguments.rounds:
+        embedding(arguments.two_layer, arguments.rounds)
 
 
 if __name__ == "__main__":

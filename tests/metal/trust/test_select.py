@@ -83,14 +83,14 @@ def test_a_choice_is_remembered(gpu: Gpu, chosen: Choose) -> None:
 
 
 @pytest.mark.parametrize("change", [{"machine": OTHER}, {"sizes": "E 128"}, {"mode": "metal"}])
-def test_something_else_is_chosen_anew(gpu: Gpu, chosen: Choose, change: dict[str, object]) -> None:
+def test_something_else_is_chosen_again(gpu: Gpu, chosen: Choose, change: dict[str, object]) -> None:
     chosen(gpu.operation())
     gpu.seconds[NARROW] = 1e-5
     assert chosen(gpu.operation(), **change)["doubled"] == NARROW
     assert chosen(gpu.operation())["doubled"] == WIDE
 
 
-def test_other_kernel_text_is_chosen_anew(gpu: Gpu, chosen: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_kernel_text_is_chosen_again(gpu: Gpu, chosen: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen(gpu.operation())
     monkeypatch.setattr("metal.trust.select.kernel_text", lambda: "another")
     chosen(gpu.operation())
@@ -118,7 +118,7 @@ def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Choose) -> N
     "text",
     ["", "{", "[]", "3", '{"a": 1}', '{"a": {"doubled": 1}}', "[" * 100_000, "\xff", '{"a": {"doubled": {"by": "x"}}}'],
 )
-def test_a_damaged_file_is_written_anew(
+def test_a_damaged_file_is_replaced(
     gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     path.parent.mkdir()
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_written_anew(
     assert not logged(caplog)
 
 
-def test_damaged_notes_are_made_anew(gpu: Gpu, chosen: Choose, path: Path) -> None:
+def test_damaged_notes_are_replaced(gpu: Gpu, chosen: Choose, path: Path) -> None:
     good = chosen(gpu.operation())
     for name, value in (("variant", 3), ("variant", [["rows", 9]]), ("reason", None), ("seconds", "1")):
         content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""How ways are timed, and what is said of machine and choice."""
+"""How ways are timed, and the report on machine and choice."""
 
 from collections.abc import Sequence
 from pathlib import Path

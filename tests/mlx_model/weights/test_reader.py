@@ -261,10 +261,10 @@ def test_nothing_is_computed_in_mapped_pages(tmp_path: Path, metal: StandIn, mon
         sources.append(address(array))
         return array
 
-    def noting_eval(*given: Any) -> None:
-        evaluate(*given)
+    def noting_eval(*arguments: Any) -> None:
+        evaluate(*arguments)
         # What was taken, of float16, is not kept: that alone would save it.
-        found = [array for array in given if isinstance(array, mx.array) and array.dtype != mx.float16]
+        found = [array for array in arguments if isinstance(array, mx.array) and array.dtype != mx.float16]
         assert not {address(array) for array in found if array.dtype == mx.bfloat16} & set(sources)
         sources.clear()
         computed.extend(found)

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Metal's rules for adopting memory, and MLX told that it computes on a GPU."""
+    """Metal's rules in place of `adopt`."""
     stand_in = StandIn()
     for module in ("mlx_model.weights.rows", "mlx_model.weights.reader"):
         monkeypatch.setattr(f"{module}.adopt", stand_in)
