@@ -66,7 +66,7 @@ class Model:
         return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=dtype)
 
     def prefill_chunk(self, position: int) -> int:
-        """Prompt tokens to compute at once behind `position`: fewer than planned where memory has become short."""
+        """Prompt tokens to compute at once after `position`: fewer than planned where memory has become short."""
         held = device.active_bytes(self.transformer.embedding.mapped_bytes)
         free = self.plan.budget - self.plan.program - held
         return prefill_chunk(self.config, self.plan, position, free)

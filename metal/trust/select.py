@@ -38,10 +38,10 @@ _TIMING_S = 1.0
 """Spent on timing all operations together, about."""
 
 _LONGEST_RUN_S = 10.0
-"""A first run, compilation included, that takes longer than this speaks of a GPU in trouble."""
+"""A first run, compilation included, that takes longer than this is a sign of a GPU in trouble."""
 
 _MOST_TRIES = 2
-"""Tries that never ended before an operation is left alone for good: one may have been the user closing the program."""
+"""Tries that never ended before an operation is never tried again: one may have been the user closing the program."""
 
 
 @dataclass(frozen=True, slots=True)

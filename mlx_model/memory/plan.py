@@ -58,7 +58,7 @@ _CPU = (_Rung(64, 48, 32), _Rung(32, 16, 32), _Rung(16, 8, 16), _Rung(8, 8, 16))
 class Wishes:
     """What the plan must keep to: a context of so many tokens, a dense part at so many bits (one of DENSE_BITS).
 
-    `stored_bits` is no wish but a fact: the files hold the dense part quantised already.
+    `stored_bits` are those at which the files hold the dense part already, which no choice can change.
     """
 
     context: int | None = None
@@ -123,7 +123,7 @@ def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_g
 
 def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> MemoryPlan:
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
-    context at the leanest, the plan takes that much all the same, up to the limit. Raises as `plan` does."""
+    context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
     planner = _Planner(config, wishes or Wishes(), on_gpu)
     least = min(budget.limit, planner.leanest(planner.target).total)
     if least <= budget.nbytes:
@@ -133,7 +133,7 @@ def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = Non
 
 
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
-    """Tokens to compute at once behind `position` tokens with `free` bytes left: the plan's chunk, halved until what
+    """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
     sizes, chunk = _Sizes(config, plan.on_gpu), plan.prefill_chunk
     while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits) > free:
@@ -222,7 +222,7 @@ class _Planner:
             )
         if context is not None and not 0 < context <= self.longest:
             raise ContextError(
-                f"a context of {context:,} tokens can't be had; this model's holds 1 to {self.longest:,}"
+                f"a context of {context:,} tokens is not possible; this model's holds 1 to {self.longest:,}"
             )
         self.bits = (bits,) if bits is not None else DENSE_BITS if quantisable else (AS_PUBLISHED,)
         if wishes.stored_bits is not None:

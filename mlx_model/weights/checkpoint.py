@@ -63,7 +63,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _present(file: Path) -> Path:
-    """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if there is nothing behind it."""
+    """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if it leads to no file."""
     if file.is_file():
         return file
     if file.is_symlink():
@@ -77,12 +77,12 @@ def _headers(file: Path) -> list[Stored]:
     """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
     none reaches beyond the file, and each is as long as its shape and dtype say."""
     try:
-        file.open("rb").close()  # whatever stands against that, the library calls it "No such file"
+        file.open("rb").close()  # the library calls every reason against it "No such file"
         with safe_open(file, framework="numpy"):
             start, header = _header(file)
     except OSError as error:
         raise CheckpointError(
-            f"{file} can't be read ({error.strerror or error}); see to its permissions and to the disk it is on"
+            f"{file} can't be read ({error.strerror or error}); check its permissions and the disk that it is on"
         ) from None
     except (SafetensorError, ValueError) as error:
         where = _first_beyond_end(file)

@@ -18,10 +18,10 @@ DTYPES = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32, "U8": mx.ui
 class Reader:
     """Takes tensors out of their files, each one once; keeps no reference to what it handed out.
 
-    `map` "auto" maps the files where MLX `adopts_memory`, "on" tries it anywhere, "off" copies. Whatever stands
-    against mapping ends in copying, of all files or of the one tensor concerned. `refusal` says in one line why tensors
-    are copied, None while they are mapped. `mapped` names those that are; `unaligned_bytes` counts those that were
-    copied for their address in the file alone.
+    `map` "auto" maps the files where MLX `adopts_memory`, "on" tries it anywhere, "off" copies. Whatever prevents
+    mapping ends in copying, of all files or of the one tensor concerned. `refusal` says in one line why tensors are
+    copied, None while they are mapped. `mapped` names those that are; `unaligned_bytes` counts those that were copied
+    for their address in the file alone.
     Raises RequestError for any other `map`.
     """
 
@@ -105,8 +105,11 @@ def why_not_mapped(folder: Path, *, adopts_memory: bool) -> str | None:
 
 
 def _objection(path: Path, file: MappedFile) -> str | None:
-    """What speaks against the mapping: pages at its start, middle and end are adopted and compared, on the device, with
-    what reading the file gives. Small regions, since a GPU makes all of what it looks into resident."""
+    """What prevents the mapping, None if nothing does.
+
+    Pages at the file's start, middle and end are adopted and compared, on the device, with what reading the file gives.
+    They are small regions, since a GPU makes all of what it looks into resident.
+    """
     size = path.stat().st_size
     count = min(PAGE, size)
     with path.open("rb") as raw:

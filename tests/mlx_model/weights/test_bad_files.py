@@ -276,7 +276,7 @@ def test_files_that_the_system_keeps(folder: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(Path, "open", fail)
     monkeypatch.setattr(checkpoint, "safe_open", missed if failing == "open" else fail)
     with pytest.raises(
-        CheckpointError, match=r"safetensors can't be read \(Permission denied\); see to its permission"
+        CheckpointError, match=r"safetensors can't be read \(Permission denied\); check its permissions"
     ):
         stored_tensors(folder)
 
