@@ -1,1 +1,1 @@
-"""Metal kernels and how MLX launches them."""
+"""The decode step's operations: weights, MLX's definition of each operation, Metal kernels and their launches."""

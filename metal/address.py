@@ -3,7 +3,8 @@
 import mlx.core as mx
 import numpy as np
 
-MOST = 16
+WIDEST_LOAD = 16
+"""Bytes that a kernel loads at once at most."""
 
 
 def alignment_of(array: mx.array) -> int:
@@ -13,4 +14,4 @@ def alignment_of(array: mx.array) -> int:
     """
     flat = array.reshape(-1).view(mx.uint8)  # NumPy has no bfloat16; the same memory
     address = int(np.asarray(flat).ctypes.data)
-    return min(MOST, address & -address)
+    return min(WIDEST_LOAD, address & -address)

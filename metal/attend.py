@@ -1,20 +1,17 @@
-"""Attention of a few new tokens over the KV cache, with sinks, grouped queries and a sliding window.
+"""Launches the attention of a few new tokens over the KV cache, with sinks, grouped queries and a sliding window.
 
-Computed by its kernel if given a variant, else by MLX's own operations on the same arrays, which define it.
+Without a variant of the kernel, MLX's own operations compute it (metal/portable.py), which define it.
 """
 
 import mlx.core as mx
 
+from metal import portable
+from metal.formats import HEAD_DIM
 from metal.launch import Call, Kernel, launch, scalar
 from metal.operation import Variant
 
-MAX_TOKENS = 4
-"""New tokens a kernel takes at once."""
-
 MAX_GROUP = 8
-"""Queries that may share a key: with MAX_TOKENS they make 32, which 8 simdgroups hold 4 each."""
-
-HEAD_DIM = 64
+"""Queries that may share a key: with 4 tokens they make 32, which 8 simdgroups hold 4 each."""
 
 _BLOCK = 4
 """Queries a simdgroup holds."""
@@ -36,7 +33,7 @@ _MERGE = Kernel.load("merge", ("parts", "sinks"), ("attended",))
 def why_not(*, heads: int, kv_heads: int, head_dim: int, dtype: mx.Dtype) -> str | None:
     """Why the kernel can't attend with these heads and this dtype of queries, keys and values; None if it can.
 
-    What a call may ask beyond that is at most MAX_TOKENS tokens, and one sequence.
+    What a call may ask beyond that is at most 4 tokens, and one sequence.
     """
     if dtype not in (mx.bfloat16, mx.float16, mx.float32):
         return f"activations are {dtype}"
@@ -50,15 +47,15 @@ def why_not(*, heads: int, kv_heads: int, head_dim: int, dtype: mx.Dtype) -> str
 def splits(keys: int, kv_heads: int, cores: int = 0) -> int:
     """Into how many parts the keys of a head are split, for a GPU of `cores` cores (0: not known).
 
-    Eight threadgroups a core are wanted: four rounds of the two that its registers hold (102 a thread, 256 threads;
+    The aim is eight threadgroups a core: four rounds of the two that its registers hold (102 a thread, 256 threads;
     208 KB a core, philipturner/metal-benchmarks), so that little idles in the last. A part has at least 128 keys, and
-    up to 256 keys a second pass doesn't pay. A power of two, so that it seldom changes. Chosen by arithmetic: nothing
-    of this was timed on a GPU.
+    up to 256 keys a second pass doesn't pay. A power of two, so that it seldom changes. Chosen by arithmetic; not timed
+    on a GPU.
     """
     if keys <= _UNSPLIT_KEYS:
         return 1
-    wanted = min(_THREADGROUPS_A_CORE * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
-    return 1 << (max(1, wanted).bit_length() - 1)
+    parts = min(_THREADGROUPS_A_CORE * (cores or _USUAL_CORES) // kv_heads, keys // _KEYS_A_SPLIT, _MAX_SPLITS)
+    return 1 << (max(1, parts).bit_length() - 1)
 
 
 def attend(
@@ -81,14 +78,14 @@ def attend(
     own, of these the newest `window` if given. sinks [heads] are logits that take part in the softmax, unscaled, and
     carry no value. Returns [T, heads, 64] in queries' dtype.
 
-    `start` and `length` reach the kernel as data, so that a growing cache compiles nothing anew. A kernel takes 1 to
-    MAX_TOKENS tokens; `cores` is the GPU's number of cores, for `splits`.
+    `start` and `length` reach the kernel as data, so that a growing cache needs no new compilation. A kernel takes 1 to
+    4 tokens; `cores` is the GPU's number of cores, for `splits`.
     """
     tokens, heads, _ = queries.shape
     kv_heads = keys.shape[1]
     group = heads // kv_heads
     if variant is None:
-        return _portable(queries, keys, values, start, length, sinks, scale, window)
+        return portable.attend(queries, keys, values, start, length, sinks, scale, window)
     seen = length if window is None else min(length, window + tokens - 1)
     parts = splits(seen, kv_heads, cores)
     blocks = -(-group * tokens // _BLOCK)
@@ -136,40 +133,3 @@ def attend(
         )
     )
     return merged
-
-
-def _portable(
-    queries: mx.array,
-    keys: mx.array,
-    values: mx.array,
-    start: int,
-    length: int,
-    sinks: mx.array,
-    scale: float,
-    window: int | None,
-) -> mx.array:
-    attended = mx.fast.scaled_dot_product_attention(
-        queries.swapaxes(0, 1)[None],
-        _in_order(keys, start, length).astype(queries.dtype),
-        _in_order(values, start, length).astype(queries.dtype),
-        scale=scale,
-        mask=_mask(queries.shape[0], length, window),
-        sinks=sinks.astype(queries.dtype),
-    )
-    return attended[0].swapaxes(0, 1)
-
-
-def _in_order(buffer: mx.array, start: int, length: int) -> mx.array:
-    """The keys or values [1, KV heads, length, 64] that begin in slot `start` of a buffer and may wrap at its end."""
-    end, capacity = start + length, buffer.shape[2]
-    if end <= capacity:
-        return buffer[:, :, start:end]
-    return mx.concatenate([buffer[:, :, start:], buffer[:, :, : end - capacity]], axis=2)
-
-
-def _mask(tokens: int, keys: int, window: int | None) -> mx.array | str | None:
-    """The last `tokens` of `keys` positions look back: at everything, or at `window` keys, themselves included."""
-    if window is None or keys <= window:
-        return None if tokens == 1 else "causal"
-    distance = mx.arange(keys - tokens, keys)[:, None] - mx.arange(keys)
-    return (distance >= 0) & (distance < window)

@@ -1,4 +1,4 @@
-"""Replaces a small file in one step. The lowest place that all three packages reach; it loads nothing but the library."""
+"""Replaces a small file in one step. Here since all three packages reach metal; imports the standard library alone."""
 
 import os
 import secrets

@@ -7,10 +7,11 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
-"""Weights that share one MXFP4 scale; a lane takes one block a pass."""
+from metal.formats import MXFP4_BLOCK
 
 _LANES = 32
+"""Of a simdgroup; a lane takes one block a pass."""
+
 _IN_WORD = np.array([0, 2, 4, 6, 1, 3, 5, 7])
 """Where the eight values of a word stand: the kernels decode weights 0 4 1 5 2 6 3 7."""
 
@@ -20,8 +21,8 @@ class Activations:
     """Vectors [..., n] of a model computing in `dtype`, in the layout their producer left them in.
 
     A kernel leaves half values (float32 if `dtype` is) in lane order, MLX's operations leave `dtype` in natural order.
-    Whoever asks for the layout the vectors are not in has them rearranged, by one launch of MLX's: that happens only
-    where one of two neighbours runs by a kernel and the other does not.
+    Asking for the other layout rearranges them, by one launch of MLX's: that happens only where one of two neighbours
+    runs by a kernel and the other does not.
     """
 
     values: mx.array
@@ -56,12 +57,13 @@ def lane_dtype(dtype: mx.Dtype) -> mx.Dtype:
 
 
 def lane_order(size: int) -> NDArray[np.int64]:
-    """The places in lane order of values 0 .. size - 1, a multiple of BLOCK: `lane_order` of metal/kernels/lanes.h."""
+    """The places in lane order of values 0 .. size - 1, whole blocks: `lane_order` of metal/kernels/lanes.h."""
     k = np.arange(size)
-    block, word = k // BLOCK, k // 8 % 4
+    block, word = k // MXFP4_BLOCK, k // 8 % 4
     full_pass = block // _LANES
-    width = np.minimum(_LANES, size // BLOCK - _LANES * full_pass)
-    return (128 * full_pass + word * width + block % _LANES) * 8 + _IN_WORD[k % 8]
+    width = np.minimum(_LANES, size // MXFP4_BLOCK - _LANES * full_pass)
+    places: NDArray[np.int64] = (128 * full_pass + word * width + block % _LANES) * 8 + _IN_WORD[k % 8]
+    return places
 
 
 @cache

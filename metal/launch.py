@@ -1,6 +1,6 @@
 """A kernel's text and one launch of it as plain data, and how MLX runs that.
 
-Everything that decides a launch stands in a `Call`: so the same call that a Mac's GPU runs can be handed to another
+A `Call` has everything that decides a launch: so the same call that a Mac's GPU runs can be handed to another
 executor (`executed_by`), as the tests do, which run its text on the CPU.
 """
 
@@ -34,7 +34,7 @@ class Kernel:
 
     @staticmethod
     def load(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], headers: tuple[str, ...] = ()) -> "Kernel":
-        """The kernel of metal/kernels/NAME.metal behind the `headers` (NAME.h), in their order."""
+        """The kernel of metal/kernels/NAME.metal after the `headers` (NAME.h), in their order."""
         return Kernel(name, inputs, outputs, _text(f"{name}.metal"), "".join(_text(f"{name}.h") for name in headers))
 
 

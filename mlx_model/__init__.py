@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # numpy's OpenBLAS lets its threads spin for a tenth of a second after each product, on the cores that MLX's streams
-# are to use next (see linear.BlasLinear): decoding took 1.4 times as long. Read when numpy is first imported.
+# are to use next (see transformer/compute.py): decoding took 1.4 times as long. Read when numpy is first imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:

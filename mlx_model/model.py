@@ -7,12 +7,15 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from mlx_model import checkpoint_files
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
-from mlx_model.memory.plan import AS_PUBLISHED, Plan, Wishes, parse_size, plan_within, prefill_chunk
+from mlx_model.memory.plan import AS_PUBLISHED, MemoryPlan, Wishes, plan_within, prefill_chunk
+from mlx_model.memory.sizes import parse_size
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.compute import compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import attach_kernels
 from mlx_model.weights.loader import Residence, load_transformer, stored_dense_bits
@@ -38,7 +41,7 @@ class Model:
     tokenizer: Tokenizer | None
     load_s: float
     residence: Residence
-    plan: Plan
+    plan: MemoryPlan
 
     @property
     def resident_bytes(self) -> int:
@@ -59,15 +62,14 @@ class Model:
 
     def make_cache(self) -> Cache:
         """An empty KV cache, as planned."""
-        # On a GPU keys and values are as wide as activations, bfloat16; the CPU has the choice.
-        narrow = self.plan.kv_bits == 16 and not device.on_gpu()
-        return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=mx.bfloat16 if narrow else None)
+        dtype = self.transformer.compute.kv_dtype(self.plan.kv_bits)
+        return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=dtype)
 
     def prefill_chunk(self, position: int) -> int:
-        """Prompt tokens to compute at once behind `position`: fewer than planned where memory has become short."""
+        """Prompt tokens to compute at once after `position`: fewer than planned where memory has become short."""
         held = device.active_bytes(self.transformer.embedding.mapped_bytes)
         free = self.plan.budget - self.plan.program - held
-        return prefill_chunk(self.config, self.plan, position, free, on_gpu=device.on_gpu())
+        return prefill_chunk(self.config, self.plan, position, free)
 
     def forward(self, tokens: mx.array | Sequence[int], cache: Cache | None = None) -> mx.array:
         """Logits float32 [B, T, vocab] of ids [B, T] or [T], which follow what `cache` holds and join it."""
@@ -82,16 +84,19 @@ def load(
     memory: int | str | None = None,
     context: int | None = None,
     map: str = "auto",
+    differentiable: bool = False,
 ) -> Model:
     """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder.
 
     Files may be in the Hub's layout or in that of mlx-lm's conversions (mlx-community, LM Studio) with MXFP4 experts.
-    The model is made to fit the memory there is (memory.py; Model.plan.reasons says how): `memory`, bytes or "10GB", is
-    a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading, unless the files
-    have them quantised; 16 keeps them as published; None is the most that fits. `context` is the number of tokens to
-    make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of copies where MLX runs
-    on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came of it. Files in use
-    must not be changed: mapped weights would change with them.
+    The model is made to fit the memory there is (memory/plan.py; Model.plan.reasons says how): `memory`, bytes or
+    "10GB", is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading, unless
+    the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is the number of
+    tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of copies where
+    MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came of it. Files
+    in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose `forward`
+    has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a CPU
+    (compute.CpuCompute) and fails on a GPU where it meets a kernel.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -101,12 +106,14 @@ def load(
     wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
     mx.clear_cache()  # what an earlier model left there is free memory
     budget = device.budget(None if memory is None else parse_size(memory))
-    plan = plan_within(config, budget, wishes, on_gpu=device.on_gpu())
+    on_gpu = device.on_gpu()
+    plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
     device.enforce(plan)
-    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+    tokenizer = Tokenizer.load(folder) if (folder / checkpoint_files.TOKENIZER).is_file() else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     with device.memory_errors():
-        transformer, residence = load_transformer(folder, config, bits, map)
+        compute = compute_on(gpu=on_gpu, differentiable=differentiable)
+        transformer, residence = load_transformer(folder, config, compute, bits, map)
     # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
     attach_kernels(transformer)

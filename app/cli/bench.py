@@ -24,7 +24,7 @@ _TOO_SHORT = "the next turn of a chat: the context is too short"
 
 @dataclass(slots=True)
 class Report:
-    """What was measured, on what. `missing` says in sentences what was not, and why; `power` what slows this Mac down.
+    """What was measured, and on which machine. `missing` are sentences on what was not and why; `power` slows this Mac.
 
     `weights_gigabytes_s` is what decoding after the shortest prompt reads of the weights; None on a CPU.
     """
@@ -52,7 +52,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="time a model on this computer",
         description="Time a model on this computer: prompts and answers of several lengths, the next turn of a chat, "
         "and on a Mac each Metal kernel beside MLX's own operations and the bandwidth of memory. The last line is for "
-        "an issue. Close what else is busy; on a Mac, plug in the power.",
+        "an issue. Close other busy programs; on a Mac, plug in the power.",
     )
     bench.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
     bench.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
@@ -84,7 +84,7 @@ def _report(model: "Model") -> Report:
         program=f"gptoss-chat {version('gptoss-chat')}",
         machine=str(this_machine() or _computer()),
         power=this_power(),
-        # Of a path the last part: the report is to be shown to others.
+        # Of a path the last part alone: people publish the report.
         model=model.folder.name if Path(model.name).expanduser().is_dir() else model.name,
         dense_bits=model.plan.dense_bits,
         load_s=model.load_s,

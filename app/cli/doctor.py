@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import GptossError
-from mlx_model.memory.plan import Budget, Plan, gigabytes, plan_within
+from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
@@ -150,7 +151,7 @@ def describe(config: ModelConfig, budget: Budget, *, on_gpu: bool) -> dict[str, 
     return {"fits": True, "total": plan.total, "weights": plan.weights, **asdict(plan), "summary": _summary(plan)}
 
 
-def _summary(plan: Plan) -> str:
+def _summary(plan: MemoryPlan) -> str:
     dense = "" if plan.dense_bits == 16 else f" (all but the experts at {plan.dense_bits} bits)"
     return (
         f"{gigabytes(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
@@ -185,10 +186,11 @@ def _terminal() -> dict[str, Any]:
 
 def _loading(folder: Path) -> str:
     """How the weights in a folder come into memory, and why."""
+    from mlx_model.memory import device
     from mlx_model.weights.reader import why_not_mapped
 
     try:
-        refusal = why_not_mapped(folder)
+        refusal = why_not_mapped(folder, adopts_memory=device.on_gpu())
     except GptossError as error:
         return str(error)
     return "used where they lie in their files (mapped)" if refusal is None else f"copied into memory: {refusal}"

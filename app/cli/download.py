@@ -15,7 +15,7 @@ from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.hub.names import KNOWN
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
 if TYPE_CHECKING:

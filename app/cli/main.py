@@ -21,7 +21,7 @@ from app.documents.attachments import join, read
 from app.engine.protocol import Load
 from app.interrupt import INTERRUPTED, Importing
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.memory.plan import parse_size
+from mlx_model.memory.sizes import parse_size
 from mlx_model.options import Options
 from mlx_model.text import clean
 

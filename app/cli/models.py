@@ -6,7 +6,7 @@ import sys
 from mlx_model.errors import RequestError
 from mlx_model.hub.inventory import LocalModel, local_models, removal
 from mlx_model.hub.names import SIZES
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
 

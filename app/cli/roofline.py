@@ -1,12 +1,13 @@
-"""What a decoded token reads of the weights: what bandwidth allows follows from it."""
+"""The bytes of weights that a decoded token reads, from which bandwidth gives a bound of its speed."""
 
-from mlx_model.transformer.config import MXFP4_BLOCK, ModelConfig
+from metal.formats import MXFP4_BLOCK, QUANT_GROUP
+from mlx_model.transformer.config import ModelConfig
 
 _MXFP4_BITS = 4 + 8 / MXFP4_BLOCK
 """A code of 4 bits a weight, a scale of 8 bits a block."""
 
-_AFFINE_OVERHEAD_BITS = 2 * 16 / 64
-"""Of affine quantisation: a scale and an offset of 16 bits each for 64 weights."""
+_AFFINE_OVERHEAD_BITS = 2 * 16 / QUANT_GROUP
+"""Of affine quantisation: a scale and an offset of 16 bits each for a group."""
 
 
 def bytes_per_token(config: ModelConfig, dense_bits: int = 16) -> int:

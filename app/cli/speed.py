@@ -16,7 +16,7 @@ from mlx_model.harmony.message import Message, assistant, user
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
-from mlx_model.transformer.kernels import operations
+from mlx_model.transformer.kernels import decode_operations
 
 PROMPTS = (64, 512, 2048, 8192)
 """Tokens of the prompts whose prefill is timed, and after which decoding is."""
@@ -162,7 +162,7 @@ def kernel_speeds(model: Model) -> Iterator[KernelSpeed]:
     decoder = model.transformer.decoder
     if decoder is None:
         return
-    for operation in operations(decoder, model.transformer):
+    for operation in decode_operations(decoder, model.transformer):
         variant = decoder.choice[operation.name]
         if variant is not None:
             seconds = seconds_per_run(operation, [variant, None], cold_arguments(operation))

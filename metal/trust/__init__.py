@@ -1,1 +1,1 @@
-"""Which kernels are used on this machine: tried, timed, remembered."""
+"""Which kernels are used on this machine: each is verified, timed, and the result remembered."""

@@ -12,7 +12,7 @@ _ASK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MetalGpu:
     """A Mac with Metal. `gpu_cores` is 0 where macOS doesn't tell."""
 
     chip: str
@@ -25,11 +25,11 @@ class Machine:
         return f"{self.chip}, {cores}, {self.system}, MLX {self.mlx}"
 
 
-def this_machine() -> Machine | None:
+def this_machine() -> MetalGpu | None:
     """The machine whose GPU MLX computes on, None if it computes on a CPU."""
     if not mx.metal.is_available() or mx.default_device().type != mx.DeviceType.gpu:
         return None
-    return Machine(
+    return MetalGpu(
         chip=str(mx.device_info()["device_name"]),
         gpu_cores=gpu_cores(_ask("ioreg", "-r", "-d1", "-c", "AGXAccelerator")),
         system=f"macOS {platform.mac_ver()[0]}",

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
+
+from metal.files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Notes:
         except (ValueError, RecursionError):
             subjects = None
         if not _is_well_formed(subjects):
-            self._complain("is damaged; kernels are chosen again, and it is written anew")
+            self._complain("is damaged; kernels are chosen again, and the file is replaced")
             return {}
         return dict(subjects)
 
@@ -80,21 +81,9 @@ class Notes:
         mine = subjects.pop(subject, {}) | {name: note}
         kept = dict(list(subjects.items())[-(_MOST_SUBJECTS - 1) :])
         try:
-            self._replace(json.dumps(kept | {subject: mine}, indent=1))
+            replace_file(self.path, json.dumps(kept | {subject: mine}, indent=1).encode())
         except OSError as error:
             self._complain(f"can't be written ({error.strerror or error}); kernels are chosen again at the next start")
-
-    def _replace(self, text: str) -> None:
-        """Writes beside the file and moves that into its place: a reader never sees half of it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(beside).replace(self.path)
-        except OSError:
-            Path(beside).unlink(missing_ok=True)
-            raise
 
     def _complain(self, problem: str) -> None:
         if not self._complained:
@@ -134,7 +123,7 @@ def is_going_on(note: Note) -> bool:
     if not isinstance(process, int) or process <= 0 or process == os.getpid():
         return False
     if not isinstance(since, int) or abs(time.time() - since) > _LONGEST_TRY_S:
-        return False  # whoever has that number now is another process
+        return False  # too long ago: by now the number belongs to another process
     try:
         os.kill(process, 0)
     except PermissionError:

@@ -19,7 +19,7 @@ import mlx.core as mx
 import numpy as np
 
 from metal.operation import Operation, Variant
-from metal.trust.machine import Machine, this_machine
+from metal.trust.machine import MetalGpu, this_machine
 from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, kernel_text, tries, trying
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
 
@@ -38,10 +38,10 @@ _TIMING_S = 1.0
 """Spent on timing all operations together, about."""
 
 _LONGEST_RUN_S = 10.0
-"""A first run, compilation included, that takes longer than this speaks of a GPU in trouble."""
+"""A first run, compilation included, that takes longer than this is a sign of a GPU in trouble."""
 
 _MOST_TRIES = 2
-"""Tries that never ended before an operation is left alone for good: one may have been the user closing the program."""
+"""Tries that never ended before an operation is never tried again: one may have been the user closing the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Verdict:
         return self.weight_bytes / self.seconds / 1e9 if self.seconds else None
 
 
-class Choice(Mapping[str, Variant | None]):
+class KernelChoice(Mapping[str, Variant | None]):
     """By name of the operation: the variant its kernel is to run in, None for MLX's own operations."""
 
     def __init__(self, verdicts: Sequence[Verdict]) -> None:
@@ -94,10 +94,10 @@ def choose(
     *,
     sizes: str = "",
     mode: str | None = None,
-    machine: Machine | None = None,
+    machine: MetalGpu | None = None,
     path: Path | None = None,
     clock: Clock = time.perf_counter,
-) -> Choice:
+) -> KernelChoice:
     """How each operation is to run on this machine, found out now or remembered from an earlier start.
 
     `sizes` names what tells these operations from others of the same names: a model's sizes, its dtypes. `mode` is one
@@ -107,14 +107,14 @@ def choose(
     mode = requested_mode() if mode is None else mode
     machine = machine or this_machine()
     if machine is None or mode == "portable":
-        return Choice([Verdict(operation.name, None, _without_kernels(mode)) for operation in operations])
+        return KernelChoice([Verdict(operation.name, None, _without_kernels(mode)) for operation in operations])
     notes = Notes(path or default_path())
     subject = _SEPARATOR.join((*_setting(machine), f"{ENVIRONMENT}={mode}", sizes))
     budget_s = _TIMING_S / max(1, len(operations))
-    return Choice([_verdict(operation, notes, subject, mode, clock, budget_s) for operation in operations])
+    return KernelChoice([_verdict(operation, notes, subject, mode, clock, budget_s) for operation in operations])
 
 
-def report(*, mode: str | None = None, machine: Machine | None = None, path: Path | None = None) -> str:
+def report(*, mode: str | None = None, machine: MetalGpu | None = None, path: Path | None = None) -> str:
     """What is remembered of this machine, as a text of some lines for a person. Raises ValueError as `requested_mode`.
 
     Names and reasons come from a file: clean the text before it goes to a terminal.
@@ -134,7 +134,7 @@ def report(*, mode: str | None = None, machine: Machine | None = None, path: Pat
 _SEPARATOR = "; "
 
 
-def _setting(machine: Machine) -> tuple[str, str]:
+def _setting(machine: MetalGpu) -> tuple[str, str]:
     return str(machine), f"kernels {kernel_text()}"
 
 

@@ -11,7 +11,7 @@ from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation.sampling import Sampler
 from mlx_model.memory import device
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.model import Model
 from mlx_model.options import Options
 

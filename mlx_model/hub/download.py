@@ -29,7 +29,7 @@ from mlx_model.hub.explain import explain
 from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
 from mlx_model.hub.place import File, Place, Record
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
 if TYPE_CHECKING:

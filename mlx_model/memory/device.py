@@ -1,6 +1,5 @@
-"""Where the model runs, and what differs there: activation dtype, streams, memory and its limits."""
+"""The device that MLX uses, and its memory: what there is, what a model may take, and limits."""
 
-import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -9,10 +8,8 @@ from contextlib import contextmanager
 import mlx.core as mx
 
 from mlx_model.errors import BudgetError
-from mlx_model.memory.plan import Budget, Plan, gigabytes
-
-CPU_STREAMS = min(4, os.cpu_count() or 1)
-"""Streams an expert layer is spread over on the CPU: MLX runs one thread a stream, and four experts make four parts."""
+from mlx_model.memory.plan import Budget, MemoryPlan
+from mlx_model.memory.sizes import gigabytes
 
 _OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate", "Unable to allocate")
 """What MLX's errors say then: those of a command buffer, and those of its allocator (backend/metal)."""
@@ -24,11 +21,6 @@ _MARGIN = 1_000_000_000
 def on_gpu() -> bool:
     """Whether MLX's default device is a GPU."""
     return mx.default_device().type == mx.DeviceType.gpu
-
-
-def activation_dtype() -> mx.Dtype:
-    """bfloat16, as gpt-oss was trained; float32 on the CPU, where MLX's bfloat16 is 16 times slower (measured)."""
-    return mx.bfloat16 if on_gpu() else mx.float32
 
 
 def peak_memory_bytes(mapped_bytes: int = 0) -> int:
@@ -54,20 +46,20 @@ def working_set() -> int | None:
     return None if recommended is None else int(recommended)
 
 
-def budget(wanted: int | None = None) -> Budget:
-    """What a model may take here. `wanted` bytes stand in for the free memory, which comes and goes.
+def budget(explicit: int | None = None) -> Budget:
+    """What a model may take here: the memory that is free now, or `explicit` bytes.
 
-    Whoever names a number knows what will be closed; what the GPU can hold no wish changes.
+    An explicit budget may exceed the memory that is free now, never what the GPU can hold.
     """
     total, available = memory()
     recommended = working_set()
     limit = total if recommended is None else min(total, recommended)
     what = "this computer has" if recommended is None else f"the GPU of a computer with {gigabytes(total)} may hold"
-    if wanted is not None:
-        capped = min(wanted, limit)
+    if explicit is not None:
+        capped = min(explicit, limit)
         reason = f"Budget: {gigabytes(capped)}, as asked for."
-        if capped < wanted:
-            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(wanted)} were asked for."
+        if capped < explicit:
+            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(explicit)} were asked for."
         return Budget(capped, capped, reason)
     free = max(0, available - _MARGIN)
     if free >= limit:
@@ -76,7 +68,7 @@ def budget(wanted: int | None = None) -> Budget:
     return Budget(free, limit, f"Budget: {gigabytes(free)}, {left}; {gigabytes(limit)} is all that {what}.")
 
 
-def enforce(plan: Plan, mapped_bytes: int = 0) -> None:
+def enforce(plan: MemoryPlan, mapped_bytes: int = 0) -> None:
     """Hold MLX to the plan on a GPU. `mapped_bytes` are pages of files that MLX counts, though they need not be there.
 
     Above the memory limit MLX waits for running work before it allocates more. The wired limit is that of the weights

@@ -6,12 +6,13 @@ of places a chat can be rewound to, then the bits of the dense part (attention a
 smaller chunk costs some speed on long prompts, fewer bits cost accuracy in every answer, so the chunk gives way first.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metal.formats import MXFP4_BLOCK, QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
-from mlx_model.transformer.config import MXFP4_BLOCK, QUANT_GROUP, ModelConfig
+from mlx_model.memory.sizes import gigabytes
+from mlx_model.transformer.config import CACHE_STEP, ModelConfig
 
 AS_PUBLISHED = 16
 """`dense_bits` of a dense part that is not quantised."""
@@ -19,13 +20,10 @@ AS_PUBLISHED = 16
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
 
 COMFORTABLE = 8192
-"""Tokens of context for which quality is given up: a few long answers with their analysis."""
+"""Tokens of context for which quality is traded: a few long answers with their analysis."""
 
 LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
-
-_GROWTH = 256
-"""Tokens by which the KV cache grows (cache.py)."""
 
 _IN_FLIGHT = 1.2
 """Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed. Measured at
@@ -60,7 +58,7 @@ _CPU = (_Rung(64, 48, 32), _Rung(32, 16, 32), _Rung(16, 8, 16), _Rung(8, 8, 16))
 class Wishes:
     """What the plan must keep to: a context of so many tokens, a dense part at so many bits (one of DENSE_BITS).
 
-    `stored_bits` is no wish but a fact: the files hold the dense part quantised already.
+    `stored_bits` are those at which the files hold the dense part already, which no choice can change.
     """
 
     context: int | None = None
@@ -78,8 +76,8 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is held, in bytes, and how. Where `dense_bits` is 16 the dense part is not quantised.
+class MemoryPlan:
+    """What is held, in bytes, and how, on a GPU or a CPU. Where `dense_bits` is 16 the dense part is not quantised.
 
     `context`, `prefill_chunk` in tokens; `rewind_points` are positions the KV cache can be rewound to; `kv_bits` are
     those of a cached number. `small` is router, norms, biases and sinks; `embedding` is what is kept of the embedding;
@@ -99,6 +97,7 @@ class Plan:
     kv: int
     working: int
     program: int
+    on_gpu: bool
     reasons: tuple[str, ...]
 
     @property
@@ -112,19 +111,19 @@ class Plan:
         return self.weights + self.kv + self.working + self.program
 
 
-def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> Plan:
+def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> MemoryPlan:
     """The best that fits into `budget` bytes.
 
-    Quality is given up to reach the context wished for, or COMFORTABLE; without a wish the context is then as long as
-    fits. Raises BudgetError if not even LEAST fits, ContextError if the wished context doesn't, RequestError for
-    impossible wishes; each names what would fit.
+    Quality is traded for the context that `wishes` asks for, or for COMFORTABLE; if it asks for none, the context is
+    then as long as fits. Raises BudgetError if not even LEAST fits, ContextError if the requested context doesn't,
+    RequestError for impossible wishes; each names what would fit.
     """
     return _Planner(config, wishes or Wishes(), on_gpu).plan(budget)
 
 
-def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> Plan:
+def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> MemoryPlan:
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
-    context at the leanest, the plan takes that much all the same, up to the limit. Raises as `plan` does."""
+    context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
     planner = _Planner(config, wishes or Wishes(), on_gpu)
     least = min(budget.limit, planner.leanest(planner.target).total)
     if least <= budget.nbytes:
@@ -133,10 +132,10 @@ def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = Non
     return planner.plan(least, f"{budget.reason} The model takes {gigabytes(least)} at the leanest. {more}")
 
 
-def prefill_chunk(config: ModelConfig, plan: Plan, position: int, free: int, *, on_gpu: bool) -> int:
-    """Tokens to compute at once behind `position` tokens with `free` bytes left: the plan's chunk, halved until what
+def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
+    """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
-    sizes, chunk = _Sizes(config, on_gpu), plan.prefill_chunk
+    sizes, chunk = _Sizes(config, plan.on_gpu), plan.prefill_chunk
     while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits) > free:
         chunk //= 2
     return chunk
@@ -184,7 +183,7 @@ class _Sizes:
         kept = self.config.sliding_window - 1
         # A window cut from a short chunk is a view of that chunk joined with the window before it (cache.py).
         window = kept if rung.chunk > kept else kept + rung.chunk
-        grown = -(-context // _GROWTH) * _GROWTH
+        grown = -(-context // CACHE_STEP) * CACHE_STEP
         return token * (self.full * grown + self.sliding * window * (1 + rung.rewind_points))
 
     def working(self, chunk: int, keys: int, kv_bits: int) -> int:
@@ -205,7 +204,7 @@ class _Sizes:
 
 
 class _Planner:
-    """Goes through what may be given up, in order, until it fits."""
+    """Tries choices from the best to the leanest until one fits."""
 
     def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool) -> None:
         self.config = config
@@ -223,14 +222,14 @@ class _Planner:
             )
         if context is not None and not 0 < context <= self.longest:
             raise ContextError(
-                f"a context of {context:,} tokens can't be had; this model's holds 1 to {self.longest:,}"
+                f"a context of {context:,} tokens is not possible; this model's holds 1 to {self.longest:,}"
             )
         self.bits = (bits,) if bits is not None else DENSE_BITS if quantisable else (AS_PUBLISHED,)
         if wishes.stored_bits is not None:
             self.bits = (min(known for known in DENSE_BITS if known >= wishes.stored_bits),)
         self.target = min(self.longest, context or COMFORTABLE)
 
-    def plan(self, budget: int, because: str = "") -> Plan:
+    def plan(self, budget: int, because: str = "") -> MemoryPlan:
         """See the function `plan`; `because` says where the budget comes from."""
         rejected: list[tuple[int, _Rung]] = []
         for bits, rung in self.choices():
@@ -253,15 +252,15 @@ class _Planner:
         """From the best to the leanest."""
         return ((bits, rung) for bits in self.bits for rung in (_GPU if self.on_gpu else _CPU))
 
-    def leanest(self, context: int) -> Plan:
+    def leanest(self, context: int) -> MemoryPlan:
         """The least that a context of so many tokens can be had with."""
         *_, (bits, rung) = self.choices()
         return self.held(bits, rung, context)
 
-    def held(self, bits: int, rung: _Rung, context: int, budget: int = 0, reasons: tuple[str, ...] = ()) -> Plan:
+    def held(self, bits: int, rung: _Rung, context: int, budget: int = 0, reasons: tuple[str, ...] = ()) -> MemoryPlan:
         """What these choices hold at a context of so many tokens."""
         sizes = self.sizes
-        return Plan(
+        return MemoryPlan(
             budget=budget,
             dense_bits=bits,
             prefill_chunk=rung.chunk,
@@ -275,6 +274,7 @@ class _Planner:
             kv=sizes.kv(context, rung),
             working=sizes.working(rung.chunk, context, rung.kv_bits),
             program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU,
+            on_gpu=self.on_gpu,
             reasons=reasons,
         )
 
@@ -282,14 +282,14 @@ class _Planner:
         """The longest context that fits, in steps of the cache's growth; the model's own where all of it does."""
         if self.held(bits, rung, self.longest).total <= budget:
             return self.longest
-        fits, beyond = 0, -(-self.longest // _GROWTH)
+        fits, beyond = 0, -(-self.longest // CACHE_STEP)
         while beyond - fits > 1:
             middle = (fits + beyond) // 2
-            if self.held(bits, rung, middle * _GROWTH).total <= budget:
+            if self.held(bits, rung, middle * CACHE_STEP).total <= budget:
                 fits = middle
             else:
                 beyond = middle
-        return fits * _GROWTH
+        return fits * CACHE_STEP
 
     def nothing_fits(self, budget: int) -> BudgetError:
         """What is missing, and what would do."""
@@ -317,52 +317,35 @@ class _Planner:
         """One sentence for each decision."""
         c, sizes = self.config, self.sizes
         resident = c.vocab_size * c.hidden_size * 2
-        said = [because] if because else []
-        said.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
-        said.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
+        reasons = [because] if because else []
+        reasons.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
+        reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
         dense = f"Attention and output matrix: {gigabytes(sizes.dense(bits))} "
         tokens = f"a context of {self.target:,} tokens"
         if bits == AS_PUBLISHED:
-            said.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
+            reasons.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
         elif self.wishes.stored_bits is not None:
-            said.append(f"{dense}at {bits} bits, as in the files.")
+            reasons.append(f"{dense}at {bits} bits, as in the files.")
         elif self.wishes.dense_bits is not None:
-            said.append(f"{dense}at {bits} bits, as asked for.")
+            reasons.append(f"{dense}at {bits} bits, as asked for.")
         else:
             more = [pair for pair in rejected if pair[0] != bits][-1]
             need = gigabytes(self.held(*more, self.target).total)
-            said.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
+            reasons.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
         larger = [pair for pair in rejected if pair[0] == bits]
         if larger:
             need = gigabytes(self.held(*larger[-1], self.target).total)
             kv = ", keys and values in bfloat16" if not self.on_gpu and rung.kv_bits < 32 else ""
-            said.append(
+            reasons.append(
                 f"Prompts: {rung.chunk} tokens at a time and {rung.rewind_points} points to rewind to{kv}: "
                 f"with {larger[-1][1].chunk} and {larger[-1][1].rewind_points}, {tokens} would need {need}."
             )
         else:
-            said.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
+            reasons.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
         if self.wishes.context is not None:
-            said.append(f"Context: {context:,} tokens, as asked for.")
+            reasons.append(f"Context: {context:,} tokens, as asked for.")
         elif context == self.longest:
-            said.append(f"Context: all of the model's {context:,} tokens.")
+            reasons.append(f"Context: all of the model's {context:,} tokens.")
         else:
-            said.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
-        return tuple(said)
-
-
-def gigabytes(nbytes: int) -> str:
-    """Decimal, as files and sizes on the Hub are counted: "11.45 GB"; below a gigabyte in MB."""
-    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes of "10GB", "10.5 gb", "9GiB", "9500M" or a plain number of bytes. Raises RequestError."""
-    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?)?b?\s*", str(text), re.IGNORECASE)
-    nbytes = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
-    if not 0 < nbytes < 2**60:
-        raise RequestError(f'the memory size {str(text)[:40]!r} can\'t be used; write it like "10GB" or "9.5GiB"')
-    return nbytes
+            reasons.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
+        return tuple(reasons)

@@ -5,14 +5,14 @@ from typing import Literal
 
 import mlx.core as mx
 
-from metal.experts import Mixture
+from metal.portable import best, route
+from metal.weights import Head, Mixture
 from mlx_model.transformer.attention import Attention
 from mlx_model.transformer.cache import MOST_MARKS, Cache
+from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.decode import Decoder
 from mlx_model.transformer.embedding import Embedding
-from mlx_model.transformer.experts import mixture_of_experts
-from mlx_model.transformer.linear import Linear
 from mlx_model.transformer.rope import RopeTable
 
 
@@ -20,26 +20,35 @@ from mlx_model.transformer.rope import RopeTable
 class Block:
     """One layer: attention and mixture of experts, each on the normed residual stream and added to it."""
 
-    attention_norm: mx.array
     attention: Attention
     mixture: Mixture
 
-    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, eps: float) -> mx.array:
-        """x [B, T, hidden] to the same shape."""
-        x = x + self.attention(mx.fast.rms_norm(x, self.attention_norm, eps), cos, sin, cache)
-        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture).reshape(x.shape)
+    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, compute: Compute) -> mx.array:
+        """x [B, T, hidden] to the same shape; cos and sin are float32 [T, head_dim/2]."""
+        x = self.attention(x, cos, sin, cache, compute)
+        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture, compute).reshape(x.shape)
+
+
+def mixture_of_experts(x: mx.array, mixture: Mixture, compute: Compute) -> mx.array:
+    """x [N, hidden], not normed, plus its mixture of experts: each row goes through its `top_k` experts, weighted."""
+    normed, logits = route(x, mixture)
+    experts, weights = best(logits, mixture.top_k)
+    rows = compute.expert_rows(normed.natural(), experts, mixture)
+    return x + (rows * weights[..., None].astype(x.dtype)).sum(axis=1)
 
 
 @dataclass(slots=True)
 class Transformer:
-    """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's)."""
+    """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's).
+
+    `compute` is how all of it is computed here; `decoder` takes single tokens where Metal kernels are used.
+    """
 
     config: ModelConfig
-    dtype: mx.Dtype
+    compute: Compute
     embedding: Embedding
     blocks: list[Block]
-    norm: mx.array
-    lm_head: Linear
+    head: Head
     rope: RopeTable
     decoder: Decoder | None = None
 
@@ -61,7 +70,7 @@ class Transformer:
             x = decoder.hidden(x.squeeze(0), cos, sin, cache)[None]
         else:
             for block in self.blocks:
-                x = block(x, cos, sin, cache, self.config.rms_norm_eps)
+                x = block(x, cos, sin, cache, self.compute)
         cache.advance(tokens.shape[1])
         if logits == "none":
             return x
@@ -69,4 +78,5 @@ class Transformer:
             x = x[:, -1:]
         if decoder is not None:
             return decoder.logits(x.squeeze(0))[None]
-        return self.lm_head(mx.fast.rms_norm(x, self.norm, self.config.rms_norm_eps)).astype(mx.float32)
+        normed = mx.fast.rms_norm(x, self.head.norm, self.head.eps)
+        return self.compute.product(self.head.matrix, normed).astype(mx.float32)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import mlx.core as mx
 
-_GROWTH = 256
+from mlx_model.transformer.config import CACHE_STEP
 
 MOST_MARKS = 48
 """Positions whose windows are remembered at once."""
@@ -53,7 +53,7 @@ def _written(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
     end = start + rows.shape[2]
     if buffer is None or end > buffer.shape[2]:
         batch, heads, _, dim = rows.shape
-        grown = mx.zeros((batch, heads, -(-end // _GROWTH) * _GROWTH, dim), rows.dtype)
+        grown = mx.zeros((batch, heads, -(-end // CACHE_STEP) * CACHE_STEP, dim), rows.dtype)
         if buffer is not None and start:
             grown[:, :, :start] = buffer[:, :, :start]
         buffer = grown

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metal.formats import MXFP4_BLOCK
+from mlx_model import checkpoint_files
 from mlx_model.errors import CheckpointError
 
-MXFP4_BLOCK = 32
-"""Weights that share one scale in MXFP4 (OCP Microscaling Formats 1.0), along the input dimension."""
-
-QUANT_GROUP = 64
-"""Inputs that share one affine scale and offset, where gptoss-chat quantises a dense matrix itself."""
+CACHE_STEP = 256
+"""Tokens by which the KV cache of a layer with full attention grows."""
 
 _MOST_LAYERS = 1000
 """Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
@@ -57,11 +56,11 @@ class ModelConfig:
     @staticmethod
     def load(folder: Path) -> "ModelConfig":
         """Reads `folder`/config.json. Raises CheckpointError naming the file and the field that is wrong."""
-        path = folder / "config.json"
+        path = folder / checkpoint_files.CONFIG
         fields = _read_json(path)
-        generation = folder / "generation_config.json"
+        generation = folder / checkpoint_files.GENERATION_CONFIG
         eos = (_read_json(generation) if generation.is_file() else {}).get("eos_token_id", fields.get("eos_token_id"))
-        return _Reader(path, fields).config(eos)
+        return _ConfigReader(path, fields).config(eos)
 
 
 def _gpt_oss(layers: int, experts: int) -> ModelConfig:
@@ -103,7 +102,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return fields
 
 
-class _Reader:
+class _ConfigReader:
     """Takes fields out of a config.json, with errors that name the file and the field."""
 
     def __init__(self, path: Path, fields: dict[str, Any]) -> None:

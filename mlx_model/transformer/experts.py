@@ -1,33 +1,27 @@
-"""The mixture of experts for any number of tokens, in MLX's operations: sorted on a GPU, in parallel on a CPU."""
+"""Rows through their experts, for any number of tokens: sorted by expert for a GPU, over several streams for a CPU."""
+
+import os
 
 import mlx.core as mx
 
-from metal.experts import Mixture, best, route, swiglu
-from mlx_model.memory import device
+from metal.portable import Swiglu, swiglu
+from metal.weights import Mixture
 
 _SORT_FROM = 64
 """(token, expert) pairs from which sorting by expert pays on a GPU, as in mlx-lm."""
 
-# A plain stream belongs to the thread that made it; answers may be asked for in any.
-_STREAMS = [mx.new_thread_local_stream(mx.cpu) for _ in range(device.CPU_STREAMS)]
+# MLX runs one thread a stream, and four experts make four parts. A plain stream belongs to the thread that made it;
+# answers may be asked for in any.
+_STREAMS = [mx.new_thread_local_stream(mx.cpu) for _ in range(min(4, os.cpu_count() or 1))]
 
 
-def mixture_of_experts(x: mx.array, mixture: Mixture) -> mx.array:
-    """x [N, hidden], not normed, plus its mixture of experts: each row goes through its `top_k` experts, weighted."""
-    normed, logits = route(x, mixture)
-    experts, weights = best(logits, mixture.top_k)
-    run = sorted_rows if device.on_gpu() else parallel_rows
-    rows = run(normed.natural(), experts, mixture)
-    return x + (rows * weights[..., None].astype(x.dtype)).sum(axis=1)
-
-
-def sorted_rows(x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
+def sorted_rows(x: mx.array, experts: mx.array, mixture: Mixture, swiglu: Swiglu = swiglu) -> mx.array:
     """x [N, hidden] through its experts [N, top_k], to [N, top_k, hidden]; long inputs sorted by expert."""
     if experts.size < _SORT_FROM:
-        return _run(x[:, None, None, :], experts, mixture).squeeze(-2)
+        return _run(x[:, None, None, :], experts, mixture, swiglu).squeeze(-2)
     flat = experts.flatten()
     order = mx.argsort(flat)
-    rows = _run(x[order // mixture.top_k][:, None, :], flat[order], mixture, is_sorted=True)
+    rows = _run(x[order // mixture.top_k][:, None, :], flat[order], mixture, swiglu, is_sorted=True)
     return rows[mx.argsort(order)].reshape(*experts.shape, -1)
 
 
@@ -39,11 +33,11 @@ def parallel_rows(x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
     for stream, start, stop in zip(_STREAMS, cuts, cuts[1:], strict=False):
         if start < stop:
             with mx.stream(stream):
-                parts.append(_run(rows[start:stop], flat[start:stop], mixture))
+                parts.append(_run(rows[start:stop], flat[start:stop], mixture, swiglu))
     return mx.concatenate(parts).reshape(*experts.shape, -1)
 
 
-def _run(x: mx.array, experts: mx.array, mixture: Mixture, *, is_sorted: bool = False) -> mx.array:
+def _run(x: mx.array, experts: mx.array, mixture: Mixture, swiglu: Swiglu, *, is_sorted: bool = False) -> mx.array:
     gate_up = mixture.gate_up(x, experts, is_sorted=is_sorted)
     # Rows of gate and up take turns in the file (gate even, up odd), and so do these columns.
     hidden = swiglu(gate_up[..., ::2], gate_up[..., 1::2], mixture.limit)

@@ -4,13 +4,14 @@ import math
 
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from mlx_model.transformer.config import ModelConfig, Yarn
 
 _TABLE_STEP = 4096
 
 
-def inverse_frequencies(head_dim: int, theta: float, yarn: Yarn) -> np.ndarray:
+def inverse_frequencies(head_dim: int, theta: float, yarn: Yarn) -> NDArray[np.float64]:
     """Radians a position turns each of the head_dim/2 pairs, float64 [head_dim/2].
 
     Fast pairs keep their frequency, slow ones are interpolated by `yarn.factor`, with a linear ramp between (YaRN,
@@ -18,7 +19,7 @@ def inverse_frequencies(head_dim: int, theta: float, yarn: Yarn) -> np.ndarray:
     `truncate: false`, and rounding them, as the paper's code does, changes 9 of the 32 frequencies.
     """
     pairs = head_dim // 2
-    frequency = theta ** (np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+    frequency: NDArray[np.float64] = theta ** (np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
 
     def pair_turning(rotations: float) -> float:
         return pairs * math.log(yarn.original_context / (rotations * 2 * math.pi)) / math.log(theta)
@@ -28,7 +29,8 @@ def inverse_frequencies(head_dim: int, theta: float, yarn: Yarn) -> np.ndarray:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_dim - 1)
     ramp = np.clip((np.arange(pairs) - low) / max(high - low, 1e-3), 0, 1)
-    return ramp / (yarn.factor * frequency) + (1 - ramp) / frequency
+    inverse: NDArray[np.float64] = ramp / (yarn.factor * frequency) + (1 - ramp) / frequency
+    return inverse
 
 
 def concentration(yarn: Yarn) -> float:
@@ -38,7 +40,7 @@ def concentration(yarn: Yarn) -> float:
 
 def score_scale(config: ModelConfig) -> float:
     """The factor on attention scores: 1/sqrt(head_dim), times YaRN's concentration for the query and for the key."""
-    return concentration(config.yarn) ** 2 / config.head_dim**0.5
+    return concentration(config.yarn) ** 2 / math.sqrt(config.head_dim)
 
 
 class RopeTable:

@@ -9,10 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from mlx_model.checkpoint_files import INDEX, WEIGHTS
 from mlx_model.errors import CheckpointError
-
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,11 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
 
 def _files(folder: Path) -> list[Path]:
     """The safetensors files of the checkpoint: those its index names, or the single one."""
-    index = folder / _INDEX
+    index = folder / INDEX
     if not os.path.lexists(index):
-        if not os.path.lexists(folder / _SINGLE):
-            raise CheckpointError(f"{folder} holds neither {_SINGLE} nor {_INDEX}: it is no complete checkpoint")
-        return [_present(folder / _SINGLE)]
+        if not os.path.lexists(folder / WEIGHTS):
+            raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is no complete checkpoint")
+        return [_present(folder / WEIGHTS)]
     try:
         names = sorted(set(json.loads(_present(index).read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -65,7 +63,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _present(file: Path) -> Path:
-    """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if there is nothing behind it."""
+    """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if it leads to no file."""
     if file.is_file():
         return file
     if file.is_symlink():
@@ -79,12 +77,12 @@ def _headers(file: Path) -> list[Stored]:
     """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
     none reaches beyond the file, and each is as long as its shape and dtype say."""
     try:
-        file.open("rb").close()  # whatever stands against that, the library calls it "No such file"
+        file.open("rb").close()  # the library calls every reason against it "No such file"
         with safe_open(file, framework="numpy"):
             start, header = _header(file)
     except OSError as error:
         raise CheckpointError(
-            f"{file} can't be read ({error.strerror or error}); see to its permissions and to the disk it is on"
+            f"{file} can't be read ({error.strerror or error}); check its permissions and the disk that it is on"
         ) from None
     except (SafetensorError, ValueError) as error:
         where = _first_beyond_end(file)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from metal.formats import MXFP4, MXFP4_BLOCK, Packing
 from mlx_model.errors import CheckpointError
-from mlx_model.transformer.config import MXFP4_BLOCK, ModelConfig
-from mlx_model.transformer.linear import Packing
+from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.checkpoint import Stored
 
 _FLOATS = ("BF16", "F16", "F32")
@@ -66,14 +66,14 @@ def layout_of(folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]) 
     if any(".mlp.experts.gate_proj." in name for name in tensors):
         layout = MlxLayout(config, tensors)
     expected = layout.expected()
-    for name, wanted in expected.items():
+    for name, tensor in expected.items():
         stored = tensors.get(name)
         if stored is None:
             raise CheckpointError(f"{folder}: the tensor {name} is missing; download the checkpoint again")
-        if stored.shape != wanted.shape or stored.dtype not in wanted.dtypes:
+        if stored.shape != tensor.shape or stored.dtype not in tensor.dtypes:
             raise CheckpointError(
                 f"{stored.file}: {name} is {stored.dtype} {list(stored.shape)}, but config.json asks for "
-                f"{' or '.join(wanted.dtypes)} {list(wanted.shape)}; the two don't belong together"
+                f"{' or '.join(tensor.dtypes)} {list(tensor.shape)}; the two don't belong together"
             )
     if extra := sorted(tensors.keys() - expected.keys()):
         more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
@@ -243,8 +243,8 @@ def _packing(matrix: _Matrix, tensors: Mapping[str, Stored]) -> Packing:
     group = matrix.columns / scales.shape[-1] if scales.shape and scales.shape[-1] else 0
     if scales.dtype in _FLOATS and bits in _AFFINE_BITS and group in _AFFINE_GROUPS:
         return Packing("affine", int(bits), int(group))
-    if scales.dtype in _BYTES and (bits, group) == (4, MXFP4_BLOCK):
-        return Packing("mxfp4", 4, MXFP4_BLOCK)
+    if scales.dtype in _BYTES and (bits, group) == (MXFP4.bits, MXFP4.group_size):
+        return MXFP4
     raise CheckpointError(
         f"{weight.file}: {weight.name} is {weight.dtype} {list(weight.shape)} with scales {scales.dtype} "
         f"{list(scales.shape)}, which is neither affine nor MXFP4 quantisation of a matrix {matrix.rows} x "

@@ -7,19 +7,20 @@ import mlx.core as mx
 import numpy as np
 
 from metal.address import alignment_of
-from metal.experts import ExpertMatrix, Mixture
+from metal.formats import Packing
+from metal.weights import ExpertMatrix, Head, Matrix, Mixture, Projections, quantised
 from mlx_model.errors import CheckpointError
-from mlx_model.memory import device
 from mlx_model.transformer.attention import Attention
 from mlx_model.transformer.blocks import Block, Transformer
+from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.embedding import Embedding, open_rows
-from mlx_model.transformer.linear import Linear, Packing, QuantizedLinear, make_linear
+from mlx_model.transformer.embedding import Embedding
 from mlx_model.transformer.rope import RopeTable
 from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.mapping import MATRIX_ALIGNMENT, VECTOR_ALIGNMENT
 from mlx_model.weights.reader import Reader
+from mlx_model.weights.rows import open_rows
 
 _NO_NUMBER = 255
 """E8M0's NaN (OCP Microscaling Formats 1.0, 5.4.1), which MLX would multiply with as infinity."""
@@ -44,13 +45,13 @@ class Residence:
 class _Loader:
     """Builds the Transformer's parts from a checkpoint and counts the bytes they keep."""
 
-    def __init__(self, folder: Path, config: ModelConfig, dense_bits: int | None, map: str) -> None:
+    def __init__(self, folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None, map: str) -> None:
         self.config = config
         self.dense_bits = dense_bits
-        self.dtype = device.activation_dtype()
+        self.dtype = compute.dtype
         self.tensors = stored_tensors(folder)
         self.layout = layout_of(folder, config, self.tensors)
-        self.reader = Reader(self.tensors.values(), map)
+        self.reader = Reader(self.tensors.values(), map, adopts_memory=compute.adopts_memory)
         self.resident_bytes = self.mapped_bytes = 0
 
     @property
@@ -76,23 +77,22 @@ class _Loader:
         if unchanged in self.reader.mapped:
             self.mapped_bytes += nbytes
 
-    def linear(
-        self, stem: str, *, bias: bool = True, bits: int | None = None, alignment: int = MATRIX_ALIGNMENT
-    ) -> Linear:
+    def matrix(self, stem: str, *, bias: bool = True, bits: int | None = None) -> Matrix:
         """The matrix `stem`.weight with `stem`.bias; `bits` quantises it, unless it is quantised in the file."""
-        offset = self.read(stem + ".bias", dtype=self.dtype) if bias else None
+        added = self.read(stem + ".bias", dtype=self.dtype) if bias else None
         packing = self.layout.packing(stem)
         if packing is not None:
-            return QuantizedLinear(self.packed(stem, packing), offset, packing)
-        name = stem + ".weight"
-        stored = self.reader.take(self.tensors[name], alignment)
+            codes, scales, *offsets = self.packed(stem, packing)
+            return Matrix(codes, added, scales, offsets[0] if offsets else None, packing)
+        if bits is None:
+            return Matrix(self.read(stem + ".weight", dtype=self.dtype, alignment=MATRIX_ALIGNMENT), added)
+        stored = self.reader.take(self.tensors[stem + ".weight"], MATRIX_ALIGNMENT)
         weight = stored.astype(self.dtype)
         mx.eval(weight)
-        unchanged = bits is None and weight.dtype == stored.dtype
         del stored
-        linear = make_linear(weight, offset, bits)
-        self.count(linear.nbytes - (offset.nbytes if offset is not None else 0), name if unchanged else None)
-        return linear
+        matrix = quantised(weight, added, bits)
+        self.count(matrix.nbytes - (added.nbytes if added is not None else 0))
+        return matrix
 
     def packed(self, stem: str, packing: Packing) -> tuple[mx.array, ...]:
         """A quantised matrix: codes, scales and, where affine, offsets, as mx.quantize gives them."""
@@ -154,17 +154,17 @@ class _Loader:
     def block(self, layer: int) -> Block:
         """One layer."""
         at = f"model.layers.{layer}."
+        norm_before, norm = (
+            self.read(f"{at}{name}_layernorm.weight", dtype=self.dtype) for name in ("input", "post_attention")
+        )
+        query, key, value, output = (
+            self.matrix(f"{at}self_attn.{name}_proj", bits=self.dense_bits) for name in ("q", "k", "v", "o")
+        )
         attention = Attention(
             config=self.config,
             layer=layer,
-            query=self.linear(at + "self_attn.q_proj", bits=self.dense_bits),
-            key=self.linear(at + "self_attn.k_proj", bits=self.dense_bits),
-            value=self.linear(at + "self_attn.v_proj", bits=self.dense_bits),
-            output=self.linear(at + "self_attn.o_proj", bits=self.dense_bits),
+            projections=Projections(norm_before, self.config.rms_norm_eps, query, key, value, output),
             sinks=self.read(at + "self_attn.sinks", dtype=self.dtype),
-        )
-        attention_norm, norm = (
-            self.read(f"{at}{name}_layernorm.weight", dtype=self.dtype) for name in ("input", "post_attention")
         )
         router = self.router(at + "mlp.router")
         mixture = Mixture(
@@ -178,7 +178,7 @@ class _Loader:
             limit=self.config.swiglu_limit,
             alignment=min(alignment_of(norm), alignment_of(router)),
         )
-        return Block(attention_norm, attention, mixture)
+        return Block(attention, mixture)
 
 
 def stored_dense_bits(folder: Path, config: ModelConfig) -> int | None:
@@ -188,25 +188,25 @@ def stored_dense_bits(folder: Path, config: ModelConfig) -> int | None:
 
 
 def load_transformer(
-    folder: Path, config: ModelConfig, dense_bits: int | None = None, map: str = "auto"
+    folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None = None, map: str = "auto"
 ) -> tuple[Transformer, Residence]:
     """The model in `folder`, in the Hub's layout or mlx-lm's, and where its weights are.
 
-    `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading, where the file has them as floats; the
-    experts stay as published. `map` is how tensors come out of the files: see Reader.
+    `compute` says where it will be computed. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
+    loading, where the file has them as floats; the experts stay as published. `map` is how tensors come out of the
+    files: see Reader.
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
     for MXFP4 scales that are no numbers; RequestError for another `map`.
     """
-    loader = _Loader(folder, config, dense_bits, map)
+    loader = _Loader(folder, config, compute, dense_bits, map)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the
     # peak stays that of the finished model.
-    lm_head = loader.linear("lm_head", bias=False, bits=dense_bits)
+    lm_head = loader.matrix("lm_head", bias=False, bits=dense_bits)
     transformer = Transformer(
         config=config,
-        dtype=loader.dtype,
+        compute=compute,
         blocks=[loader.block(layer) for layer in range(config.num_hidden_layers)],
-        norm=loader.read("model.norm.weight", dtype=loader.dtype),
-        lm_head=lm_head,
+        head=Head(loader.read("model.norm.weight", dtype=loader.dtype), config.rms_norm_eps, lm_head),
         rope=RopeTable(config),
         # Last: by then what may be wired is (device.enforce), and this mapping stays pages that come and go.
         embedding=loader.embedding(),

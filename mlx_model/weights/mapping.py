@@ -17,7 +17,7 @@ MATRIX_ALIGNMENT = 4
 """Bytes that the address of a dense matrix or of expert codes must be a multiple of: kernels read whole 32-bit words.
 
 16 would suit their widest loads, and would leave nothing to map: in each of the Hub's three shards of gpt-oss-20b every
-tensor begins 8 bytes behind a multiple of 16. For such addresses the decode kernels have a variant."""
+tensor begins 8 bytes after a multiple of 16. For such addresses the decode kernels have a variant."""
 
 VECTOR_ALIGNMENT = 16
 """The same of everything else but MXFP4 scales, which are read byte by byte: norms, biases, sinks, routers."""
@@ -25,7 +25,7 @@ VECTOR_ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Whole pages of a file, `length` bytes from `start`; what is meant begins `skip` bytes behind that."""
+    """Whole pages of a file, `length` bytes from `start`; the tensor begins `skip` bytes into them."""
 
     start: int
     length: int
@@ -67,7 +67,7 @@ class MappedFile:
     def pages(self, region: Region) -> NDArray[np.uint8]:
         """uint8 [region.length] over the mapping itself, which it keeps alive.
 
-        The file's last page ends behind the file: the system fills it up with zeros.
+        The file's last page reaches beyond the file's end: the system fills it up with zeros.
         """
         end = len(self._map) + -len(self._map) % mmap.PAGESIZE
         if region.start < 0 or region.start + region.length > end:

@@ -8,24 +8,24 @@ import numpy as np
 
 from metal.adopt import PAGE, adopt
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.memory import device
 from mlx_model.weights.checkpoint import Stored, stored_tensors
 from mlx_model.weights.mapping import MappedFile, region, why_copied
 
-_DTYPES = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32, "U8": mx.uint8, "U32": mx.uint32}
+DTYPES = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32, "U8": mx.uint8, "U32": mx.uint32}
+"""What safetensors calls a dtype, for those that gpt-oss checkpoints have."""
 
 
 class Reader:
     """Takes tensors out of their files, each one once; keeps no reference to what it handed out.
 
-    `map` "auto" maps the files where MLX computes on a GPU, "on" tries it anywhere, "off" copies. Whatever stands
-    against mapping ends in copying, of all files or of the one tensor concerned. `refusal` says in one line why tensors
-    are copied, None while they are mapped. `mapped` names those that are; `unaligned_bytes` counts those that were
-    copied for their address in the file alone.
+    `map` "auto" maps the files where MLX `adopts_memory`, "on" tries it anywhere, "off" copies. Whatever prevents
+    mapping ends in copying, of all files or of the one tensor concerned. `refusal` says in one line why tensors are
+    copied, None while they are mapped. `mapped` names those that are; `unaligned_bytes` counts those that were copied
+    for their address in the file alone.
     Raises RequestError for any other `map`.
     """
 
-    def __init__(self, tensors: Collection[Stored], map: str = "auto") -> None:
+    def __init__(self, tensors: Collection[Stored], map: str = "auto", *, adopts_memory: bool = False) -> None:
         if map not in ("auto", "on", "off"):
             raise RequestError(f'map is "{map}"; it can be auto, on or off')
         self.mapped: set[str] = set()
@@ -35,7 +35,7 @@ class Reader:
         self.refusal: str | None = None
         if map == "off":
             self.refusal = "mapping is switched off"
-        elif map == "auto" and not device.on_gpu():
+        elif map == "auto" and not adopts_memory:
             self.refusal = "MLX computes on the CPU here, and adopts memory on a GPU alone"
         else:
             self._map({tensor.file for tensor in tensors})
@@ -46,7 +46,7 @@ class Reader:
         A mapped tensor must not be written. MLX computes in place what it holds the last reference to: keep the
         result in a variable until what is made of it is computed. Raises CheckpointError if the file can't be read.
         """
-        array = self._adopted(tensor, max(alignment, _DTYPES[tensor.dtype].size))
+        array = self._adopted(tensor, max(alignment, DTYPES[tensor.dtype].size))
         return self._copied(tensor) if array is None else array
 
     def _adopted(self, tensor: Stored, alignment: int) -> mx.array | None:
@@ -63,7 +63,7 @@ class Reader:
             self.refusal = self.refusal or f"Metal did not take {tensor.name} ({tensor.nbytes:,} bytes); it was copied"
             return None
         self.mapped.add(tensor.name)
-        array = pages[where.skip : where.skip + tensor.nbytes].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
+        array = pages[where.skip : where.skip + tensor.nbytes].view(DTYPES[tensor.dtype]).reshape(tensor.shape)
         mx.eval(array)
         return array
 
@@ -96,17 +96,20 @@ class Reader:
         self._files.clear()
 
 
-def why_not_mapped(folder: Path) -> str | None:
-    """Why the weights in `folder` would be copied; None if they would be mapped. Reads headers and three pages a file.
+def why_not_mapped(folder: Path, *, adopts_memory: bool) -> str | None:
+    """Why the weights in `folder` would be copied where MLX `adopts_memory` or not; None if they would be mapped.
 
-    Raises CheckpointError for files that can't be loaded at all.
+    Reads headers and three pages a file. Raises CheckpointError for files that can't be loaded at all.
     """
-    return Reader(stored_tensors(folder).values()).refusal
+    return Reader(stored_tensors(folder).values(), adopts_memory=adopts_memory).refusal
 
 
 def _objection(path: Path, file: MappedFile) -> str | None:
-    """What speaks against the mapping: pages at its start, middle and end are adopted and compared, on the device, with
-    what reading the file gives. Small regions, since a GPU makes all of what it looks into resident."""
+    """What prevents the mapping, None if nothing does.
+
+    Pages at the file's start, middle and end are adopted and compared, on the device, with what reading the file gives.
+    They are small regions, since a GPU makes all of what it looks into resident.
+    """
     size = path.stat().st_size
     count = min(PAGE, size)
     with path.open("rb") as raw:

@@ -60,7 +60,7 @@ _REDUCED_IN_ONE_PASS = 4096
 
 def launches(graph: Graph) -> Counter[str]:
     """Launches by primitive, a custom kernel by its name. Raises KeyError for a primitive the rule doesn't know."""
-    layouts = {name: _contiguous(shape) for name, shape in graph.given.items()}
+    layouts = {name: _contiguous(shape) for name, shape in graph.sources.items()}
     within: dict[str, str] = {}  # array to the compiled function that makes it
     counted: Counter[str] = Counter()
     fused: set[str] = set()
@@ -88,10 +88,11 @@ def _compiled(node: Node, within: dict[str, str]) -> str | None:
 
 
 def _label(node: Node) -> str:
-    """The primitive; of a custom kernel the name it was given, without what it was instantiated for."""
+    """The primitive; of a custom kernel its own name, without the template arguments."""
     if node.primitive != "CustomKernel":
         return node.primitive
-    return node.arguments[0].removeprefix("custom_kernel_").split("__")[0]
+    name: str = node.arguments[0]
+    return name.removeprefix("custom_kernel_").split("__")[0]
 
 
 def _cost(node: Node, inputs: Sequence[np.ndarray]) -> int:
@@ -135,7 +136,9 @@ def _reshaped(array: np.ndarray, shape: Sequence[int]) -> np.ndarray | None:
 
 def _layouts(node: Node, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """How the results of a primitive lie in memory."""
-    first = inputs[0] if inputs else None
+    if not inputs:
+        return [_contiguous(shape) for shape in node.shapes]
+    first = inputs[0]
     match node.primitive:
         case "Broadcast" | "BroadcastAxes":
             return [np.broadcast_to(first, node.shapes[0])]
@@ -167,7 +170,7 @@ Step = Callable[[mx.array], Sequence[mx.array]]
 def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
     from mlx_model.model import load
-    from mlx_model.transformer.kernels import make_decoder, operations
+    from mlx_model.transformer.kernels import decode_operations, make_decoder
 
     model = load(folder)
     transformer, cache = model.transformer, model.make_cache()
@@ -183,7 +186,7 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     if kernels:
         decoder = make_decoder(transformer)
-        choice = {operation.name: operation.variants[0] for operation in operations(decoder, transformer)}
+        choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
         transformer.decoder = replace(decoder, choice=choice)
     return step
 
@@ -241,14 +244,14 @@ def main() -> int:
     parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
     parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
     parser.add_argument("--json", action="store_true", help="the counts as one object")
-    given = parser.parse_args()
-    if given.context < CONTEXT:
+    arguments = parser.parse_args()
+    if arguments.context < CONTEXT:
         parser.error(f"--context starts at {CONTEXT}, where windows are full")
-    if given.model is None:
-        print_table(given.context)
+    if arguments.model is None:
+        print_table(arguments.context)
         return 0
-    layer, rest = count(given.model, given.context)
-    if given.json:
+    layer, rest = count(arguments.model, arguments.context)
+    if arguments.json:
         print(json.dumps({"layer": layer, "rest": rest}))
         return 0
     for title, counted in (("a layer", layer), ("the rest", rest)):

@@ -30,8 +30,8 @@ from typing import Any
 import mlx.core as mx
 
 from mlx_model.generation.runner import Runner
-from mlx_model.memory import device
-from mlx_model.memory.plan import Plan, Wishes, gigabytes, parse_size, plan
+from mlx_model.memory.plan import MemoryPlan, Wishes, plan
+from mlx_model.memory.sizes import gigabytes, parse_size
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.config import ModelConfig
@@ -39,6 +39,7 @@ from mlx_model.transformer.embedding import Embedding
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
+from tests.fixtures.mlx_layout import read_tensors
 
 A_16_GB_MAC = 16 * 2**30 * 2 // 3
 ANSWER = 8  # tokens
@@ -165,7 +166,7 @@ def run(arguments: list[str], python: str, limit: int | None) -> tuple[dict[str,
     return json.loads(found.stdout.splitlines()[-1]), how
 
 
-def print_plan(foretold: Plan) -> None:
+def print_plan(foretold: MemoryPlan) -> None:
     """The plan, line by line."""
     print(f"Plan for {gigabytes(foretold.budget)} and a context of {foretold.context:,} tokens, on the CPU:\n")
     for reason in foretold.reasons:
@@ -221,11 +222,11 @@ def embedding(checkpoint: Path, rounds: int) -> None:
     from_file = model.transformer.embedding
     before = status("VmRSS")
     stored = stored_tensors(checkpoint)[EMBEDDING_NAME]
-    table = mx.load(str(stored.file))[EMBEDDING_NAME]  # type: ignore[index]
+    table = read_tensors(stored.file)[EMBEDDING_NAME]
     mx.eval(table)
     gc.collect()
     held = status("VmRSS") - before
-    resident = Embedding((Resident(table),), device.activation_dtype())
+    resident = Embedding((Resident(table),), model.transformer.compute.dtype)
     runs: dict[str, list[tuple[float, float]]] = {"read from the file": [], "in memory": []}
     speeds(model, 16)
     for _ in range(rounds):
@@ -254,21 +255,21 @@ def main() -> None:
     parser.add_argument("--two-layer", type=Path, default=folder / "two-layer", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5, help="of the second table; 0 leaves it out")
     parser.add_argument("--child", choices=["gptoss-chat", "mlx-lm"], help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     mx.set_default_device(mx.cpu)
-    if given.child == "gptoss-chat":
-        print(json.dumps(ours(given.checkpoint, given.memory, given.context)), flush=True)
+    if arguments.child == "gptoss-chat":
+        print(json.dumps(ours(arguments.checkpoint, arguments.memory, arguments.context)), flush=True)
         return
-    if given.child == "mlx-lm":
-        print(json.dumps(mlx_lm(given.checkpoint, given.context)), flush=True)
+    if arguments.child == "mlx-lm":
+        print(json.dumps(mlx_lm(arguments.checkpoint, arguments.context)), flush=True)
         return
-    for path, preset in ((given.checkpoint, "20b"), (given.two_layer, "two-layer")):
+    for path, preset in ((arguments.checkpoint, "20b"), (arguments.two_layer, "two-layer")):
         if not (path / "config.json").is_file():
             print(f"Writing the {preset} checkpoint into {path}", file=sys.stderr)
             write_checkpoint(path, PRESETS[preset]())
-    full_size(given.checkpoint, given.memory, given.context, given.peer_python)
-    if given.rounds:
-        embedding(given.two_layer, given.rounds)
+    full_size(arguments.checkpoint, arguments.memory, arguments.context, arguments.peer_python)
+    if arguments.rounds:
+        embedding(arguments.two_layer, arguments.rounds)
 
 
 if __name__ == "__main__":

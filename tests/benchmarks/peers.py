@@ -153,28 +153,28 @@ def main() -> int:
     parser.add_argument("--decode-tokens", type=int, default=16)
     parser.add_argument("--openblas", default=ctypes.util.find_library("openblas"), metavar="LIBRARY")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="engines whose name contains one of these")
-    given = parser.parse_args()
-    checkpoint = Path(given.checkpoint).resolve()
+    arguments = parser.parse_args()
+    checkpoint = Path(arguments.checkpoint).resolve()
     if not (checkpoint / "config.json").is_file():
-        print(f"Writing the {given.preset} checkpoint into {checkpoint}", file=sys.stderr)
-        write_checkpoint(checkpoint, PRESETS[given.preset]())
+        print(f"Writing the {arguments.preset} checkpoint into {checkpoint}", file=sys.stderr)
+        write_checkpoint(checkpoint, PRESETS[arguments.preset]())
     config = json.loads((checkpoint / "config.json").read_text())
     # Below 199,998 there are only text tokens.
-    drawn = np.random.PCG64(0).random_raw(given.prompt_tokens) % np.uint64(min(config["vocab_size"], 199_998))
+    drawn = np.random.PCG64(0).random_raw(arguments.prompt_tokens) % np.uint64(min(config["vocab_size"], 199_998))
     prompt = drawn.tolist()
 
     chosen = [
         engine
-        for engine in engines(given.openblas)
-        if not given.only or any(part in engine.name for part in given.only)
+        for engine in engines(arguments.openblas)
+        if not arguments.only or any(part in engine.name for part in arguments.only)
     ]
     runs: dict[str, list[Run]] = defaultdict(list)
-    for number in range(given.rounds):
+    for number in range(arguments.rounds):
         for engine in chosen:
             if engine.rounds is not None and number >= engine.rounds:
                 continue
             start = time.perf_counter()
-            result = measure(engine, checkpoint, prompt, given.decode_tokens)
+            result = measure(engine, checkpoint, prompt, arguments.decode_tokens)
             runs[engine.name].append(result)
             load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
             print(
@@ -184,9 +184,9 @@ def main() -> int:
             )
     size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) / 1e9
     print(f"{config['num_hidden_layers']} layers, {size:.1f} GB of random weights; {machine()}.")
-    print(f"{given.prompt_tokens} prompt tokens, {given.decode_tokens} decoded; medians.\n")
+    print(f"{arguments.prompt_tokens} prompt tokens, {arguments.decode_tokens} decoded; medians.\n")
     print(table(runs))
-    if sys.platform != "darwin" and not given.openblas:
+    if sys.platform != "darwin" and not arguments.openblas:
         print("\nNo OpenBLAS was found for mlx-lm's best setting (see --help).")
     return 0
 

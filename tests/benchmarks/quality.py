@@ -90,16 +90,16 @@ def main() -> None:
     default = Path(os.environ.get("BENCH_DIR") or Path(tempfile.gettempdir()) / "gptoss-bench") / "two-layer"
     parser.add_argument("--checkpoint", type=Path, default=default, metavar="DIR")
     parser.add_argument("--tokens", type=int, default=32, help="of random text for the checkpoint")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     mx.set_default_device(mx.cpu)
-    if not (given.checkpoint / "config.json").is_file():
-        write_checkpoint(given.checkpoint, PRESETS["two-layer"]())
+    if not (arguments.checkpoint / "config.json").is_file():
+        write_checkpoint(arguments.checkpoint, PRESETS["two-layer"]())
     print("| model | bits | KL divergence, mean, nats | median | 99th percentile | same first choice, % |")
     print("|---|---:|---:|---:|---:|---:|")
     texts = demo_tokens()
     compare("demo", f"demo, {sum(map(len, texts))} tokens", texts)
-    texts = random_tokens(199_998, given.tokens)
-    compare(str(given.checkpoint), f"20b's matrices, two layers, {given.tokens} tokens", texts)
+    texts = random_tokens(199_998, arguments.tokens)
+    compare(str(arguments.checkpoint), f"20b's matrices, two layers, {arguments.tokens} tokens", texts)
 
 
 if __name__ == "__main__":

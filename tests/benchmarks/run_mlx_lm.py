@@ -21,19 +21,19 @@ def main() -> None:
     parser.add_argument("--raw-tokens", required=True)
     parser.add_argument("--max-tokens", type=int, required=True)
     parser.add_argument("--float32", action="store_true", help="turn every float tensor into float32")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
 
     start = time.perf_counter()
     # Lazily, so that each tensor can be converted as it is read: mlx-lm's smallest load peak.
-    model, _ = load_model(given.model, lazy=True)
-    if given.float32:
+    model, _ = load_model(arguments.model, lazy=True)
+    if arguments.float32:
         model.set_dtype(mx.float32)
     mx.eval(model.parameters())
     load_s = time.perf_counter() - start
 
-    prompt = [int(part) for part in given.raw_tokens.split(",")]
+    prompt = [int(part) for part in arguments.raw_tokens.split(",")]
     tokens, times = [], [time.perf_counter()]
-    for token, _ in generate_step(mx.array(prompt), model, max_tokens=given.max_tokens):
+    for token, _ in generate_step(mx.array(prompt), model, max_tokens=arguments.max_tokens):
         tokens.append(int(token))
         times.append(time.perf_counter())
     decode_s = times[-1] - times[1]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -21,9 +22,10 @@ mx.eval(X, ROW, HEADS, SINKS, NORM)
 
 
 def kernel(x: mx.array) -> mx.array:
-    toy = mx.fast.metal_kernel(name="toy", input_names=["x"], output_names=["y"], source="y[0] = x[0];")
+    toy: Any = mx.fast.metal_kernel(name="toy", input_names=["x"], output_names=["y"], source="y[0] = x[0];")
     shape = {"output_shapes": [(1,)], "output_dtypes": [mx.float32]}
-    return toy(inputs=[x], grid=(1, 1, 1), threadgroup=(1, 1, 1), **shape)[0]
+    outputs: list[mx.array] = toy(inputs=[x], grid=(1, 1, 1), threadgroup=(1, 1, 1), **shape)
+    return outputs[0]
 
 
 def swiglu(x: mx.array, y: mx.array) -> mx.array:

@@ -4,7 +4,7 @@
 
 The same tests make the same calls and compare with the same references; the calls go through MLX to the GPU. What only
 the bench can do (count traffic, trace accesses, shift a buffer, flush denormals, run another text) is skipped there.
-Without a Metal GPU nothing is checked, and that is said.
+Without a Metal GPU it checks nothing and says so.
 """
 
 import sys

@@ -1,15 +1,20 @@
 """Attention's kernels against float64: heads, tokens, windows, rings, splits, sinks, and what they read."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
 from metal.attend import attend, splits, why_not
+from metal.launch import Call
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import Random
 from tests.fixtures.recorder import recorded
+
+Arguments = tuple[mx.array, mx.array, mx.array, int, int, mx.array, float, int | None]
+"""Those of `attend` up to the window."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,14 @@ class Case:
     sink: float = 0.0
     scale: float = 0.125
 
-    def arguments(self):
+    def arguments(self) -> Arguments:
         random = Random(self.keys)
-        return (
-            random.normal(self.tokens, self.heads, 64, dtype=self.dtype),
-            *(random.normal(1, self.kv_heads, self.capacity, 64, dtype=self.cached or self.dtype) for _ in range(2)),
-            self.start,
-            self.keys,
-            random.normal(self.heads, dtype=self.dtype) + self.sink,
-            self.scale,
-            self.window,
+        queries = random.normal(self.tokens, self.heads, 64, dtype=self.dtype)
+        keys, values = (
+            random.normal(1, self.kv_heads, self.capacity, 64, dtype=self.cached or self.dtype) for _ in range(2)
         )
+        sinks = random.normal(self.heads, dtype=self.dtype) + self.sink
+        return queries, keys, values, self.start, self.keys, sinks, self.scale, self.window
 
 
 SMALL = {
@@ -68,7 +70,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
-def test_right_and_clean(case):
+def test_right_and_clean(case: Case) -> None:
     arguments = case.arguments()
     with recorded("trace"):
         got = attend(*arguments, case.cores, variant=())
@@ -78,7 +80,7 @@ def test_right_and_clean(case):
 
 
 @pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
-def test_the_definition_is_the_same(case):
+def test_the_definition_is_the_same(case: Case) -> None:
     arguments = replace(case, dtype=mx.float32).arguments()
     assert reference.attend(*arguments).worst(attend(*arguments)) < 1
 
@@ -97,7 +99,7 @@ def test_the_definition_is_the_same(case):
     ],
     ids=["8192 keys in 32 parts", "4 tokens over a ring", "1500 keys, float32"],
 )
-def test_right_in_every_mode(case, options):
+def test_right_in_every_mode(case: Case, options: dict[str, Any]) -> None:
     arguments = case.arguments()
     with recorded(**options):
         got = attend(*arguments, case.cores, variant=())
@@ -105,7 +107,7 @@ def test_right_in_every_mode(case, options):
 
 
 @pytest.mark.parametrize("window", [None, 128])
-def test_reads_each_key_and_value_once_from_memory(window):
+def test_reads_each_key_and_value_once_from_memory(window: int | None) -> None:
     """The two blocks of 4 queries ask for the same lines, of which each load asks no more than it needs."""
     case = Case(700, 1024, window=window)
     with recorded("trace") as recorder:
@@ -123,7 +125,7 @@ def test_reads_each_key_and_value_once_from_memory(window):
         assert (attended.written_once, attended.rewritten) == (each.outputs[0].size, 0)
 
 
-def test_a_part_without_keys_weighs_nothing():
+def test_a_part_without_keys_weighs_nothing() -> None:
     """33 keys in 4 parts of 32: the last two have none."""
     case = Case(33, 64, heads=8, kv_heads=1, dtype=mx.float32)
     arguments = case.arguments()
@@ -136,9 +138,9 @@ def test_a_part_without_keys_weighs_nothing():
     assert np.all(parts[2:, ..., 65] == 0)
 
 
-def test_a_growing_cache_compiles_nothing_anew():
+def test_a_growing_cache_compiles_nothing_anew() -> None:
     def texts(keys: range) -> set[tuple[object, ...]]:
-        calls = []
+        calls: list[Call] = []
         for length in keys:
             with recorded() as recorder:
                 attend(*replace(Case(1, 1024, heads=4, kv_heads=2), keys=length).arguments(), variant=())
@@ -151,7 +153,7 @@ def test_a_growing_cache_compiles_nothing_anew():
 
 @pytest.mark.parametrize("cores", [0, 7, 10, 40, 80])
 @pytest.mark.parametrize("kv_heads", [1, 2, 8])
-def test_splits(cores, kv_heads):
+def test_splits(cores: int, kv_heads: int) -> None:
     chosen = [splits(keys, kv_heads, cores) for keys in range(1, 20000, 37)]
     assert chosen == sorted(chosen)
     assert chosen[0] == splits(256, kv_heads, cores) == 1
@@ -159,14 +161,16 @@ def test_splits(cores, kv_heads):
     assert all(parts * 128 <= keys for keys, parts in zip(range(1, 20000, 37), chosen, strict=True) if parts > 1)
 
 
-def test_splits_of_gpt_oss():
+def test_splits_of_gpt_oss() -> None:
     assert [splits(8192, 8, cores) for cores in (8, 10, 20, 40, 80)] == [8, 8, 16, 32, 32]
 
 
-def test_why_not():
-    known = {"heads": 64, "kv_heads": 8, "head_dim": 64, "dtype": mx.bfloat16}
-    assert why_not(**known) is None
-    assert "head_dim is 80" in (why_not(**{**known, "head_dim": 80}) or "")
-    assert "up to 8" in (why_not(**{**known, "kv_heads": 4}) or "")
-    assert "up to 8" in (why_not(**{**known, "kv_heads": 7}) or "")
-    assert "activations" in (why_not(**{**known, "dtype": mx.int8}) or "")
+def test_why_not() -> None:
+    def objection(heads: int = 64, kv_heads: int = 8, head_dim: int = 64, dtype: mx.Dtype = mx.bfloat16) -> str | None:
+        return why_not(heads=heads, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype)
+
+    assert objection() is None
+    assert "head_dim is 80" in (objection(head_dim=80) or "")
+    assert "up to 8" in (objection(kv_heads=4) or "")
+    assert "up to 8" in (objection(kv_heads=7) or "")
+    assert "activations" in (objection(dtype=mx.int8) or "")

@@ -1,17 +1,19 @@
 """The dense kernels against float64: every format, dtype and number of tokens, sizes of gpt-oss-20b and odd ones."""
 
 from dataclasses import replace
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
 from metal import dense
-from metal.dense import Head, Projections
-from metal.weights import Matrix
+from metal.formats import MXFP4, Packing
+from metal.weights import Adapter, Head, Matrix, Projections
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import EPS, FORMATS, Random, aligned, geometry
 from tests.fixtures.recorder import recorded
+from tests.msl.compiler import Mode
 
 DTYPES = (mx.bfloat16, mx.float16, mx.float32)
 QUANTISED = (8, 6, 4)
@@ -22,20 +24,17 @@ def name(form: mx.Dtype | int) -> str:
 
 
 @pytest.mark.parametrize("bits", QUANTISED)
-def test_the_reference_unpacks_as_mlx_does(bits):
+def test_the_reference_unpacks_as_mlx_does(bits: int) -> None:
     matrix = Random().matrix(32, 192, bits)
-    unpacked = mx.dequantize(
-        matrix.weight,
-        *(each.astype(mx.float32) for each in (matrix.scales, matrix.offsets)),
-        group_size=64,
-        bits=bits,
-    )
+    assert matrix.scales is not None and matrix.offsets is not None
+    scales, offsets = matrix.scales.astype(mx.float32), matrix.offsets.astype(mx.float32)
+    unpacked = mx.dequantize(matrix.weight, scales, offsets, group_size=64, bits=bits)
     assert np.abs(reference.exact(unpacked) - reference.weights(matrix)).max() < 1e-6
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=name)
 @pytest.mark.parametrize("dtype", DTYPES, ids=name)
-def test_qkv_in_every_format_and_dtype(form, dtype):
+def test_qkv_in_every_format_and_dtype(form: mx.Dtype | int, dtype: mx.Dtype) -> None:
     """5 groups of 64 columns, so that the only pass has idle lanes at 16 weights a lane and there are two at 8."""
     tokens = 1 + (FORMATS.index(form) + DTYPES.index(dtype)) % 4
     random = Random()
@@ -53,7 +52,7 @@ def test_qkv_in_every_format_and_dtype(form, dtype):
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=name)
-def test_o_proj_and_lm_head_in_every_format(form):
+def test_o_proj_and_lm_head_in_every_format(form: mx.Dtype | int) -> None:
     dtype, tokens = DTYPES[FORMATS.index(form) % 3], 1 + FORMATS.index(form) % 4
     random = Random()
     layer, head = random.projections(320, 6, 2, form), random.head(320, 64, form)
@@ -78,7 +77,7 @@ def same(by_kernel: tuple[mx.array, ...], by_mlx: tuple[mx.array, ...]) -> None:
     [(32, mx.bfloat16), (64, 4), (256, 8), (1024, 6), (3072, mx.float32), (4096, 4), (2880, mx.float16)],
     ids=str,
 )
-def test_row_lengths(columns, form):
+def test_row_lengths(columns: int, form: mx.Dtype | int) -> None:
     """One chunk for a few lanes, whole passes, and a ragged last one."""
     random = Random()
     head, x = random.head(columns, 96, form), random.normal(2, columns, dtype=mx.bfloat16, scale=30)
@@ -87,7 +86,7 @@ def test_row_lengths(columns, form):
     assert reference.lm_head(x, head).worst(logits) < 1
 
 
-def test_small_inputs_are_normed_with_eps():
+def test_small_inputs_are_normed_with_eps() -> None:
     """Their mean square is a tenth of eps."""
     random = Random()
     head, x = random.head(320, 64, 8), random.normal(1, 320, scale=1e-3)
@@ -98,7 +97,7 @@ def test_small_inputs_are_normed_with_eps():
 
 @pytest.mark.parametrize("flush", [False, True], ids=["", "denormals flushed"])
 @pytest.mark.parametrize("bits", QUANTISED)
-def test_every_code_in_every_place_is_exact(bits, flush):
+def test_every_code_in_every_place_is_exact(bits: int, flush: bool) -> None:
     """Integer codes times small integers stay below 2^24, so that float32 sums have no rounding at all."""
     rows, columns = 256, 320
     codes = (np.arange(rows)[:, None] + np.arange(columns)) % 2**bits
@@ -106,13 +105,14 @@ def test_every_code_in_every_place_is_exact(bits, flush):
     packed = mx.array(np.packbits(spread, axis=-1, bitorder="little").view(np.uint32))
     scales = mx.ones((rows, columns // 64))
     x = mx.array(np.random.default_rng(0).integers(-8, 9, (1, columns)).astype(np.float32))
-    layer = projections_with(output=Matrix(packed, mx.zeros(rows), scales, 0 * scales, bits))
+    packing = Packing("affine", bits, 64)
+    layer = projections_with(output=Matrix(packed, mx.zeros(rows), scales, 0 * scales, packing))
     with recorded(flush_denormals=flush):
         y = dense.o_proj(x, mx.zeros((1, rows)), layer, geometry(2))
     assert np.array_equal(np.array(y)[0], codes @ np.array(x)[0])
 
 
-def test_first_and_last_head_of_each_matrix():
+def test_first_and_last_head_of_each_matrix() -> None:
     """Position 0 turns nothing: queries and keys are then plain products, like values."""
     random = Random()
     layer, x = random.projections(64, 4, 2, mx.float32), random.normal(1, 64)
@@ -125,7 +125,7 @@ def test_first_and_last_head_of_each_matrix():
 
 
 @pytest.mark.parametrize("form", [mx.bfloat16, 8, 6, 4], ids=name)
-def test_variants_give_the_same_bits(form):
+def test_variants_give_the_same_bits(form: mx.Dtype | int) -> None:
     random = Random()
     head, x = random.head(320, 96, form), random.normal(3, 320)
     with recorded():
@@ -133,7 +133,7 @@ def test_variants_give_the_same_bits(form):
     assert all(mx.array_equal(first, other) for other in others)
 
 
-def test_variants_of_the_attention_give_the_same_bits():
+def test_variants_of_the_attention_give_the_same_bits() -> None:
     random = Random()
     layer, x, attended = random.projections(320, 4, 2, 8), random.normal(3, 320), random.normal(3, 256)
     angles = random.angles(3)
@@ -144,21 +144,22 @@ def test_variants_of_the_attention_give_the_same_bits():
     assert all(mx.array_equal(first, other) for other in others)
 
 
-def test_contraction_to_fma_changes_no_bit():
+def test_contraction_to_fma_changes_no_bit() -> None:
     """It is the GPU compiler's choice; kernels write out where they want it."""
     random = Random()
     layer, x, attended = random.projections(320, 4, 2, 8), random.normal(3, 320), random.normal(3, 256)
     angles = random.angles(3)
-    with_fma, without = [], []
-    for mode, results in (("fast", with_fma), ("nofma", without)):
+
+    def results(mode: Mode) -> list[mx.array]:
         with recorded(mode):
-            results += dense.qkv(x, layer, *angles, geometry(4))
-            results += [dense.o_proj(attended, x, layer, geometry(2))]
+            return [*dense.qkv(x, layer, *angles, geometry(4)), dense.o_proj(attended, x, layer, geometry(2))]
+
+    with_fma, without = results("fast"), results("nofma")
     assert all(mx.array_equal(*pair) for pair in zip(with_fma, without, strict=True))
 
 
 @pytest.mark.parametrize("form", [mx.bfloat16, mx.float32, 8, 6, 4], ids=name)
-def test_mapped_weights_give_the_same_bits(form):
+def test_mapped_weights_give_the_same_bits(form: mx.Dtype | int) -> None:
     """At addresses that are multiples of 8 or of 4 bytes alone. Loads wider than that are findings of the trace."""
     random = Random()
     layer, x, angles = random.projections(320, 2, 1, form), random.normal(1, 320), random.angles(1)
@@ -171,7 +172,10 @@ def test_mapped_weights_give_the_same_bits(form):
         assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
 
 
-def projections_with(**changes: Matrix) -> Projections:
+ADAPTER = Adapter(mx.zeros((2, 64)), mx.zeros((64, 2)), 1.0)
+
+
+def projections_with(**changes: Any) -> Projections:
     return replace(Random().projections(64, 2, 1, mx.bfloat16), **changes)
 
 
@@ -183,7 +187,10 @@ def projections_with(**changes: Matrix) -> Projections:
         (projections_with(output=Random().matrix(80, 128, mx.bfloat16)), "80 x 128"),
         (projections_with(output=Random().matrix(64, 128, mx.bfloat16, bias=False)), "no bias"),
         (projections_with(key=Random().matrix(64, 64, mx.float16)), "different formats"),
-        (Head(mx.ones(320), EPS, replace(Random().matrix(64, 320, 6), bits=5)), "5 bits"),
+        (Head(mx.ones(320), EPS, replace(Random().matrix(64, 320, 6), packing=Packing("affine", 5, 64))), "5 bits"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 4), packing=MXFP4)), "mxfp4 at 4 bits"),
+        (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 4), packing=Packing("affine", 4, 32))), "groups of 32"),
+        (projections_with(value=replace(Random().matrix(64, 64, mx.bfloat16), adapter=ADAPTER)), "has an adapter"),
         (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=2)), "2 bytes"),
         (Head(mx.ones(64), EPS, replace(Random().matrix(64, 64, 8), alignment=12)), "12 bytes"),
         (Head(mx.ones(64), EPS, Random().matrix(1003, 64, mx.float32)), "1003 x 64"),
@@ -191,11 +198,11 @@ def projections_with(**changes: Matrix) -> Projections:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_why_not(weights, reason):
-    said = dense.why_not(weights, mx.bfloat16)
-    assert said is None if reason is None else reason in (said or "")
+def test_why_not(weights: Projections | Head, reason: str | None) -> None:
+    objection = dense.why_not(weights, mx.bfloat16)
+    assert objection is None if reason is None else reason in (objection or "")
 
 
-def test_why_not_for_other_models():
+def test_why_not_for_other_models() -> None:
     assert "head_dim is 128" in (dense.why_not(projections_with(), mx.bfloat16, head_dim=128) or "")
     assert "activations" in (dense.why_not(projections_with(), mx.int32) or "")

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import mlx.core as mx
 import pytest
 
 from metal import dense
-from metal.dense import Head, Projections
-from metal.weights import Matrix
+from metal.weights import Head, Matrix, Projections
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import Random, geometry
 from tests.fixtures.recorder import Recorder, recorded
@@ -18,7 +18,7 @@ HIDDEN, HEADS, KV_HEADS = 2880, 64, 8
 VOCABULARY = 1024
 """The output matrix's first rows stand for all 201,088."""
 
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "fast": {"mode": "fast"},
     "no fma": {"mode": "nofma"},
     "lanes reversed": {"mode": "fast", "lanes": "reversed"},
@@ -66,7 +66,7 @@ def sized(form: mx.Dtype | int) -> Sized:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", [mx.bfloat16, 8], ids=["bfloat16", "8 bits"])
-def test_right_in_every_mode(form, mode):
+def test_right_in_every_mode(form: mx.Dtype | int, mode: str) -> None:
     case = sized(form)
     with recorded(**MODES[mode]) as recorder:
         results = case.compute()
@@ -77,7 +77,7 @@ def test_right_in_every_mode(form, mode):
 
 
 @pytest.mark.parametrize("form", [6, 4], ids=["6 bits", "4 bits"])
-def test_right_and_clean_at_few_bits(form):
+def test_right_and_clean_at_few_bits(form: int) -> None:
     case = sized(form)
     with recorded("trace") as recorder:
         results = case.compute()
@@ -105,19 +105,19 @@ def check_traffic(case: Sized, recorder: Recorder) -> None:
 
 
 def check_weights(report: Report, matrix: Matrix, prefix: str) -> None:
-    weight = report.traffic[f"{prefix}weight"]
+    weight, bits = report.traffic[f"{prefix}weight"], matrix.packing.bits if matrix.packing is not None else 16
     assert weight.distinct_bytes == matrix.weight.nbytes
     assert 64 * weight.distinct_lines64 <= 1.01 * matrix.weight.nbytes
-    assert weight.loads.lines64 <= _LINES_ASKED.get(matrix.bits, 1.1) * matrix.weight.nbytes / 64
+    assert weight.loads.lines64 <= _LINES_ASKED.get(bits, 1.1) * matrix.weight.nbytes / 64
     assert weight.loads.bytes <= 1.1 * matrix.weight.nbytes  # idle lanes read the row's last chunk again
     # Rows of two simdgroups meet in a line where two rows are no multiple of 64 bytes: 4320 at 6 bits.
-    assert weight.shared_lines64 <= (0.01 * weight.distinct_lines64 if matrix.bits == 6 else 0)
+    assert weight.shared_lines64 <= (0.01 * weight.distinct_lines64 if bits == 6 else 0)
     for name in ("scales", "offsets"):
         if (array := getattr(matrix, name)) is not None:
             assert report.traffic[f"{prefix}{name}"].distinct_bytes == array.nbytes
 
 
-def test_four_tokens_read_the_weights_once():
+def test_four_tokens_read_the_weights_once() -> None:
     random, case = Random(1), sized(8)
     x, angles = random.normal(4, HIDDEN, dtype=mx.float16), random.angles(4)
     with recorded("trace") as recorder:

@@ -9,8 +9,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.experts import Mixture
 from metal.launch import Call, executed_by
+from metal.weights import Mixture
 from tests import msl as bench
 from tests.fixtures import reference
 from tests.metal.test_experts import MODES, assert_right, bits, random_rows, steps

@@ -10,6 +10,7 @@ from metal.launch import Call, Kernel, executed_by
 from tests import msl as bench
 from tests.fixtures.recorder import recorded
 from tests.metal import on_gpu
+from tests.msl import run
 
 CALL = Call(
     Kernel("toy", ("x",), ("y",), "y[0] = x[0];", ""),
@@ -32,7 +33,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[mx.Device]:
         return [call.inputs[0] + 1]
 
     monkeypatch.setattr(launch, "run_with_mlx", run_with_mlx)
-    for module in (bench, on_gpu.run):
+    for module in (bench, run):
         monkeypatch.setattr(module, "run_kernel", module.run_kernel)
     on_gpu.pytest_configure()
     return streams

@@ -163,8 +163,8 @@ def _sources(pattern: str) -> str:
 def _compile_kernel(command: list[str], text: str, target: Path) -> None:
     source, built = target.with_name(SOURCE_NAME), target.with_suffix(".o")
     source.write_text(text)
-    said = _run([*command, "-c", str(source), "-o", str(built)], target.parent)
-    if refused := [line for line in said.splitlines() if _FORBIDDEN.search(line)]:
+    output = _run([*command, "-c", str(source), "-o", str(built)], target.parent)
+    if refused := [line for line in output.splitlines() if _FORBIDDEN.search(line)]:
         raise CompileError("\n".join(refused))
     _run([_host_compiler(), "-shared", str(built), "-o", str(target), "-lm"], target.parent)
 

@@ -1,6 +1,6 @@
 """MLX's own kernels from the headers of the installed wheel: peers to compare with, and text by others to test on.
 
-The headers are read at run time; nothing of them is kept. What they are rewritten for is said at each rewrite.
+The headers are read at run time; nothing of them is kept. Each rewrite says its reason.
 """
 
 import re

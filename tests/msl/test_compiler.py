@@ -56,8 +56,8 @@ def test_a_machine_without_a_compiler_of_its_own_says_so(bare: Path) -> None:
 
 @pytest.mark.parametrize(("platform", "machine"), [("darwin", "arm64"), ("linux", "riscv64")])
 def test_an_unknown_machine_is_unavailable(platform: str, machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler.sys, "platform", platform)
-    monkeypatch.setattr(compiler.platform, "machine", lambda: machine)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("platform.machine", lambda: machine)
     with pytest.raises(BenchUnavailable, match="Linux"):
         compiler.kernel_compiler.__wrapped__()
 

@@ -1,6 +1,7 @@
 """The bench finds what is wrong with small kernels, and finds nothing in those that are right."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -225,7 +226,7 @@ def test_conversions_that_msl_allows_are_taken() -> None:
 
 def test_thread_attributes_of_a_ragged_grid() -> None:
     """As in Metal's dispatchThreads: threadgroups at the edge are smaller, the dispatched size is not."""
-    attributes = {
+    attributes: dict[str, Callable[[int], int]] = {
         "thread_position_in_grid.x": lambda i: i,
         "thread_position_in_threadgroup.x": lambda i: i % 48,
         "thread_index_in_threadgroup": lambda i: i % 48,

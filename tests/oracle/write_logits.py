@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,9 @@ def main() -> int:
             arrays |= {f"{case.name}/{part}": array for part, array in answer(case, folder).items()}
             entries[case.name] = asdict(case) | {"sha256": digest(folder)}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__}
-    np.savez_compressed(LOGITS, cases=json.dumps(entries), versions=json.dumps(versions), **arrays, **rope())
+    texts = {"cases": np.array(json.dumps(entries)), "versions": np.array(json.dumps(versions))}
+    contents: dict[str, Any] = texts | arrays | rope()  # numpy's stub takes the names for those of options
+    np.savez_compressed(LOGITS, **contents)
     print(f"{LOGITS}: {LOGITS.stat().st_size / 1e3:.0f} kB")
     return 0
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
+from mlx_model.transformer.compute import CpuCompute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
@@ -50,7 +51,7 @@ def converted(request: pytest.FixtureRequest, hub: Path, tmp_path_factory: pytes
 
 
 def logits(folder: Path) -> np.ndarray:
-    transformer, _ = load_transformer(folder, ModelConfig.load(folder))
+    transformer, _ = load_transformer(folder, ModelConfig.load(folder), CpuCompute())
     return np.array(transformer(mx.array([TOKENS]), transformer.make_cache()))
 
 
@@ -84,5 +85,5 @@ def test_the_tests_write_what_mlx_lm_writes(hub: Path, converted: Path, tmp_path
     for name, tensor in left.items():
         assert tensor.dtype == right[name].dtype, name
         assert mx.array_equal(tensor, right[name]), name
-    one, other = (load_transformer(folder, ModelConfig.load(folder))[0] for folder in (ours, converted))
+    one, other = (load_transformer(folder, ModelConfig.load(folder), CpuCompute())[0] for folder in (ours, converted))
     assert_bit_equal(one, other)

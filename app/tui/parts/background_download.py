@@ -11,7 +11,7 @@ from typing import ParamSpec
 from mlx_model.errors import GptossError
 from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 
 Given = ParamSpec("Given")
 

@@ -15,7 +15,7 @@ from app.tui.widgets.download import figures
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.inventory import local_models
 from mlx_model.hub.names import DEMO, Repository, is_complete, resolve
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 
 if TYPE_CHECKING:
     from app.tui.app import ChatApp

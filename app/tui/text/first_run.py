@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_model.hub.names import KNOWN, SIZES
-from mlx_model.memory.plan import gigabytes, parse_size
+from mlx_model.memory.sizes import gigabytes, parse_size
 
 MODEL = "gpt-oss-20b"
 SIZE = SIZES[KNOWN[MODEL]]

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from app.cli.download import duration
 from app.tui.parts.background_download import ACTIVE, Phase, Reached
-from mlx_model.memory.plan import gigabytes
+from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
 NAME = 24

@@ -142,7 +142,7 @@ def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyP
     kernels = [
         Operation(name, run, lambda seed: [mx.ones((4,))], (wide, narrow), 0, 1 << 30) for name in ("down", "route")
     ]
-    monkeypatch.setattr(speed, "operations", lambda decoder, transformer: kernels)
+    monkeypatch.setattr(speed, "decode_operations", lambda decoder, transformer: kernels)
     monkeypatch.setattr(model.transformer, "decoder", Idle({"down": narrow, "route": None}))
     (found,) = kernel_speeds(model)
     assert found.operation == "down"

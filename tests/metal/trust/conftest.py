@@ -7,8 +7,8 @@ import pytest
 
 from metal.launch import executed_by
 from metal.operation import Operation
-from metal.trust.machine import Machine
-from metal.trust.select import Choice, choose
+from metal.trust.machine import MetalGpu
+from metal.trust.select import KernelChoice, choose
 from tests.metal.trust.gpu import MACHINE, Gpu
 
 
@@ -23,10 +23,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def chosen(gpu: Gpu, path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Choice]:
+def chosen(gpu: Gpu, path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., KernelChoice]:
     """Chooses as on a Mac whose GPU is `gpu`, and counts afresh what is logged and called."""
 
-    def choice(*operations: Operation, mode: str = "auto", machine: Machine = MACHINE, sizes: str = "") -> Choice:
+    def choice(
+        *operations: Operation, mode: str = "auto", machine: MetalGpu = MACHINE, sizes: str = ""
+    ) -> KernelChoice:
         caplog.clear()
         gpu.calls.clear()
         with executed_by(gpu):

@@ -8,11 +8,15 @@ import pytest
 
 from metal.launch import Call, Kernel, launch
 from metal.operation import Operation, Variant
-from metal.trust.machine import Machine
+from metal.trust.machine import MetalGpu
+from metal.trust.select import KernelChoice
 
-MACHINE = Machine("Apple M1 Max", 32, "macOS 15.5", "0.32.4")
-OTHER = Machine("Apple M5", 10, "macOS 26.1", "0.32.4")
+MACHINE = MetalGpu("Apple M1 Max", 32, "macOS 15.5", "0.32.4")
+OTHER = MetalGpu("Apple M5", 10, "macOS 26.1", "0.32.4")
 KERNEL = Kernel("doubled", ("x",), ("y",), "y[i] = 2 * x[i];", "")
+Choose = Callable[..., KernelChoice]
+"""What the fixture `chosen` is."""
+
 WIDE, NARROW, ODD = (("rows", 4),), (("rows", 2),), (("rows", 3),)
 
 
@@ -33,7 +37,7 @@ class Gpu:
         self.now += self.seconds[way]
 
     def __call__(self, call: Call) -> list[mx.array]:
-        variant = tuple((name, int(value)) for name, value in call.parameters)
+        variant = tuple((name, value) for name, value in call.parameters if isinstance(value, int))
         self.spend(variant)
         doubled = call.inputs[0] * 2
         return [self.fails[variant](doubled) if variant in self.fails else doubled]

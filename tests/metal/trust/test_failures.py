@@ -4,16 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
 import pytest
 
 from metal.operation import Operation, Variant
-from metal.trust.select import Choice
 from tests.fixtures import ROOT
-from tests.metal.trust.gpu import NARROW, ODD, WIDE, Gpu, compile_error, logged
+from tests.metal.trust.gpu import NARROW, ODD, WIDE, Choose, Gpu, compile_error, logged
 
 
 def too_large_group(result: mx.array) -> mx.array:
@@ -35,7 +33,7 @@ FAILURES = {
 @pytest.mark.parametrize("mode", ["auto", "metal"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failing_kernel_ends_on_the_portable_path(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture, failure: str, mode: str
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture, failure: str, mode: str
 ) -> None:
     action, says = FAILURES[failure]
     gpu.fails = {WIDE: action, NARROW: action}
@@ -51,9 +49,7 @@ def test_a_failing_kernel_ends_on_the_portable_path(
     assert not logged(caplog)
 
 
-def test_one_failing_kernel_leaves_the_others(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_failing_kernel_leaves_the_others(gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture) -> None:
     gpu.fails = {ODD: compile_error}
     choice = chosen(gpu.operation("broken", (ODD,)), gpu.operation())
     assert dict(choice) == {"broken": None, "doubled": WIDE}
@@ -61,16 +57,14 @@ def test_one_failing_kernel_leaves_the_others(
 
 
 def test_where_the_default_fails_another_variant_runs(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.fails = {WIDE: lambda y: y * 1.5}
     assert chosen(gpu.operation())["doubled"] == NARROW
     assert "it runs by kernel rows=2" in logged(caplog)[0]
 
 
-def test_a_variant_that_differs_in_a_bit_is_dropped(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_variant_that_differs_in_a_bit_is_dropped(gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture) -> None:
     def last_bit(y: mx.array) -> mx.array:
         return (y.view(mx.uint32) ^ (mx.arange(y.size) == 5)).view(mx.float32)
 
@@ -80,7 +74,7 @@ def test_a_variant_that_differs_in_a_bit_is_dropped(
     assert "kernel rows=2 gives other bits than kernel rows=4" in logged(caplog)[0]
 
 
-def test_bfloat16_is_no_float32(gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture) -> None:
+def test_bfloat16_is_no_float32(gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture) -> None:
     def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
         rounded = x.astype(mx.bfloat16)
         return (rounded.astype(mx.float32) if variant == NARROW else rounded,)
@@ -90,7 +84,7 @@ def test_bfloat16_is_no_float32(gpu: Gpu, chosen: Callable[..., Choice], caplog:
     assert "kernel rows=2 gives results of other shapes or dtypes" in logged(caplog)[0]
 
 
-def test_indices_must_be_equal(gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture) -> None:
+def test_indices_must_be_equal(gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture) -> None:
     def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
         return (mx.array([1000, 999 if variant else 998]),)
 
@@ -99,7 +93,7 @@ def test_indices_must_be_equal(gpu: Gpu, chosen: Callable[..., Choice], caplog: 
 
 
 def test_a_run_that_takes_for_ever_ends_on_the_portable_path(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.seconds[WIDE] = 20
     assert chosen(gpu.operation())["doubled"] is None
@@ -108,7 +102,7 @@ def test_a_run_that_takes_for_ever_ends_on_the_portable_path(
 
 
 def test_a_failure_while_timing_ends_on_the_portable_path(
-    gpu: Gpu, chosen: Callable[..., Choice], caplog: pytest.LogCaptureFixture
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
 ) -> None:
     def exhausted(y: mx.array) -> mx.array:
         if gpu.calls.count(WIDE) > 4:
@@ -124,7 +118,7 @@ class Dies(BaseException):
     """The process ends here, as far as the file can tell."""
 
 
-def leave_unended(gpu: Gpu, chosen: Callable[..., Choice], path: Path, by: object) -> None:
+def leave_unended(gpu: Gpu, chosen: Choose, path: Path, by: object) -> None:
     """The file as a process leaves it that dies in the try of "doubled"."""
     left: list[str] = []
 
@@ -151,7 +145,7 @@ def dead_process() -> int:
 
 
 def test_after_a_crash_the_portable_path_then_one_more_try_then_never_again(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path, caplog: pytest.LogCaptureFixture
+    gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     leave_unended(gpu, chosen, path, dead_process())
     choice = chosen(gpu.operation(), gpu.operation("other"))
@@ -170,9 +164,7 @@ def test_after_a_crash_the_portable_path_then_one_more_try_then_never_again(
     assert chosen(gpu.operation())["doubled"] == WIDE
 
 
-def test_a_process_that_dies_is_noticed(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_process_that_dies_is_noticed(gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As when Metal ends the process over a command buffer."""
     program = (
         "import os, sys, pathlib; from metal.launch import executed_by; from metal.trust.select import choose\n"
@@ -187,23 +179,21 @@ def test_a_process_that_dies_is_noticed(
     assert "never ended" in logged(caplog)[0]
 
 
-def test_after_a_program_closed_early_the_second_try_counts(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path
-) -> None:
+def test_after_a_program_closed_early_the_second_try_counts(gpu: Gpu, chosen: Choose, path: Path) -> None:
     leave_unended(gpu, chosen, path, dead_process())
     chosen(gpu.operation())
     assert chosen(gpu.operation())["doubled"] == WIDE
 
 
 @pytest.mark.parametrize("by", [-1, 0, 2**70, "1", None, []])
-def test_no_process_is_no_hindrance(gpu: Gpu, chosen: Callable[..., Choice], path: Path, by: object) -> None:
+def test_no_process_is_no_hindrance(gpu: Gpu, chosen: Choose, path: Path, by: object) -> None:
     leave_unended(gpu, chosen, path, by)
     assert "never ended" in chosen(gpu.operation()).verdicts[0].reason
     assert chosen(gpu.operation())["doubled"] == WIDE
 
 
 def test_while_another_process_tries_this_one_keeps_away(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path, caplog: pytest.LogCaptureFixture
+    gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     leave_unended(gpu, chosen, path, os.getppid())
     before = path.read_text()
@@ -214,7 +204,7 @@ def test_while_another_process_tries_this_one_keeps_away(
     assert path.read_text() == before
 
 
-def test_an_interruption_is_not_blamed_on_the_kernel(gpu: Gpu, chosen: Callable[..., Choice]) -> None:
+def test_an_interruption_is_not_blamed_on_the_kernel(gpu: Gpu, chosen: Choose) -> None:
     def interrupted(y: mx.array) -> mx.array:
         raise KeyboardInterrupt
 
@@ -227,7 +217,7 @@ def test_an_interruption_is_not_blamed_on_the_kernel(gpu: Gpu, chosen: Callable[
 
 @pytest.mark.parametrize("hurdle", ["folder is a file", "file is a folder"])
 def test_an_unwritable_file_costs_one_line(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path, caplog: pytest.LogCaptureFixture, hurdle: str
+    gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture, hurdle: str
 ) -> None:
     if hurdle == "folder is a file":
         path.parent.write_text("in the way")

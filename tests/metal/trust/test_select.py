@@ -1,15 +1,14 @@
 """What is chosen on a machine, and remembered."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from metal.operation import Variant
 from metal.trust.remember import kernel_text
-from metal.trust.select import Choice, choose, report, requested_mode
-from tests.metal.trust.gpu import MACHINE, NARROW, OTHER, WIDE, Gpu, logged
+from metal.trust.select import choose, report, requested_mode
+from tests.metal.trust.gpu import MACHINE, NARROW, OTHER, WIDE, Choose, Gpu, logged
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ from tests.metal.trust.gpu import MACHINE, NARROW, OTHER, WIDE, Gpu, logged
 )
 def test_the_fastest_is_chosen(
     gpu: Gpu,
-    chosen: Callable[..., Choice],
+    chosen: Choose,
     caplog: pytest.LogCaptureFixture,
     portable_us: int,
     wide_us: int,
@@ -43,13 +42,13 @@ def test_the_fastest_is_chosen(
     assert not logged(caplog)
 
 
-def test_metal_takes_the_fastest_kernel_however_slow(gpu: Gpu, chosen: Callable[..., Choice]) -> None:
+def test_metal_takes_the_fastest_kernel_however_slow(gpu: Gpu, chosen: Choose) -> None:
     gpu.seconds[None] = 1e-6
     gpu.seconds[NARROW] = 5e-5
     assert chosen(gpu.operation(), mode="metal")["doubled"] == NARROW
 
 
-def test_portable_computes_nothing(gpu: Gpu, chosen: Callable[..., Choice], path: Path) -> None:
+def test_portable_computes_nothing(gpu: Gpu, chosen: Choose, path: Path) -> None:
     choice = chosen(gpu.operation(), mode="portable")
     assert dict(choice) == {"doubled": None}
     assert "GPTOSS_KERNELS=portable" in choice.verdicts[0].reason
@@ -76,7 +75,7 @@ def test_the_environment_forces(monkeypatch: pytest.MonkeyPatch, gpu: Gpu, path:
         choose([gpu.operation()], machine=MACHINE, path=path)
 
 
-def test_a_choice_is_remembered(gpu: Gpu, chosen: Callable[..., Choice]) -> None:
+def test_a_choice_is_remembered(gpu: Gpu, chosen: Choose) -> None:
     first = chosen(gpu.operation())
     again = chosen(gpu.operation())
     assert again.verdicts == first.verdicts
@@ -84,16 +83,14 @@ def test_a_choice_is_remembered(gpu: Gpu, chosen: Callable[..., Choice]) -> None
 
 
 @pytest.mark.parametrize("change", [{"machine": OTHER}, {"sizes": "E 128"}, {"mode": "metal"}])
-def test_something_else_is_chosen_anew(gpu: Gpu, chosen: Callable[..., Choice], change: dict[str, object]) -> None:
+def test_something_else_is_chosen_again(gpu: Gpu, chosen: Choose, change: dict[str, object]) -> None:
     chosen(gpu.operation())
     gpu.seconds[NARROW] = 1e-5
     assert chosen(gpu.operation(), **change)["doubled"] == NARROW
     assert chosen(gpu.operation())["doubled"] == WIDE
 
 
-def test_other_kernel_text_is_chosen_anew(
-    gpu: Gpu, chosen: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_kernel_text_is_chosen_again(gpu: Gpu, chosen: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen(gpu.operation())
     monkeypatch.setattr("metal.trust.select.kernel_text", lambda: "another")
     chosen(gpu.operation())
@@ -112,7 +109,7 @@ def test_the_hash_covers_text_and_launches(monkeypatch: pytest.MonkeyPatch, tmp_
     assert kernel_text() == hashes[-1]
 
 
-def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Callable[..., Choice]) -> None:
+def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Choose) -> None:
     chosen(gpu.operation())
     assert chosen(gpu.operation(variants=(NARROW,)))["doubled"] == NARROW
 
@@ -121,8 +118,8 @@ def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Callable[...
     "text",
     ["", "{", "[]", "3", '{"a": 1}', '{"a": {"doubled": 1}}', "[" * 100_000, "\xff", '{"a": {"doubled": {"by": "x"}}}'],
 )
-def test_a_damaged_file_is_written_anew(
-    gpu: Gpu, chosen: Callable[..., Choice], path: Path, caplog: pytest.LogCaptureFixture, text: str
+def test_a_damaged_file_is_replaced(
+    gpu: Gpu, chosen: Choose, path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     path.parent.mkdir()
     path.write_bytes(text.encode("latin-1"))
@@ -133,7 +130,7 @@ def test_a_damaged_file_is_written_anew(
     assert not logged(caplog)
 
 
-def test_damaged_notes_are_made_anew(gpu: Gpu, chosen: Callable[..., Choice], path: Path) -> None:
+def test_damaged_notes_are_replaced(gpu: Gpu, chosen: Choose, path: Path) -> None:
     good = chosen(gpu.operation())
     for name, value in (("variant", 3), ("variant", [["rows", 9]]), ("reason", None), ("seconds", "1")):
         content = json.loads(path.read_text())
@@ -145,7 +142,7 @@ def test_damaged_notes_are_made_anew(gpu: Gpu, chosen: Callable[..., Choice], pa
         assert gpu.calls, name
 
 
-def test_old_subjects_go(gpu: Gpu, chosen: Callable[..., Choice], path: Path) -> None:
+def test_old_subjects_go(gpu: Gpu, chosen: Choose, path: Path) -> None:
     for number in range(20):
         chosen(gpu.operation(), sizes=str(number))
     assert len(json.loads(path.read_text())) == 16

@@ -1,6 +1,6 @@
-"""How ways are timed, and what is said of machine and choice."""
+"""How ways are timed, and the report on machine and choice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -10,9 +10,9 @@ import pytest
 from metal.launch import executed_by
 from metal.operation import Operation, Variant
 from metal.trust.machine import gpu_cores, power
-from metal.trust.select import Choice, report
+from metal.trust.select import report
 from metal.trust.timing import ROUNDS, cold_arguments, seconds_per_run
-from tests.metal.trust.gpu import MACHINE, NARROW, ODD, OTHER, WIDE, Gpu, compile_error
+from tests.metal.trust.gpu import MACHINE, NARROW, ODD, OTHER, WIDE, Choose, Gpu, compile_error
 
 
 def test_ways_take_turns_there_and_back(gpu: Gpu) -> None:
@@ -54,7 +54,7 @@ def test_arguments_are_few_where_they_are_large_or_slow(gpu: Gpu) -> None:
     assert made(operation(1, 0, 1 << 30)) == 2, "two are checked"
 
 
-def test_a_variant_without_parameters(gpu: Gpu, chosen: Callable[..., Choice]) -> None:
+def test_a_variant_without_parameters(gpu: Gpu, chosen: Choose) -> None:
     gpu.seconds[()] = 1e-4
     assert chosen(gpu.operation(variants=((),)))["doubled"] == ()
     assert chosen(gpu.operation(variants=((),)))["doubled"] == ()
@@ -66,7 +66,7 @@ def test_runs_wait_for_each_other(gpu: Gpu) -> None:
     seen: list[float] = []
 
     def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
-        seen.append(x.sum().item())
+        seen.append(float(np.array(x.sum())))
         return (x * 3,)
 
     operation = Operation("tripled", run, lambda seed: [mx.full((4,), float(seed + 1))], (WIDE,), 0, 128 << 20)
@@ -74,7 +74,7 @@ def test_runs_wait_for_each_other(gpu: Gpu) -> None:
     assert seen[:2] == [4, 8]
 
 
-def test_report(gpu: Gpu, chosen: Callable[..., Choice], path: Path) -> None:
+def test_report(gpu: Gpu, chosen: Choose, path: Path) -> None:
     assert "nothing chosen yet" in report(mode="auto", machine=MACHINE, path=path)
     gpu.fails = {ODD: compile_error}
     chosen(gpu.operation(), gpu.operation("broken", (ODD,)), sizes="2880 x 2880")

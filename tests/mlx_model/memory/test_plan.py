@@ -15,11 +15,13 @@ from mlx_model import model as model_module
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget, Plan, Wishes, gigabytes, parse_size, plan, plan_within, prefill_chunk
+from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan, plan_within, prefill_chunk
+from mlx_model.memory.sizes import gigabytes, parse_size
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
+from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import hub_config, tiny_config, write_checkpoint
 
 GIB = 2**30
@@ -289,11 +291,10 @@ def test_limits_come_before_the_weights(folder: Path, monkeypatch: pytest.Monkey
     """MLX wires what fits at the moment it is allocated: a limit that came later would choose at random."""
     done: list[str] = []
     monkeypatch.setattr(device, "enforce", lambda plan, mapped_bytes=0: done.append(f"limits, {mapped_bytes} mapped"))
-    loading = model_module.load_transformer
 
-    def noting(*given: Any) -> Any:
+    def noting(*arguments: Any) -> Any:
         done.append("weights")
-        return loading(*given)
+        return load_transformer(*arguments)
 
     monkeypatch.setattr(model_module, "load_transformer", noting)
     load(folder)
@@ -308,7 +309,7 @@ def test_limits_come_before_the_weights(folder: Path, monkeypatch: pytest.Monkey
 )
 def test_chunks_shrink_with_what_is_left(free: int, chunk: int) -> None:
     found = plan(B20, GPU_LIMIT)
-    assert prefill_chunk(B20, found, 0, free, on_gpu=True) == chunk
+    assert prefill_chunk(B20, found, 0, free) == chunk
 
 
 def ids(model: Model, prompt: list[int]) -> list[int]:
@@ -373,6 +374,6 @@ def test_sizes_are_decimal() -> None:
 def test_a_plan_is_a_value() -> None:
     first, second = plan(B20, GPU_LIMIT), plan(B20, GPU_LIMIT)
     assert first == second
-    assert isinstance(first, Plan)
+    assert isinstance(first, MemoryPlan)
     with pytest.raises(AttributeError):
         first.context = 1  # type: ignore[misc]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlx_model.memory import device
 from mlx_model.model import Model, load
+from mlx_model.transformer.compute import GpuCompute
+from tests.fixtures.gpu_way import load_as_on_a_gpu
 from tests.mlx_model.conftest import REFERENCES
 from tests.oracle.cases import Reference
 
@@ -137,9 +138,8 @@ def test_sharded_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "window-128"])
 def test_the_path_taken_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    """What it does on a GPU (matrices as stored, experts sorted, fused SwiGLU), computed on the CPU in float32."""
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
+    """What it does on a GPU (matrices by MLX, experts sorted, fused SwiGLU), computed on the CPU in float32."""
+    load_as_on_a_gpu(monkeypatch, GpuCompute(dtype=mx.float32))
     reference = REFERENCES[name]
     model = load(reference.write_checkpoint(tmp_path))
     mx.disable_compile()  # on a CPU MLX would compile with the system's C++ compiler, if there is one

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 import mlx.core as mx
+import numpy as np
 import pytest
 
 from metal.launch import executed_by
-from mlx_model.memory import device
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.kernels import make_decoder, operations
+from mlx_model.transformer.kernels import decode_operations, make_decoder
 from mlx_model.weights.loader import load_transformer
 from tests import msl as bench
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import GPU_WAY
 
 PROMPT = [(5 * i * i + 3 * i) % 500 for i in range(40)]
 ANSWER = [(7 * i * i + i) % 500 for i in range(12)]
@@ -38,21 +39,19 @@ Load = Callable[[mx.Dtype, int | None], Transformer]
 
 
 @pytest.fixture
-def load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+def load(folder: Path) -> Load:
     """Loads a transformer computing in a dtype, with its matrices as MLX's GPU backend has them."""
 
     def loaded(dtype: mx.Dtype, bits: int | None) -> Transformer:
-        monkeypatch.setattr(device, "activation_dtype", lambda: dtype)
-        return load_transformer(folder, ModelConfig.load(folder), bits)[0]
+        return load_transformer(folder, ModelConfig.load(folder), replace(GPU_WAY, dtype=dtype), bits)[0]
 
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
     return loaded
 
 
 def with_kernels(transformer: Transformer) -> Transformer:
     """The same transformer, decoding on the first variant of every kernel."""
     decoder = make_decoder(transformer)
-    choice = {operation.name: operation.variants[0] for operation in operations(decoder, transformer)}
+    choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
     return replace(transformer, decoder=replace(decoder, choice=choice))
 
 
@@ -67,7 +66,7 @@ def answered(transformer: Transformer, mode: Literal["fast", "trace"] = "fast") 
 
 def error(found: mx.array, expected: mx.array) -> float:
     """The largest, as a share of the largest logit."""
-    return float((mx.abs(found - expected).max() / mx.abs(expected).max()).item())
+    return float(np.array(mx.abs(found - expected).max() / mx.abs(expected).max()))
 
 
 @pytest.mark.parametrize("bits", [None, 8, 6, 4])

@@ -4,24 +4,20 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.experts import Mixture, _fused_swiglu, best, clamped_swiglu, route
+from metal.portable import best, fused_swiglu, route, swiglu
+from metal.weights import Mixture
 from mlx_model.model import load
-from mlx_model.transformer.experts import mixture_of_experts, parallel_rows, sorted_rows
+from mlx_model.transformer.blocks import mixture_of_experts
+from mlx_model.transformer.compute import CpuCompute
+from mlx_model.transformer.experts import parallel_rows, sorted_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.reference import dequantised
 
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     folder = write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config())
     return load(folder).transformer.blocks[0].mixture
-
-
-def dequantised(matrix_blocks: mx.array, scales: mx.array) -> np.ndarray:
-    """Float64 [E, out, in] of MXFP4 words, low nibble first."""
-    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
-    octets = np.array(matrix_blocks).view(np.uint8)
-    codes = np.stack([octets & 15, octets >> 4], axis=-1).reshape(*octets.shape[:-1], -1)
-    return values[codes] * np.repeat(np.ldexp(1.0, np.array(scales).astype(int) - 127), 32, axis=-1)
 
 
 def chosen_experts(x: np.ndarray, layer: Mixture) -> mx.array:
@@ -35,13 +31,12 @@ def test_both_ways_equal_float64(layer: Mixture, tokens: int) -> None:
     ways = [np.array(way(mx.array(x), experts, layer)) for way in (sorted_rows, parallel_rows)]
 
     gate_up, down = layer.gate_up, layer.down
-    up_weights, down_weights = (dequantised(matrix.blocks, matrix.scales) for matrix in (gate_up, down))
     for token, chosen in enumerate(np.array(experts)):
         for slot, expert in enumerate(chosen):
-            y = up_weights[expert] @ x[token].astype(np.float64) + np.array(gate_up.bias)[expert]
+            y = dequantised(gate_up, expert) @ x[token].astype(np.float64) + np.array(gate_up.bias)[expert]
             gate, up = np.minimum(y[::2], 7.0), np.clip(y[1::2], -7.0, 7.0)
             hidden = gate / (1 + np.exp(-1.702 * gate)) * (up + 1)
-            expected = down_weights[expert] @ hidden + np.array(down.bias)[expert]
+            expected = dequantised(down, expert) @ hidden + np.array(down.bias)[expert]
             for rows in ways:
                 assert np.abs(rows[token, slot] - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
@@ -75,7 +70,7 @@ def test_the_mixture_is_the_weighted_sum_and_the_residual(layer: Mixture) -> Non
     experts, weights = best(logits, layer.top_k)
     rows = np.array(sorted_rows(normed.natural(), experts, layer), np.float64)
     expected = np.array(x) + (rows * np.array(weights)[..., None]).sum(axis=1)
-    assert np.abs(np.array(mixture_of_experts(x, layer)) - expected).max() < 1e-5
+    assert np.abs(np.array(mixture_of_experts(x, layer, CpuCompute())) - expected).max() < 1e-5
 
 
 def test_swiglu_clamps_gate_above_only_and_up_on_both_sides() -> None:
@@ -84,8 +79,8 @@ def test_swiglu_clamps_gate_above_only_and_up_on_both_sides() -> None:
         wide = gate.astype(np.float64)
         g = np.minimum(wide, 7.0)
         expected = g / (1 + np.exp(-1.702 * g)) * (clamped + 1)
-        for swiglu in (clamped_swiglu, _fused_swiglu):
-            found = np.array(swiglu(mx.array(gate), mx.full(gate.shape, up), 7.0))
+        for way in (swiglu, fused_swiglu):
+            found = np.array(way(mx.array(gate), mx.full(gate.shape, up), 7.0))
             assert np.abs(found - expected).max() < 1e-5
 
 

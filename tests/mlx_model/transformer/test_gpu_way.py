@@ -7,12 +7,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.portable import swiglu
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.transformer.linear import StoredLinear
+from mlx_model.transformer.compute import GpuCompute
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import GPU_WAY, load_as_on_a_gpu
 
 PROMPT = [(5 * i * i + 3 * i) % 500 for i in range(70)]
 GREEDY = Options(temperature=0, max_tokens=20)
@@ -30,8 +32,7 @@ def cpu_model(folder: Path) -> Model:
 
 @pytest.fixture
 def as_on_a_gpu(cpu_model: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
+    load_as_on_a_gpu(monkeypatch)
     yield
 
 
@@ -45,7 +46,7 @@ def tokens(model: Model, prompt: list[int], options: Options = GREEDY) -> list[i
 
 
 def test_logits(folder: Path, cpu_model: Model, gpu_model: Model) -> None:
-    assert isinstance(gpu_model.transformer.lm_head, StoredLinear)
+    assert gpu_model.transformer.compute is GPU_WAY
     expected, found = (np.array(model.forward(PROMPT)) for model in (cpu_model, gpu_model))
     assert np.abs(expected - found).max() < 2e-5 * np.abs(expected).max()
 
@@ -53,10 +54,10 @@ def test_logits(folder: Path, cpu_model: Model, gpu_model: Model) -> None:
 def test_bfloat16_is_computed_where_it_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounded to 8 bits in each layer, so far from equal; but near, finite, and handed out as float32."""
     expected = np.array(load(folder).forward(PROMPT[:8]))
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    load_as_on_a_gpu(monkeypatch, GpuCompute(swiglu=swiglu))
     model = load(folder)
-    assert model.transformer.dtype == mx.bfloat16
-    assert model.transformer.blocks[0].attention_norm.dtype == mx.bfloat16
+    assert model.transformer.compute.dtype == mx.bfloat16
+    assert model.transformer.blocks[0].attention.projections.norm.dtype == mx.bfloat16
     logits = model.forward(PROMPT[:8])
     assert logits.dtype == mx.float32
     error = np.sqrt(((np.array(logits) - expected) ** 2).mean() / (expected**2).mean())

@@ -11,19 +11,20 @@ import pytest
 from metal.launch import Call, executed_by
 from metal.operation import Operation
 from metal.trust import select
-from metal.trust.machine import Machine
-from metal.trust.select import Choice, Verdict
+from metal.trust.machine import MetalGpu
+from metal.trust.select import KernelChoice, Verdict
 from mlx_model.errors import RequestError
-from mlx_model.memory import device
 from mlx_model.model import load
 from mlx_model.transformer import kernels
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.kernels import NoKernels, attach_kernels, make_decoder, operations
+from mlx_model.transformer.kernels import NoKernels, attach_kernels, decode_operations, make_decoder
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import GPU_WAY
+from tests.fixtures.mlx_layout import write_mlx_layout
 
-MACHINE = Machine("Apple M0", 10, "macOS 99", "0")
+MACHINE = MetalGpu("Apple M0", 10, "macOS 99", "0")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def transformer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Transformer:
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
-    return load_transformer(folder, ModelConfig.load(folder))[0]
+def transformer(folder: Path) -> Transformer:
+    return load_transformer(folder, ModelConfig.load(folder), GPU_WAY)[0]
 
 
 @pytest.fixture
@@ -48,9 +47,9 @@ def choosing(monkeypatch: pytest.MonkeyPatch, *, by_kernel: bool) -> list[Operat
     """Lets every operation run by its first variant, or none; returns what was asked about."""
     asked: list[Operation] = []
 
-    def choose(possible: list[Operation], **_: object) -> Choice:
+    def choose(possible: list[Operation], **_: object) -> KernelChoice:
         asked.extend(possible)
-        return Choice([Verdict(each.name, each.variants[0] if by_kernel else None, "") for each in possible])
+        return KernelChoice([Verdict(each.name, each.variants[0] if by_kernel else None, "") for each in possible])
 
     monkeypatch.setattr(select, "choose", choose)
     return asked
@@ -108,7 +107,7 @@ def test_a_gpu_that_takes_no_kernel_costs_one_line(
 
 def test_every_operation_with_none_is_what_the_blocks_compute(transformer: Transformer) -> None:
     decoder = make_decoder(transformer)
-    choice = dict.fromkeys((each.name for each in operations(decoder, transformer)), None)
+    choice = dict.fromkeys((each.name for each in decode_operations(decoder, transformer)), None)
     tokens = mx.array([[5]])
     by_blocks = transformer(tokens, transformer.make_cache())
     mixed = replace(transformer, decoder=replace(decoder, choice=choice))
@@ -116,10 +115,29 @@ def test_every_operation_with_none_is_what_the_blocks_compute(transformer: Trans
     assert np.abs(np.array(found - by_blocks)).max() < 2e-5 * np.abs(np.array(by_blocks)).max()
 
 
-def test_weights_the_kernels_cannot_read_are_named(folder: Path) -> None:
-    on_cpu = load_transformer(folder, ModelConfig.load(folder))[0]
-    with pytest.raises(NoKernels, match="format"):
-        make_decoder(on_cpu)
+@pytest.mark.parametrize(
+    ("packing", "objection"),
+    [
+        ({"mode": "affine", "bits": 5, "group_size": 64}, "affine at 5 bits in groups of 64"),
+        ({"mode": "affine", "bits": 8, "group_size": 32}, "affine at 8 bits in groups of 32"),
+        ({"mode": "mxfp4", "bits": 4, "group_size": 32}, "mxfp4 at 4 bits in groups of 32"),
+    ],
+)
+def test_weights_the_kernels_cannot_read_are_named(
+    folder: Path, tmp_path: Path, packing: dict[str, object], objection: str
+) -> None:
+    converted = write_mlx_layout(folder, tmp_path / "mlx", lambda stem: packing)
+    with pytest.raises(NoKernels, match=f"a matrix is {objection}; the kernels read affine at 8, 6 or 4"):
+        make_decoder(load_transformer(converted, ModelConfig.load(converted), GPU_WAY)[0])
+
+
+def test_what_is_to_be_differentiated_gets_no_kernels(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = choosing(monkeypatch, by_kernel=True)
+    differentiable = replace(transformer, compute=replace(GPU_WAY, differentiable=True))
+    attach_kernels(differentiable)
+    assert differentiable.decoder is None and not asked
 
 
 def test_more_than_one_token_or_sequence_go_through_the_blocks(transformer: Transformer) -> None:

@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from metal.experts import ExpertMatrix
+from metal.weights import ExpertMatrix
 from tests.fixtures.checkpoints import BLOCK
 
 # OCP Microscaling Formats (MX) v1.0, section 5.3: E2M1 elements, E8M0 scales of bias 127.

@@ -12,15 +12,15 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
+from mlx_model.checkpoint_files import INDEX
 from mlx_model.errors import CheckpointError
 from mlx_model.model import load
-from mlx_model.weights import checkpoint, reader
+from mlx_model.weights import checkpoint
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.headers import replace_header, rewrite_header
 
 DOWN = "model.layers.1.mlp.experts.down_proj_blocks"
-INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,12 @@ def nothing_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise AssertionError("a tensor was read")
 
-    monkeypatch.setattr(reader.mx, "load", fail)
+    monkeypatch.setattr(mx, "load", fail)
 
 
 def file_of(folder: Path, tensor: str) -> Path:
-    return folder / json.loads((folder / INDEX).read_text())["weight_map"][tensor]
+    name: str = json.loads((folder / INDEX).read_text())["weight_map"][tensor]
+    return folder / name
 
 
 def error_of(folder: Path) -> str:
@@ -275,7 +276,7 @@ def test_files_that_the_system_keeps(folder: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(Path, "open", fail)
     monkeypatch.setattr(checkpoint, "safe_open", missed if failing == "open" else fail)
     with pytest.raises(
-        CheckpointError, match=r"safetensors can't be read \(Permission denied\); see to its permission"
+        CheckpointError, match=r"safetensors can't be read \(Permission denied\); check its permissions"
     ):
         stored_tensors(folder)
 

@@ -10,11 +10,12 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.formats import Packing
 from mlx_model.errors import CheckpointError
 from mlx_model.model import load
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.compute import CpuCompute
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.linear import Packing, QuantizedLinear
 from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import HubLayout, MlxLayout, layout_of
 from mlx_model.weights.loader import load_transformer
@@ -24,8 +25,9 @@ from tests.fixtures.mlx_layout import (
     AFFINE_4,
     AFFINE_8,
     MXFP4,
-    Choice,
+    Quantisation,
     hub_tensors,
+    read_tensors,
     write_dequantised,
     write_mlx_layout,
 )
@@ -63,7 +65,7 @@ def mixed(stem: str) -> dict[str, Any] | None:
     }.get(stem)
 
 
-CHOICES: tuple[Choice, ...] = (affine_8, affine_4_but_router, mxfp4, mixed)
+CHOICES: tuple[Quantisation, ...] = (affine_8, affine_4_but_router, mxfp4, mixed)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def converted(request: pytest.FixtureRequest, hub: Path, tmp_path_factory: pytes
 
 def read(folder: Path, dense_bits: int | None = None) -> Transformer:
     """The transformer as loaded, without a memory plan's wishes."""
-    return load_transformer(folder, ModelConfig.load(folder), dense_bits)[0]
+    return load_transformer(folder, ModelConfig.load(folder), CpuCompute(), dense_bits)[0]
 
 
 def logits(transformer: Transformer) -> np.ndarray:
@@ -107,10 +109,9 @@ def test_quantised_it_is_what_its_codes_say(hub: Path, converted: Path, tmp_path
 def test_what_is_quantised_stays_as_it_is(converted: Path) -> None:
     """Nothing is repacked or quantised again: not by `dense_bits` either, which is for floats."""
     packed, transformer = hub_tensors(converted), read(converted, dense_bits=8)
-    query = transformer.blocks[0].attention.query
-    assert isinstance(query, QuantizedLinear)
+    query = transformer.blocks[0].attention.projections.query
     assert query.packing == MlxLayout(transformer.config, stored_tensors(converted)).packing(QUERY)
-    assert mx.array_equal(query.packed[0], packed[f"{QUERY}.weight"])
+    assert mx.array_equal(query.weight, packed[f"{QUERY}.weight"])
     down = packed["model.layers.0.mlp.experts.down_proj.weight"]
     assert mx.array_equal(transformer.blocks[0].mixture.down.blocks, down)
 
@@ -150,10 +151,14 @@ def quantised(hub: Path, tmp_path: Path) -> Path:
     return write_mlx_layout(hub, tmp_path / "mlx", affine_8)
 
 
+def replacing(name: str, tensor: mx.array) -> Callable[[dict[str, mx.array]], object]:
+    return lambda tensors: tensors.update({name: tensor})
+
+
 def error_of(folder: Path, change: Callable[[dict[str, mx.array]], object]) -> str:
     """What loading says after `change` of the tensors."""
     file = folder / "model.safetensors"
-    tensors = dict(mx.load(str(file)))
+    tensors = read_tensors(file)
     mx.eval(list(tensors.values()))
     change(tensors)
     mx.save_safetensors(str(file), tensors)
@@ -209,7 +214,7 @@ def test_scales_that_are_no_numbers(hub: Path, tmp_path: Path) -> None:
         tensors = hub_tensors(folder)
         scales = np.array(tensors[f"{stem}.scales"])
         scales.reshape(-1)[-1] = 255
-        message = error_of(folder, lambda t, s=stem, v=scales: t.__setitem__(f"{s}.scales", mx.array(v)))
+        message = error_of(folder, replacing(f"{stem}.scales", mx.array(scales)))
         assert f"{stem}.scales holds scales that are no numbers" in message
 
 

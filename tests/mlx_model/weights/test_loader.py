@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from mlx_model.checkpoint_files import INDEX
 from mlx_model.errors import RequestError
 from mlx_model.model import load
 from mlx_model.transformer.config import ModelConfig
@@ -22,7 +23,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def file_of(folder: Path, tensor: str) -> Path:
-    return folder / json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"][tensor]
+    name: str = json.loads((folder / INDEX).read_text())["weight_map"][tensor]
+    return folder / name
 
 
 def test_sharded_equals_single_file(original: Path, tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_experts_are_the_files_bytes(original: Path) -> None:
 
 def test_resident_bytes_are_those_of_the_arrays(original: Path) -> None:
     """On the CPU: experts as stored, all else in float32, and the embedding not at all."""
-    sizes = {}
+    sizes: dict[str, tuple[str, int]] = {}
     for file in original.glob("*.safetensors"):
         raw = file.read_bytes()
         header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])

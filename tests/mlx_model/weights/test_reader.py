@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.memory import device
 from mlx_model.model import load
+from mlx_model.transformer.compute import CpuCompute, GpuCompute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights import mapping, reader
 from mlx_model.weights.checkpoint import Stored, stored_tensors
@@ -90,16 +90,15 @@ def test_wherever_the_data_begin(tmp_path: Path, metal: StandIn, remainder: int)
     assert mapped.residence.unaligned_bytes == sum(tensor.nbytes for tensor in unaligned)
 
 
-def test_as_on_a_gpu_dense_matrices_stay_mapped(sharded: Path, metal: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_on_a_gpu_dense_matrices_stay_mapped(sharded: Path, metal: StandIn) -> None:
     """In bfloat16 nothing is converted, and "auto" maps."""
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
     config = ModelConfig.load(sharded)
-    _, mapped = load_transformer(sharded, config)
+    _, mapped = load_transformer(sharded, config, GpuCompute())
     stored = stored_tensors(sharded)
     unaligned = mapped.unaligned_bytes
     assert mapped.refusal is None
     assert mapped.mapped_bytes == mapped.resident_bytes - unaligned
-    _, quantised = load_transformer(sharded, config, dense_bits=8)
+    _, quantised = load_transformer(sharded, config, GpuCompute(), dense_bits=8)
     codes = sum(tensor.nbytes for name, tensor in stored.items() if name.endswith(("_blocks", "_scales")))
     assert codes <= quantised.mapped_bytes < mapped.mapped_bytes
 
@@ -180,7 +179,7 @@ def test_where_the_device_fails(sharded: Path, metal: StandIn, monkeypatch: pyte
     def fail(*arrays: mx.array) -> mx.array:
         raise RuntimeError("[METAL] Command buffer execution failed")
 
-    monkeypatch.setattr(reader.mx, "array_equal", fail)
+    monkeypatch.setattr(mx, "array_equal", fail)
     found = load(sharded, map="on").residence
     assert found.refusal is not None
     assert "Command buffer execution failed" in found.refusal
@@ -215,21 +214,20 @@ def test_each_byte_is_copied_once(sharded: Path) -> None:
     used = sum(tensor.nbytes for name, tensor in tensors.items() if "embed_tokens" not in name)
     headers = sum(len(json.dumps(read_header(file))) for file in sharded.glob("*.safetensors"))
     before = bytes_read()
-    load_transformer(sharded, config, map="off")
+    load_transformer(sharded, config, CpuCompute(), map="off")
     found = bytes_read() - before
     # Headers are read by us, by MLX, and not to the byte; the index once.
     assert used <= found <= used + 3 * headers + 64_000
 
 
 @pytest.mark.skipif(not IO.exists(), reason="bytes read are counted in Linux' /proc")
-def test_a_mapped_model_is_not_read(tmp_path: Path, metal: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapped_model_is_not_read(tmp_path: Path, metal: StandIn) -> None:
     folder = write_checkpoint(tmp_path, tiny_config(vocab_size=20_000, num_local_experts=16))
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
     shift_data(folder / "model.safetensors", 0)
     config, tensors = ModelConfig.load(folder), stored_tensors(folder)
     header = min(tensor.offset for tensor in tensors.values())
     before = bytes_read()
-    _, found = load_transformer(folder, config)
+    _, found = load_transformer(folder, config, GpuCompute())
     # The header twice, and three pages to compare.
     assert bytes_read() - before <= 2 * header + 3 * PAGE + 40_000
     assert found.mapped_bytes > 30 * (2 * header + 3 * PAGE + 40_000)
@@ -251,8 +249,6 @@ def test_nothing_is_computed_in_mapped_pages(tmp_path: Path, metal: StandIn, mon
 
     rewrite_header(file, to_f16)
     shift_data(file, 0)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.bfloat16)
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
     sources: list[int] = []  # addresses of what was taken since the last computation, and so must be there still
     computed: list[mx.array] = []
     evaluate, take = mx.eval, Reader.take
@@ -265,17 +261,17 @@ def test_nothing_is_computed_in_mapped_pages(tmp_path: Path, metal: StandIn, mon
         sources.append(address(array))
         return array
 
-    def noting_eval(*given: Any) -> None:
-        evaluate(*given)
+    def noting_eval(*arguments: Any) -> None:
+        evaluate(*arguments)
         # What was taken, of float16, is not kept: that alone would save it.
-        found = [array for array in given if isinstance(array, mx.array) and array.dtype != mx.float16]
+        found = [array for array in arguments if isinstance(array, mx.array) and array.dtype != mx.float16]
         assert not {address(array) for array in found if array.dtype == mx.bfloat16} & set(sources)
         sources.clear()
         computed.extend(found)
 
     monkeypatch.setattr(Reader, "take", noting_take)
     monkeypatch.setattr(mx, "eval", noting_eval)
-    transformer, _ = load_transformer(folder, ModelConfig.load(folder))
+    transformer, _ = load_transformer(folder, ModelConfig.load(folder), GpuCompute())
     # Nor may anything be left to be computed when nobody keeps its source any more.
     known = {id(array) for array in computed}
     left = [name for name, array in arrays(transformer.blocks) if id(array) not in known]

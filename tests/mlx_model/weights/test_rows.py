@@ -2,24 +2,27 @@
 
 import gc
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.formats import MXFP4, Packing
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.generation.runner import Runner
-from mlx_model.memory import device
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.transformer import embedding
-from mlx_model.transformer.embedding import Embedding, FileRows, MappedRows, open_rows
-from mlx_model.transformer.linear import Packing
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.weights import rows as rows_module
 from mlx_model.weights.checkpoint import Stored, stored_tensors
 from mlx_model.weights.mapping import MappedFile
+from mlx_model.weights.rows import FileRows, MappedRows, open_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import load_as_on_a_gpu
 from tests.fixtures.metal_stand_in import StandIn
+from tests.fixtures.mlx_layout import read_tensors
 
 NAME = "model.embed_tokens.weight"
 IDS = [[0, 511, 7, 7], [300, 1, 510, 64]]
@@ -34,16 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Metal's rules for adopting memory, and MLX told that it computes on a GPU."""
+    """Metal's rules in place of `adopt`."""
     stand_in = StandIn()
-    for module in ("mlx_model.transformer.embedding", "mlx_model.weights.reader"):
+    for module in ("mlx_model.weights.rows", "mlx_model.weights.reader"):
         monkeypatch.setattr(f"{module}.adopt", stand_in)
     return stand_in
-
-
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
-    monkeypatch.setattr(device, "activation_dtype", lambda: mx.float32)
 
 
 def save(path: Path, **tensors: mx.array) -> dict[str, Stored]:
@@ -53,7 +51,7 @@ def save(path: Path, **tensors: mx.array) -> dict[str, Stored]:
 
 
 def resident(folder: Path) -> mx.array:
-    return mx.load(str(folder / "model.safetensors"))[NAME]  # type: ignore[index]
+    return read_tensors(folder / "model.safetensors")[NAME]
 
 
 def same(found: mx.array, expected: mx.array) -> bool:
@@ -79,13 +77,12 @@ def test_the_last_page_of_a_file_may_end_behind_it(tmp_path: Path, metal: StandI
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("mode", "bits", "group"), [("affine", 8, 64), ("affine", 4, 32), ("mxfp4", 4, 32)])
-def test_packed_rows(tmp_path: Path, metal: StandIn, way: type, mode: str, bits: int, group: int) -> None:
-    packing = Packing(mode, bits, group)
+@pytest.mark.parametrize("packing", [Packing("affine", 8, 64), Packing("affine", 4, 32), MXFP4], ids=str)
+def test_packed_rows(tmp_path: Path, metal: StandIn, way: type, packing: Packing) -> None:
     matrix = mx.random.normal((512, 128), key=mx.random.key(2))
-    parts = mx.quantize(matrix, group_size=group, bits=bits, mode=mode)
+    parts = mx.quantize(matrix, **asdict(packing))
     stored = save(tmp_path / "model.safetensors", **dict(zip("wsb", parts, strict=False)))
-    whole = mx.dequantize(*parts, group_size=group, bits=bits, mode=mode)
+    whole = mx.dequantize(*parts, **asdict(packing))
     rows = Embedding(tuple(way(stored[name]) for name in "wsb"[: len(parts)]), mx.float32, packing)
     assert same(rows(mx.array(IDS)), whole[mx.array(IDS)].astype(mx.float32))
 
@@ -144,7 +141,7 @@ def test_open_rows_maps_only_what_proves_right(folder: Path, metal: StandIn, mon
     metal.refuses = lambda pages: False
     metal.gives = lambda pages: np.roll(pages, 1)
     assert isinstance(open_rows(stored, lazily=True), FileRows)
-    monkeypatch.setattr(embedding, "MappedFile", lambda path: MappedFile(path / "missing"))
+    monkeypatch.setattr(rows_module, "MappedFile", lambda path: MappedFile(path / "missing"))
     assert isinstance(open_rows(stored, lazily=True), FileRows)
 
 
@@ -176,7 +173,7 @@ def test_a_step_ahead_with_mapped_rows(
         return [item for item in Runner(model).run(PROMPT, options) if isinstance(item, int)]
 
     expected = answer(load(folder))
-    as_on_a_gpu(monkeypatch)
+    load_as_on_a_gpu(monkeypatch)
     model = load(folder)
     (rows,) = model.transformer.embedding.parts
     assert isinstance(rows, MappedRows)

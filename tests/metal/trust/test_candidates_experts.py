@@ -1,21 +1,23 @@
 """What decides whether the experts' kernels are used: conditions, the self-test, and the trial for metal.trust."""
 
 from dataclasses import replace
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
 from metal import experts
-from metal.experts import Mixture, why_not
+from metal.experts import why_not
 from metal.lanes import Activations, lane_order
 from metal.launch import Call, executed_by
 from metal.operation import Operation
-from metal.trust.expert_candidates import operations
+from metal.trust.candidates import expert_operations
 from metal.trust.select import disagreement
 from metal.trust.selftest import decodes_fp4
+from metal.weights import Mixture
 from tests import msl as bench
-from tests.fixtures.reference import numbers, random_mixture
+from tests.fixtures.reference import random_mixture
 
 DTYPES = [mx.bfloat16, mx.float16, mx.float32]
 
@@ -43,7 +45,7 @@ def test_nothing_speaks_against_ordinary_weights(mixture: Mixture) -> None:
         ({"limit": float("inf")}, "SwiGLU limit"),
     ],
 )
-def test_what_speaks_against_the_kernels(mixture: Mixture, changes: dict, reason: str) -> None:
+def test_what_speaks_against_the_kernels(mixture: Mixture, changes: dict[str, Any], reason: str) -> None:
     assert reason in (why_not(replace(mixture, **changes), mx.bfloat16) or "")
 
 
@@ -98,14 +100,14 @@ def test_self_test_finds_a_gpu_that_flushes_half_denormals() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_variant_passes_the_trial(dtype: mx.Dtype) -> None:
     """Within the tolerance of MLX's operations, and each with the same bits as the default."""
-    for operation in operations(random_mixture(128, 128, 8, 2, dtype), dtype):
+    for operation in expert_operations(random_mixture(128, 128, 8, 2, dtype), dtype):
         for seed in range(2):
             arguments = operation.arguments(seed)
-            expected = [numbers(y) for y in operation.run(*arguments, None)]
+            expected = operation.run(*arguments, None)
             with executed_by(bench.executor("fast")):
-                found = [[numbers(y) for y in operation.run(*arguments, variant)] for variant in operation.variants]
+                found = [operation.run(*arguments, variant) for variant in operation.variants]
             assert disagreement(found[0], expected, operation) is None, operation.name
-            assert all(np.array_equal(a, b) for each in found for a, b in zip(each, found[0], strict=True))
+            assert all(mx.array_equal(a, b) for each in found for a, b in zip(each, found[0], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +124,11 @@ def test_a_wrong_kernel_fails_the_trial(
     text = getattr(experts, kernel)
     assert right in text.source
     monkeypatch.setattr(experts, kernel, replace(text, source=text.source.replace(right, wrong)))
-    operation = named(name, operations(mixture, mx.bfloat16))
+    operation = named(name, expert_operations(mixture, mx.bfloat16))
     arguments = operation.arguments(0)
-    expected = [numbers(y) for y in operation.run(*arguments, None)]
+    expected = operation.run(*arguments, None)
     with executed_by(bench.executor("fast")):
-        found = [numbers(y) for y in operation.run(*arguments, operation.variants[0])]
+        found = operation.run(*arguments, operation.variants[0])
     assert "is off by" in (disagreement(found, expected, operation) or "")
 
 
@@ -136,19 +138,19 @@ def named(name: str, every: list[Operation]) -> Operation:
 
 def test_a_trial_takes_cold_weights(mixture: Mixture) -> None:
     """Experts come in turn, so that a pass of runs goes through all of them before it takes one again."""
-    gate_up = named("gate_up", operations(mixture, mx.bfloat16))
+    gate_up = named("gate_up", expert_operations(mixture, mx.bfloat16))
     seen = [set(np.argsort(-np.array(gate_up.arguments(seed)[0])[0])[:2].tolist()) for seed in range(4)]
     assert sorted(expert for experts in seen for expert in experts) == list(range(8))
 
 
 def test_defaults_follow_the_number_of_cores_and_the_self_test(mixture: Mixture) -> None:
-    few, many = (named("down", operations(mixture, mx.bfloat16, gpu_cores=cores)) for cores in (10, 80))
+    few, many = (named("down", expert_operations(mixture, mx.bfloat16, gpu_cores=cores)) for cores in (10, 80))
     assert (few.variants[0], many.variants[0]) == ((("ROWS", 4), ("TABLE", 0)), (("ROWS", 2), ("TABLE", 0)))
     assert set(few.variants) == set(many.variants)
-    for operation in operations(mixture, mx.bfloat16, table=True)[1:]:
+    for operation in expert_operations(mixture, mx.bfloat16, table=True)[1:]:
         assert all(dict(variant)["TABLE"] == 1 for variant in operation.variants)
 
 
 def test_bytes_are_those_of_the_chosen_experts(mixture: Mixture) -> None:
-    found = {operation.name: operation.weight_bytes for operation in operations(mixture, mx.bfloat16)}
+    found = {operation.name: operation.weight_bytes for operation in expert_operations(mixture, mx.bfloat16)}
     assert found == {"route": 8 * 128 * 4, "gate_up": 2 * 128 * 128 * 17 // 32, "down": 2 * 128 * 64 * 17 // 32}

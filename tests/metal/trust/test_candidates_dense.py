@@ -3,7 +3,8 @@
 import mlx.core as mx
 import pytest
 
-from metal.trust.dense_candidates import attend_operation, operations
+from metal.operation import Operation
+from metal.trust.candidates import attend_operation, dense_operations
 from tests.fixtures.dense_models import Random
 from tests.fixtures.recorder import recorded
 
@@ -11,18 +12,18 @@ LAYERS, HIDDEN, HEADS, KV_HEADS, VOCABULARY = 2, 128, 4, 2, 64
 NAMES = ["qkv", "o_proj", "lm_head", "attend"]
 
 
-def all_operations(form: mx.Dtype | int = 8, cores: int = 0):
+def all_operations(form: mx.Dtype | int = 8, cores: int = 0) -> list[Operation]:
     random = Random()
     layers = [random.projections(HIDDEN, HEADS, KV_HEADS, form) for _ in range(LAYERS)]
     head = random.head(HIDDEN, VOCABULARY, form)
     return [
-        *operations(layers, head, mx.float32, gpu_cores=cores),
+        *dense_operations(layers, head, mx.float32, gpu_cores=cores),
         attend_operation(heads=HEADS, kv_heads=KV_HEADS, window=128, dtype=mx.float32, gpu_cores=cores),
     ]
 
 
 @pytest.mark.parametrize("index", range(4), ids=NAMES)
-def test_kernels_agree_with_the_definition(index):
+def test_kernels_agree_with_the_definition(index: int) -> None:
     operation = all_operations()[index]
     arguments = operation.arguments(3)
     with recorded():
@@ -36,7 +37,7 @@ def test_kernels_agree_with_the_definition(index):
 
 
 @pytest.mark.parametrize("index", range(4), ids=NAMES)
-def test_arguments_repeat_with_the_seed_and_layers_take_turns(index):
+def test_arguments_repeat_with_the_seed_and_layers_take_turns(index: int) -> None:
     operation = all_operations()[index]
     once, again, other = (operation.run(*operation.arguments(seed), None) for seed in (1, 1, 2))
     assert all(mx.array_equal(*pair) for pair in zip(once, again, strict=True))
@@ -47,7 +48,7 @@ def test_arguments_repeat_with_the_seed_and_layers_take_turns(index):
         assert layers == [0, 1, 0, 1]
 
 
-def test_what_a_run_reads():
+def test_what_a_run_reads() -> None:
     bytes_read = {operation.name: operation.weight_bytes for operation in all_operations(mx.bfloat16)}
     assert bytes_read == {
         "qkv": 2 * 64 * (HEADS + 2 * KV_HEADS) * (HIDDEN + 1),
@@ -57,7 +58,7 @@ def test_what_a_run_reads():
     }
 
 
-def test_defaults_follow_the_number_of_cores():
+def test_defaults_follow_the_number_of_cores() -> None:
     def rows(cores: int) -> list[int]:
         return [dict(operation.variants[0])["ROWS"] for operation in all_operations(cores=cores)[:3]]
 

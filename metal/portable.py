@@ -1,0 +1,150 @@
+"""What each operation of a layer computes, in MLX's own operations and in the order of a layer.
+
+These are the definitions that the kernels are verified against, what runs where a kernel is not used, and the pieces
+that the transformer's blocks are made of.
+"""
+
+from collections.abc import Callable
+
+import mlx.core as mx
+
+from metal.formats import HEAD_DIM
+from metal.lanes import Activations
+from metal.weights import Head, Mixture, Projections
+
+SWIGLU_ALPHA = 1.702
+"""Slope of the gate's sigmoid (gpt_oss/torch/model.py); not in config.json."""
+
+Swiglu = Callable[[mx.array, mx.array, float], mx.array]
+"""`swiglu`, or the same in fewer launches."""
+
+
+def qkv(x: mx.array, weights: Projections, cosines: mx.array, sines: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    """RMSNorm of x [T, hidden], times three matrices, with their biases; queries and keys turned by RoPE.
+
+    Returns queries [T, heads, 64], keys and values [1, KV heads, T, 64], in x's dtype. cosines and sines are float32
+    [T, 32].
+    """
+    normed = mx.fast.rms_norm(x, weights.norm, weights.eps)
+    q, k, v = (
+        matrix(normed).reshape(len(x), -1, HEAD_DIM).swapaxes(0, 1)
+        for matrix in (weights.query, weights.key, weights.value)
+    )
+    return rotate(q, cosines, sines).swapaxes(0, 1), rotate(k, cosines, sines)[None], v[None]
+
+
+def rotate(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
+    """Turns the pairs (i, i + D/2) of x [..., T, D] by the angles whose cosines and sines are float32 [T, D/2]."""
+    first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
+    turned = mx.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
+    return turned.astype(x.dtype)
+
+
+def attend(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    start: int,
+    length: int,
+    sinks: mx.array,
+    scale: float,
+    window: int | None = None,
+) -> mx.array:
+    """softmax(scale * queries . keys, sinks) times values, for the newest T tokens of one sequence.
+
+    queries [T, heads, 64]; keys and values [1, KV heads, capacity, 64], whole buffers, of which key i of `length` lies
+    in slot (start + i) modulo capacity. Returns [T, heads, 64] in queries' dtype.
+    """
+    attended = mx.fast.scaled_dot_product_attention(
+        queries.swapaxes(0, 1)[None],
+        _in_order(keys, start, length).astype(queries.dtype),
+        _in_order(values, start, length).astype(queries.dtype),
+        scale=scale,
+        mask=mask(queries.shape[0], length, window),
+        sinks=sinks.astype(queries.dtype),
+    )
+    return attended[0].swapaxes(0, 1)
+
+
+def _in_order(buffer: mx.array, start: int, length: int) -> mx.array:
+    """The keys or values [1, KV heads, length, 64] that begin in slot `start` of a buffer and may wrap at its end."""
+    end, capacity = start + length, buffer.shape[2]
+    if end <= capacity:
+        return buffer[:, :, start:end]
+    return mx.concatenate([buffer[:, :, start:], buffer[:, :, : end - capacity]], axis=2)
+
+
+def mask(queries: int, keys: int, window: int | None) -> mx.array | str | None:
+    """What `mx.fast.scaled_dot_product_attention` takes for the last `queries` of `keys` positions.
+
+    Each looks back at every key, or at the newest `window` keys, its own included: bool [queries, keys] where the
+    window cuts keys off, else "causal", or None for a single query, which sees all keys.
+    """
+    if window is None or keys <= window:
+        return None if queries == 1 else "causal"
+    distance = mx.arange(keys - queries, keys)[:, None] - mx.arange(keys)
+    return (distance >= 0) & (distance < window)
+
+
+def o_proj(x: mx.array, residual: mx.array, weights: Projections) -> mx.array:
+    """x [T, heads * 64] times the attention's output matrix, plus its bias and `residual`: [T, hidden] in x's dtype."""
+    return residual + weights.output(x)
+
+
+def route(x: mx.array, mixture: Mixture) -> tuple[Activations, mx.array]:
+    """RMSNorm of x [N, hidden], rounded to x's dtype, and the router's logits float32 [N, E] of that.
+
+    Logits aren't rounded to 16 bits: near-ties would go another way than in exact arithmetic.
+    """
+    normed = mx.fast.rms_norm(x, mixture.norm, mixture.eps).astype(x.dtype)
+    logits = normed.astype(mx.float32) @ mixture.router.astype(mx.float32).T + mixture.router_bias
+    return Activations.of(normed), logits
+
+
+def best(logits: mx.array, top_k: int) -> tuple[mx.array, mx.array]:
+    """Indices [N, top_k] of the largest logits [N, E], and their weights, the softmax over these logits alone.
+
+    The best comes first; of equal ones that with the lowest index, as in OpenAI's Metal kernel. Which experts are
+    chosen has no gradient: MLX refuses one through the indices of a gather, so they are cut off before it.
+    """
+    chosen = mx.stop_gradient(mx.argsort(-logits, axis=-1)[:, :top_k])
+    return chosen, mx.softmax(mx.take_along_axis(logits, chosen, axis=-1), axis=-1, precise=True)
+
+
+def swiglu(gate: mx.array, up: mx.array, limit: float) -> mx.array:
+    """gate * sigmoid(1.702 gate) * (up + 1); the gate is clamped from above only, up on both sides.
+
+    Source: gpt_oss/torch/model.py.
+    """
+    gate = mx.minimum(gate, limit)
+    up = mx.clip(up, -limit, limit)
+    return gate * mx.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
+
+
+fused_swiglu: Swiglu = mx.compile(swiglu, shapeless=True)
+"""One launch instead of eight on a GPU. Not for a CPU, where MLX would call a C++ compiler for it."""
+
+
+def gate_up(normed: Activations, logits: mx.array, mixture: Mixture, swiglu: Swiglu = swiglu) -> Activations:
+    """What the experts chosen by `logits` [N, E] make of normed [N, hidden] in their middle: [N, top_k, intermediate].
+
+    A matrix-vector product and the clamped SwiGLU; slots are in falling order of their logits, of equal ones the lowest
+    index first.
+    """
+    y = mixture.gate_up(normed.natural()[:, None, None, :], best(logits, mixture.top_k)[0]).squeeze(-2)
+    return Activations.of(swiglu(y[..., ::2], y[..., 1::2], mixture.limit))
+
+
+def down(hidden: Activations, logits: mx.array, residual: mx.array, mixture: Mixture) -> mx.array:
+    """residual [N, hidden] plus what the experts chosen by `logits` make of hidden [N, top_k, intermediate].
+
+    Each expert's output is weighted by the softmax over the chosen logits. [N, hidden] in residual's dtype.
+    """
+    chosen, weights = best(logits, mixture.top_k)
+    y = mixture.down(hidden.natural()[..., None, :], chosen).squeeze(-2)
+    return (residual + (y * weights[..., None]).sum(axis=1)).astype(residual.dtype)
+
+
+def lm_head(x: mx.array, weights: Head) -> mx.array:
+    """RMSNorm of x [T, hidden], times the output matrix: logits float32 [T, vocabulary]."""
+    return weights.matrix(mx.fast.rms_norm(x, weights.norm, weights.eps)).astype(mx.float32)
