@@ -58,6 +58,7 @@ class Stream(Generic[T]):
     def __init__(self, owner: Exclusive, steps: Generator[T, None, None]) -> None:
         self._owner = owner
         self._steps = steps
+        self._in_step = False
         self._ended = False
         self.superseded = False
 
@@ -68,12 +69,14 @@ class Stream(Generic[T]):
         if self._ended:
             raise StopIteration
         self._owner.enter(self)
+        self._in_step = True
         try:
             return next(self._steps)
         except BaseException:
             self._ended = True
             raise
         finally:
+            self._in_step = False
             if self._ended:
                 self._steps.close()
             self._owner.leave(ended=self._ended)
@@ -81,7 +84,7 @@ class Stream(Generic[T]):
     def close(self) -> None:
         """Ends the stream before its time; during a step in another thread, when that step is over."""
         self._ended = True
-        if not self._steps.gi_running:
+        if not self._in_step:
             self._steps.close()
 
     def supersede(self) -> None:

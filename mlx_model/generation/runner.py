@@ -62,10 +62,10 @@ class Runner:
         """Yields the progress of the prefill, then each sampled id, the stop id included.
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
-        `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be sampled;
-        one that allows all changes no answer. Raises RequestError for an empty prompt, for ids outside the vocabulary
-        and in a forked process, ContextError for a prompt that leaves no room for an answer, BudgetError where the GPU
-        runs out of memory.
+        `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be
+        sampled; one that allows all changes no answer. Raises RequestError for an empty prompt, for ids outside the
+        vocabulary and in a forked process, ContextError for a prompt that leaves no room for an answer, BudgetError
+        where the GPU runs out of memory.
         """
         start = time.perf_counter()
         room = self._check(prompt)
@@ -85,8 +85,8 @@ class Runner:
         """Brings ids into a cache, in chunks; yields how many it holds after each.
 
         For what is likely to come next, while nobody waits: a prompt that goes on behind `ids` computes only what is
-        new. The end of `ids` and the `boundaries`, where messages start, stay restorable. Does nothing if `ids` fill the
-        context.
+        new. The end of `ids` and the `boundaries`, where messages start, stay restorable. Does nothing if `ids` fill
+        the context.
         """
         self.model.check_process()
         if len(ids) >= self.model.context_length:
@@ -116,9 +116,7 @@ class Runner:
             # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
             mx.eval(self._prefix.cache.arrays())
 
-    def _answer(
-        self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]
-    ) -> Iterator[int]:
+    def _answer(self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]) -> Iterator[int]:
         """The tokens up to a stop id or the limit, counted and timed."""
         first_s = 0.0
         for count, token in enumerate(tokens, 1):
@@ -225,7 +223,7 @@ class Runner:
         token = sampler(logits)
         while True:
             ahead = sampler(self._feed(token, _UNKNOWN))
-            mx.async_eval(ahead, self._prefix.cache.present(), sampler.state())
+            _submit(ahead, self._prefix.cache.present(), sampler.state())
             yield self._known(token)
             token = ahead
 
@@ -236,9 +234,9 @@ class Runner:
         """
         while True:
             token = sampler(logits, constraint.mask())
-            mx.async_eval(token, sampler.state())
+            _submit(token, sampler.state())
             logits = self._feed(token, _UNKNOWN)
-            mx.async_eval(logits, self._prefix.cache.present())
+            _submit(logits, self._prefix.cache.present())
             sampled = self._known(token)
             constraint.accept(sampled)
             yield sampled
@@ -254,3 +252,8 @@ class Runner:
         logits = self.model.transformer(token.reshape(1, 1), self._prefix.cache, "last").flatten()
         self._prefix.ids.append(sampled)
         return logits
+
+
+def _submit(*arrays: mx.array | list[mx.array]) -> None:
+    """Hands arrays to the device without waiting for them."""
+    mx.async_eval(*arrays)  # type: ignore[no-untyped-call]

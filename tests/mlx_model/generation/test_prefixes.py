@@ -1,7 +1,7 @@
 """Several KV caches: two chats, a title in between, changed instructions, eviction; and that no answer changes."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 

@@ -68,6 +68,7 @@ def test_regenerating_after_it_reuses_the_prompt(demo: Model, way: None) -> None
         list(session.settle(request, again))
         messages = [*messages, *again, user(f"And in banana {turn}?")]
     assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, messages[-1]) + OPENING
+    assert len(session._runner._prefixes) == 1
 
 
 def test_an_edited_question_after_it_keeps_what_came_before(demo: Model) -> None:
@@ -140,5 +141,3 @@ def test_the_last_turn_of_a_tool_call_keeps_its_thoughts_only_while_it_lasts(dem
     messages = [*messages, *answer, user("bye")]
     _, stats = answered(session, Request(messages, GREEDY, tools=["python"]))
     assert stats.prefill_tokens == length_of(session, user("bye")) + OPENING
-
-

@@ -72,7 +72,7 @@ def test_a_second_stream_ends_the_first_with_an_error(
         next(first)
     assert shown(session.stream(SECOND)) == alone[id(SECOND)]
     for _ in range(2):
-        with pytest.raises(RequestError, match="another request has begun on this Session.*use a second Session"):
+        with pytest.raises(RequestError, match=r"another request has begun on this Session.*use a second Session"):
             next(first)
     assert shown(session.stream(FIRST)) == alone[id(FIRST)]
 
@@ -104,7 +104,7 @@ def test_settling_is_superseded_like_any_stream(demo: Model, monkeypatch: pytest
     steps = session.settle(FIRST, [assistant("There are 3 r's in strawberry.")])
     next(steps)
     list(session.stream(SECOND))
-    with pytest.raises(RequestError, match="another request has begun"):
+    with pytest.raises(RequestError, match=r"another request has begun"):
         next(steps)
 
 
@@ -134,7 +134,7 @@ def test_each_step_of_the_prefill_may_be_taken_in_another_thread(
     """And of a prompt that goes back in the cache, and into an unfilled window."""
     monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 16)
     runner, greedy = Runner(demo), Options(temperature=0, max_tokens=4)
-    for prompt, boundaries in ((list(range(40)), ()), (list(range(20)) + [1, 2], ()), (list(range(300)), (100,))):
+    for prompt, boundaries in ((list(range(40)), ()), ([*range(20), 1, 2], ()), (list(range(300)), (100,))):
         for ids in (prompt, [*prompt[:-20], 3, 4, 5]):
             items = runner.run(ids, greedy, boundaries=boundaries)
             found = []
@@ -173,9 +173,7 @@ class Gate:
         return False
 
 
-def test_a_step_while_another_thread_takes_one_is_refused(
-    demo: Model, alone: dict[int, list[tuple[str, str]]]
-) -> None:
+def test_a_step_while_another_thread_takes_one_is_refused(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
     """Of a second stream as of the same; the one under way is not disturbed."""
     session, gate = Session(demo), Gate()
     first = session.stream(FIRST, cancelled=gate)
@@ -183,7 +181,7 @@ def test_a_step_while_another_thread_takes_one_is_refused(
         answer = pool.submit(lambda: shown(first))
         gate.reached.wait()
         for stream in (session.stream(SECOND), first, session.settle(SECOND, [])):
-            with pytest.raises(RequestError, match="another thread is computing.*use one Session for each thread"):
+            with pytest.raises(RequestError, match=r"another thread is computing.*use one Session for each thread"):
                 next(stream)  # type: ignore[call-overload]
         gate.open.set()
         assert answer.result() == alone[id(FIRST)]
@@ -201,9 +199,7 @@ def test_closing_during_a_step_ends_the_stream_after_it(demo: Model) -> None:
     assert shown(session.stream(SECOND))[-1] == ("finished", "stop")
 
 
-def test_two_threads_that_race_get_an_answer_or_an_error(
-    demo: Model, alone: dict[int, list[tuple[str, str]]]
-) -> None:
+def test_two_threads_that_race_get_an_answer_or_an_error(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
     session = Session(demo)
 
     def ask(request: Request) -> list[tuple[str, str]] | RequestError:
