@@ -164,7 +164,7 @@ def test_every_keyword_is_a_field_and_is_documented() -> None:
 
 
 def test_a_conversation_of_openai_messages_is_answered(demo: Model) -> None:
-    conversation = [
+    conversation: list[Message | dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "How many r's are in strawberry?"}]},
     ]
@@ -182,7 +182,7 @@ def test_everything_the_package_exports_is_there() -> None:
     assert set(mlx_model.__all__) <= set(dir(mlx_model))
     assert re.match(r"\d+[.+]", mlx_model.__version__)
     with pytest.raises(AttributeError):
-        mlx_model.generates  # type: ignore[attr-defined]  # noqa: B018
+        mlx_model.generates  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_an_abandoned_answer_leaves_a_usable_cache(model: Model) -> None:
     stream = runner.run(PROMPT, GREEDY)
     for _ in range(5):
         next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     other = [*PROMPT[:50], 3, 4]
     assert ids(runner.run(other, GREEDY)) == fresh(model, other)
 

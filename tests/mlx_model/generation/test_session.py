@@ -57,8 +57,8 @@ def test_the_shape_of_an_answer(session: Session) -> None:
     assert finish_of(events).reason == "stop"
 
 
-@pytest.mark.parametrize("effort", ["medium", "high"])
-def test_it_counts(demo: Model, effort: str) -> None:
+@pytest.mark.parametrize("effort", [Effort.MEDIUM, Effort.HIGH])
+def test_it_counts(demo: Model, effort: Effort) -> None:
     assert "3" in generate(demo, STRAWBERRY.text, effort=effort, temperature=0).text
 
 

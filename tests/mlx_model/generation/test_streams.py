@@ -18,7 +18,7 @@ from mlx_model.generation.runner import Runner
 from mlx_model.harmony.message import assistant, user
 from mlx_model.memory import device
 from mlx_model.request import Request
-from tests.fixtures.imports import ROOT
+from tests.fixtures import ROOT
 
 OPTIONS = Options(seed=7, max_tokens=60, repetition_penalty=1.05)
 FIRST = Request([user("How many r's are in strawberry?")], OPTIONS)
@@ -182,7 +182,7 @@ def test_a_step_while_another_thread_takes_one_is_refused(demo: Model, alone: di
         gate.reached.wait()
         for stream in (session.stream(SECOND), first, session.settle(SECOND, [])):
             with pytest.raises(RequestError, match=r"another thread is computing.*use one Session for each thread"):
-                next(stream)  # type: ignore[call-overload]
+                next(stream)
         gate.open.set()
         assert answer.result() == alone[id(FIRST)]
 

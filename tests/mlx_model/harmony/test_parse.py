@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import openai_harmony as oh
+import openai_harmony as oh  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,8 @@ GOLDEN: list[dict[str, Any]] = json.loads((FIXTURES / "data" / "harmony_parser.j
 
 def ids(text: str) -> list[int]:
     """The ids of a text in which markup is markup."""
-    return oracle().encode(text, allowed_special="all")
+    encoded: list[int] = oracle().encode(text, allowed_special="all")
+    return encoded
 
 
 def read(text: str, role: Role | None = Role.ASSISTANT) -> list[Message]:

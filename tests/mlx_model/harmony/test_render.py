@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import openai_harmony as oh
+import openai_harmony as oh  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +53,8 @@ def renderer() -> Renderer:
 def library_prompt(messages: list[oh.Message]) -> list[int]:
     conversation = oh.Conversation.from_messages(messages)
     config = oh.RenderConversationConfig(auto_drop_analysis=False)
-    return oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+    ids: list[int] = oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+    return ids
 
 
 def test_golden_prompt() -> None:

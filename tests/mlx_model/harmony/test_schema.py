@@ -88,7 +88,12 @@ def test_definitions_that_all_use_each_other_stay_small() -> None:
 def nested(levels: int, key: str = "items") -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(levels):
-        schema = {"a": {"properties": {"x": schema}}, "items": {"items": schema}, "allOf": {"allOf": [schema]}}[key]
+        wrapped: dict[str, dict[str, Any]] = {
+            "a": {"properties": {"x": schema}},
+            "items": {"items": schema},
+            "allOf": {"allOf": [schema]},
+        }
+        schema = wrapped[key]
     return schema
 
 

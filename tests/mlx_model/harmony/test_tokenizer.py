@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken
@@ -43,7 +44,7 @@ CHARACTER_BEGINNINGS = {
 }
 
 
-def small(**changes: object) -> bytes:
+def small(**changes: Any) -> bytes:
     """A small tokenizer.json; `changes` replace fields of its model, or with `root` of the whole."""
     root = tokenizer_json(SMALL_RANKS, SMALL_SPECIAL)
     root |= changes.pop("root", {})
@@ -161,7 +162,8 @@ def test_special_tokens_in_the_vocab_and_merges_as_strings_are_fine() -> None:
 
 
 def _vocab(**extra: int) -> dict[str, int]:
-    return json.loads(small())["model"]["vocab"] | extra
+    vocab: dict[str, int] = json.loads(small())["model"]["vocab"]
+    return vocab | extra
 
 
 @pytest.mark.parametrize(
