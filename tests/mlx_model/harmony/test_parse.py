@@ -137,6 +137,15 @@ MALFORMED = {
         repaired("x"),
     ],
     "<|channel|>final<|return|>": [repaired("")],
+    # Channels in capitals.
+    "<|channel|>Final<|message|>x<|return|>": [repaired("x")],
+    "<|channel|>ANALYSIS<|message|>t<|end|>": [repaired("t", "analysis")],
+    "<|start|>assistantFinal<|message|>x<|return|>": [repaired("x")],
+    "<|channel|>Commentary to=functions.f<|message|>{}<|call|>": [repaired("{}", "commentary", "functions.f")],
+    "<|channel|>Analysis to=functions.addCommentary<|message|>{}<|call|>": [
+        repaired("{}", "analysis", "functions.addCommentary")
+    ],
+    "<|channel|>Fin": [],
     # Ends that are missing.
     "<|channel|>analysis<|message|>t<|start|>assistant<|channel|>final<|message|>x<|return|>": [
         repaired("t", "analysis"),
