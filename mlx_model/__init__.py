@@ -5,14 +5,19 @@
     print(generate(model, "How many r's are in strawberry?", effort="high").text)
 
 Names are imported on first use, so that a process that only needs messages and events never loads MLX.
+
+Importing this package sets the environment variable OPENBLAS_THREAD_TIMEOUT to 4, unless it is set already, for this
+process and those it starts. Otherwise the threads of numpy's OpenBLAS spin for a tenth of a second after each product,
+on the cores that MLX's streams need next (see BlasLinear in transformer/linear.py), and decoding on a CPU takes 1.4
+times as long. numpy reads the variable when it is first imported: a program that imports numpy earlier is not affected.
 """
 
 import os
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-# numpy's OpenBLAS lets its threads spin for a tenth of a second after each product, on the cores that MLX's streams
-# are to use next (see transformer/compute.py): decoding took 1.4 times as long. Read when numpy is first imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
@@ -22,27 +27,71 @@ if TYPE_CHECKING:
     from mlx_model.generation.answer import stream_generate as stream_generate
     from mlx_model.generation.session import Session as Session
     from mlx_model.harmony.message import Message as Message
+    from mlx_model.harmony.message import assistant as assistant
+    from mlx_model.harmony.message import system as system
+    from mlx_model.harmony.message import user as user
+    from mlx_model.harmony.tools import FunctionTool as FunctionTool
+    from mlx_model.harmony.tools import ResponseFormat as ResponseFormat
     from mlx_model.model import Model as Model
     from mlx_model.model import load as load
     from mlx_model.options import Options as Options
+    from mlx_model.request import Request as Request
     from mlx_model.transformer.config import ModelConfig as ModelConfig
 
+    __version__: str
+
 _HOME = {
+    "FunctionTool": "harmony.tools",
     "GptossError": "errors",
     "Message": "harmony.message",
     "Model": "model",
     "ModelConfig": "transformer.config",
     "Options": "options",
+    "Request": "request",
+    "ResponseFormat": "harmony.tools",
     "Result": "generation.answer",
     "Session": "generation.session",
+    "assistant": "harmony.message",
     "generate": "generation.answer",
     "load": "model",
     "stream_generate": "generation.answer",
+    "system": "harmony.message",
+    "user": "harmony.message",
 }
-__all__ = list(_HOME)
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """The version of the installed program; of sources that are not installed, "0+source"."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("gptoss-chat")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+class _Package(ModuleType):
+    """This package: a name it exports stays what it is when a submodule of that name (`generate`) is imported.
+
+    The import system sets each submodule as an attribute of its package, where it would hide the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -92,8 +92,9 @@ class MessageEnd:
 class Finished:
     """The answer has ended.
 
-    `reason`: "stop" (the model ended its turn), "tool_call" (it waits for a tool's result), "length" (max_tokens or
-    the context is used up), "stop_string" (a stop string of the caller's), "cancelled".
+    `reason`: "stop" (the model has answered), "no_answer" (it ended its turn without a final message that has text, and
+    without a call), "tool_call" (it waits for a tool's result), "length" (max_tokens or the context is used up),
+    "stop_string" (a stop string of the caller's), "cancelled".
     """
 
     reason: str

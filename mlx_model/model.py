@@ -1,13 +1,15 @@
 """A loaded model: transformer, tokenizer, and where they came from."""
 
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.core as mx
 
 from mlx_model import checkpoint_files
+from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
@@ -42,6 +44,16 @@ class Model:
     load_s: float
     residence: Residence
     plan: MemoryPlan
+    process: int = field(default_factory=os.getpid)
+    """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
+
+    def check_process(self) -> None:
+        """Raises RequestError in a process that was forked after loading, where MLX would wait for ever."""
+        if os.getpid() != self.process:
+            raise RequestError(
+                "this process was forked after the model was loaded, and MLX does not survive a fork; load the model "
+                'in a process that was started anew (multiprocessing: set_start_method("spawn"))'
+            )
 
     @property
     def resident_bytes(self) -> int:
@@ -73,6 +85,7 @@ class Model:
 
     def forward(self, tokens: mx.array | Sequence[int], cache: Cache | None = None) -> mx.array:
         """Logits float32 [B, T, vocab] of ids [B, T] or [T], which follow what `cache` holds and join it."""
+        self.check_process()
         ids = tokens if isinstance(tokens, mx.array) else mx.array(list(tokens))
         return self.transformer(ids[None] if ids.ndim == 1 else ids, self.make_cache() if cache is None else cache)
 

@@ -1,4 +1,4 @@
-"""What the engine process runs: a model and its session behind two calls, so that tests can script one."""
+"""What the engine process runs: a model and its session behind three calls, so that tests can script one."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.engine.protocol import Load, Loading, Ready
 from mlx_model.errors import RequestError
-from mlx_model.events import Event
+from mlx_model.events import Event, Finished, MessageEnd
+from mlx_model.harmony.message import Message, Role
 from mlx_model.request import Request
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Anything that loads a model and streams answers. Both calls may raise GptossError."""
+    """Anything that loads a model and streams answers. `load` and `stream` may raise GptossError."""
 
-    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
+    def load(self, load: Load, announce: Callable[[Loading], None]) -> Ready:
         """Load a model; `announce` is called once its name is known."""
         ...
 
@@ -25,25 +26,30 @@ class Backend(Protocol):
         """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true."""
         ...
 
+    def settle(self) -> Iterator[object]:
+        """Prepare for the request that is likely to come next, in short steps that are taken while none waits."""
+        ...
+
 
 class ModelBackend:
-    """One Model and the Session that keeps its prompt cache. MLX is imported on the first load."""
+    """One Model and the Session that keeps its KV caches. MLX is imported on the first load."""
 
     def __init__(self) -> None:
         self._model: Model | None = None
         self._session: Session | None = None
+        self._answered: tuple[Request, list[Message]] | None = None
 
-    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
-        """See Backend. The model of before is let go first: two of them may not fit into memory."""
+    def load(self, load: Load, announce: Callable[[Loading], None]) -> Ready:
+        """See Backend. The previous model is released first: two of them may not fit into memory."""
         from mlx_model.hub import names as hub
 
-        chosen = hub.default_model() if wanted.model is None else wanted.model
-        announce(Loading(chosen, default=wanted.model is None))
-        self._model = self._session = None
+        chosen = hub.default_model() if load.model is None else load.model
+        announce(Loading(chosen, default=load.model is None))
+        self._model = self._session = self._answered = None
         gc.collect()
-        from mlx_model.model import load
+        from mlx_model.model import load as load_model
 
-        model = self._model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
+        model = self._model = load_model(chosen, dense_bits=load.dense_bits, map=load.map, memory=load.memory)
         return Ready(model.name, model.context_length, model.resident_bytes, model.plan.budget, model.load_s)
 
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
@@ -54,4 +60,18 @@ class ModelBackend:
             raise RequestError("no model is loaded yet")
         if self._session is None:
             self._session = Session(self._model)
-        yield from self._session.stream(request, cancelled)
+        self._answered = None
+        answer: list[Message] = []
+        for event in self._session.stream(request, cancelled):
+            match event:
+                case MessageEnd(message) if message.role is Role.ASSISTANT:
+                    answer.append(message)
+                case Finished("stop"):
+                    self._answered = request, answer
+            yield event
+
+    def settle(self) -> Iterator[object]:
+        """See Backend. Brings the last answer into the KV cache as the next turn's prompt will have it."""
+        answered, self._answered = self._answered, None
+        if self._session is not None and answered is not None:
+            yield from self._session.settle(*answered)

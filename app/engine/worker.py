@@ -86,6 +86,7 @@ class Worker:
         """Serve for ever; the reader thread ends the process."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
         while True:
+            self._settle()
             match self._requests.get():
                 case Load() as load:
                     self._guard(None, partial(self._load, load))
@@ -105,6 +106,17 @@ class Worker:
             else:
                 self._requests.put(message)
         os._exit(0)  # at once, whatever the main thread is computing
+
+    def _settle(self) -> None:
+        """Has the backend prepare for the next request, one step at a time, until it comes."""
+        ended = object()
+        try:
+            steps = self._backend.settle()
+            while self._requests.empty() and next(steps, ended) is not ended:
+                pass
+        except Exception:
+            # Nothing that anybody waits for; the next request finds out if the model no longer works.
+            traceback.print_exc()
 
     def _load(self, load: Load) -> None:
         self._outbox.put(self._backend.load(load, self._outbox.put))

@@ -1,14 +1,16 @@
-"""From prompt ids to sampled ids, with the KV cache kept from one prompt to the next."""
+"""From prompt ids to sampled ids, with KV caches kept from one prompt to the next."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
 
 import mlx.core as mx
 
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
+from mlx_model.generation.constraint import Constraint
+from mlx_model.generation.prefixes import PrefixPool
 from mlx_model.generation.sampling import Sampler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import gigabytes
@@ -21,6 +23,9 @@ _UNKNOWN = -1
 _CLEAR_EVERY = 256
 """Tokens decoded between two emptyings of MLX's buffer cache, which else keeps every KV buffer that was outgrown."""
 
+_SETTLE_CHUNK = 128
+"""Most tokens of a step of `settle`, so that a request waits for no more: 0.1 to 0.4 s of prefill on a Mac."""
+
 
 def never() -> bool:
     """The `cancelled` of a caller that never cancels."""
@@ -28,9 +33,10 @@ def never() -> bool:
 
 
 class Runner:
-    """Runs prompts through one model, one after the other, reusing what the last ones left in the KV cache.
+    """Runs prompts through one model, one after the other, reusing what earlier ones left in the KV caches.
 
-    After `run` has ended, `finish_reason` ("stop", "length" or "cancelled") and `stats` tell how it went.
+    After `run` has ended, `finish_reason` ("stop", "length" or "cancelled") and `stats` tell how it went. A run may go
+    on in another thread than it began in: what crosses a `yield` has been computed, or handed to the device.
     """
 
     def __init__(self, model: Model) -> None:
@@ -40,32 +46,66 @@ class Runner:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything in the KV cache."""
-        self._cache = self.model.make_cache()
-        self._cached: list[int] = []
+        """Forgets everything in the KV caches."""
+        self._prefixes = PrefixPool(self.model)
+        self._prefix = self._prefixes.take(())
 
     def run(
         self,
         prompt: list[int],
         options: Options,
         *,
-        boundaries: Iterable[int] = (),
+        boundaries: Sequence[int] = (),
         cancelled: Callable[[], bool] = never,
-    ) -> Iterator[PrefillProgress | int]:
+        constraint: Constraint | None = None,
+    ) -> Generator[PrefillProgress | int, None, None]:
         """Yields the progress of the prefill, then each sampled id, the stop id included.
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
-        `cancelled` is asked between prefill chunks and before each token. Raises RequestError for an empty prompt and
-        for ids outside the vocabulary, ContextError for a prompt that leaves no room for an answer, BudgetError
+        `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be
+        sampled; one that allows all changes no answer. Raises RequestError for an empty prompt, for ids outside the
+        vocabulary and in a forked process, ContextError for a prompt that leaves no room for an answer, BudgetError
         where the GPU runs out of memory.
         """
         start = time.perf_counter()
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self.finish_reason = "cancelled"
+        with self._computing():
+            self._prefix = self._prefixes.take(prompt[:-1])  # the last token's logits are needed
+            self._prefix.answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
+            sampler = Sampler(options, self.model.config.vocab_size, prompt)
+            self.stats = Stats(reused_tokens=len(self._prefix.ids), seed=sampler.seed)
+            logits = yield from self._prefill(prompt, boundaries, cancelled)
+            self.stats = replace(self.stats, prefill_tokens=len(self._prefix.ids) - self.stats.reused_tokens)
+            if logits is not None:
+                yield from self._answer(self._decode(logits, sampler, constraint), limit, start, cancelled)
+
+    def settle(self, ids: list[int], *, boundaries: Sequence[int] = ()) -> Generator[int, None, None]:
+        """Brings ids into a cache, in chunks; yields how many it holds after each.
+
+        For what is likely to come next, while nobody waits: a prompt that goes on behind `ids` computes only what is
+        new. The end of `ids` and the `boundaries`, where messages start, stay restorable. Does nothing if `ids` fill
+        the context.
+        """
+        self.model.check_process()
+        if len(ids) >= self.model.context_length:
+            return
+        with self._computing():
+            prefix = self._prefix = self._prefixes.take(ids)
+            prefix.answer_start = max(boundaries, default=len(ids))
+            prefix.cache.mark(boundaries)
+            while (done := len(prefix.ids)) < len(ids):
+                self._compute(ids[done : done + min(_SETTLE_CHUNK, self.model.prefill_chunk(done))])
+                yield len(prefix.ids)
+            prefix.cache.snapshot()
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Keeps the caches true to their ids, whatever happens inside."""
         try:
             with device.memory_errors():
-                yield from self._run(prompt, options, limit, start, boundaries, cancelled)
+                yield
         except GeneratorExit:
             raise
         except BaseException:
@@ -74,27 +114,12 @@ class Runner:
             raise
         finally:
             # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
-            mx.eval(self._cache.arrays())
+            mx.eval(self._prefix.cache.arrays())
 
-    def _run(
-        self,
-        prompt: list[int],
-        options: Options,
-        limit: int,
-        start: float,
-        boundaries: Iterable[int],
-        cancelled: Callable[[], bool],
-    ) -> Iterator[PrefillProgress | int]:
-        sampler = Sampler(options, self.model.config.vocab_size, prompt)
-        reused = self._rewind(prompt)
-        self._cache.mark(boundaries)
-        self.stats = Stats(reused_tokens=reused, seed=sampler.seed)
-        logits = yield from self._prefill(prompt, cancelled)
-        self.stats = replace(self.stats, prefill_tokens=len(self._cached) - reused)
-        if logits is None:
-            return
+    def _answer(self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]) -> Iterator[int]:
+        """The tokens up to a stop id or the limit, counted and timed."""
         first_s = 0.0
-        for count, token in enumerate(self._decode(logits, sampler), 1):
+        for count, token in enumerate(tokens, 1):
             if cancelled():
                 return
             now = time.perf_counter()
@@ -119,6 +144,7 @@ class Runner:
 
     def _check(self, prompt: list[int]) -> int:
         """How many tokens an answer to this prompt may have."""
+        self.model.check_process()
         if not prompt:
             raise RequestError("the prompt is empty")
         vocab = self.model.config.vocab_size
@@ -138,60 +164,96 @@ class Runner:
         plan, longest = self.model.plan, self.model.config.max_position_embeddings
         return "" if plan.context == longest else f" of {longest:,} in {gigabytes(plan.budget)} of memory"
 
-    def _rewind(self, prompt: list[int]) -> int:
-        """Goes back to the longest restorable prefix that the cache shares with the prompt; returns its length.
-
-        At least the prompt's last token is left to compute, since its logits are needed.
-        """
-        pairs = zip(self._cached, prompt[:-1], strict=False)
-        common = next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(self._cached), len(prompt) - 1))
-        position = self._cache.restore(common)
-        del self._cached[position:]
-        return position
-
     def _prefill(
-        self, prompt: list[int], cancelled: Callable[[], bool]
+        self, prompt: list[int], boundaries: Iterable[int], cancelled: Callable[[], bool]
     ) -> Generator[PrefillProgress, None, mx.array | None]:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
-        logits = None
-        yield PrefillProgress(len(self._cached), len(prompt))
-        while (done := len(self._cached)) < len(prompt):
+        prefix, logits = self._prefix, None
+        prefix.cache.mark(boundaries)
+        mx.eval(prefix.cache.arrays())  # a rewind leaves lazy slices
+        yield PrefillProgress(len(prefix.ids), len(prompt))
+        while (done := len(prefix.ids)) < len(prompt):
             if cancelled():
                 return None
             chunk = prompt[done : done + self.model.prefill_chunk(done)]
-            is_last = done + len(chunk) == len(prompt)
-            result = self._forward(mx.array([chunk]), chunk, "last" if is_last else "none")
-            logits = result.flatten() if is_last else None
-            # Without the last chunk's logits only the caches are asked for, which spares the top layer's experts.
-            mx.eval(self._cache.arrays(), *([logits] if logits is not None else []))
-            mx.clear_cache()
-            yield PrefillProgress(len(self._cached), len(prompt))
+            logits = self._compute(chunk, with_logits=done + len(chunk) == len(prompt))
+            yield PrefillProgress(len(prefix.ids), len(prompt))
         return logits
 
-    def _decode(self, logits: mx.array, sampler: Sampler) -> Iterator[int]:
+    def _compute(self, chunk: list[int], *, with_logits: bool = False) -> mx.array | None:
+        """Brings a chunk into the cache; returns its last token's logits [vocab] if they are asked for."""
+        self._prefixes.make_room(len(chunk))
+        tokens = mx.array([chunk])
+        logits = None
+        if with_logits:
+            logits = self.model.transformer(tokens, self._prefix.cache, "last").flatten()
+        else:
+            # Only the caches are asked for, which spares the top layer's experts.
+            self.model.transformer(tokens, self._prefix.cache, "none")
+        self._prefix.ids += chunk
+        mx.eval(self._prefix.cache.arrays(), *([] if logits is None else [logits]))
+        mx.clear_cache()
+        return logits
+
+    def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
         """Samples, feeds the sample back, and so on; whoever iterates decides when to stop.
 
         On a GPU the next step is under way before this one's token is looked at, so that the device never waits for
         Python. The CPU computes where it is called, so there a step ahead would only delay the token.
         """
+        if not self.model.transformer.compute.steps_ahead:
+            return self._one_by_one(logits, sampler, constraint)
+        if constraint is None:
+            return self._token_ahead(logits, sampler)
+        return self._logits_ahead(logits, sampler, constraint)
+
+    def _one_by_one(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
+        """Each token when its logits are known."""
+        while True:
+            token = sampler(logits, None if constraint is None else constraint.mask())
+            mx.eval(token, self._prefix.cache.present(), sampler.state())
+            sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
+            if constraint is not None:
+                constraint.accept(sampled)
+            yield sampled
+            logits = self._feed(token, sampled)
+
+    def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int]:
+        """The device computes the next token while this one is used: one graph from a token to the next."""
         token = sampler(logits)
         while True:
-            ahead = None
-            if device.on_gpu():
-                ahead = self._step(token, _UNKNOWN, sampler)
-                mx.async_eval(ahead)
-            sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
-            if ahead is not None:
-                self._cached[-1] = sampled
+            ahead = sampler(self._feed(token, _UNKNOWN))
+            _submit(ahead, self._prefix.cache.present(), sampler.state())
+            yield self._known(token)
+            token = ahead
+
+    def _logits_ahead(self, logits: mx.array, sampler: Sampler, constraint: Constraint) -> Iterator[int]:
+        """The device computes the next logits while this token is used and the next mask is made.
+
+        Two evaluations, so that the token is there before the logits are.
+        """
+        while True:
+            token = sampler(logits, constraint.mask())
+            _submit(token, sampler.state())
+            logits = self._feed(token, _UNKNOWN)
+            _submit(logits, self._prefix.cache.present())
+            sampled = self._known(token)
+            constraint.accept(sampled)
             yield sampled
-            token = self._step(token, sampled, sampler) if ahead is None else ahead
 
-    def _step(self, token: mx.array, sampled: int, sampler: Sampler) -> mx.array:
-        """Feeds a token, whose id may not be known yet, and samples the next."""
-        return sampler(self._forward(token.reshape(1, 1), [sampled], "last").flatten())
+    def _known(self, token: mx.array) -> int:
+        """Waits for a token that has been fed, and notes its id as cached."""
+        self._prefix.ids[-1] = sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
+        return sampled
 
-    def _forward(self, tokens: mx.array, ids: list[int], logits: Literal["last", "none"]) -> mx.array:
-        """One pass; `ids` are noted as cached."""
-        result = self.model.transformer(tokens, self._cache, logits)
-        self._cached += ids
-        return result
+    def _feed(self, token: mx.array, sampled: int) -> mx.array:
+        """The logits [vocab] behind a token, whose id may not be known yet."""
+        self._prefixes.make_room(1)
+        logits = self.model.transformer(token.reshape(1, 1), self._prefix.cache, "last").flatten()
+        self._prefix.ids.append(sampled)
+        return logits
+
+
+def _submit(*arrays: mx.array | list[mx.array]) -> None:
+    """Hands arrays to the device without waiting for them."""
+    mx.async_eval(*arrays)  # type: ignore[no-untyped-call]

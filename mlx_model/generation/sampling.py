@@ -24,10 +24,21 @@ class Sampler:
         if options.repetition_penalty != 1:
             self._seen = mx.zeros(vocab_size, mx.bool_)
             self._seen[mx.array(context, mx.uint32)] = True
+        mx.eval(self.state())
 
-    def __call__(self, logits: mx.array) -> mx.array:
-        """The next token, a lazy uint32 scalar, for logits float32 [vocab]."""
+    def state(self) -> list[mx.array]:
+        """What the next draw depends on besides its logits, lazy after a draw."""
+        return [self._key, *([] if self._seen is None else [self._seen])]
+
+    def __call__(self, logits: mx.array, mask: mx.array | None = None) -> mx.array:
+        """The next token, a lazy uint32 scalar, for logits float32 [vocab].
+
+        `mask`, bool [vocab], says which tokens may be drawn. It acts before everything else, so that the filters count
+        allowed tokens alone.
+        """
         options = self._options
+        if mask is not None:
+            logits = mx.where(mask, logits, -mx.inf)
         if self._seen is not None:
             penalty = options.repetition_penalty
             logits = mx.where(self._seen, mx.where(logits > 0, logits / penalty, logits * penalty), logits)

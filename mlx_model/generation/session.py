@@ -1,13 +1,17 @@
-"""A conversation with the model: messages in, events out, with the prompt cache kept between turns."""
+"""Requests in, events out, with the prompt cache kept between the turns of several conversations."""
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageStart, PrefillProgress
+from mlx_model.generation.constraint import Constraint
+from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.runner import Runner, never
+from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
-from mlx_model.harmony.history import drop_old_analysis
+from mlx_model.harmony.calls import read_call
+from mlx_model.harmony.history import drop_old_analysis, is_answer
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.prompt import developer_message, system_message
@@ -15,11 +19,18 @@ from mlx_model.harmony.render import Renderer
 from mlx_model.model import Model
 from mlx_model.request import Request
 
+_MOST_DATES = 1000
+"""Conversations whose dates are remembered."""
+
 
 class Session:
-    """Answers requests with one model. What a prompt shares with the last one is not computed again.
+    """Answers requests with one model, one at a time. What a prompt shares with earlier ones is not computed again.
 
-    `today` is the date the system message states, by default that of the conversation's first day: midnight must not
+    Conversations may take turns: each keeps its KV cache while the memory plan has room for it. A stream may be read in
+    any thread. One that is open when another begins ends there: its next step raises RequestError, as does a step while
+    another thread takes one.
+
+    `today` is the date the system message states, by default that of each conversation's first day: midnight must not
     cost a chat its cache. Raises TokenizerError for a model without tokenizer.
     """
 
@@ -34,9 +45,11 @@ class Session:
         self._call = model.tokenizer.special.get("<|call|>")
         self._renderer = Renderer(model.tokenizer)
         self._runner = Runner(model)
-        self._given_today = today
-        self._today = today or datetime.date.today()
-        self._sampled: dict[Message, Sequence[int]] = {}
+        self._exclusive = Exclusive(model.check_process)
+        self._fixed_date = today
+        self._dates: dict[Message, datetime.date] = {}
+        # Ids that no cache can hold are of no use.
+        self._sampled = SampledIds(model.plan.context)
 
     def prompt(self, request: Request) -> list[int]:
         """The ids that the model is given for a request.
@@ -48,34 +61,59 @@ class Session:
         messages = request.messages
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
-        if len(messages) == 1:
-            self._today = self._given_today or datetime.date.today()
         begun = _begun(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if begun else messages)
         return self._renderer.prompt([*self._head(request), *kept], self._sampled, begun)
 
-    def _head(self, request: Request) -> list[Message]:
-        """The messages a conversation opens with: system, and developer where there is anything to say in it."""
-        functions = bool(request.functions)
-        head = [system_message(request.options.effort, date=self._today, tools=request.tools, functions=functions)]
-        formats = () if request.response_format is None else (request.response_format,)
-        if request.instructions or functions or formats:
-            head.append(developer_message(request.instructions or None, request.functions, formats=formats))
-        return head
-
-    def stream(self, request: Request, cancelled: Callable[[], bool] = never) -> Iterator[Event]:
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool] = never, constraint: Constraint | None = None
+    ) -> Stream[Event]:
         """Answers; the last event is always Finished. The caller appends the MessageEnd messages to its conversation.
 
         Where the last message is the model's own, cut off, the first events go on with it: text deltas without a
         MessageStart, which continue its text, and a MessageEnd with the whole of it, to take its place.
 
-        `cancelled` is asked before each token and each prefill chunk. Raises RequestError and ContextError.
+        `cancelled` is asked before each token and each prefill chunk. `constraint` follows the ids behind the prompt,
+        markup included, and says which may be sampled. Raises RequestError and ContextError.
         """
+        return Stream(self._exclusive, self._answer(request, cancelled, constraint))
+
+    def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
+        """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
+
+        For the time in which the person reads: the next turn then computes the new message alone. `answer` has the
+        messages of the answer to `request`. Each step computes one chunk and yields the number of tokens cached so far;
+        a stream that is dropped between two steps leaves what it has computed.
+        """
+        return Stream(self._exclusive, self._settle(request, answer))
+
+    def _head(self, request: Request) -> list[Message]:
+        """The messages a conversation opens with: system, and developer where there is anything to say in it."""
+        functions = bool(request.functions)
+        date = self._date(request.messages)
+        head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
+        formats = () if request.response_format is None else (request.response_format,)
+        if request.instructions or functions or formats:
+            head.append(developer_message(request.instructions or None, request.functions, formats=formats))
+        return head
+
+    def _date(self, messages: Sequence[Message]) -> datetime.date:
+        """The date of the conversation, which is that of its first prompt; the first message stands for it."""
+        if self._fixed_date is not None:
+            return self._fixed_date
+        if len(messages) == 1 or messages[0] not in self._dates:
+            self._dates[messages[0]] = datetime.date.today()
+            if len(self._dates) > _MOST_DATES:
+                del self._dates[next(iter(self._dates))]
+        return self._dates[messages[0]]
+
+    def _answer(
+        self, request: Request, cancelled: Callable[[], bool], constraint: Constraint | None
+    ) -> Generator[Event, None, None]:
         messages, options = request.messages, request.options
         prompt = self.prompt(request)
-        # Where a message starts, a later prompt may go another way: an edit, an answer without its analysis.
-        boundaries = [position for position, token in enumerate(prompt) if token == self._start]
+        boundaries = self._boundaries(prompt)
         parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)
         if (begun := _begun(messages)) is not None:
             parser = StreamParser(self._tokenizer, role=None)
@@ -84,7 +122,8 @@ class Session:
             stop = StopStrings(options.stop, begun)
         self.tokens = []
         reason = None
-        for item in self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled):
+        items = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
+        for item in items:
             if isinstance(item, PrefillProgress):
                 yield item
                 continue
@@ -103,8 +142,20 @@ class Session:
             reason = "stop_string" if stop.found else self._runner.finish_reason
             if reason == "stop" and self.tokens[-1] == self._call:
                 reason = "tool_call"
-        self._sampled |= parser.sampled
+        if reason == "stop" and not any(is_answer(message) or read_call(message) for message in parser.messages):
+            reason = "no_answer"
+        self._sampled.add(parser.sampled)
         yield Finished(reason, self._runner.stats)
+
+    def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
+        messages = request.messages[:-1] if _begun(request.messages) else request.messages
+        kept = [*self._head(request), *drop_old_analysis([*messages, *answer])]
+        ids = self._renderer.conversation(kept, self._sampled)
+        yield from self._runner.settle(ids, boundaries=self._boundaries(ids))
+
+    def _boundaries(self, ids: Sequence[int]) -> list[int]:
+        """Where messages start: there a later prompt may go another way, after an edit or without analysis."""
+        return [position for position, token in enumerate(ids) if token == self._start]
 
 
 def _begun(messages: Sequence[Message]) -> Message | None:

@@ -26,7 +26,7 @@ _SPELT_TYPE = rf"(?:{re.escape(CONSTRAIN)})?{_TYPE}"
 _NO_CHANNEL = re.compile(rf"to=|{_BARE_TOOL.pattern}")
 _ROLES = "|".join(Role)
 # A channel whose marker is missing, often glued to the role.
-_BARE_CHANNEL = re.compile(rf"(?:{_ROLES})*({'|'.join(CHANNELS)})")
+_BARE_CHANNEL = re.compile(rf"(?:{_ROLES})*({'|'.join(CHANNELS)})", re.IGNORECASE)
 # The same after a recipient: "functions.fcommentary", but not "functions.get_commentary".
 _GLUED_CHANNEL = re.compile(r"(.*[^\W_])(analysis|commentary)")
 
@@ -55,13 +55,13 @@ def read_header(parts: Sequence[tuple[str, str]], role: Role | None, *, complete
     `role` is that of the prompt, or None if the header names it. `complete` says that `<|message|>` ended the header;
     if not, only unmistakable fields are taken as such, and the text after them is `rest`.
     """
-    reader = _Reader(role, complete)
+    reader = _HeaderReader(role, complete)
     for marker, text in parts:
         reader.read(marker, text)
     return reader.header()
 
 
-class _Reader:
+class _HeaderReader:
     """The fields found so far. Each method takes its field from the start of a text and returns what follows."""
 
     def __init__(self, role: Role | None, complete: bool) -> None:
@@ -140,7 +140,7 @@ class _Reader:
         stripped = text.lstrip()
         match = None if _NO_CHANNEL.match(stripped) else re.match(r"[^\W\d_]+", stripped)
         name = match[0] if match else ""
-        known = next((channel for channel in CHANNELS if name.startswith(channel)), None)
+        known = next((channel for channel in CHANNELS if name.lower().startswith(channel)), None)
         self.clean &= name == known and stripped == text
         if known is not None:
             self.channel, self.rest = known, ""
@@ -149,7 +149,7 @@ class _Reader:
             if name and self.channel is None:
                 self.channel = "commentary"
             return stripped[len(name) :]
-        cut_off = stripped == name and any(channel.startswith(name) for channel in CHANNELS)
+        cut_off = stripped == name and any(channel.startswith(name.lower()) for channel in CHANNELS)
         return "" if cut_off else text
 
     def _constrained_type(self, text: str) -> str:
@@ -187,7 +187,7 @@ class _Reader:
                 self.recipient, self.channel = match[1], match[2]
                 self.clean = False
             for word in filter(_BARE_CHANNEL.fullmatch, tuple(others)):
-                self.channel = next(channel for channel in CHANNELS if word.endswith(channel))
+                self.channel = next(channel for channel in CHANNELS if word.lower().endswith(channel))
                 self.clean = False
                 others.remove(word)
         if others and self.recipient is None and _BARE_TOOL.fullmatch(others[0]):

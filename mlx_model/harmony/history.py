@@ -19,22 +19,14 @@ def drop_old_analysis(messages: Sequence[Message]) -> list[Message]:
     return [message for i, message in enumerate(messages) if i >= last or not is_thought(message)]
 
 
-def drop_analysis_as_the_library(messages: Sequence[Message]) -> list[Message]:
-    """What openai-harmony's auto_drop_analysis leaves, for comparison.
-
-    Once the model's last message is final, analysis before the first final goes; so a chat keeps the analysis of its
-    second turn and all later ones, and a second turn that calls tools brings back that of the first.
-    """
-    own = [message for message in messages if message.role is Role.ASSISTANT]
-    if not own or own[-1].channel != "final":
-        return list(messages)
-    first = next(i for i, message in enumerate(messages) if message.channel == "final")
-    return [message for i, message in enumerate(messages) if i >= first or message.channel != "analysis"]
-
-
 def is_final(message: Message) -> bool:
-    """Whether this is an answer of the model to the user."""
+    """Whether this is the model's answer to the user, be it empty."""
     return message.role is Role.ASSISTANT and message.channel == "final"
+
+
+def is_answer(message: Message) -> bool:
+    """Whether this answers the user: it is final, and there is more in it than whitespace."""
+    return is_final(message) and bool(message.text.strip())
 
 
 def is_thought(message: Message) -> bool:

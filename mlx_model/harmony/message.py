@@ -67,6 +67,12 @@ def user(text: str) -> Message:
     return Message(Role.USER, text)
 
 
+def system(text: str) -> Message:
+    """Instructions, as other APIs call them. At the front of a prompt to `generate` they become the developer message:
+    gpt-oss has a system message of its own, in which they don't belong."""
+    return Message(Role.SYSTEM, text)
+
+
 def assistant(text: str, channel: str = "final") -> Message:
     """A message of the model, by default one meant for the user."""
     return Message(Role.ASSISTANT, text, channel=channel)

@@ -57,10 +57,10 @@ def normalise(schema: object) -> Schema:
 
     Raises RequestError if it is no JSON schema: no object, of an unknown type, too deep or too large.
     """
-    return _Reader(schema).read(schema)
+    return _SchemaReader(schema).read(schema)
 
 
-class _Reader:
+class _SchemaReader:
     """One pass over a schema."""
 
     def __init__(self, root: object) -> None:

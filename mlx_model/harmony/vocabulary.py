@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from platformdirs import user_cache_path
 
+from metal.files import replace_file
 from mlx_model.errors import TokenizerError
 
 # Parsing a file below this size (the demo model's) is quicker than reading a cache.
@@ -166,17 +166,8 @@ def _write_cache(digest: bytes, vocabulary: Vocabulary) -> None:
     ).encode()
     ids = struct.pack(f"<{len(tokens)}I", *map(vocabulary.ranks.__getitem__, tokens))
     payload = b"".join([digest, struct.pack("<I", len(head)), head, ids, *tokens])
-    target = _cache_path(digest)
     with suppress(OSError):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(_MAGIC + hashlib.sha256(payload).digest() + payload)
-                file.flush()
-                part.replace(target)
-            except OSError:
-                part.unlink()
+        replace_file(_cache_path(digest), _MAGIC + hashlib.sha256(payload).digest() + payload)
 
 
 def _read_cache(digest: bytes) -> Vocabulary | None:

@@ -43,8 +43,21 @@ class FullLayer:
         """Forgets everything from `position` on."""
         self.length = position
 
-    def arrays(self) -> list[mx.array]:
-        """What must be computed for the cache to be up to date."""
+    def fork(self, position: int) -> "FullLayer":
+        """A layer of its own with the first `position` keys. They are copied when it is first appended to."""
+        twin = FullLayer()
+        twin.length = position
+        if self._keys is not None and self._values is not None:
+            twin._keys, twin._values = self._keys[:, :, :position], self._values[:, :, :position]
+        return twin
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that the buffers have room for."""
+        return 0 if self._keys is None else self._keys.shape[2]
+
+    def present(self) -> list[mx.array]:
+        """The buffers."""
         return [array for array in (self._keys, self._values) if array is not None]
 
 
@@ -120,10 +133,20 @@ class SlidingLayer:
         for mark in marks:
             self._marked.pop(mark, None)
 
-    def arrays(self) -> list[mx.array]:
-        """What must be computed for the cache to be up to date."""
-        windows = [*self._marked.values(), *([self._window] if self._window is not None else [])]
-        return [array for window in windows for array in window]
+    def fork(self, position: int) -> "SlidingLayer":
+        """A layer of its own that stands at `position`, which `can_restore`. Windows are shared, not copied."""
+        twin = SlidingLayer(self._kept + 1)
+        twin.length, twin._window, twin._marked = self.length, self._window, dict(self._marked)
+        twin.restore(position)
+        return twin
+
+    def present(self) -> list[mx.array]:
+        """The present window."""
+        return list(self._window or ())
+
+    def marked(self) -> list[mx.array]:
+        """The windows of all marks."""
+        return [array for window in self._marked.values() for array in window]
 
 
 class Cache:
@@ -202,13 +225,35 @@ class Cache:
             self._marks = {mark for mark in self._marks if mark <= position}
         return position
 
-    def trim(self, tokens: int) -> int:
-        """Goes back at least `tokens` tokens, as `restore` does; returns the position."""
-        return self.restore(max(0, self.offset - tokens))
+    def fork(self, position: int) -> "Cache":
+        """A cache of its own at `position`, which must be restorable; this one stays as it is.
+
+        Later appends to either don't reach the other. Full layers are copied up to `position` when the new cache is
+        first appended to; windows are shared.
+        """
+        twin = Cache((), most_marks=self._most_marks, dtype=self._dtype)
+        twin.layers = [layer.fork(position) for layer in self.layers]
+        twin.offset = position
+        twin._marks = {mark for mark in self._marks if mark <= position}
+        return twin
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that the buffers of the full layers have room for; 0 without full layers."""
+        return max((layer.capacity for layer in self.layers if isinstance(layer, FullLayer)), default=0)
+
+    @property
+    def windows(self) -> int:
+        """Windows that each sliding layer holds or may come to hold: the present one and those of the marks."""
+        return 1 + min(len(self._marks), self._most_marks)
+
+    def present(self) -> list[mx.array]:
+        """Keys and values at the present position, without the windows of the marks."""
+        return [array for layer in self.layers for array in layer.present()]
 
     def arrays(self) -> list[mx.array]:
         """All that must be computed for the cache to be up to date; pass it to mx.eval after a prefill chunk."""
-        return [array for layer in self.layers for array in layer.arrays()]
+        return self.present() + [array for layer in self._sliding() for array in layer.marked()]
 
     def _sliding(self) -> list[SlidingLayer]:
         return [layer for layer in self.layers if isinstance(layer, SlidingLayer)]

@@ -63,18 +63,19 @@ def ours(checkpoint: Path, memory: int, context: int) -> dict[str, Any]:
     model = load(checkpoint, memory=memory, context=context)
     loaded = status("VmHWM")
     runner = Runner(model)
+    cache = runner._prefix.cache
     chunk = model.plan.prefill_chunk
     prompt = [index % 1000 for index in range(context - ANSWER)]
     filled = len(prompt) - 2 * chunk
-    runner._cache.mark(range(FILL, filled, FILL // 2))
+    cache.mark(range(FILL, filled, FILL // 2))
     for start in range(0, filled, FILL):
         count = min(FILL, filled - start)
         for layer in range(model.config.num_hidden_layers):
             shape = (1, model.config.num_key_value_heads, count, model.config.head_dim)
-            runner._cache.append(layer, mx.random.normal(shape), mx.random.normal(shape))
-        runner._cache.advance(count)
-        mx.eval(runner._cache.arrays())
-    runner._cached += prompt[:filled]
+            cache.append(layer, mx.random.normal(shape), mx.random.normal(shape))
+        cache.advance(count)
+        mx.eval(cache.arrays())
+    runner._prefix.ids += prompt[:filled]
     tokens = list(runner.run(prompt, Options(temperature=0, max_tokens=ANSWER)))
     return {
         "program": before,

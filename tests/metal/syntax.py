@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mlx.core as mx
+from metal.trust.dense_candidates import attend_operation
 
 from metal.launch import Call, executed_by
 from metal.operation import Operation
 from metal.trust import dense_candidates, expert_candidates
-from metal.trust.dense_candidates import attend_operation
 from metal.trust.selftest import decodes_fp4
 from tests.fixtures import ROOT
 from tests.fixtures.dense_models import FORMATS, Random, aligned

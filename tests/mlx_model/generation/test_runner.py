@@ -1,5 +1,7 @@
 """The runner: what it reuses, what it prefills, when it stops, and that none of it changes an answer."""
 
+import itertools
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
@@ -127,7 +129,7 @@ def test_an_abandoned_answer_leaves_a_usable_cache(model: Model) -> None:
     stream = runner.run(PROMPT, GREEDY)
     for _ in range(5):
         next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     other = [*PROMPT[:50], 3, 4]
     assert ids(runner.run(other, GREEDY)) == fresh(model, other)
 
@@ -191,3 +193,23 @@ def test_equal_seeds_give_equal_answers(model: Model) -> None:
         return fresh(model, PROMPT, Options(max_tokens=20, seed=seed))
 
     assert sample(3) == sample(3) != sample(4)
+
+
+def test_an_answer_ends_with_the_context_whatever_max_tokens_says(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "context_length", 94)
+    runner = Runner(model)
+    assert len(ids(runner.run(PROMPT, Options(temperature=0, max_tokens=50)))) == 4
+    assert runner.finish_reason == "length"
+
+
+def test_decoding_is_timed_from_the_first_token(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a clock that counts how often it was asked: once at the start, once for each token."""
+    clock = itertools.count(100)
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    runner = Runner(model)
+    ids(runner.run(PROMPT, Options(temperature=0, max_tokens=5)))
+    stats = runner.stats
+    assert (stats.ttft_s, stats.prefill_s, stats.decode_s) == (1, 1, 4)
+    assert (stats.prefill_tok_s, stats.decode_tok_s) == (90, 1)

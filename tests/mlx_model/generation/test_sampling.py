@@ -56,8 +56,12 @@ def test_top_p_counts_what_top_k_left() -> None:
 
 
 def draw(options: Options, count: int, logits: np.ndarray = LOGITS, context: tuple[int, ...] = ()) -> list[int]:
-    sampler = Sampler(options, len(logits), list(context))
-    return [int(sampler(mx.array(logits)).item()) for _ in range(count)]
+    return drawn_by(Sampler(options, len(logits), list(context)), count, logits)
+
+
+def drawn_by(sampler: Sampler, count: int, logits: np.ndarray = LOGITS) -> list[int]:
+    tokens = mx.stack([sampler(mx.array(logits)) for _ in range(count)])
+    return [int(token) for token in np.array(tokens)]
 
 
 def test_greedy() -> None:
@@ -71,10 +75,9 @@ def test_equal_seeds_draw_equal_tokens() -> None:
     assert len(set(first)) > 5
 
 
-def test_without_a_seed_one_is_drawn_and_told() -> None:
+def test_without_a_seed_one_is_drawn_and_known() -> None:
     sampler = Sampler(Options(), 200, [])
-    tokens = [int(sampler(mx.array(LOGITS)).item()) for _ in range(20)]
-    assert draw(Options(seed=sampler.seed), 20) == tokens
+    assert draw(Options(seed=sampler.seed), 20) == drawn_by(sampler, 20)
     assert Sampler(Options(), 200, []).seed != sampler.seed
 
 

@@ -57,8 +57,8 @@ def test_the_shape_of_an_answer(session: Session) -> None:
     assert finish_of(events).reason == "stop"
 
 
-@pytest.mark.parametrize("effort", ["medium", "high"])
-def test_it_counts(demo: Model, effort: str) -> None:
+@pytest.mark.parametrize("effort", [Effort.MEDIUM, Effort.HIGH])
+def test_it_counts(demo: Model, effort: Effort) -> None:
     assert "3" in generate(demo, STRAWBERRY.text, effort=effort, temperature=0).text
 
 
@@ -273,3 +273,67 @@ def test_a_prompt_longer_than_the_context(session: Session, demo: Model, monkeyp
 def test_stream_generate_is_generate_event_by_event(demo: Model) -> None:
     events = stream_generate(demo, STRAWBERRY.text, temperature=0, effort="low")
     assert tuple(messages_of(events)) == generate(demo, STRAWBERRY.text, temperature=0, effort="low").messages
+
+
+class Calendar(datetime.date):
+    """A clock of the test's own."""
+
+    now = datetime.date(2026, 11, 21)
+
+    @classmethod
+    def today(cls) -> "Calendar":
+        return cls(cls.now.year, cls.now.month, cls.now.day)
+
+
+def test_midnight_costs_a_chat_nothing(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversation keeps the date of its first day, also while others begin; a new one states the new date."""
+    monkeypatch.setattr(datetime, "date", Calendar)
+    monkeypatch.setattr(Calendar, "now", datetime.date(2026, 11, 21))
+    session = Session(demo)
+    assert demo.tokenizer is not None
+    decode = demo.tokenizer.decode
+
+    def date_of(*messages: Message) -> str:
+        text = decode(session.prompt(Request(messages, GREEDY)))
+        return text.partition("Current date: ")[2].partition("\n")[0]
+
+    first = user("hello")
+    assert date_of(first) == "2026-11-21"
+    monkeypatch.setattr(Calendar, "now", datetime.date(2026, 11, 22))
+    assert date_of(first, assistant("Hi."), user("and now?")) == "2026-11-21"
+    assert date_of(user("good morning")) == "2026-11-22"
+    assert date_of(first, assistant("Hi."), user("and now?")) == "2026-11-21"
+    # Begun anew, it is a conversation of today; so is one that was never seen before.
+    assert date_of(first) == "2026-11-22"
+    assert date_of(user("from a file"), assistant("Yes?"), user("go on")) == "2026-11-22"
+
+
+def test_dates_are_not_remembered_without_end(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlx_model.generation.session._MOST_DATES", 3)
+    session = Session(demo)
+    for turn in range(10):
+        session.prompt(Request([user(f"question {turn}")], GREEDY))
+    assert len(session._dates) == 3
+
+
+def test_every_answer_of_a_chat_is_rendered_as_it_was_sampled(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spelt by the model in its own way, letter by letter: the ids of the third turn hold those of the first."""
+    tokenizer = demo.tokenizer
+    assert tokenizer is not None
+    special = tokenizer.special
+    header = [special["<|channel|>"], *tokenizer.encode("final"), special["<|message|>"]]
+    session = Session(demo, today=TODAY)
+    messages: list[Message] = []
+    spelt: list[list[int]] = []
+    for word in ("Hello there", "Good morning", "Welcome back"):
+        letters = [token for letter in word for token in tokenizer.encode(letter)]
+        assert letters != tokenizer.encode(word)
+        script = [*header, *letters, special["<|return|>"]]
+        monkeypatch.setattr(session._runner, "run", lambda *_, script=script, **__: iter(script))
+        session._runner.finish_reason = "stop"
+        messages.append(user(word))
+        messages += messages_of(session.stream(Request(messages, GREEDY)))
+        spelt.append(letters)
+    prompt = session.prompt(Request([*messages, user("bye")], GREEDY))
+    for letters in spelt:
+        assert any(prompt[at : at + len(letters)] == letters for at in range(len(prompt)))

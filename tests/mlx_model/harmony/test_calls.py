@@ -250,3 +250,20 @@ def test_a_type_in_the_recipients_place_is_no_tool() -> None:
     tokens = oracle().encode("<|channel|>commentary json<|message|>{}<|call|>", allowed_special="all")
     (message,) = parse(o200k(), tokens)
     assert (message.recipient, message.content_type) == (None, "json")
+
+
+def test_a_name_that_two_tools_have_is_no_call() -> None:
+    call = read_call(calling("tools.get"), {"a.get", "b.get"})
+    assert call is not None
+    assert call.error is not None
+    assert "there is no tool" in call.error
+
+
+def test_a_literal_too_long_to_parse_is_not_read() -> None:
+    """Python's parser would take a hundred times its size."""
+    call = read_call(calling("functions.f", "{'a': '" + "x" * 100_000 + "'}"))
+    assert call is not None
+    assert call.error is not None
+    short = read_call(calling("functions.f", "{'a': '" + "x" * 1000 + "'}"))
+    assert short is not None
+    assert short.error is None

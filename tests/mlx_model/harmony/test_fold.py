@@ -77,8 +77,9 @@ def test_what_was_cut_off_stays(end: Event) -> None:
 @pytest.mark.parametrize("reason", ["length", "cancelled", "stop_string"])
 def test_half_a_call_is_none(reason: str) -> None:
     half = Message(Role.ASSISTANT, "rm(a", None, "analysis", "python")
-    start = [MessageEnd(CALL), MessageStart("analysis", "python"), TextDelta("analysis", "rm(a", "python")]
-    for end in ([], [Finished(reason)], [MessageEnd(half), Finished(reason)]):
+    start: list[Event] = [MessageEnd(CALL), MessageStart("analysis", "python"), TextDelta("analysis", "rm(a", "python")]
+    ends: list[list[Event]] = [[], [Finished(reason)], [MessageEnd(half), Finished(reason)]]
+    for end in ends:
         turn = fold([*start, *end])
         assert turn.messages == [CALL, half]
         assert [call.name for call in turn.calls()] == ["functions.f"]

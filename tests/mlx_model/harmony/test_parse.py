@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import openai_harmony as oh
+import openai_harmony as oh  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,8 @@ GOLDEN: list[dict[str, Any]] = json.loads((FIXTURES / "data" / "harmony_parser.j
 
 def ids(text: str) -> list[int]:
     """The ids of a text in which markup is markup."""
-    return oracle().encode(text, allowed_special="all")
+    encoded: list[int] = oracle().encode(text, allowed_special="all")
+    return encoded
 
 
 def read(text: str, role: Role | None = Role.ASSISTANT) -> list[Message]:
@@ -136,6 +137,15 @@ MALFORMED = {
         repaired("x"),
     ],
     "<|channel|>final<|return|>": [repaired("")],
+    # Channels in capitals.
+    "<|channel|>Final<|message|>x<|return|>": [repaired("x")],
+    "<|channel|>ANALYSIS<|message|>t<|end|>": [repaired("t", "analysis")],
+    "<|start|>assistantFinal<|message|>x<|return|>": [repaired("x")],
+    "<|channel|>Commentary to=functions.f<|message|>{}<|call|>": [repaired("{}", "commentary", "functions.f")],
+    "<|channel|>Analysis to=functions.addCommentary<|message|>{}<|call|>": [
+        repaired("{}", "analysis", "functions.addCommentary")
+    ],
+    "<|channel|>Fin": [],
     # Ends that are missing.
     "<|channel|>analysis<|message|>t<|start|>assistant<|channel|>final<|message|>x<|return|>": [
         repaired("t", "analysis"),

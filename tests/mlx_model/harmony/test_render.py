@@ -3,15 +3,16 @@
 import datetime
 import hashlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
-import openai_harmony as oh
+import openai_harmony as oh  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.errors import TokenizerError
-from mlx_model.harmony.history import drop_analysis_as_the_library, drop_old_analysis
+from mlx_model.harmony.history import drop_old_analysis
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
@@ -32,6 +33,19 @@ GOLDEN_PROMPT = [
 CONVERSATIONS = max(2000, int(os.environ.get("HARMONY_FUZZ", "0")) // 10)
 
 
+def drop_analysis_as_the_library(messages: Sequence[Message]) -> list[Message]:
+    """What openai-harmony's auto_drop_analysis leaves.
+
+    Once the model's last message is final, analysis before the first final goes; so a chat keeps the analysis of its
+    second turn and all later ones, and a second turn that calls tools brings back that of the first.
+    """
+    own = [message for message in messages if message.role is Role.ASSISTANT]
+    if not own or own[-1].channel != "final":
+        return list(messages)
+    first = next(i for i, message in enumerate(messages) if message.channel == "final")
+    return [message for i, message in enumerate(messages) if i >= first or message.channel != "analysis"]
+
+
 def renderer() -> Renderer:
     return Renderer(o200k())
 
@@ -39,7 +53,8 @@ def renderer() -> Renderer:
 def library_prompt(messages: list[oh.Message]) -> list[int]:
     conversation = oh.Conversation.from_messages(messages)
     config = oh.RenderConversationConfig(auto_drop_analysis=False)
-    return oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+    ids: list[int] = oracle().render_conversation_for_completion(conversation, oh.Role.ASSISTANT, config)
+    return ids
 
 
 def test_golden_prompt() -> None:

@@ -88,7 +88,12 @@ def test_definitions_that_all_use_each_other_stay_small() -> None:
 def nested(levels: int, key: str = "items") -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(levels):
-        schema = {"a": {"properties": {"x": schema}}, "items": {"items": schema}, "allOf": {"allOf": [schema]}}[key]
+        wrapped: dict[str, dict[str, Any]] = {
+            "a": {"properties": {"x": schema}},
+            "items": {"items": schema},
+            "allOf": {"allOf": [schema]},
+        }
+        schema = wrapped[key]
     return schema
 
 
@@ -179,3 +184,25 @@ def test_floats_are_the_librarys(value: float) -> None:
     # The library reads numbers with an error in the last place at times; then it writes that.
     theirs = library_types({"oneOf": [{"type": "number", "default": value}]}).rpartition(" ")[2]
     assert text == theirs or float(theirs) != value
+
+
+POINT = {"type": "object", "properties": {"x": {"type": "number"}}}
+
+
+def test_what_one_variant_refers_to_is_spelt_out_in_the_next_too() -> None:
+    schema = {
+        "$defs": {"p": POINT},
+        "oneOf": [{"$ref": "#/$defs/p"}, {"type": "array", "items": {"$ref": "#/$defs/p"}}],
+    }
+    assert "reference" not in str(normalise(schema))
+
+
+def test_a_variant_that_nothing_fits_is_left_out() -> None:
+    assert normalise({"anyOf": [False, {"type": "string"}]}) == normalise({"anyOf": [{"type": "string"}]})
+
+
+def test_a_definition_is_spelt_out_twice_in_a_small_schema_and_once_in_a_large_one() -> None:
+    many = {f"p{i}": {"$ref": "#/$defs/p"} for i in range(3)}
+    assert "as above" not in types({"$defs": {"p": POINT}, "properties": many})
+    large = {f"s{i}": {"type": "string"} for i in range(3000)}
+    assert types({"$defs": {"p": POINT}, "properties": large | many}).count("as above") == 2

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken
@@ -43,7 +44,7 @@ CHARACTER_BEGINNINGS = {
 }
 
 
-def small(**changes: object) -> bytes:
+def small(**changes: Any) -> bytes:
     """A small tokenizer.json; `changes` replace fields of its model, or with `root` of the whole."""
     root = tokenizer_json(SMALL_RANKS, SMALL_SPECIAL)
     root |= changes.pop("root", {})
@@ -161,7 +162,8 @@ def test_special_tokens_in_the_vocab_and_merges_as_strings_are_fine() -> None:
 
 
 def _vocab(**extra: int) -> dict[str, int]:
-    return json.loads(small())["model"]["vocab"] | extra
+    vocab: dict[str, int] = json.loads(small())["model"]["vocab"]
+    return vocab | extra
 
 
 @pytest.mark.parametrize(
@@ -274,3 +276,20 @@ def test_small_files_are_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "tokenizer.json").write_bytes(small())
     Tokenizer.load(tmp_path)
     assert not _entries(tmp_path)
+
+
+def test_a_file_that_changes_while_it_is_read_spoils_no_cache(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashed in one state and parsed in the next: the cache goes under what was parsed."""
+    path = cached / "tokenizer.json"
+    old = path.read_bytes()
+    new = json.loads(old)
+    new["added_tokens"][0]["content"] = "<|changed|>"
+
+    def write_in_between(digest: bytes) -> None:
+        path.write_text(json.dumps(new))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(vocabulary, "_read_cache", write_in_between)
+        assert "<|changed|>" in vocabulary.load_vocabulary(path).special
+    path.write_bytes(old)
+    assert "<|changed|>" not in vocabulary.load_vocabulary(path).special

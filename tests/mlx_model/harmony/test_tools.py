@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import openai_harmony as oh
+import openai_harmony as oh  # type: ignore[import-untyped]
 import pytest
 
 from mlx_model.errors import RequestError
@@ -16,7 +16,8 @@ NOW = FunctionTool("now", "The time.")
 
 def library(content: oh.DeveloperContent) -> str:
     ids = oracle().render(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
-    return oracle().decode(ids).removeprefix("<|start|>developer<|message|>").removesuffix("<|end|>")
+    text: str = oracle().decode(ids)
+    return text.removeprefix("<|start|>developer<|message|>").removesuffix("<|end|>")
 
 
 def test_the_whole_of_a_developer_message() -> None:
@@ -47,7 +48,8 @@ def test_response_formats_alone() -> None:
 
 
 def test_no_parameters() -> None:
-    for parameters in (None, {}):
+    nothing: tuple[dict[str, Any] | None, ...] = (None, {})
+    for parameters in nothing:
         assert FunctionTool("f", "", parameters).text() == "type f = () => any;\n"
     assert FunctionTool("f", "", {"type": "object"}).text() == "type f = (_: {\n}) => any;\n"
 

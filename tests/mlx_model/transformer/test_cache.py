@@ -50,12 +50,12 @@ def test_marks_stay_restorable(mark: int, chunk: int) -> None:
     assert sliding.tolist() == [*range(max(0, mark - WINDOW + 1), mark), mark + 0.5]
 
 
-def test_snapshot_and_trim() -> None:
+def test_a_snapshot_stays_restorable() -> None:
     cache = both()
     feed(cache, range(30))
     assert cache.snapshot() == 30
     feed(cache, range(30, 50))
-    assert cache.trim(5) == 30
+    assert cache.restore(45) == 30
     assert feed(cache, range(30, 31))[0].tolist() == list(range(23, 31))
 
 
@@ -75,6 +75,62 @@ def test_going_back_forgets_later_marks() -> None:
     assert cache.restore(10) == 10
     feed(cache, range(10, 40), tag=0.5)
     assert cache.restore(25) == 10
+
+
+def test_a_window_of_an_abandoned_branch_never_comes_back() -> None:
+    cache = both()
+    cache.mark([10, 20])
+    feed(cache, range(30))
+    assert cache.restore(10) == 10
+    feed(cache, range(10, 40), tag=0.5)
+    assert cache.restore(20) == 10
+
+
+def test_a_window_that_has_just_filled_can_not_be_cut() -> None:
+    cache = both()
+    feed(cache, range(WINDOW))
+    assert cache.restore(4) == 0
+
+
+def test_a_mark_does_not_keep_its_whole_chunk() -> None:
+    cache = Cache([128])
+    before = mx.get_active_memory()
+    cache.mark([1000, 3000])
+    for _ in range(2):
+        keys, values = (mx.random.normal((1, 8, 2048, 64)) for _ in range(2))
+        cache.append(0, keys, values)
+        cache.advance(2048)
+        mx.eval(cache.arrays())
+        del keys, values
+    window = 2 * 8 * 127 * 64 * 4
+    assert mx.get_active_memory() - before < 4 * window
+
+
+@pytest.mark.parametrize("position", [3, 20, 40])
+def test_a_fork_and_its_origin_go_separate_ways(position: int) -> None:
+    cache = both()
+    cache.mark([3, 20])
+    feed(cache, range(40))
+    fork = cache.fork(position)
+    assert fork.offset == position
+    assert cache.offset == 40
+    for tag, twin, start in ((0.25, fork, position), (0.5, cache, 40), (0.75, fork, position + 1)):
+        sliding, full = feed(twin, range(start, start + 1), tag=tag)
+        before = [*range(position), *([position + 0.25] if tag == 0.75 else [])] if twin is fork else [*range(40)]
+        assert full.tolist() == [*before, start + tag]
+        assert sliding.tolist() == [*before, start + tag][-WINDOW:]
+    # Each keeps its own marks.
+    assert fork.restorable(position) == (position if position < 40 else 20)
+    assert cache.restorable(39) == 20
+
+
+def test_capacity_and_windows_say_what_a_cache_holds() -> None:
+    cache = Cache([WINDOW, None], most_marks=2)
+    assert (cache.capacity, cache.windows) == (0, 1)
+    cache.mark([10, 20, 30])
+    feed(cache, range(300))
+    assert (cache.capacity, cache.windows) == (512, 3)
+    assert Cache([WINDOW]).capacity == 0
 
 
 def test_the_present_is_restorable_without_a_mark() -> None:

@@ -1,0 +1,120 @@
+"""Several KV caches, of which a prompt gets the one that shares the longest prefix with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mlx_model.model import Model
+from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.config import CACHE_STEP
+
+_BLOCK = 1024
+"""Ids compared at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Prefix:
+    """A KV cache and the ids whose keys it holds, one for each position.
+
+    `answer_start` is where the answer to the last prompt begins. What lies behind it are sampled tokens, which the next
+    turn seldom repeats (their analysis is left out); what lies before it is a conversation worth keeping.
+    """
+
+    cache: Cache
+    ids: list[int] = field(default_factory=list)
+    answer_start: int = 0
+
+    def reusable(self, prompt: Sequence[int]) -> int:
+        """How many tokens of the prompt need not be computed: the longest restorable prefix that both share."""
+        return self.cache.restorable(common_prefix(self.ids, prompt))
+
+    def rewind(self, position: int) -> None:
+        """Goes back to `position`, which must be restorable."""
+        self.cache.restore(position)
+        del self.ids[position:]
+
+    def fork(self, position: int) -> "Prefix":
+        """A prefix of its own that ends at `position`, which must be restorable."""
+        return Prefix(self.cache.fork(position), self.ids[:position])
+
+
+class PrefixPool:
+    """The KV caches of one model, most recently used last.
+
+    Together they hold no more than the memory plan gives to one cache that fills the context; whatever was used longest
+    ago is dropped first.
+    """
+
+    def __init__(self, model: Model) -> None:
+        sliding = sum(kind == "sliding_attention" for kind in model.config.layer_types)
+        full = model.config.num_hidden_layers - sliding
+        self._make_cache = model.make_cache
+        # One window in tokens of the full layers: memory is counted in those.
+        self._window = -(-model.config.sliding_window * sliding // max(1, full))
+        self._room = _grown(model.plan.context) + (1 + model.plan.rewind_points) * self._window
+        self._prefixes: list[Prefix] = []
+
+    def __len__(self) -> int:
+        return len(self._prefixes)
+
+    @property
+    def tokens(self) -> int:
+        """What all caches hold: tokens of the full layers' buffers, with windows counted as so many of them."""
+        return sum(self._held(prefix) for prefix in self._prefixes)
+
+    def take(self, prompt: Sequence[int]) -> Prefix:
+        """A cache that stands at the longest prefix of the prompt that any of them can be brought to.
+
+        A cache is rewound where only an answer's sampled tokens are lost by it, or where two don't fit. Otherwise the
+        prompt belongs to another conversation, or edits this one: it gets a fork, and the cache stays as it is.
+        """
+        found, position = self._longest(prompt)
+        if found is None or (position == 0 and found.ids):
+            return self._add(Prefix(self._make_cache()))
+        if position >= found.answer_start or not self._fits_beside(found, len(prompt)):
+            found.rewind(position)
+            self._prefixes.remove(found)
+            return self._add(found)
+        return self._add(found.fork(position))
+
+    def make_room(self, tokens: int) -> None:
+        """Drops caches until the one used last can take so many more tokens."""
+        while len(self._prefixes) > 1 and self._needed(tokens) > self._room:
+            del self._prefixes[0]
+
+    def _longest(self, prompt: Sequence[int]) -> tuple[Prefix | None, int]:
+        """The cache that holds most of the prompt, the most recently used of several, and how much of it."""
+        best: tuple[Prefix | None, int] = None, 0
+        for prefix in reversed(self._prefixes):
+            position = prefix.reusable(prompt)
+            if best[0] is None or position > best[1]:
+                best = prefix, position
+        return best
+
+    def _add(self, prefix: Prefix) -> Prefix:
+        self._prefixes.append(prefix)
+        return prefix
+
+    def _needed(self, tokens: int) -> int:
+        *others, last = self._prefixes
+        return sum(map(self._held, others)) + self._held(last, len(last.ids) + tokens)
+
+    def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
+        """Whether a cache for so many tokens would fit into memory together with this one."""
+        return self._held(prefix) + _grown(tokens) + prefix.cache.windows * self._window <= self._room
+
+    def _held(self, prefix: Prefix, tokens: int = 0) -> int:
+        return max(prefix.cache.capacity, _grown(tokens)) + prefix.cache.windows * self._window
+
+
+def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
+    """The number of ids at the start that are equal in both."""
+    shorter = min(len(ids), len(others))
+    blocks = range(0, shorter, _BLOCK)
+    start = next((at for at in blocks if ids[at : at + _BLOCK] != others[at : at + _BLOCK]), shorter)
+    end = min(start + _BLOCK, shorter)
+    return next((at for at in range(start, end) if ids[at] != others[at]), end)
+
+
+def _grown(tokens: int) -> int:
+    """Tokens that a buffer for so many has room for."""
+    return -(-tokens // CACHE_STEP) * CACHE_STEP

@@ -1,0 +1,153 @@
+"""The worker between two requests: it settles while nobody waits, and whatever comes is taken at once."""
+
+import io
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.engine.backend import ModelBackend
+from app.engine.protocol import Answer, Ask, Cancel, Load, Ready, ToEngine, decode, encode
+from app.engine.worker import Outbox, Worker
+from mlx_model.events import Event, Finished, MessageEnd
+from mlx_model.harmony.message import Message, user
+from mlx_model.options import Options
+from mlx_model.request import Request
+from tests.fixtures import FIXTURES
+from tests.fixtures.settling_worker import SettlingBackend
+
+GREEDY = Options(temperature=0, max_tokens=60)
+
+
+class Engine:
+    """A worker process, spoken to directly."""
+
+    def __init__(self, script: str) -> None:
+        command = (sys.executable, str(FIXTURES / script))
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self._inbox, self._outbox, self.errors = self.process.stdin, self.process.stdout, self.process.stderr
+
+    def send(self, message: ToEngine) -> None:
+        self._inbox.write(encode(message))
+        self._inbox.flush()
+
+    def receive(self) -> Any:
+        return decode(self._outbox.readline())
+
+    def answer(self, number: int, text: str) -> str:
+        """What it answers: the number of steps it has settled since the last answer."""
+        self.send(Ask(number, Request((user(text),))))
+        event = self.receive().event
+        assert self.receive() == Answer(number, Finished("stop"))
+        assert isinstance(event, MessageEnd)
+        return event.message.text
+
+    def wait_for(self, line: bytes) -> None:
+        """Reads standard error up to a line with this in it."""
+        while line not in (found := self.errors.readline()):
+            assert found, "the engine has died"
+
+    def close(self) -> None:
+        """Ends the process, however it is."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self._inbox, self._outbox, self.errors):
+            pipe.close()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine("settling_worker.py")
+    yield engine
+    engine.close()
+
+
+def test_it_settles_after_an_answer_until_a_request_comes(engine: Engine) -> None:
+    assert engine.answer(1, "hello") == "0"
+    for _ in range(3):
+        engine.wait_for(b"step")
+    assert int(engine.answer(2, "again")) >= 3
+    engine.wait_for(b"step")
+    engine.send(Load())
+    assert isinstance(engine.receive(), Ready)
+
+
+def test_a_request_that_waits_already_comes_first() -> None:
+    backend = SettlingBackend()
+    list(backend.stream(Request((user("hello"),)), lambda: False))
+    worker = Worker(backend, io.BytesIO(), Outbox(io.BytesIO()))
+    worker._requests.put(Load())
+    worker._settle()
+    assert backend.steps == 0
+
+
+def test_a_cancel_of_an_answer_that_is_over_does_no_harm(engine: Engine) -> None:
+    engine.answer(1, "hello")
+    engine.wait_for(b"step")
+    engine.send(Cancel(1))
+    engine.answer(2, "again")
+
+
+def test_settling_that_fails_is_logged_and_loses_nothing(engine: Engine) -> None:
+    engine.answer(1, "fail")
+    engine.wait_for(b"RuntimeError: settling failed")
+    assert engine.answer(2, "hello") == "0"
+
+
+def test_ctrl_c_in_the_terminal_is_not_for_the_engine(engine: Engine) -> None:
+    engine.answer(1, "hello")
+    engine.process.send_signal(signal.SIGINT)
+    engine.answer(2, "again")
+
+
+def test_it_ends_with_its_standard_input_while_it_settles(engine: Engine) -> None:
+    engine.answer(1, "hello")
+    assert engine.process.stdin is not None
+    engine.process.stdin.close()
+    while engine.errors.readline():
+        pass
+    assert engine.process.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def backend() -> ModelBackend:
+    backend = ModelBackend()
+    backend.load(Load("demo"), lambda loading: None)
+    return backend
+
+
+def asked(backend: ModelBackend, messages: list[Message], options: Options = GREEDY) -> tuple[list[Message], Finished]:
+    events: list[Event] = list(backend.stream(Request(messages, options), lambda: False))
+    assert isinstance(events[-1], Finished)
+    return [event.message for event in events if isinstance(event, MessageEnd)], events[-1]
+
+
+def test_the_model_settles_its_last_answer(backend: ModelBackend) -> None:
+    """So that the next turn computes the new message alone."""
+    messages = [user("How many r's are in strawberry?")]
+    answer, finished = asked(backend, messages)
+    assert finished.reason == "stop"
+    assert list(backend.settle())
+    assert list(backend.settle()) == []
+    messages += [*answer, user("hello")]
+    _, finished = asked(backend, messages)
+    assert backend._session is not None
+    assert finished.stats.prefill_tokens == len(backend._session._renderer.message(user("hello"))) + 2
+
+
+@pytest.mark.parametrize("options", [Options(temperature=0, max_tokens=3)], ids=["length"])
+def test_an_answer_that_is_not_complete_is_not_settled(backend: ModelBackend, options: Options) -> None:
+    _, finished = asked(backend, [user("hello")], options)
+    assert finished.reason == "length"
+    assert list(backend.settle()) == []
+
+
+def test_loading_forgets_what_there_was_to_settle(backend: ModelBackend) -> None:
+    asked(backend, [user("hello")])
+    backend.load(Load("demo"), lambda loading: None)
+    assert list(backend.settle()) == []

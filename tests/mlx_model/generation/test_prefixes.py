@@ -1,0 +1,183 @@
+"""Several KV caches: two chats, a title in between, changed instructions, eviction; and that no answer changes."""
+
+import datetime
+from collections.abc import Sequence
+
+import pytest
+
+from mlx_model import Message, Model, Options, Session, load
+from mlx_model.events import Finished, MessageEnd, Stats
+from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
+from mlx_model.harmony.message import user
+from mlx_model.request import Request
+
+GREEDY = Options(temperature=0, max_tokens=60)
+TODAY = datetime.date(2026, 11, 21)
+LONG = "Spell these words, one after the other, with a dash between the letters: " + "house tree river stone " * 8
+
+
+@pytest.fixture(scope="module")
+def demo() -> Model:
+    return load("demo")
+
+
+class Chat:
+    """One conversation on a session that others use too."""
+
+    def __init__(self, session: Session, instructions: str | None = None) -> None:
+        self.session = session
+        self.instructions = instructions
+        self.messages: list[Message] = []
+
+    def ask(self, text: str, options: Options = GREEDY) -> Stats:
+        """One turn; checks that the answer is that of a session of its own."""
+        self.messages.append(user(text))
+        request = Request(self.messages, options, self.instructions)
+        alone = Session(self.session.model, today=TODAY)
+        expected, _ = answered(alone, request)
+        messages, stats = answered(self.session, request)
+        assert messages == expected
+        assert self.session.tokens == alone.tokens
+        assert stats.prefill_tokens + stats.reused_tokens == len(alone.prompt(request))
+        self.messages += messages
+        return stats
+
+
+def answered(session: Session, request: Request) -> tuple[list[Message], Stats]:
+    *events, last = session.stream(request)
+    assert isinstance(last, Finished)
+    return [event.message for event in events if isinstance(event, MessageEnd)], last.stats
+
+
+def test_two_chats_that_take_turns_keep_their_caches(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    chats = [Chat(session, "Answer in one word."), Chat(session, "Answer at length.")]
+    for chat in chats:
+        chat.ask(LONG)
+    for _ in range(2):
+        for chat in chats:
+            stats = chat.ask("hello")
+            assert stats.reused_tokens > 150
+            assert stats.prefill_tokens < 80
+
+
+def test_a_title_in_between_costs_a_chat_nothing(demo: Model) -> None:
+    session, undisturbed = Session(demo, today=TODAY), Chat(Session(demo, today=TODAY))
+    chat, title = Chat(session), Chat(session, "Write a title of three words for the question.")
+    for text in (LONG, "hello", "And in banana?"):
+        assert chat.ask(text).prefill_tokens == undisturbed.ask(text).prefill_tokens
+        title.messages.clear()
+        title.ask(text, Options(temperature=0, max_tokens=12, effort="low"))  # type: ignore[arg-type]
+
+
+def test_changed_instructions_keep_what_stands_before_them(demo: Model) -> None:
+    """And going back to the old ones finds the old cache."""
+    session = Session(demo, today=TODAY)
+    chat = Chat(session, "Be brief.")
+    chat.ask(LONG)
+    chat.instructions = "Be friendly."
+    system = session.prompt(Request([user("x")], GREEDY, "Be friendly.")).index(session._start, 1)
+    assert chat.ask("hello").reused_tokens >= system
+    chat.messages = chat.messages[:-2]
+    chat.instructions = "Be brief."
+    while chat.messages[-1].role != "user":
+        chat.messages.pop()
+    text = chat.messages.pop().text
+    assert chat.ask(text).reused_tokens > system + 10
+
+
+def test_an_edit_leaves_the_other_version_in_the_cache(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    chat = Chat(session)
+    chat.ask(LONG)
+    first = list(chat.messages)
+    chat.ask("hello " * 20)
+    chat.messages = list(first)
+    chat.ask("thanks " * 20)
+    chat.messages = list(first)
+    assert chat.ask("hello " * 20).prefill_tokens <= 2
+
+
+def test_what_was_used_longest_ago_is_dropped() -> None:
+    """A lean plan for 512 tokens holds some short chats beside each other, and never more than planned."""
+    small = load("demo", context=512, memory="160MB")
+    session = Session(small, today=TODAY)
+    pool = session._runner._prefixes
+    chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcdefgh"]
+    seen = set()
+    for chat in chats:
+        chat.ask("hello " * 30, Options(temperature=0, max_tokens=5))
+        assert pool.tokens <= pool._room
+        seen.add(len(pool))
+    assert 1 < max(seen) < len(chats)
+    assert len(pool) == max(seen)
+    # The newest are still there, the oldest are not.
+    chats[-1].messages.pop()
+    again = chats[-1].messages.pop().text
+    assert chats[-1].ask(again, Options(temperature=0, max_tokens=5)).prefill_tokens <= 2
+    chats[0].messages = []
+    assert chats[0].ask("hello " * 30, Options(temperature=0, max_tokens=5)).prefill_tokens > 30
+
+
+def test_a_nearly_full_context_keeps_to_the_plan() -> None:
+    small = load("demo", context=1024)
+    session = Session(small, today=TODAY)
+    Chat(session, "Answer in one word.").ask("hello")
+    Chat(session).ask("word " * 400)
+    pool = session._runner._prefixes
+    assert pool.tokens <= pool._room
+
+
+def pool_of(model: Model, *held: Sequence[int]) -> PrefixPool:
+    pool = PrefixPool(model)
+    for ids in held:
+        prefix = pool._add(Prefix(model.make_cache(), list(ids)))
+        model.forward(list(ids), prefix.cache)
+    return pool
+
+
+def test_the_longest_prefix_wins_whatever_was_used_last(demo: Model) -> None:
+    pool = pool_of(demo, [1, 2, 3, 4, 5], [1, 2, 9], [8])
+    assert pool.take([1, 2, 3, 4, 6]).ids == [1, 2, 3, 4]
+    assert [prefix.ids for prefix in pool._prefixes] == [[1, 2, 9], [8], [1, 2, 3, 4]]
+
+
+def test_only_what_can_be_restored_counts(demo: Model) -> None:
+    """A window has filled: without a mark there is no way back into a long prefix, so the shorter one is better."""
+    long = [7, 7, 7, *range(10, 400)]
+    pool = pool_of(demo, long, [7, 7, 7, 10, 11])
+    assert pool.take([*long[:50], 1]).ids == [7, 7, 7, 10, 11]
+
+
+def test_a_prompt_that_parts_inside_the_last_prompt_gets_a_fork(demo: Model) -> None:
+    pool = pool_of(demo, [1, 2, 3, 4, 5])
+    (held,) = pool._prefixes
+    held.answer_start = 4
+    assert pool.take([1, 2, 6]).ids == [1, 2]
+    assert held.ids == [1, 2, 3, 4, 5]
+    assert pool.take([1, 2, 3, 4, 9]) is held
+
+
+def test_without_room_for_a_fork_the_cache_is_rewound(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(demo, [1, 2, 3, 4, 5])
+    (held,) = pool._prefixes
+    held.answer_start = 4
+    pool._room = pool.tokens
+    assert pool.take([1, 2, 6]) is held
+    assert held.ids == [1, 2]
+
+
+@pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 3000])
+def test_common_prefix(length: int) -> None:
+    ids = list(range(3000))
+    assert common_prefix(ids, [*ids[:length], -1]) == length
+    assert common_prefix(ids[:length], ids) == length
+
+
+def test_a_plan_is_all_that_the_caches_may_hold(demo: Model) -> None:
+    """The pool counts as the plan does: a full context with every rewind point is exactly its room."""
+    plan, config = demo.plan, demo.config
+    pool = PrefixPool(demo)
+    token = 2 * config.num_key_value_heads * config.head_dim * plan.kv_bits // 8
+    full = sum(kind == "full_attention" for kind in config.layer_types)
+    assert pool._room * token * full <= 1.05 * plan.kv

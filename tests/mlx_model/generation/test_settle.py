@@ -1,0 +1,143 @@
+"""While the person reads: the kept form of an answer is brought into the cache, so that the next turn is cheap."""
+
+import datetime
+from collections.abc import Iterator
+
+import pytest
+
+from mlx_model import Message, Model, Options, Session, load
+from mlx_model.events import Finished, MessageEnd, Stats
+from mlx_model.harmony.message import assistant, user
+from mlx_model.request import Request
+
+GREEDY = Options(temperature=0, max_tokens=200)
+TODAY = datetime.date(2026, 11, 21)
+OPENING = 2  # <|start|>assistant
+
+
+@pytest.fixture(scope="module")
+def demo() -> Model:
+    return load("demo")
+
+
+@pytest.fixture(params=["as on a CPU", "as on a GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both ways to decode; with the step ahead the cache holds the answer's last token too."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr("mlx_model.generation.runner.device.on_gpu", lambda: True)
+    yield
+
+
+def answered(session: Session, request: Request) -> tuple[list[Message], Stats]:
+    *events, last = session.stream(request)
+    assert isinstance(last, Finished)
+    return [event.message for event in events if isinstance(event, MessageEnd)], last.stats
+
+
+def length_of(session: Session, message: Message) -> int:
+    return len(session._renderer.message(message))
+
+
+def test_a_turn_computes_its_new_message_alone(demo: Model, way: None) -> None:
+    """For several turns, long past the window of 128; and answers as a session of its own would."""
+    session = Session(demo, today=TODAY)
+    messages: list[Message] = []
+    for turn in range(4):
+        messages.append(user(f"How many {'abcdef'[turn]}'s are in banana?"))
+        request = Request(messages, GREEDY, "Be brief.")
+        answer, stats = answered(session, request)
+        assert answer == answered(Session(demo, today=TODAY), request)[0]
+        assert len(answer) == 2
+        if turn:
+            assert stats.prefill_tokens == length_of(session, messages[-1]) + OPENING
+        list(session.settle(request, answer))
+        messages += answer
+    assert stats.reused_tokens > 150
+
+
+def test_regenerating_after_it_reuses_the_prompt(demo: Model, way: None) -> None:
+    session = Session(demo, today=TODAY)
+    messages = [user("How many r's are in strawberry?")]
+    for turn in range(2):
+        request = Request(messages, GREEDY)
+        answer, _ = answered(session, request)
+        list(session.settle(request, answer))
+        again, stats = answered(session, request)
+        assert again == answer
+        assert stats.prefill_tokens <= OPENING
+        list(session.settle(request, again))
+        messages = [*messages, *again, user(f"And in banana {turn}?")]
+    assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, messages[-1]) + OPENING
+    assert len(session._runner._prefixes) == 1
+
+
+def test_an_edited_question_after_it_keeps_what_came_before(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    first = Request([user("How many r's are in strawberry?")], GREEDY)
+    answer, _ = answered(session, first)
+    list(session.settle(first, answer))
+    for text in ("hello", "thanks"):
+        edited = user(text)
+        _, stats = answered(session, Request([*first.messages, *answer, edited], GREEDY))
+        assert stats.prefill_tokens == length_of(session, edited) + OPENING
+
+
+def test_it_goes_chunk_by_chunk_and_may_be_left_at_any(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 4)
+    session = Session(demo, today=TODAY)
+    request = Request([user("How many r's are in strawberry?")], GREEDY)
+    answer, _ = answered(session, request)
+    steps = session.settle(request, answer)
+    cached = [next(steps), next(steps)]
+    assert cached[1] - cached[0] == 4
+    # A request that comes now uses what there is.
+    messages = [*request.messages, *answer, user("hello")]
+    later, stats = answered(session, Request(messages, GREEDY))
+    assert stats.reused_tokens == cached[1]
+    assert later == answered(Session(demo, today=TODAY), Request(messages, GREEDY))[0]
+
+
+def test_another_conversation_in_between_is_not_touched(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    request = Request([user("How many r's are in strawberry?")], GREEDY)
+    answer, _ = answered(session, request)
+    other = Request([user("hello")], GREEDY, "Write a title.")
+    answered(session, other)
+    list(session.settle(request, answer))
+    assert answered(session, other)[1].prefill_tokens <= OPENING
+    messages = [*request.messages, *answer, user("bye")]
+    assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, user("bye")) + OPENING
+
+
+def test_an_answer_that_had_been_cut_off_is_there_once(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    question = user("How many r's are in strawberry?")
+    cut, _ = answered(session, Request([question], Options(temperature=0, max_tokens=30)))
+    resumed = Request([question, *cut], GREEDY)
+    answer, _ = answered(session, resumed)
+    list(session.settle(resumed, answer))
+    messages = [question, *cut[:-1], *answer, user("bye")]
+    assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, user("bye")) + OPENING
+
+
+def test_a_conversation_that_fills_the_context_is_left_alone(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(demo, today=TODAY)
+    request = Request([user("hello")], GREEDY)
+    answered(session, request)
+    assert list(session.settle(request, [assistant("word " * 200)]))
+    monkeypatch.setattr(Model, "context_length", 100)
+    assert list(session.settle(request, [assistant("text " * 200)])) == []
+
+
+def test_the_last_turn_of_a_tool_call_keeps_its_thoughts_only_while_it_lasts(demo: Model) -> None:
+    session = Session(demo, today=TODAY)
+    messages = [user("What is 4821 * 379?")]
+    call, _ = answered(session, Request(messages, GREEDY, tools=["python"]))
+    assert call[-1].recipient == "python"
+    messages += [*call, Message(call[-1].role.TOOL, "1827159\n", "python", call[-1].channel, "assistant")]
+    request = Request(messages, GREEDY, tools=["python"])
+    answer, _ = answered(session, request)
+    list(session.settle(request, answer))
+    messages = [*messages, *answer, user("bye")]
+    _, stats = answered(session, Request(messages, GREEDY, tools=["python"]))
+    assert stats.prefill_tokens == length_of(session, user("bye")) + OPENING

@@ -1,0 +1,266 @@
+"""One stream at a time on a Session: interleaved streams, threads and forks end in an answer or in an error, never in
+a short answer that is called complete."""
+
+import concurrent.futures
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from mlx_model import Model, Options, Session, generate, load
+from mlx_model.errors import RequestError
+from mlx_model.events import Event, Finished, MessageEnd, TextDelta
+from mlx_model.generation.exclusive import Stream
+from mlx_model.generation.runner import Runner
+from mlx_model.harmony.message import assistant, user
+from mlx_model.memory import device
+from mlx_model.request import Request
+from tests.fixtures import ROOT
+
+OPTIONS = Options(seed=7, max_tokens=60, repetition_penalty=1.05)
+FIRST = Request([user("How many r's are in strawberry?")], OPTIONS)
+SECOND = Request([user("Spell the word house.")], OPTIONS)
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Model:
+    return load("demo")
+
+
+@pytest.fixture(scope="module")
+def alone(demo: Model) -> dict[int, list[tuple[str, str]]]:
+    """What each request is answered where nothing disturbs it."""
+    return {id(request): shown(Session(demo).stream(request)) for request in (FIRST, SECOND)}
+
+
+@pytest.fixture(params=["as on a CPU", "as on a GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both ways to decode."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(device, "on_gpu", lambda: True)
+    yield
+
+
+def shown(events: Iterable[Event]) -> list[tuple[str, str]]:
+    """Messages, and how it ended."""
+    pairs = []
+    for event in events:
+        if isinstance(event, MessageEnd):
+            pairs.append((event.message.channel or "", event.message.text))
+        if isinstance(event, Finished):
+            pairs.append(("finished", event.reason))
+    return pairs
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """The work's result or error, from a thread of its own."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8, 20, 40])
+def test_a_second_stream_ends_the_first_with_an_error(
+    demo: Model, alone: dict[int, list[tuple[str, str]]], steps: int
+) -> None:
+    session = Session(demo)
+    first = session.stream(FIRST)
+    for _ in range(steps):
+        next(first)
+    assert shown(session.stream(SECOND)) == alone[id(SECOND)]
+    for _ in range(2):
+        with pytest.raises(RequestError, match=r"another request has begun on this Session.*use a second Session"):
+            next(first)
+    assert shown(session.stream(FIRST)) == alone[id(FIRST)]
+
+
+def test_it_does_so_while_both_are_open(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    session = Session(demo)
+    first, second = session.stream(FIRST), session.stream(SECOND)
+    next(first)
+    head = [next(second)]
+    with pytest.raises(RequestError):
+        next(first)
+    assert shown([*head, *second]) == alone[id(SECOND)]
+
+
+def test_a_stream_that_has_ended_or_was_closed_stays_ended(demo: Model) -> None:
+    session = Session(demo)
+    ended, closed = session.stream(FIRST), session.stream(SECOND)
+    list(ended)
+    next(closed)
+    closed.close()
+    list(session.stream(SECOND))
+    assert list(ended) == list(closed) == []
+
+
+def test_settling_is_superseded_like_any_stream(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 4)
+    session = Session(demo)
+    list(session.stream(FIRST))
+    steps = session.settle(FIRST, [assistant("There are 3 r's in strawberry.")])
+    next(steps)
+    list(session.stream(SECOND))
+    with pytest.raises(RequestError, match=r"another request has begun"):
+        next(steps)
+
+
+def test_generate_meanwhile_disturbs_nothing(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    stream = Session(demo).stream(FIRST)
+    head = [next(stream) for _ in range(8)]
+    generate(demo, "Spell house", max_tokens=10)
+    assert shown([*head, *stream]) == alone[id(FIRST)]
+
+
+def test_each_step_may_be_taken_in_another_thread(
+    demo: Model, way: None, alone: dict[int, list[tuple[str, str]]]
+) -> None:
+    """As web servers do: what crosses between two steps has been computed, or handed to the device."""
+    stream = Session(demo).stream(FIRST)
+    events: list[Event] = []
+    while (event := in_thread(lambda: next(stream, None))) is not None:
+        events.append(event)
+    expected = shown(Session(demo).stream(FIRST))
+    assert shown(events) == expected
+    assert shown(in_thread(lambda: list(Session(demo).stream(FIRST)))) == expected
+
+
+def test_each_step_of_the_prefill_may_be_taken_in_another_thread(
+    demo: Model, way: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of a prompt that goes back in the cache, and into an unfilled window."""
+    monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 16)
+    runner, greedy = Runner(demo), Options(temperature=0, max_tokens=4)
+    for prompt, boundaries in ((list(range(40)), ()), ([*range(20), 1, 2], ()), (list(range(300)), (100,))):
+        for ids in (prompt, [*prompt[:-20], 3, 4, 5]):
+            items = runner.run(ids, greedy, boundaries=boundaries)
+            found = []
+            while (item := in_thread(lambda items=items: next(items, None))) is not None:  # type: ignore[misc]
+                found.append(item)
+            assert found[-4:] == list(Runner(demo).run(ids, greedy))[-4:]
+
+
+def test_settling_may_change_threads(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "prefill_chunk", lambda model, position: 4)
+    session = Session(demo)
+    events = list(session.stream(FIRST))
+    answer = [event.message for event in events if isinstance(event, MessageEnd)]
+    steps = session.settle(FIRST, answer)
+    while in_thread(lambda: next(steps, None)) is not None:
+        pass
+    later = Request([*FIRST.messages, *answer, user("hello")], Options(temperature=0, max_tokens=20))
+    assert shown(session.stream(later)) == shown(Session(demo).stream(later))
+
+
+def test_turns_may_come_in_any_thread(demo: Model) -> None:
+    session = Session(demo)
+    answers = [in_thread(lambda: shown(session.stream(FIRST))) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2] == shown(Session(demo).stream(FIRST))
+
+
+class Gate:
+    """Stops a stream inside a step, until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> bool:
+        self.reached.set()
+        self.open.wait()
+        return False
+
+
+def test_a_step_while_another_thread_takes_one_is_refused(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    """Of a second stream as of the same; the one under way is not disturbed."""
+    session, gate = Session(demo), Gate()
+    first = session.stream(FIRST, cancelled=gate)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: shown(first))
+        gate.reached.wait()
+        for stream in (session.stream(SECOND), first, session.settle(SECOND, [])):
+            with pytest.raises(RequestError, match=r"another thread is computing.*use one Session for each thread"):
+                next(stream)
+        gate.open.set()
+        assert answer.result() == alone[id(FIRST)]
+
+
+def test_closing_during_a_step_ends_the_stream_after_it(demo: Model) -> None:
+    session, gate = Session(demo), Gate()
+    stream = session.stream(FIRST, cancelled=gate)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: list(stream))
+        gate.reached.wait()
+        stream.close()
+        gate.open.set()
+        assert not any(isinstance(event, Finished) for event in answer.result())
+    assert shown(session.stream(SECOND))[-1] == ("finished", "stop")
+
+
+def test_two_threads_that_race_get_an_answer_or_an_error(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    session = Session(demo)
+
+    def ask(request: Request) -> list[tuple[str, str]] | RequestError:
+        try:
+            return shown(session.stream(request))
+        except RequestError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            for request, result in zip((FIRST, SECOND), pool.map(ask, (FIRST, SECOND)), strict=True):
+                assert isinstance(result, RequestError) or result == alone[id(request)]
+    assert shown(session.stream(FIRST)) == alone[id(FIRST)]
+
+
+def test_two_sessions_in_two_threads(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda request: shown(Session(demo).stream(request)), (FIRST, SECOND)))
+    assert answers == [alone[id(FIRST)], alone[id(SECOND)]]
+
+
+def test_a_stream_is_an_iterator(demo: Model) -> None:
+    stream = Session(demo).stream(FIRST)
+    assert isinstance(stream, Stream)
+    assert iter(stream) is stream
+    assert any(isinstance(event, TextDelta) for event in stream)
+
+
+FORKED = """
+import os, sys
+from mlx_model import Session, generate, load
+from mlx_model.errors import RequestError
+from mlx_model.harmony.message import user
+from mlx_model.request import Request
+
+model = load("demo")
+generate(model, "hello", max_tokens=3)
+stream = Session(model).stream(Request([user("hello")]))
+next(stream)
+child = os.fork()
+if child == 0:
+    for action in (
+        lambda: generate(model, "hello", max_tokens=3),
+        lambda: next(stream),
+        lambda: next(Session(model).settle(Request([user("hello")]), [])),
+        lambda: model.forward([1, 2]),
+    ):
+        try:
+            action()
+            os._exit(1)
+        except RequestError as error:
+            print(error, flush=True)
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_is_told_so() -> None:
+    """MLX would wait there for ever for threads that a fork does not copy."""
+    result = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4
+    assert all("forked after the model was loaded" in line and "spawn" in line for line in lines)
