@@ -44,7 +44,8 @@ class ModelBackend:
         from mlx_model.model import load
 
         model = self._model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
-        return Ready(model.name, model.context_length, model.resident_bytes, model.plan.budget, model.load_s)
+        sizes = (model.context_length, model.resident_bytes, model.plan.budget)
+        return Ready(model.name, *sizes, model.load_s, model.residence.refusal)
 
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """See Backend. One session answers all requests of a model."""

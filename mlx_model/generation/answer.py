@@ -1,7 +1,7 @@
 """One answer for a script: `generate` and `stream_generate`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mlx_model.events import Event, Finished, Stats
@@ -83,10 +83,4 @@ def collect(events: Iterator[Event], session: Session) -> Result:
 
 def stats_json(model: Model, stats: Stats) -> dict[str, Any]:
     """The figures of one answer and of its model: seconds, tokens, tokens a second, bytes."""
-    return {
-        "load_s": model.load_s,
-        "resident_bytes": model.resident_bytes,
-        **asdict(stats),
-        "prefill_tok_s": stats.prefill_tok_s,
-        "decode_tok_s": stats.decode_tok_s,
-    }
+    return {"load_s": model.load_s, "resident_bytes": model.resident_bytes, **stats.to_json()}

@@ -12,6 +12,7 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
+from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
@@ -245,7 +246,8 @@ SCENES = (
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thinking takes no time, and the computer is always the same."""
-    monkeypatch.setattr(answering, "monotonic", lambda: 0.0)
+    for module in (loop, answering):
+        monkeypatch.setattr(module, "monotonic", lambda: 0.0)
 
     async def known() -> Found:
         return FOUND
