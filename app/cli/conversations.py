@@ -9,7 +9,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from app.store.database import StoreError, UnwritableError, default_path
+from app.paths import conversations_file
+from app.store.database import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.store import Store
@@ -75,15 +76,15 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _open(*, writing: bool) -> Store:
-    path = default_path()
+    path = conversations_file()
     try:
         store = Store(path)
     except UnwritableError:
         if writing or not _holds_what_can_be_read(path):
             raise
         store = Store.in_memory(copy_of=path)
-    if store.told:
-        _say(store.told)
+    if store.warning:
+        _say(store.warning)
     return store
 
 
@@ -144,7 +145,7 @@ def _matching(beginning: str, ids: list[str]) -> str:
 
 def _import(store: Store, file: str) -> None:
     imported = read(None if file == "-" else Path(file))
-    print(imported.told([conversation for conversation in imported.conversations if store.insert(conversation)]))
+    print(imported.summary([conversation for conversation in imported.conversations if store.insert(conversation)]))
 
 
 def _width() -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from app import settings
+from app import paths, settings
 from app.cli import bench, weights
 from app.cli import conversations as history
 from app.documents.attachments import join, read
@@ -76,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence(sys.stdout)  # or Python fails once more when it flushes at exit
         return _fail(f"{error.strerror or error}; nothing was lost but the rest of the output")
     except Exception as error:
-        if "GPTOSS_CHAT_DEBUG" in os.environ:
+        if paths.is_debugging():
             raise
         return _fail(
             f"unexpected {type(error).__name__}: {error}. That is a bug of this program: "
-            "set GPTOSS_CHAT_DEBUG=1 for the traceback, and please report it"
+            f"set {paths.DEBUG}=1 for the traceback, and please report it"
         )
 
 
@@ -118,7 +118,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     in_terminal = given.command is None and not hasattr(given, "json") and sys.stdin.isatty() and sys.stdout.isatty()
     if in_terminal and not (given.plain or _is_dumb()):
         return _chat(wanted, options, instructions, replace(saved, mouse=saved.mouse and not given.no_mouse))
-    for line in saved.told.splitlines():
+    for line in saved.warnings:
         print(f"gptoss-chat: {clean(line)}", file=sys.stderr)
     if in_terminal:
         return _plain_chat(given, wanted, options, instructions)

@@ -215,7 +215,7 @@ async def unsaved(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The disk is full."""
 
     async def fails(conversation: object) -> None:
-        app_of(pilot).journal._fail(StoreError("the disk is full"))
+        app_of(pilot).journal._unsaved.fail(StoreError("the disk is full"))
 
     app_of(pilot).journal.save = fails  # type: ignore[method-assign]
     await ask(pilot, engine, "Name a fruit.", "An apple.")
