@@ -1,47 +1,98 @@
 """`gptoss-chat ask`: one answer on standard output, streamed; everything about it goes to standard error."""
 
+import argparse
 import json
+import sys
+from pathlib import Path
 
 from app.chat.answer import NO_ANSWER, AnswerRecord
 from app.chat.loop import turn
+from app.cli.arguments import Start, answering, start, text_of
 from app.cli.loading import loaded
 from app.cli.printing import AnswerPrinter, say
+from app.documents.attachments import join, read
 from app.engine.local import LocalEngine, drive
-from app.engine.protocol import Load, Ready
+from app.engine.protocol import Ready
+from app.settings import load
+from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
-from mlx_model.options import Options
 from mlx_model.request import Request
 
 
-def answer(
-    prompt: str,
-    load: Load,
-    options: Options,
-    instructions: str | None,
-    *,
-    as_json: bool = False,
-    show_analysis: bool = False,
-) -> int:
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "ask",
+        parents=[answering()],
+        help="answer one prompt on standard output",
+        description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
+    )
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a text, code or PDF file that goes with the prompt; may be repeated",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
+    chosen = _start(arguments)
+    files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
+    return _ask(join(_prompt(arguments.prompt), files), chosen, arguments)
+
+
+def answer_input(arguments: argparse.Namespace) -> int:
+    """Answer what is piped in; returns the exit code. Raises GptossError."""
+    chosen = _start(arguments)
+    return _ask(_prompt(["-"]), chosen, arguments)
+
+
+def _start(arguments: argparse.Namespace) -> Start:
+    settings = load()
+    for line in settings.warnings:
+        say(line)
+    return start(arguments, settings)
+
+
+def _prompt(words: list[str]) -> str:
+    """The prompt of the command line, and after a blank line what is piped in."""
+    parts = [text_of(" ".join(word for word in words if word != "-"))]
+    if "-" in words or not words or not sys.stdin.isatty():
+        if sys.stdin.isatty():
+            print("Type the prompt, then Ctrl-D on a line of its own.", file=sys.stderr)
+        parts.append(sys.stdin.buffer.read().decode("utf-8-sig", "replace"))
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def _ask(prompt: str, chosen: Start, arguments: argparse.Namespace) -> int:
+    if not prompt.strip():
+        raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
+    return answer(prompt, chosen, as_json=getattr(arguments, "json", False))
+
+
+def answer(prompt: str, chosen: Start, *, as_json: bool = False) -> int:
     """Load the model, answer, print; returns 0, or 1 if the answer has no final text.
 
     Raises GptossError, and BrokenPipeError when nobody reads on.
 
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
-    ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
-    standard error, dimmed on a terminal.
+    ASCII object at the end, whose strings are exactly what the model wrote.
     """
-    return drive(_answer(prompt, load, options, instructions, as_json=as_json, show_analysis=show_analysis))
+    return drive(_answer(prompt, chosen, as_json=as_json))
 
 
-async def _answer(
-    prompt: str, load: Load, options: Options, instructions: str | None, *, as_json: bool, show_analysis: bool
-) -> int:
+async def _answer(prompt: str, chosen: Start, *, as_json: bool) -> int:
     engine = LocalEngine()
-    ready = await loaded(engine, load)
-    record = AnswerRecord(options.effort)
-    printer = AnswerPrinter(show_analysis=show_analysis)
-    async for event in turn(engine, Request((user(prompt),), options, instructions), record):
+    ready = await loaded(engine, chosen.load)
+    record = AnswerRecord(chosen.options.effort)
+    printer = AnswerPrinter(show_analysis=chosen.show_analysis)
+    request = Request((user(prompt),), chosen.options, chosen.instructions)
+    async for event in turn(engine, request, record):
         if not as_json:
             printer.show(event.event)
     finished = record.finished or Finished("cancelled")
@@ -53,7 +104,7 @@ async def _answer(
     if record.text.strip():
         return 0
     say(_why_empty(record, finished.reason))
-    if not as_json and not show_analysis and (rest := _unseen(record, finished.reason)):
+    if not as_json and not chosen.show_analysis and (rest := _unseen(record, finished.reason)):
         printer.print_aside(rest)
     return 1
 

@@ -1,4 +1,4 @@
-"""The chat line by line: for a terminal that can't show the screen, and for who prefers lines, as screen readers do."""
+"""The chat line by line: for terminals that can't show the screen, and for people who prefer lines."""
 
 import contextlib
 import signal
@@ -12,14 +12,13 @@ from app.chat.commands import COMMANDS, parse
 from app.chat.conversation import UNFINISHED, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import turn
+from app.cli.arguments import Start
 from app.cli.loading import loaded
-from app.cli.printing import AnswerPrinter, say
+from app.cli.printing import AnswerPrinter, is_dumb, say
 from app.engine.local import LocalEngine, drive
-from app.engine.protocol import Load
 from app.store.saver import Saver
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Effort
-from mlx_model.options import Options
 from mlx_model.request import Request
 
 CHECKPOINT_S = 1.0
@@ -28,48 +27,32 @@ HERE = ("effort", "continue", "new", "help", "quit")
 """The slash commands of the full-screen chat that this one has."""
 
 
-def chat(
-    load: Load, options: Options, instructions: str | None, *, why: str, show_analysis: bool, edit_lines: bool
-) -> int:
-    """Say `why` this is no full-screen chat, then ask and answer until the person leaves; returns 0.
-
-    `edit_lines`: the terminal can move its cursor, so a line can be edited and earlier ones called back. Raises
-    GptossError if the model can't be loaded.
-    """
+def chat(start: Start) -> int:
+    """Ask and answer until the person leaves; returns 0. Raises GptossError if the model can't be loaded."""
+    why = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)." if is_dumb() else "Plain chat."
     print(f"{why}\nCtrl-D or /quit leaves, Ctrl-C stops an answer, /help says more.", flush=True)
-    edit_lines = edit_lines and _readline_edits()
+    # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
+    edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
     engine = LocalEngine()
-    model = drive(loaded(engine, load)).model
+    model = drive(loaded(engine, start.load)).model
     with contextlib.closing(Saver(say)) as saver:
-        chat = PlainChat(
-            engine, model, options, instructions, saver, show_analysis=show_analysis, edit_lines=edit_lines
-        )
-        chat.run()
+        PlainChat(engine, model, start, saver, edits_lines=edits_lines).run()
     return 0
 
 
 class PlainChat:
     """One conversation at a time. Prompts are on the disk before the model sees them, a long answer once a second."""
 
-    def __init__(
-        self,
-        engine: LocalEngine,
-        model: str,
-        options: Options,
-        instructions: str | None,
-        saver: Saver,
-        *,
-        show_analysis: bool,
-        edit_lines: bool,
-    ) -> None:
+    def __init__(self, engine: LocalEngine, model: str, start: Start, saver: Saver, *, edits_lines: bool) -> None:
+        """`engine` has loaded `model`."""
         self._engine = engine
         self._model = model
-        self._options = options
-        self._instructions = instructions
+        self._options = start.options
+        self._instructions = start.instructions
+        self._show_analysis = start.show_analysis
         self._saver = saver
-        self._show_analysis = show_analysis
-        self._edit_lines = edit_lines
+        self._edits_lines = edits_lines
         self._conversation = Conversation()
 
     def run(self) -> None:
@@ -78,7 +61,7 @@ class PlainChat:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 try:
-                    text = _message(self._edit_lines)
+                    text = _message(self._edits_lines)
                 except EOFError:
                     print()
                     return
@@ -215,17 +198,17 @@ def _readline_edits() -> bool:
     return True
 
 
-def _message(edit_lines: bool) -> str:
+def _message(edits_lines: bool) -> str:
     """What the person writes: a line, and those after it for as long as they end in a backslash. Raises EOFError."""
-    lines = [_line("> ", edit_lines)]
+    lines = [_line("> ", edits_lines)]
     while lines[-1].endswith("\\"):
         lines[-1] = lines[-1][:-1]
-        lines.append(_line(". ", edit_lines))
+        lines.append(_line(". ", edits_lines))
     return "\n".join(lines)
 
 
-def _line(prompt: str, edit_lines: bool) -> str:
-    if edit_lines:
+def _line(prompt: str, edits_lines: bool) -> str:
+    if edits_lines:
         return input(prompt)  # readline has to know the prompt, to draw the line anew
     print(prompt, end="", flush=True)  # `input` alone would write it to standard error
     return input()

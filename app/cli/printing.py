@@ -12,6 +12,11 @@ from mlx_model.text import clean
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
+def is_dumb() -> bool:
+    """Whether the terminal can only print, or says nothing of what else it can."""
+    return os.environ.get("TERM", "") in ("", "dumb")
+
+
 def say(text: str) -> None:
     """A line of the program's own, on standard error."""
     print(f"gptoss-chat: {clean(text)}", file=sys.stderr, flush=True)
@@ -29,8 +34,7 @@ class AnswerPrinter:
         self._thinking = None if show_analysis else thinking
         self._says_thinking = False
         self._is_terminal = sys.stderr.isatty()
-        dims = "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
-        self._dims = self._is_terminal and dims
+        self._dims = self._is_terminal and "NO_COLOR" not in os.environ and not is_dumb()
         self._reading = False
         self._open_line: TextIO | None = None  # the stream whose last line has not ended
 

@@ -17,10 +17,10 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
 from app.tui.parts import answering, models
-from app.tui.parts.background_download import Phase, Reached
 from app.tui.text.first_run import Found
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
+from mlx_model.hub.progress import Phase, Reached
 from tests.fixtures.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
