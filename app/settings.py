@@ -1,22 +1,17 @@
 """The person's settings in one TOML file: read with defaults for whatever is wrong, changed without losing the rest."""
 
-import contextlib
-import os
 import re
-import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_config_path
-
-from app.store.database import HOME
+from app.paths import settings_file
+from metal.files import replace_file
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.options import Options
 
-FILE = "settings.toml"
 ANALYSIS = ("shown", "collapsed", "hidden")
 """How the analysis is displayed: open; open while it grows; closed."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens")
@@ -34,7 +29,8 @@ class SettingsError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the file says, with defaults for the rest. `told` is what a person should hear about it, "" for nothing.
+    """What the file says, with defaults for the rest. `warnings` are lines for the person about what in it makes no
+    sense.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
     None stands for the default one; `theme` is a name that app.tui.theme interprets;
@@ -47,24 +43,17 @@ class Settings:
     mouse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
-    told: str = ""
-
-
-def default_path() -> Path:
-    """Where the settings are: in the folder that GPTOSS_CHAT_HOME names, else where this system keeps such files."""
-    home = os.environ.get(HOME)
-    folder = Path(home).expanduser() if home else user_config_path("gptoss-chat", appauthor=False)
-    return folder / FILE
+    warnings: tuple[str, ...] = ()
 
 
 def load(path: Path | None = None) -> Settings:
-    """The settings. Never raises: a file that can't be read, and each value that makes no sense, costs a line of `told`
-    and leaves the default. What this version doesn't know is left alone."""
-    path = path or default_path()
+    """The settings. Never raises: a file that can't be read, and each value that makes no sense, costs a line of
+    `warnings` and leaves the default. What this version doesn't know is left alone."""
+    path = path or settings_file()
     try:
         text = _read(path)
     except SettingsError as error:
-        return Settings(told=f"{error}; the defaults are used")
+        return Settings(warnings=(f"{error}; the defaults are used",))
     return _checked(path, text)
 
 
@@ -77,7 +66,7 @@ def update(changes: Changes, path: Path | None = None) -> None:
     import tomlkit  # only now: it takes as long to load as all the rest of the program's start
     from tomlkit.exceptions import TOMLKitError
 
-    path = path or default_path()
+    path = path or settings_file()
     text = _read(path)
     try:
         document = tomlkit.parse(text)
@@ -119,10 +108,10 @@ def _where(what: str, text: str) -> str:
 
 def _checked(path: Path, text: str) -> Settings:
     found = tomllib.loads(text)
-    wrong: list[str] = []
+    warnings: list[str] = []
 
     def refuse(key: str, what: str) -> None:
-        wrong.append(f"{path}{_line_of(key, text)}: {what}; the default is used")
+        warnings.append(f"{path}{_line_of(key, text)}: {what}; the default is used")
 
     def choice(key: str, default: Any, allowed: tuple[str, ...] = ()) -> Any:
         value = found.get(key, default)
@@ -159,7 +148,7 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, mouse, options, presets, told="\n".join(wrong))
+    return Settings(model, theme, analysis, mouse, options, presets, warnings=tuple(warnings))
 
 
 def _line_of(key: str, text: str) -> str:
@@ -189,21 +178,9 @@ def _put(document: Any, place: tuple[str, ...], value: Any) -> None:
 def _write(path: Path, text: str) -> None:
     """Replace the file in one step. A link, as people have who keep such files in a repository, stays one."""
     path = path.resolve()
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with beside.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                beside.chmod(path.stat().st_mode & 0o777)
-            beside.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
+        replace_file(path, text.encode(), durable=True)
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{path} can't be written: {reason}; {KEPT}") from None

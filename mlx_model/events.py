@@ -7,7 +7,8 @@ terminal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from mlx_model.harmony.message import Message
 
@@ -39,6 +40,10 @@ class Stats:
     def decode_tok_s(self) -> float:
         """Tokens decoded a second, the first (which prefill yields) not counted; 0 before the second."""
         return (self.decode_tokens - 1) / self.decode_s if self.decode_s and self.decode_tokens > 1 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, the speeds included, as a JSON object."""
+        return {**asdict(self), "prefill_tok_s": self.prefill_tok_s, "decode_tok_s": self.decode_tok_s}
 
     def followed_by(self, more: Stats) -> Stats:
         """Those of an answer that was cut off and has gone on: its own prompt and first token, all that was decoded."""

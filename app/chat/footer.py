@@ -8,6 +8,7 @@ ENDINGS = {
     "length": "cut off: token limit",
     "stop_string": "ended at a stop string",
     "tool_call": "asked for a tool, which this chat has not got",
+    "no_answer": "ended without an answer",
     "died": "broken off: the engine ended",
     "": "not finished: the program ended",
 }

@@ -1,104 +1,138 @@
-"""One answer on standard output, streamed; everything said about it goes to standard error.
+"""`gptoss-chat ask`: one answer on standard output, streamed; everything about it goes to standard error."""
 
-`opened`, `shown` and `say` are the plain chat's too.
-"""
-
+import argparse
 import json
-import os
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 
-from app.engine.protocol import Load
-from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
-from mlx_model.generation.answer import collect, stats_json
-from mlx_model.generation.session import Session
+from app.chat.answer import NO_ANSWER, AnswerRecord
+from app.chat.loop import turn
+from app.cli.arguments import Start, answering, start, text_of
+from app.cli.loading import loaded
+from app.cli.printing import AnswerPrinter, say
+from app.documents.attachments import join, read
+from app.engine.local import LocalEngine, drive
+from app.engine.protocol import Ready
+from app.settings import load
+from mlx_model.errors import RequestError
+from mlx_model.events import Finished
 from mlx_model.harmony.message import user
-from mlx_model.hub.names import DEMO, KNOWN, Repository, default_model
-from mlx_model.model import load
-from mlx_model.options import Options
 from mlx_model.request import Request
-from mlx_model.text import clean
-
-DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
-def answer(
-    prompt: str,
-    wanted: Load,
-    options: Options,
-    instructions: str | None,
-    *,
-    as_json: bool = False,
-    show_analysis: bool = False,
-) -> int:
-    """Load the model, answer, print; returns 0, or 1 if it was cut off before an answer began.
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "ask",
+        parents=[answering()],
+        help="answer one prompt on standard output",
+        description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
+    )
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a text, code or PDF file that goes with the prompt; may be repeated",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
+    chosen = _start(arguments)
+    files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
+    return _ask(join(_prompt(arguments.prompt), files), chosen, arguments)
+
+
+def answer_input(arguments: argparse.Namespace) -> int:
+    """Answer what is piped in; returns the exit code. Raises GptossError."""
+    chosen = _start(arguments)
+    return _ask(_prompt(["-"]), chosen, arguments)
+
+
+def _start(arguments: argparse.Namespace) -> Start:
+    settings = load()
+    for line in settings.warnings:
+        say(line)
+    return start(arguments, settings)
+
+
+def _prompt(words: list[str]) -> str:
+    """The prompt of the command line, and after a blank line what is piped in."""
+    parts = [text_of(" ".join(word for word in words if word != "-"))]
+    if "-" in words or not words or not sys.stdin.isatty():
+        if sys.stdin.isatty():
+            print("Type the prompt, then Ctrl-D on a line of its own.", file=sys.stderr)
+        parts.append(sys.stdin.buffer.read().decode("utf-8-sig", "replace"))
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def _ask(prompt: str, chosen: Start, arguments: argparse.Namespace) -> int:
+    if not prompt.strip():
+        raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
+    return answer(prompt, chosen, as_json=getattr(arguments, "json", False))
+
+
+def answer(prompt: str, chosen: Start, *, as_json: bool = False) -> int:
+    """Load the model, answer, print; returns 0, or 1 if the answer has no final text.
 
     Raises GptossError, and BrokenPipeError when nobody reads on.
 
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
-    ASCII object at the end, whose strings are exactly what the model wrote. `show_analysis` streams the analysis to
-    standard error, dimmed on a terminal.
+    ASCII object at the end, whose strings are exactly what the model wrote.
     """
-    session = opened(wanted)
-    events = session.stream(Request((user(prompt),), options, instructions))
-    result = collect(events if as_json else shown(events, show_analysis), session)
+    return drive(_answer(prompt, chosen, as_json=as_json))
+
+
+async def _answer(prompt: str, chosen: Start, *, as_json: bool) -> int:
+    engine = LocalEngine()
+    ready = await loaded(engine, chosen.load)
+    record = AnswerRecord(chosen.options.effort)
+    printer = AnswerPrinter(show_analysis=chosen.show_analysis)
+    request = Request((user(prompt),), chosen.options, chosen.instructions)
+    async for event in turn(engine, request, record):
+        if not as_json:
+            printer.show(event.event)
+    finished = record.finished or Finished("cancelled")
     if as_json:
-        fields = {
-            "text": result.text,
-            "analysis": result.analysis,
-            "finish_reason": result.finish_reason,
-            "stats": stats_json(session.model, result.stats),
-        }
-        print(json.dumps(fields), flush=True)
-    elif not result.text.endswith("\n"):
-        print(flush=True)
-    if result.finish_reason == "length":
-        say(f"cut off after {result.stats.decode_tokens:,} tokens: the limit is reached")
-        if not result.text:
-            say("that was before the answer began; allow more with --max-tokens, or less thinking with --effort low")
-            return 1
-    return 0
+        print(json.dumps(_to_json(record, finished, ready)), flush=True)
+    printer.end_line()
+    if finished.reason == "length":
+        say(f"cut off after {finished.stats.decode_tokens:,} tokens: the limit is reached")
+    if record.text.strip():
+        return 0
+    say(_why_empty(record, finished.reason))
+    if not as_json and not chosen.show_analysis and (rest := _unseen(record, finished.reason)):
+        printer.print_aside(rest)
+    return 1
 
 
-def opened(wanted: Load) -> Session:
-    """Load a model and say on standard error what of it was not as wanted. Raises GptossError."""
-    chosen = default_model() if wanted.model is None else wanted.model
-    if wanted.model is None and chosen == DEMO:
-        say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: gptoss-chat download gpt-oss-20b")
-    model = load(chosen, dense_bits=wanted.dense_bits, map=wanted.map, memory=wanted.memory)
-    if wanted.map == "on" and model.residence.refusal is not None:
-        say(f"the weights are copied, not mapped: {model.residence.refusal}")
-    return Session(model)
+def _to_json(record: AnswerRecord, finished: Finished, ready: Ready) -> dict[str, object]:
+    return {
+        "text": record.text,
+        "commentary": record.commentary,
+        "analysis": record.analysis,
+        "finish_reason": finished.reason,
+        "stats": {"load_s": ready.load_s, "resident_bytes": ready.resident_bytes, **finished.stats.to_json()},
+    }
 
 
-def shown(events: Iterator[Event], show_analysis: bool) -> Iterator[Event]:
-    """Pass events on, having printed their text: the answer, and on standard error the analysis if it is wanted."""
-    is_terminal = sys.stderr.isatty()
-    dim = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
-    reading = False
-    for event in events:
-        match event:
-            case PrefillProgress(done=done, total=total) if is_terminal and (reading or done < total):
-                # A long prompt takes a while; the line is gone once the answer begins.
-                reading = done < total
-                text = f"reading the prompt: {done:,} of {total:,} tokens" if reading else ""
-                print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
-            case TextDelta(channel="final", text=text, recipient=None):
-                print(clean(text), end="", flush=True)
-            case TextDelta(text=text) if show_analysis:
-                # The dimming is closed with every piece: Ctrl-C may come between any two.
-                print(f"{DIM}{clean(text)}{PLAIN}" if dim else clean(text), end="", file=sys.stderr, flush=True)
-            case MessageEnd(message=message) if show_analysis and message.channel != "final":
-                print(file=sys.stderr, flush=True)
-        yield event
+def _why_empty(record: AnswerRecord, reason: str) -> str:
+    """Why an answer has no final text, and what to do about it where that is known."""
+    match reason:
+        case "length":
+            return "that was before the answer began; allow more with --max-tokens, or less thinking with --effort low"
+        case "tool_call" if record.calls:
+            return f"no answer: the model called the tool {record.calls[-1].recipient}, which `ask` does not have"
+        case "stop_string":
+            return "no answer: a stop string ended it before its first word"
+    return "no answer: the model ended its turn without one"
 
 
-def say(text: str) -> None:
-    """A line of the program's own."""
-    print(f"gptoss-chat: {clean(text)}", file=sys.stderr, flush=True)
-
-
-def _what_is_missing() -> str:
-    if Repository(KNOWN["gpt-oss-20b"]).snapshot() is None:
-        return "isn't here yet (13.8 GB)"
-    return "is not complete and verified yet"
+def _unseen(record: AnswerRecord, reason: str) -> str:
+    """What the model wrote instead of an answer, unless it has been printed: its calls, else its analysis."""
+    if record.calls:
+        return "\n\n".join(call.text for call in record.calls)
+    return record.analysis if reason == NO_ANSWER and not record.commentary else ""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cli.arguments import size
+from app.interrupt import Importing
 from mlx_model.text import clean
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Report:
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the command line."""
-    bench = commands.add_parser(
+    parser = commands.add_parser(
         "bench",
         argument_default=argparse.SUPPRESS,
         help="time a model on this computer",
@@ -54,18 +56,25 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "and on a Mac each Metal kernel beside MLX's own operations and the bandwidth of memory. The last line is for "
         "an issue. Close other busy programs; on a Mac, plug in the power.",
     )
-    bench.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
-    bench.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
-    bench.add_argument("--memory", metavar="SIZE", help="as for `ask`")
-    bench.add_argument("--json", action="store_true", help="one object; seconds, bytes, 10^9 bytes a second")
+    parser.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
+    parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
+    parser.add_argument("--memory", type=size, metavar="SIZE", help="as for `ask`")
+    parser.add_argument("--json", action="store_true", help="one object; seconds, bytes, 10^9 bytes a second")
+    parser.set_defaults(run=run)
 
 
-def run(model: str | None, *, dense_bits: int | None, memory: int | None, as_json: bool) -> int:
-    """Time a model, the default one for None, and print; returns 0. Raises GptossError as loading does."""
-    from mlx_model.hub.names import default_model
-    from mlx_model.model import load
+def run(arguments: argparse.Namespace) -> int:
+    """Time a model, by default the one that would answer, and print; returns 0. Raises GptossError as loading does."""
+    with Importing():
+        from mlx_model.hub.names import default_model
+        from mlx_model.model import load
 
-    loaded = load(default_model() if model is None else model, dense_bits=dense_bits, memory=memory)
+    loaded = load(
+        arguments.model if hasattr(arguments, "model") else default_model(),
+        dense_bits=getattr(arguments, "dense_bits", None),
+        memory=getattr(arguments, "memory", None),
+    )
+    as_json = getattr(arguments, "json", False)
     report = _report(loaded)
     for lines in _measure(loaded, report):
         if not as_json:

@@ -6,17 +6,22 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from app.store.database import StoreError, UnwritableError, default_path
+from app.cli.printing import say
+from app.paths import conversations_file
+from app.store.database import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
 
-COMMANDS = ("list", "search", "export", "import")
+Run = Callable[[argparse.Namespace], int]
+"""Carries out a command; returns its exit code."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,6 +30,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "list", help="list the conversations", description="List the conversations, the latest first."
     )
     listing.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    listing.set_defaults(run=_on_store(_list))
     search = commands.add_parser(
         "search",
         help="search all conversations",
@@ -32,6 +38,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     search.add_argument("text", nargs="+", metavar="TEXT", help="the words, or parts of them")
     search.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    search.set_defaults(run=_on_store(_search))
     export = commands.add_parser(
         "export",
         help="write conversations to standard output",
@@ -45,6 +52,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         default="md",
         help="md: Markdown of the versions last shown (the default); json: everything, for `import`",
     )
+    export.set_defaults(run=_on_store(_export))
     importing = commands.add_parser(
         "import",
         help="add conversations from a file",
@@ -52,38 +60,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "Those that are here already stay as they are.",
     )
     importing.add_argument("file", metavar="FILE", help="the file; - reads standard input")
+    importing.set_defaults(run=_on_store(_import, writing=True))
 
 
-def run(given: argparse.Namespace) -> int:
-    """Carry out one of the commands; returns 0. Raises GptossError."""
-    store = _open(writing=given.command == "import")
-    try:
-        match given.command:
-            case "list":
-                _list(store, as_json=given.json)
-            case "search":
-                _search(store, " ".join(given.text), as_json=given.json)
-            case "export":
-                if given.id and given.all:
-                    raise RequestError("give an ID or --all, not both")
-                _export(store, given.id, everything=given.all, as_json=given.format == "json")
-            case "import":
-                _import(store, given.file)
-    finally:
-        store.close()
-    return 0
+def _on_store(action: Callable[[Store, argparse.Namespace], None], *, writing: bool = False) -> Run:
+    """The command that does this with the conversations; it returns 0. Raises GptossError."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        with closing(_open(writing=writing)) as store:
+            action(store, arguments)
+        return 0
+
+    return run
 
 
 def _open(*, writing: bool) -> Store:
-    path = default_path()
+    path = conversations_file()
     try:
         store = Store(path)
     except UnwritableError:
         if writing or not _holds_what_can_be_read(path):
             raise
         store = Store.in_memory(copy_of=path)
-    if store.told:
-        _say(store.told)
+    if store.warning:
+        say(store.warning)
     return store
 
 
@@ -94,21 +94,22 @@ def _holds_what_can_be_read(path: Path) -> bool:
     return path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
 
 
-def _list(store: Store, *, as_json: bool) -> None:
+def _list(store: Store, arguments: argparse.Namespace) -> None:
     found = store.summaries()
-    if as_json:
+    if arguments.json:
         print(json.dumps([asdict(summary) for summary in found]))
         return
     width = _width()
     for summary in found:
         print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {short(summary.title)}"[:width])
     if not found:
-        _say("there are no conversations yet")
+        say("there are no conversations yet")
 
 
-def _search(store: Store, text: str, *, as_json: bool) -> None:
+def _search(store: Store, arguments: argparse.Namespace) -> None:
+    text = " ".join(arguments.text)
     hits = store.search(text)
-    if as_json:
+    if arguments.json:
         print(json.dumps([asdict(hit) for hit in hits]))
         return
     width = _width()
@@ -116,17 +117,19 @@ def _search(store: Store, text: str, *, as_json: bool) -> None:
         title = short(hit.title) if hit.node is None else f"{short(hit.title)}: {hit.snippet}"
         print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
     if not hits:
-        _say(f'nothing found with "{text}"')
+        say(f'nothing found with "{text}"')
 
 
-def _export(store: Store, id: str | None, *, everything: bool, as_json: bool) -> None:
+def _export(store: Store, arguments: argparse.Namespace) -> None:
+    if arguments.id and arguments.all:
+        raise RequestError("give an ID or --all, not both")
     ids = [summary.id for summary in store.summaries()]
     if not ids:
         raise StoreError("there are no conversations yet")
-    if not everything:
-        ids = ids[:1] if id is None else [_matching(id, ids)]
+    if not arguments.all:
+        ids = ids[:1] if arguments.id is None else [_matching(arguments.id, ids)]
     conversations = (conversation for each in ids if (conversation := store.load(each)) is not None)
-    if as_json:
+    if arguments.format == "json":
         sys.stdout.write(to_json(conversations))
     else:
         sys.stdout.write("\n".join(to_markdown(conversation) for conversation in conversations))
@@ -142,9 +145,9 @@ def _matching(beginning: str, ids: list[str]) -> str:
     raise RequestError(f"no conversation has the id {shown}; `gptoss-chat list` shows them")
 
 
-def _import(store: Store, file: str) -> None:
-    imported = read(None if file == "-" else Path(file))
-    print(imported.told([conversation for conversation in imported.conversations if store.insert(conversation)]))
+def _import(store: Store, arguments: argparse.Namespace) -> None:
+    imported = read(None if arguments.file == "-" else Path(arguments.file))
+    print(imported.summary([conversation for conversation in imported.conversations if store.insert(conversation)]))
 
 
 def _width() -> int | None:
@@ -154,7 +157,3 @@ def _width() -> int | None:
 
 def _day(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
-
-
-def _say(text: str) -> None:
-    print(f"gptoss-chat: {clean(text)}", file=sys.stderr)

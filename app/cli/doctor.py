@@ -1,5 +1,6 @@
 """`gptoss-chat doctor`: what this computer is, which weights it has, and how a model would be held in its memory."""
 
+import argparse
 import json
 import os
 import platform
@@ -7,10 +8,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from app.cli.arguments import size
 from mlx_model.errors import GptossError
 from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
 from mlx_model.memory.sizes import gigabytes
@@ -23,7 +24,7 @@ _MIB, _GIB = 2**20, 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Computer:
     """What the plan depends on. Memory in bytes; `working_set` is what Metal recommends, None without Metal.
 
     `wired_limit_mb` is macOS' setting iogpu.wired_limit_mb in MiB, 0 where it is the default, None where there is none.
@@ -38,8 +39,25 @@ class Machine:
     wired_limit_mb: int | None
 
 
-def run(memory: int | None, *, as_json: bool) -> int:
-    """Print the report; returns 0. `memory` is a budget in bytes, None for the machine's own."""
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "doctor",
+        argument_default=argparse.SUPPRESS,
+        help="what this computer is, and how a model would be held in its memory",
+        description="What this computer is, which weights it has, and how a model would be held in its memory.",
+    )
+    parser.add_argument(
+        "--memory", type=size, metavar="SIZE", help='plan for so much, as in "10GB", not for what is free'
+    )
+    parser.add_argument("--json", action="store_true", help="one object; sizes in bytes")
+    parser.set_defaults(
+        run=lambda arguments: show(getattr(arguments, "memory", None), as_json=getattr(arguments, "json", False))
+    )
+
+
+def show(memory: int | None, *, as_json: bool) -> int:
+    """Print the report; returns 0. `memory` is a budget in bytes, None for the computer's own."""
     report = examine(memory)
     if as_json:
         print(json.dumps(report), flush=True)
@@ -54,15 +72,15 @@ def examine(memory: int | None = None) -> dict[str, Any]:
     from mlx_model.hub.inventory import local_models
     from mlx_model.memory import device
 
-    machine = this_machine()
+    computer = this_computer()
     budget, on_gpu = device.budget(memory), device.on_gpu()
     default = hub.default_model()
     plans = {_MODEL: describe(PUBLISHED[_MODEL], budget, on_gpu=on_gpu)}
     if default != _MODEL:
         plans[default] = describe(ModelConfig.load(hub.resolve(default)), budget, on_gpu=on_gpu)
     return {
-        "machine": asdict(machine),
-        "metal": {"missing": missing_for_metal(machine), "raise": raised_limit(machine)},
+        "machine": asdict(computer),
+        "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
         "disk": _disk(),
         "terminal": _terminal(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
@@ -80,11 +98,11 @@ def examine(memory: int | None = None) -> dict[str, Any]:
         "default_model": default,
         "plans": plans,
         "loading": _loading(hub.resolve(default)),
-        "kernels": _kernels(machine),
+        "kernels": _kernels(computer),
     }
 
 
-def this_machine() -> Machine:
+def this_computer() -> Computer:
     """The computer this runs on."""
     import mlx.core as mx
 
@@ -95,7 +113,7 @@ def this_machine() -> Machine:
     kernel = f"{platform.system()} {platform.release()}"
     limit = _ask("sysctl", "-n", "iogpu.wired_limit_mb") if is_mac else ""
     chip = _ask("sysctl", "-n", "machdep.cpu.brand_string") if is_mac else ""
-    return Machine(
+    return Computer(
         system=f"macOS {platform.mac_ver()[0]}" if is_mac else kernel,
         chip=chip or str(mx.device_info().get("device_name", "unknown")),
         architecture=platform.machine(),
@@ -106,29 +124,29 @@ def this_machine() -> Machine:
     )
 
 
-def missing_for_metal(machine: Machine) -> str | None:
+def missing_for_metal(computer: Computer) -> str | None:
     """What keeps the model from a GPU, None if nothing does."""
-    if machine.working_set is not None:
+    if computer.working_set is not None:
         return None
-    if not machine.system.startswith("macOS"):
+    if not computer.system.startswith("macOS"):
         return "Metal needs a Mac with Apple Silicon and macOS 14 or newer; here gpt-oss runs on the CPU, slowly."
-    if machine.architecture != "arm64":
+    if computer.architecture != "arm64":
         return (
-            f"This Python is built for {machine.architecture}; Metal needs Apple Silicon and a Python for arm64. "
+            f"This Python is built for {computer.architecture}; Metal needs Apple Silicon and a Python for arm64. "
             "Here gpt-oss runs on the CPU, slowly."
         )
     return "MLX finds no Metal GPU, as in some virtual machines; here gpt-oss runs on the CPU, slowly."
 
 
-def raised_limit(machine: Machine) -> dict[str, Any] | None:
+def raised_limit(computer: Computer) -> dict[str, Any] | None:
     """How this Mac could let its GPU hold more: the command, its risks, and what 20b would gain; None without Metal.
 
     3 GiB, or an eighth of the memory, are left to macOS and all other programs.
     """
-    if machine.working_set is None:
+    if computer.working_set is None:
         return None
-    megabytes = (machine.memory - max(3 * _GIB, machine.memory // 8)) // _MIB
-    if megabytes * _MIB <= machine.working_set:
+    megabytes = (computer.memory - max(3 * _GIB, computer.memory // 8)) // _MIB
+    if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
     gain = describe(PUBLISHED[_MODEL], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
@@ -136,7 +154,7 @@ def raised_limit(machine: Machine) -> dict[str, Any] | None:
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
         "risks": "It lasts until the next start, and 0 brings back the default. What the GPU holds can't be swapped: "
-        f"with {gigabytes(machine.memory - nbytes)} left to macOS and all other programs, too many of them "
+        f"with {gigabytes(computer.memory - nbytes)} left to macOS and all other programs, too many of them "
         "make the whole Mac stall.",
         "gain": gain,
     }
@@ -196,9 +214,9 @@ def _loading(folder: Path) -> str:
     return "used where they lie in their files (mapped)" if refusal is None else f"copied into memory: {refusal}"
 
 
-def _kernels(machine: Machine) -> list[str]:
+def _kernels(computer: Computer) -> list[str]:
     """The table of kernels chosen on this GPU, a line each; empty without one."""
-    if machine.working_set is None:
+    if computer.working_set is None:
         return []
     from metal.trust.select import report
 
@@ -209,6 +227,8 @@ def _kernels(machine: Machine) -> list[str]:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -224,7 +244,7 @@ def _ask(*command: str) -> str:
 
 
 def render(report: dict[str, Any]) -> str:
-    """The report for a person, of lines that need no more than 16 colours' worth of terminal."""
+    """The report for a person, in plain lines."""
     machine, disk, terminal, metal = (report[name] for name in ("machine", "disk", "terminal", "metal"))
     lines = [
         f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})",

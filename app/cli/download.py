@@ -3,17 +3,19 @@
 The folder of the model is all that goes to standard output; the rest is for a person, on standard error.
 """
 
-import os
+import argparse
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
+from app.cli.printing import is_dumb
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
+from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
 from mlx_model.hub.names import KNOWN
+from mlx_model.hub.progress import Meter, Phase, Reached, damage, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
@@ -24,118 +26,145 @@ if TYPE_CHECKING:
 _LINE_PERIOD = 30.0  # seconds between two plain lines, where ten percent take longer
 
 
-def download(name: str, dest: str | None = None, *, update: bool = False, verify: bool = False) -> int:
-    """Fetch a model and print its folder; returns the exit code. Raises CheckpointError and KeyboardInterrupt."""
-    plan = prepare(name, dest, update=update)
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "download",
+        help="fetch a model's weights",
+        description="Fetch a model's weights into the Hub's cache and verify them. Interrupted anywhere, the same "
+        "command goes on where it was. A model that is there, complete and verified costs no request.",
+        epilog="HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY and SSL_CERT_FILE are respected.",
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        default="gpt-oss-20b",
+        metavar="NAME",
+        help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b (65.2 GB) or org/name, each with @revision if need be",
+    )
+    parser.add_argument("--dest", metavar="DIR", help="a plain folder to put it in instead of the Hub's cache")
+    parser.add_argument("--update", action="store_true", help="ask the Hub for newer files even if it is complete")
+    parser.add_argument("--verify", action="store_true", help="read files that were verified before once more")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch a model and print its folder; returns 0. Raises CheckpointError and KeyboardInterrupt."""
+    plan = prepare(arguments.name, arguments.dest, update=arguments.update)
     _announce(plan)
     plan.check_space()
-    meter: Meter = Bar() if _is_terminal() else Lines()
+    display: Display = Bar() if sys.stderr.isatty() and not is_dumb() else Lines()
     try:
-        with meter.shown():
-            folder = _follow(fetch(plan, again=verify), meter)
+        with display.open():
+            folder = _follow(fetch(plan, again=arguments.verify), display, Meter())
     except KeyboardInterrupt:
         kept = f"{gigabytes(plan.present)} of {gigabytes(plan.total)} are kept"
         _say(f"interrupted; {kept}: the same command goes on from there")
         raise
-    _say(f"complete and verified; open the chat with: gptoss-chat --model {shlex.quote(folder if dest else name)}")
+    model = shlex.quote(folder if arguments.dest else arguments.name)
+    _say(f"complete and verified; open the chat with: gptoss-chat --model {model}")
     print(clean(folder))
     return 0
 
 
-class Meter(Protocol):
+class Display(Protocol):
     """Shows how far a download is."""
 
-    def shown(self) -> AbstractContextManager[object]: ...
+    def open(self) -> AbstractContextManager[object]:
+        """Show within it."""
+        ...
 
-    def update(self, what: str, done: int, total: int) -> None: ...
+    def show(self, reached: Reached) -> None:
+        """Bring it up to date."""
+        ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Say something beside it."""
+        ...
 
 
 class Bar:
-    """One bar on a terminal, with speed and time left."""
+    """One bar a phase on a terminal, with speed and time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-        from rich.progress import TransferSpeedColumn as Speed
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
         self._progress: rich.progress.Progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%", markup=False),
             DownloadColumn(),
-            Speed(),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[pace]}", markup=False),
             console=Console(stderr=True),
         )
-        self._tasks: dict[str, rich.progress.TaskID] = {}
+        self._tasks: dict[Phase, rich.progress.TaskID] = {}
 
-    def shown(self) -> AbstractContextManager[object]:
+    def open(self) -> AbstractContextManager[object]:
         return self._progress
 
-    def update(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total, completed=done)
-        self._progress.update(self._tasks[what], completed=done)
+    def show(self, reached: Reached) -> None:
+        done, total = reached.step
+        if reached.phase not in self._tasks:
+            self._tasks[reached.phase] = self._progress.add_task(str(reached.phase), total=total, pace="")
+        self._progress.update(self._tasks[reached.phase], completed=done, pace="  ".join(pace(reached)))
 
     def note(self, text: str) -> None:
         self._progress.console.print(clean(text), markup=False, highlight=False)
 
 
 class Lines:
-    """A plain line every ten percent, and at least every half minute."""
+    """A plain line every ten percent, and at least every half minute. `clock` gives seconds."""
 
-    def __init__(self) -> None:
-        self._what = ""
-        self._first = self._percent = 0
-        self._start = self._last = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._phase: Phase | None = None
+        self._tenth = 0
+        self._last = 0.0
 
-    def shown(self) -> AbstractContextManager[object]:
+    def open(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def update(self, what: str, done: int, total: int) -> None:
-        now, percent = time.monotonic(), 100 * done // max(total, 1)
-        if what != self._what:
-            self._what, self._first, self._start = what, done, now
-        elif percent // 10 == self._percent // 10 and now - self._last < _LINE_PERIOD:
+    def show(self, reached: Reached) -> None:
+        now, (done, total) = self._clock(), reached.step
+        percent = 100 * done // max(total, 1)
+        is_due = percent // 10 != self._tenth or now - self._last >= _LINE_PERIOD
+        if reached.phase is self._phase and not is_due:
             return
-        self._percent, self._last = percent, now
-        speed = (done - self._first) / (now - self._start) if now > self._start else 0
-        rest = f", {gigabytes(int(speed))}/s, {duration((total - done) / speed)} left" if speed and done < total else ""
-        _say(f"{what}: {percent}%, {gigabytes(done)} of {gigabytes(total)}{rest}")
+        self._phase, self._tenth, self._last = reached.phase, percent // 10, now
+        share = f"{reached.phase}: {percent}%, {gigabytes(done)} of {gigabytes(total)}"
+        _say(", ".join([share, *pace(reached)]))
 
     def note(self, text: str) -> None:
         _say(text)
 
 
-def _follow(events: Iterator[DownloadEvent], meter: Meter) -> str:
+def _follow(events: Iterator[DownloadEvent], display: Display, meter: Meter) -> str:
     """Show the events of a download; returns the folder of the model."""
     for event in events:
+        meter.take(event)
         match event:
-            case Checking(done, total):
-                meter.update("checking what is here", done, total)
-            case Progress(done, total):
-                meter.update("downloading", done, total)
+            case Checking() | Progress():
+                display.show(meter.read())
             case Waiting(name, reason, seconds):
-                meter.note(f"{name}: {reason}; trying again in {seconds:.0f} s")
+                display.note(f"{name}: {reason}; trying again in {seconds:.0f} s")
             case Damaged(name):
-                meter.note(f"{name} is not what the Hub has; it is fetched again")
+                display.note(damage(name))
             case Verified(name) if name.endswith(".safetensors"):
-                meter.note(f"{name} verified")
+                display.note(f"{name} verified")
             case Verifying() | Verified():
                 pass  # takes a few seconds a shard, beside the others
-            case Finished(folder):
+            case Downloaded(folder):
                 return str(folder)
     raise CheckpointError("the download was cancelled; what was fetched is kept")
 
 
-def _announce(plan: Plan) -> None:
+def _announce(plan: DownloadPlan) -> None:
     """Before a byte: what it is, how large, under which licence, and whether it fits."""
     license_name = f", licence {plan.license}" if plan.license else ""
     _say(f"{plan.repository.name} at {plan.commit[:12]}{license_name}")
     present, total = plan.present, plan.total
-    where = plan.place.root.parent if plan.place.in_cache else plan.place.root
+    where = plan.target.root.parent if plan.target.in_cache else plan.target.root
     if present == total:
         _say(f"{gigabytes(total)} in {len(plan.files)} files, all of it here already, in {where}")
         return
@@ -155,18 +184,6 @@ def _memory(model: str) -> str:
 
     plan = describe(PUBLISHED[model], device.budget(), on_gpu=device.on_gpu())
     return str(plan["summary"] if plan["fits"] else plan["problem"])
-
-
-def duration(seconds: float) -> str:
-    """So long, in one unit: "40 s", "4 min", "3 h"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-
-
-def _is_terminal() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,6 @@
 """`gptoss-chat models`: which gpt-oss models are on this computer, and removing one."""
 
+import argparse
 import json
 import sys
 
@@ -8,6 +9,26 @@ from mlx_model.hub.inventory import LocalModel, local_models, removal
 from mlx_model.hub.names import SIZES
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "models",
+        help="list the models on this computer, or remove one",
+        description="List the gpt-oss models in the Hub's cache and in LM Studio's folders.",
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON list")
+    parser.set_defaults(run=lambda arguments: show(as_json=arguments.json))
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    remove = actions.add_parser(
+        "remove",
+        help="delete a model from the Hub's cache",
+        description="Delete a model from the Hub's cache, with @revision only that one, and say how much that freed.",
+    )
+    remove.add_argument("name", metavar="NAME", help="as `gptoss-chat models` lists it")
+    remove.add_argument("--yes", action="store_true", help="without asking")
+    remove.set_defaults(run=lambda arguments: delete(arguments.name, yes=arguments.yes))
 
 
 def show(*, as_json: bool = False) -> int:

@@ -1,26 +1,24 @@
-"""The chat line by line: for a terminal that can't show the screen, and for who prefers lines, as screen readers do."""
+"""The chat line by line: for terminals that can't show the screen, and for people who prefer lines."""
 
 import contextlib
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic
 
+from app.chat.answer import AnswerRecord
 from app.chat.commands import COMMANDS, parse
-from app.chat.conversation import UNFINISHED, AnswerFacts, Conversation, Node, new_id
+from app.chat.conversation import UNFINISHED, Conversation, Node
 from app.chat.footer import footer
-from app.chat.thinking import Thinking
-from app.cli.ask import opened, say, shown
-from app.engine.protocol import Load
+from app.chat.loop import turn
+from app.cli.arguments import Start
+from app.cli.loading import loaded
+from app.cli.printing import AnswerPrinter, is_dumb, say
+from app.engine.local import LocalEngine, drive
 from app.store.saver import Saver
 from mlx_model.errors import GptossError
-from mlx_model.events import Event, Stats
-from mlx_model.generation.session import Session
-from mlx_model.harmony import fold
 from mlx_model.harmony.message import Effort
-from mlx_model.options import Options
 from mlx_model.request import Request
 
 CHECKPOINT_S = 1.0
@@ -29,42 +27,32 @@ HERE = ("effort", "continue", "new", "help", "quit")
 """The slash commands of the full-screen chat that this one has."""
 
 
-def chat(
-    wanted: Load, options: Options, instructions: str | None, *, why: str, show_analysis: bool, edit_lines: bool
-) -> int:
-    """Say `why` this is no full-screen chat, then ask and answer until the person leaves; returns 0.
-
-    `edit_lines`: the terminal can move its cursor, so a line can be edited and earlier ones called back. Raises
-    GptossError if the model can't be loaded.
-    """
+def chat(start: Start) -> int:
+    """Ask and answer until the person leaves; returns 0. Raises GptossError if the model can't be loaded."""
+    why = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)." if is_dumb() else "Plain chat."
     print(f"{why}\nCtrl-D or /quit leaves, Ctrl-C stops an answer, /help says more.", flush=True)
-    edit_lines = edit_lines and _readline_edits()
+    # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
+    edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
-    session = opened(wanted)
+    engine = LocalEngine()
+    model = drive(loaded(engine, start.load)).model
     with contextlib.closing(Saver(say)) as saver:
-        PlainChat(session, options, instructions, saver, show_analysis=show_analysis, edit_lines=edit_lines).run()
+        PlainChat(engine, model, start, saver, edits_lines=edits_lines).run()
     return 0
 
 
 class PlainChat:
     """One conversation at a time. Prompts are on the disk before the model sees them, a long answer once a second."""
 
-    def __init__(
-        self,
-        session: Session,
-        options: Options,
-        instructions: str | None,
-        saver: Saver,
-        *,
-        show_analysis: bool,
-        edit_lines: bool,
-    ) -> None:
-        self._session = session
-        self._options = options
-        self._instructions = instructions
+    def __init__(self, engine: LocalEngine, model: str, start: Start, saver: Saver, *, edits_lines: bool) -> None:
+        """`engine` has loaded `model`."""
+        self._engine = engine
+        self._model = model
+        self._options = start.options
+        self._instructions = start.instructions
+        self._show_analysis = start.show_analysis
         self._saver = saver
-        self._show_analysis = show_analysis
-        self._edit_lines = edit_lines
+        self._edits_lines = edits_lines
         self._conversation = Conversation()
 
     def run(self) -> None:
@@ -73,7 +61,7 @@ class PlainChat:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 try:
-                    text = _message(self._edit_lines)
+                    text = _message(self._edits_lines)
                 except EOFError:
                     print()
                     return
@@ -137,110 +125,64 @@ class PlainChat:
 
         A second Ctrl-C raises KeyboardInterrupt.
         """
-        conversation = self._conversation
-        answer = _Answer(node, self._session.model.name, self._options.effort)
-        options = replace(self._options, effort=answer.effort)
+        record = AnswerRecord(self._options.effort, node, model=self._model)
+        printer = AnswerPrinter(show_analysis=self._show_analysis, thinking=record.thinking)
         failure: GptossError | None = None
-        with _stoppable() as stopped:
+        with _stoppable(self._engine.stop) as stopped:
             try:
-                request = Request(conversation.for_engine(node.id), options, self._instructions)
-                events = self._session.stream(request, stopped)
-                saved = monotonic()
-                for event in shown(events, self._show_analysis):
-                    answer.take(event)
-                    if not self._show_analysis:
-                        answer.say_thinking()
-                    if answer.has_begun and monotonic() - saved >= CHECKPOINT_S:
-                        answer.keep_in(conversation, None)
-                        self._saver.save(conversation)
-                        saved = monotonic()
+                drive(self._show(node, record, printer))
             except GptossError as error:
                 failure = error
             finally:
-                if answer.has_begun:
-                    answer.keep_in(conversation, "cancelled" if stopped() else "died")
-                    self._saver.save(conversation)
-                answer.end_lines()
+                unfinished = "cancelled" if stopped() else "died"
+                if record.has_begun:
+                    self._keep(record, unfinished)
+                printer.end_line()
+                if record.has_begun:
+                    _print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))
             return stopped()
 
+    async def _show(self, node: Node, record: AnswerRecord, printer: AnswerPrinter) -> None:
+        """Ask, and print and save the answer as it comes."""
+        options = replace(self._options, effort=record.effort)
+        request = Request(self._conversation.for_engine(node.id), options, self._instructions)
+        saved = monotonic()
+        async for event in turn(self._engine, request, record):
+            printer.show(event.event)
+            if record.has_begun and monotonic() - saved >= CHECKPOINT_S:
+                self._keep(record)
+                saved = monotonic()
 
-class _Answer:
-    """One answer as it comes, and what a conversation keeps of it.
+    def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
+        record.keep_in(self._conversation, monotonic(), unfinished)
+        self._saver.save(self._conversation)
 
-    `node` is the prompt, or an answer that was cut off and goes on: its messages and figures are the beginning, and it
-    keeps its effort.
-    """
 
-    def __init__(self, node: Node, model: str, effort: Effort) -> None:
-        begun = node.turn
-        self._prompt = node.id if begun is None else node.parent
-        self._id = new_id() if begun is None else node.id
-        self._begun = () if begun is None else node.messages
-        self._before = Stats() if begun is None else begun.stats
-        self.effort = effort if begun is None or begun.effort is None else begun.effort
-        self._turn = AnswerFacts(model, self.effort)
-        self._fold = fold.Turn(self._begun)
-        self._thinking = Thinking() if begun is None else Thinking(begun.analysis_s, begun.analysis_tokens)
-        self._says_thinking = False
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything has come that is worth keeping."""
-        return bool(self._fold.finished) or tuple(self._fold.messages) != self._begun
-
-    def take(self, event: Event) -> None:
-        """Add an event."""
-        self._fold.take(event)
-        self._thinking.take(event, monotonic())
-
-    def say_thinking(self) -> None:
-        """Say on standard error that the model thinks, and then how long it has."""
-        thought = self._thinking
-        if thought.under_way != self._says_thinking:
-            self._says_thinking = thought.under_way
-            took = f"{thought.seconds(monotonic()):.1f} s, {thought.tokens:,} tokens\n"
-            print("thinking ... " if thought.under_way else took, end="", file=sys.stderr, flush=True)
-
-    def end_lines(self) -> None:
-        """Break the line if what was shown last has not, and say on standard error what the answer has cost."""
-        text = self._fold.text if self.has_begun else ""
-        if self._thinking.under_way or (text and not text.endswith("\n")):
-            print(flush=True)
-        if self.has_begun:
-            line = footer(self.effort, self._turn.reason or "", self._turn.stats if self._fold.finished else None)
-            print(line, end="\n\n", file=sys.stderr, flush=True)
-
-    def keep_in(self, conversation: Conversation, otherwise: str | None) -> None:
-        """Put what has come into the conversation; `otherwise` is its reason to end if the model gave none."""
-        finished = self._fold.finished
-        self._turn = replace(
-            self._turn,
-            reason=finished.reason if finished else otherwise,
-            stats=self._before.followed_by(finished.stats) if finished else self._before,
-            analysis_s=self._thinking.seconds(monotonic()),
-            analysis_tokens=self._thinking.tokens,
-        )
-        if self._id in conversation.nodes:
-            conversation.update_answer(self._id, self._turn, self._fold.messages)
-        else:
-            assert self._prompt is not None
-            conversation.add_answer(self._prompt, self._turn, self._fold.messages, self._id)
+def _print_footer(record: AnswerRecord, unfinished: str) -> None:
+    """What the answer has cost, on standard error, with a blank line after it."""
+    finished = record.finished
+    line = (
+        footer(record.effort, finished.reason, finished.stats) if finished else footer(record.effort, unfinished, None)
+    )
+    print(line, end="\n\n", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only makes the function it gives return true; a second one interrupts as ever."""
-    stopped = threading.Event()
+def _stoppable(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Within it the first Ctrl-C only calls `stop`, a second one interrupts; yields whether there was a first."""
+    is_stopped = False
 
-    def stop(*_: object) -> None:
+    def on_interrupt(*_: object) -> None:
+        nonlocal is_stopped
+        is_stopped = True
         signal.signal(signal.SIGINT, before)
-        stopped.set()
+        stop()
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield stopped.is_set
+        yield lambda: is_stopped
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -256,17 +198,17 @@ def _readline_edits() -> bool:
     return True
 
 
-def _message(edit_lines: bool) -> str:
+def _message(edits_lines: bool) -> str:
     """What the person writes: a line, and those after it for as long as they end in a backslash. Raises EOFError."""
-    lines = [_line("> ", edit_lines)]
+    lines = [_line("> ", edits_lines)]
     while lines[-1].endswith("\\"):
         lines[-1] = lines[-1][:-1]
-        lines.append(_line(". ", edit_lines))
+        lines.append(_line(". ", edits_lines))
     return "\n".join(lines)
 
 
-def _line(prompt: str, edit_lines: bool) -> str:
-    if edit_lines:
+def _line(prompt: str, edits_lines: bool) -> str:
+    if edits_lines:
         return input(prompt)  # readline has to know the prompt, to draw the line anew
     print(prompt, end="", flush=True)  # `input` alone would write it to standard error
     return input()

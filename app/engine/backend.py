@@ -50,7 +50,8 @@ class ModelBackend:
         from mlx_model.model import load as load_model
 
         model = self._model = load_model(chosen, dense_bits=load.dense_bits, map=load.map, memory=load.memory)
-        return Ready(model.name, model.context_length, model.resident_bytes, model.plan.budget, model.load_s)
+        sizes = (model.context_length, model.resident_bytes, model.plan.budget)
+        return Ready(model.name, *sizes, model.load_s, model.residence.refusal)
 
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """See Backend. One session answers all requests of a model."""

@@ -55,19 +55,19 @@ class EngineDied(GptossError):
 
 
 class Engine(Protocol):
-    """What the terminal UI needs of an engine. EngineClient is the real one."""
+    """What a chat needs of an engine: EngineClient runs it in a process of its own, local.LocalEngine in this one."""
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether it runs and can be asked."""
         ...
 
-    def load(self, wanted: Load) -> AsyncIterator[Loading | Ready]:
+    def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...
 
-    def ask(self, request: Request) -> AsyncIterator[Answer]:
-        """The events of one answer, up to Finished. Raises EngineError or EngineDied."""
+    def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """The events of one answer, up to Finished; closing it cancels the answer. Raises EngineError or EngineDied."""
         ...
 
     async def cancel(self) -> None:
@@ -128,18 +128,18 @@ class EngineClient:
             raise EngineDied(f"the engine process could not be started: {error}") from None
         self._reader = asyncio.create_task(self._read(process))
 
-    async def load(self, wanted: Load) -> AsyncIterator[Loading | Ready]:
+    async def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
         """See Engine. Yields Loading, then Ready with what was loaded."""
         await self.start()
-        async with contextlib.aclosing(self._replies(None, wanted)) as replies:
+        async with contextlib.aclosing(self._replies(None, request)) as replies:
             async for reply in replies:
                 if isinstance(reply, Loading | Ready):
                     yield reply
                 if isinstance(reply, Ready):
                     return
 
-    async def ask(self, request: Request) -> AsyncIterator[Answer]:
-        """See Engine. Leaving the iterator early cancels the answer."""
+    async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """See Engine."""
         if not self.alive:
             raise EngineDied("the engine isn't running")
         number, finished = next(self._numbers), False

@@ -64,7 +64,8 @@ class Ready:
     """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds.
 
     `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
-    cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it.
+    cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
+    why the weights were copied into memory instead of mapped, None if they are mapped.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Ready:
     resident_bytes: int
     budget_bytes: int
     load_s: float
+    not_mapped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def decode(line: bytes) -> Any:
     """The message of a line. Raises ProtocolError on anything `encode` couldn't have written."""
     try:
         return _from_json(json.loads(line), ToEngine | FromEngine)
-    except (ValueError, TypeError, KeyError, GptossError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, GptossError, RecursionError) as error:
         shown = line[:80].decode("ascii", "backslashreplace")
         raise ProtocolError(f"not a message of the engine protocol ({error}): {shown!r}") from None
 
@@ -135,7 +137,7 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any, hint: Any) -> Any:
-    """`value` as the type hint wants it; raises TypeError where it doesn't fit."""
+    """`value` as the type hint states it; raises TypeError where it doesn't fit."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if isinstance(value, dict):
         cls = _TYPES.get(value.get("type", ""))
@@ -156,14 +158,14 @@ def _from_json(value: Any, hint: Any) -> Any:
     raise TypeError(f"unexpected value {str(value)[:40]!r}")
 
 
-def _build(cls: type, given: Mapping[str, Any]) -> Any:
+def _build(cls: type, values: Mapping[str, Any]) -> Any:
     hints = _hints(cls)
-    if unknown := given.keys() - hints.keys():
+    if unknown := values.keys() - hints.keys():
         raise TypeError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
     required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
-    if missing := required - given.keys():
+    if missing := required - values.keys():
         raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
-    return cls(**{name: _from_json(item, hints[name]) for name, item in given.items()})
+    return cls(**{name: _from_json(item, hints[name]) for name, item in values.items()})
 
 
 _hints = cache(get_type_hints)

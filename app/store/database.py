@@ -7,14 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from platformdirs import user_data_path
-
+from app.paths import HOME
 from app.store.schema import MIGRATIONS, migrate, version_of
 from mlx_model.errors import GptossError
 
-HOME = "GPTOSS_CHAT_HOME"
-"""Environment variable that names another folder for the conversations."""
-FILE = "conversations.db"
 BUSY_S = 5.0
 """How long to wait for another program that writes; a save takes milliseconds."""
 
@@ -45,15 +41,8 @@ class DamagedError(StoreError):
     """The file is no intact database."""
 
 
-def default_path() -> Path:
-    """Where the conversations are kept: the folder in GPTOSS_CHAT_HOME, else the one this system has for such data."""
-    home = os.environ.get(HOME)
-    folder = Path(home).expanduser() if home else user_data_path("gptoss-chat", appauthor=False)
-    return folder / FILE
-
-
 def open_file(path: Path) -> tuple[sqlite3.Connection, str]:
-    """A connection to the database at `path`, made if there is none, and what to tell the person ("" for nothing).
+    """A connection to the database at `path`, made if there is none, and a warning for the person ("" for none).
 
     A damaged file is renamed and a new one begun. The folder and the file are the owner's alone to read. Raises
     NewerError, UnwritableError, StoreError.
@@ -62,11 +51,11 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, str]:
         return _open_intact(path), ""
     except DamagedError:
         aside = set_aside(path)
-        told = (
+        warning = (
             f"the conversations in {path.name} could not be read: the file is damaged. It was kept as {aside}, "
             "and a new one was begun"
         )
-        return _open_intact(path), told
+        return _open_intact(path), warning
 
 
 def open_copy(path: Path | None) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ TRIGRAM = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """Where the words were found: in the title if `node` is None, else in a message of that node.
 
     `created` is the time of the node, or of the conversation's last change. `channel` is the message's, None in a
@@ -29,7 +29,7 @@ class Hit:
     snippet: str
 
 
-def find(connection: sqlite3.Connection, text: str, limit: int) -> list[Hit]:
+def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHit]:
     """Hits in titles, then in messages, newest first, `limit` of each at most; none for a blank text."""
     words = text.replace("\0", " ").split()
     if not words:
@@ -42,7 +42,7 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[Hit]:
         "ORDER BY updated DESC LIMIT ?",
         (*map(_containing, words), limit),
     )
-    hits = [Hit(id, title, None, updated, None, snippet(title, words)) for id, title, updated in titles]
+    hits = [SearchHit(id, title, None, updated, None, snippet(title, words)) for id, title, updated in titles]
     conditions = ["deleted IS NULL", *["text LIKE ? ESCAPE '\\'"] * len(short)]
     values = [*map(_containing, short)]
     if long:
@@ -55,7 +55,7 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[Hit]:
         (*values, limit),
     )
     return hits + [
-        Hit(conversation, title, node, created, channel, snippet(text, words))
+        SearchHit(conversation, title, node, created, channel, snippet(text, words))
         for conversation, title, node, created, channel, text in messages
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.chat.conversation import AnswerFacts, Changes, Conversation, Node
 from app.store.database import StoreError, explained, open_copy, open_file
-from app.store.search import Hit, find
+from app.store.search import SearchHit, find
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
@@ -41,19 +41,20 @@ class Summary:
 class Store:
     """One connection, to be used by the thread that opened it. Every method may raise StoreError.
 
-    `told` is what opening it has to tell the person, `saves` whether what is written reaches a disk.
+    `warning` is what a person should know about the opening, "" for nothing; `saves` says whether what is written
+    reaches a disk.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the database at `path`. Raises StoreError; `in_memory` is then what a chat can go on with."""
-        connection, self.told = open_file(path)
+        connection, self.warning = open_file(path)
         self._connect(connection, f"{path.name} can't be written", saves=True)
 
     @classmethod
     def in_memory(cls, copy_of: Path | None = None) -> "Store":
         """A store that is gone with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
         store = cls.__new__(cls)
-        store.told = ""
+        store.warning = ""
         with explained("conversations can't be kept in memory"):
             connection = open_copy(copy_of)
         store._connect(connection, "the copy in memory can't be written", saves=False)
@@ -183,7 +184,7 @@ class Store:
             )
             return [text for (text,) in rows][::-1]
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
+    def search(self, text: str, limit: int = 50) -> list[SearchHit]:
         """Messages and titles that contain all words of `text`, those in titles first, then the newest first."""
         with explained(self._failure):
             return find(self._connection, text, limit)

@@ -33,7 +33,7 @@ from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
 from app.tui.widgets.composer import Composer
-from app.tui.widgets.download import DownloadPanel
+from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue

@@ -1,7 +1,7 @@
 """One answer for a script: `generate` and `stream_generate`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -131,10 +131,4 @@ def collect(events: Iterator[Event], session: Session) -> Result:
 
 def stats_json(model: Model, stats: Stats) -> dict[str, Any]:
     """The figures of one answer and of its model: seconds, tokens, tokens a second, bytes."""
-    return {
-        "load_s": model.load_s,
-        "resident_bytes": model.resident_bytes,
-        **asdict(stats),
-        "prefill_tok_s": stats.prefill_tok_s,
-        "decode_tok_s": stats.decode_tok_s,
-    }
+    return {"load_s": model.load_s, "resident_bytes": model.resident_bytes, **stats.to_json()}

@@ -8,7 +8,7 @@
 
 Where it ends, by `cancel`, an exception or kill -9, the next `fetch` of the same model goes on. A file gets its name
 only once it has been read back and has the digest that the Hub announces, so what is half fetched or damaged can't be
-loaded; a branch gets its new meaning only when all of its files are there, so an older revision stays usable till then.
+loaded; a branch gets its new meaning only when all of its files are there: an older revision stays usable until then.
 """
 
 import shutil
@@ -17,17 +17,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.explain import explain
+from mlx_model.hub.folder import File, ModelFolder, Record
 from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
-from mlx_model.hub.place import File, Place, Record
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
@@ -58,23 +57,23 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Finished:
+class Downloaded:
     """The model is complete and verified; `folder` is what load() takes."""
 
     folder: Path
 
 
-DownloadEvent = TransferEvent | Checking | Progress | Finished
+DownloadEvent = TransferEvent | Checking | Progress | Downloaded
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What fetching a model takes; nothing of it has been done yet."""
 
     repository: Repository
     commit: str
     files: tuple[File, ...]
-    place: Place
+    target: ModelFolder
     listed: bool
     """Whether the Hub has listed the files; else sizes are those on disk, and right only where the digest is, too."""
     license: str | None
@@ -88,12 +87,12 @@ class Plan:
     @property
     def present(self) -> int:
         """Bytes of them that are on disk, in whole and in partial files."""
-        return sum(_present(self.place, file) for file in self.files)
+        return sum(_present(self.target, file) for file in self.files)
 
     @property
     def free(self) -> int:
         """Bytes free where the model goes."""
-        for folder in (self.place.root, *self.place.root.parents):
+        for folder in (self.target.root, *self.target.root.parents):
             with suppress(OSError):  # not made yet
                 return shutil.disk_usage(folder).free
         return 0
@@ -104,11 +103,11 @@ class Plan:
         if missing and missing + _SPARE > free:
             raise CheckpointError(
                 f"the disk has {gigabytes(free)} free, and {gigabytes(missing)} are still to be fetched to "
-                f"{self.place.root}: free some space, or put the model elsewhere with --dest or HF_HOME"
+                f"{self.target.root}: free some space, or put the model elsewhere with --dest or HF_HOME"
             )
 
 
-def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) -> Plan:
+def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) -> DownloadPlan:
     """What fetching this model takes: "gpt-oss-20b", "org/name", either with "@revision".
 
     `dest` is a plain folder to put it in instead of the Hub's cache. A model that is there and complete is planned
@@ -119,24 +118,24 @@ def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) 
         raise CheckpointError(f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name')
     folder = Path(dest).expanduser().absolute() if dest is not None else repository.snapshot()
     if folder is not None and not update and is_complete(folder):
-        place = Place.of(folder)
-        found = [place.found(name) for name in needed_files(folder)]
+        target = ModelFolder.of(folder)
+        found = [target.found(name) for name in needed_files(folder)]
         files = tuple(file for file in found if file is not None)
         if len(files) == len(found):
-            commit = folder.name if place.in_cache else repository.revision
-            return Plan(repository, commit, files, place, listed=False, license=None)
-    return _ask_hub(repository, Place.of(folder) if folder is not None and dest is not None else None)
+            commit = folder.name if target.in_cache else repository.revision
+            return DownloadPlan(repository, commit, files, target, listed=False, license=None)
+    return _ask_hub(repository, ModelFolder.of(folder) if folder is not None and dest is not None else None)
 
 
-def fetch(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> Iterator[DownloadEvent]:
-    """Do what the plan says; ends with Finished, or without it soon after `cancel` was set. Blocks between events.
+def fetch(plan: DownloadPlan, cancel: Event | None = None, *, again: bool = False) -> Iterator[DownloadEvent]:
+    """Do what the plan says; ends with Downloaded, or without it soon after `cancel` was set. Blocks between events.
 
     `again` reads files that the record calls verified once more. Raises CheckpointError, saying what to do, when the
     network or the disk fails for good or another process fetches the same model; what was fetched is kept.
     """
     run = _Run(plan, cancel or Event(), again)
     try:
-        with plan.place.locked():
+        with plan.target.locked():
             yield from run.events()
     except Stopped:
         return
@@ -144,7 +143,7 @@ def fetch(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> It
         raise
     except Exception as error:
         from huggingface_hub import constants
-        from huggingface_hub.errors import HTTPError
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
         if not isinstance(error, HTTPError | OSError):
             raise
@@ -156,70 +155,70 @@ def fetch(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> It
 class _Run:
     """One fetch(): the threads that read, and what they have reached."""
 
-    def __init__(self, plan: Plan, cancel: Event, again: bool) -> None:
+    def __init__(self, plan: DownloadPlan, cancel: Event, again: bool) -> None:
         self._plan = plan
         self._cancel = cancel
         self._again = again
         self._stop = Event()
-        self._told: SimpleQueue[TransferEvent | Exception | None] = SimpleQueue()
+        self._outbox: SimpleQueue[TransferEvent | Exception | None] = SimpleQueue()
         self._reached: dict[str, int] = {}
-        self._record = Record(plan.place.root)
-        self._transfer = Transfer(plan.place, tell=self._told.put, reach=self._reach, stop=self._stop)
+        self._record = Record(plan.target.root)
+        self._transfer = Transfer(plan.target, tell=self._outbox.put, reach=self._reach, stop=self._stop)
 
     def events(self) -> Iterator[DownloadEvent]:
-        place, files = self._plan.place, self._plan.files
-        here = [file for file in files if place.path(file).exists()]
-        unsure = [f for f in here if self._again or not self._record.holds(place.path(f), f.digest)]
+        target, files = self._plan.target, self._plan.files
+        here = [file for file in files if target.path(file).exists()]
+        unsure = [f for f in here if self._again or not self._record.holds(target.path(f), f.digest)]
         size = sum(file.size for file in unsure)
         yield from self._all(unsure, self._check, lambda done: Checking(done, size))
 
-        if not self._plan.listed and any(not place.path(file).exists() for file in files):
-            self._plan = _ask_hub(self._plan.repository, self._plan.place, self._plan.commit)
+        if not self._plan.listed and any(not target.path(file).exists() for file in files):
+            self._plan = _ask_hub(self._plan.repository, self._plan.target, self._plan.commit)
             files = self._plan.files
         self._plan.check_space()
-        self._reached = {file.name: _present(place, file) for file in files}
-        missing = sorted((f for f in files if not place.path(f).exists()), key=lambda file: file.size)
+        self._reached = {file.name: _present(target, file) for file in files}
+        missing = sorted((f for f in files if not target.path(f).exists()), key=lambda file: file.size)
         total = self._plan.total
         yield from self._all(missing, self._fetch, lambda done: Progress(done, total))
 
         for file in files:
-            place.link(file)
-        if not is_complete(place.folder):
+            target.link(file)
+        if not is_complete(target.folder):
             raise CheckpointError(
                 f"{self._plan.repository.name} is no complete model: its index names weights, or it lacks a file, "
                 "that isn't in the repository. Nothing more can be fetched; tell its publisher"
             )
-        place.name_revision(self._plan.repository.revision)
-        place.clear_partials()
-        yield Finished(place.folder)
+        target.name_revision(self._plan.repository.revision)
+        target.clear_partials()
+        yield Downloaded(target.folder)
 
     def _check(self, file: File) -> None:
-        path = self._plan.place.path(file)
+        path = self._plan.target.path(file)
         if self._transfer.check(file, path):
             self._record.add(path, file.digest)
-            self._told.put(Verified(file.name))
+            self._outbox.put(Verified(file.name))
             return
-        if not self._plan.place.in_cache and self._record.digest(path) is None:
+        if not self._plan.target.in_cache and self._record.digest(path) is None:
             raise CheckpointError(
                 f"{path} is another file than the one of {self._plan.repository.name}, and not from a download of it: "
                 "nothing was changed; choose another folder, or move that file away"
             )
         path.unlink()
-        self._told.put(Damaged(file.name))
+        self._outbox.put(Damaged(file.name))
 
     def _fetch(self, file: File) -> None:
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        plan, place = self._plan, self._plan.place
+        plan, target = self._plan, self._plan.target
         url = f"{constants.ENDPOINT}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
-        headers = build_hf_headers(library_name="gptoss-chat", library_version=version("gptoss-chat"))
+        headers = build_hf_headers(**_client())
         cached = plan.repository.cache / "blobs" / file.digest
-        copy = cached if not place.in_cache and cached.is_file() else None
+        copy = cached if not target.in_cache and cached.is_file() else None
         self._transfer.fetch(file, url, headers, copy)
-        self._record.add(place.path(file), file.digest)
-        place.link(file)
-        self._told.put(Verified(file.name))
+        self._record.add(target.path(file), file.digest)
+        target.link(file)
+        self._outbox.put(Verified(file.name))
 
     def _reach(self, name: str, done: int) -> None:
         self._reached[name] = max(done, self._reached.get(name, 0))
@@ -227,7 +226,7 @@ class _Run:
     def _all(
         self, files: list[File], work: Callable[[File], None], progress: Callable[[int], Checking | Progress]
     ) -> Iterator[DownloadEvent]:
-        """Do `work` for all files, some at a time; yields what they tell, and progress in between."""
+        """Do `work` for all files, some at a time; yields their events, and progress in between."""
         if not files:
             return
         waiting = deque(files)
@@ -240,8 +239,8 @@ class _Run:
             except Stopped:
                 pass
             except Exception as error:
-                self._told.put(error)
-            self._told.put(None)
+                self._outbox.put(error)
+            self._outbox.put(None)
 
         threads = [Thread(target=worker, daemon=True) for _ in range(min(_THREADS, len(files)))]
         for thread in threads:
@@ -253,7 +252,7 @@ class _Run:
                     raise Stopped
                 event: TransferEvent | Exception | None = None
                 with suppress(Empty):
-                    event = self._told.get(timeout=_PERIOD)
+                    event = self._outbox.get(timeout=_PERIOD)
                     if event is None:
                         running -= 1
                     elif isinstance(event, Exception):
@@ -273,22 +272,22 @@ class _Run:
             raise
 
 
-def _ask_hub(repository: Repository, place: Place | None, revision: str | None = None) -> Plan:
-    """The plan that the Hub's list of files gives, in one request; without a place for the Hub's cache."""
+def _ask_hub(repository: Repository, target: ModelFolder | None, revision: str | None = None) -> DownloadPlan:
+    """The plan that the Hub's list of files gives, in one request; None: for the Hub's cache."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
-        info = HfApi(library_name="gptoss-chat", library_version=version("gptoss-chat")).model_info(
+        info = HfApi(**_client()).model_info(
             repository.name, revision=revision or repository.revision, files_metadata=True, timeout=_TIMEOUT
         )
-        return _listed(repository, place, info)
+        return _listed(repository, target, info)
     except (HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # or not the Hub's JSON
         text = explain(error, repository.name, repository.revision, constants.ENDPOINT, kept=revision is not None)
         raise CheckpointError(clean(text)) from None
 
 
-def _listed(repository: Repository, place: Place | None, info: "ModelInfo") -> Plan:
+def _listed(repository: Repository, target: ModelFolder | None, info: "ModelInfo") -> DownloadPlan:
     """The plan of what the Hub says, which is untrusted: the commit and the digests become names of files.
 
     Raises CheckpointError if it isn't gpt-oss, ValueError, TypeError or AttributeError if it isn't as the Hub says it.
@@ -312,19 +311,26 @@ def _listed(repository: Repository, place: Place | None, info: "ModelInfo") -> P
         )
     card = info.card_data
     stated = card.get("license") if card is not None else None
-    return Plan(
+    return DownloadPlan(
         repository,
         commit=str(info.sha),
         files=tuple(files),
-        place=place or Place(repository.cache, repository.cache / "snapshots" / str(info.sha)),
+        target=target or ModelFolder(repository.cache, repository.cache / "snapshots" / str(info.sha)),
         listed=True,
         license=clean(str(stated)) if stated else None,
     )
 
 
-def _present(place: Place, file: File) -> int:
+def _client() -> dict[str, Any]:
+    """What requests say of the program that sends them."""
+    from importlib.metadata import version  # late: it imports much, and only requests need it
+
+    return {"library_name": "gptoss-chat", "library_version": version("gptoss-chat")}
+
+
+def _present(target: ModelFolder, file: File) -> int:
     """Bytes of a file that are on disk, whole or partial."""
-    for path in (place.path(file), place.partial(file)):
+    for path in (target.path(file), target.partial(file)):
         with suppress(OSError):
             return min(path.stat().st_size, file.size)
     return 0

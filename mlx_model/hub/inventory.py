@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_model.checkpoint_files import CONFIG, INDEX
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.folder import ModelFolder, is_verified
 from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
-from mlx_model.hub.place import Place, is_verified
 
 _LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
 
@@ -56,7 +57,7 @@ class Removal:
         """Do it. Raises CheckpointError while the model is being downloaded, or where not all of it can be deleted."""
         from huggingface_hub import scan_cache_dir
 
-        with Place(self.root, self.root).locked():
+        with ModelFolder(self.root, self.root).locked():
             try:
                 if self.commits:
                     scan_cache_dir(self.root.parent).delete_revisions(*self.commits).execute()
@@ -116,7 +117,7 @@ def _in_cache() -> Iterator[LocalModel]:
 
 def _in_lm_studio() -> Iterator[LocalModel]:
     for top in _LM_STUDIO:
-        for configuration in sorted(Path(top).expanduser().glob("*/*/config.json")):
+        for configuration in sorted(Path(top).expanduser().glob(f"*/*/{CONFIG}")):
             folder = configuration.parent
             model = _model(str(folder), "LM Studio", folder, folder.name)
             if model is not None:
@@ -125,14 +126,14 @@ def _in_lm_studio() -> Iterator[LocalModel]:
 
 def _model(name: str, source: str, folder: Path, repository: str) -> LocalModel | None:
     """What a folder holds; None if it isn't gpt-oss. Before the configuration is there, the name has to tell."""
-    configuration = _json(folder / "config.json")
+    configuration = _json(folder / CONFIG)
     if configuration is None and "gpt-oss" not in repository.lower():
         return None
     if configuration is not None and configuration.get("model_type") != "gpt_oss":
         return None
     names = needed_files(folder)
     complete = is_complete(folder)
-    metadata = (_json(folder / "model.safetensors.index.json") or {}).get("metadata")
+    metadata = (_json(folder / INDEX) or {}).get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     return LocalModel(
         name=name,

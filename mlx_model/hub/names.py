@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 
+from mlx_model.checkpoint_files import CONFIG, GENERATION_CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.place import is_verified
+from mlx_model.hub.folder import is_verified
 
 DEMO = "demo"
 KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
@@ -17,16 +18,7 @@ KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-12
 
 SIZES = {"openai/gpt-oss-20b": "13.8 GB", "openai/gpt-oss-120b": "65.2 GB"}
 
-_NEEDED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "model.safetensors",
-    "model-*.safetensors",
-    "model.safetensors.index.json",
-)
-_INDEX = "model.safetensors.index.json"
+_NEEDED = (CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, "model-*.safetensors", INDEX)
 # What the Hub allows (huggingface_hub.utils.validate_repo_id), kept here because importing that takes a third of a
 # second, and because both become names of folders.
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
@@ -105,7 +97,7 @@ def is_usable(folder: Path) -> bool:
 
 def is_complete(folder: Path) -> bool:
     """Whether configuration, tokenizer and every shard are there; what is in them, the digests and the loader say."""
-    return all((folder / name).is_file() for name in ("config.json", "tokenizer.json", *shards(folder)))
+    return all((folder / name).is_file() for name in (CONFIG, TOKENIZER, *shards(folder)))
 
 
 def needed_files(folder: Path) -> list[str]:
@@ -126,6 +118,6 @@ def is_needed(name: str) -> bool:
 def shards(folder: Path) -> list[str]:
     """The weights that the index names, or the one file of a model without an index. An unreadable index: that too."""
     with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
-        names = {str(name) for name in json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()}
+        names = {str(name) for name in json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()}
         return sorted(names)
-    return ["model.safetensors"]
+    return [WEIGHTS]

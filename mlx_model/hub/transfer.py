@@ -16,7 +16,7 @@ from typing import Any
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.explain import asked_to_wait, is_transient, reason
-from mlx_model.hub.place import File, Place, is_intact
+from mlx_model.hub.folder import File, ModelFolder, is_intact
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each further try. The count starts anew when a byte arrives, so a slow or shaky network ends nothing;
@@ -73,13 +73,13 @@ class Transfer:
 
     def __init__(
         self,
-        place: Place,
+        target: ModelFolder,
         *,
         tell: Callable[[TransferEvent], None],
         reach: Callable[[str, int], None],
         stop: Event,
     ) -> None:
-        self._place = place
+        self._target = target
         self._tell = tell
         self._reach = reach
         self._stop = stop
@@ -90,14 +90,14 @@ class Transfer:
         Raises CheckpointError when the content is wrong twice, OSError for the disk, and what huggingface_hub's client
         raises when the network fails for good.
         """
-        partial = self._place.partial(file)
+        partial = self._target.partial(file)
         partial.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
             if copy is not None:
                 self._copy(file, copy, partial)
             self._fill(file, url, headers, partial)
             if self.check(file, partial):
-                self._place.take(file)
+                self._target.take(file)
                 return
             partial.unlink()
             copy = None
@@ -118,7 +118,7 @@ class Transfer:
         return path.stat().st_size == file.size and is_intact(path, file.digest, on_read)
 
     def _fill(self, file: File, url: str, headers: dict[str, str], partial: Path) -> None:
-        from huggingface_hub.errors import HTTPError  # the client's: httpx or httpx2
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's
 
         tries = 0
         while True:
@@ -188,12 +188,12 @@ def _opened(url: str, headers: dict[str, str], start: int, size: int) -> Iterato
     Redirects to the storage are followed; the client leaves the login out when the host changes.
     """
     from huggingface_hub import get_session
-    from huggingface_hub.utils import hf_raise_for_status
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     # Compression would make the length of the answer another than that of the file.
-    wanted: dict[str, Any] = {**headers, "Accept-Encoding": "identity"}
+    request: dict[str, Any] = {**headers, "Accept-Encoding": "identity"}
     if start:
-        wanted["Range"] = f"bytes={start}-{size - 1}"
-    with get_session().stream("GET", url, headers=wanted, timeout=_TIMEOUT, follow_redirects=True) as response:
+        request["Range"] = f"bytes={start}-{size - 1}"
+    with get_session().stream("GET", url, headers=request, timeout=_TIMEOUT, follow_redirects=True) as response:
         hf_raise_for_status(response)
         yield (start if response.status_code == 206 else 0), response.iter_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import settings
+from app import paths
 from app.settings import Settings, SettingsError, load, update
 from mlx_model.harmony.message import Effort
 
@@ -34,7 +34,7 @@ def file(home: Path) -> Path:
 
 
 def test_without_a_file_there_are_defaults(home: Path) -> None:
-    assert settings.default_path() == home / "settings.toml"
+    assert paths.settings_file() == home / "settings.toml"
     assert load() == Settings() and not home.exists()
 
 
@@ -42,7 +42,7 @@ def test_a_file_is_read(file: Path) -> None:
     file.write_text(f'model = "demo"\nanalysis = "hidden"\nmouse = false\n{WRITTEN}', "utf-8")
     found = load()
     assert not found.mouse and Settings().mouse
-    assert (found.model, found.theme, found.analysis, found.told) == ("demo", "light", "hidden", "")
+    assert (found.model, found.theme, found.analysis, found.warnings) == ("demo", "light", "hidden", ())
     assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
     assert found.presets == {"brief": "Answer in one sentence."}
 
@@ -86,9 +86,9 @@ def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
 def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: bytes, said: str) -> None:
     file.write_bytes(text)
     found = load()
-    assert found == Settings(told=found.told)
-    assert said in found.told and str(file) in found.told and "left as it is; the defaults" in found.told
-    assert "\n" not in found.told
+    assert found == Settings(warnings=found.warnings)
+    [line] = found.warnings
+    assert said in line and str(file) in line and "left as it is; the defaults" in line and "\n" not in line
     with pytest.raises(SettingsError, match="left as it is"):
         update({("theme",): "light"})
     assert file.read_bytes() == text
@@ -113,12 +113,14 @@ def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, s
     found = load()
     assert found.model == "demo" and found.options == {} and found.presets == {}
     assert (found.theme, found.analysis, found.mouse) == ("dark", "collapsed", True)
-    assert said in found.told and found.told.endswith("; the default is used") and "\n" not in found.told
+    [line] = found.warnings
+    assert said in line and line.endswith("; the default is used") and "\n" not in line
 
 
 def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
     file.mkdir()
-    assert "can't be read: Is a directory; the defaults are used" in load().told
+    [line] = load().warnings
+    assert "can't be read: Is a directory; the defaults are used" in line
     file.rmdir()
     file.parent.rmdir()
     file.parent.write_text("in the way")

@@ -30,7 +30,7 @@ from textual.widgets import Markdown
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineClient
 from app.engine.protocol import Load
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
 from mlx_model.events import Finished, TextDelta
@@ -196,7 +196,7 @@ async def opening_the_chat() -> float:
     for number in range(LONG_CONVERSATION // 2):
         prompt = conversation.add_prompt(f"question {number}", conversation.leaf)
         conversation.add_answer(prompt.id, AnswerFacts("replay", None, "stop"), [assistant(streams.EARLIER)])
-    store = Store(default_path())
+    store = Store(conversations_file())
     store.insert(conversation)
     store.close()
     app = ChatApp(Load("replay"), engine=engine())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
 
@@ -117,7 +117,7 @@ def test_a_polite_kill_gives_the_terminal_back() -> None:
 def wait_saved(draft: str, text: str, seconds: float = 30.0) -> None:
     """Wait until both are on the disk, in the one conversation there is."""
     deadline = time.monotonic() + seconds
-    store = Store(default_path())
+    store = Store(conversations_file())
     while not (store.search(text) and store.draft(store.summaries()[0].id) == draft):
         assert time.monotonic() < deadline, "the draft or the answer was not saved"
         time.sleep(0.1)

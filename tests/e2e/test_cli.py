@@ -89,7 +89,7 @@ def test_the_default_model_is_announced_on_standard_error(tmp_path: Path) -> Non
 def test_json_is_one_object_with_everything() -> None:
     done = run("ask", "--model", "demo", "--json", "--seed", "1", "--effort", "low", "hi")
     answer = json.loads(done.stdout)
-    assert answer.keys() == {"text", "analysis", "finish_reason", "stats"}
+    assert answer.keys() == {"text", "commentary", "analysis", "finish_reason", "stats"}
     assert answer["finish_reason"] == "stop" and answer["stats"]["seed"] == 1
     assert answer["stats"]["decode_tokens"] > 0 and answer["stats"]["resident_bytes"] > 0
 
@@ -97,6 +97,27 @@ def test_json_is_one_object_with_everything() -> None:
 def test_a_cut_off_answer_says_so_on_standard_error() -> None:
     done = run("ask", "--model", "demo", "--max-tokens", "3", "hi")
     assert done.returncode == 1 and "cut off after 3 tokens" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("prompt", "errors"),
+    [
+        ("nothing", ["gptoss-chat: no answer: the model ended its turn without one"]),
+        ("only analysis", ["gptoss-chat: no answer: the model ended its turn without one", "some analysis"]),
+        ("only commentary", ["some commentary", "gptoss-chat: no answer: the model ended its turn without one"]),
+    ],
+)
+def test_an_answer_without_a_final_message_is_a_failure_that_shows_what_there_was(
+    prompt: str, errors: list[str]
+) -> None:
+    done = run("ask", "--model", "demo", prompt, command=SCRIPTED)
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (1, "", errors)
+    done = run("ask", "--model", "demo", "--json", prompt, command=SCRIPTED)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    answer = json.loads(done.stdout)
+    assert (answer["text"], answer["finish_reason"]) == ("", "no_answer")
+    written = answer["commentary"] + answer["analysis"]
+    assert written == (prompt.replace("only", "some") if prompt != "nothing" else "")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from mlx_model.harmony.message import Message
 from tests.fixtures import FIXTURES
@@ -44,7 +44,7 @@ def send(terminal: Terminal, text: str) -> str:
 
 def saved() -> list[list[Message]]:
     """The messages of all conversations on the disk, the latest first."""
-    store = Store(default_path())
+    store = Store(conversations_file())
     try:
         loaded = [store.load(summary.id) for summary in store.summaries()]
         return [conversation.messages for conversation in loaded if conversation is not None]

@@ -28,8 +28,8 @@ class Imported:
     left_out: dict[str, int] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
-    def told(self, added: list[Conversation]) -> str:
-        """What to tell the person when those of `added` were not there before."""
+    def summary(self, added: list[Conversation]) -> str:
+        """What was done, in one line for the person; those of `added` were not there before."""
         number = "1 conversation" if len(added) == 1 else f"{len(added)} conversations"
         parts = [f"imported {number} with {counted(sum(len(conversation.nodes) for conversation in added))}"]
         if there := len(self.conversations) - len(added):

@@ -4,77 +4,40 @@ from collections import deque
 from collections.abc import AsyncIterator
 from time import monotonic
 
-from app.chat.conversation import Node
-from app.chat.thinking import Thinking
-from app.engine.protocol import Answer
+from app.chat.answer import AnswerRecord
+from app.chat.loop import TurnEvent
 from app.tui.text.coalesce import Coalescer
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
-from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
-from mlx_model.harmony.fold import Turn
-from mlx_model.harmony.message import Message
+from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 
 SPEED_WINDOW_S = 2.0
 
 
 class AnswerStream:
-    """Follows one answer. `messages` is what a conversation keeps of it, partial ones included, at any moment.
+    """Shows one answer as `record` takes it."""
 
-    `begun` is an answer that was cut off, if it is this one that goes on: its messages and figures are the beginning.
-    """
-
-    def __init__(self, view: AnswerView, status: StatusLine, begun: Node | None = None) -> None:
-        turn = begun.turn if begun is not None else None
+    def __init__(self, view: AnswerView, status: StatusLine, record: AnswerRecord) -> None:
         self._view = view
         self._status = status
-        self._turn = Turn(begun.messages if begun is not None else ())
-        self._before = turn.stats if turn is not None else Stats()
-        self._thinking = Thinking(turn.analysis_s, turn.analysis_tokens) if turn is not None else Thinking()
+        self._record = record
         self._reading = self._writing = False
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked = 0.0
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages of the answer so far."""
-        return self._turn.messages
-
-    @property
-    def finished(self) -> Finished | None:
-        """How the answer ended, with its counts; None while it goes on, and for good if the engine died."""
-        end = self._turn.finished
-        return None if end is None else Finished(end.reason, self._before.followed_by(end.stats))
-
-    @property
-    def stats(self) -> Stats:
-        """What the answer has cost, as far as that is known."""
-        return self._before if self.finished is None else self.finished.stats
-
-    @property
-    def analysis_s(self) -> float:
-        """How long the model has thought, in seconds."""
-        return self._thinking.seconds(monotonic())
-
-    @property
-    def analysis_tokens(self) -> int:
-        """In how many tokens."""
-        return self._thinking.tokens
-
-    async def run(self, answers: AsyncIterator[Answer]) -> None:
-        """Show events until the answer ends. Raises what the iterator raises, everything received being shown."""
+    async def run(self, events: AsyncIterator[TurnEvent]) -> None:
+        """Show events until the turn ends. Raises what the iterator raises, everything received being shown."""
         coalescer = Coalescer(self._flush)
         self._asked = monotonic()
         try:
-            async for answer in answers:
-                self._turn.take(answer.event)
-                self._thinking.take(answer.event, monotonic(), answer.deltas)
-                self._show(answer)
+            async for event in events:
+                self._show(event)
                 coalescer.poke()
         finally:
             await coalescer.close()
             self._status.speed, self._status.ttft, self._status.reused = 0.0, 0.0, 0
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: TurnEvent) -> None:
         match answer.event:
             case PrefillProgress(done=done, total=total):
                 if not self._reading:  # the first of them says what the cache had
@@ -114,4 +77,5 @@ class AnswerStream:
         if len(self._ticks) > 1 and (elapsed := self._ticks[-1][0] - self._ticks[0][0]) > SPEED_WINDOW_S / 4:
             tokens = sum(count for _, count in self._ticks) - self._ticks[0][1]
             self._status.speed = tokens / elapsed
-        await self._view.show(self.messages, self.analysis_s, self.analysis_tokens)
+        thinking = self._record.thinking
+        await self._view.show(self._record.messages, thinking.seconds(monotonic()), thinking.tokens)

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
+from app.chat.answer import AnswerRecord
 from app.chat.commands import BUSY
-from app.chat.conversation import UNFINISHED, AnswerFacts, Conversation, Node, new_id
+from app.chat.conversation import UNFINISHED, Conversation, Node
+from app.chat.loop import turn
 from app.documents.attachments import merge
 from app.engine.client import EngineDied
 from app.tui.parts.answering import AnswerStream
@@ -118,11 +121,11 @@ class Chat:
         """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
         `before` is the leaf again."""
         app, keeper, conversation = self._app, self._app.keeper, self.conversation
-        effort = begun.turn.effort if begun and begun.turn else None
-        options = replace(app.preferences.options, effort=effort or app.effort_switch.effort)
+        record = AnswerRecord(app.effort_switch.effort, begun or prompt)
+        options = replace(app.preferences.options, effort=record.effort)
         view = AnswerView(options.effort, analysis=app.preferences.analysis, kept=begun)
-        stream = AnswerStream(view, app.status, begun)
-        answer = begun or Node(new_id(), prompt.id, 0.0, ())
+        stream = AnswerStream(view, app.status, record)
+        answer = begun or Node(record.id, prompt.id, 0.0, ())
         said = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
         await app.transcript.remove_children(said)
@@ -131,13 +134,13 @@ class Chat:
             await self._save()
             if prompt.parent is None:
                 await app.journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
-        saving = asyncio.create_task(self._checkpoints(answer, stream, view))
+        saving = asyncio.create_task(self._checkpoints(record))
         died = failed = False
         try:
             if await keeper.opened(view, self.stopped):
                 messages = conversation.for_engine(begun.id if begun else prompt.id)
                 request = Request(messages, options, app.preferences.instructions)
-                await stream.run(keeper.engine.ask(request))
+                await stream.run(turn(keeper.engine, request, record))
         except EngineDied as death:
             died = True
             await keeper.bury(death)
@@ -148,11 +151,10 @@ class Chat:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
-        if stream.finished or stream.messages != list(answer.messages):
+        if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
-            reason = stream.finished.reason if stream.finished else None if keeper.leaving else "died"
-            self._keep(answer, stream, view, reason)
-            await view.finish(stream.finished)
+            self._keep(record, None if keeper.leaving else "died")
+            await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
             await self._withdraw(prompt, answer, before, is_new=is_new)
@@ -196,30 +198,19 @@ class Chat:
         if not await self._app.transcript.cut(path):
             await self._app.transcript.show(path, self._build)
 
-    async def _checkpoints(self, answer: Node, stream: AnswerStream, view: AnswerView) -> None:
-        saved = sum(len(message.text) for message in answer.messages)
+    async def _checkpoints(self, record: AnswerRecord) -> None:
+        saved = sum(len(message.text) for message in record.messages)
         while True:
             await asyncio.sleep(CHECKPOINT_S)
-            if (size := sum(len(message.text) for message in stream.messages)) > saved:
-                self._keep(answer, stream, view, None)
+            if (size := sum(len(message.text) for message in record.messages)) > saved:
+                self._keep(record)
                 await self._app.journal.save(self.conversation)
                 saved = size
 
-    def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, reason: str | None) -> None:
-        """Put what has come of an answer into the conversation; `reason` is None while it goes on."""
-        turn = AnswerFacts(
-            self._app.keeper.model,
-            view.effort,
-            reason,
-            stream.stats,
-            stream.analysis_s,
-            stream.analysis_tokens,
-        )
-        if answer.id in self.conversation.nodes:
-            self.conversation.update_answer(answer.id, turn, stream.messages)
-        else:
-            assert answer.parent is not None
-            self.conversation.add_answer(answer.parent, turn, stream.messages, answer.id)
+    def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
+        """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
+        record.model = self._app.keeper.model
+        record.keep_in(self.conversation, monotonic(), unfinished)
 
     async def stop(self) -> None:
         """Stop the answer under way; what is queued waits."""

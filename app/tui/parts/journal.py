@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.chat.conversation import Conversation
-from app.store.database import StoreError, default_path
+from app.paths import conversations_file
+from app.store.database import StoreError
 from app.store.exchange.importing import read
-from app.store.search import Hit
-from app.store.store import MissingError, Store, Summary
+from app.store.search import SearchHit
+from app.store.store import Store, Summary
+from app.store.unsaved import Unsaved
 
 T = TypeVar("T")
 
-KEPT = "What is on the screen stays, and the chat goes on"
+MEANWHILE = "What is on the screen stays, and the chat goes on"
 
 
 class Journal:
-    """Saves conversations. Only `import_file` raises StoreError: else `report` is told, once, as (text, level).
+    """Saves conversations. Only `import_file` raises StoreError: else `report` gets a sentence and a level, once.
 
     What could not be saved is kept, and tried again with every later save. A home that can't be written is replaced by
     a copy of it in memory, so that list and search go on to work until the program ends.
@@ -30,19 +32,18 @@ class Journal:
         # One thread: SQLite's connection belongs to it, and writes stay in order. A commit waits for the disk.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: Store | None = None
-        self._unsaved: dict[str, Conversation] = {}
+        self._unsaved = Unsaved(self._say, MEANWHILE)
         self._deleted: list[tuple[str, Conversation | None]] = []
         self._begun = False
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self._failing = False
         self._passing = False
         self._closed = self._ended = False
 
     @property
     def saves(self) -> bool:
         """Whether what was written so far is on a disk."""
-        return self._store is not None and self._store.saves and not self._failing
+        return self._store is not None and self._store.saves and not self._unsaved.failing
 
     @property
     def loses(self) -> bool:
@@ -53,22 +54,25 @@ class Journal:
         """Open the store; everything else waits for it."""
         self._begun = True
         try:
-            told, level = await self._run(self._open), "warning"
+            line, level = await self._run(self._open), "warning"
         except StoreError as error:
-            told, level = f"{error}. {KEPT}, but nothing is saved", "error"
+            line, level = f"{error}. {MEANWHILE}, but nothing is saved", "error"
         finally:
             self._opened.set()
-        if told:
-            self._report(f"{told[0].upper()}{told[1:]}.", level)
+        if line:
+            self._say(line, level)
+
+    def _say(self, line: str, level: str) -> None:
+        self._report(f"{line[0].upper()}{line[1:]}.", level)
 
     def _open(self) -> str:
-        path = default_path()
+        path = conversations_file()
         try:
             self._store = Store(path)
         except StoreError as error:
             self._store = Store.in_memory(copy_of=path)
-            return f"conversations are not saved: {error}. {KEPT} in memory, till you quit"
-        return self._store.told
+            return f"conversations are not saved: {error}. {MEANWHILE} in memory, until you quit"
+        return self._store.warning
 
     async def close(self) -> None:
         """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
@@ -86,51 +90,27 @@ class Journal:
     # Conversations
 
     async def save(self, conversation: Conversation) -> None:
-        """Write what has changed in it; it is on the disk when this returns, unless `report` was told."""
-        self._unsaved[conversation.id] = conversation
+        """Write what has changed in it; it is on the disk when this returns, unless `report` got a sentence."""
+        self._unsaved.add(conversation)
         await self.flush()
 
     async def flush(self) -> None:
         """Try again to save what could not be saved."""
         await self._opened.wait()
         async with self._flushing:
-            for id in [] if self._ended else list(self._unsaved):
-                conversation = self._unsaved.pop(id)
-                try:
-                    await self._save(conversation)
-                except asyncio.CancelledError:
-                    self._unsaved[id] = conversation
-                    raise
-                except StoreError as error:
-                    self._unsaved[id] = conversation
-                    self._fail(error)
-                    return
-        if self._failing:
-            self._failing = False
-            self._report("Saving works again; everything has been saved.", "info")
+            try:
+                for conversation in [] if self._ended else self._unsaved:
+                    await self._write(conversation)
+            except StoreError as error:
+                self._unsaved.fail(error)
+                return
+        self._unsaved.recover()
 
-    async def _save(self, conversation: Conversation, *, whole: bool = False) -> None:
-        if whole:
-            conversation.give_back(conversation.everything())
-        changes = conversation.take_changes()
-        if changes is None:
-            return
-        try:
-            await self._run(lambda: self._connected().save(changes))
-            self._passing |= self._store is not None and not self._store.saves
-        except asyncio.CancelledError:  # it may have been written or not: once more does no harm
-            conversation.give_back(changes)
-            raise
-        except StoreError as error:
-            conversation.give_back(changes)
-            if not isinstance(error, MissingError) or whole:
-                raise
-            await self._save(conversation, whole=True)  # another program deleted it while it went on here
-
-    def _fail(self, error: StoreError) -> None:
-        if not self._failing:
-            self._failing = True
-            self._report(f"Not saved: {error}. {KEPT}; the next message tries again to save everything.", "error")
+    async def _write(self, conversation: Conversation) -> None:
+        with self._unsaved.writing(conversation) as write:
+            if write is not None:
+                await self._run(lambda: write(self._connected()))
+                self._passing |= self._store is not None and not self._store.saves
 
     async def load(self, id: str) -> Conversation | None:
         """A conversation, with what of it could not be saved; None if it is gone."""
@@ -142,12 +122,12 @@ class Journal:
         known = {summary.id for summary in saved}
         unsaved = [
             Summary(each.id, each.title, each.created, each.updated, len(each.nodes))
-            for each in self._unsaved.values()
+            for each in self._unsaved
             if each.id not in known and each.nodes
         ]
         return sorted(unsaved + saved, key=lambda summary: -summary.updated)
 
-    async def search(self, text: str) -> list[Hit]:
+    async def search(self, text: str) -> list[SearchHit]:
         """See Store.search."""
         return await self._try(lambda store: store.search(text), [])
 
@@ -157,7 +137,7 @@ class Journal:
 
     async def delete(self, id: str) -> None:
         """Delete a conversation; `restore` undoes it until the program ends."""
-        self._deleted.append((id, self._unsaved.pop(id, None)))
+        self._deleted.append((id, self._unsaved.remove(id)))
         await self._try(lambda store: store.delete(id), None)
 
     async def restore(self) -> str | None:
@@ -166,7 +146,7 @@ class Journal:
             return None
         id, unsaved = self._deleted.pop()
         if unsaved is not None:
-            self._unsaved[id] = unsaved
+            self._unsaved.add(unsaved)
         await self._try(lambda store: store.restore(id), None)
         return id
 
@@ -185,7 +165,7 @@ class Journal:
         except StoreError as error:
             done = f"{len(added)} of {len(imported.conversations)} conversations were imported"
             raise StoreError(f"{error}; {done}; importing the file again adds the others") from None
-        return imported.told(added)
+        return imported.summary(added)
 
     def _insert(self, conversation: Conversation) -> bool:
         return self._connected().insert(conversation)
@@ -229,5 +209,5 @@ class Journal:
         try:
             return await self._run(lambda: action(self._connected()))
         except StoreError as error:
-            self._fail(error)
+            self._unsaved.fail(error)
             return otherwise

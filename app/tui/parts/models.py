@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from app.chat.commands import BUSY
-from app.tui.parts.background_download import Download, Phase
+from app.tui.parts.background_download import Download
 from app.tui.text.first_run import MODEL, WELCOME, Found, examine, welcome
-from app.tui.widgets.download import figures
+from app.tui.widgets.download_panel import figures
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.inventory import local_models
 from mlx_model.hub.names import DEMO, Repository, is_complete, resolve
+from mlx_model.hub.progress import Phase
 from mlx_model.memory.sizes import gigabytes
 
 if TYPE_CHECKING:

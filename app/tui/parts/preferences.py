@@ -48,7 +48,7 @@ class Preferences:
 
     def tell(self) -> None:
         """Say what is wrong with the settings file."""
-        told = self._settings.told.splitlines()
+        told = list(self._settings.warnings)
         if not self._has_theme(self._theme):
             told.append(f'there is no theme "{self._theme}"; /theme shows them')
         for text in told:

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line
-from app.store.search import Hit
+from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
 
@@ -142,7 +142,7 @@ class Sidebar(Vertical):
         wanted = [(chosen.conversation, chosen.node)] if chosen else []
         self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *wanted, (current, None))
 
-    def show_hits(self, hits: Sequence[Hit]) -> None:
+    def show_hits(self, hits: Sequence[SearchHit]) -> None:
         """List what a search has found: conversations in the order of their first hit, the messages below each.
 
         The first hit is highlighted, where Enter leads to.

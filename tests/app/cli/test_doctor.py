@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import doctor
 from app.cli import main as cli
-from app.cli.doctor import Machine, describe, missing_for_metal, raised_limit, render
+from app.cli.doctor import Computer, describe, missing_for_metal, raised_limit, render
 from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
@@ -19,14 +19,14 @@ from mlx_model.weights import reader
 from tests.fixtures.metal_stand_in import StandIn
 
 GIB = 2**30
-MAC = Machine("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, 11_453_246_122, 0)
-LINUX = Machine("Linux 6.8", "Some CPU", "x86_64", 32 * GIB, 20 * GIB, None, None)
+MAC = Computer("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, 11_453_246_122, 0)
+LINUX = Computer("Linux 6.8", "Some CPU", "x86_64", 32 * GIB, 20 * GIB, None, None)
 
 
 @pytest.fixture
 def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Mac mini with 16 GB, without weights."""
-    monkeypatch.setattr(doctor, "this_machine", lambda: MAC)
+    monkeypatch.setattr(doctor, "this_computer", lambda: MAC)
     monkeypatch.setattr(device, "memory", lambda: (MAC.memory, MAC.available))
     monkeypatch.setattr(device, "working_set", lambda: MAC.working_set)
     monkeypatch.setattr(device, "on_gpu", lambda: True)
@@ -78,9 +78,9 @@ def test_a_limit_that_is_high_already_is_left_alone() -> None:
 def test_what_is_missing_for_metal() -> None:
     assert missing_for_metal(MAC) is None
     assert "needs a Mac with Apple Silicon" in str(missing_for_metal(LINUX))
-    rosetta = Machine("macOS 15.6", "Apple M4", "x86_64", 16 * GIB, 9 * GIB, None, 0)
+    rosetta = Computer("macOS 15.6", "Apple M4", "x86_64", 16 * GIB, 9 * GIB, None, 0)
     assert "This Python is built for x86_64" in str(missing_for_metal(rosetta))
-    virtual = Machine("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, None, None)
+    virtual = Computer("macOS 15.6", "Apple M4", "arm64", 16 * GIB, 9 * GIB, None, None)
     assert "MLX finds no Metal GPU" in str(missing_for_metal(virtual))
     assert raised_limit(LINUX) is None
 
@@ -91,11 +91,11 @@ def test_names_from_outside_are_cleaned(
     evil = LocalModel("org/\x1b]52;c;evil\x07", "Hub cache", Path("/x"), 5, None, complete=True, verified=False)
     monkeypatch.setattr("mlx_model.hub.inventory.local_models", lambda: [evil])
     monkeypatch.setenv("TERM_PROGRAM", "\x1b[2Jterm")
-    assert doctor.run(None, as_json=False) == 0
+    assert doctor.show(None, as_json=False) == 0
     text = capsys.readouterr().out
     assert "\x1b" not in text and "\x07" not in text
     assert "5" in text and "(not verified)" in text
-    assert doctor.run(None, as_json=True) == 0
+    assert doctor.show(None, as_json=True) == 0
     raw = capsys.readouterr().out
     assert "\x1b" not in raw
     assert json.loads(raw)["models"][0]["name"] == evil.name

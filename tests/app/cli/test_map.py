@@ -3,6 +3,7 @@
 import mlx.core as mx
 import pytest
 
+from app.cli.arguments import Start
 from app.cli.ask import answer
 from app.cli.main import main
 from app.engine.backend import ModelBackend
@@ -14,13 +15,13 @@ WITHOUT_METAL = "the weights are copied, not mapped: MLX adopts no memory here (
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="with Metal they may be mapped")
 def test_who_asks_for_mapping_is_told_why_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer("hi", Load("demo", map="on"), Options(max_tokens=1), None) == 1
+    assert answer("hi", Start(Load("demo", map="on"), Options(max_tokens=1), None, False)) == 1
     assert f"gptoss-chat: {WITHOUT_METAL}" in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize("way", ["auto", "off"])
 def test_others_are_not(capsys: pytest.CaptureFixture[str], way: str) -> None:
-    assert answer("hi", Load("demo", map=way), Options(max_tokens=1), None) == 1
+    assert answer("hi", Start(Load("demo", map=way), Options(max_tokens=1), None, False)) == 1
     assert "mapped" not in capsys.readouterr().err
 
 

@@ -11,18 +11,30 @@ from app.engine.protocol import (
     Ask,
     Cancel,
     Failed,
+    FromEngine,
     Load,
     Loading,
     ProtocolError,
     Ready,
+    ToEngine,
     decode,
     encode,
 )
 from app.engine.worker import merge
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant, user
+from mlx_model.harmony.tools import FunctionTool, ResponseFormat
 from mlx_model.options import Options
 from mlx_model.request import Request
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"type": {"type": "string", "enum": ["Load", "Stats"]}, "n": {"type": ["integer", "null"]}},
+    "fields": {"type": "Ask", "number": 1},
+}
+"""A schema whose keys and values are those of the protocol itself."""
+SEARCH = FunctionTool("search", "Finds things.", SCHEMA)
+FORM = ResponseFormat("answer", SCHEMA, "How to answer.")
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -35,9 +47,11 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Cancel(3),
         Loading("demo", default=True),
         Ready("demo", 4096, 1, 2, 0.25),
+        Ready("demo", 4096, 1, 2, 0.25, "mapping is switched off"),
         Failed("no", 7, unusable=True),
         Ask(1, Request(())),
         Ask(2, Request((user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief")),
+        Ask(3, Request((user("a"),), tools=("python",), functions=(SEARCH,), response_format=FORM)),
         Answer(1, PrefillProgress(1, 2)),
         Answer(1, MessageStart("commentary", "python", "json")),
         Answer(1, TextDelta("final", "x"), deltas=4),
@@ -46,8 +60,20 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_round_trip(message) -> None:
+def test_round_trip(message: ToEngine | FromEngine) -> None:
     assert decode(encode(message)) == message
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | any_text | st.sampled_from(["Load", "Stats", "Message"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "fields", "number"]) | any_text, inner),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "fields"]) | any_text, json_values))
+def test_any_schema_passes_as_it_is(schema: dict[str, object]) -> None:
+    request = Request((user("a"),), functions=(FunctionTool("f", "", schema),))
+    assert decode(encode(Ask(1, request))).request.functions[0].parameters == schema
 
 
 @given(any_text)
@@ -68,13 +94,19 @@ def test_any_text_is_one_ascii_line(text: str) -> None:
         b"[" * 100_000,
         b'{"type": "Load", "colour": "red"}',
         b'{"type": "Cancel"}',
-        b'{"type": "Cancel", "request": "1"}',
-        b'{"type": "Cancel", "request": true}',
+        b'{"type": "Cancel", "number": "1"}',
+        b'{"type": "Cancel", "number": true}',
+        b'{"type": "Cancel", "number": 1, "more": 1}',
         b'{"type": "Stats"}',
         b'{"type": ["Load"]}',
-        b'{"type": "Answer", "request": 1, "event": {"type": "Load"}}',
-        b'{"type": "Ask", "request": 1, "messages": [{"type": "Message", "role": "king", "text": ""}]}',
-        b'{"type": "Ask", "request": 1, "messages": [], "options": {"type": "Options", "top_p": 7}}',
+        b'{"type": "Answer", "number": 1, "event": {"type": "Load"}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request"}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": []}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": {"colour": "red", "messages": []}}}',
+        b'{"type": "Ask", "number": 1, "request": '
+        b'{"type": "Request", "fields": {"messages": [{"role": "king", "text": ""}]}}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": {"messages": [], '
+        b'"options": {"top_p": 7}}}}',
     ],
 )
 def test_garbage_is_refused(line: bytes) -> None:
@@ -82,12 +114,12 @@ def test_garbage_is_refused(line: bytes) -> None:
         decode(line)
 
 
-keys = st.sampled_from(["type", "request", "messages", "model"])
+keys = st.sampled_from(["type", "number", "request", "fields", "messages", "model"])
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["Load", "Cancel", "Ask"])
 
 
 @given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(keys, inner)))
-def test_no_json_raises_anything_but_protocol_errors(value) -> None:
+def test_no_json_raises_anything_but_protocol_errors(value: object) -> None:
     try:
         message = decode(json.dumps(value).encode())
     except ProtocolError:

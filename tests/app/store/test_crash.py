@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.chat.conversation import Changes, Conversation
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from mlx_model.harmony.message import assistant
 from tests.app.store.test_store import integrity
@@ -23,7 +23,7 @@ WRITER = (sys.executable, "-m", "tests.fixtures.scripted_writer")
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_9_loses_nothing_that_was_saved(home: Path, seed: int) -> None:
-    path = default_path()
+    path = conversations_file()
     saved: list[tuple[int, int]] = []
     for _ in range(2):  # the second finds what the first has left, its log included
         writer = subprocess.Popen([*WRITER, str(path), "a" * 12], stdout=subprocess.PIPE, cwd=ROOT, text=True)
@@ -34,7 +34,7 @@ def test_kill_9_loses_nothing_that_was_saved(home: Path, seed: int) -> None:
         writer.wait()
         writer.stdout.close()
         store = Store(path)
-        assert store.told == ""
+        assert store.warning == ""
         tree = store.load("a" * 12)
         assert (len(tree.nodes), len(tree.messages[-1].text)) >= saved[-1]
         store.delete(tree.id)
@@ -68,7 +68,7 @@ def test_a_power_cut_inside_a_commit_leaves_what_was_saved_before(tmp_path: Path
         rest = (b"", bytes(4096), rng.randbytes(5000))[number % 3]
         (folder / "conversations.db-wal").write_bytes(log[:cut] + rest)
         after = Store(folder / "conversations.db")
-        assert after.told == ""
+        assert after.warning == ""
         last = [everything for size, everything in acknowledged if size <= cut]
         found = after.load(tree.id)
         if last:
@@ -80,7 +80,7 @@ def test_a_power_cut_inside_a_commit_leaves_what_was_saved_before(tmp_path: Path
 
 
 def test_programs_that_start_and_write_at_once(home: Path) -> None:
-    path = default_path()
+    path = conversations_file()
 
     def write(number: int) -> str:
         store, tree = Store(path), Conversation()

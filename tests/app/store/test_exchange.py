@@ -8,7 +8,7 @@ import pytest
 
 from app.chat.conversation import Conversation
 from app.cli.main import main
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.exchange.export import to_json, to_markdown
 from app.store.exchange.importing import ImportFileError, read
 from app.store.store import Store
@@ -25,7 +25,7 @@ def shape(tree: Conversation) -> list[object]:
 
 def fill(count: int = 1) -> list[Conversation]:
     """Conversations in the store of this test."""
-    store, trees = Store(default_path()), [branched() for _ in range(count)]
+    store, trees = Store(conversations_file()), [branched() for _ in range(count)]
     for tree in trees:
         store.insert(tree)
     store.close()
@@ -264,7 +264,7 @@ def test_what_is_exported_is_imported_once(capsys: pytest.CaptureFixture[str], t
     assert capsys.readouterr().out == "imported 2 conversations with 12 prompts and answers\n"
     assert main(["import", str(file)]) == 0
     assert "2 were here already" in capsys.readouterr().out
-    store = Store(default_path())
+    store = Store(conversations_file())
     assert sorted(map(repr, map(shape, map(store.load, [tree.id for tree in trees])))) == sorted(
         map(repr, map(shape, trees))
     )
@@ -288,7 +288,7 @@ def test_import_reads_standard_input_and_names_what_it_could_not_read(
 def test_a_title_without_end_is_cut_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     tree = branched()
     tree.rename("long " * 4000)
-    store = Store(default_path())
+    store = Store(conversations_file())
     store.insert(tree)
     store.close()
     for arguments in (["list"], ["search", "long"]):

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from app.chat.conversation import Changes, Conversation
-from app.store.database import StoreError, default_path
+from app.paths import conversations_file
+from app.store.database import StoreError
 from app.store.saver import Saver
 from app.store.store import Store
 
 
 def prompts() -> dict[str, int]:
     """The number of nodes of each conversation on the disk, by title."""
-    store = Store(default_path())
+    store = Store(conversations_file())
     found = {summary.title: summary.count for summary in store.summaries()}
     store.close()
     return found
@@ -79,7 +80,7 @@ def test_a_conversation_that_another_program_has_deleted_comes_back_whole() -> N
     saver, chat = Saver(told.append), Conversation()
     chat.add_prompt("one", None)
     saver.save(chat)
-    other = Store(default_path())
+    other = Store(conversations_file())
     other.delete(chat.id)
     other.purge([chat.id])
     other.close()
@@ -102,7 +103,7 @@ def test_without_a_store_the_chat_goes_on(home: Path) -> None:
 
 def test_a_damaged_store_is_set_aside_and_told(home: Path) -> None:
     home.mkdir()
-    default_path().write_bytes(b"no database " * 1000)
+    conversations_file().write_bytes(b"no database " * 1000)
     told: list[str] = []
     Saver(told.append).close()
     assert "the file is damaged. It was kept as" in told[0]

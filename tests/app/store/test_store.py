@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.chat.conversation import Conversation
+from app.paths import conversations_file
 from app.store import schema
 from app.store import store as store_module
-from app.store.database import DamagedError, NewerError, UnwritableError, default_path
+from app.store.database import DamagedError, NewerError, UnwritableError
 from app.store.schema import MIGRATIONS, migrate, version_of
 from app.store.store import MissingError, Store
 from mlx_model.events import Stats
@@ -21,7 +22,7 @@ from tests.fixtures.trees import HOSTILE, STATS, TURN, branched, same
 
 @pytest.fixture
 def path(home: Path) -> Path:
-    return default_path()
+    return conversations_file()
 
 
 @pytest.fixture
@@ -356,7 +357,7 @@ def test_a_damaged_database_is_set_aside_and_never_written(path: Path, damage: s
     store = Store(path)
     (aside,) = path.parent.glob("*damaged*.db")
     assert aside.read_bytes() == whole
-    assert str(aside) in store.told and "damaged" in store.told and store.summaries() == []
+    assert str(aside) in store.warning and "damaged" in store.warning and store.summaries() == []
     tree = save(store, branched())
     assert same(store.load(tree.id), tree)
     store.close()

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from app.chat.conversation import Conversation, Node
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal
@@ -86,7 +86,7 @@ async def test_a_home_that_cannot_be_written_says_so_and_the_chat_goes_on(home: 
 
 async def test_a_newer_database_is_left_alone_and_said_so() -> None:
     keep(titled("From the future"))
-    with sqlite3.connect(default_path()) as connection:
+    with sqlite3.connect(conversations_file()) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     engine = FakeEngine()
@@ -94,21 +94,21 @@ async def test_a_newer_database_is_left_alone_and_said_so() -> None:
         await wait_until(pilot, lambda: "newer gptoss-chat" in text_on(pilot))
         await idle(pilot)
         await ask(pilot, engine, "one", "first")
-    with sqlite3.connect(default_path()) as connection:
+    with sqlite3.connect(conversations_file()) as connection:
         assert connection.execute("SELECT title FROM conversations").fetchall() == [("From the future",)]
     connection.close()
 
 
 async def test_a_damaged_database_is_set_aside_and_said_so() -> None:
     keep(titled("Lost"))
-    default_path().write_bytes(b"rubbish" * 1000)
+    conversations_file().write_bytes(b"rubbish" * 1000)
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await wait_until(pilot, lambda: "damaged-" in text_on(pilot))
         await idle(pilot)
         await ask(pilot, engine, "one", "first")
         await wait_until(pilot, lambda: len(stored()[0].nodes) == 2)
-    assert len(list(default_path().parent.glob("*damaged*"))) == 1
+    assert len(list(conversations_file().parent.glob("*damaged*"))) == 1
 
 
 async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
@@ -116,7 +116,7 @@ async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
     engine = FakeEngine()
     async with chat(engine, size=WIDE) as pilot:
         await opened(pilot, "Shared")
-        store = Store(default_path())
+        store = Store(conversations_file())
         for summary in store.summaries():
             store.delete(summary.id)
             store.purge([summary.id])

@@ -3,17 +3,15 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from app.tui.parts.background_download import Download, Meter, Phase, Reached
+from app.tui.parts.background_download import Download, Phase
 from app.tui.text.first_run import DEMO, Found, examine, welcome
 from mlx_model.hub import names as hub
-from mlx_model.hub.download import Checking, DownloadEvent, Finished, Progress
-from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
+from mlx_model.hub.download import DownloadEvent, Progress
 from tests.fixtures.fakes import FOUND
 from tests.fixtures.hub_server import HubServer
 
@@ -66,72 +64,7 @@ async def test_an_examination_that_fails_leaves_the_offer(code: str, monkeypatch
     assert await examine() is None
 
 
-# How far it is
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_speed_and_time_left_follow_the_last_seconds_and_a_stall_ends_them() -> None:
-    clock = Clock()
-    meter = Meter(clock)
-    meter.take(Progress(40 * MB, 200 * MB))  # what was there already makes no speed
-    assert meter.read().speed == 0 and meter.read().seconds_left is None
-    for second in range(1, 11):
-        clock.now += 1
-        meter.take(Progress((40 + second) * MB, 200 * MB))
-    assert meter.read() == Reached(Phase.FETCHING, 50 * MB, 200 * MB, MB)
-    assert meter.read().seconds_left == 150 and meter.read().percent == 25
-    for second in range(1, 6):
-        clock.now += 1
-        meter.take(Progress((50 + 10 * second) * MB, 200 * MB))
-    assert meter.read().speed == 10 * MB
-    clock.now += 60
-    assert meter.read().speed == 0
-
-
-def test_the_bar_never_falls_and_a_hundred_per_cent_is_all_of_it() -> None:
-    meter, seen = Meter(Clock()), []
-    for event in (Progress(50 * MB, 100 * MB), Damaged(SHARD), Progress(30 * MB, 100 * MB), Verifying("x")):
-        meter.take(event)
-        seen.append(meter.read().done)
-    meter.end(Phase.PAUSED)
-    seen.append(meter.read().done)
-    meter.begin()
-    for event in (Checking(1 * MB, 60 * MB), Progress(20 * MB, 100 * MB), Progress(100 * MB - 1, 100 * MB)):
-        meter.take(event)
-        seen.append(meter.read().done)
-        assert meter.read().percent <= 99
-    meter.take(Finished(Path("/models/x")))
-    assert meter.read().percent == 100 and meter.read().phase is Phase.DONE
-    assert all(one <= two for one, two in pairwise(seen)) and seen[0] == 50 * MB
-
-
-def test_the_note_says_what_is_waited_for_and_for_how_long() -> None:
-    clock = Clock()
-    meter = Meter(clock)
-    meter.take(Progress(10, 100))
-    meter.take(Verifying(SHARD))
-    assert meter.read().note == f"verifying {SHARD}"
-    meter.take(Waiting("other", "the connection was lost", 4.0))
-    clock.now += 1
-    meter.take(Progress(20, 100))  # of a file that does come
-    assert meter.read().note == "the connection was lost; trying again in 3 s"
-    clock.now += 3.2
-    assert meter.read().note == "the connection was lost; trying again"
-    meter.take(Progress(30, 100))
-    assert meter.read().note == f"verifying {SHARD}"
-    meter.take(Verified(SHARD))
-    assert meter.read().note == ""
-    meter.take(Damaged(SHARD))
-    assert meter.read().note == f"{SHARD} is not what the Hub has; it is fetched again"
+# The thread
 
 
 def test_a_thread_that_meets_a_bug_says_so(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:

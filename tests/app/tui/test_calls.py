@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
+from app.chat import loop
 from app.chat.conversation import AnswerFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
@@ -197,7 +198,8 @@ async def on_screen(pilot: Pilot[None], text: str) -> None:
 
 
 async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "monotonic", lambda: 0.0)
+    for module in (loop, answering):
+        monkeypatch.setattr(module, "monotonic", lambda: 0.0)
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)

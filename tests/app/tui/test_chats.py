@@ -4,8 +4,9 @@ import sqlite3
 
 import pytest
 
+from app.chat.conversation import AnswerFacts
 from app.engine.client import EngineError
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts import conversation as chat_module
 from app.tui.widgets.messages import AnswerView
@@ -50,9 +51,9 @@ async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPat
         await wait_until(pilot, lambda: stored()[0].last_answer() == "It was a dark and stormy night")
     # As after kill -9: what was saved says that it was not finished.
     async with chat(FakeEngine()) as pilot:
-        store = Store(default_path())
+        store = Store(conversations_file())
         tree = titled("cut")
-        tree.update_answer(tree.leaf, chat_module.AnswerFacts("m", TURN.effort), tree.path[-1].messages)
+        tree.update_answer(tree.leaf, AnswerFacts("m", TURN.effort), tree.path[-1].messages)
         store.insert(tree)
         store.close()
         await opened(pilot, "cut")
@@ -94,7 +95,7 @@ async def test_drafts_survive_and_belong_to_their_conversation(monkeypatch: pyte
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         await pilot.press(*"new")
-        store = Store(default_path())
+        store = Store(conversations_file())
         await wait_until(pilot, lambda: store.draft("") == "new", "the draft")
         await opened(pilot, "old")
         assert app_of(pilot).composer.text == ""
@@ -262,7 +263,7 @@ async def test_deleting_and_undoing() -> None:
         assert app_of(pilot).conversation.title == "First"
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
-    with sqlite3.connect(default_path()) as connection:
+    with sqlite3.connect(conversations_file()) as connection:
         assert connection.execute("SELECT title FROM conversations").fetchall() == [("First",)]
     connection.close()
 

@@ -14,7 +14,7 @@ from app.tui.widgets.analysis import AnalysisTitle
 from app.tui.widgets.calls import CallTitle
 from app.tui.widgets.completion import MOST, Completion
 from app.tui.widgets.composer import Composer
-from app.tui.widgets.download import DownloadPanel, Step
+from app.tui.widgets.download_panel import DownloadPanel, Step
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import MessageStart

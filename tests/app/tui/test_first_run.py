@@ -14,10 +14,11 @@ from textual.pilot import Pilot
 from app.engine.client import EngineDied, EngineError
 from app.engine.protocol import Load
 from app.tui.parts import models
-from app.tui.parts.background_download import Download, Phase
+from app.tui.parts.background_download import Download
 from app.tui.text.first_run import Found
 from mlx_model.hub import names as hub
 from mlx_model.hub import transfer
+from mlx_model.hub.progress import Phase
 from tests.fixtures.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
 from tests.fixtures.hub_server import Fault, HubServer
 

@@ -4,7 +4,7 @@ import pytest
 
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineError
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.widgets.markdown import MarkdownText
@@ -98,7 +98,7 @@ async def test_a_link_shows_where_it_leads_and_opens_nothing(monkeypatch: pytest
 
 async def test_stored_conversations_of_hostile_text() -> None:
     """Titles, list, search, and a conversation that is opened again."""
-    store = Store(default_path())
+    store = Store(conversations_file())
     for text in HOSTILE:
         tree = Conversation(title=text)  # as another program may have written it
         prompt = tree.add_prompt(f"needle {text}", None)

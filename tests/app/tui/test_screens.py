@@ -12,14 +12,15 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
+from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
 from app.tui.parts import answering, models
-from app.tui.parts.background_download import Phase, Reached
 from app.tui.text.first_run import Found
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
+from mlx_model.hub.progress import Phase, Reached
 from tests.fixtures.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
@@ -214,7 +215,7 @@ async def unsaved(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The disk is full."""
 
     async def fails(conversation: object) -> None:
-        app_of(pilot).journal._fail(StoreError("the disk is full"))
+        app_of(pilot).journal._unsaved.fail(StoreError("the disk is full"))
 
     app_of(pilot).journal.save = fails  # type: ignore[method-assign]
     await ask(pilot, engine, "Name a fruit.", "An apple.")
@@ -245,7 +246,8 @@ SCENES = (
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thinking takes no time, and the computer is always the same."""
-    monkeypatch.setattr(answering, "monotonic", lambda: 0.0)
+    for module in (loop, answering):
+        monkeypatch.setattr(module, "monotonic", lambda: 0.0)
 
     async def known() -> Found:
         return FOUND

@@ -61,7 +61,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[1][2] is None  # those of a conversation are its own
     saved = load()
-    assert saved.told == "" and (saved.theme, saved.analysis) == ("ansi", "shown")
+    assert saved.warnings == () and (saved.theme, saved.analysis) == ("ansi", "shown")
     assert saved.options == {"effort": Effort.HIGH, "temperature": 0.5, "seed": 12}  # not what the command line said
     async with chat(engine, settings=saved) as pilot:
         app = app_of(pilot)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts.journal import Journal
 from mlx_model.events import MessageStart, TextDelta
@@ -53,7 +53,7 @@ async def test_what_an_edit_set_aside_survives_and_so_does_the_edit() -> None:
         app.composer.insert("unsent")
         await pilot.press("alt+up")
         await app.chat.save_draft()
-        store = Store(default_path())
+        store = Store(conversations_file())
         assert store.draft(app.conversation.id) == "unsent"
         await pilot.press("?")
         await app.chat.save_draft()

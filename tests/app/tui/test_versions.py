@@ -6,7 +6,7 @@ from textual.pilot import Pilot
 
 from app.chat.conversation import Conversation
 from app.engine.client import EngineError
-from app.store.database import default_path
+from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts.conversation import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
@@ -326,7 +326,7 @@ async def test_what_is_queued_survives_as_a_draft() -> None:
         await send(pilot, "second")
         await pilot.press(*"third", "ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
-    store = Store(default_path())
+    store = Store(conversations_file())
     assert store.draft(stored()[0].id) == "second\n\nthird"
     store.close()
 

@@ -10,9 +10,9 @@ import pytest
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub import names as hub
-from mlx_model.hub.download import Checking, DownloadEvent, Finished, Plan, Progress, fetch, prepare
+from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
+from mlx_model.hub.folder import ModelFolder, Record
 from mlx_model.hub.names import Repository
-from mlx_model.hub.place import Place, Record
 from mlx_model.hub.transfer import Damaged, Verified
 from tests.fixtures.hub import REPO
 from tests.fixtures.hub_server import HubServer, gpt_oss, is_large
@@ -21,22 +21,22 @@ SHARDS = [f"model-{number:05}-of-00002.safetensors" for number in range(3)]
 NEEDED = {name for name in gpt_oss() if name.startswith(("model", "tokenizer")) or "config" in name}
 
 
-def run(plan: Plan, cancel: Event | None = None, *, again: bool = False) -> list[DownloadEvent]:
+def run(plan: DownloadPlan, cancel: Event | None = None, *, again: bool = False) -> list[DownloadEvent]:
     return list(fetch(plan, cancel, again=again))
 
 
 def folder_of(events: list[DownloadEvent]) -> Path:
     """Where a download that came to its end put the model."""
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-1], Downloaded)
     return events[-1].folder
 
 
-def begin(server: HubServer, plan: Plan) -> int:
+def begin(server: HubServer, plan: DownloadPlan) -> int:
     """Start a download, let it come half the way and cancel it; returns how many bytes were seen to be there."""
     server.hold(server.sent + 150_000)
     start, cancel, done = plan.present, Event(), 0
     for event in fetch(plan, cancel):
-        assert not isinstance(event, Finished)
+        assert not isinstance(event, Downloaded)
         if isinstance(event, Progress) and event.done >= start + 100_000:
             done = event.done
             cancel.set()
@@ -60,7 +60,7 @@ def test_the_plan_tells_all_before_a_byte(server: HubServer) -> None:
     assert (plan.present, plan.license, plan.commit) == (0, "apache-2.0", server.commit(REPO))
     assert plan.free > 0
     assert server.requested == [] and len(server.requests) == 1
-    assert not plan.place.root.exists()
+    assert not plan.target.root.exists()
 
 
 def test_what_is_fetched_is_what_is_needed_and_no_more(server: HubServer) -> None:
@@ -73,7 +73,7 @@ def test_what_is_fetched_is_what_is_needed_and_no_more(server: HubServer) -> Non
 def test_a_second_time_asks_nothing(server: HubServer) -> None:
     folder = folder_of(run(prepare("gpt-oss-20b")))
     server.requests.clear()
-    assert run(prepare("gpt-oss-20b")) == [Finished(folder)]
+    assert run(prepare("gpt-oss-20b")) == [Downloaded(folder)]
     assert server.requests == []
 
 
@@ -164,7 +164,7 @@ def test_a_commit_by_its_name(server: HubServer) -> None:
     assert folder.name == commit and contents(folder) == expected(gpt_oss())
     assert hub.resolve(f"{REPO}@{commit}") == folder
     assert Repository(REPO).snapshot() is None
-    assert run(prepare(f"{REPO}@{commit}")) == [Finished(folder)]
+    assert run(prepare(f"{REPO}@{commit}")) == [Downloaded(folder)]
 
 
 def test_a_plain_folder(server: HubServer, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_plain_folder(server: HubServer, tmp_path: Path) -> None:
     assert contents(folder) == expected(gpt_oss())
     assert not any(path.is_symlink() for path in folder.iterdir())
     server.requests.clear()
-    assert run(prepare("gpt-oss-20b", folder)) == [Finished(folder)]
+    assert run(prepare("gpt-oss-20b", folder)) == [Downloaded(folder)]
     assert server.requests == []
     assert hub.is_usable(folder)
 
@@ -225,7 +225,7 @@ def test_a_damaged_shard_is_fetched_again_alone(server: HubServer, tmp_path: Pat
 def test_a_damage_that_no_time_tells_is_found_on_demand(server: HubServer) -> None:
     folder = folder_of(run(prepare("gpt-oss-20b")))
     damage(folder / SHARDS[1], keep_time=True)
-    assert run(prepare("gpt-oss-20b")) == [Finished(folder)]
+    assert run(prepare("gpt-oss-20b")) == [Downloaded(folder)]
     server.requested.clear()
     events = run(prepare("gpt-oss-20b"), again=True)
     assert Damaged(SHARDS[1]) in events and server.requested == [SHARDS[1]]
@@ -255,15 +255,20 @@ def test_a_file_cut_short_is_fetched_again(server: HubServer) -> None:
 def test_a_partial_file_that_is_no_beginning_of_the_file(server: HubServer, content: bytes) -> None:
     plan = prepare("gpt-oss-20b")
     shard = next(file for file in plan.files if file.name == SHARDS[0])
-    plan.place.partial(shard).parent.mkdir(parents=True)
-    plan.place.partial(shard).write_bytes(content)
+    plan.target.partial(shard).parent.mkdir(parents=True)
+    plan.target.partial(shard).write_bytes(content)
     events = run(plan)
     progress = [event.done for event in events if isinstance(event, Progress)]
     assert contents(folder_of(events)) == expected(gpt_oss())
     assert progress == sorted(progress)
 
 
-STEPS: list[tuple[type, str]] = [(Place, "take"), (Record, "add"), (Place, "link"), (Place, "name_revision")]
+STEPS: list[tuple[type, str]] = [
+    (ModelFolder, "take"),
+    (Record, "add"),
+    (ModelFolder, "link"),
+    (ModelFolder, "name_revision"),
+]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -286,7 +291,7 @@ def test_it_may_end_between_any_two_steps(
         patch.setattr(owner, name, killed)
         run(prepare("gpt-oss-20b"))
     usable = hub.default_model() == "gpt-oss-20b"
-    assert usable == ((owner, name, after) == (Place, "name_revision", True))
+    assert usable == ((owner, name, after) == (ModelFolder, "name_revision", True))
     plan, server.asked = prepare("gpt-oss-20b"), 0
     present = plan.present
     assert contents(folder_of(run(plan))) == expected(gpt_oss())
@@ -326,7 +331,7 @@ def test_two_downloads_of_one_model_at_a_time(server: HubServer) -> None:
 
 def test_a_full_disk_is_noticed_before_a_byte(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = prepare("gpt-oss-20b")
-    usage = shutil.disk_usage(plan.place.root.parents[1])
+    usage = shutil.disk_usage(plan.target.root.parents[1])
     spare = 64 << 20
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=plan.total + spare - 1))
     with pytest.raises(CheckpointError, match=r"67.4 MB free, and 0.3 MB are still to be fetched"):

@@ -12,7 +12,7 @@ from mlx_model.errors import CheckpointError
 from mlx_model.hub import download
 from mlx_model.hub import explain as hub_errors
 from mlx_model.hub import names as hub
-from mlx_model.hub.download import DownloadEvent, Finished, Progress, fetch, prepare
+from mlx_model.hub.download import Downloaded, DownloadEvent, Progress, fetch, prepare
 from mlx_model.hub.transfer import WAITS, Damaged, Waiting, _write
 from tests.fixtures.hub import REPO
 from tests.fixtures.hub_server import Fault, HubServer, gpt_oss
@@ -25,7 +25,7 @@ def run() -> list[DownloadEvent]:
     """Download to the end; progress never falls on the way and the model is whole after it."""
     plan = prepare("gpt-oss-20b")
     events = list(fetch(plan))
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-1], Downloaded)
     for name in hub.needed_files(events[-1].folder):
         assert (events[-1].folder / name).read_bytes() == gpt_oss()[name]
     assert hub.default_model() == "gpt-oss-20b"
@@ -245,7 +245,7 @@ def test_a_file_that_takes_less_than_it_is_given() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 def test_a_disk_that_becomes_full(server: HubServer) -> None:
     plan = prepare("gpt-oss-20b")
-    partial = plan.place.partial(next(file for file in plan.files if file.name == SHARD))
+    partial = plan.target.partial(next(file for file in plan.files if file.name == SHARD))
     partial.parent.mkdir(parents=True)
     partial.symlink_to("/dev/full")
     text = failure()

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.download import Finished, Progress, fetch, prepare
+from mlx_model.hub.download import Downloaded, Progress, fetch, prepare
 from mlx_model.hub.inventory import LocalModel, local_models, removal
 from mlx_model.hub.names import Repository
 from tests.fixtures.hub import REPO
@@ -26,7 +26,7 @@ def home(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def download(name: str = "gpt-oss-20b") -> Path:
     *_, last = fetch(prepare(name, update=True))
-    assert isinstance(last, Finished)
+    assert isinstance(last, Downloaded)
     return last.folder
 
 

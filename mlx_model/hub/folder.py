@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from metal.files import replace_file
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.explain import explain_disk
 from mlx_model.text import clean
@@ -40,15 +41,15 @@ class File:
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelFolder:
     """`root` holds everything, `folder` the files of one revision; in a plain folder the two are the same."""
 
     root: Path
     folder: Path
 
     @classmethod
-    def of(cls, folder: Path) -> "Place":
-        """The place that the folder of a model belongs to: a snapshot of the Hub's cache, or by itself."""
+    def of(cls, folder: Path) -> "ModelFolder":
+        """Of the folder with a model's files: a snapshot in the Hub's cache, or a folder by itself."""
         folder = folder.absolute()
         repository = folder.parent.parent
         in_cache = folder.parent.name == "snapshots" and repository.name.startswith("models--")
@@ -120,17 +121,16 @@ class Place:
         """Let a branch or tag mean this snapshot from now on. Raises OSError."""
         if self.in_cache and revision != self.folder.name:
             reference = self.root / "refs" / revision
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            _write(reference, self.folder.name)
+            replace_file(reference, self.folder.name.encode())
 
     def clear_partials(self) -> None:
-        """Remove what was begun and is not wanted any more: partial files of a revision that has been replaced."""
+        """Remove partial files: those that are left belong to a revision that has been replaced."""
         for partial in (self.root / _OWN).glob("*.incomplete"):
             partial.unlink(missing_ok=True)
 
 
 class Record:
-    """Which files of a place were read and had the digest that the Hub gives, and have not changed since.
+    """Which files under `root` were read and had the digest that the Hub gives, and have not changed since.
 
     One small JSON file, written whole; a record that can't be read counts as empty. Safe to use from several threads.
     """
@@ -169,8 +169,7 @@ class Record:
                 "size": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
             }
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            _write(self._path, json.dumps(self._entries, indent=1))
+            replace_file(self._path, json.dumps(self._entries, indent=1).encode())
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
@@ -195,17 +194,10 @@ def is_intact(path: Path, digest: str, on_read: Callable[[int], None]) -> bool:
 
 def is_verified(folder: Path, names: list[str]) -> bool:
     """Whether every one of these files of a model's folder is in the record and unchanged since."""
-    place = Place.of(folder)
-    record = Record(place.root)
+    model = ModelFolder.of(folder)
+    record = Record(model.root)
     for name in names:
-        file = place.found(name)
-        if file is None or not record.holds(place.path(file), file.digest):
+        file = model.found(name)
+        if file is None or not record.holds(model.path(file), file.digest):
             return False
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a small file in one step: a reader sees the old text or the new, also after kill -9."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)

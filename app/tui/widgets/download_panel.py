@@ -12,8 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.cli.download import duration
-from app.tui.parts.background_download import ACTIVE, Phase, Reached
+from mlx_model.hub.progress import ACTIVE, Phase, Reached, pace
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
@@ -104,7 +103,8 @@ class DownloadPanel(Vertical):
 def words(reached: Reached) -> str:
     """What is going on."""
     if reached.phase is Phase.CHECKING:
-        return f"{reached.phase}: {reached.note}"
+        share = 100 * reached.checked // max(1, reached.to_check)
+        return f"{reached.phase}: {share}% of {gigabytes(reached.to_check)} read"
     if reached.phase is Phase.FAILED:
         return f"{reached.phase}: {reached.note}."
     return reached.note or str(reached.phase)
@@ -114,6 +114,6 @@ def figures(reached: Reached) -> str:
     """Per cent, bytes, and while bytes come: speed and time left."""
     unit, size = ("GB", 1e9) if reached.total >= 1e9 else ("MB", 1e6)
     parts = [f"{reached.percent:3}%", f"{reached.done / size:.1f} of {reached.total / size:.1f} {unit}"]
-    if reached.seconds_left is not None:
-        parts += [f"{gigabytes(int(reached.speed))}/s", f"{duration(reached.seconds_left)} left"]
+    if reached.phase is Phase.FETCHING:
+        parts += pace(reached)
     return "  ".join(parts)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.hub.place import File, Place, Record, is_intact, is_verified
+from mlx_model.hub.folder import File, ModelFolder, Record, is_intact, is_verified
 
 HELLO = b"hello\n"
 GIT = "ce013625030ba8dba906f756967f9e9ca394464a"  # printf 'hello\n' | git hash-object --stdin
@@ -63,26 +63,27 @@ def test_a_record_that_can_not_be_read_is_empty(tmp_path: Path, text: str) -> No
 
 def test_a_snapshot_belongs_to_its_repository(tmp_path: Path) -> None:
     root = tmp_path / "models--org--name"
-    assert Place.of(root / "snapshots" / "abc") == Place(root, root / "snapshots" / "abc")
-    assert Place.of(tmp_path / "x" / "snapshots" / "abc") == Place(*[tmp_path / "x" / "snapshots" / "abc"] * 2)
+    assert ModelFolder.of(root / "snapshots" / "abc") == ModelFolder(root, root / "snapshots" / "abc")
+    plain = tmp_path / "x" / "snapshots" / "abc"
+    assert ModelFolder.of(plain) == ModelFolder(plain, plain)
 
 
 def test_a_link_that_leads_elsewhere_is_replaced(tmp_path: Path) -> None:
-    place = Place.of(tmp_path / "models--org--name" / "snapshots" / "abc")
+    model = ModelFolder.of(tmp_path / "models--org--name" / "snapshots" / "abc")
     file = File("config.json", 6, GIT)
-    place.path(file).parent.mkdir(parents=True)
-    place.path(file).write_bytes(HELLO)
-    place.folder.mkdir(parents=True)
+    model.path(file).parent.mkdir(parents=True)
+    model.path(file).write_bytes(HELLO)
+    model.folder.mkdir(parents=True)
     for wrong in ("../../../../../elsewhere", "../../blobs/none"):
-        (place.folder / "config.json").unlink(missing_ok=True)
-        (place.folder / "config.json").symlink_to(wrong)
-        place.link(file)
-        assert (place.folder / "config.json").read_bytes() == HELLO
-    (place.folder / "config.json").unlink()
-    (place.folder / "config.json").write_bytes(b"a file of its own")
-    place.link(file)
-    assert (place.folder / "config.json").resolve() == place.path(file).resolve()
-    assert place.found("config.json") == file
-    assert not is_verified(place.folder, ["config.json"])
-    Record(place.root).add(place.path(file), GIT)
-    assert is_verified(place.folder, ["config.json"])
+        (model.folder / "config.json").unlink(missing_ok=True)
+        (model.folder / "config.json").symlink_to(wrong)
+        model.link(file)
+        assert (model.folder / "config.json").read_bytes() == HELLO
+    (model.folder / "config.json").unlink()
+    (model.folder / "config.json").write_bytes(b"a file of its own")
+    model.link(file)
+    assert (model.folder / "config.json").resolve() == model.path(file).resolve()
+    assert model.found("config.json") == file
+    assert not is_verified(model.folder, ["config.json"])
+    Record(model.root).add(model.path(file), GIT)
+    assert is_verified(model.folder, ["config.json"])

@@ -1,0 +1,104 @@
+"""One answer as its events come, and what a conversation keeps of it. Pure: the caller has the clock."""
+
+from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
+from app.chat.thinking import Thinking
+from mlx_model.events import Event, Finished, Stats
+from mlx_model.harmony.fold import Turn
+from mlx_model.harmony.message import Effort, Message
+
+NO_ANSWER = "no_answer"
+"""Reason of an answer in which the model ended its turn without a final message that has text, and without a call."""
+
+
+class AnswerRecord:
+    """Takes the events of one answer in order; everything else may be read at any moment in between.
+
+    `node` is the prompt that is answered, or an answer that was cut off and is continued: its messages and figures are
+    then the beginning, and it keeps its effort. None where no conversation keeps the answer. `model` is the name of the
+    model that answers; it may be set later, when the model has been loaded.
+    """
+
+    def __init__(self, effort: Effort, node: Node | None = None, *, model: str = "") -> None:
+        begun = node if node is not None and node.turn is not None else None
+        facts = begun.turn if begun is not None and begun.turn is not None else AnswerFacts(model, None)
+        self.id = new_id() if begun is None else begun.id
+        """The id of the node that keeps it."""
+        self.effort = facts.effort or effort
+        self.model = model
+        self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
+        self._parent = begun.parent if begun is not None else node.id if node is not None else None
+        self._begun = begun.messages if begun is not None else ()
+        self._stats_before = facts.stats
+        self._fold = Turn(self._begun)
+
+    def take(self, event: Event, now: float, deltas: int = 1) -> None:
+        """Add an event that came at `now`, in seconds; `deltas` text deltas were merged into it."""
+        self._fold.take(event)
+        self.thinking.take(event, now, deltas)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages of the answer so far, partial ones included."""
+        return self._fold.messages
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has come that is worth keeping."""
+        return self._fold.finished is not None or tuple(self._fold.messages) != self._begun
+
+    @property
+    def finished(self) -> Finished | None:
+        """How the answer ended, with the figures of all its parts; None while it goes on, and if the engine died."""
+        end = self._fold.finished
+        if end is None:
+            return None
+        return Finished(self._reason(end.reason), self._stats_before.followed_by(end.stats))
+
+    @property
+    def stats(self) -> Stats:
+        """What the answer has cost, as far as that is known."""
+        return self._stats_before if self.finished is None else self.finished.stats
+
+    @property
+    def text(self) -> str:
+        """The final text, for the user."""
+        return self._fold.text
+
+    @property
+    def commentary(self) -> str:
+        """What the model tells the user outside of its final message, as before a call."""
+        return self._fold.on("commentary")
+
+    @property
+    def analysis(self) -> str:
+        """The chain of thought."""
+        return self._fold.analysis
+
+    @property
+    def calls(self) -> list[Message]:
+        """The messages that call a tool, the one that is being written included."""
+        return [message for message in self.messages if message.recipient not in (None, "", "all")]
+
+    def facts(self, now: float, unfinished: str | None = None) -> AnswerFacts:
+        """How the answer came about. `unfinished` is its reason where the model gave none: None while it goes on."""
+        return AnswerFacts(
+            self.model,
+            self.effort,
+            unfinished if self.finished is None else self.finished.reason,
+            self.stats,
+            self.thinking.seconds(now),
+            self.thinking.tokens,
+        )
+
+    def keep_in(self, conversation: Conversation, now: float, unfinished: str | None = None) -> None:
+        """Put what has come into the conversation, as `facts` describes it."""
+        facts = self.facts(now, unfinished)
+        if self.id in conversation.nodes:
+            conversation.update_answer(self.id, facts, self.messages)
+        else:
+            assert self._parent is not None
+            conversation.add_answer(self._parent, facts, self.messages, self.id)
+
+    def _reason(self, stated: str) -> str:
+        is_empty = not self.text.strip() and not self.calls
+        return NO_ANSWER if stated == "stop" and is_empty else stated

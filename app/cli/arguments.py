@@ -1,0 +1,113 @@
+"""Arguments that several commands share, and what they mean together with the settings file."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from app.engine.protocol import Load
+from app.settings import Settings
+from mlx_model.errors import RequestError
+from mlx_model.memory.sizes import parse_size
+from mlx_model.options import Options
+
+_OPTIONS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
+"""Arguments that are fields of Options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a chat or an answer starts with."""
+
+    load: Load
+    options: Options
+    instructions: str | None
+    show_analysis: bool
+
+
+def answering() -> argparse.ArgumentParser:
+    """The arguments of everything that answers, as a parent of other parsers.
+
+    The chat and `ask` have the same ones, before and after the word `ask`: SUPPRESS keeps the defaults of the inner
+    parser from overwriting what the outer one has read.
+    """
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="demo, gpt-oss-20b, gpt-oss-120b, org/name or a folder (default: gpt-oss-20b once it is downloaded, "
+        "until then the demo)",
+    )
+    group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
+    group.add_argument(
+        "--dense-bits",
+        type=int,
+        choices=[16, 8, 6, 4],
+        help="hold all but the experts at so many bits (default: the most that fits into memory)",
+    )
+    group.add_argument(
+        "--memory",
+        type=size,
+        metavar="SIZE",
+        help='hold at most so much, as in "10GB" (default: what is free; see doctor)',
+    )
+    group.add_argument(
+        "--map",
+        choices=["auto", "on", "off"],
+        help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that can)",
+    )
+    group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
+    group = shared.add_argument_group("sampling")
+    group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest (default: 1)")
+    group.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens up to this sum (default: 1)")
+    group.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (default: 0, all)")
+    group.add_argument("--min-p", type=float, metavar="P", help="drop what is less likely than P times the first")
+    group.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1 avoids repeating (default: 1)")
+    group.add_argument("--seed", type=int, metavar="N", help="equal seeds give equal answers")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included")
+    group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
+
+    group = shared.add_argument_group("output, without the chat")
+    group.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
+    group.add_argument(
+        "--json", action="store_true", help="one object: text, commentary, analysis, finish_reason, stats"
+    )
+    return shared
+
+
+def size(text: str) -> int:
+    """Bytes of "10GB": the type of an argument."""
+    try:
+        return parse_size(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def stated_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Options that the command line states. Raises RequestError for values outside their range."""
+    stated = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
+    Options(**stated)
+    return stated
+
+
+def start(arguments: argparse.Namespace, settings: Settings) -> Start:
+    """What the command line states, and for the rest what the settings do."""
+    load = Load(
+        getattr(arguments, "model", settings.model),
+        getattr(arguments, "dense_bits", None),
+        getattr(arguments, "map", "auto"),
+        getattr(arguments, "memory", None),
+    )
+    options = Options(**{**settings.options, **stated_options(arguments)})
+    instructions = getattr(arguments, "instructions", None)
+    return Start(
+        load,
+        options,
+        None if instructions is None else text_of(instructions),
+        getattr(arguments, "show_analysis", False),
+    )
+
+
+def text_of(argument: str) -> str:
+    """An argument of the process as Unicode: bytes that are not UTF-8 arrive as lone surrogates."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

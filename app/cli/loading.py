@@ -1,0 +1,26 @@
+"""Loads a model in this process, for `ask` and the plain chat."""
+
+from app.cli.printing import say
+from app.engine.client import Engine
+from app.engine.protocol import Load, Loading, Ready
+from mlx_model.hub.names import DEMO, KNOWN, Repository
+
+_DOWNLOAD = "gptoss-chat download gpt-oss-20b"
+
+
+async def loaded(engine: Engine, load: Load) -> Ready:
+    """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
+    async for reply in engine.load(load):
+        match reply:
+            case Loading(model=model, default=True) if model == DEMO:
+                say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: {_DOWNLOAD}")
+            case Ready(not_mapped=str(reason)) if load.map == "on":
+                say(f"the weights are copied, not mapped: {reason}")
+    assert isinstance(reply, Ready)
+    return reply
+
+
+def _what_is_missing() -> str:
+    if Repository(KNOWN["gpt-oss-20b"]).snapshot() is None:
+        return "isn't here yet (13.8 GB)"
+    return "is not complete and verified yet"

@@ -1,0 +1,109 @@
+"""The engine in this very process: the same protocol over the same backend as in the worker, without a pipe."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from importlib import import_module
+from itertools import count
+from typing import Any, TypeVar
+
+from app.engine.backend import Backend, ModelBackend
+from app.engine.client import EngineDied, EngineError
+from app.engine.protocol import Answer, Load, Loading, Ready
+from app.interrupt import Importing
+from mlx_model.errors import ContextError, GptossError, RequestError
+from mlx_model.request import Request
+
+T = TypeVar("T")
+
+
+class LocalEngine:
+    """Computes in the thread that asks, one step for each event: what a script measures is then the model alone.
+
+    For programs without a screen. Nothing else of the thread runs while a step is computed; between two events the
+    event loop gets a turn, if there is one (see `drive`). GptossError of the backend becomes EngineError; any other
+    exception is a bug and passes as it is.
+    """
+
+    def __init__(self, backend: Backend | None = None) -> None:
+        """`backend` is by default the model itself."""
+        self._backend = backend or _model_backend()
+        self._numbers = count(1)
+        self._stopped = False
+        self._ended = asyncio.Event()
+        self.alive = False
+        """Whether it has been started, by `load`, and not closed since."""
+
+    async def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
+        """See Engine. Loading comes when the load is over, since the thread does nothing else until then."""
+        self._ended.clear()
+        self.alive = True
+        begun: list[Loading] = []
+        failure: GptossError | None = None
+        try:
+            ready = self._backend.load(request, begun.append)
+        except GptossError as error:
+            failure = error
+        for each in begun:
+            yield each
+        if failure is not None:
+            raise _declined(failure) from failure
+        yield ready
+
+    async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """See Engine. `stop` and `cancel` end the answer after the step that is computed: a token, a prefill chunk."""
+        if not self.alive:
+            raise EngineDied("the engine isn't running")
+        number, self._stopped = next(self._numbers), False
+        try:
+            for event in self._backend.stream(request, lambda: self._stopped):
+                yield Answer(number, event)
+                await asyncio.sleep(0)
+        except GptossError as error:
+            raise _declined(error) from error
+
+    def stop(self) -> None:
+        """Ask the running answer to end. Returns at once, and may be called in a signal handler."""
+        self._stopped = True
+
+    async def cancel(self) -> None:
+        """See Engine."""
+        self.stop()
+
+    async def died(self) -> EngineDied:
+        """See Engine: it ends by `close` alone, or with the program."""
+        await self._ended.wait()
+        return EngineDied("the engine was closed")
+
+    async def close(self) -> None:
+        """See Engine. A running answer is cancelled."""
+        self.stop()
+        self.alive = False
+        self._ended.set()
+
+
+def drive(client: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits for nothing but a LocalEngine, in this thread and without an event loop.
+
+    An event loop would take Ctrl-C for itself and deliver it after the step that is computed, which may be a whole
+    load. Here it interrupts where it comes, as in any program. Raises RuntimeError if the coroutine waits for anything
+    else.
+    """
+    try:
+        while client.send(None) is None:
+            pass
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    client.close()
+    raise RuntimeError("a client of the engine in this process can't wait for anything else")
+
+
+def _model_backend() -> Backend:
+    """The model itself. MLX is imported here: later Ctrl-C would break into it (see app.interrupt)."""
+    with Importing():
+        import_module("mlx_model.generation.session")
+    return ModelBackend()
+
+
+def _declined(error: GptossError) -> EngineError:
+    return EngineError(str(error), unusable=isinstance(error, ContextError | RequestError))

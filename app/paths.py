@@ -1,0 +1,42 @@
+"""Every folder, file and environment variable of the program, once.
+
+GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of the two that this system has for such data
+GPTOSS_CHAT_DEBUG   when set, a bug of the program shows its traceback
+
+Two more are read by lower rooms, which know nothing of this program:
+
+GPTOSS_KERNELS      which Metal kernels are used (metal/trust/select.py)
+GPTOSS_CACHE_DIR    the folder for what can be made anew, as the vocabulary (mlx_model/harmony/vocabulary.py)
+
+The Hub's cache and the variables that move it (HF_HOME and others) are huggingface_hub's.
+"""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_config_path, user_data_path
+
+HOME = "GPTOSS_CHAT_HOME"
+DEBUG = "GPTOSS_CHAT_DEBUG"
+
+_PROGRAM = "gptoss-chat"
+
+
+def conversations_file() -> Path:
+    """The database of the conversations."""
+    return (_home() or user_data_path(_PROGRAM, appauthor=False)) / "conversations.db"
+
+
+def settings_file() -> Path:
+    """The settings file."""
+    return (_home() or user_config_path(_PROGRAM, appauthor=False)) / "settings.toml"
+
+
+def is_debugging() -> bool:
+    """Whether a bug is to show its traceback."""
+    return DEBUG in os.environ
+
+
+def _home() -> Path | None:
+    folder = os.environ.get(HOME)
+    return Path(folder).expanduser() if folder else None

@@ -1,0 +1,85 @@
+"""Conversations that are not on the disk yet: kept until they can be saved, with a line when saving fails or recovers.
+
+The Saver writes in the thread that asks, the terminal UI's Journal in one of its own; both have this in common.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.chat.conversation import Changes, Conversation
+from app.store.database import StoreError
+from app.store.store import MissingError, Store
+
+Write = Callable[[Store], None]
+"""Writes what has changed in one conversation. Raises StoreError."""
+
+
+class Unsaved:
+    """Conversations that wait to be saved.
+
+    `report` gets a line and a level, "error" or "info"; once when saving begins to fail, and once when it works again.
+    `meanwhile` says in the first of the two what becomes of the chat.
+    """
+
+    def __init__(self, report: Callable[[str, str], None], meanwhile: str) -> None:
+        self._report = report
+        self._meanwhile = meanwhile
+        self._waiting: dict[str, Conversation] = {}
+        self.failing = False
+        """Whether the last attempt failed."""
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Conversation]:
+        """Those that wait, as they are now: more may come while they are written."""
+        return iter(list(self._waiting.values()))
+
+    def get(self, id: str) -> Conversation | None:
+        """The conversation of this id, if it waits."""
+        return self._waiting.get(id)
+
+    def add(self, conversation: Conversation) -> None:
+        """This one is to be saved."""
+        self._waiting[conversation.id] = conversation
+
+    def remove(self, id: str) -> Conversation | None:
+        """This one is not to be saved; returns it if it has waited."""
+        return self._waiting.pop(id, None)
+
+    @contextmanager
+    def writing(self, conversation: Conversation) -> Iterator[Write | None]:
+        """Take what has changed in it, to be written within; None if nothing has, or if it waits no longer.
+
+        After an exception, of whatever kind, it waits again with all of that: to write it once more does no harm.
+        """
+        waits = self._waiting.pop(conversation.id, None) is not None
+        changes, everything = conversation.take_changes() if waits else None, conversation.everything()
+        try:
+            yield None if changes is None else lambda store: _write(store, changes, everything)
+        except BaseException:
+            if changes is not None:
+                conversation.give_back(changes)
+                self.add(conversation)
+            raise
+
+    def fail(self, error: StoreError) -> None:
+        """An attempt has failed."""
+        if not self.failing:
+            self.failing = True
+            self._report(
+                f"not saved: {error}. {self._meanwhile}; the next message tries again to save everything", "error"
+            )
+
+    def recover(self) -> None:
+        """Everything that waited has been saved."""
+        if self.failing:
+            self.failing = False
+            self._report("saving works again; everything has been saved", "info")
+
+
+def _write(store: Store, changes: Changes, everything: Changes) -> None:
+    try:
+        store.save(changes)
+    except MissingError:  # another program deleted it while it went on here
+        store.save(everything)
