@@ -9,9 +9,9 @@ from mlx_model.harmony.message import Effort
 BUSY = "An answer is under way: Esc stops it."
 """What a command that waits for the end of the answer says until then."""
 
-PARTS = ("answer", "code", "prompt", "chat")
+COPY_TARGETS = ("answer", "code", "prompt", "chat")
 """What can be copied; the first by default."""
-FORMATS = ("md", "json")
+EXPORT_FORMATS = ("md", "json")
 """How a conversation can be exported; the first by default."""
 
 
@@ -60,7 +60,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "copy: the answer, its code, the prompt, the chat",
             *("copy", "copy", "f5", "F5"),
             takes="part",
-            values=PARTS,
+            values=COPY_TARGETS,
         ),
         Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
     ),
@@ -71,7 +71,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("rename this conversation", "rename", "rename", takes="title"),
         Command("delete this conversation", "delete", "delete"),
         Command("bring back what was deleted last", "undo", "undo"),
-        Command("write this conversation to a file", "export", "export", takes="file", values=FORMATS),
+        Command("write this conversation to a file", "export", "export", takes="file", values=EXPORT_FORMATS),
         Command("add the conversations of a file", "import", "import", takes="file"),
     ),
     "Instructions and settings": (

@@ -139,7 +139,7 @@ async def with_the_chat(stream: str) -> Cost:
     """Our own screen."""
     app = ChatApp(Load("replay"), engine=engine())
     async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: app.status.state == "ready")
+        await wait_until(pilot, lambda: app.desk.status.state == "ready")
         for number in range(EARLIER_ANSWERS):
             await ask(pilot, f"question {number}")
 
@@ -201,9 +201,9 @@ async def opening_the_chat() -> float:
     store.close()
     app = ChatApp(Load("replay"), engine=engine())
     async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: app.status.state == "ready")
+        await wait_until(pilot, lambda: app.desk.status.state == "ready")
         start = time.perf_counter()
-        await app.chat.open(conversation.id)
+        await app.conversation_keeper.open(conversation.id)
         await painted(app)
         return time.perf_counter() - start
 

@@ -1,12 +1,9 @@
 """The conversation on the screen: ask, answer again, edit, switch versions, queue, open another; all of it saved."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
@@ -15,32 +12,40 @@ from app.chat.conversation import UNFINISHED, AnswerFacts, Conversation, Node, n
 from app.documents.attachments import merge
 from app.engine.client import EngineDied
 from app.tui.parts.answering import AnswerStream
+from app.tui.parts.desk import Desk
+from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.journal import Journal
+from app.tui.parts.preferences import Preferences
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 from mlx_model.text import clean
 
-if TYPE_CHECKING:
-    from app.tui.app import ChatApp
-
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
-DRAFT_S = 1.0
-"""How long typing must rest before the draft is saved."""
-CUT_OFF = "^G goes on with the answer"
-EDITING = "editing an earlier message (Esc gives it up)"
 
 
-class Chat:
-    """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands,
-    those that wait for the end of an answer (app.chat.commands) only then.
+class ConversationKeeper:
+    """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
+    (app.chat.commands) only then. `welcome` puts the greeting into an empty conversation.
 
     Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
     saving is the journal's to say; here everything goes on.
     """
 
-    def __init__(self, app: ChatApp) -> None:
-        self._app = app
+    def __init__(
+        self,
+        desk: Desk,
+        journal: Journal,
+        keeper: EngineKeeper,
+        preferences: Preferences,
+        welcome: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._keeper = keeper
+        self._preferences = preferences
+        self._welcome = welcome
         self.conversation = Conversation()
         self.idle = asyncio.Event()
         self.idle.set()
@@ -54,42 +59,43 @@ class Chat:
     async def submit(self, text: str) -> None:
         """A prompt from the input: asked now, as another version of an earlier one, or later if an answer is under
         way. An empty one goes on with what is queued."""
-        app = self._app
+        desk = self._desk
         if not self.idle.is_set():
             if text.strip():
-                app.composer.take(text)
-                await app.queue.put(text)
+                desk.composer.take(text)
+                await desk.queue.put(text)
             return
         if not text.strip():
             await self._ask_queued()
             return
-        app.composer.take(text)
-        edited, self._editing = self._editing, None
+        desk.composer.take(text)
+        edited = self._editing
+        self._set_editing(None)
         if edited is not None:
-            app.composer.put_back(self._set_aside)
-            app.hint()
+            desk.composer.put_back(self._set_aside)
+            desk.hint()
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
     def again(self) -> None:
         """Answer the last prompt once more; the answer of before stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
-            self._app.warn("There is nothing to answer yet.")
+            self._desk.warn("There is nothing to answer yet.")
             return
         self.idle.clear()
-        self._app.run_worker(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
+        self._desk.run(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
 
     def go_on(self) -> None:
         """Go on with an answer that was cut off, inside the very message; or with a prompt that has none."""
         last = self.cut_off
         if last is None:
-            self._app.warn("The last answer was not cut off.")
+            self._desk.warn("The last answer was not cut off.")
         elif last.turn is None or last.parent is None:
             self.again()
         else:
             self.idle.clear()
             prompt = self.conversation.nodes[last.parent]
-            self._app.run_worker(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
+            self._desk.run(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
 
     @property
     def cut_off(self) -> Node | None:
@@ -101,15 +107,15 @@ class Chat:
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
-        self._app.queue.go_on()
+        self._desk.queue.go_on()
         before = self.conversation.leaf
         prompt = self.conversation.add_prompt(text, parent)
-        self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
+        self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
 
     async def _ask_queued(self) -> None:
         """Ask what waits longest in the queue. Idle only if there is nothing: else a prompt could come in between."""
         self.idle.clear()
-        if (queued := await self._app.queue.pop()) is not None:
+        if (queued := await self._desk.queue.pop()) is not None:
             self._ask(queued, self.conversation.leaf)
         else:
             self.idle.set()
@@ -117,33 +123,33 @@ class Chat:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
         `before` is the leaf again."""
-        app, keeper, conversation = self._app, self._app.keeper, self.conversation
+        desk, keeper, conversation = self._desk, self._keeper, self.conversation
         effort = begun.turn.effort if begun and begun.turn else None
-        options = replace(app.preferences.options, effort=effort or app.effort_switch.effort)
-        view = AnswerView(options.effort, analysis=app.preferences.analysis, kept=begun)
-        stream = AnswerStream(view, app.status, begun)
+        options = replace(self._preferences.options, effort=effort or desk.effort_switch.effort)
+        view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
+        stream = AnswerStream(view, desk.status, begun)
         answer = begun or Node(new_id(), prompt.id, 0.0, ())
         said = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
-        await app.transcript.remove_children(said)
-        app.hint()
+        await desk.transcript.remove_children(said)
+        desk.hint()
         if is_new:
             await self._save()
             if prompt.parent is None:
-                await app.journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
+                await self._journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
         saving = asyncio.create_task(self._checkpoints(answer, stream, view))
         died = failed = False
         try:
             if await keeper.opened(view, self.stopped):
                 messages = conversation.for_engine(begun.id if begun else prompt.id)
-                request = Request(messages, options, app.preferences.instructions)
+                request = Request(messages, options, self._preferences.instructions_of(conversation.id))
                 await stream.run(keeper.engine.ask(request))
         except EngineDied as death:
             died = True
             await keeper.bury(death)
         except GptossError as error:
             failed = True
-            await app.notice(f"{error}.", "error")
+            await desk.notice(f"{error}.", "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -159,18 +165,18 @@ class Chat:
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
-        if keeper.engine.alive and app.status.state not in ("loading", "no model"):
-            app.status.state = "ready"
+        if keeper.engine.alive and desk.status.state not in ("loading", "no model"):
+            desk.status.state = "ready"
         if stopped or died or failed or keeper.leaving:
-            app.queue.hold()
+            desk.queue.hold()
             self.idle.set()
         else:
             await self._ask_queued()
-        app.hint()
+        desk.hint()
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now gives way."""
-        transcript, path = self._app.transcript, self.conversation.path_to(prompt.id)
+        transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)
@@ -179,7 +185,7 @@ class Chat:
         transcript.follow()
 
     def _notices_below(self, node: Node) -> list[Notice]:
-        return [each for each in self._app.transcript.below(node.id) if isinstance(each, Notice)]
+        return [each for each in self._desk.transcript.below(node.id) if isinstance(each, Notice)]
 
     async def _withdraw(self, prompt: Node, answer: Node, before: str | None, *, is_new: bool) -> None:
         why = self._notices_below(answer)
@@ -187,14 +193,14 @@ class Chat:
         if is_new:
             await self._end_with(path[:-1])
             self.conversation.withdraw(prompt.id, before)
-            self._app.composer.put_back(prompt.text())
+            self._desk.composer.put_back(prompt.text())
         if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
             await self.show(keep=why)
 
     async def _end_with(self, path: list[Node]) -> None:
         """Show this path and nothing after it."""
-        if not await self._app.transcript.cut(path):
-            await self._app.transcript.show(path, self._build)
+        if not await self._desk.transcript.cut(path):
+            await self._desk.transcript.show(path, self._build)
 
     async def _checkpoints(self, answer: Node, stream: AnswerStream, view: AnswerView) -> None:
         saved = sum(len(message.text) for message in answer.messages)
@@ -202,13 +208,13 @@ class Chat:
             await asyncio.sleep(CHECKPOINT_S)
             if (size := sum(len(message.text) for message in stream.messages)) > saved:
                 self._keep(answer, stream, view, None)
-                await self._app.journal.save(self.conversation)
+                await self._journal.save(self.conversation)
                 saved = size
 
     def _keep(self, answer: Node, stream: AnswerStream, view: AnswerView, reason: str | None) -> None:
         """Put what has come of an answer into the conversation; `reason` is None while it goes on."""
         turn = AnswerFacts(
-            self._app.keeper.model,
+            self._keeper.model,
             view.effort,
             reason,
             stream.stats,
@@ -225,39 +231,44 @@ class Chat:
         """Stop the answer under way; what is queued waits."""
         if not self.idle.is_set():
             self.stopped.set()
-            self._app.status.state = "stopping"
-            await self._app.keeper.engine.cancel()
+            self._desk.status.state = "stopping"
+            await self._keeper.engine.cancel()
 
     # Versions
 
     def edit(self) -> None:
         """Take the last prompt into the input, to send another version of it; again: the one before."""
-        app = self._app
+        desk = self._desk
         prompts = [node for node in self.conversation.path if node.is_prompt]
         if not prompts:
-            app.warn("There is no message to edit yet.")
+            desk.warn("There is no message to edit yet.")
             return
         if self._editing is None:
-            self._set_aside = app.composer.prompt
+            self._set_aside = desk.composer.prompt
         at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
-        self._editing = prompts[max(0, at - 1)]
-        app.composer.clear_prompt()
-        app.composer.put_back(self._editing.text())
-        app.composer.focus()
-        app.hint()
+        prompt = prompts[max(0, at - 1)]
+        self._set_editing(prompt)
+        desk.composer.clear_prompt()
+        desk.composer.put_back(prompt.text())
+        desk.composer.focus()
+        desk.hint()
 
     @property
     def editing(self) -> bool:
         """Whether the input holds an earlier prompt."""
         return self._editing is not None
 
+    def _set_editing(self, prompt: Node | None) -> None:
+        self._editing = prompt
+        self._desk.composer.takes_commands = prompt is None
+
     def leave_edit(self) -> None:
         """Give up an edit: the input is as it was before."""
         if self._editing is not None:
-            self._editing = None
-            self._app.composer.clear_prompt()
-            self._app.composer.put_back(self._set_aside)
-            self._app.hint()
+            self._set_editing(None)
+            self._desk.composer.clear_prompt()
+            self._desk.composer.put_back(self._set_aside)
+            self._desk.hint()
 
     async def switch(self, step: int, id: str | None = None) -> None:
         """Show another version of a node, or by default the next of all paths; after the last comes the first.
@@ -267,7 +278,7 @@ class Chat:
         conversation = self.conversation
         leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
-            self._app.warn("Nothing here has another version." if self.idle.is_set() else BUSY)
+            self._desk.warn("Nothing here has another version." if self.idle.is_set() else BUSY)
             return
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
@@ -287,36 +298,36 @@ class Chat:
         await self._leave(with_input=False)
         unsent = self._unsent()
         await self._enter(Conversation())
-        await self._entered(unsent or await self._app.journal.draft(""))
-        await self._app.saved()
+        await self._entered(unsent or await self._journal.draft(""))
+        await self._desk.saved()
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
         In the conversation that is on the screen already, an answer under way goes on.
         """
-        app = self._app
+        desk = self._desk
         if id != self.conversation.id:
-            opened = await app.journal.load(id)
+            opened = await self._journal.load(id)
             if opened is None:
-                app.warn("That conversation is gone: another program has deleted it.")
+                desk.warn("That conversation is gone: another program has deleted it.")
                 return False
             await self._leave(with_input=True)
             await self._enter(opened)
-            await app.preferences.enter(id)
-            await self._entered(await app.journal.draft(id), at, channel)
+            await self._preferences.enter(id)
+            await self._entered(await self._journal.draft(id), at, channel)
             return True
         if self.idle.is_set():
             await self._go_to(at, channel)
-        elif at is not None and not app.transcript.reveal(at):
-            app.warn(BUSY)
+        elif at is not None and not desk.transcript.reveal(at):
+            desk.warn(BUSY)
         return True
 
     async def _leave(self, *, with_input: bool) -> None:
         """Stop, and keep as the conversation's draft what is queued in it, and `with_input` what is unsent."""
 
         def draft() -> str:
-            return merge([*self._app.queue.texts, *([self._unsent()] if with_input else [])])
+            return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
 
         saved: str | None = None
         while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
@@ -328,16 +339,16 @@ class Chat:
     async def _enter(self, conversation: Conversation) -> None:
         """Make another conversation the present one, with an empty input. The one before has been left."""
         self.conversation = conversation
-        self._editing = None
-        self._app.composer.clear_prompt()
-        await self._app.queue.remove_children()
+        self._set_editing(None)
+        self._desk.composer.clear_prompt()
+        await self._desk.queue.remove_children()
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
-        app = self._app
-        app.composer.put_back(draft)
-        app.hint()
+        desk = self._desk
+        desk.composer.put_back(draft)
+        desk.hint()
         await self._go_to(at, channel)
-        app.composer.focus()
+        desk.composer.focus()
 
     async def _go_to(self, at: str | None, channel: str | None) -> None:
         if at is not None and at in self.conversation.nodes:
@@ -352,37 +363,37 @@ class Chat:
 
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
         """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
-        app, path = self._app, self.conversation.path
-        app.status.used = self.conversation.tokens
-        shown = await app.transcript.show(path, self._build, at, keep)
+        desk, path = self._desk, self.conversation.path
+        desk.status.used = self.conversation.tokens
+        shown = await desk.transcript.show(path, self._build, at, keep)
         if not path:
-            await app.welcome()
+            await self._welcome()
         return shown
 
     def _build(self, node: Node) -> list[Widget]:
         # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.
-        return views_of(self.conversation, self.conversation.nodes[node.id], self._app.preferences.analysis)
+        return views_of(self.conversation, self.conversation.nodes[node.id], self._preferences.analysis)
 
     # Saving
 
     async def _save(self) -> None:
-        await self._app.journal.save(self.conversation)
-        await self._app.saved()
+        await self._journal.save(self.conversation)
+        await self._desk.saved()
 
     async def save_draft(self) -> None:
         """Keep what stands in the input, and what is queued, for the next start."""
-        await self._save_draft(merge([*self._app.queue.texts, self._unsent()]))
+        await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
 
     def _unsent(self) -> str:
         """What stands in the input; during an edit what that has set aside, and the edit if it has changed anything."""
-        typed = self._app.composer.prompt
+        typed = self._desk.composer.prompt
         if self._editing is None:
             return typed
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
 
     async def _save_draft(self, text: str) -> None:
         begun = bool(self.conversation.nodes)
-        await self._app.journal.set_draft(self.conversation.id if begun else "", text)
+        await self._journal.set_draft(self.conversation.id if begun else "", text)
 
     async def rename(self, title: str) -> None:
         """Give the conversation another title."""

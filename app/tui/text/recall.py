@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-MOST = 200
+MAX_PROMPTS = 200
 """Prompts that are remembered."""
 
 
@@ -23,7 +23,7 @@ class Recall:
     def add(self, prompt: str) -> None:
         """A prompt was sent."""
         if prompt.strip() and prompt not in self._prompts[-1:]:
-            self._prompts = [*self._prompts, prompt][-MOST:]
+            self._prompts = [*self._prompts, prompt][-MAX_PROMPTS:]
         self._at = len(self._prompts)
 
     def older(self, shown: str) -> str | None:

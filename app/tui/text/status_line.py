@@ -14,7 +14,7 @@ WRITING = ("thinking", "answering")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class StatusFigures:
     """What there is to say. `memory`, `budget` in bytes, `used`, `limit`, `reused` in tokens; 0 and "" are not shown.
 
     `memory` is the most that the engine has held, out of the `budget` of the memory plan. `speed` and `ttft` are those
@@ -38,13 +38,13 @@ class Figures:
         return min(1.0, self.used / self.limit) if self.limit else 0.0
 
 
-def fitted(figures: Figures, width: int) -> tuple[str, str]:
+def fitted(figures: StatusFigures, width: int) -> tuple[str, str]:
     """The text on the left and that on the right, with GAP between them, in `width` columns if that is possible."""
     forms = list(_forms(figures))
     return next((form for form in forms if sum(map(cell_len, form)) + GAP <= width), forms[-1])
 
 
-def _forms(figures: Figures) -> Iterator[tuple[str, str]]:
+def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     """From the longest to the shortest.
 
     What gives way first is what can be seen elsewhere: the bar in the percentage, the state in the answer that grows,
@@ -71,7 +71,7 @@ def _forms(figures: Figures) -> Iterator[tuple[str, str]]:
         yield " \u00b7 ".join(filter(None, (unsaved, *parts))), context
 
 
-def _context(figures: Figures) -> tuple[str, str, str, str]:
+def _context(figures: StatusFigures) -> tuple[str, str, str, str]:
     """The context in use, from the longest form to the shortest."""
     if not figures.limit:
         return "", "", "", ""

@@ -17,10 +17,10 @@ from app.chat.commands import Command, parse
 from app.documents.attachments import Attachment, AttachmentError, find, join, split
 from app.documents.mentions import looks_like_path, mention, names_in, written
 from app.lines import one_line
-from app.tui.text.completions import choices, marked_at_once
+from app.tui.text.completions import completions, marked_at_once
 from app.tui.text.recall import Recall
 from app.tui.widgets.attached import Attached
-from app.tui.widgets.completion import Completion
+from app.tui.widgets.completion import CompletionList
 from mlx_model.text import clean
 
 # Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as plain Enter: the message would be sent. The table
@@ -62,7 +62,7 @@ class Composer(TextArea):
         typed: str
 
     @dataclass
-    class LatestWanted(Message):
+    class LatestRequested(Message):
         """The person pressed End in an empty input."""
 
     @dataclass
@@ -81,7 +81,7 @@ class Composer(TextArea):
         super().__init__(highlight_cursor_line=False, placeholder=PLACEHOLDERS[0])
         self.cursor_blink = False  # a blinking cursor is a timer, and this program has none when idle
         self.attached = Attached()
-        self.completion = Completion()
+        self.completion = CompletionList()
         self.recall = Recall()
         self.folder = Path.cwd()
         """Where relative names of files begin."""
@@ -109,15 +109,13 @@ class Composer(TextArea):
         else:
             typed = submitted
         self._only_text.clear()
-        self.load_text(self.text.removeprefix(typed))
-        self.move_cursor(self.document.end)
+        self.rewrite(self.text.removeprefix(typed))
 
     def put_back(self, prompt: str) -> None:
         """Put a prompt that came to nothing before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
-        self.load_text(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
-        self.move_cursor(self.document.end)
+        self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
         for attachment in attachments:
             self.attached.add(attachment)
         self.leave_as_text(names_in(text))  # it was sent so before, or would have been
@@ -142,10 +140,14 @@ class Composer(TextArea):
         before, found, after = self.text.partition(_stand_in(attachment.name))
         text = clean(attachment.text)
         if found:
-            self.load_text(f"{before}{text}{after}")
-            self.move_cursor(self.document.end)
+            self.rewrite(f"{before}{text}{after}")
         else:
             self.write(text)
+
+    def rewrite(self, text: str) -> None:
+        """Replace the text, with the cursor at its end; what is attached stays."""
+        self.load_text(text)
+        self.move_cursor(self.document.end)
 
     # Keys
 
@@ -189,7 +191,7 @@ class Composer(TextArea):
         if self.text:
             super().action_cursor_line_end(select)
         else:
-            self.post_message(self.LatestWanted())
+            self.post_message(self.LatestRequested())
 
     def on_resize(self) -> None:
         """Say as much as fits while there is no text."""
@@ -277,7 +279,7 @@ class Composer(TextArea):
 
     def _offer(self, line: str) -> bool:
         """Show what a command line may become; false if that is nothing."""
-        found = choices(line, self.values_of)
+        found = completions(line, self.values_of)
         if found:
             self.completion.show(found, line, marked=marked_at_once(line), hint=HINT if found[0].help else "")
         return bool(found)
@@ -309,8 +311,7 @@ class Composer(TextArea):
         """
         if self._line() is not None and name.startswith("/"):
             self._naming = True
-            self.load_text(name)
-            self.move_cursor(self.document.end)
+            self.rewrite(name)
             return
         found = self._mention()
         if found is None:

@@ -19,7 +19,7 @@ class VersionSwitch(Static, can_focus=True):
     ]
 
     @dataclass
-    class Wanted(Message):
+    class Requested(Message):
         """The person wants another version of a node."""
 
         node: str
@@ -36,4 +36,4 @@ class VersionSwitch(Static, can_focus=True):
 
     def action_step(self, step: int) -> None:
         """Ask for another version."""
-        self.post_message(self.Wanted(self.node, step))
+        self.post_message(self.Requested(self.node, step))

@@ -9,14 +9,14 @@ from textual.pilot import Pilot
 from app.chat.conversation import AnswerFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
-from app.tui.text.call_text import COLOURED, LONGEST, MOST, NO_TOOLS, describe
+from app.tui.text.call_text import MAX_HIGHLIGHTED, MAX_LINE, MAX_TEXT, NO_TOOLS, describe
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.messages import AnswerText, AnswerView
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
 from tests.app.tui.test_hostile import HOSTILE, assert_inert
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import STATS, FakeEngine, chat, deltas, desk_of, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
 WEATHER = '{"city": "Paris", "days": 3}'
@@ -140,14 +140,14 @@ def test_a_call_that_grows_costs_neither_reading_nor_all_of_its_text() -> None:
     text = describe(Part(Kind.CALL, (weather('{"text": "' + "x\n" * 5000),), State.GROWING))
     assert text.line == "get_weather  5,000 lines" and len(text.details) < LIVE_TAIL + 20
     one_line = describe(Part(Kind.CALL, (weather('{"text": "' + "x" * 5000),), State.GROWING))
-    assert len(one_line.line) < LONGEST + 20 and one_line.line.endswith("\u2026")
+    assert len(one_line.line) < MAX_LINE + 20 and one_line.line.endswith("\u2026")
 
 
 def test_a_long_call_has_no_colours_and_a_huge_one_is_cut_and_says_so() -> None:
-    code = "x = 1\n" * COLOURED
+    code = "x = 1\n" * MAX_HIGHLIGHTED
     assert describe(Part(Kind.CALL, (call(code),))).details == f"```arguments\n{code}\n```"
-    cut = describe(Part(Kind.CALL, (call("x" * (MOST + 1_000)),))).details
-    assert cut == f"```arguments\n{'x' * MOST}\n```\n\n\u2026 and 1,000 more characters, which the export has."
+    cut = describe(Part(Kind.CALL, (call("x" * (MAX_TEXT + 1_000)),))).details
+    assert cut == f"```arguments\n{'x' * MAX_TEXT}\n```\n\n\u2026 and 1,000 more characters, which the export has."
 
 
 @pytest.mark.parametrize("depth", [900, 1_200, 100_000])
@@ -240,9 +240,9 @@ async def test_a_call_opens_and_closes_by_click_enter_and_space() -> None:
         await wait_until(pilot, lambda: "print(a * 7)" not in text_on(pilot))
         await pilot.press("space")
         await on_screen(pilot, "print(a * 7)")
-        assert app_of(pilot).composer.text == ""
+        assert desk_of(pilot).composer.text == ""
         await pilot.press("x")  # any other key is typed
-        assert app_of(pilot).composer.text == "x" and "print(a * 7)" in text_on(pilot)
+        assert desk_of(pilot).composer.text == "x" and "print(a * 7)" in text_on(pilot)
 
 
 async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
@@ -253,7 +253,7 @@ async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
         await pilot.press("shift+tab", "enter")
         title = pilot.app.query_one(CallTitle)
         assert title.has_focus
-        await wait_until(pilot, lambda: title.region.y == app_of(pilot).transcript.region.y + 1)
+        await wait_until(pilot, lambda: title.region.y == desk_of(pilot).transcript.region.y + 1)
         assert "more below" in text_on(pilot)
         await pilot.press("end")
         await on_screen(pilot, "last")

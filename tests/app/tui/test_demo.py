@@ -5,18 +5,18 @@ from app.tui.app import ChatApp
 from app.tui.widgets.messages import AnswerView
 from mlx_model.harmony.message import Role
 from mlx_model.options import Options
-from tests.fixtures.fakes import app_of, send, text_on, wait_until
+from tests.fixtures.fakes import desk_of, send, text_on, wait_until
 
 
 async def test_two_turns_with_the_demo_model() -> None:
     app = ChatApp(Load("demo"), Options(temperature=0.0))
     async with app.run_test(size=(100, 40)) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready", "the demo model")
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready", "the demo model")
         assert "demo model" in text_on(pilot)
         for turn in (1, 2):
             await send(pilot, "How many r's are in strawberry?")
             await wait_until(pilot, lambda turn=turn: finals(app) == turn, "the answer")
-            await wait_until(pilot, lambda: app.status.state == "ready")
+            await wait_until(pilot, lambda: app.desk.status.state == "ready")
         views = list(app.query(AnswerView))
         stats = [view.finished and view.finished.stats for view in views]
         assert stats[0].reused_tokens == 0 and stats[1].reused_tokens > 0

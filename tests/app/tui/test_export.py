@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.commands import FORMATS
+from app.chat.commands import EXPORT_FORMATS
 from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
@@ -159,7 +159,7 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
             await wait_until(pilot, lambda: told(pilot, f"Wrote {here / name}"), command)  # noqa: B023
             assert (here / name).read_text() == to_markdown(tree)
         names = [each.title for each in pilot.app.get_system_commands(pilot.app.screen)]
-        assert {"export", *(f"export {format}" for format in FORMATS), "import"} <= set(names)
+        assert {"export", *(f"export {format}" for format in EXPORT_FORMATS), "import"} <= set(names)
 
 
 async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) -> None:

@@ -49,7 +49,9 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         await pilot.click("#save")
         await pilot.pause()
         assert (
-            app.theme == ANSI.name and app.effort_switch.effort is Effort.HIGH and "preset [b]short" in text_on(pilot)
+            app.theme == ANSI.name
+            and app.desk.effort_switch.effort is Effort.HIGH
+            and "preset [b]short" in text_on(pilot)
         )
         await ask(pilot, engine, "hi", "hello", analysis="an open thought")
         assert "an open thought" in text_on(pilot)
@@ -74,7 +76,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         )
         field(pilot, "seed").value = "9"
         await pilot.press("escape")
-        assert app.preferences.instructions is None and app.preferences.options == Options()
+        assert app.preferences.instructions_of(app.conversation.id) is None and app.preferences.options == Options()
 
 
 async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
@@ -100,7 +102,7 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
         assert "preset brief" in text_on(pilot)
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/instructions Sing.")
-        await wait_until(pilot, lambda: app.preferences.instructions == "Sing.")
+        await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Sing.")
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/new")
         await wait_until(pilot, lambda: not app.conversation.nodes)
