@@ -24,7 +24,6 @@ from tests.fixtures.fakes import (
     told,
     wait_until,
 )
-)
 
 # Answers
 
