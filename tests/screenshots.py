@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from app.engine.protocol import Load
 from app.tui.app import ChatApp
+from app.tui.widgets.messages import AnswerView
 from mlx_model.options import Options
 from tests.fixtures.fakes import desk_of, send, wait_until
 
@@ -20,9 +21,9 @@ PROMPTS = ["What is 124 + 387?", "Spell umbrella backwards.", "How many r's are 
 
 async def answered(pilot: Pilot[None], prompt: str) -> None:
     """Ask, and wait for the end of the answer."""
-    before = len(pilot.app.query("AnswerView"))
+    before = len(pilot.app.query(AnswerView))
     await send(pilot, prompt)
-    views = pilot.app.query("AnswerView")
+    views = pilot.app.query(AnswerView)
     await wait_until(pilot, lambda: len(views) > before and views.last().finished is not None)
 
 

@@ -217,7 +217,7 @@ class Actions(App[None]):
         self.models.download(argument)
 
     def action_download_step(self) -> None:
-        """The next step of a download: start, pause, go on, switch to the model."""
+        """The next step of a download: start, pause, resume, switch to the model."""
         self.models.step()
 
     def action_model(self, name: str = "") -> None:

@@ -43,7 +43,7 @@ from mlx_model.options import Options
 
 HUNG_UP, HUNG_UP_S = 128 + signal.SIGHUP, 10.0
 """Exit code of a chat whose terminal has gone, and the seconds it has to save and to end."""
-UNSAVED = "Not everything is saved. /export FILE keeps this conversation elsewhere; ^Q again quits without it."
+UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 

@@ -33,6 +33,7 @@ from app.engine.protocol import Load
 from app.store.database import default_path
 from app.store.store import Store
 from app.tui.app import ChatApp
+from app.tui.widgets.messages import AnswerView
 from mlx_model.events import Finished, TextDelta
 from mlx_model.harmony.message import assistant, user
 from mlx_model.request import Request
@@ -153,9 +154,9 @@ async def ask(pilot: Pilot[None], prompt: str) -> Finished:
     """Send a prompt and wait for the end of its answer."""
     app = pilot.app
     assert isinstance(app, ChatApp)
-    before = len(app.query("AnswerView"))
+    before = len(app.query(AnswerView))
     await send(pilot, prompt)
-    while len(app.query("AnswerView")) == before or (finished := app.query("AnswerView").last().finished) is None:
+    while len(app.query(AnswerView)) == before or (finished := app.query(AnswerView).last().finished) is None:
         await asyncio.sleep(0.05)
     return finished
 

@@ -80,7 +80,7 @@ class ConversationKeeper:
         """Answer the last prompt once more; the answer of before stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
-            self._desk.warn("There is nothing to answer yet.")
+            self._desk.warn("There is nothing to regenerate yet.")
             return
         self.idle.clear()
         self._desk.run(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
@@ -278,7 +278,7 @@ class ConversationKeeper:
         conversation = self.conversation
         leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
-            self._desk.warn("Nothing here has another version." if self.idle.is_set() else BUSY)
+            self._desk.warn("There are no other versions here." if self.idle.is_set() else BUSY)
             return
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
@@ -310,7 +310,7 @@ class ConversationKeeper:
         if id != self.conversation.id:
             opened = await self._journal.load(id)
             if opened is None:
-                desk.warn("That conversation is gone: another program has deleted it.")
+                desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False
             await self._leave(with_input=True)
             await self._enter(opened)

@@ -78,7 +78,7 @@ class EngineKeeper:
         self._last_death = death
         self._desk.status.state = "stopped"
         last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        kept = "Everything on the screen is kept; ^R starts the engine again, and so does sending a message."
+        kept = "Everything on the screen is kept; ^R restarts the engine, and so does sending a message."
         await self._desk.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
 
     async def _start(self, otherwise: str = _RETRY) -> bool:

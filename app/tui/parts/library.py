@@ -112,7 +112,7 @@ class Library:
         await desk.saved()
         if chosen_in_list:  # where ^Z brings it back
             desk.sidebar.action_into_list()
-        desk.notify(f'Deleted "{entry.title}". /undo brings it back, until you quit.')
+        desk.notify(f'Deleted "{entry.title}". /undo restores it until you quit.')
 
     def _current(self) -> SidebarEntry | None:
         """The conversation on the screen; None, and a warning, if nothing has been asked in it."""

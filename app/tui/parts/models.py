@@ -125,7 +125,7 @@ class Models:
         if panel.has_focus_within:
             self._desk.composer.focus()
         if panel.display and self._download is not None and self._download.active:
-            self._desk.notify("The download goes on; ^L shows it again.")
+            self._desk.notify("The download continues; ^L shows it again.")
         panel.display = False
 
     def _show(self) -> None:
@@ -154,8 +154,8 @@ class Models:
         if reached.phase is Phase.DONE or not reached.total:
             return ""
         name, share = self._download.name, ", ".join(figures(reached).strip().split("  "))
-        again = f"/download goes on from there, and so does the command\n    gptoss-chat download {name}"
-        return f"The download of {name} has stopped at {share}. {again}"
+        again = f"/download resumes it, and so does the command\n    gptoss-chat download {name}"
+        return f"The download of {name} stopped at {share}. {again}"
 
     # Switching
 
@@ -188,7 +188,9 @@ class Models:
             self._desk.notify(f"{error}.", severity="error")
             return
         names = [DEMO, *(f"{model.name} ({gigabytes(model.size)})" for model in here if model.complete)]
-        await self._desk.notice(f"/model NAME switches. On this computer: {', '.join(names)}; a folder will do, too.")
+        await self._desk.notice(
+            f"/model NAME switches; NAME can be a folder, too. On this computer: {', '.join(names)}."
+        )
 
 
 def _find(name: str) -> None:
@@ -198,5 +200,5 @@ def _find(name: str) -> None:
     if repository is not None:
         folder = repository.snapshot()
         if folder is None or not is_complete(folder):
-            raise CheckpointError(f"{name} is not on this computer, or not all of it: /download {name} fetches it")
+            raise CheckpointError(f"{name} is not on this computer, or not completely: /download {name} fetches it")
     resolve(name)

@@ -135,7 +135,7 @@ def _existing(name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
     if not ordinary:  # a pipe would be waited for, a device has no end
-        raise ImportFileError(f"{one_line(name)} is no ordinary file; nothing was imported")
+        raise ImportFileError(f"{one_line(name)} is not an ordinary file; nothing was imported")
     return path
 
 

@@ -24,7 +24,7 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
     one that can't, `osc52` asks the terminal, which never says whether it did.
     """
     if not text:
-        raise ClipboardError("there is nothing in it to copy")
+        raise ClipboardError("there is nothing to copy")
     data, size = text.encode(), f"{len(text):,} characters"
     if shutil.which("pbcopy") and shutil.which("pbpaste") and "SSH_CONNECTION" not in os.environ:
         await _run(["pbcopy"], data)
@@ -63,7 +63,7 @@ async def _run(command: list[str], data: bytes = b"") -> bytes:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise ClipboardError(f"{command[0]} hangs and was ended; the clipboard may be as it was before") from None
+        raise ClipboardError(f"{command[0]} did not respond and was ended; the clipboard may be unchanged") from None
     if process.returncode:
         raise ClipboardError(f"{command[0]} failed with exit code {process.returncode}; nothing was copied")
     return output

@@ -71,4 +71,4 @@ class GuardedParser(XTermParser):
 
 def install() -> None:
     """Have the terminal's driver use the guarded parser."""
-    linux_driver.XTermParser = GuardedParser  # type: ignore[misc]
+    linux_driver.XTermParser = GuardedParser  # type: ignore[attr-defined]  # imported there, not exported

@@ -20,7 +20,7 @@ MAX_TEXT = 100_000
 """Characters shown of one text: laying out so many takes a quarter of a second."""
 ARGUMENTS, RESULT = "arguments", "result"
 """Stand above a code block where a language would; no language is called so."""
-NO_TOOLS = "It waits for a result, which this chat has not got: there is nothing here that runs tools."
+NO_TOOLS = "The call waits for a result: this chat cannot run tools."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +104,4 @@ def _block(label: str, text: str) -> str:
     """A code block below a language or label. What is too much is counted."""
     label = label if len(text) <= MAX_HIGHLIGHTED or label == RESULT else ARGUMENTS
     block, more = fenced(clean(text[:MAX_TEXT]), label), len(text) - MAX_TEXT
-    return f"{block}\n\n\u2026 and {more:,} more characters, which the export has." if more > 0 else block
+    return f"{block}\n\n\u2026 and {more:,} more characters (the export has them)." if more > 0 else block

@@ -1,4 +1,4 @@
-"""What the chat says where the demo answers: what this computer is, whether gpt-oss-20b fits, how to get it."""
+"""The greeting while the demo model answers: what this computer is, whether gpt-oss-20b fits, how to get it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,11 @@ from mlx_model.memory.plan import gigabytes, parse_size
 MODEL = "gpt-oss-20b"
 SIZE = SIZES[KNOWN[MODEL]]
 
-WELCOME = "Ask anything. What you type and what is answered stays on this computer."
+WELCOME = "Ask anything. Your messages and the answers stay on this computer."
 DEMO = (
     f"{WELCOME}\n\n"
-    "The demo model answers: tiny, trained on this program's own facts, to show how the chat works. It is not gpt-oss."
+    "The demo model is answering: a tiny model, trained on facts about this program, that shows how the chat works. "
+    "It is not gpt-oss."
 )
 
 
@@ -76,8 +77,8 @@ def _offer(computer: ComputerFacts | None) -> str:
     if computer is not None and computer.verified:
         return f"{MODEL} is on this computer: ^L or /model {MODEL} switches to it."
     if computer is not None and computer.complete:
-        return f"{MODEL} is on this computer, not verified yet: ^L or /download reads it once, and fetches nothing."
+        return f"{MODEL} is on this computer, not verified yet: ^L or /download verifies it, without fetching it again."
     if computer is not None and computer.present:
-        here = f"{gigabytes(computer.present)} of its {SIZE} are here from before"
-        return f"{here}: ^L or /download goes on with the rest, while the demo answers."
+        here = f"{gigabytes(computer.present)} of its {SIZE} are already on this computer"
+        return f"{here}: ^L or /download fetches the rest while the demo answers."
     return f"^L or /download fetches {MODEL} ({SIZE}) in the background, while the demo answers."

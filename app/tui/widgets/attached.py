@@ -13,12 +13,17 @@ from textual.widgets import Static
 from app.documents.attachments import Attachment
 from app.documents.tokens import about_tokens
 from app.lines import one_line
+from app.tui.text.key_help import KeyHelp
 
 CROSS = "\u00d7"
 
 
 class Chip(Static, can_focus=True):
     """One of them: Del or a click on the cross removes it, Enter writes its text into the input."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "An attached file or text", (("Enter", "write its text into the message"), ("Del", "remove it"))
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete,backspace", "remove", "Remove", show=False),

@@ -18,6 +18,7 @@ from app.documents.attachments import Attachment, AttachmentError, find, join, s
 from app.documents.mentions import looks_like_path, mention, names_in, written
 from app.lines import one_line
 from app.tui.text.completions import completions, marked_at_once
+from app.tui.text.key_help import KeyHelp
 from app.tui.text.recall import Recall
 from app.tui.widgets.attached import Attached
 from app.tui.widgets.completion import CompletionList
@@ -33,7 +34,7 @@ with contextlib.suppress(ImportError, TypeError):
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 FOLD_LINES, FOLD_LENGTH = 10, 2000
 """A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
-HINT = "Tab completes; * waits for the answer"
+HINT = "Tab completes; * not during an answer"
 PLACEHOLDERS = (
     "Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
     "Ask anything. ^J for a new line, @ for files, / for commands",
@@ -48,6 +49,21 @@ class Composer(TextArea):
     `attached` is what goes with the text, `completion` the list of files that a mention may mean, or of commands,
     `recall` the prompts of before. `prompt` is all that is sent: the text and what is attached.
     """
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The message",
+        (
+            ("Enter", "send; while an answer is under way: queue"),
+            ("^J, Alt+Enter", "new line; Shift+Enter too where it is known"),
+            ("@ and part of a name", "attach a text, code or PDF file"),
+            ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
+            ("Up in the first line", "earlier messages; Down leads back"),
+            ("PageUp, PageDown", "scroll the conversation"),
+            ("End, while empty", "jump to the latest"),
+            ("Enter, while empty", "send what was queued and is held"),
+            ("Shift+Tab, Tab", "go to what stands above, and come back"),
+        ),
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "app.scroll_transcript(-1)", "Scroll up", show=False),
@@ -233,7 +249,7 @@ class Composer(TextArea):
             self.leave_as_text(names)
             shown = ", ".join(one_line(written(name)) for name in names)
             is_there = any(self._path(name) for name in names)
-            what = "not attached" if is_there else "no file" if len(names) == 1 else "no files"
+            what = "not attached" if is_there else "not a file" if len(names) == 1 else "not files"
             said = f"{shown} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
             self.notify(said, severity="warning", markup=False)
             return

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from app.cli.download import duration
 from app.tui.parts.background_download import ACTIVE, Phase, Reached
+from app.tui.text.key_help import KeyHelp
 from mlx_model.memory.plan import gigabytes
 from mlx_model.text import clean
 
@@ -60,6 +61,8 @@ class Step(Static, can_focus=True):
 
 class DownloadPanel(Vertical):
     """Between conversation and input; not there without a download, and when it is hidden."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("The download", (("Enter", "do what the highlighted word says"),))
 
     @dataclass
     class Wanted(Message):

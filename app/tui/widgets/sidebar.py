@@ -18,6 +18,7 @@ from app.lines import one_line
 from app.store.search import Hit
 from app.store.store import Summary
 from app.tui.text.days import day_of
+from app.tui.text.key_help import KeyHelp
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -35,6 +36,17 @@ class SidebarEntry:
 
 class ConversationList(OptionList):
     """One line each; the headings of the days can't be chosen."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The list of conversations",
+        (
+            ("Up, Down, Enter", "choose and open"),
+            ("F2", "rename"),
+            ("Del, then ^Z", "delete, and restore"),
+            ("/", "search"),
+            ("Esc", "back to the message"),
+        ),
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "rename", "Rename", show=False),
@@ -70,6 +82,19 @@ class ConversationList(OptionList):
         """Delete what is highlighted."""
         if self.entry is not None:
             self.post_message(Sidebar.DeleteRequested(self.entry))
+
+
+class SearchInput(Input):
+    """The line for the words to search for."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The search",
+        (
+            ("a few words", "find them in all conversations"),
+            ("Enter, Down", "on to what was found"),
+            ("Esc", "end the search, then back to the message"),
+        ),
+    )
 
 
 class Sidebar(Vertical):
@@ -110,7 +135,7 @@ class Sidebar(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._search = Input(placeholder="search all (^F)", compact=True, id="search")
+        self._search = SearchInput(placeholder="search all (^F)", compact=True, id="search")
         self.list = ConversationList()
         self._pause: Timer | None = None
 

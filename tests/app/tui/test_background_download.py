@@ -41,11 +41,11 @@ SHARD = "model-00001-of-00002.safetensors"
         (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk: free some space first."),
         (
             replace(COMPUTER, present=11 * 10**9),
-            "11.00 GB of its 13.8 GB are here from before: ^L or /download goes on with the",
+            "11.00 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
         ),
         (
             replace(COMPUTER, complete=True, present=14 * 10**9),
-            "not verified yet: ^L or /download reads it once, and fetches",
+            "not verified yet: ^L or /download verifies it, without fetching",
         ),
         (
             replace(COMPUTER, complete=True, verified=True),

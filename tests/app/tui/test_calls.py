@@ -1,7 +1,9 @@
 """What an answer consists of, part by part: analysis, what is said on the way, tool calls and their results."""
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -16,7 +18,19 @@ from app.tui.widgets.messages import AnswerText, AnswerView
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
 from tests.app.tui.test_hostile import HOSTILE, assert_inert
-from tests.fixtures.fakes import STATS, FakeEngine, chat, deltas, desk_of, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    on_screen,
+    opened,
+    send,
+    text_on,
+    wait_until,
+)
 from tests.fixtures.trees import TURN, keep
 
 WEATHER = '{"city": "Paris", "days": 3}'
@@ -147,7 +161,7 @@ def test_a_long_call_has_no_colours_and_a_huge_one_is_cut_and_says_so() -> None:
     code = "x = 1\n" * MAX_HIGHLIGHTED
     assert describe(Part(Kind.CALL, (call(code),))).details == f"```arguments\n{code}\n```"
     cut = describe(Part(Kind.CALL, (call("x" * (MAX_TEXT + 1_000)),))).details
-    assert cut == f"```arguments\n{'x' * MAX_TEXT}\n```\n\n\u2026 and 1,000 more characters, which the export has."
+    assert cut == f"```arguments\n{'x' * MAX_TEXT}\n```\n\n\u2026 and 1,000 more characters (the export has them)."
 
 
 @pytest.mark.parametrize("depth", [900, 1_200, 100_000])
@@ -189,11 +203,6 @@ def answered(*messages: Message, reason: str = "stop") -> Conversation:
     prompt = tree.add_prompt("Weather?", None)
     tree.add_answer(prompt.id, replace(TURN, reason=reason), messages)
     return tree
-
-
-async def on_screen(pilot: Pilot[None], text: str) -> None:
-    """Wait for a text."""
-    await wait_until(pilot, lambda: text in text_on(pilot), text)
 
 
 async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,13 +305,16 @@ async def test_a_kept_answer_goes_on_in_its_place() -> None:
 
 async def test_only_what_differs_is_laid_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    for kind in (Analysis, CallView, AnswerText):
 
-        async def show(self, part: Part, before=kind.show) -> None:
+    def recording(show: Callable[[Any, Part], Awaitable[None]]) -> Callable[[Any, Part], Awaitable[None]]:
+        async def recorded(self: object, part: Part) -> None:
             shown.append(part.kind.value)
-            await before(self, part)
+            await show(self, part)
 
-        monkeypatch.setattr(kind, "show", show)
+        return recorded
+
+    for kind in (Analysis, CallView, AnswerText):
+        monkeypatch.setattr(kind, "show", recording(kind.show))
     messages = [assistant("hm", "analysis"), call("1"), result("2"), assistant("So")]
     keep(answered(*messages))
     async with chat(FakeEngine()) as pilot:
@@ -341,8 +353,8 @@ async def test_hostile_calls_on_the_screen(text: str) -> None:
         engine.say(Finished("tool_call", STATS))
         await send(pilot, "go")
         await idle(pilot)
-        for view in pilot.app.query(CallView):
-            view.open = True
+        for each in pilot.app.query(CallView):
+            each.open = True
         await on_screen(pilot, NO_TOOLS[:20])
         assert_inert(text_on(pilot))
         view = pilot.app.query_one(AnswerView)
@@ -371,7 +383,12 @@ async def test_a_search_jumps_to_what_a_call_says() -> None:
             await pilot.press("ctrl+n", "ctrl+f", *word)
             await on_screen(pilot, word)
             await pilot.press("enter", "enter")
-            await wait_until(pilot, lambda word=word: word in chat_side(pilot), word)
+            await in_chat(pilot, word)
+
+
+async def in_chat(pilot: Pilot[None], text: str) -> None:
+    """Wait for a text beside the sidebar."""
+    await wait_until(pilot, lambda: text in chat_side(pilot), text)
 
 
 def chat_side(pilot: Pilot[None]) -> str:

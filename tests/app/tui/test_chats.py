@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineError
 from app.store.database import default_path
 from app.store.store import Store
@@ -30,6 +31,13 @@ from tests.fixtures.trees import TURN, branched, keep, stored, titled
 WIDE = (120, 40)
 
 
+def last_facts(tree: Conversation) -> AnswerFacts:
+    """Those of the answer at its end."""
+    facts = tree.path[-1].turn
+    assert facts is not None
+    return facts
+
+
 # Saving
 
 
@@ -45,9 +53,9 @@ async def test_the_prompt_is_on_the_disk_before_the_engine_is_asked_and_the_answ
         await wait_until(pilot, lambda: len(stored()[0].messages) == 3)
         tree = stored()[0]
         assert tree.messages == app_of(pilot).conversation.messages and tree.title == "How many r's?"
-        turn = tree.path[-1].turn
-        assert (turn.model, turn.effort, turn.reason, turn.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
-        assert turn.analysis_tokens == 1
+        facts = last_facts(tree)
+        assert (facts.model, facts.effort, facts.reason, facts.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
+        assert facts.analysis_tokens == 1
 
 
 async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,14 +66,14 @@ async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPat
         engine.say(MessageStart("final"), *deltas("final", "It was a dark and"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: stored() and stored()[0].last_answer() == "It was a dark and")
-        assert stored()[0].path[-1].turn.reason is None
+        assert last_facts(stored()[0]).reason is None
         engine.say(*deltas("final", " stormy night"))
         await wait_until(pilot, lambda: stored()[0].last_answer() == "It was a dark and stormy night")
     # As after kill -9: what was saved says that it was not finished.
     async with chat(FakeEngine()) as pilot:
         store = Store(default_path())
         tree = titled("cut")
-        tree.update_answer(tree.leaf, chat_module.AnswerFacts("m", TURN.effort), tree.path[-1].messages)
+        tree.update_answer(tree.path[-1].id, AnswerFacts("m", TURN.effort), tree.path[-1].messages)
         store.insert(tree)
         store.close()
         await opened(pilot, "cut")
@@ -95,7 +103,7 @@ async def test_quitting_while_an_answer_grows_saves_it_and_the_draft() -> None:
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     (tree,) = stored()
-    assert tree.last_answer() == "half" and tree.path[-1].turn.reason is None
+    assert tree.last_answer() == "half" and last_facts(tree).reason is None
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "go")
         assert desk_of(pilot).composer.text == "next" and "not finished: the program ended" in text_on(pilot)
@@ -245,7 +253,8 @@ async def test_renaming_by_command_and_in_the_list() -> None:
         await pilot.press("end", *"wise", "enter")
         await wait_until(pilot, lambda: "Otherwise" in text_on(pilot))
         assert {t.title for t in stored()} == {'It\'s a "[bold]" (title)', "Otherwise"}
-        assert desk_of(pilot).sidebar.list.entry.title == "Otherwise"  # what was chosen stays chosen
+        entry = desk_of(pilot).sidebar.list.entry
+        assert entry is not None and entry.title == "Otherwise"  # what was chosen stays chosen
         await pilot.press("f2", "x", "escape", "escape")
         await send(pilot, "/rename")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))

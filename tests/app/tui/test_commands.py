@@ -1,14 +1,17 @@
 """The commands: the list while one is typed, what waits for an answer, palette, footer, help by widget."""
 
+from collections.abc import Iterator
+
 import pytest
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
+from textual.widget import Widget
 
-from app.chat.commands import BUSY, COMMANDS, GROUPS, WIDGETS, Command
+from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
 from app.settings import Settings
-from app.tui.screens.help import HelpScreen, keys_of
+from app.tui.screens.help import WIDGETS, HelpScreen, help_of
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.widgets.analysis import AnalysisTitle
 from app.tui.widgets.calls import CallTitle
@@ -94,7 +97,7 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
         await wait_until(pilot, lambda: completion.display)
         await pilot.pause()
         screen = text_on(pilot)
-        assert "/effort [level]" in screen and "answer again; the answer of before is kept *" in screen
+        assert "/effort [level]" in screen and "regenerate; the previous answer is kept *" in screen
         assert "* waits for the answer" in screen and completion.choice is None
         assert (
             desk_of(pilot).transcript.region == above and completion.region.bottom == desk_of(pilot).composer.region.y
@@ -323,7 +326,7 @@ async def test_the_palette_has_every_command_and_runs_it() -> None:
         assert len(set(titles)) == len(titles)
         helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
         assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
-        assert helps["export md"] == "write this conversation to a file: md"
+        assert helps["export md"] == "export this conversation to a file: md"
         for command in COMMANDS:
             name = command.slash or command.action.replace("_", " ")
             assert (name in titles) == (command.action != "command_palette")
@@ -354,10 +357,20 @@ async def test_the_footer(width: int, footer: str) -> None:
 
 
 def test_every_key_and_command_fits_an_old_terminal() -> None:
-    rows = [row for keys in WIDGETS.values() for row in keys.rows]
+    rows = [row for keys in WIDGETS for row in keys.rows]
     rows += [(", ".join(filter(None, (c.shown_key, c.usage))), f"{c.help} *" * c.waits or c.help) for c in COMMANDS]
     assert max(len(keys) for keys, _ in rows) + 2 + max(len(what) for _, what in rows) <= 80 - 7
     assert all(keys and what for keys, what in rows)
+
+
+def test_the_help_knows_every_widget_that_says_what_its_keys_do() -> None:
+    def below(kind: type[Widget]) -> Iterator[type[Widget]]:
+        for each in kind.__subclasses__():
+            yield each
+            yield from below(each)
+
+    own = [vars(widget)["KEY_HELP"] for widget in below(Widget) if "KEY_HELP" in vars(widget)]
+    assert len(own) > 8 and all(help in WIDGETS for help in own)
 
 
 async def helped(pilot: Pilot[None], title: str) -> str:
@@ -386,7 +399,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         assert "send; while an answer is under way: queue" in await helped(pilot, "The message")
         await pilot.press("ctrl+b")
         await wait_until(pilot, lambda: app.desk.sidebar.list.has_focus)
-        assert "delete, and bring back" in await helped(pilot, "The list of conversations")
+        assert "delete, and restore" in await helped(pilot, "The list of conversations")
         await pilot.press("ctrl+f")
         assert "find them in all conversations" in await helped(pilot, "The search")
         await pilot.press("escape")
@@ -406,7 +419,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         app.query(AnalysisTitle).last().focus()
         await pilot.pause()
         assert "open or close it" in await helped(pilot, "An analysis, or the call of a tool")
-        assert keys_of(CallTitle()) is keys_of(app.focused)
+        assert help_of(CallTitle()) is help_of(app.focused)
         app.desk.composer.focus()
         await send(pilot, "three")
         await wait_until(pilot, lambda: app.query(Queued))
@@ -416,7 +429,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         app.query_one(DownloadPanel).display = True
         app.query(Step).first().focus()
         await pilot.pause()
-        assert "do what the word says" in await helped(pilot, "The download")
+        assert "do what the highlighted word says" in await helped(pilot, "The download")
 
 
 async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
@@ -425,7 +438,7 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
         await pilot.press("f1")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
         titles = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
-        for title in (*GROUPS, *(keys.title for keys in WIDGETS.values())):
+        for title in (*GROUPS, *(keys.title for keys in WIDGETS)):
             assert titles.count(title) + titles.count(f"{title}: here") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)

@@ -13,7 +13,7 @@ from app.tui.text.recall import MAX_PROMPTS, Recall
 from app.tui.widgets.attached import CROSS, Chip
 from app.tui.widgets.completion import CompletionList
 from app.tui.widgets.messages import Prompt
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notified, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notifications, text_on, wait_until
 
 NOTES = Attachment("notes.txt", "first\nsecond\n")
 
@@ -107,9 +107,9 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("what of @nope.txt, and @nope.txt?", "@nope.txt is no file"),
+        ("what of @nope.txt, and @nope.txt?", "@nope.txt is not a file"),
         ("join @src/a.py @b.c ", "@src/a.py, @b.c are no files"),
-        ('see @"no such.txt" ', '@"no such.txt" is no file'),
+        ('see @"no such.txt" ', '@"no such.txt" is not a file'),
         ("look at @fake.pdf ", "@fake.pdf is not attached"),
         ("what is in @src ", "@src is not attached"),
     ],
@@ -124,7 +124,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         await pilot.pause()
         await wait_until(pilot, lambda: composer.attached.reading is None)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notified(pilot))
+        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notifications(pilot))
         assert composer.text == typed and not engine.asked
         engine.answer("ok")
         await pilot.press("enter")
@@ -132,7 +132,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         assert engine.asked[0][0][-1].text == typed
         await idle(pilot)
         await pilot.press(*typed, "enter")  # another message: it may be wrong anew
-        await wait_until(pilot, lambda: notified(pilot).count(said) == 2)
+        await wait_until(pilot, lambda: notifications(pilot).count(said) == 2)
         assert len(engine.asked) == 1
 
 
@@ -146,7 +146,7 @@ async def test_what_names_no_file_is_not_held_back(typed: str) -> None:
         engine.answer("ok")
         await pilot.press(*typed, "enter")
         await wait_until(pilot, lambda: not desk_of(pilot).composer.text)
-        assert "Enter again" not in notified(pilot)
+        assert "Enter again" not in notifications(pilot)
 
 
 async def test_a_file_that_is_removed_leaves_its_name_as_text() -> None:
@@ -197,7 +197,7 @@ async def test_what_cannot_be_attached_is_said_and_the_text_stays(folder: Path) 
         await pilot.press(*"@pic")
         await wait_until(pilot, lambda: composer.completion.display)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "is a binary file; text, code and PDF can be attached." in notified(pilot))
+        await wait_until(pilot, lambda: "is a binary file; text, code and PDF can be attached." in notifications(pilot))
         assert composer.text == "@picture.png " and not composer.attached.attachments
         composer.attached.expect("slow.pdf")
         await pilot.press("enter")
@@ -329,9 +329,9 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
     ("script", "text", "said"),
     [
         ('cat "$1" > seen; printf "written\\r\\nthere\\n" > "$1"', "written\nthere", ""),
-        ("exit 3", "draft", "ended with code 3; the text is as it was"),
-        ('printf "\\377" > "$1"', "draft", "not UTF-8; the text is as it was"),
-        ('rm "$1"', "draft", "No such file or directory; the text is as it was"),
+        ("exit 3", "draft", "ended with code 3; the text is unchanged"),
+        ('printf "\\377" > "$1"', "draft", "not UTF-8; the text is unchanged"),
+        ('rm "$1"', "draft", "No such file or directory; the text is unchanged"),
         (None, "draft", "there is no editor"),
     ],
 )
@@ -352,7 +352,7 @@ async def test_the_editor(
         await attached(pilot, 1)
         await pilot.press("f4")
         await wait_until(pilot, lambda: "editor" not in {worker.group for worker in app.workers}, "the editor's end")
-        await wait_until(pilot, lambda: app.desk.composer.text == text and said in notified(pilot))
+        await wait_until(pilot, lambda: app.desk.composer.text == text and said in notifications(pilot))
         assert app.desk.composer.attached.attachments == [NOTES]
         if not said:
             assert (folder / "seen").read_text() == "draft"

@@ -15,7 +15,7 @@ from app.tui.widgets.markdown import MarkdownText
 from mlx_model.errors import RequestError
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, told, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, notified, send, wait_until
 from tests.fixtures.trees import TURN, branched
 
 ANSWER = """\
@@ -191,14 +191,14 @@ async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("f5")
-        await wait_until(pilot, lambda: told(pilot, "There is no answer to copy yet."))
+        await wait_until(pilot, lambda: notified(pilot, "There is no answer to copy yet."))
         await ask(pilot, engine, "how?", ANSWER)
         await pilot.press("f5")
         await wait_until(pilot, lambda: copied == [ANSWER])
         await send(pilot, "/copy code 2")
         await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2])
         await send(pilot, "/copy code 9")
-        await wait_until(pilot, lambda: told(pilot, "The last answer has 3 code blocks, numbered from the top."))
+        await wait_until(pilot, lambda: notified(pilot, "The last answer has 3 code blocks, numbered from the top."))
         commands = {each.title: each.callback for each in pilot.app.get_system_commands(pilot.app.screen)}
         for name in COPY_TARGETS:
             await commands[f"copy {name}"]()

@@ -303,7 +303,7 @@ async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server:
 
 async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_chat(server: HubServer) -> None:
     engine = FakeEngine(load_errors=[EngineError("gpt-oss-20b is not on this computer"), EngineError("it is too big")])
-    async with chat(engine, wanted=Load("gpt-oss-20b")) as pilot:
+    async with chat(engine, load=Load("gpt-oss-20b")) as pilot:
         await wait_until(pilot, lambda: desk_of(pilot).status.state == "no model")
         await pilot.press("ctrl+l")
         await done(pilot)

@@ -18,10 +18,10 @@ from tests.fixtures.fakes import (
     deltas,
     desk_of,
     idle,
+    notified,
     opened,
     send,
     text_on,
-    told,
     wait_until,
 )
 
@@ -144,19 +144,22 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
     engine = FakeEngine()
     async with chat(engine, options=Options(temperature=0.5)) as pilot:
         await idle(pilot)
-        switch = desk_of(pilot).effort_switch
-        assert switch.effort is Effort.MEDIUM and "[medium]" in text_on(pilot)
+
+        def effort() -> Effort:
+            return desk_of(pilot).effort_switch.effort
+
+        assert effort() is Effort.MEDIUM and "[medium]" in text_on(pilot)
         await pilot.press("ctrl+e")
-        assert switch.effort is Effort.HIGH
+        assert effort() is Effort.HIGH
         await pilot.press("ctrl+e")
-        assert switch.effort is Effort.LOW
+        assert effort() is Effort.LOW
         await pilot.click("#effort-high")
-        assert switch.effort is Effort.HIGH and "[high]" in text_on(pilot)
+        assert effort() is Effort.HIGH and "[high]" in text_on(pilot)
         await send(pilot, "/effort Low")
-        await wait_until(pilot, lambda: switch.effort is Effort.LOW)
+        await wait_until(pilot, lambda: effort() is Effort.LOW)
         await send(pilot, "/effort extreme")
         await wait_until(pilot, lambda: "low, medium or high" in text_on(pilot))
-        assert switch.effort is Effort.LOW and desk_of(pilot).composer.text == ""
+        assert effort() is Effort.LOW and desk_of(pilot).composer.text == ""
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)
         assert "low   42.0 tok/s" in text_on(pilot)
@@ -200,7 +203,7 @@ async def test_without_an_analysis_to_open_the_choice_is_said() -> None:
             await wait_until(pilot, lambda: f"Analysis: {said}." in text_on(pilot), said)  # noqa: B023
         app_of(pilot).clear_notifications()
         await send(pilot, "/thinking loudly")
-        await wait_until(pilot, lambda: told(pilot, "The analysis is shown, collapsed or hidden."))
+        await wait_until(pilot, lambda: notified(pilot, "The analysis is shown, collapsed or hidden."))
         assert "Analysis:" not in text_on(pilot)
         await ask(pilot, engine, "hi", "hello", analysis="hm")
         await pilot.press("ctrl+t")

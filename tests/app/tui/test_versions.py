@@ -33,6 +33,11 @@ from tests.fixtures.trees import keep, stored
 # Versions
 
 
+async def asked(pilot: Pilot[None], engine: FakeEngine, times: int) -> None:
+    """Wait until the engine has been asked so often."""
+    await wait_until(pilot, lambda: len(engine.asked) == times)
+
+
 async def under_way(pilot: Pilot[None], engine: FakeEngine) -> None:
     """A first question whose answer has begun and goes on."""
     engine.say(MessageStart("final"), TextDelta("final", "wait"))
@@ -306,7 +311,7 @@ async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
         await wait_until(pilot, lambda: app.desk.queue.texts == ["fourth", "second now"])
         engine.say(Finished("stop", STATS))
         for number, text in ((2, "fourth"), (3, "second now")):
-            await wait_until(pilot, lambda number=number: len(engine.asked) == number)
+            await asked(pilot, engine, number)
             assert engine.asked[-1][0][-1] == user(text)
             engine.answer("ok")
         await idle(pilot)
@@ -360,7 +365,7 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
         await send(pilot, "third")
         await pilot.press("escape")
         await idle(pilot)
-        await wait_until(pilot, lambda: "queued (empty Enter sends)  second" in text_on(pilot))
+        await wait_until(pilot, lambda: "queued (Enter in an empty input sends)  second" in text_on(pilot))
         await pilot.press("enter")
         await wait_until(pilot, lambda: "queued  third" in text_on(pilot))
         engine.answer("here")

@@ -39,8 +39,8 @@ def test_a_growing_conversation_stays_small_and_keeps_its_end() -> None:
 
 
 def test_the_days_of_conversations() -> None:
-    def at(*moment: int) -> float:
-        return datetime.datetime(*moment).timestamp()
+    def at(year: int, month: int, day: int, hour: int, minute: int) -> float:
+        return datetime.datetime(year, month, day, hour, minute).timestamp()
 
     now = at(2026, 3, 2, 0, 30)
     for moment, name in (
