@@ -283,7 +283,7 @@ async def test_an_open_call_grows_and_takes_its_result() -> None:
         assert "line 12 of" not in text_on(pilot) and pilot.app.query_one(CallView).region.height < LIVE_TAIL / 10
         engine.say(MessageEnd(call("first\nsecond")), Finished("tool_call", STATS))
         await idle(pilot)
-        await on_screen(pilot, "It waits for a result")
+        await on_screen(pilot, "The call waits for a result")
         await view.show([*view.messages, result("found")], 0.0, 0, "stop")
         await on_screen(pilot, "\u2192 found")
         assert "waits" not in text_on(pilot)

@@ -333,7 +333,7 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
 
 async def test_answers_of_a_long_sitting_are_whole_on_scrolling_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """They came to the transcript before there was a word of them, and have left the screen since."""
-    for name, nodes in (("TAIL", 4), ("STEP", 2), ("MOST", 6)):
+    for name, nodes in (("TAIL", 4), ("STEP", 2), ("MAX_MOUNTED", 6)):
         monkeypatch.setattr(f"app.tui.text.window.{name}", nodes)
     engine = FakeEngine()
     async with chat(engine) as pilot:

@@ -108,7 +108,7 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
     ("typed", "said"),
     [
         ("what of @nope.txt, and @nope.txt?", "@nope.txt is not a file"),
-        ("join @src/a.py @b.c ", "@src/a.py, @b.c are no files"),
+        ("join @src/a.py @b.c ", "@src/a.py, @b.c are not files"),
         ('see @"no such.txt" ', '@"no such.txt" is not a file'),
         ("look at @fake.pdf ", "@fake.pdf is not attached"),
         ("what is in @src ", "@src is not attached"),
@@ -363,7 +363,7 @@ async def test_a_terminal_that_cannot_be_lent_is_said(monkeypatch: pytest.Monkey
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         await pilot.press(*"x", "f4")
-        await wait_until(pilot, lambda: "this terminal can't be lent" in text_on(pilot))
+        await wait_until(pilot, lambda: "this terminal can't be handed over" in text_on(pilot))
         assert desk_of(pilot).composer.text == "x"
 
 

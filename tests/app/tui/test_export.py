@@ -188,7 +188,7 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
         ("/import", "Say which file"),
         ("/import none.json", "No such file"),
         ("/import .", "Is a directory"),
-        ("/import pipe", "pipe is no ordinary file"),
+        ("/import pipe", "pipe is not an ordinary file"),
         ("/import broken.json", "is not JSON"),
         ("/import other.json", "neither an export"),
     ],

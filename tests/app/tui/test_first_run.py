@@ -115,7 +115,7 @@ async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None
         panel = desk_of(pilot).download_panel
         await pilot.click("#download-hide")
         assert not panel.display
-        await shows(pilot, "The download goes on")
+        await shows(pilot, "The download continues")
         await pilot.press("ctrl+l")  # shows it, and pauses nothing
         assert panel.display and panel.reached.phase is Phase.FETCHING
         await send(pilot, "/download hide")

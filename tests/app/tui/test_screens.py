@@ -165,7 +165,7 @@ async def cut_off(pilot: Pilot[None], engine: FakeEngine) -> None:
     """An answer that can go on."""
     engine.say(MessageStart("final"), *deltas("final", "One, two, th"), Finished("length", STATS))
     await send(pilot, "Count to ten.")
-    await wait_until(pilot, lambda: "^G goes on" in text_on(pilot))
+    await wait_until(pilot, lambda: "^G continues" in text_on(pilot))
 
 
 async def held(pilot: Pilot[None], engine: FakeEngine) -> None:
