@@ -126,7 +126,7 @@ async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
             i for i, place in enumerate(desk_of(pilot).sidebar.list.entries) if place and place.title == "Gone"
         )
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "is gone" in text_on(pilot))
+        await wait_until(pilot, lambda: "no longer exists" in text_on(pilot))
         assert app_of(pilot).conversation.title == "Shared" and "answer 0" in text_on(pilot)
         await ask(pilot, engine, "go on", "here")
         await wait_until(pilot, lambda: stored() and len(stored()[0].nodes) == 4)
