@@ -129,9 +129,9 @@ class ConversationKeeper:
         view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
         stream = AnswerStream(view, desk.status, begun)
         answer = begun or Node(new_id(), prompt.id, 0.0, ())
-        said = self._notices_below(answer)  # of why it was cut off
+        reasons = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
-        await desk.transcript.remove_children(said)
+        await desk.transcript.remove_children(reasons)
         desk.hint()
         if is_new:
             await self._save()
@@ -276,14 +276,14 @@ class ConversationKeeper:
         The next path differs as far down as possible: every version of an answer comes before another prompt.
         """
         conversation = self.conversation
-        leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
+        leaves, on_path = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
             self._desk.warn("There are no other versions here." if self.idle.is_set() else BUSY)
             return
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
             conversation.select(leaves[(at + step) % len(leaves)])
-            other = next(node.id for node in conversation.path if node.id not in shown)
+            other = next(node.id for node in conversation.path if node.id not in on_path)
         else:
             versions = [node.id for node in conversation.versions(conversation.nodes[id])]
             other = versions[(versions.index(id) + step) % len(versions)]
@@ -308,12 +308,12 @@ class ConversationKeeper:
         """
         desk = self._desk
         if id != self.conversation.id:
-            opened = await self._journal.load(id)
-            if opened is None:
+            conversation = await self._journal.load(id)
+            if conversation is None:
                 desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False
             await self._leave(with_input=True)
-            await self._enter(opened)
+            await self._enter(conversation)
             await self._preferences.enter(id)
             await self._entered(await self._journal.draft(id), at, channel)
             return True
@@ -365,10 +365,10 @@ class ConversationKeeper:
         """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         desk, path = self._desk, self.conversation.path
         desk.status.used = self.conversation.tokens
-        shown = await desk.transcript.show(path, self._build, at, keep)
+        views = await desk.transcript.show(path, self._build, at, keep)
         if not path:
             await self._welcome()
-        return shown
+        return views
 
     def _build(self, node: Node) -> list[Widget]:
         # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.

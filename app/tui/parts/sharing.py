@@ -19,16 +19,16 @@ from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
-TOLD_S = 12.0
+FILE_NAME_S = 12.0
 """How long the name of a file that was written stays in sight."""
 
 
-def part(conversation: Conversation, wanted: str) -> str:
+def part(conversation: Conversation, request: str) -> str:
     """The text that someone wants to copy: "" or one of COPY_TARGETS; "code 2" is the second block from the top.
 
     Raises RequestError for what is not there.
     """
-    kind, number = (*wanted.lower().split(maxsplit=1), "", "")[:2]
+    kind, number = (*request.lower().split(maxsplit=1), "", "")[:2]
     if kind not in ("", *COPY_TARGETS) or (number and kind != "code"):
         raise RequestError("/copy copies the last answer. Also: /copy code, /copy code 2, /copy prompt, /copy chat")
     if kind == "chat":
@@ -75,10 +75,10 @@ class Sharing:
         self._keeper = keeper
         self._to_clipboard = to_clipboard
 
-    def copy(self, wanted: str) -> None:
+    def copy(self, request: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._to_clipboard(part(self._keeper.conversation, wanted))
+            self._to_clipboard(part(self._keeper.conversation, request))
         except RequestError as error:
             self._desk.warn(_sentence(str(error)))
 
@@ -93,14 +93,14 @@ class Sharing:
             desk.warn("There is no conversation to export yet.")
             return
         format = EXPORT_FORMATS[1] if re.search(r"(^|\.)json$", name, re.IGNORECASE) else EXPORT_FORMATS[0]
-        wanted = "" if name.lower() in EXPORT_FORMATS else _with_suffix(typed_path(name), format)
+        target = "" if name.lower() in EXPORT_FORMATS else _with_suffix(typed_path(name), format)
         text = to_json([conversation]) if format == "json" else to_markdown(conversation)
         try:
-            path = await asyncio.to_thread(write_new, text, wanted, conversation.title, format)
+            path = await asyncio.to_thread(write_new, text, target, conversation.title, format)
         except GptossError as error:
             desk.notify(f"{error}.", severity="error")
         else:
-            desk.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=TOLD_S)
+            desk.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=FILE_NAME_S)
 
     async def import_(self, name: str) -> None:
         """Add the conversations of a file to those in the sidebar."""
@@ -109,12 +109,12 @@ class Sharing:
             desk.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
             return
         try:
-            said = await self._journal.import_file(_existing(typed_path(name)))
+            summary = await self._journal.import_file(_existing(typed_path(name)))
         except GptossError as error:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
             where = "" if desk.sidebar.display else " ^B shows them."
-            desk.notify(f"{_sentence(said)}{where}", timeout=TOLD_S)
+            desk.notify(f"{_sentence(summary)}{where}", timeout=FILE_NAME_S)
         await desk.saved()
 
 
@@ -139,5 +139,5 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _sentence(said: str) -> str:
-    return f"{said[:1].upper()}{said[1:]}."
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

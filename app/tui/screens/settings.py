@@ -80,8 +80,8 @@ class SettingsScreen(ModalScreen[Form | None]):
             for name in SAMPLING:
                 label, hint = LABELS[name]
                 value = getattr(form.options, name)
-                shown = "" if value is None else str(value)
-                yield from _row(label, Input(shown, placeholder=hint, id=name, compact=True))
+                text = "" if value is None else str(value)
+                yield from _row(label, Input(text, placeholder=hint, id=name, compact=True))
             yield Label("Instructions of this conversation", classes="heading")
             names = [(Content(one_line(name)), name) for name in self._presets]
             yield from _row("Preset", Select(names, value=preset, prompt="none", id="preset", compact=True))

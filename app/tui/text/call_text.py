@@ -70,11 +70,11 @@ def _asked(call: Message) -> tuple[str, str]:
     if read.error is None:
         try:
             arguments = ", ".join(f"{key}={_json(value)}" for key, value in read.arguments.items())
-            shown = _block("json", json.dumps(read.arguments, indent=2, ensure_ascii=False))
+            block = _block("json", json.dumps(read.arguments, indent=2, ensure_ascii=False))
         except RecursionError:  # JSON can be read deeper than it can be written
             pass
         else:
-            return f"{name}({_cut(arguments, MAX_LINE)})", shown
+            return f"{name}({_cut(arguments, MAX_LINE)})", block
     return f"{name}  {_in_short(call.text, MAX_LINE)}", _block(ARGUMENTS, call.text)
 
 

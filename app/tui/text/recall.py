@@ -26,18 +26,18 @@ class Recall:
             self._prompts = [*self._prompts, prompt][-MAX_PROMPTS:]
         self._at = len(self._prompts)
 
-    def older(self, shown: str) -> str | None:
-        """The prompt before the one that is `shown`; None if there is none. What was typed or changed is kept."""
-        if self._at == len(self._prompts) or shown != self._prompts[self._at]:
-            self._at, self._typed = len(self._prompts), shown
+    def older(self, current: str) -> str | None:
+        """The prompt before the one that is `current`; None if there is none. What was typed or changed is kept."""
+        if self._at == len(self._prompts) or current != self._prompts[self._at]:
+            self._at, self._typed = len(self._prompts), current
         if self._at == 0:
             return None
         self._at -= 1
         return self._prompts[self._at]
 
-    def newer(self, shown: str) -> str | None:
-        """The prompt after the one that is `shown`, and at last what was typed; None if that is there already."""
-        if self._at == len(self._prompts) or shown != self._prompts[self._at]:
+    def newer(self, current: str) -> str | None:
+        """The prompt after the one that is `current`, and at last what was typed; None if that is there already."""
+        if self._at == len(self._prompts) or current != self._prompts[self._at]:
             return None
         self._at += 1
         return self._prompts[self._at] if self._at < len(self._prompts) else self._typed

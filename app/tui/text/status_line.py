@@ -86,8 +86,8 @@ def memory(held: int, budget: int) -> str:
     """Bytes as people name them, in powers of ten as the Hub does: "11.0 / 11.4 GB", or without a budget "11.0 GB"."""
     if not budget:
         return _size(held) if held else ""
-    shown, of = _size(held), _size(budget)
-    return f"{shown.removesuffix(of[-3:])} / {of}"
+    amount, of = _size(held), _size(budget)
+    return f"{amount.removesuffix(of[-3:])} / {of}"
 
 
 def _size(count: int) -> str:

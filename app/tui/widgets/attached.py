@@ -117,5 +117,5 @@ class Attached(VerticalScroll, can_focus=False):
 def describe(attachment: Attachment) -> str:
     """Name, size and tokens in one line."""
     size = attachment.size
-    shown = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
-    return f"{one_line(attachment.name)}  {shown}, about {about_tokens(attachment.text):,} tokens"
+    amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
+    return f"{one_line(attachment.name)}  {amount}, about {about_tokens(attachment.text):,} tokens"

@@ -153,9 +153,9 @@ class Composer(TextArea):
 
     def unfold(self, attachment: Attachment) -> None:
         """Write an attachment into the text: where its stand-in is, else at the cursor."""
-        before, found, after = self.text.partition(_stand_in(attachment.name))
+        before, stand_in, after = self.text.partition(_stand_in(attachment.name))
         text = clean(attachment.text)
-        if found:
+        if stand_in:
             self.rewrite(f"{before}{text}{after}")
         else:
             self.write(text)
@@ -238,8 +238,8 @@ class Composer(TextArea):
     @property
     def named(self) -> str | None:
         """The file that is being named, as far as it is typed."""
-        found = self._mention() if self._naming else None
-        return found[1] if found else None
+        typed = self._mention() if self._naming else None
+        return typed[1] if typed else None
 
     def _submit(self) -> None:
         if (name := self.attached.reading) is not None:
@@ -247,11 +247,11 @@ class Composer(TextArea):
             return
         if names := self._unattached():
             self.leave_as_text(names)
-            shown = ", ".join(one_line(written(name)) for name in names)
+            listed = ", ".join(one_line(written(name)) for name in names)
             is_there = any(self._path(name) for name in names)
             what = "not attached" if is_there else "not a file" if len(names) == 1 else "not files"
-            said = f"{shown} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
-            self.notify(said, severity="warning", markup=False)
+            warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
+            self.notify(warning, severity="warning", markup=False)
             return
         self._submitted = (self.prompt, self.text, self.attached.attachments)
         self.post_message(self.Submitted(self.prompt, self.text))
@@ -357,8 +357,8 @@ class Composer(TextArea):
         at, last = (lines.location_to_offset(place).y for place in (self.cursor_location, self.document.end))
         if not self.selection.is_empty or at != (0 if step < 0 else last):
             return False
-        shown = self.prompt
-        prompt = self.recall.older(shown) if step < 0 else self.recall.newer(shown)
+        current = self.prompt
+        prompt = self.recall.older(current) if step < 0 else self.recall.newer(current)
         if prompt is None:
             return False
         self.clear_prompt()

@@ -174,10 +174,10 @@ class Sidebar(Vertical):
         """
         rows: list[tuple[Content, SidebarEntry | None]] = []
         for id in dict.fromkeys(hit.conversation for hit in hits):
-            found = [hit for hit in hits if hit.conversation == id]
-            title = one_line(found[0].title) or "untitled"
+            own_hits = [hit for hit in hits if hit.conversation == id]
+            title = one_line(own_hits[0].title) or "untitled"
             rows.append((Content(title).stylize("bold"), SidebarEntry(id, title)))
-            for hit in found:
+            for hit in own_hits:
                 if hit.node is not None:
                     rows.append((Content(f"  {hit.snippet}"), SidebarEntry(id, title, hit.node, hit.channel)))
         first = [(hit.conversation, hit.node) for hit in hits[:1]]
