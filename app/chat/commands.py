@@ -1,4 +1,4 @@
-"""Every command and key of the chat once: bindings, palette, help and the list of slash commands read this."""
+"""Every command and key of the chat as data: bindings, palette, help and slash commands read this."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from app.settings import ANALYSIS
 from mlx_model.harmony.message import Effort
 
 BUSY = "An answer is under way: Esc stops it."
-"""What a command that waits for the end of the answer says until then."""
+"""The warning of a command that can't be used during an answer."""
 
 COPY_TARGETS = ("answer", "code", "prompt", "chat")
 """What can be copied; the first by default."""
@@ -19,8 +19,8 @@ EXPORT_FORMATS = ("md", "json")
 class Command:
     """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name.
 
-    `values` are what the argument can be, where that is known beforehand; what `help` says before a colon fits each. A
-    command with a `label` stands in the footer. One that `waits` does nothing while an answer is under way.
+    `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each. A
+    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way.
     """
 
     help: str

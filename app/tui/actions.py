@@ -29,7 +29,7 @@ _COMMANDS = {command.action: command for command in COMMANDS}
 class Actions(App[None]):
     """The part of the app that carries out commands; ChatApp makes the parts named here.
 
-    Textual looks an action up on the app itself, whoever has the focus: that is why these are no functions elsewhere.
+    Textual looks up an action on the app itself: that is why these are methods of it.
     """
 
     desk: Desk
@@ -47,7 +47,7 @@ class Actions(App[None]):
         return self.conversation_keeper.conversation
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a question or a list lies over the chat, keys are for that; help and quit are always there."""
+        """While another screen lies over the chat, keys are for that one; help and quit always work."""
         return len(self.screen_stack) < 2 or action in ("help", "quit") or action not in _COMMANDS
 
     def must_wait(self, command: Command) -> bool:
@@ -68,7 +68,7 @@ class Actions(App[None]):
         return await super().run_action(action, default_namespace, namespaces)
 
     def action_effort(self, level: str = "") -> None:
-        """Take the next effort, or the one named."""
+        """Set the effort that is named, or the next one."""
         if level and level.lower() not in list(Effort):
             self.desk.warn("The effort is low, medium or high.")
             return
@@ -77,11 +77,11 @@ class Actions(App[None]):
         self.desk.effort_switch.effort = Effort(level.lower()) if level else following
 
     def action_thinking(self, display: str = "") -> None:
-        """Show every analysis as is said, else open all, or close them if the last one is open; so it stays."""
+        """Show every analysis, and those to come, as `display` says, else open or close all of them."""
         last = next(reversed(list(self.desk.transcript.query(Analysis))), None)
         if last is None or not last.open:
             other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
-        else:  # who closes it while it grows does not want to see it grow
+        else:  # closed while it grows: the person does not want to see it grow
             other = "collapsed" if self.conversation_keeper.idle.is_set() else "hidden"
         name = display.lower() or other
         self.preferences.set_analysis(name)
@@ -117,13 +117,13 @@ class Actions(App[None]):
             self.desk.notify(f"{error}.", severity="error")
 
     async def action_stop(self) -> None:
-        """Stop the answer, or give up the edit of an earlier message."""
+        """Stop the answer, or cancel the edit of an earlier message."""
         if self.conversation_keeper.idle.is_set():
             self.conversation_keeper.leave_edit()
         await self.conversation_keeper.stop()
 
     def action_help_quit(self) -> None:
-        """^C with nothing selected: stops the answer, as terminals have it; without one, says how to quit."""
+        """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
         if not self.conversation_keeper.idle.is_set():
             self.run_worker(self.conversation_keeper.stop())
         elif monotonic() >= self._quit_hint_until:  # else it is still in sight
@@ -131,7 +131,7 @@ class Actions(App[None]):
             self.desk.notify("^Q quits.")
 
     def action_again(self) -> None:
-        """Answer the last message again; without an engine, start it again."""
+        """Regenerate the last answer; without an engine, restart that."""
         if self.desk.status.state in DEAD:
             self.engine_keeper.restart()
         else:
@@ -164,7 +164,7 @@ class Actions(App[None]):
         self.library.find()
 
     def action_rename(self, title: str = "") -> None:
-        """Give the conversation another title."""
+        """Rename the conversation."""
         self.library.rename(title)
 
     def action_delete(self) -> None:
@@ -172,11 +172,11 @@ class Actions(App[None]):
         self.library.delete()
 
     def action_undo(self) -> None:
-        """Bring the conversation back that was deleted last."""
+        """Restore the conversation that was deleted last."""
         self.library.undo()
 
     def action_copy(self, part: str = "") -> None:
-        """Copy the last answer as the Markdown it is, or another part of the conversation."""
+        """Copy the last answer as Markdown, or another part of the conversation."""
         self.sharing.copy(part)
 
     @work(group="export")
@@ -190,7 +190,7 @@ class Actions(App[None]):
         await self.sharing.import_(name)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy, and say truthfully what came of it; Textual's own copying ends here too."""
+        """Copy, and report whether it worked; Textual's own copying comes through here too."""
         self._copy(text)
 
     @work(group="copy")
@@ -213,7 +213,7 @@ class Actions(App[None]):
             self.desk.transcript.scroll_page_down(animate=False)
 
     def action_download(self, argument: str = "") -> None:
-        """Fetch a model while the chat goes on; "pause" and "hide" do as they say."""
+        """Download a model in the background; "pause" and "hide" act on that download."""
         self.models.download(argument)
 
     def action_download_step(self) -> None:
@@ -229,7 +229,7 @@ class Actions(App[None]):
         self.engine_keeper.restart()
 
     def action_help(self) -> None:
-        """Show what keys do in the focused widget, and all the others; or close that."""
+        """Show the help, which begins with the focused widget; or close it."""
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:

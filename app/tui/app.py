@@ -1,4 +1,4 @@
-"""The chat: composes the screen, owns its parts, and passes on what the widgets report."""
+"""The chat: lays out the screen, makes its parts, and passes on what the widgets report."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ class ChatApp(Actions, inherit_bindings=False):
     CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Before the input sees them (it has a Ctrl+E of its own), but Esc is also what closes help and palette.
+        # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
         *(
             Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
             for c in COMMANDS
@@ -82,11 +82,13 @@ class ChatApp(Actions, inherit_bindings=False):
         engine: Engine | None = None,
         settings: Settings | None = None,
     ) -> None:
-        with contextlib.suppress(ImportError):  # a Textual with its parser elsewhere costs the guard, not the chat
+        with contextlib.suppress(ImportError):  # without the guard if Textual moves its parser
             from app.tui.terminal import paste_guard
 
             paste_guard.install()
-        super().__init__(ansi_color="NO_COLOR" in os.environ or None)  # else Textual would make them shades of grey
+        super().__init__(
+            ansi_color="NO_COLOR" in os.environ or None
+        )  # otherwise Textual would turn colours into shades of grey
         self.desk = Desk(self, hint=self._hint, saved=self._saved)
         self.desk.composer.values_of = self.values_of
         self.journal = Journal(self._report)
@@ -128,7 +130,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.watch(self.desk.transcript, "virtual_size", self._hint_later)
         self.desk.composer.focus()
         loop = asyncio.get_running_loop()
-        # Else the terminal stays as the chat had set it up; but after a hang-up there is none.
+        # Otherwise the terminal would stay in the state the chat set; after a hang-up there is none.
         loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
         self._watch_terminal(loop)
         await self.conversation_keeper.show()
@@ -137,7 +139,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self._open_journal()
 
     async def action_quit(self) -> None:
-        """End the chat; where that loses something, only when it is wanted once more."""
+        """End the chat; if that loses something, only when asked a second time."""
         await self.journal.flush()
         if self.journal.loses and not self._warned:
             self._warned = True
@@ -146,15 +148,15 @@ class ChatApp(Actions, inherit_bindings=False):
             await self._quit()
 
     async def _quit(self) -> None:
-        """End the engine and, by that, the answer under way, while there is still a screen to write to."""
+        """End the engine, and with it the answer under way, while there is still a screen to write to."""
         download = self.models.close()
         await self._save_all()
         lost = "What was not saved is lost." if self.journal.loses else ""
         self.exit(message="\n".join(filter(None, (lost, download))) or None)
 
     def _watch_terminal(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hear of it when the terminal goes. A chat that was stopped meanwhile may be told by being continued alone,
-        and Textual's way of coming back fails where there is nothing to draw on."""
+        """Notice when the terminal is gone. A chat that was suspended meanwhile may get SIGCONT alone, and Textual's
+        handler of that signal fails without a terminal to draw on."""
         resume = signal.getsignal(signal.SIGCONT)
 
         def continued(number: int, frame: FrameType | None) -> None:
@@ -167,7 +169,7 @@ class ChatApp(Actions, inherit_bindings=False):
         signal.signal(signal.SIGCONT, continued)
 
     def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Save, and end, at the latest after some seconds: Textual would wait for ever to write its farewell."""
+        """Save and end, after HUNG_UP_S at the latest: Textual would wait forever to write its last output."""
         last = threading.Timer(HUNG_UP_S, os._exit, [HUNG_UP])
         last.daemon = True
         last.start()
@@ -193,7 +195,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     @work(group="journal")
     async def _open_journal(self) -> None:
-        """Open the store, and go on with what was typed and not sent before the last end."""
+        """Open the store, and restore what was typed and not sent before the last end."""
         await self.journal.open()
         await self._saved()
         if draft := await self.journal.draft(""):
@@ -282,7 +284,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.desk.effort_switch.effort = event.effort
 
     def on_key(self, event: events.Key) -> None:
-        """Whatever has the focus, typing goes to the input."""
+        """Typing goes to the input, whichever widget has the focus."""
         if event.character == "/" and self.desk.sidebar.list.has_focus:
             self.desk.sidebar.search()
         elif event.is_printable and event.character and self._types_elsewhere:
@@ -290,7 +292,7 @@ class ChatApp(Actions, inherit_bindings=False):
             self.desk.composer.insert(event.character)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Whatever has the focus, what is pasted goes to the input; a line of its own, like the search, keeps it."""
+        """Pasted text goes to the input, whichever widget has the focus, except to a line such as the search."""
         if self._types_elsewhere:
             self.library.leave()
             self.desk.composer.on_paste(event)
@@ -332,7 +334,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.run_worker(self.library.refresh(), group="list", exclusive=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """More, or less, is in sight."""
+        """The terminal has another size."""
         self.library.fit(event.size.width)
         self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()

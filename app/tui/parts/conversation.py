@@ -1,4 +1,4 @@
-"""The conversation on the screen: ask, answer again, edit, switch versions, queue, open another; all of it saved."""
+"""The conversation on the screen: ask, regenerate, edit, switch versions, queue, open another; all of it saved."""
 
 import asyncio
 import contextlib
@@ -29,8 +29,8 @@ class ConversationKeeper:
     """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
     (app.chat.commands) only then. `welcome` puts the greeting into an empty conversation.
 
-    Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
-    saving is the journal's to say; here everything goes on.
+    Prompts are on the disk before the model sees them, and what it writes is saved once a second. The journal reports
+    what goes wrong while saving; here everything continues.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ConversationKeeper:
 
     async def submit(self, text: str) -> None:
         """A prompt from the input: asked now, as another version of an earlier one, or later if an answer is under
-        way. An empty one goes on with what is queued."""
+        way. An empty one sends what is queued."""
         desk = self._desk
         if not self.idle.is_set():
             if text.strip():
@@ -77,7 +77,7 @@ class ConversationKeeper:
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
     def again(self) -> None:
-        """Answer the last prompt once more; the answer of before stays as another version."""
+        """Answer the last prompt once more; the previous answer stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
             self._desk.warn("There is nothing to regenerate yet.")
@@ -86,7 +86,7 @@ class ConversationKeeper:
         self._desk.run(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
 
     def go_on(self) -> None:
-        """Go on with an answer that was cut off, inside the very message; or with a prompt that has none."""
+        """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
         last = self.cut_off
         if last is None:
             self._desk.warn("The last answer was not cut off.")
@@ -113,7 +113,7 @@ class ConversationKeeper:
         self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
 
     async def _ask_queued(self) -> None:
-        """Ask what waits longest in the queue. Idle only if there is nothing: else a prompt could come in between."""
+        """Ask the first prompt of the queue. Idle only if it is empty: else a new prompt could overtake it."""
         self.idle.clear()
         if (queued := await self._desk.queue.pop()) is not None:
             self._ask(queued, self.conversation.leaf)
@@ -136,7 +136,7 @@ class ConversationKeeper:
         if is_new:
             await self._save()
             if prompt.parent is None:
-                await self._journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
+                await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
         saving = asyncio.create_task(self._checkpoints(answer, stream, view))
         died = failed = False
         try:
@@ -175,7 +175,7 @@ class ConversationKeeper:
         desk.hint()
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
-        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now gives way."""
+        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
         transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
@@ -263,7 +263,7 @@ class ConversationKeeper:
         self._desk.composer.takes_commands = prompt is None
 
     def leave_edit(self) -> None:
-        """Give up an edit: the input is as it was before."""
+        """Cancel an edit: the input has again what was in it before."""
         if self._editing is not None:
             self._set_editing(None)
             self._desk.composer.clear_prompt()
@@ -294,7 +294,7 @@ class ConversationKeeper:
     # Conversations
 
     async def new(self) -> None:
-        """Stop what is under way and start with an empty conversation; what stands in the input stays."""
+        """Stop what is under way and start an empty conversation; the text in the input stays."""
         await self._leave(with_input=False)
         unsent = self._unsent()
         await self._enter(Conversation())
@@ -324,7 +324,7 @@ class ConversationKeeper:
         return True
 
     async def _leave(self, *, with_input: bool) -> None:
-        """Stop, and keep as the conversation's draft what is queued in it, and `with_input` what is unsent."""
+        """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 
         def draft() -> str:
             return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
@@ -337,7 +337,7 @@ class ConversationKeeper:
             await self._save_draft(saved)
 
     async def _enter(self, conversation: Conversation) -> None:
-        """Make another conversation the present one, with an empty input. The one before has been left."""
+        """Make another conversation the current one, with an empty input. The previous one has been left."""
         self.conversation = conversation
         self._set_editing(None)
         self._desk.composer.clear_prompt()
@@ -362,7 +362,7 @@ class ConversationKeeper:
             await self.show()
 
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
-        """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
+        """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         desk, path = self._desk, self.conversation.path
         desk.status.used = self.conversation.tokens
         views = await desk.transcript.show(path, self._build, at, keep)
@@ -381,11 +381,11 @@ class ConversationKeeper:
         await self._desk.saved()
 
     async def save_draft(self) -> None:
-        """Keep what stands in the input, and what is queued, for the next start."""
+        """Save what is in the input and in the queue for the next start."""
         await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
 
     def _unsent(self) -> str:
-        """What stands in the input; during an edit what that has set aside, and the edit if it has changed anything."""
+        """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""
         typed = self._desk.composer.prompt
         if self._editing is None:
             return typed

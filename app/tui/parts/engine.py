@@ -1,4 +1,4 @@
-"""Keeps the engine running: starts it, loads the model, says how it is doing and how it died."""
+"""Keeps the engine running: starts it, loads the model, shows its state, and reports how it died."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,19 +29,19 @@ class EngineKeeper:
         self.leaving = False
 
     async def close(self) -> None:
-        """End the engine, without a word about it."""
+        """End the engine without a notice."""
         self.leaving = True
         await self.engine.close()
 
     def open(self) -> asyncio.Task[bool]:
-        """Start and load, unless that is under way or done; the task says whether the engine can be asked."""
+        """Start and load, unless that is under way or done; the task's result is whether the engine can be asked."""
         opening = self._opening
         if opening is None or (opening.done() and not (self.engine.alive and opening.result())):
             opening = self._opening = asyncio.create_task(self._start())
         return opening
 
     async def switch(self, model: str) -> bool:
-        """Load another model in place of the present one, which comes back if that fails; whether it was loaded."""
+        """Load another model in place of the present one, which is loaded again if that fails; whether it worked."""
         opening = self._opening = asyncio.create_task(self._switch(model, self._opening))
         return await opening and self._load.model == model
 
@@ -60,7 +60,7 @@ class EngineKeeper:
             self._desk.notify("The engine is running.")
 
     async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
-        """Wait for the model; false when it can't be had or `stopped` is set meanwhile. `view` says so."""
+        """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
         opening = self.open()
         if not opening.done():
             view.wait("waiting for the model; Esc takes the message back")
@@ -72,7 +72,7 @@ class EngineKeeper:
         return not gave_up and opening.result()
 
     async def bury(self, death: EngineDied) -> None:
-        """Say once that, and how, the engine ended."""
+        """Report once that the engine ended, and how."""
         if self.leaving or death is self._last_death:
             return
         self._last_death = death

@@ -7,11 +7,11 @@ from app.tui.screens.rename import RenameScreen
 from app.tui.widgets.sidebar import SidebarEntry
 
 WIDE = 100
-"""Columns from which on the sidebar is there by itself; in fewer it lies over the chat while it is open."""
+"""From this many columns on the sidebar is open by default; in fewer it covers the chat while it is open."""
 
 
 class Library:
-    """Fills the sidebar from the journal, and does what is asked for there."""
+    """Fills the sidebar from the journal, and carries out its commands."""
 
     def __init__(self, desk: Desk, journal: Journal, keeper: ConversationKeeper) -> None:
         self._desk = desk
@@ -20,7 +20,7 @@ class Library:
         self._wide: bool | None = None
 
     def fit(self, width: int) -> None:
-        """The terminal has this many columns now; what the person has toggled stays while it is wide, or narrow."""
+        """The terminal has this many columns now; what the person toggled stays until it turns narrow or wide."""
         sidebar, wide = self._desk.sidebar, width >= WIDE
         sidebar.set_class(not wide, "-over")
         if wide is not self._wide:
@@ -44,7 +44,7 @@ class Library:
         self._desk.focus(self._desk.composer)
 
     def leave(self) -> None:
-        """Back to the input; a sidebar that lies over the chat goes away."""
+        """Go back to the input; a sidebar that covers the chat closes."""
         if not self._wide:
             self._desk.sidebar.display = False
         self._desk.focus(self._desk.composer)
@@ -59,7 +59,7 @@ class Library:
         self._desk.run(self.refresh(), group="list", exclusive=True)
 
     async def refresh(self) -> None:
-        """Bring the list up to date, unless it isn't in sight or shows what a search has found."""
+        """Bring the list up to date, unless it is hidden or shows search results."""
         desk = self._desk
         if desk.sidebar.display and not desk.sidebar.searching:
             desk.sidebar.show_conversations(await self._journal.summaries(), self._keeper.conversation.id)
@@ -123,7 +123,7 @@ class Library:
         return None
 
     def undo(self) -> None:
-        """Bring back what was deleted last, and open it."""
+        """Restore the conversation deleted last, and open it."""
         self._desk.run(self._undo(), group="open", exclusive=True)
 
     async def _undo(self) -> None:

@@ -19,11 +19,11 @@ from mlx_model.hub.names import DEMO, Repository, is_complete, resolve
 from mlx_model.memory.plan import gigabytes
 
 POLL_S = 0.25
-"""Seconds between two looks at a download: figures that change faster can't be read."""
+"""Seconds between two updates of the download panel: figures that change faster can't be read."""
 
 
 class Models:
-    """Owns the download, if there is one, and what is known of this computer."""
+    """Owns the download, if there is one, and the facts about this computer."""
 
     def __init__(self, desk: Desk, keeper: EngineKeeper, idle: asyncio.Event) -> None:
         """`idle` is set while no answer is under way: only then another model can be loaded."""
@@ -31,7 +31,7 @@ class Models:
         self._keeper = keeper
         self._idle = idle
         self._greeting: Notice | None = None
-        self._model = ""  # what answers, by its full name
+        self._model = ""  # the full name of the model that answers
         self._computer: ComputerFacts | None = None
         self._download: Download | None = None
         self._timer: Timer | None = None
@@ -70,7 +70,7 @@ class Models:
     # The download
 
     def download(self, argument: str = "") -> None:
-        """Start the download of a model, by default gpt-oss-20b, or let it go on; "pause" and "hide" do as they say."""
+        """Start or resume the download of a model, by default gpt-oss-20b; "pause" and "hide" act on that download."""
         if argument == "hide":
             self.hide()
         elif argument == "pause":
@@ -79,7 +79,7 @@ class Models:
             self._start(argument)
 
     def step(self) -> None:
-        """Do what is next: start, pause, go on, try again, switch to the model. What is hidden is shown first."""
+        """Do the next step: start, pause, resume, retry, switch to the model. A hidden panel is shown first."""
         download, panel = self._download, self._desk.download_panel
         if download is None:
             self._begin()
@@ -120,7 +120,7 @@ class Models:
         self._show()
 
     def hide(self) -> None:
-        """Take the panel away; a download goes on, and its end brings the panel back."""
+        """Hide the panel; a download continues, and its end shows the panel again."""
         panel = self._desk.download_panel
         if panel.has_focus_within:
             self._desk.composer.focus()
@@ -146,7 +146,7 @@ class Models:
             panel.display = True
 
     def close(self) -> str:
-        """End the download with the chat; what to say of it, "" if nothing."""
+        """Stop the download at the end of the chat; returns what to tell the person, "" for nothing."""
         if self._download is None:
             return ""
         self._download.pause()
@@ -160,7 +160,7 @@ class Models:
     # Switching
 
     def switch(self, name: str = "") -> None:
-        """Let another model answer from now on, in this conversation; without a name, say which there are."""
+        """Switch to another model, in this conversation too; without a name, list them."""
         if not name:
             self._desk.run(self._list(), group="model")
         elif not self._idle.is_set():

@@ -1,4 +1,4 @@
-"""What a person has chosen: theme, analysis, sampling, presets, a conversation's instructions; applied, remembered."""
+"""What a person has chosen: theme, analysis, sampling, presets, instructions. Applies it and saves it."""
 
 import asyncio
 
@@ -13,10 +13,11 @@ from mlx_model.options import Options
 
 
 class Preferences:
-    """Changes what holds from now on, and writes it into the settings file in a thread.
+    """Changes the settings in effect, and writes them into the settings file in a thread.
 
-    `options` are those of the next answer but for the effort; `instructions` those of the command line, which hold in
-    every conversation that has none of its own. A file that can't be written costs a warning: what was chosen holds.
+    `options` are those of the next answer except for the effort; `instructions` those of the command line, which apply
+    to every conversation that has none of its own. If the file can't be written, a warning says so, and the choice
+    stays in effect.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Preferences:
             self._desk.warn("There are no presets yet; /settings saves instructions as one.")
 
     def hint(self, conversation: str) -> str:
-        """Which instructions a conversation has, in a word or two; "" for none."""
+        """A short text that says which instructions a conversation has; "" for none."""
         text = self.instructions_of(conversation)
         name = next((name for name, preset in self.presets.items() if preset == text), None)
         return "" if text is None else "with instructions" if name is None else f"preset {name}"

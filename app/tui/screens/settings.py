@@ -1,4 +1,4 @@
-"""The settings, to be changed: a form whose values are checked as Options checks them."""
+"""The settings: a form whose values are checked as Options checks them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -43,7 +43,7 @@ class Form:
 
 
 class SettingsScreen(ModalScreen[Form | None]):
-    """Ends with what is to hold from now on, or with None."""
+    """Ends with the new settings, or with None."""
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The settings",
@@ -105,7 +105,7 @@ class SettingsScreen(ModalScreen[Form | None]):
             instructions.move_cursor(instructions.document.end)
 
     def on_select_changed(self, event: Select.Changed) -> None:
-        """Another preset: its text becomes the instructions, to be changed at will."""
+        """Another preset: its text becomes the instructions, which can be changed."""
         if event.select.id == "preset" and event.value in self._presets:
             self.query_one("#instructions", TextArea).text = clean(self._presets[str(event.value)])
 
@@ -156,7 +156,7 @@ def _choice(id: str, values: list[str] | tuple[str, ...], value: str) -> Select[
 
 
 def _number(text: str, default: Any) -> Any:
-    """The number that `text` is, the default for an empty one; any other text stays one, for Options to refuse."""
+    """`text` as a number, the default if it is empty; any other text is returned as it is, for Options to refuse."""
     for kind in (int, float):
         try:
             return kind(text)

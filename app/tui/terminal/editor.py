@@ -1,4 +1,4 @@
-"""Writes the prompt in the person's own editor, with the whole terminal to itself."""
+"""Opens the prompt in the person's own editor, which gets the whole terminal."""
 
 import asyncio
 import os
@@ -15,14 +15,13 @@ from mlx_model.text import clean
 
 
 class EditorError(GptossError):
-    """The editor could not be had, or failed; the text in the input is as it was."""
+    """There is no editor, or it failed; the text in the input is unchanged."""
 
 
 async def edit(app: App[None], text: str) -> str:
-    """`text` as it is once the editor ends. Raises EditorError.
+    """Open `text` in $VISUAL, else $EDITOR, else vi; returns it as the editor leaves it. Raises EditorError.
 
-    $VISUAL, else $EDITOR, else vi. The app goes on meanwhile, an answer under way is saved as ever, but nothing is
-    drawn.
+    The app keeps running meanwhile, and an answer under way is saved as usual, but nothing is drawn.
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:

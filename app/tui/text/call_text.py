@@ -12,20 +12,20 @@ from mlx_model.harmony.tools import FUNCTIONS
 from mlx_model.text import clean
 
 MAX_LINE = 400
-"""Characters of a line: more than a terminal shows, fewer than take time to lay out."""
+"""Characters of a line: more than a terminal shows, few enough to lay out at once."""
 MAX_OUTCOME = 32
 MAX_HIGHLIGHTED = 10_000
-"""Characters up to which code gets its colours; ten times as many take two seconds of a core."""
+"""Characters up to which code is highlighted; ten times as many take two seconds of a core."""
 MAX_TEXT = 100_000
 """Characters shown of one text: laying out so many takes a quarter of a second."""
 ARGUMENTS, RESULT = "arguments", "result"
-"""Stand above a code block where a language would; no language is called so."""
+"""Labels above a code block in place of a language; no language has these names."""
 NO_TOOLS = "The call waits for a result: this chat cannot run tools."
 
 
 @dataclass(frozen=True, slots=True)
 class CallText:
-    """`line` is the tool and what is asked of it, `outcome` what came of it in a word or two, both clean and one line.
+    """`line` names the tool and its arguments, `outcome` sums up the result, both clean and one line.
 
     `details` is Markdown, clean too: the arguments and the result, each a code block.
     """
@@ -95,13 +95,13 @@ def _in_short(text: str, longest: int) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """So much of the text in one clean line."""
+    """The beginning of the text as one clean line."""
     line = one_line(text[: 4 * longest])
     return f"{line[: longest - 1]}\u2026" if len(line) > longest or len(text) > 4 * longest else line
 
 
 def _block(label: str, text: str) -> str:
-    """A code block below a language or label. What is too much is counted."""
+    """A code block below a language or label; says how many characters are left out."""
     label = label if len(text) <= MAX_HIGHLIGHTED or label == RESULT else ARGUMENTS
     block, more = fenced(clean(text[:MAX_TEXT]), label), len(text) - MAX_TEXT
     return f"{block}\n\n\u2026 and {more:,} more characters (the export has them)." if more > 0 else block

@@ -1,4 +1,4 @@
-"""What a command line that is being typed may become: the commands, or the values of one."""
+"""Completes a command line: the commands, or the values of one."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _LINE = re.compile(r"/(?P<name>[A-Za-z]*)(?:(?P<space> +)(?P<argument>.*))?")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One of the lines that it may become; `usage` and `help` say what that is."""
+    """A line to complete it to; `usage` and `help` describe that."""
 
     line: str
     usage: str
@@ -19,7 +19,7 @@ class Completion:
 
 
 def completions(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Completion]:
-    """All that `line` may become, from its beginning to its end; nothing for a prompt.
+    """Everything `line` can be completed to, as whole lines; nothing for a prompt.
 
     `values_of` says what the argument of a command can be, as far as that is known. What is typed to its end comes
     first; the rest is in the order of the help.

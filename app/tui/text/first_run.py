@@ -19,7 +19,7 @@ DEMO = (
 
 @dataclass(frozen=True, slots=True)
 class ComputerFacts:
-    """What the first run needs to know. Bytes; `present` are those of gpt-oss-20b that are on this computer."""
+    """What the greeting says of this computer. Sizes in bytes; `present` bytes of gpt-oss-20b are on its disk."""
 
     chip: str
     memory: int
@@ -35,7 +35,7 @@ class ComputerFacts:
 
     @classmethod
     def of(cls, report: dict[str, Any]) -> "ComputerFacts":
-        """What the report of `gptoss-chat doctor` says of it. Raises LookupError where it says nothing."""
+        """Read from the report of `gptoss-chat doctor`. Raises LookupError if something is missing there."""
         plan, machine = report["plans"][MODEL], report["machine"]
         here = next((model for model in report["models"] if model["name"] == MODEL), None)
         return cls(
@@ -52,7 +52,7 @@ class ComputerFacts:
 
 
 def welcome(computer: ComputerFacts | None, *, downloading: bool) -> str:
-    """The greeting where the demo answers. `downloading`: a download has been started, and its panel says the rest."""
+    """The greeting while the demo answers. `downloading`: a download has been started, and its panel says the rest."""
     parts = [DEMO]
     if computer is not None:
         parts.append(_facts(computer))

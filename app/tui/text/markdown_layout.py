@@ -1,11 +1,11 @@
-"""Model-written Markdown as lines of text for a width, whole or as it grows. Pure Python; what it makes is inert.
+"""Model-written Markdown as lines of text for a width, whole or as it grows. No widgets; the result is inert.
 
 A document is laid out in pieces: its top-level blocks, and of a top-level list each item. While a text grows, only its
 last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
-exception; the whole document is laid out anew at the end.)
+exception; the whole document is laid out once more at the end.)
 
-Above each code block stands its language and a `copy` to click. What makes it one is the action in its style, which
-holds nothing but the number of the block: nothing of the model's text gets into a style.
+Above each code block stands its language and a `copy` to click. The click is an action in the text's style, which holds
+only the number of the block: none of the model's text gets into a style.
 
 Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are shown as they were written: Markdown would
 take the backslashes away and make emphasis, lists and headings of what stands between.
@@ -62,7 +62,7 @@ def _formula(state: StateInline, silent: bool) -> bool:
 
 @lru_cache(maxsize=4)
 def _last(text: str, closing: str) -> int:
-    """Where `closing` stands last in a text: not asked anew for each of the thousand delimiters that nothing closes."""
+    """Where `closing` last occurs in a text; cached, for a text may have a thousand delimiters that nothing closes."""
     return text.rfind(closing)
 
 
@@ -220,7 +220,7 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     markdown.codes = codes
     for token in tokens:
         for child in token.children or ():
-            child.content = clean(child.content)  # `&#x202e;` was inert till the parser made a character of it
+            child.content = clean(child.content)  # `&#x202e;` was inert until the parser made a character of it
         _mark_addresses(token.children or [])
     lines = [
         Text.assemble(*((segment.text, _kept(segment.style)) for segment in line), end="")
@@ -229,7 +229,7 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     for line in lines:
         line.rstrip()
     filled = [index for index, line in enumerate(lines) if line.plain]
-    # Empty lines around a piece are the caller's affair.
+    # The caller adds the empty lines around a piece.
     kept = lines[filled[0] : filled[-1] + 1] if filled else []
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
@@ -246,7 +246,7 @@ def _mark_addresses(tokens: list[Token]) -> None:
 
 
 def _kept(style: Style | None) -> Style:
-    """The style without its background, which is the widget's affair."""
+    """The style without its background, which the widget sets."""
     if style is None:
         return Style()
     names = ("bold", "dim", "italic", "underline", "strike")

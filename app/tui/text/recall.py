@@ -1,4 +1,4 @@
-"""Walks through the prompts of before, with the one being typed as the newest; plain Python."""
+"""Walks through earlier prompts, with the one being typed as the newest; plain Python."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ class Recall:
         self._typed = ""
 
     def learn(self, older: Iterable[str]) -> None:
-        """Put prompts of before, oldest first, before those that are known."""
+        """Put earlier prompts, oldest first, before those that are known."""
         known, self._prompts = self._prompts, []
         for prompt in (*older, *known):
             self.add(prompt)

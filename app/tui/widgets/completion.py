@@ -1,4 +1,4 @@
-"""What a name that is being typed may become, as a list above the input: files, commands, values of a command."""
+"""The list above the input that completes what is typed: files, commands, values of a command."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ class CompletionList(OptionList, can_focus=False):
     def __init__(self) -> None:
         super().__init__(markup=False)
         self.names: list[str] = []
-        """What each row would make of what is typed."""
+        """What each row would replace the typed text with."""
         self.typed = ""
-        """What they were looked up for."""
+        """The typed text that they complete."""
         self.display = False
 
     def show(self, completions: Sequence[Completion], typed: str = "", *, marked: bool = True, hint: str = "") -> None:

@@ -25,7 +25,7 @@ from app.tui.widgets.completion import CompletionList
 from mlx_model.text import clean
 
 # Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as plain Enter: the message would be sent. The table
-# is Textual's own affair; where it is gone, Alt+Enter is lost and nothing else.
+# is private to Textual; if it is gone, only Alt+Enter is lost.
 with contextlib.suppress(ImportError, TypeError):
     from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
@@ -44,24 +44,24 @@ PLACEHOLDERS = (
 
 
 class Composer(TextArea):
-    """Posts Submitted on Enter and keeps its text; whoever takes the text clears it.
+    """Posts Submitted on Enter and keeps its text, until `take` clears what was submitted.
 
     `attached` is what goes with the text, `completion` the list of files that a mention may mean, or of commands,
-    `recall` the prompts of before. `prompt` is all that is sent: the text and what is attached.
+    `recall` the earlier prompts. `prompt` is all that is sent: the text and what is attached.
     """
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The message",
         (
             ("Enter", "send; while an answer is under way: queue"),
-            ("^J, Alt+Enter", "new line; Shift+Enter too where it is known"),
+            ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
             ("@ and part of a name", "attach a text, code or PDF file"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
             ("Up in the first line", "earlier messages; Down leads back"),
             ("PageUp, PageDown", "scroll the conversation"),
-            ("End, while empty", "jump to the latest"),
-            ("Enter, while empty", "send what was queued and is held"),
-            ("Shift+Tab, Tab", "go to what stands above, and come back"),
+            ("End, in empty input", "jump to the latest"),
+            ("Enter, in empty input", "send the queued messages"),
+            ("Shift+Tab, Tab", "focus what is above, and come back"),
         ),
     )
 
@@ -128,7 +128,7 @@ class Composer(TextArea):
         self.rewrite(self.text.removeprefix(typed))
 
     def put_back(self, prompt: str) -> None:
-        """Put a prompt that came to nothing before what was typed since."""
+        """Put a prompt that was not answered before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
         self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
@@ -259,7 +259,7 @@ class Composer(TextArea):
     def _complete(self, key: str) -> bool:
         """What a key does while a command or a file is being named; false for what it does anyway."""
         line = self._line()
-        # The list may lag behind who types fast: then it is made now, so that keys act on what is typed.
+        # The list may lag behind fast typing: then it is made now, so that keys act on what is typed.
         if line is not None and (self.completion.typed == line or self._offer(line)):
             return self._complete_line(key, line)
         found, completion = self._mention(), self.completion
@@ -301,7 +301,7 @@ class Composer(TextArea):
         return bool(found)
 
     def _unattached(self) -> list[str]:
-        """The mentions that look like a file's but bring none along, and of which the person has not been told."""
+        """The mentions that look like files, have none attached, and have not been warned about yet."""
         if self.takes_commands and parse(self.text) is not None:
             return []
         settled = self._only_text | {attachment.name for attachment in self.attached.attachments}

@@ -16,7 +16,7 @@ SHORTEST = 12
 
 
 class FoldTitle(Widget, can_focus=True):
-    """The line to click: a text that gives way where the space is narrow, and one behind it that stays."""
+    """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis, or the call of a tool", (("Enter, Space", "open or close it"),))
 

@@ -1,4 +1,4 @@
-"""Prompts that wait for the answer under way, in the order in which they will be sent."""
+"""Prompts that wait for the end of the answer, in the order in which they will be sent."""
 
 from dataclasses import dataclass
 from typing import ClassVar

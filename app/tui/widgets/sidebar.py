@@ -91,7 +91,7 @@ class SearchInput(Input):
         "The search",
         (
             ("a few words", "find them in all conversations"),
-            ("Enter, Down", "on to what was found"),
+            ("Enter, Down", "go to the results"),
             ("Esc", "end the search, then back to the message"),
         ),
     )
@@ -163,7 +163,7 @@ class Sidebar(Vertical):
             mark = "\u25cf " if summary.id == current else "  "
             title = one_line(summary.title) or "untitled"
             rows.append((Content(mark + title), SidebarEntry(summary.id, title)))
-        chosen = self.list.entry if self.list.has_focus else None  # who is choosing one keeps it
+        chosen = self.list.entry if self.list.has_focus else None  # the row being chosen stays highlighted
         highlights = [(chosen.conversation, chosen.node)] if chosen else []
         self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *highlights, (current, None))
 
