@@ -58,7 +58,7 @@ _HOME = {
     "system": "harmony.message",
     "user": "harmony.message",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # the keys are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from app.engine.protocol import Load
 from app.tui.app import ChatApp
 from app.tui.widgets.messages import AnswerView
 from mlx_model.options import Options
-from tests.fixtures.fakes import app_of, send, wait_until
+from tests.fixtures.fakes import desk_of, send, wait_until
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SIZE = (120, 32)
@@ -31,7 +31,7 @@ async def take(path: Path) -> None:
     """Open a chat of its own, ask, and save what is on the screen."""
     app = ChatApp(Load("demo"), Options(temperature=0))
     async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
         for prompt in PROMPTS:
             await answered(pilot, prompt)
         await pilot.pause(0.5)

@@ -1,4 +1,4 @@
-"""The chat: composes the screen, owns its parts, and passes on what the widgets report."""
+"""The chat: lays out the screen, makes its parts, and passes on what the widgets report."""
 
 import asyncio
 import contextlib
@@ -20,46 +20,51 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 
 from app.chat.commands import BUSY, COMMANDS, Command, find, parse
-from app.chat.conversation import Conversation
 from app.engine.client import Engine, EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
-from app.tui.parts.conversation import CUT_OFF, DRAFT_S, EDITING, Chat
+from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
+from app.tui.parts.themes import Themes
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
-from app.tui.widgets.input_area import InputArea
-from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.sidebar import Sidebar
-from app.tui.widgets.status import EffortSwitch, StatusLine
-from app.tui.widgets.transcript import Transcript
+from app.tui.widgets.status import EffortSwitch
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
 HUNG_UP, HUNG_UP_S = 128 + signal.SIGHUP, 10.0
 """Exit code of a chat whose terminal has gone, and the seconds it has to save and to end."""
-UNSAVED = "Not everything is saved. /export FILE keeps this conversation elsewhere; ^Q again quits without it."
-FULL = "context nearly full: ^N starts a new chat"
+UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
+DRAFT_S = 1.0
+"""How long typing must rest before the draft is saved."""
+
+# What the line below the input can say, the most urgent first.
+EDITING = "editing an earlier message (Esc cancels)"
+MORE_BELOW = "\u2193 more below, End jumps there"
+NEARLY_FULL = "context nearly full: ^N starts a new chat"
+CUT_OFF = "^G continues the answer"
 
 
 class ChatApp(Actions, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
-    `wanted` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
+    `load` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
     `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
     """
 
     CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Before the input sees them (it has a Ctrl+E of its own), but Esc is also what closes help and palette.
+        # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
         *(
             Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
             for c in COMMANDS
@@ -71,24 +76,33 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def __init__(
         self,
-        wanted: Load | None = None,
+        load: Load | None = None,
         options: Options | None = None,
         instructions: str | None = None,
         engine: Engine | None = None,
         settings: Settings | None = None,
     ) -> None:
-        with contextlib.suppress(ImportError):  # a Textual with its parser elsewhere costs the guard, not the chat
+        with contextlib.suppress(ImportError):  # without the guard if Textual moves its parser
             from app.tui.terminal import paste_guard
 
             paste_guard.install()
-        super().__init__(ansi_color="NO_COLOR" in os.environ or None)  # else Textual would make them shades of grey
-        self.journal = Journal(self.report)
-        self.preferences = Preferences(self, settings or Settings(), options or Options(), instructions)
-        self.chat = Chat(self)
-        self.library = Library(self)
-        self.sharing = Sharing(self)
-        self.models = Models(self)
-        self.keeper = EngineKeeper(self, engine or EngineClient(), wanted or Load())
+        super().__init__(
+            ansi_color="NO_COLOR" in os.environ or None
+        )  # otherwise Textual would turn colours into shades of grey
+        self.desk = Desk(self, hint=self._hint, saved=self._saved)
+        self.desk.composer.values_of = self.values_of
+        self.journal = Journal(self._report)
+        chosen = settings or Settings()
+        self.preferences = Preferences(
+            self.desk, self.journal, Themes(self), chosen, options or Options(), instructions
+        )
+        self.engine_keeper = EngineKeeper(self.desk, engine or EngineClient(), load or Load(), self._loaded)
+        self.conversation_keeper = ConversationKeeper(
+            self.desk, self.journal, self.engine_keeper, self.preferences, self._welcome
+        )
+        self.library = Library(self.desk, self.journal, self.conversation_keeper)
+        self.sharing = Sharing(self.desk, self.journal, self.conversation_keeper, self.copy_to_clipboard)
+        self.models = Models(self.desk, self.engine_keeper, self.conversation_keeper.idle)
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGCONT)}
@@ -96,59 +110,53 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
-        self.status, self.transcript = StatusLine(), Transcript()
-        self.input, self.effort_switch = InputArea(), EffortSwitch()
-        self.composer = self.input.composer
-        self.composer.values_of = self.values_of
-        self.sidebar, self.queue, self.download_panel = Sidebar(), Queue(), DownloadPanel()
+        desk = self.desk
         with Horizontal():
-            yield self.sidebar
+            yield desk.sidebar
             with Vertical():
-                yield self.status
-                yield self.transcript
-                yield self.download_panel
-                yield self.queue
+                yield desk.status
+                yield desk.transcript
+                yield desk.download_panel
+                yield desk.queue
                 with Vertical(id="bottom"):
-                    yield self.input
-                    yield self.effort_switch
+                    yield desk.input
+                    yield desk.effort_switch
         yield Footer(show_command_palette=False, compact=True)
 
     async def on_mount(self) -> None:
-        """Set the look, greet, start the engine."""
-        self.preferences.follow()
-        self.effort_switch.effort = self.preferences.options.effort
+        """Greet, say what is wrong with the settings, start the engine."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
-        self.watch(self.transcript, "scroll_y", self._hint_later)
-        self.watch(self.transcript, "virtual_size", self._hint_later)
-        self.composer.focus()
+        self.watch(self.desk.transcript, "scroll_y", self._hint_later)
+        self.watch(self.desk.transcript, "virtual_size", self._hint_later)
+        self.desk.composer.focus()
         loop = asyncio.get_running_loop()
-        # Else the terminal stays as the chat had set it up; but after a hang-up there is none.
+        # Otherwise the terminal would stay in the state the chat set; after a hang-up there is none.
         loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
         self._watch_terminal(loop)
-        await self.chat.show()
-        self.preferences.tell()
-        self.keeper.open()
+        await self.conversation_keeper.show()
+        await self.preferences.start()
+        self.engine_keeper.open()
         self._open_journal()
 
     async def action_quit(self) -> None:
-        """End the chat; where that loses something, only when it is wanted once more."""
+        """End the chat; if that loses something, only when asked a second time."""
         await self.journal.flush()
         if self.journal.loses and not self._warned:
             self._warned = True
-            self.warn(UNSAVED)
+            self.desk.warn(UNSAVED)
         else:
             await self._quit()
 
     async def _quit(self) -> None:
-        """End the engine and, by that, the answer under way, while there is still a screen to write to."""
-        said = self.models.close()
+        """End the engine, and with it the answer under way, while there is still a screen to write to."""
+        download = self.models.close()
         await self._save_all()
         lost = "What was not saved is lost." if self.journal.loses else ""
-        self.exit(message="\n".join(filter(None, (lost, said))) or None)
+        self.exit(message="\n".join(filter(None, (lost, download))) or None)
 
     def _watch_terminal(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hear of it when the terminal goes. A chat that was stopped meanwhile may be told by being continued alone,
-        and Textual's way of coming back fails where there is nothing to draw on."""
+        """Notice when the terminal is gone. A chat that was suspended meanwhile may get SIGCONT alone, and Textual's
+        handler of that signal fails without a terminal to draw on."""
         resume = signal.getsignal(signal.SIGCONT)
 
         def continued(number: int, frame: FrameType | None) -> None:
@@ -161,7 +169,7 @@ class ChatApp(Actions, inherit_bindings=False):
         signal.signal(signal.SIGCONT, continued)
 
     def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Save, and end, at the latest after some seconds: Textual would wait for ever to write its farewell."""
+        """Save and end, after HUNG_UP_S at the latest: Textual would wait forever to write its last output."""
         last = threading.Timer(HUNG_UP_S, os._exit, [HUNG_UP])
         last.daemon = True
         last.start()
@@ -173,86 +181,81 @@ class ChatApp(Actions, inherit_bindings=False):
         os._exit(HUNG_UP)
 
     async def _save_all(self) -> None:
-        await self.keeper.close()
-        await self.chat.idle.wait()
-        await self.chat.save_draft()
+        await self.engine_keeper.close()
+        await self.conversation_keeper.idle.wait()
+        await self.conversation_keeper.save_draft()
         await self.journal.close()
 
     async def on_unmount(self) -> None:
         """Let engine and store go, however the app came to its end."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        await self.keeper.close()
+        await self.engine_keeper.close()
         await self.journal.close()
 
     @work(group="journal")
     async def _open_journal(self) -> None:
-        """Open the store, and go on with what was typed and not sent before the last end."""
+        """Open the store, and restore what was typed and not sent before the last end."""
         await self.journal.open()
-        await self.saved()
+        await self._saved()
         if draft := await self.journal.draft(""):
-            self.composer.put_back(draft)
-        self.composer.recall.learn(await self.journal.prompts())
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation on the screen."""
-        return self.chat.conversation
+            self.desk.composer.put_back(draft)
+        self.desk.composer.recall.learn(await self.journal.prompts())
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
-        if (line := parse(event.typed)) is not None and not self.chat.editing:
+        if (line := parse(event.typed)) is not None and not self.conversation_keeper.editing:
             self._run_slash(event.typed, *line)
         else:
-            await self.chat.submit(event.prompt)
+            await self.conversation_keeper.submit(event.prompt)
 
     def _run_slash(self, line: str, name: str, argument: str) -> None:
         """Run a command line; one that can't be run now stays in the input."""
         command = find(name)
         if command is None:
-            self.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
+            self.desk.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
         elif argument and not command.takes:
-            self.warn(f"/{name} takes nothing after it.")
+            self.desk.warn(f"/{name} takes nothing after it.")
         elif self.must_wait(command):
-            self.warn(BUSY)
+            self.desk.warn(BUSY)
         else:
-            self.composer.take(line)
+            self.desk.composer.take(line)
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
 
-    async def on_version_switch_wanted(self, event: VersionSwitch.Wanted) -> None:
+    async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
-        await self.chat.switch(event.step, event.node)
+        await self.conversation_keeper.switch(event.step, event.node)
 
     async def on_queue_left(self, event: Queue.Left) -> None:
         """A queued message is taken back into the input, or removed."""
         await event.queued.remove()
         if event.edit:
-            self.composer.put_back(event.queued.text)
-        self.composer.focus()
+            self.desk.composer.put_back(event.queued.text)
+        self.desk.composer.focus()
 
     @work(exclusive=True, group="open")
     async def on_sidebar_opened(self, event: Sidebar.Opened) -> None:
         """A conversation is chosen."""
-        await self.library.open(event.place)
+        await self.library.open(event.entry)
 
     @work(exclusive=True, group="list")
     async def on_sidebar_searched(self, event: Sidebar.Searched) -> None:
         """The search has changed."""
         await self.library.search(event.text)
 
-    def on_sidebar_rename_wanted(self, event: Sidebar.RenameWanted) -> None:
+    def on_sidebar_rename_requested(self, event: Sidebar.RenameRequested) -> None:
         """F2 in the list."""
-        self.library.rename(place=event.place)
+        self.library.rename(entry=event.entry)
 
-    def on_sidebar_delete_wanted(self, event: Sidebar.DeleteWanted) -> None:
+    def on_sidebar_delete_requested(self, event: Sidebar.DeleteRequested) -> None:
         """Del in the list."""
-        self.library.delete(event.place)
+        self.library.delete(event.entry)
 
     def on_sidebar_left(self) -> None:
         """Esc in the sidebar."""
         self.library.leave()
 
-    def on_composer_latest_wanted(self) -> None:
+    def on_composer_latest_requested(self) -> None:
         """End in an empty input."""
         self.action_latest()
 
@@ -278,27 +281,31 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
-        self.effort_switch.effort = event.effort
+        self.desk.effort_switch.effort = event.effort
 
     def on_key(self, event: events.Key) -> None:
-        """Whatever has the focus, typing goes to the input."""
-        if event.character == "/" and self.sidebar.list.has_focus:
-            self.sidebar.search()
-        elif event.is_printable and event.character and len(self.screen_stack) == 1 and not self.composer.has_focus:
+        """Typing goes to the input, whichever widget has the focus."""
+        if event.character == "/" and self.desk.sidebar.list.has_focus:
+            self.desk.sidebar.search()
+        elif event.is_printable and event.character and self._types_elsewhere:
             self.library.leave()
-            self.composer.insert(event.character)
+            self.desk.composer.insert(event.character)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Whatever has the focus, what is pasted goes to the input; a line of its own, like the search, keeps it."""
-        if len(self.screen_stack) == 1 and not self.composer.has_focus:
+        """Pasted text goes to the input, whichever widget has the focus, except to a line such as the search."""
+        if self._types_elsewhere:
             self.library.leave()
-            self.composer.on_paste(event)
+            self.desk.composer.on_paste(event)
+
+    @property
+    def _types_elsewhere(self) -> bool:
+        return len(self.screen_stack) == 1 and not self.desk.composer.has_focus
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Save the draft once the typing rests."""
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(DRAFT_S, self.chat.save_draft)
+        self._typing = self.set_timer(DRAFT_S, self.conversation_keeper.save_draft)
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""
@@ -306,47 +313,43 @@ class ChatApp(Actions, inherit_bindings=False):
             return self.preferences.themes
         return list(self.preferences.presets) if command.action == "preset" else command.values
 
-    async def saved(self) -> None:
-        """Something was saved, or could not be: show what there is now."""
-        self.status.saves = self.journal.saves
+    async def _saved(self) -> None:
+        self.desk.status.saves = self.journal.saves
         self._warned = False
         await self.library.refresh()
 
-    async def welcome(self) -> None:
-        """Greet at the beginning of a conversation."""
-        self._greeting = Notice(self.models.greeting)
-        await self.transcript.add(self._greeting)
+    def _loaded(self, model: str) -> None:
+        self.models.loaded(model)
 
-    def greet(self) -> None:
-        """Bring the greeting up to date."""
-        self._greeting.say(self.models.greeting)
+    async def _welcome(self) -> None:
+        await self.models.welcome()
 
-    def report(self, text: str, level: str) -> None:
+    def _report(self, text: str, level: str) -> None:
         """Say something at the end of the conversation, when there is time; once the chat ends there is none."""
         if self.is_running:
-            self.run_worker(self.notice(text, level), group="notice")
-
-    async def notice(self, text: str, level: str = "info") -> None:
-        """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""
-        await self.transcript.add(Notice(text, level))
+            self.desk.run(self.desk.notice(text, level), group="notice")
 
     def on_app_focus(self) -> None:
         """Back from another window, where another chat may have been going on."""
         self.run_worker(self.library.refresh(), group="list", exclusive=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """More, or less, is in sight."""
+        """The terminal has another size."""
         self.library.fit(event.size.width)
-        self.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
+        self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 
     def _hint_later(self) -> None:
-        self.call_after_refresh(self.hint)
+        self.call_after_refresh(self._hint)
 
-    def hint(self) -> None:
-        """Say below the input what Enter, End, ^N and ^G do now."""
-        below = "" if self.transcript.follows else "\u2193 more below, End jumps there"
-        self.composer.takes_commands = not self.chat.editing
-        full = FULL if self.status.nearly_full else ""
-        cut_off = CUT_OFF if self.chat.cut_off is not None else ""
-        self.effort_switch.hint(EDITING if self.chat.editing else below or full or cut_off or self.preferences.hint)
+    def _hint(self) -> None:
+        """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
+        keeper, desk = self.conversation_keeper, self.desk
+        hints = (
+            EDITING if keeper.editing else "",
+            MORE_BELOW if not desk.transcript.follows else "",
+            NEARLY_FULL if desk.status.nearly_full else "",
+            CUT_OFF if keeper.cut_off is not None else "",
+            self.preferences.hint(self.conversation.id),
+        )
+        desk.effort_switch.hint(next(filter(None, hints), ""))

@@ -33,6 +33,7 @@ from app.engine.protocol import Load
 from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
+from app.tui.widgets.messages import AnswerView
 from mlx_model.events import Finished, TextDelta
 from mlx_model.harmony.message import assistant, user
 from mlx_model.request import Request
@@ -139,7 +140,7 @@ async def with_the_chat(stream: str) -> Cost:
     """Our own screen."""
     app = ChatApp(Load("replay"), engine=engine())
     async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: app.status.state == "ready")
+        await wait_until(pilot, lambda: app.desk.status.state == "ready")
         for number in range(EARLIER_ANSWERS):
             await ask(pilot, f"question {number}")
 
@@ -153,9 +154,9 @@ async def ask(pilot: Pilot[None], prompt: str) -> Finished:
     """Send a prompt and wait for the end of its answer."""
     app = pilot.app
     assert isinstance(app, ChatApp)
-    before = len(app.query("AnswerView"))
+    before = len(app.query(AnswerView))
     await send(pilot, prompt)
-    while len(app.query("AnswerView")) == before or (finished := app.query("AnswerView").last().finished) is None:
+    while len(app.query(AnswerView)) == before or (finished := app.query(AnswerView).last().finished) is None:
         await asyncio.sleep(0.05)
     return finished
 
@@ -201,9 +202,9 @@ async def opening_the_chat() -> float:
     store.close()
     app = ChatApp(Load("replay"), engine=engine())
     async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: app.status.state == "ready")
+        await wait_until(pilot, lambda: app.desk.status.state == "ready")
         start = time.perf_counter()
-        await app.chat.open(conversation.id)
+        await app.conversation_keeper.open(conversation.id)
         await painted(app)
         return time.perf_counter() - start
 

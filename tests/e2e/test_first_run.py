@@ -37,10 +37,10 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         terminal.wait_for("tok/s   first token")
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
-        assert "The download of gpt-oss-20b has stopped at" in terminal.screen()
+        assert "The download of gpt-oss-20b stopped at" in terminal.screen()
     server.release()
     with Terminal(CHAT, **environment) as terminal:
-        terminal.wait_for("are here from before: ^L or /download goes on")
+        terminal.wait_for("are already on this computer: ^L or /download fetches")
         terminal.type("/download")
         terminal.keys("Enter")
         terminal.wait_for("^L switch to it")

@@ -1,13 +1,10 @@
-"""The conversation on the screen: ask, answer again, edit, switch versions, queue, open another; all of it saved."""
-
-from __future__ import annotations
+"""The conversation on the screen: ask, regenerate, edit, switch versions, queue, open another; all of it saved."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
@@ -18,32 +15,40 @@ from app.chat.loop import turn
 from app.documents.attachments import merge
 from app.engine.client import EngineDied
 from app.tui.parts.answering import AnswerStream
+from app.tui.parts.desk import Desk
+from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.journal import Journal
+from app.tui.parts.preferences import Preferences
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 from mlx_model.text import clean
 
-if TYPE_CHECKING:
-    from app.tui.app import ChatApp
-
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
-DRAFT_S = 1.0
-"""How long typing must rest before the draft is saved."""
-CUT_OFF = "^G goes on with the answer"
-EDITING = "editing an earlier message (Esc gives it up)"
 
 
-class Chat:
-    """Owns the conversation. The app owns the engine and the widgets, and calls the methods here for its commands,
-    those that wait for the end of an answer (app.chat.commands) only then.
+class ConversationKeeper:
+    """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
+    (app.chat.commands) only then. `welcome` puts the greeting into an empty conversation.
 
-    Prompts are on the disk before the model sees them, and what it writes is saved once a second. What goes wrong while
-    saving is the journal's to say; here everything goes on.
+    Prompts are on the disk before the model sees them, and what it writes is saved once a second. The journal reports
+    what goes wrong while saving; here everything continues.
     """
 
-    def __init__(self, app: ChatApp) -> None:
-        self._app = app
+    def __init__(
+        self,
+        desk: Desk,
+        journal: Journal,
+        keeper: EngineKeeper,
+        preferences: Preferences,
+        welcome: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._keeper = keeper
+        self._preferences = preferences
+        self._welcome = welcome
         self.conversation = Conversation()
         self.idle = asyncio.Event()
         self.idle.set()
@@ -56,43 +61,44 @@ class Chat:
 
     async def submit(self, text: str) -> None:
         """A prompt from the input: asked now, as another version of an earlier one, or later if an answer is under
-        way. An empty one goes on with what is queued."""
-        app = self._app
+        way. An empty one sends what is queued."""
+        desk = self._desk
         if not self.idle.is_set():
             if text.strip():
-                app.composer.take(text)
-                await app.queue.put(text)
+                desk.composer.take(text)
+                await desk.queue.put(text)
             return
         if not text.strip():
             await self._ask_queued()
             return
-        app.composer.take(text)
-        edited, self._editing = self._editing, None
+        desk.composer.take(text)
+        edited = self._editing
+        self._set_editing(None)
         if edited is not None:
-            app.composer.put_back(self._set_aside)
-            app.hint()
+            desk.composer.put_back(self._set_aside)
+            desk.hint()
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
     def again(self) -> None:
-        """Answer the last prompt once more; the answer of before stays as another version."""
+        """Answer the last prompt once more; the previous answer stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
-            self._app.warn("There is nothing to answer yet.")
+            self._desk.warn("There is nothing to regenerate yet.")
             return
         self.idle.clear()
-        self._app.run_worker(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
+        self._desk.run(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
 
     def go_on(self) -> None:
-        """Go on with an answer that was cut off, inside the very message; or with a prompt that has none."""
+        """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
         last = self.cut_off
         if last is None:
-            self._app.warn("The last answer was not cut off.")
+            self._desk.warn("The last answer was not cut off.")
         elif last.turn is None or last.parent is None:
             self.again()
         else:
             self.idle.clear()
             prompt = self.conversation.nodes[last.parent]
-            self._app.run_worker(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
+            self._desk.run(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
 
     @property
     def cut_off(self) -> Node | None:
@@ -104,15 +110,15 @@ class Chat:
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
-        self._app.queue.go_on()
+        self._desk.queue.go_on()
         before = self.conversation.leaf
         prompt = self.conversation.add_prompt(text, parent)
-        self._app.run_worker(self._answer(prompt, before, is_new=True), group="answer")
+        self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
 
     async def _ask_queued(self) -> None:
-        """Ask what waits longest in the queue. Idle only if there is nothing: else a prompt could come in between."""
+        """Ask the first prompt of the queue. Idle only if it is empty: else a new prompt could overtake it."""
         self.idle.clear()
-        if (queued := await self._app.queue.pop()) is not None:
+        if (queued := await self._desk.queue.pop()) is not None:
             self._ask(queued, self.conversation.leaf)
         else:
             self.idle.set()
@@ -120,33 +126,33 @@ class Chat:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
         `before` is the leaf again."""
-        app, keeper, conversation = self._app, self._app.keeper, self.conversation
-        record = AnswerRecord(app.effort_switch.effort, begun or prompt)
-        options = replace(app.preferences.options, effort=record.effort)
-        view = AnswerView(options.effort, analysis=app.preferences.analysis, kept=begun)
-        stream = AnswerStream(view, app.status, record)
+        desk, keeper, conversation = self._desk, self._keeper, self.conversation
+        record = AnswerRecord(desk.effort_switch.effort, begun or prompt)
+        options = replace(self._preferences.options, effort=record.effort)
+        view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
+        stream = AnswerStream(view, desk.status, record)
         answer = begun or Node(record.id, prompt.id, 0.0, ())
-        said = self._notices_below(answer)  # of why it was cut off
+        reasons = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
-        await app.transcript.remove_children(said)
-        app.hint()
+        await desk.transcript.remove_children(reasons)
+        desk.hint()
         if is_new:
             await self._save()
             if prompt.parent is None:
-                await app.journal.set_draft("", "")  # it is a draft no more, and this conversation has its own
+                await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
         saving = asyncio.create_task(self._checkpoints(record))
         died = failed = False
         try:
             if await keeper.opened(view, self.stopped):
                 messages = conversation.for_engine(begun.id if begun else prompt.id)
-                request = Request(messages, options, app.preferences.instructions)
+                request = Request(messages, options, self._preferences.instructions_of(conversation.id))
                 await stream.run(turn(keeper.engine, request, record))
         except EngineDied as death:
             died = True
             await keeper.bury(death)
         except GptossError as error:
             failed = True
-            await app.notice(f"{error}.", "error")
+            await desk.notice(f"{error}.", "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -161,18 +167,18 @@ class Chat:
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
-        if keeper.engine.alive and app.status.state not in ("loading", "no model"):
-            app.status.state = "ready"
+        if keeper.engine.alive and desk.status.state not in ("loading", "no model"):
+            desk.status.state = "ready"
         if stopped or died or failed or keeper.leaving:
-            app.queue.hold()
+            desk.queue.hold()
             self.idle.set()
         else:
             await self._ask_queued()
-        app.hint()
+        desk.hint()
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
-        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now gives way."""
-        transcript, path = self._app.transcript, self.conversation.path_to(prompt.id)
+        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
+        transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)
@@ -181,7 +187,7 @@ class Chat:
         transcript.follow()
 
     def _notices_below(self, node: Node) -> list[Notice]:
-        return [each for each in self._app.transcript.below(node.id) if isinstance(each, Notice)]
+        return [each for each in self._desk.transcript.below(node.id) if isinstance(each, Notice)]
 
     async def _withdraw(self, prompt: Node, answer: Node, before: str | None, *, is_new: bool) -> None:
         why = self._notices_below(answer)
@@ -189,14 +195,14 @@ class Chat:
         if is_new:
             await self._end_with(path[:-1])
             self.conversation.withdraw(prompt.id, before)
-            self._app.composer.put_back(prompt.text())
+            self._desk.composer.put_back(prompt.text())
         if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
             await self.show(keep=why)
 
     async def _end_with(self, path: list[Node]) -> None:
         """Show this path and nothing after it."""
-        if not await self._app.transcript.cut(path):
-            await self._app.transcript.show(path, self._build)
+        if not await self._desk.transcript.cut(path):
+            await self._desk.transcript.show(path, self._build)
 
     async def _checkpoints(self, record: AnswerRecord) -> None:
         saved = sum(len(message.text) for message in record.messages)
@@ -204,51 +210,56 @@ class Chat:
             await asyncio.sleep(CHECKPOINT_S)
             if (size := sum(len(message.text) for message in record.messages)) > saved:
                 self._keep(record)
-                await self._app.journal.save(self.conversation)
+                await self._journal.save(self.conversation)
                 saved = size
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
-        record.model = self._app.keeper.model
+        record.model = self._keeper.model
         record.keep_in(self.conversation, monotonic(), unfinished)
 
     async def stop(self) -> None:
         """Stop the answer under way; what is queued waits."""
         if not self.idle.is_set():
             self.stopped.set()
-            self._app.status.state = "stopping"
-            await self._app.keeper.engine.cancel()
+            self._desk.status.state = "stopping"
+            await self._keeper.engine.cancel()
 
     # Versions
 
     def edit(self) -> None:
         """Take the last prompt into the input, to send another version of it; again: the one before."""
-        app = self._app
+        desk = self._desk
         prompts = [node for node in self.conversation.path if node.is_prompt]
         if not prompts:
-            app.warn("There is no message to edit yet.")
+            desk.warn("There is no message to edit yet.")
             return
         if self._editing is None:
-            self._set_aside = app.composer.prompt
+            self._set_aside = desk.composer.prompt
         at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
-        self._editing = prompts[max(0, at - 1)]
-        app.composer.clear_prompt()
-        app.composer.put_back(self._editing.text())
-        app.composer.focus()
-        app.hint()
+        prompt = prompts[max(0, at - 1)]
+        self._set_editing(prompt)
+        desk.composer.clear_prompt()
+        desk.composer.put_back(prompt.text())
+        desk.composer.focus()
+        desk.hint()
 
     @property
     def editing(self) -> bool:
         """Whether the input holds an earlier prompt."""
         return self._editing is not None
 
+    def _set_editing(self, prompt: Node | None) -> None:
+        self._editing = prompt
+        self._desk.composer.takes_commands = prompt is None
+
     def leave_edit(self) -> None:
-        """Give up an edit: the input is as it was before."""
+        """Cancel an edit: the input has again what was in it before."""
         if self._editing is not None:
-            self._editing = None
-            self._app.composer.clear_prompt()
-            self._app.composer.put_back(self._set_aside)
-            self._app.hint()
+            self._set_editing(None)
+            self._desk.composer.clear_prompt()
+            self._desk.composer.put_back(self._set_aside)
+            self._desk.hint()
 
     async def switch(self, step: int, id: str | None = None) -> None:
         """Show another version of a node, or by default the next of all paths; after the last comes the first.
@@ -256,14 +267,14 @@ class Chat:
         The next path differs as far down as possible: every version of an answer comes before another prompt.
         """
         conversation = self.conversation
-        leaves, shown = conversation.leaves(), {node.id for node in conversation.path}
+        leaves, on_path = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
-            self._app.warn("Nothing here has another version." if self.idle.is_set() else BUSY)
+            self._desk.warn("There are no other versions here." if self.idle.is_set() else BUSY)
             return
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
             conversation.select(leaves[(at + step) % len(leaves)])
-            other = next(node.id for node in conversation.path if node.id not in shown)
+            other = next(node.id for node in conversation.path if node.id not in on_path)
         else:
             versions = [node.id for node in conversation.versions(conversation.nodes[id])]
             other = versions[(versions.index(id) + step) % len(versions)]
@@ -274,40 +285,40 @@ class Chat:
     # Conversations
 
     async def new(self) -> None:
-        """Stop what is under way and start with an empty conversation; what stands in the input stays."""
+        """Stop what is under way and start an empty conversation; the text in the input stays."""
         await self._leave(with_input=False)
         unsent = self._unsent()
         await self._enter(Conversation())
-        await self._entered(unsent or await self._app.journal.draft(""))
-        await self._app.saved()
+        await self._entered(unsent or await self._journal.draft(""))
+        await self._desk.saved()
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
         In the conversation that is on the screen already, an answer under way goes on.
         """
-        app = self._app
+        desk = self._desk
         if id != self.conversation.id:
-            opened = await app.journal.load(id)
-            if opened is None:
-                app.warn("That conversation is gone: another program has deleted it.")
+            conversation = await self._journal.load(id)
+            if conversation is None:
+                desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False
             await self._leave(with_input=True)
-            await self._enter(opened)
-            await app.preferences.enter(id)
-            await self._entered(await app.journal.draft(id), at, channel)
+            await self._enter(conversation)
+            await self._preferences.enter(id)
+            await self._entered(await self._journal.draft(id), at, channel)
             return True
         if self.idle.is_set():
             await self._go_to(at, channel)
-        elif at is not None and not app.transcript.reveal(at):
-            app.warn(BUSY)
+        elif at is not None and not desk.transcript.reveal(at):
+            desk.warn(BUSY)
         return True
 
     async def _leave(self, *, with_input: bool) -> None:
-        """Stop, and keep as the conversation's draft what is queued in it, and `with_input` what is unsent."""
+        """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 
         def draft() -> str:
-            return merge([*self._app.queue.texts, *([self._unsent()] if with_input else [])])
+            return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
 
         saved: str | None = None
         while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
@@ -317,18 +328,18 @@ class Chat:
             await self._save_draft(saved)
 
     async def _enter(self, conversation: Conversation) -> None:
-        """Make another conversation the present one, with an empty input. The one before has been left."""
+        """Make another conversation the current one, with an empty input. The previous one has been left."""
         self.conversation = conversation
-        self._editing = None
-        self._app.composer.clear_prompt()
-        await self._app.queue.remove_children()
+        self._set_editing(None)
+        self._desk.composer.clear_prompt()
+        await self._desk.queue.remove_children()
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
-        app = self._app
-        app.composer.put_back(draft)
-        app.hint()
+        desk = self._desk
+        desk.composer.put_back(draft)
+        desk.hint()
         await self._go_to(at, channel)
-        app.composer.focus()
+        desk.composer.focus()
 
     async def _go_to(self, at: str | None, channel: str | None) -> None:
         if at is not None and at in self.conversation.nodes:
@@ -342,38 +353,38 @@ class Chat:
             await self.show()
 
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
-        """Show the conversation anew: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
-        app, path = self._app, self.conversation.path
-        app.status.used = self.conversation.tokens
-        shown = await app.transcript.show(path, self._build, at, keep)
+        """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
+        desk, path = self._desk, self.conversation.path
+        desk.status.used = self.conversation.tokens
+        views = await desk.transcript.show(path, self._build, at, keep)
         if not path:
-            await app.welcome()
-        return shown
+            await self._welcome()
+        return views
 
     def _build(self, node: Node) -> list[Widget]:
         # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.
-        return views_of(self.conversation, self.conversation.nodes[node.id], self._app.preferences.analysis)
+        return views_of(self.conversation, self.conversation.nodes[node.id], self._preferences.analysis)
 
     # Saving
 
     async def _save(self) -> None:
-        await self._app.journal.save(self.conversation)
-        await self._app.saved()
+        await self._journal.save(self.conversation)
+        await self._desk.saved()
 
     async def save_draft(self) -> None:
-        """Keep what stands in the input, and what is queued, for the next start."""
-        await self._save_draft(merge([*self._app.queue.texts, self._unsent()]))
+        """Save what is in the input and in the queue for the next start."""
+        await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
 
     def _unsent(self) -> str:
-        """What stands in the input; during an edit what that has set aside, and the edit if it has changed anything."""
-        typed = self._app.composer.prompt
+        """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""
+        typed = self._desk.composer.prompt
         if self._editing is None:
             return typed
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
 
     async def _save_draft(self, text: str) -> None:
         begun = bool(self.conversation.nodes)
-        await self._app.journal.set_draft(self.conversation.id if begun else "", text)
+        await self._journal.set_draft(self.conversation.id if begun else "", text)
 
     async def rename(self, title: str) -> None:
         """Give the conversation another title."""

@@ -1,68 +1,66 @@
-"""Keeps the engine running: starts it, loads the model, says how it is doing and how it died."""
-
-from __future__ import annotations
+"""Keeps the engine running: starts it, loads the model, shows its state, and reports how it died."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from app.engine.client import Engine, EngineDied
 from app.engine.protocol import Load, Loading, Ready
+from app.tui.parts.desk import Desk
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
-
-if TYPE_CHECKING:
-    from app.tui.app import ChatApp
 
 _RETRY = "Sending a message tries again."
 
 
 class EngineKeeper:
-    """Owns the engine process, which loads what is `wanted` first."""
+    """Owns the engine process. `load` says which model comes first, and how; `loaded` is called with the full name of
+    each that was loaded."""
 
-    def __init__(self, app: ChatApp, engine: Engine, wanted: Load) -> None:
-        self._app = app
+    def __init__(self, desk: Desk, engine: Engine, load: Load, loaded: Callable[[str], None]) -> None:
+        self._desk = desk
         self.engine = engine
         self.model = ""
         """The short name of the model that is loaded."""
-        self._wanted = wanted
+        self._load = load
+        self._loaded = loaded
         self._opening: asyncio.Task[bool] | None = None
         self._last_death: EngineDied | None = None
         self.leaving = False
 
     async def close(self) -> None:
-        """End the engine, without a word about it."""
+        """End the engine without a notice."""
         self.leaving = True
         await self.engine.close()
 
     def open(self) -> asyncio.Task[bool]:
-        """Start and load, unless that is under way or done; the task says whether the engine can be asked."""
+        """Start and load, unless that is under way or done; the task's result is whether the engine can be asked."""
         opening = self._opening
         if opening is None or (opening.done() and not (self.engine.alive and opening.result())):
-            opening = self._opening = asyncio.create_task(self._load())
+            opening = self._opening = asyncio.create_task(self._start())
         return opening
 
     async def switch(self, model: str) -> bool:
-        """Load another model in place of the present one, which comes back if that fails; whether it was loaded."""
+        """Load another model in place of the present one, which is loaded again if that fails; whether it worked."""
         opening = self._opening = asyncio.create_task(self._switch(model, self._opening))
-        return await opening and self._wanted.model == model
+        return await opening and self._load.model == model
 
     async def _switch(self, model: str, before: asyncio.Task[bool] | None) -> bool:
         usable = before is not None and await before  # one load at a time
-        present, self._wanted = self._wanted, replace(self._wanted, model=model)
-        if await self._load("The model of before is loaded again." if usable else _RETRY):
+        present, self._load = self._load, replace(self._load, model=model)
+        if await self._start("The previous model is loaded again." if usable else _RETRY):
             return True
-        self._wanted = present
-        return usable and await self._load()
+        self._load = present
+        return usable and await self._start()
 
     def restart(self) -> None:
         """Start the engine again if it has stopped."""
         before = self._opening
         if self.open() is before and self.engine.alive:
-            self._app.notify("The engine is running.", markup=False)
+            self._desk.notify("The engine is running.")
 
     async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
-        """Wait for the model; false when it can't be had or `stopped` is set meanwhile. `view` says so."""
+        """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
         opening = self.open()
         if not opening.done():
             view.wait("waiting for the model; Esc takes the message back")
@@ -74,40 +72,40 @@ class EngineKeeper:
         return not gave_up and opening.result()
 
     async def bury(self, death: EngineDied) -> None:
-        """Say once that, and how, the engine ended."""
+        """Report once that the engine ended, and how."""
         if self.leaving or death is self._last_death:
             return
         self._last_death = death
-        self._app.status.state = "stopped"
+        self._desk.status.state = "stopped"
         last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        kept = "Everything on the screen is kept; ^R starts the engine again, and so does sending a message."
-        await self._app.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
+        kept = "Everything on the screen is kept; ^R restarts the engine, and so does sending a message."
+        await self._desk.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
 
-    async def _load(self, otherwise: str = _RETRY) -> bool:
-        app, status = self._app, self._app.status
+    async def _start(self, otherwise: str = _RETRY) -> bool:
+        desk, status = self._desk, self._desk.status
         status.state = "starting"
         try:
-            async for reply in self.engine.load(self._wanted):
+            async for reply in self.engine.load(self._load):
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
                         status.memory = status.budget = 0
                     case Ready() as ready:
                         # A new default may be there when it is started again.
-                        self._wanted = replace(self._wanted, model=ready.model)
+                        self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
                         status.model, status.memory = self.model, ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.state = "ready"
-                        app.models.loaded(ready.model)
+                        self._loaded(ready.model)
         except EngineDied as death:
             await self.bury(death)
             return False
         except GptossError as error:
             status.state = "no model"
-            await app.notice(f"{error}. {otherwise}", "error")
+            await desk.notice(f"{error}. {otherwise}", "error")
             return False
-        app.run_worker(self._await_death(), group="death")
+        desk.run(self._await_death(), group="death")
         return True
 
     async def _await_death(self) -> None:

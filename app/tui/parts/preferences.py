@@ -1,69 +1,68 @@
-"""What a person has chosen: theme, analysis, sampling, presets, a conversation's instructions; applied, remembered."""
-
-from __future__ import annotations
+"""What a person has chosen: theme, analysis, sampling, presets, instructions. Applies it and saves it."""
 
 import asyncio
-from typing import TYPE_CHECKING
-
-from textual.theme import Theme
 
 from app.settings import ANALYSIS, SAMPLING, Changes, Settings, SettingsError, update
-from app.tui import theme
+from app.tui.parts.desk import Desk
+from app.tui.parts.journal import Journal
+from app.tui.parts.themes import Themes
 from app.tui.screens.settings import DEFAULTS, Form, SettingsScreen
+from app.tui.theme import THEMES
 from app.tui.widgets.messages import AnswerView
 from mlx_model.options import Options
 
-if TYPE_CHECKING:
-    from app.tui.app import ChatApp
-
 
 class Preferences:
-    """Changes what holds from now on, and writes it into the settings file in a thread.
+    """Changes the settings in effect, and writes them into the settings file in a thread.
 
-    `options` are those of the next answer but for the effort; `instructions` those of the command line, which hold in
-    every conversation that has none of its own. A file that can't be written costs a warning: what was chosen holds.
+    `options` are those of the next answer except for the effort; `instructions` those of the command line, which apply
+    to every conversation that has none of its own. If the file can't be written, a warning says so, and the choice
+    stays in effect.
     """
 
-    def __init__(self, app: ChatApp, settings: Settings, options: Options, instructions: str | None) -> None:
-        self._app = app
+    def __init__(
+        self,
+        desk: Desk,
+        journal: Journal,
+        themes: Themes,
+        settings: Settings,
+        options: Options,
+        instructions: str | None,
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._themes = themes
         self._settings = settings
         self.options = options
         self.presets = dict(settings.presets)
         self.analysis = settings.analysis
         self._theme = settings.theme
-        self._given = instructions
-        self._of: dict[str, str] = {}  # instructions by the id of a conversation
+        self._default_instructions = instructions
+        self._own_instructions: dict[str, str] = {}  # by the id of a conversation
         self._writing = asyncio.Lock()
 
     def apply(self) -> None:
-        """Take the look that was chosen; before the app runs, or all styles are computed twice."""
-        app = self._app
-        for ours in theme.THEMES.values():
-            app.register_theme(ours)
-        app.theme = theme.long_name(self._theme if self._has_theme(self._theme) else "dark")
+        """Take the look and the effort that were chosen; before the app runs, or all styles are computed twice."""
+        self._themes.choose(self._theme if self._themes.has(self._theme) else "dark")
+        self._desk.effort_switch.effort = self.options.effort
 
-    def follow(self) -> None:
-        """Remember every theme that is chosen from now on."""
-        self._app.theme_changed_signal.subscribe(self._app, self._theme_changed)
+    async def start(self) -> None:
+        """Say what is wrong with the settings file, and remember every theme that is chosen from now on."""
+        self._themes.on_change(self._theme_changed)
+        complaints = list(self._settings.warnings)
+        if not self._themes.has(self._theme):
+            complaints.append(f'there is no theme "{self._theme}"; /theme shows them')
+        for text in complaints:
+            await self._desk.notice(f"{text[0].upper()}{text[1:]}.", "warning")
 
-    def tell(self) -> None:
-        """Say what is wrong with the settings file."""
-        told = list(self._settings.warnings)
-        if not self._has_theme(self._theme):
-            told.append(f'there is no theme "{self._theme}"; /theme shows them')
-        for text in told:
-            self._app.report(f"{text[0].upper()}{text[1:]}.", "warning")
-
-    def _has_theme(self, name: str) -> bool:
-        return theme.long_name(name) in self._app.available_themes
+    # The look
 
     @property
     def themes(self) -> list[str]:
         """The names of all themes, ours first."""
-        return [*theme.THEMES, *(name for name in self._app.available_themes if name == theme.short_name(name))]
+        return self._themes.names
 
-    def _theme_changed(self, changed: Theme) -> None:
-        name = theme.short_name(changed.name)
+    def _theme_changed(self, name: str) -> None:
         if name != self._theme:
             self._theme = name
             self._remember({("theme",): name})
@@ -71,18 +70,18 @@ class Preferences:
     def set_theme(self, name: str) -> None:
         """Take a theme by its name; "" offers all."""
         if not name:
-            self._app.search_themes()
-        elif self._has_theme(name):
-            self._app.theme = theme.long_name(name)
+            self._themes.offer()
+        elif self._themes.has(name):
+            self._themes.choose(name)
         else:
-            self._app.warn(f"There is no theme {name}: it is {', '.join(theme.THEMES)}, or one that /theme shows.")
+            self._desk.warn(f"There is no theme {name}: it is {', '.join(THEMES)}, or one that /theme shows.")
 
     def set_analysis(self, name: str) -> None:
         """Show every analysis as `name` says, and those to come."""
         if name not in ANALYSIS:
-            self._app.warn(f"The analysis is {', '.join(ANALYSIS[:-1])} or {ANALYSIS[-1]}.")
+            self._desk.warn(f"The analysis is {', '.join(ANALYSIS[:-1])} or {ANALYSIS[-1]}.")
             return
-        for view in self._app.transcript.query(AnswerView):
+        for view in self._desk.transcript.query(AnswerView):
             view.treat_analysis(name)
         if name != self.analysis:
             self.analysis = name
@@ -90,50 +89,50 @@ class Preferences:
 
     # Instructions
 
-    @property
-    def instructions(self) -> str | None:
-        """Those of the conversation on the screen."""
-        return self._of.get(self._app.conversation.id, self._given) or None
+    def instructions_of(self, conversation: str) -> str | None:
+        """Those of a conversation, by its id."""
+        return self._own_instructions.get(conversation, self._default_instructions) or None
 
-    def set_instructions(self, text: str) -> None:
-        """Give the conversation on the screen others; "" for none."""
-        conversation = self._app.conversation.id
-        self._of[conversation] = text
-        self._app.hint()
-        self._app.run_worker(self._app.journal.set_instructions(conversation, text))
+    def set_instructions(self, conversation: str, text: str) -> None:
+        """Give a conversation others; "" for none."""
+        self._own_instructions[conversation] = text
+        self._desk.hint()
+        self._desk.run(self._journal.set_instructions(conversation, text))
 
     async def enter(self, conversation: str) -> None:
         """Take the instructions that a conversation had when it was last open."""
-        if (text := await self._app.journal.instructions(conversation)) is not None:
-            self._of[conversation] = text
+        if (text := await self._journal.instructions(conversation)) is not None:
+            self._own_instructions[conversation] = text
 
-    def use_preset(self, name: str) -> None:
-        """Take the instructions of a preset; "" tells which there are."""
+    def use_preset(self, conversation: str, name: str) -> None:
+        """Give a conversation the instructions of a preset; "" says which there are."""
         if name in self.presets:
-            self.set_instructions(self.presets[name])
-            self._app.notify(f'The next answers follow the preset "{name}".', markup=False)
+            self.set_instructions(conversation, self.presets[name])
+            self._desk.notify(f'The next answers follow the preset "{name}".')
         elif self.presets:
-            self._app.warn(f"{f'There is no preset {name}. ' if name else ''}Presets: {', '.join(self.presets)}.")
+            self._desk.warn(f"{f'There is no preset {name}. ' if name else ''}Presets: {', '.join(self.presets)}.")
         else:
-            self._app.warn("There are no presets yet; /settings saves instructions as one.")
+            self._desk.warn("There are no presets yet; /settings saves instructions as one.")
 
-    @property
-    def hint(self) -> str:
-        """Which instructions hold, in a word or two; "" for none."""
-        text = self.instructions
+    def hint(self, conversation: str) -> str:
+        """A short text that says which instructions a conversation has; "" for none."""
+        text = self.instructions_of(conversation)
         name = next((name for name, preset in self.presets.items() if preset == text), None)
         return "" if text is None else "with instructions" if name is None else f"preset {name}"
 
     # The screen
 
-    def open(self, *, at_instructions: bool = False) -> None:
-        """Show the settings."""
-        app = self._app
-        before = Form(self.options, self._theme, self.analysis, self.instructions or "")
-        screen = SettingsScreen(before, self.presets, self.themes, at_instructions=at_instructions)
-        app.push_screen(screen, lambda after: self._take(before, after) if after is not None else None)
+    def open(self, conversation: str, *, at_instructions: bool = False) -> None:
+        """Show the settings, with the instructions of a conversation."""
+        before = Form(self.options, self._theme, self.analysis, self.instructions_of(conversation) or "")
 
-    def _take(self, before: Form, after: Form) -> None:
+        def closed(after: Form | None) -> None:
+            if after is not None:
+                self._take(conversation, before, after)
+
+        self._desk.ask(SettingsScreen(before, self.presets, self.themes, at_instructions=at_instructions), closed)
+
+    def _take(self, conversation: str, before: Form, after: Form) -> None:
         changes: dict[tuple[str, ...], object] = {}
         for name in ("effort", *SAMPLING):
             value = getattr(after.options, name)
@@ -141,24 +140,24 @@ class Preferences:
                 place = (name,) if name == "effort" else ("sampling", name)
                 changes[place] = None if value == DEFAULTS[name] else str(value) if name == "effort" else value
         if after.options.effort is not before.options.effort:
-            self._app.effort_switch.effort = after.options.effort
+            self._desk.effort_switch.effort = after.options.effort
         self.options = after.options
         if after.save_as:
             self.presets[after.save_as] = after.instructions
             changes["presets", after.save_as] = after.instructions
         if after.instructions != before.instructions:
-            self.set_instructions(after.instructions)
+            self.set_instructions(conversation, after.instructions)
         if changes:
             self._remember(changes)
         self.set_theme(after.theme)
         self.set_analysis(after.analysis)
 
     def _remember(self, changes: Changes) -> None:
-        self._app.run_worker(self._write(changes), group="settings")
+        self._desk.run(self._write(changes), group="settings")
 
     async def _write(self, changes: Changes) -> None:
         async with self._writing:
             try:
                 await asyncio.to_thread(update, changes)
             except SettingsError as error:
-                self._app.warn(f"{error}.")
+                self._desk.warn(f"{error}.")

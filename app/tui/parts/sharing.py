@@ -1,37 +1,35 @@
 """The commands that take conversations out and in: copy, export, import."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from app.chat.commands import FORMATS, PARTS
+from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.documents.attachments import split
 from app.lines import one_line
 from app.store.exchange.export import to_json, to_markdown, write_new
 from app.store.exchange.importing import ImportFileError
+from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.desk import Desk
+from app.tui.parts.journal import Journal
 from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
-if TYPE_CHECKING:
-    from app.tui.app import ChatApp
-
-TOLD_S = 12.0
+FILE_NAME_S = 12.0
 """How long the name of a file that was written stays in sight."""
 
 
-def part(conversation: Conversation, wanted: str) -> str:
-    """The text that someone wants to copy: "" or one of PARTS; "code 2" is the second block from the top.
+def part(conversation: Conversation, request: str) -> str:
+    """The text that someone wants to copy: "" or one of COPY_TARGETS; "code 2" is the second block from the top.
 
     Raises RequestError for what is not there.
     """
-    kind, number = (*wanted.lower().split(maxsplit=1), "", "")[:2]
-    if kind not in ("", *PARTS) or (number and kind != "code"):
+    kind, number = (*request.lower().split(maxsplit=1), "", "")[:2]
+    if kind not in ("", *COPY_TARGETS) or (number and kind != "code"):
         raise RequestError("/copy copies the last answer. Also: /copy code, /copy code 2, /copy prompt, /copy chat")
     if kind == "chat":
         if not conversation.nodes:
@@ -68,15 +66,21 @@ def typed_path(name: str) -> str:
 class Sharing:
     """Copies and exports the conversation on the screen, imports others."""
 
-    def __init__(self, app: ChatApp) -> None:
-        self._app = app
+    def __init__(
+        self, desk: Desk, journal: Journal, keeper: ConversationKeeper, to_clipboard: Callable[[str], None]
+    ) -> None:
+        """`to_clipboard` copies a text, and says what came of it."""
+        self._desk = desk
+        self._journal = journal
+        self._keeper = keeper
+        self._to_clipboard = to_clipboard
 
-    def copy(self, wanted: str) -> None:
+    def copy(self, request: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._app.copy_to_clipboard(part(self._app.conversation, wanted))
+            self._to_clipboard(part(self._keeper.conversation, request))
         except RequestError as error:
-            self._app.warn(_sentence(str(error)))
+            self._desk.warn(_sentence(str(error)))
 
     async def export(self, name: str) -> None:
         """Write the conversation to a new file: JSON if the name ends so, else Markdown, as its suffix says if it has
@@ -84,34 +88,34 @@ class Sharing:
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
-        app, conversation = self._app, self._app.conversation
+        desk, conversation = self._desk, self._keeper.conversation
         if not conversation.nodes:
-            app.warn("There is no conversation to export yet.")
+            desk.warn("There is no conversation to export yet.")
             return
-        format = FORMATS[1] if re.search(r"(^|\.)json$", name, re.IGNORECASE) else FORMATS[0]
-        wanted = "" if name.lower() in FORMATS else _with_suffix(typed_path(name), format)
+        format = EXPORT_FORMATS[1] if re.search(r"(^|\.)json$", name, re.IGNORECASE) else EXPORT_FORMATS[0]
+        target = "" if name.lower() in EXPORT_FORMATS else _with_suffix(typed_path(name), format)
         text = to_json([conversation]) if format == "json" else to_markdown(conversation)
         try:
-            path = await asyncio.to_thread(write_new, text, wanted, conversation.title, format)
+            path = await asyncio.to_thread(write_new, text, target, conversation.title, format)
         except GptossError as error:
-            app.notify(f"{error}.", severity="error", markup=False)
+            desk.notify(f"{error}.", severity="error")
         else:
-            app.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=TOLD_S, markup=False)
+            desk.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=FILE_NAME_S)
 
     async def import_(self, name: str) -> None:
         """Add the conversations of a file to those in the sidebar."""
-        app = self._app
+        desk = self._desk
         if not name:
-            app.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
+            desk.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
             return
         try:
-            said = await app.journal.import_file(_existing(typed_path(name)))
+            summary = await self._journal.import_file(_existing(typed_path(name)))
         except GptossError as error:
-            app.notify(one_line(f"{error}."), severity="error", markup=False)
+            desk.notify(one_line(f"{error}."), severity="error")
         else:
-            where = "" if app.sidebar.display else " ^B shows them."
-            app.notify(f"{_sentence(said)}{where}", timeout=TOLD_S, markup=False)
-        await app.saved()
+            where = "" if desk.sidebar.display else " ^B shows them."
+            desk.notify(f"{_sentence(summary)}{where}", timeout=FILE_NAME_S)
+        await desk.saved()
 
 
 def _with_suffix(name: str, suffix: str) -> str:
@@ -131,9 +135,9 @@ def _existing(name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
     if not ordinary:  # a pipe would be waited for, a device has no end
-        raise ImportFileError(f"{one_line(name)} is no ordinary file; nothing was imported")
+        raise ImportFileError(f"{one_line(name)} is not an ordinary file; nothing was imported")
     return path
 
 
-def _sentence(said: str) -> str:
-    return f"{said[:1].upper()}{said[1:]}."
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""The help screen: what keys do in the focused widget, then every key and command, read from the one list of them."""
+"""The help screen: what keys do in the focused widget, then every command, then the keys of the other widgets."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -7,15 +7,36 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.chat.commands import GROUPS, WIDGETS, Command, Keys
+from app.chat.commands import GROUPS, Command
+from app.tui.screens.settings import SettingsScreen
+from app.tui.text.key_help import KeyHelp
+from app.tui.widgets.attached import Chip
+from app.tui.widgets.composer import Composer
+from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.fold import FoldTitle
+from app.tui.widgets.queue import Queued
+from app.tui.widgets.sidebar import ConversationList, SearchInput
+from app.tui.widgets.versions import VersionSwitch
 
-_CLOSING = "^ is the Ctrl key. Select with the mouse, copy with ^C. * waits for the end of an answer under way."
+PALETTE = KeyHelp(
+    "The commands",
+    (("part of a name", "find a command"), ("Up, Down, Enter", "choose and run"), ("Esc", "close")),
+)
+"""That of the command palette, which is Textual's own."""
+WIDGETS = (
+    *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
+    *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
+)
+"""The keys of every widget that has some, in the order in which they are shown."""
+
+_CLOSING = "^ is the Ctrl key. Select with the mouse, copy with ^C. * can't be used during an answer."
 
 
 class HelpScreen(ModalScreen[None]):
@@ -25,12 +46,12 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, focused: Widget | None = None) -> None:
         super().__init__()
-        self._here = keys_of(focused)
+        self._here = help_of(focused)
 
     def compose(self) -> ComposeResult:
         """One scrolling text in groups."""
-        here, others = self._here, [keys for keys in WIDGETS.values() if keys is not self._here]
-        commands = [Keys(title, tuple(map(_row, group))) for title, group in GROUPS.items()]
+        here, others = self._here, [help for help in WIDGETS if help is not self._here]
+        commands = [KeyHelp(title, tuple(map(_row, group))) for title, group in GROUPS.items()]
         groups = [*([here] if here else []), *commands, *others]
         width = max(len(keys) for group in groups for keys, _ in group.rows)
         with VerticalScroll(id="help"):
@@ -46,12 +67,12 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").border_subtitle = "Esc closes"
 
 
-def keys_of(widget: Widget | None) -> Keys | None:
-    """What keys do in a widget, or in the innermost one around it of which that is known."""
+def help_of(widget: Widget | None) -> KeyHelp | None:
+    """What keys do in a widget, or in the innermost one around it that says so."""
     for node in widget.ancestors_with_self if widget is not None else ():
-        for name in (f"#{node.id}", *(kind.__name__ for kind in type(node).__mro__)):
-            if name in WIDGETS:
-                return WIDGETS[name]
+        help: KeyHelp | None = PALETTE if isinstance(node, CommandPalette) else getattr(node, "KEY_HELP", None)
+        if help is not None:
+            return help
     return None
 
 

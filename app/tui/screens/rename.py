@@ -27,7 +27,7 @@ class RenameScreen(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Say what it is for."""
         self._input.border_title = "Title of the conversation"
-        self._input.border_subtitle = "Enter renames, Esc leaves it"
+        self._input.border_subtitle = "Enter renames, Esc cancels"
         self._input.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

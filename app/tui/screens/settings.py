@@ -1,4 +1,4 @@
-"""The settings, to be changed: a form whose values are checked as Options checks them."""
+"""The settings: a form whose values are checked as Options checks them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,19 +13,20 @@ from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.lines import one_line
 from app.settings import ANALYSIS, SAMPLING
+from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
 from mlx_model.text import clean
 
 LABELS = {
-    "temperature": ("Temperature", "0 always takes the likeliest"),
-    "top_p": ("Top-p", "the likeliest tokens up to this sum"),
-    "top_k": ("Top-k", "the K likeliest tokens; 0: all"),
-    "min_p": ("Min-p", "drop what is less likely than this times the first"),
-    "repetition_penalty": ("Repetition penalty", "above 1 avoids repeating"),
-    "seed": ("Seed", "equal seeds give equal answers; empty: another each time"),
-    "max_tokens": ("Most tokens", "thinking included; empty: until the context is full"),
+    "temperature": ("Temperature", "0: always the most likely token"),
+    "top_p": ("Top-p", "the most likely tokens up to this probability"),
+    "top_k": ("Top-k", "the K most likely tokens; 0: all"),
+    "min_p": ("Min-p", "drop tokens less likely than this times the best"),
+    "repetition_penalty": ("Repetition penalty", "above 1 discourages repetition"),
+    "seed": ("Seed", "same seed, same answer; empty: random"),
+    "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
 }
 DEFAULTS = {field.name: field.default for field in fields(Options)}
 
@@ -42,7 +43,17 @@ class Form:
 
 
 class SettingsScreen(ModalScreen[Form | None]):
-    """Ends with what is to hold from now on, or with None."""
+    """Ends with the new settings, or with None."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The settings",
+        (
+            ("Tab, Shift+Tab", "next and previous line"),
+            ("Enter, Space, Up", "open a list of choices"),
+            ("^S, or Enter in a line", "save"),
+            ("Esc", "close without saving"),
+        ),
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", show=False),
@@ -69,8 +80,8 @@ class SettingsScreen(ModalScreen[Form | None]):
             for name in SAMPLING:
                 label, hint = LABELS[name]
                 value = getattr(form.options, name)
-                shown = "" if value is None else str(value)
-                yield from _row(label, Input(shown, placeholder=hint, id=name, compact=True))
+                text = "" if value is None else str(value)
+                yield from _row(label, Input(text, placeholder=hint, id=name, compact=True))
             yield Label("Instructions of this conversation", classes="heading")
             names = [(Content(one_line(name)), name) for name in self._presets]
             yield from _row("Preset", Select(names, value=preset, prompt="none", id="preset", compact=True))
@@ -86,7 +97,7 @@ class SettingsScreen(ModalScreen[Form | None]):
         """Say how to leave."""
         settings = self.query_one("#settings")
         settings.border_title = "Settings"
-        settings.border_subtitle = "^S saves, Esc leaves everything as it is"
+        settings.border_subtitle = "^S saves, Esc cancels"
         for field in (*self.query(Input), instructions := self.query_one("#instructions", TextArea)):
             field.cursor_blink = False
         if self._at_instructions:
@@ -94,7 +105,7 @@ class SettingsScreen(ModalScreen[Form | None]):
             instructions.move_cursor(instructions.document.end)
 
     def on_select_changed(self, event: Select.Changed) -> None:
-        """Another preset: its text becomes the instructions, to be changed at will."""
+        """Another preset: its text becomes the instructions, which can be changed."""
         if event.select.id == "preset" and event.value in self._presets:
             self.query_one("#instructions", TextArea).text = clean(self._presets[str(event.value)])
 
@@ -145,7 +156,7 @@ def _choice(id: str, values: list[str] | tuple[str, ...], value: str) -> Select[
 
 
 def _number(text: str, default: Any) -> Any:
-    """The number that `text` is, the default for an empty one; any other text stays one, for Options to refuse."""
+    """`text` as a number, the default if it is empty; any other text is returned as it is, for Options to refuse."""
     for kind in (int, float):
         try:
             return kind(text)

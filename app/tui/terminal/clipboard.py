@@ -1,4 +1,4 @@
-"""Copying, honestly: success is claimed only after reading the clipboard back."""
+"""Copies to the clipboard, and reports success only after reading the clipboard back."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mlx_model.errors import GptossError
 
 PATIENCE_S = 5.0
-"""How long a program may take to copy; then it hangs."""
+"""How long a program may take to copy before it is taken to hang, in seconds."""
 
 
 class ClipboardError(GptossError):
@@ -18,13 +18,13 @@ class ClipboardError(GptossError):
 async def copy(text: str, osc52: Callable[[str], None]) -> str:
     """Put `text` on the clipboard; returns what to tell the person. Raises ClipboardError.
 
-    pbcopy first, read back through pbpaste: Terminal.app ignores OSC 52. Over ssh pbcopy would fill the clipboard of
-    the far machine. There, and where there is no pbcopy, tmux takes the text into its own buffer and asks the terminal
-    around it (tmux 3.2 and later): as it is set by default, it ignores an application's OSC 52. Without tmux, or with
-    one that can't, `osc52` asks the terminal, which never says whether it did.
+    pbcopy comes first, read back through pbpaste, because Terminal.app ignores OSC 52. Over ssh pbcopy would fill the
+    clipboard of the remote machine. There, and where there is no pbcopy, tmux (3.2 and later) takes the text into its
+    own buffer and passes it to the terminal around it, because by default it ignores an application's OSC 52. Without
+    tmux, or where it fails, `osc52` asks the terminal, which never reports whether it copied.
     """
     if not text:
-        raise ClipboardError("there is nothing in it to copy")
+        raise ClipboardError("there is nothing to copy")
     data, size = text.encode(), f"{len(text):,} characters"
     if shutil.which("pbcopy") and shutil.which("pbpaste") and "SSH_CONNECTION" not in os.environ:
         await _run(["pbcopy"], data)
@@ -48,7 +48,7 @@ async def _verify(paste: list[str], data: bytes, place: str) -> None:
 
 
 async def _run(command: list[str], data: bytes = b"") -> bytes:
-    # Else both speak the Mac's legacy encoding; LC_ALL would outweigh it.
+    # Otherwise both use the Mac's legacy encoding; LC_ALL would override LC_CTYPE.
     environment = {name: value for name, value in os.environ.items() if name != "LC_ALL"} | {"LC_CTYPE": "UTF-8"}
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -63,7 +63,7 @@ async def _run(command: list[str], data: bytes = b"") -> bytes:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise ClipboardError(f"{command[0]} hangs and was ended; the clipboard may be as it was before") from None
+        raise ClipboardError(f"{command[0]} did not respond and was ended; the clipboard may be unchanged") from None
     if process.returncode:
         raise ClipboardError(f"{command[0]} failed with exit code {process.returncode}; nothing was copied")
     return output

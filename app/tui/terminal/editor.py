@@ -1,4 +1,4 @@
-"""Writes the prompt in the person's own editor, with the whole terminal to itself."""
+"""Opens the prompt in the person's own editor, which gets the whole terminal."""
 
 import asyncio
 import os
@@ -15,14 +15,13 @@ from mlx_model.text import clean
 
 
 class EditorError(GptossError):
-    """The editor could not be had, or failed; the text in the input is as it was."""
+    """There is no editor, or it failed; the text in the input is unchanged."""
 
 
 async def edit(app: App[None], text: str) -> str:
-    """`text` as it is once the editor ends. Raises EditorError.
+    """Open `text` in $VISUAL, else $EDITOR, else vi; returns it as the editor leaves it. Raises EditorError.
 
-    $VISUAL, else $EDITOR, else vi. The app goes on meanwhile, an answer under way is saved as ever, but nothing is
-    drawn.
+    The app keeps running meanwhile, and an answer under way is saved as usual, but nothing is drawn.
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
@@ -39,11 +38,11 @@ async def edit(app: App[None], text: str) -> str:
                 code = await asyncio.to_thread(lambda: subprocess.run([*words, str(file)], check=False).returncode)
             app.refresh()
             if code:
-                raise EditorError(f"{words[0]} ended with code {code}; the text is as it was")
+                raise EditorError(f"{words[0]} ended with code {code}; the text is unchanged")
             return clean(file.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n"))
     except SuspendNotSupported:
-        raise EditorError("this terminal can't be lent to an editor") from None
+        raise EditorError("this terminal can't be handed over to an editor") from None
     except UnicodeDecodeError:
-        raise EditorError(f"{words[0]} left text that is not UTF-8; the text is as it was") from None
+        raise EditorError(f"{words[0]} left text that is not UTF-8; the text is unchanged") from None
     except OSError as error:
-        raise EditorError(f"{words[0]} failed: {error.strerror or error}; the text is as it was") from None
+        raise EditorError(f"{words[0]} failed: {error.strerror or error}; the text is unchanged") from None

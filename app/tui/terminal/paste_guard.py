@@ -1,10 +1,10 @@
-"""Keeps pasted text from pressing keys: Textual's parser takes what follows an ESC in a paste for the keyboard.
+"""Keeps pasted text from pressing keys: Textual's parser reads what follows an ESC in a paste as keys.
 
-In Textual 8.2.8, the latest there is, `XTermParser.parse` reads an ESC inside a bracketed paste as the beginning of a
-key's sequence. One it doesn't know is sent on as single keys, Enter among them: text copied from a web page could send
-itself, or run any command of the chat. So every ESC of a paste is shown as a sign before the parser sees it.
+In Textual 8.2.8, the latest version, `XTermParser.parse` reads an ESC inside a bracketed paste as the beginning of a
+key's sequence. A sequence it doesn't know becomes single keys, Enter among them: text copied from a web page could send
+itself, or run any command of the chat. So every ESC of a paste is replaced by a visible sign before the parser sees it.
 
-A paste ends at its end mark. One in the pasted text can't be told from that; most terminals remove it themselves.
+A paste ends at its end mark. An end mark inside the pasted text looks the same; most terminals remove it themselves.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ ESC, START, END = "\x1b", "\x1b[200~", "\x1b[201~"
 
 
 class PasteFilter:
-    """Takes what the terminal sends in pieces of any size and gives it back, without ESC inside a paste."""
+    """Passes on what the terminal sends, in pieces of any size, without the ESC characters inside a paste."""
 
     def __init__(self) -> None:
         self._pasting = False
@@ -35,7 +35,7 @@ class PasteFilter:
         return "".join(out)
 
     def _typed(self, data: str, out: list[str]) -> str:
-        """Pass keys on up to a start mark and with it; what is left. Nothing is held: an ESC may be the key itself."""
+        """Pass on keys up to and including a start mark; returns the rest. Holds nothing: an ESC may be the key."""
         before = len(self._tail)
         seen = self._tail + data
         at = seen.find(START)
@@ -46,7 +46,7 @@ class PasteFilter:
         return seen[end:]
 
     def _pasted(self, data: str, out: list[str]) -> str:
-        """Pass pasted text on up to an end mark and with it; what is left."""
+        """Pass on pasted text up to and including an end mark; returns the rest."""
         seen = self._tail + data
         text, mark, left = seen.partition(END)
         self._pasting = not mark
@@ -71,4 +71,4 @@ class GuardedParser(XTermParser):
 
 def install() -> None:
     """Have the terminal's driver use the guarded parser."""
-    linux_driver.XTermParser = GuardedParser  # type: ignore[misc]
+    linux_driver.XTermParser = GuardedParser  # type: ignore[attr-defined]  # imported there, not exported

@@ -11,7 +11,7 @@ LIVE_TAIL = 1200
 
 
 class Kind(StrEnum):
-    """What a part is. ASIDE is what the model says to the person on the way to its answer, before a call for one."""
+    """What a part is. ASIDE is what the model tells the person before its answer, before a call for example."""
 
     ANALYSIS = "analysis"
     ASIDE = "aside"
@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """What becomes of a part: more text, a tool's result, or nothing any more."""
+    """What a part still gets: more text (GROWING), a tool's result (WAITING), or nothing (WHOLE)."""
 
     GROWING = "growing"
     WAITING = "waiting"
@@ -61,8 +61,8 @@ class Part:
 def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:
     """The parts of an answer; `reason` says how it ended (Finished.reason), None that it goes on.
 
-    No part ever changes its place or its kind while messages are added or the last one grows: whoever shows parts has
-    to look only at those that differ. Messages without text are no parts, unless they are calls.
+    No part ever changes its place or its kind while messages are added or the last one grows: a screen that shows
+    parts has to update only those that differ. Messages without text are no parts, unless they are calls.
     """
     parts: list[Part] = []
     for message in messages:
@@ -81,14 +81,14 @@ def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:
 
 
 def _kind(message: Message) -> Kind:
-    """What a message is. A call is told by its recipient, whatever the channel: the model uses all of them."""
+    """What a message is. Its recipient makes it a call, whatever the channel: the model uses all of them."""
     if message.role is Role.TOOL or message.recipient not in (None, "", "all"):
         return Kind.CALL
     return {"analysis": Kind.ANALYSIS, "commentary": Kind.ASIDE}.get(message.channel or "", Kind.ANSWER)
 
 
 def _asked_by(parts: Sequence[Part], result: Message) -> int | None:
-    """Where the call stands that a result answers: the first of that name without one, else the last without one.
+    """The index of the call that a result answers: the first of that name without one, else the last without one.
 
     (Harmony numbers no calls, and ChatGPT's tools don't always answer under the name by which they were called.)
     """

@@ -11,21 +11,21 @@ from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FUNCTIONS
 from mlx_model.text import clean
 
-LONGEST = 400
-"""Characters of a line: more than a terminal shows, fewer than take time to lay out."""
-LONGEST_RESULT = 32
-COLOURED = 10_000
-"""Characters up to which code gets its colours; ten times as many take two seconds of a core."""
-MOST = 100_000
+MAX_LINE = 400
+"""Characters of a line: more than a terminal shows, few enough to lay out at once."""
+MAX_OUTCOME = 32
+MAX_HIGHLIGHTED = 10_000
+"""Characters up to which code is highlighted; ten times as many take two seconds of a core."""
+MAX_TEXT = 100_000
 """Characters shown of one text: laying out so many takes a quarter of a second."""
 ARGUMENTS, RESULT = "arguments", "result"
-"""Stand above a code block where a language would; no language is called so."""
-NO_TOOLS = "It waits for a result, which this chat has not got: there is nothing here that runs tools."
+"""Labels above a code block in place of a language; no language has these names."""
+NO_TOOLS = "The call waits for a result: this chat cannot run tools."
 
 
 @dataclass(frozen=True, slots=True)
 class CallText:
-    """`line` is the tool and what is asked of it, `outcome` what came of it in a word or two, both clean and one line.
+    """`line` names the tool and its arguments, `outcome` sums up the result, both clean and one line.
 
     `details` is Markdown, clean too: the arguments and the result, each a code block.
     """
@@ -42,7 +42,7 @@ def describe(part: Part) -> CallText:
     if call is None:
         line = _name(part.messages[0].name)
     elif part.state is State.GROWING:
-        line = f"{_name(call.recipient)}  {_in_short(call.text, LONGEST)}"
+        line = f"{_name(call.recipient)}  {_in_short(call.text, MAX_LINE)}"
         cut = len(call.text) > LIVE_TAIL
         blocks.append(_block(ARGUMENTS, f"\u2026{call.text[-LIVE_TAIL:]}" if cut else call.text))
     else:
@@ -50,7 +50,7 @@ def describe(part: Part) -> CallText:
         blocks.append(block)
     if part.results:
         blocks.append(_block(RESULT, result))
-        outcome = f"\u2192 {_in_short(result, LONGEST_RESULT) or 'nothing'}"
+        outcome = f"\u2192 {_in_short(result, MAX_OUTCOME) or 'nothing'}"
     elif part.state is State.WAITING:
         blocks.append(NO_TOOLS)
         outcome = "waits for a result"
@@ -66,16 +66,16 @@ def _asked(call: Message) -> tuple[str, str]:
     name = _name(read.name)
     if read.name == "python":
         code = str(read.arguments["code"])
-        return f"{name}  {_in_short(code, LONGEST)}", _block("python", code)
+        return f"{name}  {_in_short(code, MAX_LINE)}", _block("python", code)
     if read.error is None:
         try:
             arguments = ", ".join(f"{key}={_json(value)}" for key, value in read.arguments.items())
-            shown = _block("json", json.dumps(read.arguments, indent=2, ensure_ascii=False))
+            block = _block("json", json.dumps(read.arguments, indent=2, ensure_ascii=False))
         except RecursionError:  # JSON can be read deeper than it can be written
             pass
         else:
-            return f"{name}({_cut(arguments, LONGEST)})", shown
-    return f"{name}  {_in_short(call.text, LONGEST)}", _block(ARGUMENTS, call.text)
+            return f"{name}({_cut(arguments, MAX_LINE)})", block
+    return f"{name}  {_in_short(call.text, MAX_LINE)}", _block(ARGUMENTS, call.text)
 
 
 def _json(value: object) -> str:
@@ -84,7 +84,7 @@ def _json(value: object) -> str:
 
 def _name(full: str | None) -> str:
     """A tool's name without the namespace that all functions have."""
-    return _cut((full or "").removeprefix(f"{FUNCTIONS}."), LONGEST) or "a tool"
+    return _cut((full or "").removeprefix(f"{FUNCTIONS}."), MAX_LINE) or "a tool"
 
 
 def _in_short(text: str, longest: int) -> str:
@@ -95,13 +95,13 @@ def _in_short(text: str, longest: int) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """So much of the text in one clean line."""
+    """The beginning of the text as one clean line."""
     line = one_line(text[: 4 * longest])
     return f"{line[: longest - 1]}\u2026" if len(line) > longest or len(text) > 4 * longest else line
 
 
 def _block(label: str, text: str) -> str:
-    """A code block below a language or label. What is too much is counted."""
-    label = label if len(text) <= COLOURED or label == RESULT else ARGUMENTS
-    block, more = fenced(clean(text[:MOST]), label), len(text) - MOST
-    return f"{block}\n\n\u2026 and {more:,} more characters, which the export has." if more > 0 else block
+    """A code block below a language or label; says how many characters are left out."""
+    label = label if len(text) <= MAX_HIGHLIGHTED or label == RESULT else ARGUMENTS
+    block, more = fenced(clean(text[:MAX_TEXT]), label), len(text) - MAX_TEXT
+    return f"{block}\n\n\u2026 and {more:,} more characters (the export has them)." if more > 0 else block

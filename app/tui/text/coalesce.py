@@ -1,4 +1,4 @@
-"""Joins many small updates into few: a screen gains nothing from more than ten a second, and each costs layout time."""
+"""Joins many small updates into few: more than ten a second are invisible, and each costs layout time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from time import monotonic
 
 INTERVAL_S = 0.1
 REST = 3.0
-"""A flush is followed by a rest this many times as long: a long open table then takes a quarter of the time at most."""
+"""A flush is followed by a rest this many times as long: even a long open table takes at most a quarter of the time."""
 
 
 class Coalescer:

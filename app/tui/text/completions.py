@@ -1,4 +1,4 @@
-"""What a command line that is being typed may become: the commands, or the values of one."""
+"""Completes a command line: the commands, or the values of one."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ _LINE = re.compile(r"/(?P<name>[A-Za-z]*)(?:(?P<space> +)(?P<argument>.*))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One of the lines that it may become; `usage` and `help` say what that is."""
+class Completion:
+    """A line to complete it to; `usage` and `help` describe that."""
 
     line: str
     usage: str
     help: str = ""
 
 
-def choices(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Choice]:
-    """All that `line` may become, from its beginning to its end; nothing for a prompt.
+def completions(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Completion]:
+    """Everything `line` can be completed to, as whole lines; nothing for a prompt.
 
     `values_of` says what the argument of a command can be, as far as that is known. What is typed to its end comes
     first; the rest is in the order of the help.
@@ -34,16 +34,15 @@ def choices(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Ch
     command, argument = find(typed), match["argument"].casefold()
     values = values_of(command) if command is not None and command.takes else ()
     begun = [value for value in values if value.casefold().startswith(argument)]
-    return [
-        Choice(f"/{typed} {value}", value) for value in sorted(begun, key=lambda value: value.casefold() != argument)
-    ]
+    begun.sort(key=lambda value: value.casefold() != argument)
+    return [Completion(f"/{typed} {value}", value) for value in begun]
 
 
 def marked_at_once(line: str) -> bool:
-    """Whether enough is typed to mark the first choice: after "/" or "/effort " alone, Enter means just that."""
+    """Whether enough is typed to mark the first one: after "/" or "/effort " alone, Enter means just that."""
     return line != "/" and not line.endswith(" ")
 
 
-def _named(command: Command) -> Choice:
+def _named(command: Command) -> Completion:
     help = f"{command.help} *" if command.waits else command.help
-    return Choice(f"/{command.slash} " if command.takes else f"/{command.slash}", command.usage, help)
+    return Completion(f"/{command.slash} " if command.takes else f"/{command.slash}", command.usage, help)

@@ -1,11 +1,11 @@
-"""Model-written Markdown as lines of text for a width, whole or as it grows. Pure Python; what it makes is inert.
+"""Model-written Markdown as lines of text for a width, whole or as it grows. No widgets; the result is inert.
 
 A document is laid out in pieces: its top-level blocks, and of a top-level list each item. While a text grows, only its
 last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
-exception; the whole document is laid out anew at the end.)
+exception; the whole document is laid out once more at the end.)
 
-Above each code block stands its language and a `copy` to click. What makes it one is the action in its style, which
-holds nothing but the number of the block: nothing of the model's text gets into a style.
+Above each code block stands its language and a `copy` to click. The click is an action in the text's style, which holds
+only the number of the block: none of the model's text gets into a style.
 
 Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are shown as they were written: Markdown would
 take the backslashes away and make emphasis, lists and headings of what stands between.
@@ -62,7 +62,7 @@ def _formula(state: StateInline, silent: bool) -> bool:
 
 @lru_cache(maxsize=4)
 def _last(text: str, closing: str) -> int:
-    """Where `closing` stands last in a text: not asked anew for each of the thousand delimiters that nothing closes."""
+    """Where `closing` last occurs in a text; cached, for a text may have a thousand delimiters that nothing closes."""
     return text.rfind(closing)
 
 
@@ -158,12 +158,12 @@ class GrowingLayout:
             self._settled_codes += piece.codes
         if settled:
             self._settled_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
-        shown, marker, codes = list(self._settled), self._settled_list, self._settled_codes
+        lines_so_far, marker, codes = list(self._settled), self._settled_list, self._settled_codes
         for piece in open_pieces:
-            shown += self._next(piece, shown, marker, codes)
+            lines_so_far += self._next(piece, lines_so_far, marker, codes)
             marker = piece.list_marker
             codes += piece.codes
-        return Content("").join(shown)
+        return Content("").join(lines_so_far)
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
@@ -208,8 +208,8 @@ def _items(block: list[Token], number: int) -> Iterator[_Piece]:
     for index, token in enumerate(inner):
         depth += token.nesting
         if depth == 0 and (place := inner[start].map) is not None:
-            opened = opening.copy(attrs={**opening.attrs, "start": number})
-            yield _Piece([opened, *inner[start : index + 1], closing], place[0], token.markup, number)
+            list_opening = opening.copy(attrs={**opening.attrs, "start": number})
+            yield _Piece([list_opening, *inner[start : index + 1], closing], place[0], token.markup, number)
             start, number = index + 1, number + 1
 
 
@@ -220,7 +220,7 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     markdown.codes = codes
     for token in tokens:
         for child in token.children or ():
-            child.content = clean(child.content)  # `&#x202e;` was inert till the parser made a character of it
+            child.content = clean(child.content)  # `&#x202e;` was inert until the parser made a character of it
         _mark_addresses(token.children or [])
     lines = [
         Text.assemble(*((segment.text, _kept(segment.style)) for segment in line), end="")
@@ -229,24 +229,24 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     for line in lines:
         line.rstrip()
     filled = [index for index, line in enumerate(lines) if line.plain]
-    # Empty lines around a piece are the caller's affair.
+    # The caller adds the empty lines around a piece.
     kept = lines[filled[0] : filled[-1] + 1] if filled else []
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
 
 def _mark_addresses(tokens: list[Token]) -> None:
     """Let links whose text is their address be underlined text, since behind the text of a link stands its address."""
-    for opened, text, closed in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if (opened.type, text.type, closed.type) == ("link_open", "text", "link_close"):
+    for opening, text, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if (opening.type, text.type, closing.type) == ("link_open", "text", "link_close"):
             # Not so for a name of other letters than ASCII's, which the address has in Punycode: it may imitate one.
             address = quote(text.content, safe=";/?:@&=+$,-_.!~*'()#%")
-            if opened.attrs["href"] in (address, f"http://{address}", f"mailto:{address}"):
-                opened.type, closed.type = "address_open", "address_close"
-                opened.tag = closed.tag = "link"
+            if opening.attrs["href"] in (address, f"http://{address}", f"mailto:{address}"):
+                opening.type, closing.type = "address_open", "address_close"
+                opening.tag = closing.tag = "link"
 
 
 def _kept(style: Style | None) -> Style:
-    """The style without its background, which is the widget's affair."""
+    """The style without its background, which the widget sets."""
     if style is None:
         return Style()
     names = ("bold", "dim", "italic", "underline", "strike")
@@ -273,10 +273,10 @@ class _Code(CodeBlock):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         language, button = self.lexer_name, "copy"
         room = options.max_width - len(button) - 2
-        shown = f"{set_cell_size(language, min(room, cell_len(language)))}  " if language and room > 0 else ""
-        said = Style(dim=True, meta={HEADER: True})
-        clicked = Style(dim=False, meta={HEADER: True, "@click": f"copy_code({self.number})"})
-        yield Text.assemble((shown, said), (button, clicked), no_wrap=True, overflow="crop")
+        label = f"{set_cell_size(language, min(room, cell_len(language)))}  " if language and room > 0 else ""
+        plain = Style(dim=True, meta={HEADER: True})
+        clickable = Style(dim=False, meta={HEADER: True, "@click": f"copy_code({self.number})"})
+        yield Text.assemble((label, plain), (button, clickable), no_wrap=True, overflow="crop")
         code = str(self.text).rstrip()
         yield Syntax(code, self.lexer_name or "text", theme=self.theme, word_wrap=True)
 
@@ -299,11 +299,11 @@ class _List(ListElement):
                 yield from item.render_bullet(console, options)
                 continue
             numeral = f"{number:>2}{self.delimiter} "
-            shown = Segment(numeral, console.get_style("markdown.item.number"))
+            margin = Segment(numeral, console.get_style("markdown.item.number"))
             room = options.update(width=options.max_width - len(numeral))
             for line in console.render_lines(item.elements, room, style=item.style):
-                yield from (shown, *line, Segment.line())
-                shown = Segment(" " * len(numeral))
+                yield from (margin, *line, Segment.line())
+                margin = Segment(" " * len(numeral))
 
 
 class _Document(RichMarkdown):

@@ -1,8 +1,8 @@
-"""Walks through the prompts of before, with the one being typed as the newest; plain Python."""
+"""Walks through earlier prompts, with the one being typed as the newest; plain Python."""
 
 from collections.abc import Iterable
 
-MOST = 200
+MAX_PROMPTS = 200
 """Prompts that are remembered."""
 
 
@@ -15,7 +15,7 @@ class Recall:
         self._typed = ""
 
     def learn(self, older: Iterable[str]) -> None:
-        """Put prompts of before, oldest first, before those that are known."""
+        """Put earlier prompts, oldest first, before those that are known."""
         known, self._prompts = self._prompts, []
         for prompt in (*older, *known):
             self.add(prompt)
@@ -23,21 +23,21 @@ class Recall:
     def add(self, prompt: str) -> None:
         """A prompt was sent."""
         if prompt.strip() and prompt not in self._prompts[-1:]:
-            self._prompts = [*self._prompts, prompt][-MOST:]
+            self._prompts = [*self._prompts, prompt][-MAX_PROMPTS:]
         self._at = len(self._prompts)
 
-    def older(self, shown: str) -> str | None:
-        """The prompt before the one that is `shown`; None if there is none. What was typed or changed is kept."""
-        if self._at == len(self._prompts) or shown != self._prompts[self._at]:
-            self._at, self._typed = len(self._prompts), shown
+    def older(self, current: str) -> str | None:
+        """The prompt before the one that is `current`; None if there is none. What was typed or changed is kept."""
+        if self._at == len(self._prompts) or current != self._prompts[self._at]:
+            self._at, self._typed = len(self._prompts), current
         if self._at == 0:
             return None
         self._at -= 1
         return self._prompts[self._at]
 
-    def newer(self, shown: str) -> str | None:
-        """The prompt after the one that is `shown`, and at last what was typed; None if that is there already."""
-        if self._at == len(self._prompts) or shown != self._prompts[self._at]:
+    def newer(self, current: str) -> str | None:
+        """The prompt after the one that is `current`, and at last what was typed; None if that is there already."""
+        if self._at == len(self._prompts) or current != self._prompts[self._at]:
             return None
         self._at += 1
         return self._prompts[self._at] if self._at < len(self._prompts) else self._typed

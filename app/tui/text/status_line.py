@@ -1,4 +1,4 @@
-"""What the line above the conversation says, in so many columns: the figures, and the order in which they give way."""
+"""The text of the status line for a width: the figures, and the order in which they are left out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ WRITING = ("thinking", "answering")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What there is to say. `memory`, `budget` in bytes, `used`, `limit`, `reused` in tokens; 0 and "" are not shown.
+class StatusFigures:
+    """What the line can show. `memory`, `budget` in bytes, `used`, `limit`, `reused` in tokens; 0 and "" are not shown.
 
     `memory` is the most that the engine has held, out of the `budget` of the memory plan. `speed` and `ttft` are those
     of the answer under way, in tokens a second and in seconds.
@@ -38,17 +38,17 @@ class Figures:
         return min(1.0, self.used / self.limit) if self.limit else 0.0
 
 
-def fitted(figures: Figures, width: int) -> tuple[str, str]:
-    """The text on the left and that on the right, with GAP between them, in `width` columns if that is possible."""
+def fitted(figures: StatusFigures, width: int) -> tuple[str, str]:
+    """The texts on the left and on the right, which fit into `width` columns with GAP between them if possible."""
     forms = list(_forms(figures))
     return next((form for form in forms if sum(map(cell_len, form)) + GAP <= width), forms[-1])
 
 
-def _forms(figures: Figures) -> Iterator[tuple[str, str]]:
+def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     """From the longest to the shortest.
 
-    What gives way first is what can be seen elsewhere: the bar in the percentage, the state in the answer that grows,
-    the reused tokens in its footer later on. The model and how full the context is stay to the end.
+    What can be seen elsewhere is left out first: the bar (the percentage says the same), the state (the answer grows),
+    the reused tokens (in the answer's footer later). The model and how full the context is stay to the end.
     """
     state, speed = figures.state, f"{figures.speed:.0f} tok/s" if figures.speed else ""
     ttft = f"first token {figures.ttft:.1f} s" if figures.ttft else ""
@@ -71,7 +71,7 @@ def _forms(figures: Figures) -> Iterator[tuple[str, str]]:
         yield " \u00b7 ".join(filter(None, (unsaved, *parts))), context
 
 
-def _context(figures: Figures) -> tuple[str, str, str, str]:
+def _context(figures: StatusFigures) -> tuple[str, str, str, str]:
     """The context in use, from the longest form to the shortest."""
     if not figures.limit:
         return "", "", "", ""
@@ -86,8 +86,8 @@ def memory(held: int, budget: int) -> str:
     """Bytes as people name them, in powers of ten as the Hub does: "11.0 / 11.4 GB", or without a budget "11.0 GB"."""
     if not budget:
         return _size(held) if held else ""
-    shown, of = _size(held), _size(budget)
-    return f"{shown.removesuffix(of[-3:])} / {of}"
+    amount, of = _size(held), _size(budget)
+    return f"{amount.removesuffix(of[-3:])} / {of}"
 
 
 def _size(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-TAIL, STEP, MOST = 20, 10, 60
+TAIL, STEP, MAX_MOUNTED = 20, 10, 60
 """Nodes shown when a conversation opens, added on reaching an end, and kept when it grows."""
 
 
@@ -40,4 +40,4 @@ class Window:
         """One node has been added at the end, which was in sight; what has become too much goes at the beginning."""
         assert self.end == self.total
         total = self.total + 1
-        return Window(total - TAIL if total - self.start > MOST else self.start, total, total)
+        return Window(total - TAIL if total - self.start > MAX_MOUNTED else self.start, total, total)

@@ -13,12 +13,17 @@ from textual.widgets import Static
 from app.documents.attachments import Attachment
 from app.documents.tokens import about_tokens
 from app.lines import one_line
+from app.tui.text.key_help import KeyHelp
 
 CROSS = "\u00d7"
 
 
 class Chip(Static, can_focus=True):
     """One of them: Del or a click on the cross removes it, Enter writes its text into the input."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "An attached file or text", (("Enter", "write its text into the message"), ("Del", "remove it"))
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete,backspace", "remove", "Remove", show=False),
@@ -112,5 +117,5 @@ class Attached(VerticalScroll, can_focus=False):
 def describe(attachment: Attachment) -> str:
     """Name, size and tokens in one line."""
     size = attachment.size
-    shown = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
-    return f"{one_line(attachment.name)}  {shown}, about {about_tokens(attachment.text):,} tokens"
+    amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
+    return f"{one_line(attachment.name)}  {amount}, about {about_tokens(attachment.text):,} tokens"

@@ -1,4 +1,4 @@
-"""What a name that is being typed may become, as a list above the input: files, commands, values of a command."""
+"""The list above the input that completes what is typed: files, commands, values of a command."""
 
 from collections.abc import Sequence
 
@@ -7,32 +7,32 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line
-from app.tui.text.completions import Choice
+from app.tui.text.completions import Completion
 
-MOST = 8
+MAX_ROWS = 8
 """Rows shown at once; the list scrolls."""
 
 
-class Completion(OptionList, can_focus=False):
+class CompletionList(OptionList, can_focus=False):
     """Keys come from the input, which keeps the focus; a click posts OptionSelected."""
 
     def __init__(self) -> None:
         super().__init__(markup=False)
         self.names: list[str] = []
-        """What each row would make of what is typed."""
+        """What each row would replace the typed text with."""
         self.typed = ""
-        """What they were looked up for."""
+        """The typed text that they complete."""
         self.display = False
 
-    def show(self, choices: Sequence[Choice], typed: str = "", *, marked: bool = True, hint: str = "") -> None:
+    def show(self, completions: Sequence[Completion], typed: str = "", *, marked: bool = True, hint: str = "") -> None:
         """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
-        self.names, self.typed = [choice.line for choice in choices], typed
-        width = max((len(choice.usage) for choice in choices if choice.help), default=0)
-        self.set_options([Option(_row(choice, width)) for choice in choices])
+        self.names, self.typed = [each.line for each in completions], typed
+        width = max((len(each.usage) for each in completions if each.help), default=0)
+        self.set_options([Option(_row(each, width)) for each in completions])
         self.border_subtitle = hint
-        self.styles.offset = (1, -min(len(choices), MOST) - 2)  # over the conversation, which stays where it is
-        self.highlighted = 0 if choices and marked else None
-        self.display = bool(choices)
+        self.styles.offset = (1, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
+        self.highlighted = 0 if completions and marked else None
+        self.display = bool(completions)
 
     def hide(self) -> None:
         """Show nothing."""
@@ -50,6 +50,8 @@ class Completion(OptionList, can_focus=False):
         self.highlighted = (at + by) % len(self.names)
 
 
-def _row(choice: Choice, width: int) -> Content:
-    usage = Content(one_line(choice.usage))
-    return Content.assemble(usage.pad_right(width + 2 - len(usage)), (choice.help, "dim")) if choice.help else usage
+def _row(completion: Completion, width: int) -> Content:
+    usage = Content(one_line(completion.usage))
+    if not completion.help:
+        return usage
+    return Content.assemble(usage.pad_right(width + 2 - len(usage)), (completion.help, "dim"))

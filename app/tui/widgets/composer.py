@@ -17,14 +17,15 @@ from app.chat.commands import Command, parse
 from app.documents.attachments import Attachment, AttachmentError, find, join, split
 from app.documents.mentions import looks_like_path, mention, names_in, written
 from app.lines import one_line
-from app.tui.text.completions import choices, marked_at_once
+from app.tui.text.completions import completions, marked_at_once
+from app.tui.text.key_help import KeyHelp
 from app.tui.text.recall import Recall
 from app.tui.widgets.attached import Attached
-from app.tui.widgets.completion import Completion
+from app.tui.widgets.completion import CompletionList
 from mlx_model.text import clean
 
 # Most terminals send Alt+Enter as ESC CR, which Textual 8.2 reads as plain Enter: the message would be sent. The table
-# is Textual's own affair; where it is gone, Alt+Enter is lost and nothing else.
+# is private to Textual; if it is gone, only Alt+Enter is lost.
 with contextlib.suppress(ImportError, TypeError):
     from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
@@ -33,7 +34,7 @@ with contextlib.suppress(ImportError, TypeError):
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 FOLD_LINES, FOLD_LENGTH = 10, 2000
 """A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
-HINT = "Tab completes; * waits for the answer"
+HINT = "Tab completes; * not during an answer"
 PLACEHOLDERS = (
     "Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
     "Ask anything. ^J for a new line, @ for files, / for commands",
@@ -43,11 +44,26 @@ PLACEHOLDERS = (
 
 
 class Composer(TextArea):
-    """Posts Submitted on Enter and keeps its text; whoever takes the text clears it.
+    """Posts Submitted on Enter and keeps its text, until `take` clears what was submitted.
 
     `attached` is what goes with the text, `completion` the list of files that a mention may mean, or of commands,
-    `recall` the prompts of before. `prompt` is all that is sent: the text and what is attached.
+    `recall` the earlier prompts. `prompt` is all that is sent: the text and what is attached.
     """
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The message",
+        (
+            ("Enter", "send; while an answer is under way: queue"),
+            ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
+            ("@ and part of a name", "attach a text, code or PDF file"),
+            ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
+            ("Up in the first line", "earlier messages; Down leads back"),
+            ("PageUp, PageDown", "scroll the conversation"),
+            ("End, in empty input", "jump to the latest"),
+            ("Enter, in empty input", "send the queued messages"),
+            ("Shift+Tab, Tab", "focus what is above, and come back"),
+        ),
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "app.scroll_transcript(-1)", "Scroll up", show=False),
@@ -62,7 +78,7 @@ class Composer(TextArea):
         typed: str
 
     @dataclass
-    class LatestWanted(Message):
+    class LatestRequested(Message):
         """The person pressed End in an empty input."""
 
     @dataclass
@@ -81,7 +97,7 @@ class Composer(TextArea):
         super().__init__(highlight_cursor_line=False, placeholder=PLACEHOLDERS[0])
         self.cursor_blink = False  # a blinking cursor is a timer, and this program has none when idle
         self.attached = Attached()
-        self.completion = Completion()
+        self.completion = CompletionList()
         self.recall = Recall()
         self.folder = Path.cwd()
         """Where relative names of files begin."""
@@ -109,15 +125,13 @@ class Composer(TextArea):
         else:
             typed = submitted
         self._only_text.clear()
-        self.load_text(self.text.removeprefix(typed))
-        self.move_cursor(self.document.end)
+        self.rewrite(self.text.removeprefix(typed))
 
     def put_back(self, prompt: str) -> None:
-        """Put a prompt that came to nothing before what was typed since."""
+        """Put a prompt that was not answered before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
-        self.load_text(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
-        self.move_cursor(self.document.end)
+        self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
         for attachment in attachments:
             self.attached.add(attachment)
         self.leave_as_text(names_in(text))  # it was sent so before, or would have been
@@ -139,13 +153,17 @@ class Composer(TextArea):
 
     def unfold(self, attachment: Attachment) -> None:
         """Write an attachment into the text: where its stand-in is, else at the cursor."""
-        before, found, after = self.text.partition(_stand_in(attachment.name))
+        before, stand_in, after = self.text.partition(_stand_in(attachment.name))
         text = clean(attachment.text)
-        if found:
-            self.load_text(f"{before}{text}{after}")
-            self.move_cursor(self.document.end)
+        if stand_in:
+            self.rewrite(f"{before}{text}{after}")
         else:
             self.write(text)
+
+    def rewrite(self, text: str) -> None:
+        """Replace the text, with the cursor at its end; what is attached stays."""
+        self.load_text(text)
+        self.move_cursor(self.document.end)
 
     # Keys
 
@@ -189,7 +207,7 @@ class Composer(TextArea):
         if self.text:
             super().action_cursor_line_end(select)
         else:
-            self.post_message(self.LatestWanted())
+            self.post_message(self.LatestRequested())
 
     def on_resize(self) -> None:
         """Say as much as fits while there is no text."""
@@ -220,8 +238,8 @@ class Composer(TextArea):
     @property
     def named(self) -> str | None:
         """The file that is being named, as far as it is typed."""
-        found = self._mention() if self._naming else None
-        return found[1] if found else None
+        typed = self._mention() if self._naming else None
+        return typed[1] if typed else None
 
     def _submit(self) -> None:
         if (name := self.attached.reading) is not None:
@@ -229,11 +247,11 @@ class Composer(TextArea):
             return
         if names := self._unattached():
             self.leave_as_text(names)
-            shown = ", ".join(one_line(written(name)) for name in names)
+            listed = ", ".join(one_line(written(name)) for name in names)
             is_there = any(self._path(name) for name in names)
-            what = "not attached" if is_there else "no file" if len(names) == 1 else "no files"
-            said = f"{shown} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
-            self.notify(said, severity="warning", markup=False)
+            what = "not attached" if is_there else "not a file" if len(names) == 1 else "not files"
+            warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
+            self.notify(warning, severity="warning", markup=False)
             return
         self._submitted = (self.prompt, self.text, self.attached.attachments)
         self.post_message(self.Submitted(self.prompt, self.text))
@@ -241,7 +259,7 @@ class Composer(TextArea):
     def _complete(self, key: str) -> bool:
         """What a key does while a command or a file is being named; false for what it does anyway."""
         line = self._line()
-        # The list may lag behind who types fast: then it is made now, so that keys act on what is typed.
+        # The list may lag behind fast typing: then it is made now, so that keys act on what is typed.
         if line is not None and (self.completion.typed == line or self._offer(line)):
             return self._complete_line(key, line)
         found, completion = self._mention(), self.completion
@@ -277,13 +295,13 @@ class Composer(TextArea):
 
     def _offer(self, line: str) -> bool:
         """Show what a command line may become; false if that is nothing."""
-        found = choices(line, self.values_of)
+        found = completions(line, self.values_of)
         if found:
             self.completion.show(found, line, marked=marked_at_once(line), hint=HINT if found[0].help else "")
         return bool(found)
 
     def _unattached(self) -> list[str]:
-        """The mentions that look like a file's but bring none along, and of which the person has not been told."""
+        """The mentions that look like files, have none attached, and have not been warned about yet."""
         if self.takes_commands and parse(self.text) is not None:
             return []
         settled = self._only_text | {attachment.name for attachment in self.attached.attachments}
@@ -309,8 +327,7 @@ class Composer(TextArea):
         """
         if self._line() is not None and name.startswith("/"):
             self._naming = True
-            self.load_text(name)
-            self.move_cursor(self.document.end)
+            self.rewrite(name)
             return
         found = self._mention()
         if found is None:
@@ -340,8 +357,8 @@ class Composer(TextArea):
         at, last = (lines.location_to_offset(place).y for place in (self.cursor_location, self.document.end))
         if not self.selection.is_empty or at != (0 if step < 0 else last):
             return False
-        shown = self.prompt
-        prompt = self.recall.older(shown) if step < 0 else self.recall.newer(shown)
+        current = self.prompt
+        prompt = self.recall.older(current) if step < 0 else self.recall.newer(current)
         if prompt is None:
             return False
         self.clear_prompt()

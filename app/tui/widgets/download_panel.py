@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from app.tui.text.key_help import KeyHelp
 from mlx_model.hub.progress import ACTIVE, Phase, Reached, pace
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
@@ -59,6 +60,8 @@ class Step(Static, can_focus=True):
 
 class DownloadPanel(Vertical):
     """Between conversation and input; not there without a download, and when it is hidden."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("The download", (("Enter", "do what the highlighted word says"),))
 
     @dataclass
     class Wanted(Message):

@@ -1,9 +1,13 @@
 """A line that opens and closes what stands under it."""
 
+from typing import ClassVar
+
 from textual import events
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
+
+from app.tui.text.key_help import KeyHelp
 
 GAP = 2
 """Columns between the two texts of a title."""
@@ -12,7 +16,9 @@ SHORTEST = 12
 
 
 class FoldTitle(Widget, can_focus=True):
-    """The line to click: a text that gives way where the space is narrow, and one behind it that stays."""
+    """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis, or the call of a tool", (("Enter, Space", "open or close it"),))
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,11 +9,9 @@ from textual.widgets import OptionList
 
 from app.documents.attachments import Attachment, AttachmentError, find, read
 from app.documents.mentions import candidates
-from app.tui.terminal import editor
-from app.tui.terminal.editor import EditorError
-from app.tui.text.completions import Choice
+from app.tui.text.completions import Completion
 from app.tui.widgets.attached import Attached, Chip
-from app.tui.widgets.completion import MOST
+from app.tui.widgets.completion import MAX_ROWS
 from app.tui.widgets.composer import Composer
 
 
@@ -37,9 +35,9 @@ class InputArea(Vertical):
         if event.name is None:
             composer.completion.hide()
             return
-        names = await asyncio.to_thread(candidates, event.name, composer.folder, MOST)
+        names = await asyncio.to_thread(candidates, event.name, composer.folder, MAX_ROWS)
         if composer.named == event.name:  # else something else is being typed by now
-            composer.completion.show([Choice(name, name) for name in names], event.name)
+            composer.completion.show([Completion(name, name) for name in names], event.name)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click on one of them."""
@@ -71,14 +69,3 @@ class InputArea(Vertical):
         if event.unfold and event.chip.attachment is not None:
             self.composer.unfold(event.chip.attachment)
         self.composer.focus()
-
-    @work(group="editor", exclusive=True)
-    async def edit(self) -> None:
-        """Write the text in the person's own editor; what is attached stays."""
-        try:
-            text = await editor.edit(self.app, self.composer.text)
-        except EditorError as error:
-            self.notify(f"{error}.", severity="error", markup=False)
-        else:
-            self.composer.load_text(text)
-            self.composer.move_cursor(self.composer.document.end)

@@ -77,7 +77,7 @@ class AnswerView(Vertical):
     ) -> None:
         """`analysis` says how to treat it: "collapsed" opens it while live, "shown" keeps it open, "hidden" closed.
 
-        `kept` is an answer of before, which is shown whole.
+        `kept` is a stored answer, which is shown whole.
         """
         super().__init__()
         self.effort = effort

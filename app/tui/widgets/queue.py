@@ -1,4 +1,4 @@
-"""Prompts that wait for the answer under way, in the order in which they will be sent."""
+"""Prompts that wait for the end of the answer, in the order in which they will be sent."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,10 +11,15 @@ from textual.widgets import Static
 
 from app.documents.attachments import split
 from app.lines import one_line
+from app.tui.text.key_help import KeyHelp
 
 
 class Queued(Static, can_focus=True):
     """One of them, as one line: Enter or a click takes it back into the input, Del removes it."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "A queued message", (("Enter", "take it back into the input"), ("Del", "remove it"))
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take_back", "Take back", show=False),
@@ -65,7 +70,7 @@ class Queue(Vertical):
     def hold(self) -> None:
         """Say that what is queued waits for the person now."""
         for queued in self.query(Queued):
-            queued.say("queued (empty Enter sends)")
+            queued.say("queued (Enter in an empty input sends)")
 
     def go_on(self) -> None:
         """Say that it waits for the answer under way."""

@@ -18,14 +18,15 @@ from app.lines import one_line
 from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
+from app.tui.text.key_help import KeyHelp
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A conversation, and in it the node where a search has found something."""
+class SidebarEntry:
+    """What a row leads to: a conversation, and in it the node where a search has found something."""
 
     conversation: str
     title: str
@@ -36,6 +37,17 @@ class Place:
 class ConversationList(OptionList):
     """One line each; the headings of the days can't be chosen."""
 
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The list of conversations",
+        (
+            ("Up, Down, Enter", "choose and open"),
+            ("F2", "rename"),
+            ("Del, then ^Z", "delete, and restore"),
+            ("/", "search"),
+            ("Esc", "back to the message"),
+        ),
+    )
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "rename", "Rename", show=False),
         Binding("delete", "delete", "Delete", show=False),
@@ -44,32 +56,45 @@ class ConversationList(OptionList):
 
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
-        self.places: list[Place | None] = []
+        self.entries: list[SidebarEntry | None] = []
 
     @property
-    def place(self) -> Place | None:
+    def entry(self) -> SidebarEntry | None:
         """What is highlighted."""
-        return self.places[self.highlighted] if self.highlighted is not None else None
+        return self.entries[self.highlighted] if self.highlighted is not None else None
 
-    def fill(self, rows: Sequence[tuple[Content, Place | None]], *wanted: tuple[str, str | None]) -> None:
-        """Show rows; those without a place are headings.
+    def fill(self, rows: Sequence[tuple[Content, SidebarEntry | None]], *highlights: tuple[str, str | None]) -> None:
+        """Show rows; those without an entry are headings.
 
-        Highlights the first of `wanted` (a conversation, and in it a node or None) that is there, else the first row.
+        Highlights the first of `highlights` (a conversation, and in it a node or None) that is there, else the first.
         """
-        self.places = [place for _, place in rows]
-        self.set_options([Option(text, disabled=place is None) for text, place in rows])
-        at = {(place.conversation, place.node): row for row, place in enumerate(self.places) if place is not None}
-        self.highlighted = next((at[place] for place in wanted if place in at), min(at.values(), default=None))
+        self.entries = [entry for _, entry in rows]
+        self.set_options([Option(text, disabled=entry is None) for text, entry in rows])
+        at = {(entry.conversation, entry.node): row for row, entry in enumerate(self.entries) if entry is not None}
+        self.highlighted = next((at[key] for key in highlights if key in at), min(at.values(), default=None))
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""
-        if self.place is not None:
-            self.post_message(Sidebar.RenameWanted(self.place))
+        if self.entry is not None:
+            self.post_message(Sidebar.RenameRequested(self.entry))
 
     def action_delete(self) -> None:
         """Delete what is highlighted."""
-        if self.place is not None:
-            self.post_message(Sidebar.DeleteWanted(self.place))
+        if self.entry is not None:
+            self.post_message(Sidebar.DeleteRequested(self.entry))
+
+
+class SearchInput(Input):
+    """The line for the words to search for."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The search",
+        (
+            ("a few words", "find them in all conversations"),
+            ("Enter, Down", "go to the results"),
+            ("Esc", "end the search, then back to the message"),
+        ),
+    )
 
 
 class Sidebar(Vertical):
@@ -84,19 +109,19 @@ class Sidebar(Vertical):
     class Opened(Message):
         """The person has chosen a conversation."""
 
-        place: Place
+        entry: SidebarEntry
 
     @dataclass
-    class RenameWanted(Message):
+    class RenameRequested(Message):
         """The person wants to rename one."""
 
-        place: Place
+        entry: SidebarEntry
 
     @dataclass
-    class DeleteWanted(Message):
+    class DeleteRequested(Message):
         """The person wants to delete one."""
 
-        place: Place
+        entry: SidebarEntry
 
     @dataclass
     class Searched(Message):
@@ -110,7 +135,7 @@ class Sidebar(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._search = Input(placeholder="search all (^F)", compact=True, id="search")
+        self._search = SearchInput(placeholder="search all (^F)", compact=True, id="search")
         self.list = ConversationList()
         self._pause: Timer | None = None
 
@@ -130,31 +155,31 @@ class Sidebar(Vertical):
 
     def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
         """List conversations, which come the latest first, under the names of their days."""
-        now, rows, heading = time.time(), list[tuple[Content, Place | None]](), ""
+        now, rows, heading = time.time(), list[tuple[Content, SidebarEntry | None]](), ""
         for summary in summaries:
             if (day := day_of(summary.updated, now)) != heading:
                 heading = day
                 rows.append((Content(day).stylize("bold"), None))
             mark = "\u25cf " if summary.id == current else "  "
             title = one_line(summary.title) or "untitled"
-            rows.append((Content(mark + title), Place(summary.id, title)))
-        chosen = self.list.place if self.list.has_focus else None  # who is choosing one keeps it
-        wanted = [(chosen.conversation, chosen.node)] if chosen else []
-        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *wanted, (current, None))
+            rows.append((Content(mark + title), SidebarEntry(summary.id, title)))
+        chosen = self.list.entry if self.list.has_focus else None  # the row being chosen stays highlighted
+        highlights = [(chosen.conversation, chosen.node)] if chosen else []
+        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *highlights, (current, None))
 
     def show_hits(self, hits: Sequence[SearchHit]) -> None:
         """List what a search has found: conversations in the order of their first hit, the messages below each.
 
         The first hit is highlighted, where Enter leads to.
         """
-        rows: list[tuple[Content, Place | None]] = []
+        rows: list[tuple[Content, SidebarEntry | None]] = []
         for id in dict.fromkeys(hit.conversation for hit in hits):
-            found = [hit for hit in hits if hit.conversation == id]
-            title = one_line(found[0].title) or "untitled"
-            rows.append((Content(title).stylize("bold"), Place(id, title)))
-            for hit in found:
+            own_hits = [hit for hit in hits if hit.conversation == id]
+            title = one_line(own_hits[0].title) or "untitled"
+            rows.append((Content(title).stylize("bold"), SidebarEntry(id, title)))
+            for hit in own_hits:
                 if hit.node is not None:
-                    rows.append((Content(f"  {hit.snippet}"), Place(id, title, hit.node, hit.channel)))
+                    rows.append((Content(f"  {hit.snippet}"), SidebarEntry(id, title, hit.node, hit.channel)))
         first = [(hit.conversation, hit.node) for hit in hits[:1]]
         self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], *first)
 
@@ -183,8 +208,8 @@ class Sidebar(Vertical):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter or a click on one."""
         event.stop()
-        if (place := self.list.places[event.option_index]) is not None:
-            self.post_message(self.Opened(place))
+        if (entry := self.list.entries[event.option_index]) is not None:
+            self.post_message(self.Opened(entry))
 
     def action_into_list(self) -> None:
         """From the search down into the list."""

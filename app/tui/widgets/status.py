@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.tui.text.status_line import GAP, Figures, fitted
+from app.tui.text.status_line import GAP, StatusFigures, fitted
 from mlx_model.harmony.message import Effort
 
 WARN_AT = 0.8
@@ -20,7 +20,7 @@ DEAD = ("stopped", "no model")
 class StatusLine(Widget):
     """Model, what the engine does, live speed; on the right the context in use. Changes without a layout.
 
-    The fields are those of statistics.Figures, which says what they are.
+    The fields are those of StatusFigures, which says what they are.
     """
 
     model: reactive[str] = reactive("")
@@ -35,9 +35,9 @@ class StatusLine(Widget):
     saves: reactive[bool] = reactive(True)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> StatusFigures:
         """What it shows."""
-        return Figures(
+        return StatusFigures(
             *(self.model, self.memory, self.budget, self.state, self.speed, self.ttft),
             *(self.reused, self.used, self.limit, self.saves),
         )

@@ -9,9 +9,15 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from app.tui.text.key_help import KeyHelp
+
 
 class VersionSwitch(Static, can_focus=True):
     """Clicks on its left and right half, and the arrow keys, ask for the version before and after."""
+
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
+        "The versions < 1/2 >", (("Left, Right", "show the previous one, the next one"),)
+    )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "Previous version", show=False),
@@ -19,7 +25,7 @@ class VersionSwitch(Static, can_focus=True):
     ]
 
     @dataclass
-    class Wanted(Message):
+    class Requested(Message):
         """The person wants another version of a node."""
 
         node: str
@@ -36,4 +42,4 @@ class VersionSwitch(Static, can_focus=True):
 
     def action_step(self, step: int) -> None:
         """Ask for another version."""
-        self.post_message(self.Wanted(self.node, step))
+        self.post_message(self.Requested(self.node, step))

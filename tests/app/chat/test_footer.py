@@ -55,4 +55,6 @@ async def test_footer_and_placeholder_can_be_read(theme: str) -> None:
         assert contrast(below, below.styles.color) >= 4.5
         choice = app.query_one(EffortSwitch)
         assert contrast(choice, choice.styles.color) >= 4.5
-        assert contrast(app.composer, app.composer.get_component_styles("text-area--placeholder").color) >= 4.5
+        assert (
+            contrast(app.desk.composer, app.desk.composer.get_component_styles("text-area--placeholder").color) >= 4.5
+        )

@@ -42,6 +42,9 @@ class Scripted:
         finally:
             self.closed = True
 
+    def settle(self) -> Iterator[object]:
+        return iter(())
+
 
 async def engine_of(backend: Scripted) -> LocalEngine:
     engine = LocalEngine(backend)

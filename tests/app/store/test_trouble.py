@@ -10,7 +10,7 @@ from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import branched, keep, stored, titled
 
 WIDE = (120, 40)
@@ -25,8 +25,8 @@ async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() ->
         await execute(app, "PRAGMA max_page_count = 1")
         await ask(pilot, engine, "two " * 3000, "second " * 3000)
         await ask(pilot, engine, "three", "third")
-        app.transcript.scroll_home(animate=False)
-        await wait_until(pilot, lambda: "not saved" in text_on(pilot) and not app.status.saves)
+        app.desk.transcript.scroll_home(animate=False)
+        await wait_until(pilot, lambda: "not saved" in text_on(pilot) and not app.desk.status.saves)
         notices = [str(notice.visual) for notice in app.query("Notice.-error")]
         assert len(notices) == 1 and "the disk is full" in notices[0]
         assert len(stored()[0].nodes) == 2
@@ -36,7 +36,7 @@ async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() ->
         assert len(app.conversation.nodes) == 6
         await execute(app, "PRAGMA max_page_count = 1000000")
         await ask(pilot, engine, "four", "fourth")
-        await wait_until(pilot, lambda: len(stored()[0].nodes) == 8 and app.status.saves)
+        await wait_until(pilot, lambda: len(stored()[0].nodes) == 8 and app.desk.status.saves)
         await wait_until(pilot, lambda: "Saving works again" in text_on(pilot))
 
 
@@ -121,12 +121,12 @@ async def test_a_conversation_that_another_program_deleted_meanwhile() -> None:
             store.delete(summary.id)
             store.purge([summary.id])
         store.close()
-        app_of(pilot).set_focus(app_of(pilot).sidebar.list)
-        app_of(pilot).sidebar.list.highlighted = next(
-            i for i, place in enumerate(app_of(pilot).sidebar.list.places) if place and place.title == "Gone"
+        app_of(pilot).set_focus(desk_of(pilot).sidebar.list)
+        desk_of(pilot).sidebar.list.highlighted = next(
+            i for i, place in enumerate(desk_of(pilot).sidebar.list.entries) if place and place.title == "Gone"
         )
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "is gone" in text_on(pilot))
+        await wait_until(pilot, lambda: "no longer exists" in text_on(pilot))
         assert app_of(pilot).conversation.title == "Shared" and "answer 0" in text_on(pilot)
         await ask(pilot, engine, "go on", "here")
         await wait_until(pilot, lambda: stored() and len(stored()[0].nodes) == 4)

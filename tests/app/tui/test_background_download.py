@@ -8,11 +8,13 @@ from threading import Event
 
 import pytest
 
-from app.tui.parts.background_download import Download, Phase
-from app.tui.text.first_run import DEMO, Found, examine, welcome
+from app.tui.parts.background_download import Download
+from app.tui.parts.computer import examine
+from app.tui.text.first_run import DEMO, ComputerFacts, welcome
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import DownloadEvent, Progress
-from tests.fixtures.fakes import FOUND
+from mlx_model.hub.progress import Phase
+from tests.fixtures.fakes import COMPUTER
 from tests.fixtures.hub_server import HubServer
 
 MB = 1_000_000
@@ -24,31 +26,37 @@ SHARD = "model-00001-of-00002.safetensors"
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (FOUND, "This computer: Apple M2, 16 GB of memory, 210.30 GB free on the disk.\ngpt-oss-20b fits: 10.98 GB of"),
-        (FOUND, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background, while the demo answers."),
+        (
+            COMPUTER,
+            "This computer: Apple M2, 16 GB of memory, 210.30 GB free on the disk.\ngpt-oss-20b fits: 10.98 GB of",
+        ),
+        (COMPUTER, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background, while the demo answers."),
         (None, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background, while the demo answers."),
         (
-            replace(FOUND, fits=False, fit="Budget: 2.00 GB. It does not fit."),
+            replace(COMPUTER, fits=False, fit="Budget: 2.00 GB. It does not fit."),
             "gpt-oss-20b does not fit: Budget: 2.00 GB.",
         ),
-        (replace(FOUND, missing="Metal needs a Mac."), "free on the disk.\nMetal needs a Mac.\ngpt-oss-20b fits"),
-        (replace(FOUND, free=3 * 10**9), "The download needs 13.80 GB on the disk: free some space first."),
+        (replace(COMPUTER, missing="Metal needs a Mac."), "free on the disk.\nMetal needs a Mac.\ngpt-oss-20b fits"),
+        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk: free some space first."),
         (
-            replace(FOUND, present=11 * 10**9),
-            "11.00 GB of its 13.8 GB are here from before: ^L or /download goes on with the",
+            replace(COMPUTER, present=11 * 10**9),
+            "11.00 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
         ),
         (
-            replace(FOUND, complete=True, present=14 * 10**9),
-            "not verified yet: ^L or /download reads it once, and fetches",
+            replace(COMPUTER, complete=True, present=14 * 10**9),
+            "not verified yet: ^L or /download verifies it, without fetching",
         ),
-        (replace(FOUND, complete=True, verified=True), "is on this computer: ^L or /model gpt-oss-20b switches to it."),
+        (
+            replace(COMPUTER, complete=True, verified=True),
+            "is on this computer: ^L or /model gpt-oss-20b switches to it.",
+        ),
     ],
 )
-def test_what_the_welcome_says(given: Found | None, said: str) -> None:
-    text = welcome(given, on_its_way=False)
+def test_what_the_welcome_says(given: ComputerFacts | None, said: str) -> None:
+    text = welcome(given, downloading=False)
     assert text.startswith(DEMO) and said in text
     assert ("The download needs" in text) == (given is not None and given.free < 10**10)
-    assert "^L" not in welcome(given, on_its_way=True)
+    assert "^L" not in welcome(given, downloading=True)
 
 
 async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +68,7 @@ async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("code", ["raise SystemExit(1)", "print('{}')", "print('no JSON')"])
 async def test_an_examination_that_fails_leaves_the_offer(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.tui.text.first_run.DOCTOR", (sys.executable, "-S", "-c", code))
+    monkeypatch.setattr("app.tui.parts.computer.DOCTOR", (sys.executable, "-S", "-c", code))
     assert await examine() is None
 
 

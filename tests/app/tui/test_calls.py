@@ -1,7 +1,9 @@
 """What an answer consists of, part by part: analysis, what is said on the way, tool calls and their results."""
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -10,14 +12,26 @@ from app.chat import loop
 from app.chat.conversation import AnswerFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
-from app.tui.text.call_text import COLOURED, LONGEST, MOST, NO_TOOLS, describe
+from app.tui.text.call_text import MAX_HIGHLIGHTED, MAX_LINE, MAX_TEXT, NO_TOOLS, describe
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.messages import AnswerText, AnswerView
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
 from tests.app.tui.test_hostile import HOSTILE, assert_inert
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    on_screen,
+    opened,
+    send,
+    text_on,
+    wait_until,
+)
 from tests.fixtures.trees import TURN, keep
 
 WEATHER = '{"city": "Paris", "days": 3}'
@@ -141,14 +155,14 @@ def test_a_call_that_grows_costs_neither_reading_nor_all_of_its_text() -> None:
     text = describe(Part(Kind.CALL, (weather('{"text": "' + "x\n" * 5000),), State.GROWING))
     assert text.line == "get_weather  5,000 lines" and len(text.details) < LIVE_TAIL + 20
     one_line = describe(Part(Kind.CALL, (weather('{"text": "' + "x" * 5000),), State.GROWING))
-    assert len(one_line.line) < LONGEST + 20 and one_line.line.endswith("\u2026")
+    assert len(one_line.line) < MAX_LINE + 20 and one_line.line.endswith("\u2026")
 
 
 def test_a_long_call_has_no_colours_and_a_huge_one_is_cut_and_says_so() -> None:
-    code = "x = 1\n" * COLOURED
+    code = "x = 1\n" * MAX_HIGHLIGHTED
     assert describe(Part(Kind.CALL, (call(code),))).details == f"```arguments\n{code}\n```"
-    cut = describe(Part(Kind.CALL, (call("x" * (MOST + 1_000)),))).details
-    assert cut == f"```arguments\n{'x' * MOST}\n```\n\n\u2026 and 1,000 more characters, which the export has."
+    cut = describe(Part(Kind.CALL, (call("x" * (MAX_TEXT + 1_000)),))).details
+    assert cut == f"```arguments\n{'x' * MAX_TEXT}\n```\n\n\u2026 and 1,000 more characters (the export has them)."
 
 
 @pytest.mark.parametrize("depth", [900, 1_200, 100_000])
@@ -190,11 +204,6 @@ def answered(*messages: Message, reason: str = "stop") -> Conversation:
     prompt = tree.add_prompt("Weather?", None)
     tree.add_answer(prompt.id, replace(TURN, reason=reason), messages)
     return tree
-
-
-async def on_screen(pilot: Pilot[None], text: str) -> None:
-    """Wait for a text."""
-    await wait_until(pilot, lambda: text in text_on(pilot), text)
 
 
 async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +251,9 @@ async def test_a_call_opens_and_closes_by_click_enter_and_space() -> None:
         await wait_until(pilot, lambda: "print(a * 7)" not in text_on(pilot))
         await pilot.press("space")
         await on_screen(pilot, "print(a * 7)")
-        assert app_of(pilot).composer.text == ""
+        assert desk_of(pilot).composer.text == ""
         await pilot.press("x")  # any other key is typed
-        assert app_of(pilot).composer.text == "x" and "print(a * 7)" in text_on(pilot)
+        assert desk_of(pilot).composer.text == "x" and "print(a * 7)" in text_on(pilot)
 
 
 async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
@@ -255,7 +264,7 @@ async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
         await pilot.press("shift+tab", "enter")
         title = pilot.app.query_one(CallTitle)
         assert title.has_focus
-        await wait_until(pilot, lambda: title.region.y == app_of(pilot).transcript.region.y + 1)
+        await wait_until(pilot, lambda: title.region.y == desk_of(pilot).transcript.region.y + 1)
         assert "more below" in text_on(pilot)
         await pilot.press("end")
         await on_screen(pilot, "last")
@@ -276,7 +285,7 @@ async def test_an_open_call_grows_and_takes_its_result() -> None:
         assert "line 12 of" not in text_on(pilot) and pilot.app.query_one(CallView).region.height < LIVE_TAIL / 10
         engine.say(MessageEnd(call("first\nsecond")), Finished("tool_call", STATS))
         await idle(pilot)
-        await on_screen(pilot, "It waits for a result")
+        await on_screen(pilot, "The call waits for a result")
         await view.show([*view.messages, result("found")], 0.0, 0, "stop")
         await on_screen(pilot, "\u2192 found")
         assert "waits" not in text_on(pilot)
@@ -298,13 +307,16 @@ async def test_a_kept_answer_goes_on_in_its_place() -> None:
 
 async def test_only_what_differs_is_laid_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    for kind in (Analysis, CallView, AnswerText):
 
-        async def show(self, part: Part, before=kind.show) -> None:
+    def recording(show: Callable[[Any, Part], Awaitable[None]]) -> Callable[[Any, Part], Awaitable[None]]:
+        async def recorded(self: object, part: Part) -> None:
             shown.append(part.kind.value)
-            await before(self, part)
+            await show(self, part)
 
-        monkeypatch.setattr(kind, "show", show)
+        return recorded
+
+    for kind in (Analysis, CallView, AnswerText):
+        monkeypatch.setattr(kind, "show", recording(kind.show))
     messages = [assistant("hm", "analysis"), call("1"), result("2"), assistant("So")]
     keep(answered(*messages))
     async with chat(FakeEngine()) as pilot:
@@ -343,8 +355,8 @@ async def test_hostile_calls_on_the_screen(text: str) -> None:
         engine.say(Finished("tool_call", STATS))
         await send(pilot, "go")
         await idle(pilot)
-        for view in pilot.app.query(CallView):
-            view.open = True
+        for each in pilot.app.query(CallView):
+            each.open = True
         await on_screen(pilot, NO_TOOLS[:20])
         assert_inert(text_on(pilot))
         view = pilot.app.query_one(AnswerView)
@@ -373,7 +385,12 @@ async def test_a_search_jumps_to_what_a_call_says() -> None:
             await pilot.press("ctrl+n", "ctrl+f", *word)
             await on_screen(pilot, word)
             await pilot.press("enter", "enter")
-            await wait_until(pilot, lambda word=word: word in chat_side(pilot), word)
+            await in_chat(pilot, word)
+
+
+async def in_chat(pilot: Pilot[None], text: str) -> None:
+    """Wait for a text beside the sidebar."""
+    await wait_until(pilot, lambda: text in chat_side(pilot), text)
 
 
 def chat_side(pilot: Pilot[None]) -> str:

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from app.chat.conversation import AnswerFacts
+from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.client import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
@@ -12,10 +12,30 @@ from app.tui.parts import conversation as chat_module
 from app.tui.widgets.messages import AnswerView
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import user
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    opened,
+    send,
+    text_on,
+    wait_until,
+)
 from tests.fixtures.trees import TURN, branched, keep, stored, titled
 
 WIDE = (120, 40)
+
+
+def last_facts(tree: Conversation) -> AnswerFacts:
+    """Those of the answer at its end."""
+    facts = tree.path[-1].turn
+    assert facts is not None
+    return facts
 
 
 # Saving
@@ -33,9 +53,9 @@ async def test_the_prompt_is_on_the_disk_before_the_engine_is_asked_and_the_answ
         await wait_until(pilot, lambda: len(stored()[0].messages) == 3)
         tree = stored()[0]
         assert tree.messages == app_of(pilot).conversation.messages and tree.title == "How many r's?"
-        turn = tree.path[-1].turn
-        assert (turn.model, turn.effort, turn.reason, turn.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
-        assert turn.analysis_tokens == 1
+        facts = last_facts(tree)
+        assert (facts.model, facts.effort, facts.reason, facts.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
+        assert facts.analysis_tokens == 1
 
 
 async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,14 +66,14 @@ async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPat
         engine.say(MessageStart("final"), *deltas("final", "It was a dark and"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: stored() and stored()[0].last_answer() == "It was a dark and")
-        assert stored()[0].path[-1].turn.reason is None
+        assert last_facts(stored()[0]).reason is None
         engine.say(*deltas("final", " stormy night"))
         await wait_until(pilot, lambda: stored()[0].last_answer() == "It was a dark and stormy night")
     # As after kill -9: what was saved says that it was not finished.
     async with chat(FakeEngine()) as pilot:
         store = Store(conversations_file())
         tree = titled("cut")
-        tree.update_answer(tree.leaf, AnswerFacts("m", TURN.effort), tree.path[-1].messages)
+        tree.update_answer(tree.path[-1].id, AnswerFacts("m", TURN.effort), tree.path[-1].messages)
         store.insert(tree)
         store.close()
         await opened(pilot, "cut")
@@ -67,7 +87,7 @@ async def test_what_came_to_nothing_leaves_nothing_on_the_disk() -> None:
         await send(pilot, "too long")
         await wait_until(pilot, lambda: engine.asked)
         engine.say(EngineError("the prompt has 9,999 tokens", unusable=True))
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "too long")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "too long")
         await idle(pilot)
         await wait_until(pilot, lambda: stored() == [])
 
@@ -83,10 +103,10 @@ async def test_quitting_while_an_answer_grows_saves_it_and_the_draft() -> None:
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     (tree,) = stored()
-    assert tree.last_answer() == "half" and tree.path[-1].turn.reason is None
+    assert tree.last_answer() == "half" and last_facts(tree).reason is None
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "go")
-        assert app_of(pilot).composer.text == "next" and "not finished: the program ended" in text_on(pilot)
+        assert desk_of(pilot).composer.text == "next" and "not finished: the program ended" in text_on(pilot)
 
 
 async def test_drafts_survive_and_belong_to_their_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,19 +118,19 @@ async def test_drafts_survive_and_belong_to_their_conversation(monkeypatch: pyte
         store = Store(conversations_file())
         await wait_until(pilot, lambda: store.draft("") == "new", "the draft")
         await opened(pilot, "old")
-        assert app_of(pilot).composer.text == ""
+        assert desk_of(pilot).composer.text == ""
         await pilot.press(*"more")
         await wait_until(pilot, lambda: store.draft(app_of(pilot).conversation.id) == "more", "the draft")
         store.close()
     engine = FakeEngine()
     async with chat(engine) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "new")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "new")
         await opened(pilot, "old")
-        assert app_of(pilot).composer.text == "more"
+        assert desk_of(pilot).composer.text == "more"
         await ask(pilot, engine, "", "ok")
-        await wait_until(pilot, lambda: not app_of(pilot).composer.text)
+        await wait_until(pilot, lambda: not desk_of(pilot).composer.text)
         await send(pilot, "/new")
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "new")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "new")
 
 
 # The sidebar
@@ -126,7 +146,7 @@ async def test_a_new_chat_stands_beside_the_conversations_by_day(monkeypatch: py
         await wait_until(pilot, lambda: "Rust lifetimes" in text_on(pilot))
         screen = text_on(pilot)
         assert screen.index("Today") < screen.index("Strawberry") < screen.index("Rust lifetimes")
-        assert app_of(pilot).conversation.messages == [] and app_of(pilot).composer.has_focus
+        assert app_of(pilot).conversation.messages == [] and desk_of(pilot).composer.has_focus
         await ask(pilot, engine, "A third one", "yes")
         await wait_until(pilot, lambda: "\u25cf A third one" in text_on(pilot))
         assert text_on(pilot).index("A third one") < text_on(pilot).index("Strawberry")
@@ -141,7 +161,7 @@ async def test_opening_shows_the_conversation_and_the_chat_goes_on_in_it() -> No
         screen = text_on(pilot)
         assert "question 1" in screen and "answer 1" in screen and "thought for 2.5 s, 84 tokens" in screen
         assert "low   42.0 tok/s   first token 0.3 s   22 tokens   312 reused" in screen
-        assert "context 374" in screen and app_of(pilot).composer.has_focus
+        assert "context 374" in screen and desk_of(pilot).composer.has_focus
         assert "thought\n" not in screen
         await ask(pilot, engine, "go on", "more")
         asked = engine.asked[0][0]
@@ -162,29 +182,29 @@ async def test_the_sidebar_folds_away_in_a_narrow_terminal_and_lies_over_the_cha
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        assert not app.sidebar.display and app.transcript.size.width > 70
-        width = app.transcript.size.width
+        assert not app.desk.sidebar.display and app.desk.transcript.size.width > 70
+        width = app.desk.transcript.size.width
         await pilot.press("ctrl+b")
         await wait_until(pilot, lambda: "Strawberry" in text_on(pilot))
-        assert app.transcript.size.width == width and app.sidebar.list.has_focus
+        assert app.desk.transcript.size.width == width and app.desk.sidebar.list.has_focus
         await pilot.press("ctrl+b")
-        assert not app.sidebar.display and app.composer.has_focus
+        assert not app.desk.sidebar.display and app.desk.composer.has_focus
         await pilot.resize_terminal(120, 40)
-        await wait_until(pilot, lambda: app.sidebar.display and "Strawberry" in text_on(pilot))
+        await wait_until(pilot, lambda: app.desk.sidebar.display and "Strawberry" in text_on(pilot))
         await pilot.press("ctrl+b")
-        assert not app.sidebar.display
+        assert not app.desk.sidebar.display
         await pilot.resize_terminal(110, 30)
         await pilot.pause()
-        assert not app.sidebar.display  # the person's choice
+        assert not app.desk.sidebar.display  # the person's choice
         await pilot.press("ctrl+f")
         await pilot.resize_terminal(80, 24)
-        await wait_until(pilot, lambda: not app.sidebar.display and app.composer.has_focus)
+        await wait_until(pilot, lambda: not app.desk.sidebar.display and app.desk.composer.has_focus)
         for key, typed in (("x", "x"), ("ctrl+n", "x")):  # else it would hide what is typed
             await pilot.press("ctrl+b")
-            await wait_until(pilot, lambda: app.sidebar.list.has_focus)
+            await wait_until(pilot, lambda: app.desk.sidebar.list.has_focus)
             await pilot.press(key)
-            await wait_until(pilot, lambda: not app.sidebar.display and app.composer.has_focus)
-            assert app.composer.text == typed
+            await wait_until(pilot, lambda: not app.desk.sidebar.display and app.desk.composer.has_focus)
+            assert app.desk.composer.text == typed
 
 
 async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
@@ -198,7 +218,7 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
         await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
         assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.messages[-1].text == "unique 33"
-        assert app.transcript.region.contains_region(hit.region)
+        assert app.desk.transcript.region.contains_region(hit.region)
         # A version that isn't shown, found in what the model thought.
         await pilot.press("ctrl+f", *"let me count")
         await wait_until(pilot, lambda: "let me count" in text_on(pilot))
@@ -210,10 +230,10 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         await pilot.press("escape")
         await wait_until(pilot, lambda: "Today" in text_on(pilot))
         await pilot.press("escape")
-        assert app.composer.has_focus and app.sidebar.display
-        app.sidebar.list.focus()
+        assert app.desk.composer.has_focus and app.desk.sidebar.display
+        app.desk.sidebar.list.focus()
         await pilot.press("/")
-        assert app.sidebar.query_one("#search").has_focus and app.composer.text == ""
+        assert app.desk.sidebar.query_one("#search").has_focus and app.desk.composer.text == ""
 
 
 async def test_renaming_by_command_and_in_the_list() -> None:
@@ -226,14 +246,15 @@ async def test_renaming_by_command_and_in_the_list() -> None:
         await opened(pilot, "Old name")
         await send(pilot, '/rename It\'s a "[bold]" (title)')
         await wait_until(pilot, lambda: '● It\'s a "[bold]" (title)' in text_on(pilot))
-        app_of(pilot).set_focus(app_of(pilot).sidebar.list)
-        app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Other")
+        app_of(pilot).set_focus(desk_of(pilot).sidebar.list)
+        desk_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Other")
         await pilot.press("f2")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
         await pilot.press("end", *"wise", "enter")
         await wait_until(pilot, lambda: "Otherwise" in text_on(pilot))
         assert {t.title for t in stored()} == {'It\'s a "[bold]" (title)', "Otherwise"}
-        assert app_of(pilot).sidebar.list.place.title == "Otherwise"  # what was chosen stays chosen
+        entry = desk_of(pilot).sidebar.list.entry
+        assert entry is not None and entry.title == "Otherwise"  # what was chosen stays chosen
         await pilot.press("f2", "x", "escape", "escape")
         await send(pilot, "/rename")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
@@ -256,8 +277,8 @@ async def test_deleting_and_undoing() -> None:
         await wait_until(pilot, lambda: 'Deleted "First"' not in text_on(pilot), "the end of what is true no more")
         await send(pilot, "/undo")
         await wait_until(pilot, lambda: "nothing to undo" in text_on(pilot))
-        app_of(pilot).set_focus(app_of(pilot).sidebar.list)
-        app_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Second")
+        app_of(pilot).set_focus(desk_of(pilot).sidebar.list)
+        desk_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Second")
         await pilot.press("delete")
         await wait_until(pilot, lambda: [t.title for t in stored()] == ["First"])
         assert app_of(pilot).conversation.title == "First"
@@ -275,7 +296,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_on_reaching_an_end() 
     keep(titled("Long", 100, "line\n\n" * 3 + "answer"))
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "Long")
-        app, transcript = app_of(pilot), app_of(pilot).transcript
+        app, transcript = app_of(pilot), desk_of(pilot).transcript
         await wait_until(pilot, lambda: transcript.follows and "answer 99" in text_on(pilot))
         assert len(app.query(AnswerView)) == 10 and "more below" not in text_on(pilot)
         for _ in range(40):
@@ -288,7 +309,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_on_reaching_an_end() 
         assert "answer 89" in text_on(pilot) or "answer 90" in text_on(pilot)  # where the person was
         await pilot.press("end")
         await wait_until(pilot, lambda: "answer 99" in text_on(pilot))
-        await app.chat.open(app.conversation.id, app.conversation.path[20].id)
+        await app.conversation_keeper.open(app.conversation.id, app.conversation.path[20].id)
         await wait_until(pilot, lambda: "question 10" in text_on(pilot))
         assert len(app.query(AnswerView)) == 10
         for _ in range(60):
@@ -304,15 +325,15 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
     async with chat(engine) as pilot:
         await opened(pilot, "Long")
         app = app_of(pilot)
-        await app.chat.open(app.conversation.id, app.conversation.path[4].id)
+        await app.conversation_keeper.open(app.conversation.id, app.conversation.path[4].id)
         await ask(pilot, engine, "new question", "new answer")
         await wait_until(pilot, lambda: "new answer" in text_on(pilot) and "answer 39" in text_on(pilot))
-        assert app.transcript.follows
+        assert app.desk.transcript.follows
 
 
 async def test_answers_of_a_long_sitting_are_whole_on_scrolling_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """They came to the transcript before there was a word of them, and have left the screen since."""
-    for name, nodes in (("TAIL", 4), ("STEP", 2), ("MOST", 6)):
+    for name, nodes in (("TAIL", 4), ("STEP", 2), ("MAX_MOUNTED", 6)):
         monkeypatch.setattr(f"app.tui.text.window.{name}", nodes)
     engine = FakeEngine()
     async with chat(engine) as pilot:

@@ -1,25 +1,28 @@
 """The commands: the list while one is typed, what waits for an answer, palette, footer, help by widget."""
 
+from collections.abc import Iterator
+
 import pytest
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
+from textual.widget import Widget
 
-from app.chat.commands import BUSY, COMMANDS, GROUPS, WIDGETS, Command
+from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
 from app.settings import Settings
-from app.tui.screens.help import HelpScreen, keys_of
-from app.tui.text.completions import Choice, choices, marked_at_once
+from app.tui.screens.help import WIDGETS, HelpScreen, help_of
+from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.widgets.analysis import AnalysisTitle
 from app.tui.widgets.calls import CallTitle
-from app.tui.widgets.completion import MOST, Completion
+from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel, Step
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
 
 
 def values(command: Command) -> tuple[str, ...]:
@@ -27,14 +30,14 @@ def values(command: Command) -> tuple[str, ...]:
 
 
 def lines(typed: str) -> list[str]:
-    return [choice.line for choice in choices(typed, values)]
+    return [choice.line for choice in completions(typed, values)]
 
 
 # What a line may become
 
 
 def test_a_slash_alone_lists_every_command_in_the_order_of_the_help() -> None:
-    found = choices("/", values)
+    found = completions("/", values)
     named = [command for command in COMMANDS if command.slash]
     assert [choice.line.strip() for choice in found] == [f"/{command.slash}" for command in named]
     assert [choice.usage for choice in found] == [command.usage for command in named]
@@ -68,8 +71,8 @@ def test_what_a_line_may_become(typed: str, found: list[str]) -> None:
 
 def test_what_is_typed_to_its_end_comes_first() -> None:
     both = Command("", "x", "preset", takes="name", values=("abc", "ab"))
-    assert [c.line for c in choices("/preset ab", lambda _: both.values)] == ["/preset ab", "/preset abc"]
-    assert Choice("/effort low", "low") in choices("/effort l", values)
+    assert [c.line for c in completions("/preset ab", lambda _: both.values)] == ["/preset ab", "/preset abc"]
+    assert Completion("/effort low", "low") in completions("/effort l", values)
     for command in COMMANDS:
         assert not command.slash or lines(f"/{command.slash}")[0].strip() == f"/{command.slash}"
 
@@ -82,24 +85,26 @@ def test_nothing_is_marked_before_a_letter_is_typed() -> None:
 
 
 async def listed(pilot: Pilot[None], *names: str) -> None:
-    completion = app_of(pilot).composer.completion
+    completion = desk_of(pilot).composer.completion
     await wait_until(pilot, lambda: completion.display and completion.names == list(names), f"{names}")
 
 
 async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_waits() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
-        completion, above = app_of(pilot).composer.completion, app_of(pilot).transcript.region
+        completion, above = desk_of(pilot).composer.completion, desk_of(pilot).transcript.region
         await pilot.press("/")
         await wait_until(pilot, lambda: completion.display)
         await pilot.pause()
         screen = text_on(pilot)
-        assert "/effort [level]" in screen and "answer again; the answer of before is kept *" in screen
+        assert "/effort [level]" in screen and "regenerate; the previous answer is kept *" in screen
         assert "* waits for the answer" in screen and completion.choice is None
-        assert app_of(pilot).transcript.region == above and completion.region.bottom == app_of(pilot).composer.region.y
-        assert completion.region.height == MOST + 2 and "/quit" not in screen
+        assert (
+            desk_of(pilot).transcript.region == above and completion.region.bottom == desk_of(pilot).composer.region.y
+        )
+        assert completion.region.height == MAX_ROWS + 2 and "/quit" not in screen
         await pilot.press("up")  # from the first to the last, which scrolls
-        assert completion.choice == "/quit" and app_of(pilot).composer.text == "/"
+        assert completion.choice == "/quit" and desk_of(pilot).composer.text == "/"
         await wait_until(pilot, lambda: "/quit" in text_on(pilot))
         await pilot.press("down")
         assert completion.choice == "/effort "
@@ -110,7 +115,7 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
 async def test_tab_completes_and_enter_runs_what_is_complete() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
-        composer, switch = app_of(pilot).composer, app_of(pilot).effort_switch
+        composer, switch = desk_of(pilot).composer, desk_of(pilot).effort_switch
         await pilot.press(*"/ef")
         await listed(pilot, "/effort ")
         await pilot.press("tab")
@@ -135,10 +140,12 @@ async def test_the_values_of_this_person_are_offered() -> None:
         await pilot.press(*"/preset b")
         await listed(pilot, "/preset brief [b]")
         await pilot.press("tab", "enter")
-        await wait_until(pilot, lambda: app_of(pilot).preferences.instructions == "Be brief.")
+        await wait_until(
+            pilot, lambda: app_of(pilot).preferences.instructions_of(app_of(pilot).conversation.id) == "Be brief."
+        )
         await pilot.press(*"/theme gptoss")
         await pilot.pause()
-        assert not app_of(pilot).composer.completion.display
+        assert not desk_of(pilot).composer.completion.display
         await pilot.press(*["backspace"] * 6, "l")
         await listed(pilot, "/theme light")
 
@@ -147,7 +154,7 @@ async def test_escape_closes_the_list_and_only_the_next_one_stops_the_answer() -
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         engine.say(MessageStart("final"), *deltas("final", "a long story"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long" in text_on(pilot))
@@ -165,8 +172,8 @@ async def test_a_click_completes() -> None:
         await pilot.press(*"/ed")
         await listed(pilot, "/edit", "/editor")
         await pilot.pause()
-        await pilot.click(Completion, offset=(3, 2))
-        assert app_of(pilot).composer.text == "/editor" and app_of(pilot).composer.has_focus
+        await pilot.click(CompletionList, offset=(3, 2))
+        assert desk_of(pilot).composer.text == "/editor" and desk_of(pilot).composer.has_focus
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,7 @@ async def test_keys_typed_fast_complete_what_was_typed(keys: list[str], text: st
         for key in keys:  # as the terminal's reader posts them, without waiting for the list
             app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
         await pilot.pause(0.2)
-        assert app_of(pilot).composer.text == text
+        assert desk_of(pilot).composer.text == text
 
 
 async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() -> None:
@@ -194,15 +201,15 @@ async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() ->
         await idle(pilot)
         await pilot.press(*"/ed")
         await listed(pilot, "/edit", "/editor")
-        await app_of(pilot).input.on_composer_named(Composer.Named("a")).wait()
-        assert app_of(pilot).composer.completion.names == ["/edit", "/editor"]
+        await desk_of(pilot).input.on_composer_named(Composer.Named("a")).wait()
+        assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 
 async def test_what_only_looks_like_a_command_is_a_prompt_and_what_cannot_be_run_stays() -> None:
     engine = FakeEngine()
     async with chat(engine, (120, 30)) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         engine.answer("a folder")
         await pilot.press(*"/usr/bin what is it", "enter")
         await wait_until(pilot, lambda: engine.asked)
@@ -222,10 +229,10 @@ async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
         await idle(pilot)
         await ask(pilot, engine, "hi", "hello")
         await pilot.press("alt+up")
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "hi")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "hi")
         await pilot.press("backspace", "backspace", *"/ne")
         await pilot.pause()
-        assert not app_of(pilot).composer.completion.display
+        assert not desk_of(pilot).composer.completion.display
         await pilot.press("escape", *"/ne")
         await listed(pilot, "/new")
 
@@ -266,15 +273,15 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
             await warns()
         await send(pilot, f"/{command.slash}")
         await warns()
-        assert app.composer.text == f"/{command.slash}"
-        app.composer.clear_prompt()
+        assert app.desk.composer.text == f"/{command.slash}"
+        app.desk.composer.clear_prompt()
         await pilot.press("ctrl+p")
         await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*command.slash)
         await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
         await chosen(pilot)
         await warns()
-        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.chat.editing
+        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversation_keeper.editing
 
 
 async def test_every_other_command_works_while_an_answer_is_under_way() -> None:
@@ -287,7 +294,7 @@ async def test_every_other_command_works_while_an_answer_is_under_way() -> None:
         for command in COMMANDS:
             assert app_of(pilot).must_wait(command) == command.waits
         await send(pilot, "/effort high")
-        await wait_until(pilot, lambda: app_of(pilot).effort_switch.effort is Effort.HIGH)
+        await wait_until(pilot, lambda: desk_of(pilot).effort_switch.effort is Effort.HIGH)
         await pilot.press("escape")
         await idle(pilot)
         assert not any(app_of(pilot).must_wait(command) for command in COMMANDS)
@@ -301,7 +308,7 @@ async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
         await wait_until(pilot, lambda: len(app.screen_stack) == 2)
         await pilot.press("ctrl+e", "f3", "ctrl+f", "ctrl+p")
         await pilot.pause()
-        assert len(app.screen_stack) == 2 and app.effort_switch.effort is Effort.MEDIUM
+        assert len(app.screen_stack) == 2 and app.desk.effort_switch.effort is Effort.MEDIUM
         await pilot.press("f1")
         await wait_until(pilot, lambda: "The settings: here" in text_on(pilot))
         await pilot.press("escape", "escape")
@@ -319,7 +326,7 @@ async def test_the_palette_has_every_command_and_runs_it() -> None:
         assert len(set(titles)) == len(titles)
         helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
         assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
-        assert helps["export md"] == "write this conversation to a file: md"
+        assert helps["export md"] == "export this conversation to a file: md"
         for command in COMMANDS:
             name = command.slash or command.action.replace("_", " ")
             assert (name in titles) == (command.action != "command_palette")
@@ -350,10 +357,20 @@ async def test_the_footer(width: int, footer: str) -> None:
 
 
 def test_every_key_and_command_fits_an_old_terminal() -> None:
-    rows = [row for keys in WIDGETS.values() for row in keys.rows]
+    rows = [row for keys in WIDGETS for row in keys.rows]
     rows += [(", ".join(filter(None, (c.shown_key, c.usage))), f"{c.help} *" * c.waits or c.help) for c in COMMANDS]
     assert max(len(keys) for keys, _ in rows) + 2 + max(len(what) for _, what in rows) <= 80 - 7
     assert all(keys and what for keys, what in rows)
+
+
+def test_the_help_knows_every_widget_that_says_what_its_keys_do() -> None:
+    def below(kind: type[Widget]) -> Iterator[type[Widget]]:
+        for each in kind.__subclasses__():
+            yield each
+            yield from below(each)
+
+    own = [vars(widget)["KEY_HELP"] for widget in below(Widget) if "KEY_HELP" in vars(widget)]
+    assert len(own) > 8 and all(help in WIDGETS for help in own)
 
 
 async def helped(pilot: Pilot[None], title: str) -> str:
@@ -381,29 +398,29 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         await idle(pilot)
         assert "send; while an answer is under way: queue" in await helped(pilot, "The message")
         await pilot.press("ctrl+b")
-        await wait_until(pilot, lambda: app.sidebar.list.has_focus)
-        assert "delete, and bring back" in await helped(pilot, "The list of conversations")
+        await wait_until(pilot, lambda: app.desk.sidebar.list.has_focus)
+        assert "delete, and restore" in await helped(pilot, "The list of conversations")
         await pilot.press("ctrl+f")
         assert "find them in all conversations" in await helped(pilot, "The search")
         await pilot.press("escape")
         app.query(VersionSwitch).first().focus()
         await pilot.pause()
         assert "Left, Right" in await helped(pilot, "The versions < 1/2 >")
-        app.composer.put_back(join("", [Attachment("notes.txt", "x")]))
-        app.composer.focus()
+        app.desk.composer.put_back(join("", [Attachment("notes.txt", "x")]))
+        app.desk.composer.focus()
         await pilot.pause()
         await pilot.press("shift+tab")
         assert "write its text into the message" in await helped(pilot, "An attached file or text")
-        app.composer.clear_prompt()
-        app.composer.focus()
+        app.desk.composer.clear_prompt()
+        app.desk.composer.focus()
         engine.think("well")
         await send(pilot, "two")
         await wait_until(pilot, lambda: app.query(AnalysisTitle))
         app.query(AnalysisTitle).last().focus()
         await pilot.pause()
         assert "open or close it" in await helped(pilot, "An analysis, or the call of a tool")
-        assert keys_of(CallTitle()) is keys_of(app.focused)
-        app.composer.focus()
+        assert help_of(CallTitle()) is help_of(app.focused)
+        app.desk.composer.focus()
         await send(pilot, "three")
         await wait_until(pilot, lambda: app.query(Queued))
         app.query(Queued).first().focus()
@@ -412,7 +429,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         app.query_one(DownloadPanel).display = True
         app.query(Step).first().focus()
         await pilot.pause()
-        assert "do what the word says" in await helped(pilot, "The download")
+        assert "do what the highlighted word says" in await helped(pilot, "The download")
 
 
 async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
@@ -421,7 +438,7 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
         await pilot.press("f1")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
         titles = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
-        for title in (*GROUPS, *(keys.title for keys in WIDGETS.values())):
+        for title in (*GROUPS, *(keys.title for keys in WIDGETS)):
             assert titles.count(title) + titles.count(f"{title}: here") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)

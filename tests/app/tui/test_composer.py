@@ -9,11 +9,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from app.documents.attachments import Attachment, join
-from app.tui.text.recall import MOST, Recall
+from app.tui.text.recall import MAX_PROMPTS, Recall
 from app.tui.widgets.attached import CROSS, Chip
-from app.tui.widgets.completion import Completion
+from app.tui.widgets.completion import CompletionList
 from app.tui.widgets.messages import Prompt
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notified, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notifications, text_on, wait_until
 
 NOTES = Attachment("notes.txt", "first\nsecond\n")
 
@@ -31,12 +31,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def paste(pilot: Pilot[None], text: str) -> None:
-    app_of(pilot).composer.post_message(events.Paste(text))
+    desk_of(pilot).composer.post_message(events.Paste(text))
     await pilot.pause()
 
 
 async def attached(pilot: Pilot[None], count: int) -> list[Attachment]:
-    composer = app_of(pilot).composer
+    composer = desk_of(pilot).composer
     await wait_until(pilot, lambda: len(composer.attached.attachments) == count, "the attachments")
     await pilot.pause()
     return composer.attached.attachments
@@ -49,13 +49,13 @@ async def test_a_file_is_named_shown_with_its_size_sent_and_shown_in_the_convers
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await pilot.press(*"see @")
         await wait_until(pilot, lambda: composer.completion.names == ["notes.txt", "picture.png", "src/"])
-        above = app_of(pilot).transcript.region
+        above = desk_of(pilot).transcript.region
         await pilot.press("down", "up", "down", "down", "enter")
         await wait_until(pilot, lambda: composer.completion.names == ["src/my [b]main.py"])
-        assert composer.text == "see @src/" and app_of(pilot).transcript.region == above
+        assert composer.text == "see @src/" and desk_of(pilot).transcript.region == above
         await pilot.press("tab")
         assert composer.text == 'see @"src/my [b]main.py" ' and not composer.completion.display
         await pilot.press(*"and @no")
@@ -85,7 +85,7 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await pilot.press(*"@notes.txt", "space")
         assert await attached(pilot, 1) == [NOTES] and composer.text == "@notes.txt "
         composer.clear_prompt()
@@ -107,9 +107,9 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("what of @nope.txt, and @nope.txt?", "@nope.txt is no file"),
-        ("join @src/a.py @b.c ", "@src/a.py, @b.c are no files"),
-        ('see @"no such.txt" ', '@"no such.txt" is no file'),
+        ("what of @nope.txt, and @nope.txt?", "@nope.txt is not a file"),
+        ("join @src/a.py @b.c ", "@src/a.py, @b.c are not files"),
+        ('see @"no such.txt" ', '@"no such.txt" is not a file'),
         ("look at @fake.pdf ", "@fake.pdf is not attached"),
         ("what is in @src ", "@src is not attached"),
     ],
@@ -119,12 +119,12 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await pilot.press(*typed)
         await pilot.pause()
         await wait_until(pilot, lambda: composer.attached.reading is None)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notified(pilot))
+        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notifications(pilot))
         assert composer.text == typed and not engine.asked
         engine.answer("ok")
         await pilot.press("enter")
@@ -132,7 +132,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         assert engine.asked[0][0][-1].text == typed
         await idle(pilot)
         await pilot.press(*typed, "enter")  # another message: it may be wrong anew
-        await wait_until(pilot, lambda: notified(pilot).count(said) == 2)
+        await wait_until(pilot, lambda: notifications(pilot).count(said) == 2)
         assert len(engine.asked) == 1
 
 
@@ -145,8 +145,8 @@ async def test_what_names_no_file_is_not_held_back(typed: str) -> None:
         await idle(pilot)
         engine.answer("ok")
         await pilot.press(*typed, "enter")
-        await wait_until(pilot, lambda: not app_of(pilot).composer.text)
-        assert "Enter again" not in notified(pilot)
+        await wait_until(pilot, lambda: not desk_of(pilot).composer.text)
+        assert "Enter again" not in notifications(pilot)
 
 
 async def test_a_file_that_is_removed_leaves_its_name_as_text() -> None:
@@ -174,7 +174,7 @@ async def test_an_empty_input_says_what_fits_in_a_line() -> None:
 async def test_files_are_removed_by_key_and_click_and_chosen_by_click() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         composer.put_back(join("x", [NOTES, Attachment("b", "b"), Attachment("c", "c")]))
         await attached(pilot, 3)
         await pilot.press("shift+tab", "delete")
@@ -186,18 +186,18 @@ async def test_files_are_removed_by_key_and_click_and_chosen_by_click() -> None:
         await pilot.press("@")
         await wait_until(pilot, lambda: composer.completion.display)
         await pilot.pause()
-        await pilot.click(Completion, offset=(3, 1))
+        await pilot.click(CompletionList, offset=(3, 1))
         assert await attached(pilot, 1) == [NOTES] and composer.text == "@notes.txt "
 
 
 async def test_what_cannot_be_attached_is_said_and_the_text_stays(folder: Path) -> None:
     async with chat(FakeEngine(), (120, 30)) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await pilot.press(*"@pic")
         await wait_until(pilot, lambda: composer.completion.display)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "is a binary file; text, code and PDF can be attached." in notified(pilot))
+        await wait_until(pilot, lambda: "is a binary file; text, code and PDF can be attached." in notifications(pilot))
         assert composer.text == "@picture.png " and not composer.attached.attachments
         composer.attached.expect("slow.pdf")
         await pilot.press("enter")
@@ -210,21 +210,21 @@ async def test_files_survive_a_withdrawn_prompt_the_queue_and_the_end_of_the_pro
     async with chat(engine) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        app.composer.put_back(join("one", [NOTES]))
+        app.desk.composer.put_back(join("one", [NOTES]))
         await attached(pilot, 1)
         await pilot.press("enter")
         await wait_until(pilot, lambda: engine.asked)
-        app.composer.put_back(join("two", [Attachment("b", "b")]))
+        app.desk.composer.put_back(join("two", [Attachment("b", "b")]))
         await attached(pilot, 1)
         await pilot.press("enter")
         await wait_until(pilot, lambda: "queued  two" in text_on(pilot))
-        assert app.composer.prompt == ""
+        assert app.desk.composer.prompt == ""
         engine.die(asking=True)
-        await wait_until(pilot, lambda: app.composer.text == "one")
+        await wait_until(pilot, lambda: app.desk.composer.text == "one")
         assert await attached(pilot, 1) == [NOTES]
         await pilot.press("ctrl+q")
     async with chat(FakeEngine()) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "two\n\none")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "two\n\none")
         assert await attached(pilot, 2) == [Attachment("b", "b"), NOTES]
 
 
@@ -237,15 +237,15 @@ async def test_a_paste_goes_to_the_input_from_wherever_the_focus_is_but_the_sear
         await idle(pilot)
         await ask(pilot, engine, "q", "a", analysis="hm")
         app = app_of(pilot)
-        for widget in (app.query_one("FoldTitle"), app.sidebar.list):
+        for widget in (app.query_one("FoldTitle"), app.desk.sidebar.list):
             app.set_focus(widget)
             app.post_message(events.Paste("x\x1b"))
-            await wait_until(pilot, lambda: app.composer.text == "x\u241b" and app.composer.has_focus)
-            app.composer.clear_prompt()
+            await wait_until(pilot, lambda: app.desk.composer.text == "x\u241b" and app.desk.composer.has_focus)
+            app.desk.composer.clear_prompt()
         await pilot.press("ctrl+f")
         app.post_message(events.Paste("word"))
         await wait_until(pilot, lambda: app.query_one("#search", Input).value == "word")
-        assert app.composer.text == ""
+        assert app.desk.composer.text == ""
 
 
 async def test_a_long_paste_is_folded_sent_whole_and_unfolded() -> None:
@@ -253,7 +253,7 @@ async def test_a_long_paste_is_folded_sent_whole_and_unfolded() -> None:
     long, wide = "\n".join(f"line {n}\x1b" for n in range(11)), "x" * 2001
     async with chat(engine) as pilot:
         await idle(pilot)
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await paste(pilot, "\n".join("short"))
         assert composer.text == "s\nh\no\nr\nt" and not composer.attached.attachments
         composer.clear_prompt()
@@ -290,7 +290,7 @@ def test_recall_walks_back_and_forth_and_keeps_what_was_typed() -> None:
     assert recall.newer("typed") is None
     assert recall.older("typed") == "two" and recall.newer("two, changed") is None
     assert recall.older("two, changed") == "two" and recall.newer("two") == "two, changed"
-    recall.learn(map(str, range(2 * MOST)))
+    recall.learn(map(str, range(2 * MAX_PROMPTS)))
     walked = [recall.older("x"), *(recall.older("two") for _ in "x")]
     assert walked == ["two", "one"]
 
@@ -303,7 +303,7 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
         await ask(pilot, engine, "second\nline", "2")
         await ask(pilot, engine, join("third", [NOTES]), "3")
     async with chat(engine) as pilot:
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         await idle(pilot)
         await wait_until(pilot, lambda: composer.recall.older("") is not None)
         composer.recall.newer(join("third", [NOTES]))
@@ -329,9 +329,9 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
     ("script", "text", "said"),
     [
         ('cat "$1" > seen; printf "written\\r\\nthere\\n" > "$1"', "written\nthere", ""),
-        ("exit 3", "draft", "ended with code 3; the text is as it was"),
-        ('printf "\\377" > "$1"', "draft", "not UTF-8; the text is as it was"),
-        ('rm "$1"', "draft", "No such file or directory; the text is as it was"),
+        ("exit 3", "draft", "ended with code 3; the text is unchanged"),
+        ('printf "\\377" > "$1"', "draft", "not UTF-8; the text is unchanged"),
+        ('rm "$1"', "draft", "No such file or directory; the text is unchanged"),
         (None, "draft", "there is no editor"),
     ],
 )
@@ -348,12 +348,12 @@ async def test_the_editor(
         app = app_of(pilot)
         await idle(pilot)
         monkeypatch.setattr(app, "suspend", nullcontext)  # a test has no terminal to lend; tests/e2e has
-        app.composer.put_back(join("draft", [NOTES]))
+        app.desk.composer.put_back(join("draft", [NOTES]))
         await attached(pilot, 1)
         await pilot.press("f4")
         await wait_until(pilot, lambda: "editor" not in {worker.group for worker in app.workers}, "the editor's end")
-        await wait_until(pilot, lambda: app.composer.text == text and said in notified(pilot))
-        assert app.composer.attached.attachments == [NOTES]
+        await wait_until(pilot, lambda: app.desk.composer.text == text and said in notifications(pilot))
+        assert app.desk.composer.attached.attachments == [NOTES]
         if not said:
             assert (folder / "seen").read_text() == "draft"
 
@@ -363,8 +363,8 @@ async def test_a_terminal_that_cannot_be_lent_is_said(monkeypatch: pytest.Monkey
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         await pilot.press(*"x", "f4")
-        await wait_until(pilot, lambda: "this terminal can't be lent" in text_on(pilot))
-        assert app_of(pilot).composer.text == "x"
+        await wait_until(pilot, lambda: "this terminal can't be handed over" in text_on(pilot))
+        assert desk_of(pilot).composer.text == "x"
 
 
 async def test_prompts_with_files_of_before_are_shown_folded() -> None:
@@ -375,7 +375,7 @@ async def test_prompts_with_files_of_before_are_shown_folded() -> None:
         id = app_of(pilot).conversation.id
     async with chat(engine) as pilot:
         await idle(pilot)
-        await app_of(pilot).chat.open(id)
+        await app_of(pilot).conversation_keeper.open(id)
         await wait_until(pilot, lambda: pilot.app.query(Prompt))
         await wait_until(pilot, lambda: "+ notes.txt  13 bytes" in text_on(pilot))
         assert "second" not in text_on(pilot)

@@ -5,7 +5,7 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.selection import Selection
 
-from app.chat.commands import PARTS
+from app.chat.commands import COPY_TARGETS
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment, join
 from app.store.exchange.export import to_markdown
@@ -15,7 +15,7 @@ from app.tui.widgets.markdown import MarkdownText
 from mlx_model.errors import RequestError
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, told, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, notified, send, wait_until
 from tests.fixtures.trees import TURN, branched
 
 ANSWER = """\
@@ -89,7 +89,7 @@ def test_the_whole_is_copied_as_it_is_exported() -> None:
         (answered("`no block`"), "code", "no code block"),
         (answered(), "everything", "^/copy copies the last answer. Also: /copy code, /copy code 2, "),
         (answered(), "chat 2", "/copy code"),
-        *((Conversation(), wanted, "there is no .* yet") for wanted in ("", *PARTS)),
+        *((Conversation(), wanted, "there is no .* yet") for wanted in ("", *COPY_TARGETS)),
     ],
 )
 def test_what_is_not_there_is_not_copied(tree: Conversation, wanted: str, said: str) -> None:
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_not_copied(tree: Conversation, wanted: str, said: 
 
 def test_what_is_copied_is_inert() -> None:
     tree = answered("```\n\x1b]52;c;ZXZpbA==\x07\u202e\n```")
-    for wanted in PARTS:
+    for wanted in COPY_TARGETS:
         assert not {"\x1b", "\x07", "\u202e"} & set(part(tree, wanted))
 
 
@@ -191,17 +191,17 @@ async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("f5")
-        await wait_until(pilot, lambda: told(pilot, "There is no answer to copy yet."))
+        await wait_until(pilot, lambda: notified(pilot, "There is no answer to copy yet."))
         await ask(pilot, engine, "how?", ANSWER)
         await pilot.press("f5")
         await wait_until(pilot, lambda: copied == [ANSWER])
         await send(pilot, "/copy code 2")
         await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2])
         await send(pilot, "/copy code 9")
-        await wait_until(pilot, lambda: told(pilot, "The last answer has 3 code blocks, numbered from the top."))
+        await wait_until(pilot, lambda: notified(pilot, "The last answer has 3 code blocks, numbered from the top."))
         commands = {each.title: each.callback for each in pilot.app.get_system_commands(pilot.app.screen)}
-        for name in PARTS:
+        for name in COPY_TARGETS:
             await commands[f"copy {name}"]()
-        await wait_until(pilot, lambda: len(copied) == 2 + len(PARTS))
+        await wait_until(pilot, lambda: len(copied) == 2 + len(COPY_TARGETS))
         tree = app_of(pilot).conversation
-        assert copied[2:] == [part(tree, name) for name in PARTS]
+        assert copied[2:] == [part(tree, name) for name in COPY_TARGETS]

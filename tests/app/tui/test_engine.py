@@ -4,14 +4,14 @@ from app.engine.client import EngineError
 from app.tui.widgets.messages import Prompt
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant, user
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
 
 
 async def test_typing_is_possible_while_the_model_loads() -> None:
     engine = FakeEngine(hold=True)
     async with chat(engine) as pilot:
         await pilot.press(*"hello")
-        assert app_of(pilot).composer.text == "hello"
+        assert desk_of(pilot).composer.text == "hello"
         assert "gpt-oss-20b · loading" in text_on(pilot)
         engine.release()
         await idle(pilot)
@@ -37,7 +37,7 @@ async def test_escape_takes_back_a_message_that_waits_for_the_model() -> None:
         await send(pilot, "early")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
         await pilot.press("escape")
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "early")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "early")
         assert app_of(pilot).conversation.messages == []
         engine.release()
         await idle(pilot)
@@ -51,7 +51,7 @@ async def test_a_load_that_fails_says_why_gives_the_prompt_back_and_is_tried_aga
         await wait_until(pilot, lambda: "no such model" in text_on(pilot))
         await send(pilot, "hi")
         await wait_until(pilot, lambda: "still none" in text_on(pilot))
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "hi")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "hi")
         await ask(pilot, engine, "", "third time lucky")
         assert engine.loads == 3
 
@@ -75,7 +75,7 @@ async def test_a_prompt_that_does_not_fit_comes_back_before_what_was_typed_since
         engine.say(EngineError("the prompt has 9,999 tokens, the context 4,096", unusable=True))
         await wait_until(pilot, lambda: "9,999 tokens" in text_on(pilot))
         await idle(pilot)
-        assert app_of(pilot).composer.text == "a very long prompt\n\nnext"
+        assert desk_of(pilot).composer.text == "a very long prompt\n\nnext"
         assert app_of(pilot).conversation.messages == [] and not app_of(pilot).query(Prompt)
 
 
@@ -87,11 +87,11 @@ async def test_an_engine_that_dies_in_an_answer_leaves_everything_on_the_screen(
         await send(pilot, "tell me")
         await wait_until(pilot, lambda: "The answer is" in text_on(pilot))
         engine.die(asking=True)
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "stopped" and "broken off" in text_on(pilot))
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "stopped" and "broken off" in text_on(pilot))
         screen = text_on(pilot)
         assert "SIGKILL" in screen and "out of memory" in screen and "^R" in screen and "The answer is" in screen
         assert screen.count("The engine stopped") == 1
-        await wait_until(pilot, app_of(pilot).chat.idle.is_set)
+        await wait_until(pilot, app_of(pilot).conversation_keeper.idle.is_set)
         await pilot.press("ctrl+r")
         await idle(pilot)
         await ask(pilot, engine, "and?", "42")
@@ -118,5 +118,5 @@ async def test_death_before_the_first_event_gives_the_prompt_back() -> None:
         await send(pilot, "boom")
         await wait_until(pilot, lambda: engine.asked)
         engine.die(asking=True)
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "boom")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "boom")
         assert app_of(pilot).conversation.messages == []

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.commands import FORMATS
+from app.chat.commands import EXPORT_FORMATS
 from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
 from tests.app.store.test_trouble import execute
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, told, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notified, opened, send, wait_until
 from tests.fixtures.trees import branched, keep, same, stored, titled
 
 WIDE = (120, 40)
@@ -134,7 +134,7 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
     async with chat(engine, WIDE) as pilot:
         await idle(pilot)
         await send(pilot, "/export")
-        await wait_until(pilot, lambda: told(pilot, "There is no conversation to export yet."))
+        await wait_until(pilot, lambda: notified(pilot, "There is no conversation to export yet."))
         await ask(pilot, engine, "[b]Tax/letter", "Dear sirs", analysis="hm")
         tree = app_of(pilot).conversation
         for command in ("/export", "/export", "/export json", "/export My Chat.JSON"):
@@ -143,10 +143,10 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
             await wait_until(pilot, lambda: len(names_in(here)) > files, command)  # noqa: B023
         assert (here / "[b]Tax-letter.md").read_text() == (here / "[b]Tax-letter 2.md").read_text() == to_markdown(tree)
         assert (here / "[b]Tax-letter.json").read_text() == (here / "My Chat.JSON").read_text() == to_json([tree])
-        await wait_until(pilot, lambda: told(pilot, f"Wrote {here / 'My Chat.JSON'}"))
+        await wait_until(pilot, lambda: notified(pilot, f"Wrote {here / 'My Chat.JSON'}"))
         await send(pilot, "/export no/such.md")
         await wait_until(
-            pilot, lambda: told(pilot, "no/such.md can't be written: there is no such folder; nothing was written.")
+            pilot, lambda: notified(pilot, "no/such.md can't be written: there is no such folder; nothing was written.")
         )
         (here / "folder").mkdir()
         for command, name in (
@@ -156,10 +156,10 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
             ("v.1", "v.1"),
         ):
             await send(pilot, f"/export {command}")
-            await wait_until(pilot, lambda: told(pilot, f"Wrote {here / name}"), command)  # noqa: B023
+            await wait_until(pilot, lambda: notified(pilot, f"Wrote {here / name}"), command)  # noqa: B023
             assert (here / name).read_text() == to_markdown(tree)
         names = [each.title for each in pilot.app.get_system_commands(pilot.app.screen)]
-        assert {"export", *(f"export {format}" for format in FORMATS), "import"} <= set(names)
+        assert {"export", *(f"export {format}" for format in EXPORT_FORMATS), "import"} <= set(names)
 
 
 async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) -> None:
@@ -169,14 +169,16 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
     async with chat(FakeEngine(), WIDE) as pilot:
         await idle(pilot)
         await send(pilot, "/import old\\ chats.json")
-        await wait_until(pilot, lambda: told(pilot, "Imported 2 conversations with 8 prompts and answers."))
-        assert not told(pilot, "^B shows them.")
+        await wait_until(pilot, lambda: notified(pilot, "Imported 2 conversations with 8 prompts and answers."))
+        assert not notified(pilot, "^B shows them.")
         await opened(pilot, "Pears")
         await send(pilot, "/import ~/old chats.json")
-        await wait_until(pilot, lambda: told(pilot, "Imported 0 conversations with 0 prompts and answers; 2 were here"))
+        await wait_until(
+            pilot, lambda: notified(pilot, "Imported 0 conversations with 0 prompts and answers; 2 were here")
+        )
         await pilot.press("ctrl+b")
         await send(pilot, "/import old\\ chats.json")
-        await wait_until(pilot, lambda: told(pilot, "2 were here already. ^B shows them."))
+        await wait_until(pilot, lambda: notified(pilot, "2 were here already. ^B shows them."))
     assert len(stored()) == 3 and any(same(each, tree) or each.id == tree.id for each in stored())
 
 
@@ -186,7 +188,7 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
         ("/import", "Say which file"),
         ("/import none.json", "No such file"),
         ("/import .", "Is a directory"),
-        ("/import pipe", "pipe is no ordinary file"),
+        ("/import pipe", "pipe is not an ordinary file"),
         ("/import broken.json", "is not JSON"),
         ("/import other.json", "neither an export"),
     ],
@@ -198,7 +200,7 @@ async def test_a_file_that_cannot_be_imported_says_why(here: Path, command: str,
     async with chat(FakeEngine(), WIDE) as pilot:
         await idle(pilot)
         await send(pilot, command)
-        await wait_until(pilot, lambda: told(pilot, said))
+        await wait_until(pilot, lambda: notified(pilot, said))
         assert pilot.app.is_running
 
 
@@ -209,8 +211,8 @@ async def test_a_disk_that_fills_up_says_how_much_was_imported(here: Path) -> No
         pages = "PRAGMA max_page_count = 100"
         await execute(app_of(pilot), pages)
         await send(pilot, "/import chats.json")
-        await wait_until(pilot, lambda: told(pilot, "the disk is full"))
-        assert told(pilot, "; 1 of 2 conversations were imported; importing the file again adds the others.")
+        await wait_until(pilot, lambda: notified(pilot, "the disk is full"))
+        assert notified(pilot, "; 1 of 2 conversations were imported; importing the file again adds the others.")
     assert [tree.title for tree in stored()] == ["small"]
 
 

@@ -15,11 +15,11 @@ from app.engine.client import EngineDied, EngineError
 from app.engine.protocol import Load
 from app.tui.parts import models
 from app.tui.parts.background_download import Download
-from app.tui.text.first_run import Found
+from app.tui.text.first_run import ComputerFacts
 from mlx_model.hub import names as hub
 from mlx_model.hub import transfer
 from mlx_model.hub.progress import Phase
-from tests.fixtures.fakes import FOUND, FakeEngine, app_of, ask, chat, idle, send, text_on, wait_until
+from tests.fixtures.fakes import COMPUTER, FakeEngine, app_of, ask, chat, desk_of, idle, send, text_on, wait_until
 from tests.fixtures.hub_server import Fault, HubServer
 
 MB = 1_000_000
@@ -30,8 +30,8 @@ SHARD = "model-00001-of-00002.safetensors"
 def facts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same computer everywhere; figures are shown without delay."""
 
-    async def known() -> Found:
-        return FOUND
+    async def known() -> ComputerFacts:
+        return COMPUTER
 
     monkeypatch.setattr(models, "examine", known)
     monkeypatch.setattr(models, "POLL_S", 0.1)
@@ -56,7 +56,7 @@ async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) 
     server.hold(at)
     await idle(pilot)
     await pilot.press("ctrl+l")
-    panel = app_of(pilot).download_panel
+    panel = desk_of(pilot).download_panel
     await wait_until(pilot, lambda: panel.reached.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
 
 
@@ -68,7 +68,7 @@ async def test_the_first_run_offers_the_download_and_the_demo_answers(server: Hu
     engine = demo()
     async with chat(engine) as pilot:
         await shows(pilot, "Apple M2", "gpt-oss-20b fits", "^L or /download fetches gpt-oss-20b (13.8 GB)")
-        assert not app_of(pilot).download_panel.display and server.requests == []
+        assert not desk_of(pilot).download_panel.display and server.requests == []
         await ask(pilot, engine, "hi", "hello")
         await shows(pilot, "hello")
 
@@ -87,7 +87,7 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
         await pilot.press("ctrl+l")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
         await shows(pilot, "gpt-oss-20b 11.0 / 11.4 GB · ready")
-        await wait_until(pilot, lambda: not app_of(pilot).download_panel.display)
+        await wait_until(pilot, lambda: not desk_of(pilot).download_panel.display)
         await ask(pilot, engine, "again", "from the large one")
         assert "hello meanwhile" in words_on(pilot)
         assert [message.text for message in engine.asked[1][0]] == ["hi", "hello meanwhile", "again"]
@@ -96,7 +96,7 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
 async def test_pause_and_going_on(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        before = app_of(pilot).download_panel.reached
+        before = desk_of(pilot).download_panel.reached
         await pilot.press("ctrl+l")
         await shows(pilot, "paused", "^L go on")
         await pilot.pause(0.5)  # the threads see it at their next look
@@ -106,17 +106,17 @@ async def test_pause_and_going_on(server: HubServer) -> None:
         assert server.sent == sent
         await send(pilot, "/download")
         await done(pilot)
-        assert app_of(pilot).download_panel.reached.done > before.done >= 100_000
+        assert desk_of(pilot).download_panel.reached.done > before.done >= 100_000
         assert server.asked < 2 * before.total  # it went on, and did not begin anew
 
 
 async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        panel = app_of(pilot).download_panel
+        panel = desk_of(pilot).download_panel
         await pilot.click("#download-hide")
         assert not panel.display
-        await shows(pilot, "The download goes on")
+        await shows(pilot, "The download continues")
         await pilot.press("ctrl+l")  # shows it, and pauses nothing
         assert panel.display and panel.reached.phase is Phase.FETCHING
         await send(pilot, "/download hide")
@@ -129,13 +129,13 @@ async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None
 async def test_without_a_mouse(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        panel = app_of(pilot).download_panel
+        panel = desk_of(pilot).download_panel
         panel.query_one("#download-step").focus()
         await pilot.press("enter")
         await wait_until(pilot, lambda: panel.reached.phase is Phase.PAUSED)
         await pilot.press("tab", "enter")
         await wait_until(pilot, lambda: not panel.display)
-        assert app_of(pilot).composer.has_focus
+        assert desk_of(pilot).composer.has_focus
         server.release()
 
 
@@ -203,7 +203,7 @@ async def test_at_the_end_it_is_said_how_to_go_on(server: HubServer) -> None:
         await downloading(pilot, server)
         said = app_of(pilot).models.close()
         assert "of 0.3 MB" in said and said.endswith("gptoss-chat download gpt-oss-20b")
-        assert app_of(pilot).download_panel.reached.total > 0
+        assert desk_of(pilot).download_panel.reached.total > 0
     server.release()
     assert hub.default_model() == "demo"
 
@@ -228,7 +228,7 @@ async def test_one_download_at_a_time(server: HubServer) -> None:
         await send(pilot, "/download gpt-oss-120b")
         await shows(pilot, "gpt-oss-20b is being downloaded")
         await send(pilot, "/download pause")
-        await wait_until(pilot, lambda: app_of(pilot).download_panel.reached.phase is Phase.PAUSED)
+        await wait_until(pilot, lambda: desk_of(pilot).download_panel.reached.phase is Phase.PAUSED)
         server.release()
 
 
@@ -304,8 +304,8 @@ async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server:
 
 async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_chat(server: HubServer) -> None:
     engine = FakeEngine(load_errors=[EngineError("gpt-oss-20b is not on this computer"), EngineError("it is too big")])
-    async with chat(engine, wanted=Load("gpt-oss-20b")) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "no model")
+    async with chat(engine, load=Load("gpt-oss-20b")) as pilot:
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "no model")
         await pilot.press("ctrl+l")
         await done(pilot)
         await pilot.press("ctrl+l")
@@ -328,7 +328,7 @@ async def test_where_the_model_answers_already_nothing_is_offered_and_nothing_lo
         await send(pilot, "/download")
         await done(pilot)
         await pilot.press("ctrl+l")
-        await wait_until(pilot, lambda: not app_of(pilot).download_panel.display)
+        await wait_until(pilot, lambda: not desk_of(pilot).download_panel.display)
         assert engine.models == [None]
 
 

@@ -10,7 +10,7 @@ from app.tui.app import ChatApp
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.events import Finished, MessageStart
 from mlx_model.harmony.message import assistant
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, deltas, send, text_on, wait_until
+from tests.fixtures.fakes import STATS, FakeEngine, app_of, deltas, desk_of, send, text_on, wait_until
 
 HOSTILE = [
     "[bold red]not bold[/bold red]",
@@ -35,12 +35,12 @@ async def test_everywhere_on_the_screen(text: str, monkeypatch: pytest.MonkeyPat
     engine = FakeEngine()
     async with ChatApp(engine=engine).run_test(size=(80, 40), notifications=True, tooltips=True) as pilot:
         app = app_of(pilot)
-        await wait_until(pilot, lambda: app.status.state == "ready")
+        await wait_until(pilot, lambda: app.desk.status.state == "ready")
         engine.think(text)
         engine.say(MessageStart("commentary"), *deltas("commentary", text))
         engine.say(MessageStart("final"), *deltas("final", text), Finished("stop", STATS))
         await send(pilot, "go " + text.replace("\n", " "))
-        await wait_until(pilot, lambda: len(app.conversation.messages) > 1 and app.status.state == "ready")
+        await wait_until(pilot, lambda: len(app.conversation.messages) > 1 and app.desk.status.state == "ready")
         await pilot.press("ctrl+t")
         await pilot.pause()
         assert_inert(text_on(pilot))
@@ -49,7 +49,7 @@ async def test_everywhere_on_the_screen(text: str, monkeypatch: pytest.MonkeyPat
         await send(pilot, "again")
         await wait_until(pilot, lambda: len(engine.asked) == 2)
         engine.say(EngineError(text))
-        await wait_until(pilot, lambda: app.composer.text == "again")
+        await wait_until(pilot, lambda: app.desk.composer.text == "again")
         await pilot.pause()
         assert_inert(text_on(pilot))
         assert app.is_running
@@ -65,7 +65,7 @@ def assert_inert(screen: str) -> None:
 async def test_markup_is_shown_as_it_was_written() -> None:
     engine = FakeEngine()
     async with ChatApp(engine=engine).run_test(size=(80, 24)) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
         engine.answer("see [bold]this[/bold], Vec<u8> and <b>that</b>")
         await send(pilot, "and [i]mine[/i]")
         await wait_until(pilot, lambda: "see [bold]this[/bold], Vec<u8> and <b>that</b>" in text_on(pilot))
@@ -76,7 +76,7 @@ async def test_pasted_control_characters_do_not_reach_the_screen() -> None:
     from textual.events import Paste
 
     async with ChatApp(engine=FakeEngine()).run_test(size=(80, 24)) as pilot:
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         composer.post_message(Paste("one\r\ntwo\rthree\x1b[31m\u202e"))
         await wait_until(pilot, lambda: composer.text)
         assert composer.text == "one\ntwo\nthree\u241b[31m"
@@ -87,7 +87,7 @@ async def test_a_link_shows_where_it_leads_and_opens_nothing(monkeypatch: pytest
     monkeypatch.setattr(ChatApp, "open_url", lambda self, url, **_: opened.append(url))
     engine = FakeEngine()
     async with ChatApp(engine=engine).run_test(size=(80, 24), notifications=True) as pilot:
-        await wait_until(pilot, lambda: app_of(pilot).status.state == "ready")
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
         engine.answer("[click me](http://example.com/[/x])")
         await send(pilot, "go")
         await wait_until(pilot, lambda: "http://example.com/%5B/x%5D" in text_on(pilot))
@@ -109,13 +109,13 @@ async def test_stored_conversations_of_hostile_text() -> None:
     store.close()
     async with ChatApp(engine=FakeEngine()).run_test(size=(120, 40), notifications=True) as pilot:
         app = app_of(pilot)
-        await wait_until(pilot, lambda: len(app.sidebar.list.places) > len(HOSTILE))
+        await wait_until(pilot, lambda: len(app.desk.sidebar.list.entries) > len(HOSTILE))
         assert_inert(text_on(pilot))
         await pilot.press("ctrl+f", *"needle")
         await wait_until(pilot, lambda: "needle [" in text_on(pilot))
         assert_inert(text_on(pilot))
         for id in ids:
-            assert await app.chat.open(id)
+            assert await app.conversation_keeper.open(id)
             await pilot.pause()
             assert_inert(text_on(pilot))
         assert app.is_running

@@ -9,6 +9,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
+from textual.message import Message
 
 from app.tui.app import ChatApp
 from app.tui.terminal.paste_guard import END, START, GuardedParser, PasteFilter
@@ -33,13 +34,13 @@ HOSTILE = [
 ]
 
 
-def parsed(pieces: Iterable[str], parser: XTermParser | None = None) -> list[events.Event]:
+def parsed(pieces: Iterable[str], parser: XTermParser | None = None) -> list[Message]:
     """The events of what a terminal sends in these pieces."""
     parser = parser or GuardedParser()
     return [event for piece in pieces for event in parser.feed(piece)]
 
 
-def summary(found: Iterable[events.Event]) -> list[str]:
+def summary(found: Iterable[Message]) -> list[str]:
     """Keys by name, pastes by text, other events by kind; keys one after the other are joined."""
     out: list[str] = []
     for event in found:
@@ -118,7 +119,7 @@ def test_a_textual_with_its_parser_elsewhere_costs_the_guard_not_the_chat(monkey
     monkeypatch.delattr("app.tui.terminal.paste_guard")
     monkeypatch.setitem(sys.modules, "textual._xterm_parser", None)
     ChatApp()
-    assert linux_driver.XTermParser is XTermParser
+    assert vars(linux_driver)["XTermParser"] is XTermParser
 
 
 def test_the_terminals_driver_uses_the_guarded_parser() -> None:

@@ -17,11 +17,24 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
 from app.tui.parts import answering, models
-from app.tui.text.first_run import Found
+from app.tui.text.first_run import ComputerFacts
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import Phase, Reached
-from tests.fixtures.fakes import FOUND, STATS, FakeEngine, app_of, ask, chat, deltas, idle, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    COMPUTER,
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    send,
+    text_on,
+    wait_until,
+)
 from tests.fixtures.trees import TURN, keep
 
 ACCEPTED = Path(__file__).with_name("screens")
@@ -86,8 +99,8 @@ async def calls(pilot: Pilot[None], engine: FakeEngine) -> None:
     prompt = tree.add_prompt("Is it warmer in Paris or in Rome?", None)
     tree.add_answer(prompt.id, TURN, CALLS)
     keep(tree)
-    await app_of(pilot).chat.open(tree.id)
-    await app_of(pilot).saved()
+    await app_of(pilot).conversation_keeper.open(tree.id)
+    await desk_of(pilot).saved()
     await wait_until(pilot, lambda: "Take a hat" in text_on(pilot))
 
 
@@ -112,20 +125,20 @@ async def found(pilot: Pilot[None], engine: FakeEngine) -> None:
     await ask(pilot, engine, "Name a fruit.", "A pear, for example.")
     await pilot.press("ctrl+f")
     await pilot.press(*"pear")
-    await wait_until(pilot, lambda: "A pear, for" in text_on(pilot) and app_of(pilot).sidebar.list.option_count > 1)
+    await wait_until(pilot, lambda: "A pear, for" in text_on(pilot) and desk_of(pilot).sidebar.list.option_count > 1)
 
 
 async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
     """An earlier message in the input."""
     await ask(pilot, engine, "Name a fruit.", "An apple.")
     await pilot.press("alt+up")
-    await wait_until(pilot, lambda: app_of(pilot).composer.text == "Name a fruit.")
+    await wait_until(pilot, lambda: desk_of(pilot).composer.text == "Name a fruit.")
 
 
 async def commands(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The list of commands, one of them marked."""
     await pilot.press("/", "down", "down", "down")
-    await wait_until(pilot, lambda: app_of(pilot).composer.completion.choice == "/again")
+    await wait_until(pilot, lambda: desk_of(pilot).composer.completion.choice == "/again")
 
 
 async def help_screen(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -153,7 +166,7 @@ async def cut_off(pilot: Pilot[None], engine: FakeEngine) -> None:
     """An answer that can go on."""
     engine.say(MessageStart("final"), *deltas("final", "One, two, th"), Finished("length", STATS))
     await send(pilot, "Count to ten.")
-    await wait_until(pilot, lambda: "^G goes on" in text_on(pilot))
+    await wait_until(pilot, lambda: "^G continues" in text_on(pilot))
 
 
 async def held(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -170,7 +183,7 @@ async def held(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 async def attached(pilot: Pilot[None], engine: FakeEngine) -> None:
     """A file and a long paste that go with the message."""
-    composer = app_of(pilot).composer
+    composer = desk_of(pilot).composer
     composer.attached.add(Attachment("letters.py", 'print("strawberry".count("r"))\n' * 40))
     composer.insert("What do these do?\n")
     composer.post_message(Paste("one line\n" * 300))
@@ -182,9 +195,9 @@ async def sidebar(pilot: Pilot[None], engine: FakeEngine) -> None:
     await ask(pilot, engine, "How many r's are in strawberry?", "Three.")
     await pilot.press("ctrl+n")
     await ask(pilot, engine, "A title so long that no list of conversations has the room for it", "Indeed.")
-    if not app_of(pilot).sidebar.display:
+    if not desk_of(pilot).sidebar.display:
         await pilot.press("ctrl+b")
-    app_of(pilot).sidebar.list.focus()
+    desk_of(pilot).sidebar.list.focus()
     await wait_until(pilot, lambda: "How many r's" in text_on(pilot))
 
 
@@ -224,7 +237,7 @@ async def unsaved(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The weights on their way, below the conversation."""
-    panel = app_of(pilot).download_panel
+    panel = desk_of(pilot).download_panel
     panel.display = True
     panel.show("gpt-oss-20b", Reached(Phase.FETCHING, 5_200_000_000, 13_780_000_000, 48_000_000))
     await wait_until(pilot, lambda: "37%" in text_on(pilot))
@@ -249,8 +262,8 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (loop, answering):
         monkeypatch.setattr(module, "monotonic", lambda: 0.0)
 
-    async def known() -> Found:
-        return FOUND
+    async def known() -> ComputerFacts:
+        return COMPUTER
 
     monkeypatch.setattr(models, "examine", known)
 

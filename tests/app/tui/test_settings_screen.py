@@ -12,7 +12,19 @@ from app.tui.theme import ANSI, DARK, LIGHT
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, idle, notified, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    idle,
+    notifications,
+    on_screen,
+    send,
+    text_on,
+    wait_until,
+)
 
 
 def field(pilot: Pilot[None], name: str) -> Input:
@@ -49,7 +61,9 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         await pilot.click("#save")
         await pilot.pause()
         assert (
-            app.theme == ANSI.name and app.effort_switch.effort is Effort.HIGH and "preset [b]short" in text_on(pilot)
+            app.theme == ANSI.name
+            and app.desk.effort_switch.effort is Effort.HIGH
+            and "preset [b]short" in text_on(pilot)
         )
         await ask(pilot, engine, "hi", "hello", analysis="an open thought")
         assert "an open thought" in text_on(pilot)
@@ -74,7 +88,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         )
         field(pilot, "seed").value = "9"
         await pilot.press("escape")
-        assert app.preferences.instructions is None and app.preferences.options == Options()
+        assert app.preferences.instructions_of(app.conversation.id) is None and app.preferences.options == Options()
 
 
 async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
@@ -96,11 +110,11 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
             ("/preset brief", 'The next answers follow the preset "brief".'),
         ):
             await send(pilot, command)
-            await wait_until(pilot, lambda said=said: said in text_on(pilot), said)
+            await on_screen(pilot, said)
         assert "preset brief" in text_on(pilot)
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/instructions Sing.")
-        await wait_until(pilot, lambda: app.preferences.instructions == "Sing.")
+        await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Sing.")
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/new")
         await wait_until(pilot, lambda: not app.conversation.nodes)
@@ -125,7 +139,7 @@ async def test_what_is_wrong_with_the_settings_is_said_and_what_cannot_be_saved_
         app = app_of(pilot)
         await wait_until(pilot, lambda: "line 1: Invalid value" in " ".join(text_on(pilot).split()))
         await send(pilot, "/theme light")
-        await wait_until(pilot, lambda: "the file is left as it is" in notified(pilot))
+        await wait_until(pilot, lambda: "the file is left as it is" in notifications(pilot))
         assert app.theme == LIGHT.name and (home / "settings.toml").read_text() == "theme = \n"
     async with chat(FakeEngine(), (140, 30), settings=Settings(theme="of a newer version")) as pilot:
         await wait_until(pilot, lambda: 'There is no theme "of a newer version"' in text_on(pilot))
@@ -138,7 +152,7 @@ async def test_the_settings_fit_on_the_screen(size: tuple[int, int]) -> None:
         await idle(pilot)
         await opened(pilot)
         screen = text_on(pilot)
-        for text in ("Effort", "Most tokens", "Instructions of this conversation", "Save as preset", "Save", "Cancel"):
+        for text in ("Effort", "Max tokens", "Instructions of this conversation", "Save as preset", "Save", "Cancel"):
             assert text in screen
         await pilot.press("enter", "down", "enter")  # the first field, with keys alone
         assert pilot.app.screen.query_one("#effort", Select).value == "high"

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from app.tui.parts import answering
-from app.tui.text.status_line import GAP, Figures, fitted, memory
+from app.tui.text.status_line import GAP, StatusFigures, fitted, memory
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, idle, send, text_on, wait_until
+from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, send, text_on, wait_until
 
-BUSY = Figures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, 312, 3214, 32_768)
+BUSY = StatusFigures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, 312, 3214, 32_768)
 READY = replace(BUSY, state="ready", speed=0.0, ttft=0.0, reused=0)
 HEAD = "gpt-oss-20b  11.0 / 11.4 GB \u00b7 "
 BAR = "\u2588" + "\u2591" * 9
@@ -35,17 +35,17 @@ BAR = "\u2588" + "\u2591" * 9
         (READY, 78, f"{HEAD}ready", f"context 3,214 / 32,768  {BAR} 10%"),
         (replace(BUSY, state="stopping"), 78, f"{HEAD}stopping · first token 0.3 s", "context 3,214  10%"),
         (replace(READY, saves=False), 78, f"not saved · {HEAD}ready", "context 3,214 / 32,768  10%"),
-        (Figures(state="starting"), 78, "starting", ""),
-        (Figures("a\x1bb", state="loading"), 78, "a\u241bb · loading", ""),
-        (Figures("日本" * 8, state="ready", used=5, limit=10), 45, "日本" * 8 + " · ready", "50%"),
+        (StatusFigures(state="starting"), 78, "starting", ""),
+        (StatusFigures("a\x1bb", state="loading"), 78, "a\u241bb · loading", ""),
+        (StatusFigures("日本" * 8, state="ready", used=5, limit=10), 45, "日本" * 8 + " · ready", "50%"),
     ],
 )
-def test_figures_give_way_in_order(figures: Figures, width: int, left: str, right: str) -> None:
+def test_figures_give_way_in_order(figures: StatusFigures, width: int, left: str, right: str) -> None:
     assert fitted(figures, width) == (left, right)
 
 
 @pytest.mark.parametrize("figures", [BUSY, READY])
-def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: Figures) -> None:
+def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigures) -> None:
     lengths = [sum(map(len, fitted(figures, width))) for width in range(200)]
     assert lengths == sorted(lengths)
     assert all(length + GAP <= width for width, length in enumerate(lengths) if width >= 38)
@@ -72,7 +72,7 @@ async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> No
     engine = FakeEngine()
     async with chat(engine, (140, 24)) as pilot:
         await idle(pilot)
-        status = app_of(pilot).status
+        status = desk_of(pilot).status
 
         def line() -> str:
             return text_on(pilot).splitlines()[0]
@@ -106,7 +106,7 @@ async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_full_context_and_a_dead_engine_stand_out() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
-        status = app_of(pilot).status
+        status = desk_of(pilot).status
 
         def colours() -> set[str]:
             content = status.render()

@@ -2,9 +2,13 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from markdown_it.token import Token
+from textual.content import Content
 
 from app.chat.commands import COMMANDS, find, parse
 from app.tui.text import markdown_layout
@@ -251,9 +255,12 @@ def test_to_copy_code_that_is_not_there_does_nothing() -> None:
 def test_growing_markdown_renders_only_what_can_still_change(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []
     render = markdown_layout._render
-    monkeypatch.setattr(
-        markdown_layout, "_render", lambda tokens, *rest: (rendered.append(len(tokens)), render(tokens, *rest))[1]
-    )
+
+    def counting(tokens: Sequence[Token], *rest: Any) -> Content:
+        rendered.append(len(tokens))
+        return render(tokens, *rest)
+
+    monkeypatch.setattr(markdown_layout, "_render", counting)
     layout, source = GrowingLayout(40), ""
     for number in range(200):
         source += f"- item {number}\n"

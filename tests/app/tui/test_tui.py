@@ -16,11 +16,12 @@ from tests.fixtures.fakes import (
     ask,
     chat,
     deltas,
+    desk_of,
     idle,
+    notified,
     opened,
     send,
     text_on,
-    told,
     wait_until,
 )
 
@@ -34,7 +35,7 @@ async def test_an_answer_shows_its_analysis_while_it_grows_and_closes_it_then() 
         engine.say(PrefillProgress(352, 352), MessageStart("analysis"), *deltas("analysis", "let me count"))
         await send(pilot, "How many r's?")
         await wait_until(pilot, lambda: "let me count" in text_on(pilot))
-        assert "▾ thinking for" in text_on(pilot) and "thinking" in app_of(pilot).status.state
+        assert "▾ thinking for" in text_on(pilot) and "thinking" in desk_of(pilot).status.state
         engine.answer("There are **three**.")
         await idle(pilot)
         screen = text_on(pilot)
@@ -128,8 +129,8 @@ async def test_newline_keys_and_enter() -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("a", "shift+enter", "b", "alt+enter", "c", "ctrl+j", "d")
-        assert app_of(pilot).composer.text == "a\nb\nc\nd"
-        assert app_of(pilot).composer.size.height == 4
+        assert desk_of(pilot).composer.text == "a\nb\nc\nd"
+        assert desk_of(pilot).composer.size.height == 4
         engine.answer("ok")
         await pilot.press("enter")
         await idle(pilot)
@@ -143,19 +144,22 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
     engine = FakeEngine()
     async with chat(engine, options=Options(temperature=0.5)) as pilot:
         await idle(pilot)
-        switch = app_of(pilot).effort_switch
-        assert switch.effort is Effort.MEDIUM and "[medium]" in text_on(pilot)
+
+        def effort() -> Effort:
+            return desk_of(pilot).effort_switch.effort
+
+        assert effort() is Effort.MEDIUM and "[medium]" in text_on(pilot)
         await pilot.press("ctrl+e")
-        assert switch.effort is Effort.HIGH
+        assert effort() is Effort.HIGH
         await pilot.press("ctrl+e")
-        assert switch.effort is Effort.LOW
+        assert effort() is Effort.LOW
         await pilot.click("#effort-high")
-        assert switch.effort is Effort.HIGH and "[high]" in text_on(pilot)
+        assert effort() is Effort.HIGH and "[high]" in text_on(pilot)
         await send(pilot, "/effort Low")
-        await wait_until(pilot, lambda: switch.effort is Effort.LOW)
+        await wait_until(pilot, lambda: effort() is Effort.LOW)
         await send(pilot, "/effort extreme")
         await wait_until(pilot, lambda: "low, medium or high" in text_on(pilot))
-        assert switch.effort is Effort.LOW and app_of(pilot).composer.text == ""
+        assert effort() is Effort.LOW and desk_of(pilot).composer.text == ""
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)
         assert "low   42.0 tok/s" in text_on(pilot)
@@ -199,7 +203,7 @@ async def test_without_an_analysis_to_open_the_choice_is_said() -> None:
             await wait_until(pilot, lambda: f"Analysis: {said}." in text_on(pilot), said)  # noqa: B023
         app_of(pilot).clear_notifications()
         await send(pilot, "/thinking loudly")
-        await wait_until(pilot, lambda: told(pilot, "The analysis is shown, collapsed or hidden."))
+        await wait_until(pilot, lambda: notified(pilot, "The analysis is shown, collapsed or hidden."))
         assert "Analysis:" not in text_on(pilot)
         await ask(pilot, engine, "hi", "hello", analysis="hm")
         await pilot.press("ctrl+t")
@@ -214,11 +218,11 @@ async def test_new_chat_stops_the_answer_forgets_the_messages_and_keeps_the_draf
         engine.say(MessageStart("final"), *deltas("final", "a long story"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long story" in text_on(pilot))
-        app_of(pilot).composer.insert("draft")
+        desk_of(pilot).composer.insert("draft")
         await pilot.press("ctrl+n")
         await wait_until(pilot, lambda: not app_of(pilot).query(AnswerView))
         await idle(pilot)
-        assert app_of(pilot).conversation.messages == [] and app_of(pilot).composer.text == "draft"
+        assert app_of(pilot).conversation.messages == [] and desk_of(pilot).composer.text == "draft"
         assert "a long story" not in text_on(pilot) and "context 0" in text_on(pilot)
         await ask(pilot, engine, "", "fresh")
         assert engine.asked[-1][0] == [user("draft")]
@@ -271,16 +275,16 @@ async def test_typing_reaches_the_input_whatever_has_the_focus() -> None:
         await idle(pilot)
         await ask(pilot, engine, "hi", "hello", analysis="hm")
         await pilot.press("shift+tab")
-        assert not app_of(pilot).composer.has_focus
+        assert not desk_of(pilot).composer.has_focus
         await pilot.press("x", "y")
-        assert app_of(pilot).composer.text == "xy"
+        assert desk_of(pilot).composer.text == "xy"
 
 
 async def test_scrolling_up_is_respected_while_text_arrives_and_end_returns() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        transcript = app_of(pilot).transcript
+        transcript = desk_of(pilot).transcript
         engine.say(MessageStart("final"), *deltas("final", "line\n\n" * 30))
         await send(pilot, "go")
         await wait_until(pilot, lambda: transcript.max_scroll_y > 30 and transcript.follows)
@@ -304,7 +308,7 @@ async def test_a_conversation_that_outgrows_the_screen_is_followed() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        transcript = app_of(pilot).transcript
+        transcript = desk_of(pilot).transcript
         lines = 1
         while transcript.max_scroll_y <= 0:
             await ask(pilot, engine, "go", "line\n\n" * lines)
@@ -320,7 +324,7 @@ async def test_what_opens_below_the_end_is_announced() -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await ask(pilot, engine, "go", "line", analysis="thought\n" * 30)
-        assert app_of(pilot).transcript.max_scroll_y <= 0
+        assert desk_of(pilot).transcript.max_scroll_y <= 0
         await pilot.press("shift+tab", "enter")
         await wait_until(pilot, lambda: "more below" in text_on(pilot))
         await pilot.press("enter")
@@ -337,16 +341,16 @@ async def test_everything_is_on_the_screen(size: tuple[int, int]) -> None:
         await idle(pilot)
         await ask(pilot, engine, "hi", "hello " * 50, analysis="hm " * 50)
         app = app_of(pilot)
-        for widget in (app.status, app.transcript, app.composer, app.effort_switch):
+        for widget in (app.desk.status, app.desk.transcript, app.desk.composer, app.desk.effort_switch):
             assert widget.region.height > 0 and app.screen.region.contains_region(widget.region)
-        assert app.transcript.region.height >= size[1] - 8
+        assert app.desk.transcript.region.height >= size[1] - 8
 
 
 async def test_a_long_prompt_does_not_push_the_conversation_off_the_screen() -> None:
     async with chat(FakeEngine()) as pilot:
-        app_of(pilot).composer.insert("word " * 2000)
+        desk_of(pilot).composer.insert("word " * 2000)
         await pilot.pause()
-        assert app_of(pilot).composer.region.height == 9 and app_of(pilot).transcript.region.height >= 6
+        assert desk_of(pilot).composer.region.height == 9 and desk_of(pilot).transcript.region.height >= 6
 
 
 async def test_in_a_small_terminal_a_long_prompt_keeps_its_border_and_the_status_its_model() -> None:
@@ -354,13 +358,13 @@ async def test_in_a_small_terminal_a_long_prompt_keeps_its_border_and_the_status
     async with chat(engine, size=(40, 12)) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        app.composer.insert("line\n" * 30)
-        app.status.used = 400
-        app.status.limit = 131_072
-        app.status.state = "answering"
+        app.desk.composer.insert("line\n" * 30)
+        app.desk.status.used = 400
+        app.desk.status.limit = 131_072
+        app.desk.status.state = "answering"
         await pilot.pause()
-        assert app.screen.region.contains_region(app.effort_switch.region)
-        assert app.screen.region.contains_region(app.composer.region) and app.transcript.region.height >= 2
+        assert app.screen.region.contains_region(app.desk.effort_switch.region)
+        assert app.screen.region.contains_region(app.desk.composer.region) and app.desk.transcript.region.height >= 2
         status = text_on(pilot).splitlines()[0]
         assert "gpt-oss-20b" in status and "answering" in status and status.rstrip().endswith("0%")
         await pilot.resize_terminal(76, 12)
@@ -375,7 +379,7 @@ async def test_old_answers_keep_their_text_at_every_width() -> None:
         await idle(pilot)
         for number in range(7):
             await ask(pilot, engine, f"q{number}", f"# Title\n\nanswer **{number}**\n\n```python\nprint({number})\n```")
-        app_of(pilot).transcript.scroll_home(animate=False)
+        desk_of(pilot).transcript.scroll_home(animate=False)
         await wait_until(pilot, lambda: "answer 0" in text_on(pilot))
         assert "Title" in text_on(pilot) and "print(0)" in text_on(pilot)
         await pilot.resize_terminal(50, 20)
@@ -406,14 +410,14 @@ async def test_keys_that_arrive_together_act_in_their_order(keys: list[str], tex
         for key in keys:  # as the terminal's reader posts them, without waiting for each to take effect
             app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
         await pilot.pause(0.2)
-        assert app_of(pilot).composer.text == text
+        assert desk_of(pilot).composer.text == text
 
 
 async def test_a_conversation_keeps_its_instructions() -> None:
     engine = FakeEngine()
     async with chat(engine, (120, 40)) as pilot:
         await idle(pilot)
-        app_of(pilot).preferences.set_instructions("Be brief.")
+        app_of(pilot).preferences.set_instructions(app_of(pilot).conversation.id, "Be brief.")
         await ask(pilot, engine, "hi", "hello")
     engine = FakeEngine()
     async with chat(engine, (120, 40)) as pilot:

@@ -6,7 +6,7 @@ from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts.journal import Journal
 from mlx_model.events import MessageStart, TextDelta
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import stored
 
 
@@ -15,9 +15,9 @@ async def test_a_message_that_waits_for_the_model_comes_along_into_a_new_chat() 
     async with chat(engine) as pilot:
         await send(pilot, "a long question")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
-        app_of(pilot).composer.insert("and more")
+        desk_of(pilot).composer.insert("and more")
         await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: app_of(pilot).composer.text == "a long question\n\nand more")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "a long question\n\nand more")
         engine.release()
         await idle(pilot)
         assert stored() == [] and not engine.asked
@@ -36,12 +36,12 @@ async def test_a_message_that_waits_for_the_model_stays_behind_as_a_draft() -> N
         await send(pilot, "a long question")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
         app = app_of(pilot)
-        await app.chat.open(next(tree.id for tree in stored() if tree.title == "first"))
-        assert app.composer.text == ""
+        await app.conversation_keeper.open(next(tree.id for tree in stored() if tree.title == "first"))
+        assert app.desk.composer.text == ""
         engine.release()
         await idle(pilot)
         await opened(pilot, "second")
-        assert app.composer.text == "a long question"
+        assert app.desk.composer.text == "a long question"
 
 
 async def test_what_an_edit_set_aside_survives_and_so_does_the_edit() -> None:
@@ -50,17 +50,19 @@ async def test_what_an_edit_set_aside_survives_and_so_does_the_edit() -> None:
         await idle(pilot)
         await ask(pilot, engine, "question", "answer")
         app = app_of(pilot)
-        app.composer.insert("unsent")
+        app.desk.composer.insert("unsent")
         await pilot.press("alt+up")
-        await app.chat.save_draft()
+        await app.conversation_keeper.save_draft()
         store = Store(conversations_file())
         assert store.draft(app.conversation.id) == "unsent"
         await pilot.press("?")
-        await app.chat.save_draft()
+        await app.conversation_keeper.save_draft()
         assert store.draft(app.conversation.id) == "unsent\n\nquestion?"
         store.close()
         await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: app.composer.text == "unsent\n\nquestion?" and not app.chat.editing)
+        await wait_until(
+            pilot, lambda: app.desk.composer.text == "unsent\n\nquestion?" and not app.conversation_keeper.editing
+        )
 
 
 async def test_what_is_sent_while_another_conversation_opens_stays_in_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,12 +79,12 @@ async def test_what_is_sent_while_another_conversation_opens_stays_in_its_own(mo
         async def slow(journal: Journal, conversation: str, text: str) -> None:
             monkeypatch.setattr(Journal, "set_draft", set_draft)
             engine.say(MessageStart("final"), TextDelta("final", "late"))
-            await app.chat.submit("in between")
+            await app.conversation_keeper.submit("in between")
             await wait_until(pilot, lambda: "late" in text_on(pilot))
             await set_draft(journal, conversation, text)
 
         monkeypatch.setattr(Journal, "set_draft", slow)
-        await app.chat.open(next(tree.id for tree in stored() if tree.title == "first"))
+        await app.conversation_keeper.open(next(tree.id for tree in stored() if tree.title == "first"))
         await idle(pilot)
         texts = {tree.title: [message.text for message in tree.messages] for tree in stored()}
         assert texts == {"first": ["first", "one"], "second": ["second", "two", "in between", "late"]}

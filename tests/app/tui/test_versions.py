@@ -8,16 +8,34 @@ from app.chat.conversation import Conversation
 from app.engine.client import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
-from app.tui.parts.conversation import CUT_OFF, EDITING
+from app.tui.app import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, ask, chat, deltas, idle, opened, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    opened,
+    send,
+    text_on,
+    wait_until,
+)
 from tests.fixtures.trees import keep, stored
 
 # Versions
+
+
+async def asked(pilot: Pilot[None], engine: FakeEngine, times: int) -> None:
+    """Wait until the engine has been asked so often."""
+    await wait_until(pilot, lambda: len(engine.asked) == times)
 
 
 async def under_way(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -32,7 +50,7 @@ async def test_answering_again_keeps_both_and_switches_between_them() -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "nothing to answer yet" in text_on(pilot))
+        await wait_until(pilot, lambda: "nothing to regenerate yet" in text_on(pilot))
         await ask(pilot, engine, "How many?", "two")
         await ask(pilot, engine, "Sure?", "yes")
         await pilot.press("ctrl+e")
@@ -63,10 +81,10 @@ async def test_the_context_meter_is_that_of_the_version_shown() -> None:
         engine.say(MessageStart("final"), TextDelta("final", "3"), MessageEnd(assistant("3")))
         engine.say(Finished("stop", replace(STATS, decode_tokens=1_000)))
         await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: app_of(pilot).status.used == 40 + 312 + 1_000)
+        await wait_until(pilot, lambda: desk_of(pilot).status.used == 40 + 312 + 1_000)
         await idle(pilot)
         await pilot.press("ctrl+o")
-        await wait_until(pilot, lambda: app_of(pilot).status.used == 40 + 312 + 22)
+        await wait_until(pilot, lambda: desk_of(pilot).status.used == 40 + 312 + 22)
 
 
 async def test_the_figures_wrap_beside_the_switch_with_a_gap() -> None:
@@ -92,7 +110,7 @@ async def test_an_answer_again_that_comes_to_nothing_leaves_the_old_one() -> Non
         engine.say(EngineError("no"))
         await idle(pilot)
         await wait_until(pilot, lambda: "two" in text_on(pilot))
-        assert app_of(pilot).composer.text == "" and len(app_of(pilot).conversation.nodes) == 2
+        assert desk_of(pilot).composer.text == "" and len(app_of(pilot).conversation.nodes) == 2
 
 
 async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> None:
@@ -104,19 +122,19 @@ async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> Non
         for number in range(3):
             await ask(pilot, engine, f"question {number}", f"answer {number}")
         app = app_of(pilot)
-        app.composer.insert("unsent")
+        app.desk.composer.insert("unsent")
         await pilot.press("alt+up")
-        assert app.composer.text == "question 2" and EDITING in text_on(pilot)
+        assert app.desk.composer.text == "question 2" and EDITING in text_on(pilot)
         await pilot.press("alt+up")
-        assert app.composer.text == "question 1"
+        assert app.desk.composer.text == "question 1"
         await pilot.press("escape")
-        assert app.composer.text == "unsent" and "editing" not in text_on(pilot)
+        assert app.desk.composer.text == "unsent" and "editing" not in text_on(pilot)
         await pilot.press("alt+up", "alt+up")
         engine.answer("other answer")
         await pilot.press("!", "enter")
         await idle(pilot)
         await wait_until(pilot, lambda: "other answer" in text_on(pilot))
-        assert app.composer.text == "unsent"
+        assert app.desk.composer.text == "unsent"
         assert [m.text for m in engine.asked[-1][0]] == ["question 0", "answer 0", "question 1!"]
         screen = text_on(pilot)
         assert "question 1!" in screen and "< 2/2 >" in screen and "question 2" not in screen
@@ -136,7 +154,7 @@ async def test_editing_an_earlier_message_branches_and_destroys_nothing() -> Non
 
 async def test_what_is_typed_right_after_an_edit_stands_alone() -> None:
     async with chat(FakeEngine()) as pilot:
-        composer = app_of(pilot).composer
+        composer = desk_of(pilot).composer
         composer.insert("typed")
         composer.put_back("")
         assert composer.text == "typed"
@@ -152,7 +170,7 @@ async def test_an_edit_that_comes_to_nothing_shows_what_was_there() -> None:
         engine.say(EngineError("no"))
         await wait_until(pilot, lambda: "the answer" in text_on(pilot))
         await idle(pilot)
-        assert app_of(pilot).composer.text == "question!" and len(app_of(pilot).conversation.nodes) == 2
+        assert desk_of(pilot).composer.text == "question!" and len(app_of(pilot).conversation.nodes) == 2
 
 
 async def test_continuing_an_answer_that_was_cut_off() -> None:
@@ -175,11 +193,11 @@ async def test_continuing_an_answer_that_was_cut_off() -> None:
         begun = [assistant("by ones", "analysis"), assistant("one two")]
         assert engine.asked[-1][0] == [user("Count to ten"), *begun]
         assert engine.asked[-1][1].effort is Effort.MEDIUM  # that of the answer, not of the next one
-        assert app.transcript.query(".-cut-off").first()
+        assert app.desk.transcript.query(".-cut-off").first()
         await wait_until(pilot, lambda: CUT_OFF not in text_on(pilot))
         engine.say(TextDelta("final", " three"))
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
-        assert not app.transcript.query(".-cut-off")
+        assert not app.desk.transcript.query(".-cut-off")
         assert "cut off:" not in text_on(pilot)
         engine.say(MessageEnd(assistant("one two three")), Finished("stop", STATS))
         await wait_until(pilot, lambda: "44 tokens" in text_on(pilot))
@@ -233,7 +251,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
         engine.die(asking=True)
         await wait_until(pilot, lambda: "the engine ended" in text_on(pilot))
-        await wait_until(pilot, app.chat.idle.is_set)
+        await wait_until(pilot, app.conversation_keeper.idle.is_set)
         assert app.conversation.messages[1:] == [assistant("one two three")]
         (turn,) = (node.turn for node in app.conversation.path if node.turn)
         assert (turn.reason, turn.stats) == ("died", STATS)
@@ -247,7 +265,9 @@ async def test_what_was_said_of_an_answers_end_goes_when_it_goes_on() -> None:
         await send(pilot, "Count to ten")
         await wait_until(pilot, lambda: "one two" in text_on(pilot))
         engine.die(asking=True)
-        await wait_until(pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).chat.idle.is_set())
+        await wait_until(
+            pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).conversation_keeper.idle.is_set()
+        )
         engine.say(TextDelta("final", " three"), Finished("stop", STATS))
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
@@ -281,17 +301,17 @@ async def test_messages_sent_while_busy_wait_and_follow_in_order() -> None:
             await send(pilot, text)
         await wait_until(pilot, lambda: "queued  fourth" in text_on(pilot))
         app = app_of(pilot)
-        assert app.composer.text == "" and len(engine.asked) == 1
+        assert app.desk.composer.text == "" and len(engine.asked) == 1
         await pilot.click("Queued")
-        assert app.composer.text == "second"
+        assert app.desk.composer.text == "second"
         app.query(Queued).first().focus()
         await pilot.press("delete")
-        await wait_until(pilot, lambda: app.queue.texts == ["fourth"])
+        await wait_until(pilot, lambda: app.desk.queue.texts == ["fourth"])
         await send(pilot, " now")
-        await wait_until(pilot, lambda: app.queue.texts == ["fourth", "second now"])
+        await wait_until(pilot, lambda: app.desk.queue.texts == ["fourth", "second now"])
         engine.say(Finished("stop", STATS))
         for number, text in ((2, "fourth"), (3, "second now")):
-            await wait_until(pilot, lambda number=number: len(engine.asked) == number)
+            await asked(pilot, engine, number)
             assert engine.asked[-1][0][-1] == user(text)
             engine.answer("ok")
         await idle(pilot)
@@ -307,15 +327,15 @@ async def test_stopping_holds_the_queue_and_leaving_makes_it_a_draft() -> None:
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
         await pilot.press("escape")
         await idle(pilot)
-        assert app_of(pilot).queue.texts == ["second"] and len(engine.asked) == 1
+        assert desk_of(pilot).queue.texts == ["second"] and len(engine.asked) == 1
         await pilot.press("ctrl+n")  # what is queued belongs to its conversation
         await wait_until(pilot, lambda: app_of(pilot).conversation.messages == [])
-        assert app_of(pilot).queue.texts == [] and app_of(pilot).composer.text == ""
+        assert desk_of(pilot).queue.texts == [] and desk_of(pilot).composer.text == ""
         await opened(pilot, "first")
-        assert app_of(pilot).composer.text == "second"
+        assert desk_of(pilot).composer.text == "second"
         engine.answer("here")
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "here" in text_on(pilot) and not app_of(pilot).queue.texts)
+        await wait_until(pilot, lambda: "here" in text_on(pilot) and not desk_of(pilot).queue.texts)
 
 
 async def test_what_is_queued_survives_as_a_draft() -> None:
@@ -338,14 +358,16 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
         await under_way(pilot, engine)
         await send(pilot, "second")
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
-        await app_of(pilot).chat.open(app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id)
+        await app_of(pilot).conversation_keeper.open(
+            app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id
+        )
         assert not engine.cancelled  # to look at one's own question stops nothing
         await send(pilot, "third")
         await pilot.press("escape")
         await idle(pilot)
-        await wait_until(pilot, lambda: "queued (empty Enter sends)  second" in text_on(pilot))
+        await wait_until(pilot, lambda: "queued (Enter in an empty input sends)  second" in text_on(pilot))
         await pilot.press("enter")
         await wait_until(pilot, lambda: "queued  third" in text_on(pilot))
         engine.answer("here")
         engine.answer("there")
-        await wait_until(pilot, lambda: "there" in text_on(pilot) and not app_of(pilot).queue.texts)
+        await wait_until(pilot, lambda: "there" in text_on(pilot) and not desk_of(pilot).queue.texts)

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from app.tui.text.days import day_of
-from app.tui.text.window import MOST, TAIL, Window
+from app.tui.text.window import MAX_MOUNTED, TAIL, Window
 
 
 @pytest.mark.parametrize("total", [0, 1, TAIL, TAIL + 1, 200])
@@ -35,12 +35,12 @@ def test_a_growing_conversation_stays_small_and_keeps_its_end() -> None:
         window = window.grown()
         assert window.end == window.total == total and window.start >= 0
         most = max(most, window.end - window.start)
-    assert most == MOST
+    assert most == MAX_MOUNTED
 
 
 def test_the_days_of_conversations() -> None:
-    def at(*moment: int) -> float:
-        return datetime.datetime(*moment).timestamp()
+    def at(year: int, month: int, day: int, hour: int, minute: int) -> float:
+        return datetime.datetime(year, month, day, hour, minute).timestamp()
 
     now = at(2026, 3, 2, 0, 30)
     for moment, name in (

@@ -1,0 +1,77 @@
+"""What the parts of the chat may touch of the screen: its widgets, and the few verbs that parts have in common."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from textual.app import App
+from textual.notifications import SeverityLevel
+from textual.screen import ModalScreen
+from textual.widget import Widget
+
+from app.tui.widgets.composer import Composer
+from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.input_area import InputArea
+from app.tui.widgets.messages import Notice
+from app.tui.widgets.queue import Queue
+from app.tui.widgets.sidebar import Sidebar
+from app.tui.widgets.status import EffortSwitch, StatusLine
+from app.tui.widgets.transcript import Transcript
+
+T = TypeVar("T")
+
+
+class Desk:
+    """The widgets, which the app lays out, and the verbs. A part that needs anything else takes it as an argument.
+
+    `hint` brings the line below the input up to date. `saved` shows what there is after something was saved, or could
+    not be.
+    """
+
+    def __init__(self, app: App[None], *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]) -> None:
+        self._app = app
+        self.status = StatusLine()
+        self.transcript = Transcript()
+        self.download_panel = DownloadPanel()
+        self.queue = Queue()
+        self.input = InputArea()
+        self.effort_switch = EffortSwitch()
+        self.sidebar = Sidebar()
+        self.hint = hint
+        self.saved = saved
+
+    @property
+    def composer(self) -> Composer:
+        """The field in which the person types."""
+        return self.input.composer
+
+    # Saying something
+
+    def notify(self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
+        """Say something in the corner of the screen for `timeout` seconds, by default a few."""
+        self._app.notify(text, severity=severity, timeout=timeout, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Say why something isn't possible."""
+        self.notify(text, severity="warning")
+
+    async def notice(self, text: str, level: str = "info") -> None:
+        """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""
+        await self.transcript.add(Notice(text, level))
+
+    def clear_notifications(self) -> None:
+        """Take away what still stands in the corner."""
+        self._app.clear_notifications()
+
+    # Doing something
+
+    def run(self, work: Coroutine[Any, Any, None], group: str = "default", *, exclusive: bool = False) -> None:
+        """Let work go on in the background; `exclusive` work cancels what is under way in its group."""
+        self._app.run_worker(work, group=group, exclusive=exclusive)
+
+    def ask(self, screen: ModalScreen[T], answered: Callable[[T | None], None]) -> None:
+        """Lay a screen over the chat, and pass on what it ends with."""
+        self._app.push_screen(screen, answered)
+
+    def focus(self, widget: Widget) -> None:
+        """Give a widget the focus at once: Widget.focus() waits, and keys pressed meanwhile would go astray."""
+        self._app.set_focus(widget)
