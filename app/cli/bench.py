@@ -87,11 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _report(model: "Model") -> Report:
     from importlib.metadata import version
 
-    from metal.trust.machine import this_machine, this_power
+    from metal.trust.machine import this_gpu, this_power
 
     return Report(
         program=f"gptoss-chat {version('gptoss-chat')}",
-        machine=str(this_machine() or _computer()),
+        machine=str(this_gpu() or _computer()),
         power=this_power(),
         # Of a path the last part alone: people publish the report.
         model=model.folder.name if Path(model.name).expanduser().is_dir() else model.name,

@@ -42,15 +42,12 @@ def dense_operations(
     `gpu_cores` cores (0: not known): few rows a simdgroup where many cores share them, many where few have them all.
     """
 
-    def random(seed: int, columns: int) -> mx.array:
-        return mx.array(np.random.default_rng(seed).standard_normal((1, columns)).astype(np.float32)).astype(dtype)
-
     def layer(seed: int) -> int:
         return seed % len(layers)
 
     def qkv_arguments(seed: int) -> Sequence[object]:
         angles = np.random.default_rng(seed).uniform(0, 2 * np.pi, (1, HEAD_DIM // 2)).astype(np.float32)
-        x = random(seed, layers[0].query.columns)
+        x = _random(seed, dtype, 1, layers[0].query.columns)
         return x, layer(seed), mx.array(np.cos(angles)), mx.array(np.sin(angles))
 
     def run_qkv(
@@ -60,7 +57,7 @@ def dense_operations(
 
     def o_proj_arguments(seed: int) -> Sequence[object]:
         output = layers[0].output
-        return random(seed, output.columns), random(seed + 1, output.rows), layer(seed)
+        return _random(seed, dtype, 1, output.columns), _random(seed + 1, dtype, 1, output.rows), layer(seed)
 
     def run_o_proj(x: mx.array, residual: mx.array, index: int, variant: Variant | None) -> tuple[mx.array, ...]:
         return (o_proj(x, residual, layers[index], variant),)
@@ -90,7 +87,7 @@ def dense_operations(
         Operation(
             name="lm_head",
             run=run_lm_head,
-            arguments=lambda seed: (random(seed, head.matrix.columns),),
+            arguments=lambda seed: (_random(seed, dtype, 1, head.matrix.columns),),
             variants=_variants((4, 2), (8, 2), (4, 4)),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=head.matrix.nbytes,
@@ -141,9 +138,6 @@ def expert_operations(
     """
     top_k, hidden, inner = mixture.top_k, mixture.norm.shape[0], mixture.down.blocks.shape[-1] * 8
 
-    def random(seed: int, *shape: int) -> mx.array:
-        return mx.array(np.random.default_rng(seed).standard_normal(shape).astype(np.float32)).astype(dtype)
-
     def logits(seed: int) -> mx.array:
         """The experts in turn, `top_k` a seed; their order and weights are random."""
         values = np.full((1, mixture.experts), -10.0, np.float32)
@@ -172,10 +166,10 @@ def expert_operations(
         return (down(vectors(natural, lanes, variant), scores, residual, mixture, variant),)
 
     def gate_up_arguments(seed: int) -> Sequence[mx.array]:
-        return logits(seed), *both_layouts(random(seed, 1, hidden))
+        return logits(seed), *both_layouts(_random(seed, dtype, 1, hidden))
 
     def down_arguments(seed: int) -> Sequence[mx.array]:
-        return random(seed, 1, hidden), logits(seed), *both_layouts(random(seed + 1, 1, top_k, inner))
+        return _random(seed, dtype, 1, hidden), logits(seed), *both_layouts(_random(seed + 1, dtype, 1, top_k, inner))
 
     def bytes_of(*weights: mx.array) -> int:
         """Of the chosen experts."""
@@ -187,7 +181,7 @@ def expert_operations(
         Operation(
             name="route",
             run=run_route,
-            arguments=lambda seed: (random(seed, 1, hidden),),
+            arguments=lambda seed: (_random(seed, dtype, 1, hidden),),
             variants=tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=mixture.router.nbytes,
@@ -211,6 +205,10 @@ def expert_operations(
             weight_bytes=bytes_of(mixture.down.blocks, mixture.down.scales),
         ),
     ]
+
+
+def _random(seed: int, dtype: mx.Dtype, *shape: int) -> mx.array:
+    return mx.array(np.random.default_rng(seed).standard_normal(shape).astype(np.float32)).astype(dtype)
 
 
 def _variants(*rows_and_simdgroups: tuple[int, int]) -> tuple[Variant, ...]:

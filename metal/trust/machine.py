@@ -25,7 +25,7 @@ class MetalGpu:
         return f"{self.chip}, {cores}, {self.system}, MLX {self.mlx}"
 
 
-def this_machine() -> MetalGpu | None:
+def this_gpu() -> MetalGpu | None:
     """The machine whose GPU MLX computes on, None if it computes on a CPU."""
     if not mx.metal.is_available() or mx.default_device().type != mx.DeviceType.gpu:
         return None

@@ -19,7 +19,7 @@ import mlx.core as mx
 import numpy as np
 
 from metal.operation import Operation, Variant
-from metal.trust.machine import MetalGpu, this_machine
+from metal.trust.machine import MetalGpu, this_gpu
 from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, kernel_text, tries, trying
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
 
@@ -105,7 +105,7 @@ def choose(
     a GPU everything runs by MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
     """
     mode = requested_mode() if mode is None else mode
-    machine = machine or this_machine()
+    machine = machine or this_gpu()
     if machine is None or mode == "portable":
         return KernelChoice([Verdict(operation.name, None, _without_kernels(mode)) for operation in operations])
     notes = Notes(path or default_path())
@@ -120,7 +120,7 @@ def report(*, mode: str | None = None, machine: MetalGpu | None = None, path: Pa
     Names and reasons come from a file: clean the text before it goes to a terminal.
     """
     mode = requested_mode() if mode is None else mode
-    machine = machine or this_machine()
+    machine = machine or this_gpu()
     if machine is None or mode == "portable":
         return f"MLX's own operations throughout: {_without_kernels(mode)}"
     lines = [f"{machine}, {ENVIRONMENT}={mode}"]

@@ -8,7 +8,7 @@ from metal.address import alignment_of
 from metal.operation import Operation
 from metal.trust import select
 from metal.trust.candidates import attend_operation, dense_operations, expert_operations
-from metal.trust.machine import this_machine
+from metal.trust.machine import this_gpu
 from metal.trust.selftest import decodes_fp4
 from mlx_model.errors import RequestError
 from mlx_model.transformer.blocks import Block, Transformer
@@ -34,7 +34,7 @@ def attach_kernels(transformer: Transformer) -> None:
         mode = select.requested_mode()
     except ValueError as error:
         raise RequestError(str(error)) from None
-    machine = this_machine()
+    machine = this_gpu()
     if machine is None or mode == "portable" or transformer.compute.differentiable:
         return
     try:

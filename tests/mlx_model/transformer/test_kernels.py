@@ -39,7 +39,7 @@ def transformer(folder: Path) -> Transformer:
 
 @pytest.fixture
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "this_machine", lambda: MACHINE)
+    monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
     monkeypatch.setattr(kernels, "decodes_fp4", lambda: True)
 
 
@@ -92,7 +92,7 @@ def test_a_wish_that_means_nothing_is_refused(folder: Path, monkeypatch: pytest.
 def test_a_gpu_that_takes_no_kernel_costs_one_line(
     transformer: Transformer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kernels, "this_machine", lambda: MACHINE)
+    monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
 
     def refuse(call: Call) -> list[mx.array]:
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
