@@ -12,7 +12,7 @@ IGNORED = -100
 
 @dataclass
 class Batch:
-    """Ids [rows, columns], positions along each token's path, what each token sees, and which predictions are learnt."""
+    """Ids [rows, columns], positions along each token's path, what each token sees, which predictions are learnt."""
 
     ids: torch.Tensor
     positions: torch.Tensor
