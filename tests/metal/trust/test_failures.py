@@ -12,7 +12,7 @@ import pytest
 
 from metal.operation import Operation, Variant
 from metal.trust.select import Choice
-from tests.fixtures import ROOT
+from tests.fixtures.imports import ROOT
 from tests.metal.trust.gpu import NARROW, ODD, WIDE, Gpu, compile_error, logged
 
 
