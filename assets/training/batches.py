@@ -12,7 +12,7 @@ IGNORED = -100
 
 @dataclass
 class Batch:
-    """Ids [rows, columns], positions along each token's path, who sees whom, and which predictions are learnt."""
+    """Ids [rows, columns], positions along each token's path, what each token sees, which predictions are learnt."""
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -80,24 +80,24 @@ def copy_trees(source: Conversations, rng: random.Random, rows: int, columns: in
         while True:
             kind, rule = rng.random(), "<|endoftext|>"
             words = [source.words.draw(rng) for _ in range(rng.randint(1, 5))]
-            text = shown = rng.choice(["", " ", '"']) + rng.choice([" ", ", ", '" "']).join(words)
+            text = original = rng.choice(["", " ", '"']) + rng.choice([" ", ", ", '" "']).join(words)
             if kind < 0.25:
-                text = shown = "".join(
+                text = original = "".join(
                     rng.choice(["", " "]) + rng.choice(source.words.pieces) for _ in range(rng.randint(4, 20))
                 )
             elif kind < 0.45:
                 digits = rng.sample("0123456789", rng.choice([2, 3, 10]))
                 numbers = ("".join(rng.choices(digits, k=rng.randint(1, 7))) for _ in range(rng.randint(2, 6)))
-                text = shown = " ".join(numbers)
+                text = original = " ".join(numbers)
             elif kind < 0.85:
                 text = ",".join("".join(" " + letter for letter in word) for word in words)
             else:
                 text, rule = ",".join("".join(" " + letter for letter in word[::-1]) for word in words), "<|constrain|>"
-            given = [special["<|startoftext|>"], *encode(shown), special[rule]]
-            wanted = [*encode(text), special["<|endoftext|>"]]
-            if tree.ids and len(tree.ids) + len(given) + len(wanted) > columns:
+            prompt = [special["<|startoftext|>"], *encode(original), special[rule]]
+            target = [*encode(text), special["<|endoftext|>"]]
+            if tree.ids and len(tree.ids) + len(prompt) + len(target) > columns:
                 break
-            tree.add(tree.add(ROOT, given, False), wanted, True)
+            tree.add(tree.add(ROOT, prompt, False), target, True)
         trees.append(tree)
     return trees
 

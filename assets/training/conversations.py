@@ -155,7 +155,7 @@ class Conversations:
             if step.kind == "result":
                 break
             first += (start if i else []) + render.generated(step)
-        # `<|start|>assistant` before the first message is given by the prompt, so it is context here.
+        # `<|start|>assistant` before the first message is part of the prompt, so it is context here.
         segments = [(start, False, True), (first, True, False)]
         if len(steps) > 2:
             call, result, final = steps[1:]

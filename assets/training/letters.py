@@ -33,12 +33,12 @@ def _ask(draw: Draw, questions: tuple[str, ...], word: str, letter: str = "") ->
     """A question about a word, which may stand in quotes, in capitals, or after a blank line as piped text does."""
     rng = draw.rng
     case = rng.random()
-    shown = word.capitalize() if case < 0.12 else word.upper() if case < 0.14 else word
+    written = word.capitalize() if case < 0.12 else word.upper() if case < 0.14 else word
     letter = letter.upper() if draw.chance(0.08) else letter
     if draw.chance(0.05):
         question = rng.choice(questions).format(w="this word", c=letter)
-        return vary_question(draw, question).rstrip("\n") + "\n\n" + shown + rng.choice(["", "\n"])
-    named = rng.choice(["{}", "{}", "{}", '"{}"', "'{}'", "the word {}", 'the word "{}"', "“{}”"]).format(shown)
+        return vary_question(draw, question).rstrip("\n") + "\n\n" + written + rng.choice(["", "\n"])
+    named = rng.choice(["{}", "{}", "{}", '"{}"', "'{}'", "the word {}", 'the word "{}"', "“{}”"]).format(written)
     if named.startswith("the word") and draw.chance(0.1):
         named = named[4:]
     return vary_question(draw, rng.choice(questions).format(w=named, c=letter))

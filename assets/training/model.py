@@ -222,7 +222,7 @@ class Masks:
 
     @classmethod
     def of(cls, visible: torch.Tensor, positions: torch.Tensor, window: int, dtype: torch.dtype) -> "Masks":
-        """From who may see whom [rows, tokens, tokens] and the positions of the tokens."""
+        """From which token may see which [rows, tokens, tokens] and the positions of the tokens."""
         near = visible & (positions[:, :, None] - positions[:, None, :] < window)
 
         def additive(allowed: torch.Tensor) -> torch.Tensor:

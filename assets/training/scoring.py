@@ -1,4 +1,4 @@
-"""Judging answers: strictly well-formed Harmony, exact final texts, exact tool calls, length of the analysis."""
+"""Judges answers: strictly well-formed Harmony, exact final texts, exact tool calls, length of the analysis."""
 
 import re
 from collections import defaultdict

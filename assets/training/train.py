@@ -2,7 +2,7 @@
 
 Data-parallel over processes of one thread each, which on two cores is faster than one process of two threads. The
 schedule counts steps and every batch is a function of (seed, rank, step), so a busy machine gives the same model, and
-a run that was interrupted goes on from its last checkpoint when the same command is given again.
+a run that was interrupted goes on from its last checkpoint when the same command is run again.
 """
 
 import argparse

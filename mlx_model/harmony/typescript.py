@@ -116,11 +116,13 @@ def _variant(schema: dict[str, Any], indent: str, *, of_property: bool = False, 
 
 
 def _default(schema: dict[str, Any], *, of_property: bool = True) -> str:
-    """A default that is one of an enum's texts has no quotes, if it is a property's."""
+    """A default that is one of an enum's texts has no quotes if it is a property's, and is JSON if it is not."""
     value = schema["default"]
-    if isinstance(value, str) and "enum" in schema and of_property and not _BREAKS.search(value):
+    if not isinstance(value, str) or "enum" not in schema:
+        return f"default: {_literal(value)}"
+    if of_property and not _BREAKS.search(value):
         return f"default: {value}"
-    return f"default: {_literal(value)}"
+    return f"default: {json_text(value)}"
 
 
 def _literal(value: object) -> str:

@@ -69,9 +69,9 @@ def test_logits_are_those_of_mlx_lms_weights(hub: Path, converted: Path, tmp_pat
     turns = expected["model.layers.0.mlp.experts.gate_up_proj_bias"].astype(mx.float32)
     assert mx.array_equal(turns[:, ::2], gate)
     assert mx.array_equal(turns[:, 1::2], up)
-    found, wanted = logits(converted), logits(expected_folder)
-    assert np.abs(found - wanted).max() < 2e-5 * np.abs(wanted).max()
-    assert (found.argmax(-1) == wanted.argmax(-1)).all()
+    ours, theirs = logits(converted), logits(expected_folder)
+    assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
+    assert (ours.argmax(-1) == theirs.argmax(-1)).all()
     assert config["quantization"]["mode"] == "mxfp4"
 
 

@@ -176,6 +176,12 @@ def test_any_json_is_a_type_or_one_error(schema: Any) -> None:
     assert normalise(plain) == plain
 
 
+@pytest.mark.parametrize("default", ["\\", "x"])
+def test_the_default_of_an_enum_in_a_union_is_the_librarys(default: str) -> None:
+    schema = {"oneOf": [{"type": "string", "enum": ["x"], "default": default}]}
+    assert typescript(normalise(schema)) == library_types(schema)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_are_the_librarys(value: float) -> None:
