@@ -17,8 +17,8 @@ class Stats:
     """Counts and times of one answer. Times in seconds, speeds in tokens per second, memory in bytes.
 
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from the prompt cache; their sum is the
-    length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the caller's,
-    or one that was drawn.
+    length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
+    caller's, or one that was drawn.
     """
 
     prefill_tokens: int = 0
@@ -41,7 +41,7 @@ class Stats:
         return (self.decode_tokens - 1) / self.decode_s if self.decode_s and self.decode_tokens > 1 else 0.0
 
     def followed_by(self, more: Stats) -> Stats:
-        """Statistics of an answer that was cut off and continued: its own prompt and first token, all decoded tokens."""
+        """Statistics of an answer that was cut off and continued: its own prompt and first token, all tokens."""
         return replace(
             self if self.decode_tokens else more,
             decode_tokens=self.decode_tokens + more.decode_tokens,
