@@ -1,7 +1,7 @@
 """What happens during one answer, as small typed events.
 
 Defined once and used by `stream_generate`, by the pipe between the engine process and the app, and by the
-terminal UI. Texts are untrusted model output: whoever shows them must keep control characters away from the
+terminal UI. Texts are untrusted model output: code that shows them must keep control characters away from the
 terminal.
 """
 
@@ -18,8 +18,8 @@ class Stats:
     """Counts and times of one answer. Times in seconds, speeds in tokens per second, memory in bytes.
 
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from the prompt cache; their sum is the
-    length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used, given or
-    drawn.
+    length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
+    caller's, or one that was drawn.
     """
 
     prefill_tokens: int = 0
@@ -46,7 +46,7 @@ class Stats:
         return {**asdict(self), "prefill_tok_s": self.prefill_tok_s, "decode_tok_s": self.decode_tok_s}
 
     def followed_by(self, more: Stats) -> Stats:
-        """Those of an answer that was cut off and has gone on: its own prompt and first token, all that was decoded."""
+        """Statistics of an answer that was cut off and continued: its own prompt and first token, all tokens."""
         return replace(
             self if self.decode_tokens else more,
             decode_tokens=self.decode_tokens + more.decode_tokens,
@@ -68,7 +68,7 @@ class MessageStart:
     """The header of a message is known. `channel` is "analysis", "commentary" or "final", whatever the model wrote.
 
     `recipient` is the tool a call goes to, e.g. "python" or "functions.get_weather"; None when it is for the user.
-    `role` is the assistant's unless the model goes on to write somebody else's message, which is no part of its answer.
+    `role` is the assistant's unless the model goes on to write another role's message, which is no part of its answer.
     """
 
     channel: str

@@ -1,6 +1,6 @@
-"""`python -m mlx_model.generate`: one answer, or the continuation of some ids, with its figures.
+"""The command `python -m mlx_model.generate`: one answer, or the continuation of some ids, with its statistics.
 
-The functions are in mlx_model.generation.answer: `mlx_model.generate` is to be the function, not this module.
+`mlx_model.generate`, the attribute, is the function of mlx_model.generation.answer, not this module.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def _ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise RequestError(f'--raw-tokens wants ids with commas between, like "1,2,3", not {text!r}') from None
+        raise RequestError(f'--raw-tokens takes ids separated by commas, like "1,2,3", not {text!r}') from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,27 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory", metavar="SIZE", help='the most to hold, as in "10GB" (default: what is free)')
     parser.add_argument("--map", choices=["auto", "on", "off"], default="auto", help="map the files, or copy them")
     parser.add_argument("--json", action="store_true", help="print one object with text, analysis, tokens and stats")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        options = Options(
-            effort=given.effort, max_tokens=given.max_tokens, temperature=given.temperature, seed=given.seed
-        )
-        model = load(given.model, dense_bits=given.dense_bits, map=given.map, memory=given.memory)
-        if given.raw_tokens is not None:
-            result = _run_ids(model, _ids(given.raw_tokens), options)
+        options = Options(effort=args.effort, max_tokens=args.max_tokens, temperature=args.temperature, seed=args.seed)
+        model = load(args.model, dense_bits=args.dense_bits, map=args.map, memory=args.memory)
+        if args.raw_tokens is not None:
+            result = _run_ids(model, _ids(args.raw_tokens), options)
         else:
-            result = generate(model, given.prompt, **options.to_json())
+            result = generate(model, args.prompt, **options.to_json())
     except GptossError as error:
         print(f"error: {clean(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    if given.json:
+    if args.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
         del fields["messages"]
         print(json.dumps(fields))
     else:
         print(clean(result.text))
+    if result.finish_reason == "no_answer":
+        print("error: the model ended its turn without an answer", file=sys.stderr)
+        return 1
     return 0
 
 

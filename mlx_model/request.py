@@ -11,7 +11,7 @@ from mlx_model.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answer that is wanted. The last of `messages` is answered, or continued where it is the model's own.
+    """A request for one answer. The last of `messages` is answered, or continued where it is the model's own.
 
     `instructions` becomes the developer message. `tools` names builtin tools the model may call ("python", "browser"),
     `functions` are the caller's own; the caller runs both. `response_format` is shown to the model, which is not bound

@@ -46,7 +46,7 @@ class Outbox:
                 self._pipe.write(b"".join(encode(reply) for reply in merge(batch)))
                 self._pipe.flush()
             except OSError:
-                os._exit(0)  # nobody listens any more
+                os._exit(0)  # the app is gone
             except Exception:
                 traceback.print_exc()
                 os._exit(os.EX_SOFTWARE)  # a worker that can't answer must not look alive
@@ -83,7 +83,7 @@ class Worker:
         self._cancelled: set[int] = set()
 
     def run(self) -> None:
-        """Serve for ever; the reader thread ends the process."""
+        """Serve without end; the reader thread ends the process."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
         while True:
             self._settle()
@@ -115,7 +115,7 @@ class Worker:
             while self._requests.empty() and next(steps, ended) is not ended:
                 pass
         except Exception:
-            # Nothing that anybody waits for; the next request finds out if the model no longer works.
+            # No request waits for this. If the model no longer works, the next one fails and says so.
             traceback.print_exc()
 
     def _load(self, load: Load) -> None:
@@ -133,7 +133,7 @@ class Worker:
         except GptossError as error:
             self._outbox.put(Failed(str(error), number))
         except Exception as error:
-            # Not foreseen. The person reads one line, the app keeps the traceback from standard error.
+            # Unexpected. The person reads one line, the app keeps the traceback from standard error.
             traceback.print_exc()
             self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", number))
 

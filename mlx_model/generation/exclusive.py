@@ -1,4 +1,4 @@
-"""One stream at a time: whatever two streams or two threads do, one of them gets an error and none a wrong answer."""
+"""One stream at a time: of two streams or two threads one gets an error, and neither gets a wrong answer."""
 
 import threading
 from collections.abc import Callable, Generator

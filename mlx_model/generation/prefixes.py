@@ -40,8 +40,8 @@ class Prefix:
 class PrefixPool:
     """The KV caches of one model, most recently used last.
 
-    Together they hold no more than the memory plan gives to one cache that fills the context; whatever was used longest
-    ago is dropped first.
+    Together they hold no more than the memory plan gives to one cache that fills the context. The least recently used
+    is dropped first.
     """
 
     def __init__(self, model: Model) -> None:

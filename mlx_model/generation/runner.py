@@ -84,9 +84,8 @@ class Runner:
     def settle(self, ids: list[int], *, boundaries: Sequence[int] = ()) -> Generator[int, None, None]:
         """Brings ids into a cache, in chunks; yields how many it holds after each.
 
-        For what is likely to come next, while nobody waits: a prompt that goes on behind `ids` computes only what is
-        new. The end of `ids` and the `boundaries`, where messages start, stay restorable. Does nothing if `ids` fill
-        the context.
+        A prompt that continues `ids` then computes only what is new. The end of `ids` and the `boundaries`, where
+        messages start, stay restorable. Does nothing if `ids` fill the context.
         """
         self.model.check_process()
         if len(ids) >= self.model.context_length:
@@ -102,14 +101,14 @@ class Runner:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """Keeps the caches true to their ids, whatever happens inside."""
+        """Keeps ids and keys of the caches equal when what is inside fails or ends early."""
         try:
             with device.memory_errors():
                 yield
         except GeneratorExit:
             raise
         except BaseException:
-            # Whatever failed, and wherever: keys that were never computed must not answer the next prompt.
+            # Keys that were never computed must not answer the next prompt.
             self.reset()
             raise
         finally:
@@ -196,7 +195,7 @@ class Runner:
         return logits
 
     def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
-        """Samples, feeds the sample back, and so on; whoever iterates decides when to stop.
+        """Samples, feeds the sample back, and so on without end; the caller stops.
 
         On a GPU the next step is under way before this one's token is looked at, so that the device never waits for
         Python. The CPU computes where it is called, so there a step ahead would only delay the token.

@@ -1,4 +1,4 @@
-"""The ids with which the model spelt its own messages, so that a prompt repeats them and matches the KV cache."""
+"""The ids that the model's own messages were sampled with, so that a prompt repeats them and matches the KV cache."""
 
 from array import array
 from collections import OrderedDict
@@ -8,7 +8,10 @@ from mlx_model.harmony.message import Message
 
 
 class SampledIds(Mapping[Message, Sequence[int]]):
-    """Message to sampled ids, for `Renderer.prompt`. Holds at most `most` ids; what was used longest ago goes first."""
+    """Message to sampled ids, for `Renderer.prompt`.
+
+    Holds at most `most` ids; the least recently used message is dropped first.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -61,10 +61,10 @@ class Session:
         messages = request.messages
         if not messages or (messages[-1].role is Role.USER and not messages[-1].text.strip()):
             raise RequestError("the prompt is empty")
-        begun = _begun(messages)
+        unfinished = _unfinished(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
-        kept = drop_old_analysis(messages[:-1] if begun else messages)
-        return self._renderer.prompt([*self._head(request), *kept], self._sampled, begun)
+        kept = drop_old_analysis(messages[:-1] if unfinished else messages)
+        return self._renderer.prompt([*self._head(request), *kept], self._sampled, unfinished)
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool] = never, constraint: Constraint | None = None
@@ -115,11 +115,11 @@ class Session:
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
         parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)
-        if (begun := _begun(messages)) is not None:
+        if (unfinished := _unfinished(messages)) is not None:
             parser = StreamParser(self._tokenizer, role=None)
             for token in prompt[boundaries[-1] :]:
                 parser.push(token)
-            stop = StopStrings(options.stop, begun)
+            stop = StopStrings(options.stop, unfinished)
         self.tokens = []
         reason = None
         items = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
@@ -130,7 +130,7 @@ class Session:
             self.tokens.append(item)
             for event in parser.push(item):
                 if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
-                    reason = "stop"  # the model begins to write somebody else's message: its own turn is over
+                    reason = "stop"  # the model begins to write another role's message: its own turn is over
                     break
                 yield from stop.filter([event])
             if stop.found:
@@ -148,7 +148,7 @@ class Session:
         yield Finished(reason, self._runner.stats)
 
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
-        messages = request.messages[:-1] if _begun(request.messages) else request.messages
+        messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
         kept = [*self._head(request), *drop_old_analysis([*messages, *answer])]
         ids = self._renderer.conversation(kept, self._sampled)
         yield from self._runner.settle(ids, boundaries=self._boundaries(ids))
@@ -158,6 +158,6 @@ class Session:
         return [position for position, token in enumerate(ids) if token == self._start]
 
 
-def _begun(messages: Sequence[Message]) -> Message | None:
+def _unfinished(messages: Sequence[Message]) -> Message | None:
     """The message of the model's own that the conversation breaks off in."""
     return messages[-1] if messages and messages[-1].role is Role.ASSISTANT else None

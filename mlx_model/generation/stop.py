@@ -10,15 +10,15 @@ from mlx_model.harmony.message import Message, assistant
 class StopStrings:
     """Watches the events of one answer; text that may be the beginning of a stop string waits until that is known.
 
-    `begun` is a message that the answer goes on with; since what was shown of it can't be taken back, stop strings are
-    looked for in what follows. `found` is True once one has appeared; the events then end with the message cut off
-    before it.
+    `unfinished` is the message of the model's own that the answer continues. Its text has been shown already, so stop
+    strings are looked for in what follows it. `found` is True once one has appeared; the events then end with the
+    message cut off before it.
     """
 
-    def __init__(self, strings: Sequence[str], begun: Message | None = None) -> None:
+    def __init__(self, strings: Sequence[str], unfinished: Message | None = None) -> None:
         self.found = False
         self._strings = strings
-        self._shown = begun.text if begun is not None and begun.channel == "final" else ""
+        self._shown = unfinished.text if unfinished is not None and unfinished.channel == "final" else ""
         self._held = ""
 
     def filter(self, events: Iterable[Event]) -> Iterator[Event]:

@@ -43,10 +43,10 @@ class ToolCall:
 
 
 def read_call(message: Message, known: Collection[str] | None = None) -> ToolCall | None:
-    """The call that a message of the model's is, on whatever channel; None if it is none. Never raises.
+    """Reads a message of the model's as a tool call, on any channel; None if it is no call. Never raises.
 
     `known` are the tools there are, by full name; "browser" stands for all of its three. With them a name without
-    its namespace, or with a wrong one, is understood, and a name that nobody has gives an `error`.
+    its namespace, or with a wrong one, is understood, and an unknown name gives an `error`.
     """
     if message.role is not Role.ASSISTANT or message.recipient in (None, "", "all"):
         return None
@@ -91,16 +91,16 @@ def read_arguments(text: str) -> dict[str, Any]:
 def _full_name(recipient: str, known: Collection[str] | None) -> tuple[str, bool]:
     """The full name of a tool, and whether there is one."""
     space, _, _ = recipient.partition(".")
-    spelt = recipient if space in (*BUILTIN_TOOLS, FUNCTIONS) else f"{FUNCTIONS}.{recipient}"
+    full = recipient if space in (*BUILTIN_TOOLS, FUNCTIONS) else f"{FUNCTIONS}.{recipient}"
     if known is None:
-        return spelt, True
+        return full, True
     names = {*known, *(_BROWSER if "browser" in known else ())} - {"browser"}
-    for name in (recipient, spelt):
+    for name in (recipient, full):
         if name in names:
             return name, True
     ends = {recipient, recipient.partition(".")[2] or recipient}
     fitting = [name for name in names if name in ends or name.partition(".")[2] in ends]
-    return (fitting[0], True) if len(fitting) == 1 else (spelt, False)
+    return (fitting[0], True) if len(fitting) == 1 else (full, False)
 
 
 def _unfenced(text: str) -> str:

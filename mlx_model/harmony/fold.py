@@ -11,20 +11,20 @@ from mlx_model.harmony.message import Message, Role
 
 
 class Turn:
-    """One answer as far as its events have come. `take` each of them, in order; any of the rest may be read in between.
+    """One answer as far as its events have come: `take` them in order and read everything else at any time.
 
-    `begun` are the messages of an answer that was cut off, if it is this one that goes on, inside the last of them.
-    Messages that the model begins to write in somebody else's name are no part of its answer and are left out.
+    `unfinished` has the messages of an answer that was cut off and goes on here, inside the last of them.
+    Messages that the model begins to write in another role are no part of its answer and are left out.
     """
 
-    def __init__(self, begun: Sequence[Message] = ()) -> None:
-        self.complete: list[Message] = list(begun)
+    def __init__(self, unfinished: Sequence[Message] = ()) -> None:
+        self.complete: list[Message] = list(unfinished)
         """The messages that have ended."""
         self.finished: Finished | None = None
         """The last event, once the answer has ended."""
         self._open: Message | None = None  # the message that is being written, for its header
         self._texts: list[str] = []
-        if begun and begun[-1].role is Role.ASSISTANT:
+        if unfinished and unfinished[-1].role is Role.ASSISTANT:
             self._open = self.complete.pop()
             self._texts = [self._open.text]
 

@@ -126,7 +126,7 @@ class _HeaderReader:
                 self.clean = False
                 return text
             text = text[match.end() :]
-        # The role once more: the model repeats what the prompt or <|start|> has said.
+        # The role once more: the model repeats what the prompt or <|start|> states.
         if match := re.match(rf"(?:\s*(?:{self.role})+(?!\S))+", text):
             self.clean = False
             text = text[match.end() :]

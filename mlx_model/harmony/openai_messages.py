@@ -19,7 +19,7 @@ _KEYS = {
     "assistant": {"name", "reasoning", "reasoning_content", "tool_calls"},
     "tool": {"name", "tool_call_id"},
 }
-"""What a message may have besides role and content. Of those, names are not shown to the model."""
+"""What a message may have besides role and content. The model does not see names."""
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -51,7 +51,7 @@ def read_messages(items: Sequence[Mapping[str, Any] | Message]) -> list[Message]
 
 
 class _Fields:
-    """One message of a conversation, with what is wrong said in terms of its place."""
+    """One message of a conversation; its errors name its place and the key."""
 
     def __init__(self, item: object, place: str) -> None:
         self.place = place

@@ -26,16 +26,17 @@ class Renderer:
         self,
         messages: Iterable[Message],
         sampled: Mapping[Message, Sequence[int]] | None = None,
-        begun: Message | None = None,
+        unfinished: Message | None = None,
     ) -> list[int]:
-        """The conversation and the opening of the model's answer: `<|start|>assistant`, or the message it has `begun`,
-        without a terminator.
+        """The conversation and the opening of the model's answer: `<|start|>assistant`, or a message that the model has
+        left `unfinished`, without its terminator.
 
         `sampled` has messages of the model whose ids are known (StreamParser.sampled): those ids are taken, so that the
-        prompt matches what the KV cache already holds even where the model spelt a text its own way.
+        prompt matches what the KV cache already holds even where the model has split a text in its own way.
         """
         new = [self._start, *self._encode(Role.ASSISTANT)]
-        return self.conversation(messages, sampled) + (self.conversation([begun], sampled)[:-1] if begun else new)
+        opening = self.conversation([unfinished], sampled)[:-1] if unfinished else new
+        return self.conversation(messages, sampled) + opening
 
     def conversation(
         self, messages: Iterable[Message], sampled: Mapping[Message, Sequence[int]] | None = None

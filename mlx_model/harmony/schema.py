@@ -1,4 +1,4 @@
-"""Any JSON schema as a plain one, of which every part has a spelling in the types that gpt-oss is shown.
+"""Any JSON schema as a plain one, every part of which can be written in the types that gpt-oss was trained on.
 
 openai-harmony renders `any` where a schema says $ref, anyOf, allOf or const, or an enum of anything but texts; pydantic
 and MCP servers write all of these. A plain schema has only the keys title, description, examples, default, nullable,
@@ -6,9 +6,9 @@ and one of these forms (see typescript.py):
 
 - `type` with `enum`, `properties`, `required`, `additionalProperties` (a schema), `items` or `prefixItems`;
 - `type` as a list of names;  `enum` alone, of mixed values;  `oneOf`;
-- `reference`, the name of a definition that is not spelt out, and why: it stands further out, or nowhere.
+- `reference`, the name of a definition that is not written out, and why: it stands further out, or nowhere.
 
-A schema that says nothing of its type stays empty: that is `any`, and was meant to be.
+A schema that states no type stays empty, which is `any`, as its author meant.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mlx_model.errors import RequestError
 
 Schema = dict[str, Any]
 
-# Schemas come from anywhere. Real ones have a few levels and at most some hundred nodes.
+# Schemas are untrusted. Real ones have a few levels and at most some hundred nodes.
 _MOST_LEVELS = 40
 _MOST_NODES = 20_000
-# From here on a definition that has been spelt out once is only named: definitions that use each other many times over
+# Above this a definition that has been written out once is only named: definitions that use each other many times
 # would grow exponentially.
 _ROOMY_NODES = 1_000
 
 _TYPES = {name: name for name in ("string", "number", "integer", "boolean", "null", "object", "array")}
-# What people write who think in Python.
+# Python's names of types, which people write by mistake.
 _ALIASES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
 # A schema without a type that has one of these keys can only mean this one.
 _IMPLIED = {
@@ -155,17 +155,17 @@ class _SchemaReader:
             return None
         around = {part: schema[part] for part in _INHERITED if part in schema}
         variants = []
-        told_apart = not around
+        distinct = not around
         for member in schema[key]:
             if member is False:
                 continue
             before = len(self._open)
             resolved = self._resolve(member)
-            told_apart |= any(part in resolved for part in _TELLING)
+            distinct |= any(part in resolved for part in _TELLING)
             with self._inside():
                 variants.append(self._plain(_merge(around, resolved)))
             del self._open[before:]
-        if not told_apart:
+        if not distinct:
             return None
         others = [variant for variant in variants if variant.get("type") != "null"]
         has_null = len(others) < len(variants)

@@ -91,7 +91,7 @@ class StreamDecoder:
         return self._decoder.decode(self._token_bytes(token))
 
     def flush(self) -> str:
-        """The end of the text: U+FFFD if a character is still incomplete. The decoder starts anew."""
+        """The end of the text: U+FFFD if a character is still incomplete. The decoder starts again."""
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text

@@ -1,4 +1,4 @@
-"""Tools as the model is told of them: functions in namespaces, and the formats its answer may have to keep."""
+"""How tools are declared to the model: functions in namespaces, and formats for its answer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Plain JSON schemas as the TypeScript-like types in which gpt-oss was shown its functions.
+"""Plain JSON schemas as the TypeScript-like types by which functions are declared to gpt-oss.
 
 Layout and quirks are those of openai-harmony (0.0.8), on which the model was trained: no parentheses around unions,
 nested bodies four columns in and variants three, an object's own description before its brace. Schemas are those of
-`schema.normalise`, which has turned what the library would lose into what has a spelling here.
+`schema.normalise`, which has replaced what the library would lose by forms that can be written here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-# What would end a quoted text, or its line, before its time.
+# Characters that would end a quoted text, or its line, too early.
 _BREAKS = re.compile(r'["\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _NO_KEY = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -62,7 +62,7 @@ class FullLayer:
 
 
 def _written(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
-    """`buffer` with `rows` at `start`, grown if need be. MLX writes in place when nobody else holds the buffer."""
+    """`buffer` with `rows` at `start`, grown if needed. MLX writes in place when the buffer has no other reference."""
     end = start + rows.shape[2]
     if buffer is None or end > buffer.shape[2]:
         batch, heads, _, dim = rows.shape

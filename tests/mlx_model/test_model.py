@@ -78,7 +78,7 @@ def test_ids_from_the_command_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--raw-tokens", "1,x"], "--raw-tokens wants ids"),
+        (["--raw-tokens", "1,x"], "--raw-tokens takes ids"),
         (["--raw-tokens", ""], "the prompt is empty"),
         (["--raw-tokens", "512"], "vocabulary ends at 511"),
         (["--prompt", "hi"], "works on token ids only"),

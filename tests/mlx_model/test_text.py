@@ -10,7 +10,7 @@ from mlx_model.text import clean
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("plain, with\ttab\nand line", "plain, with\ttab\nand line"),
         ("\x1b[31mred\x1b[0m", "\u241b[31mred\u241b[0m"),
@@ -25,8 +25,8 @@ from mlx_model.text import clean
         ("\u2028", "\n"),
     ],
 )
-def test_dangerous_characters(text: str, shown: str) -> None:
-    assert clean(text) == shown
+def test_dangerous_characters(text: str, expected: str) -> None:
+    assert clean(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_ordinary_text_stays(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_no_control_survives_and_pieces_equal_the_whole(text: str) -> None:
-    shown = clean(text)
-    assert not {c for c in shown if unicodedata.category(c) in ("Cc", "Cs")} - {"\n", "\t"}
+    cleaned = clean(text)
+    assert not {c for c in cleaned if unicodedata.category(c) in ("Cc", "Cs")} - {"\n", "\t"}
     reordering = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-    assert not {c for c in shown if unicodedata.bidirectional(c) in reordering}
-    assert "".join(map(clean, text)) == shown == clean(shown)
-    shown.encode()
+    assert not {c for c in cleaned if unicodedata.bidirectional(c) in reordering}
+    assert "".join(map(clean, text)) == cleaned == clean(cleaned)
+    cleaned.encode()

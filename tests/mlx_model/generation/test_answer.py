@@ -1,5 +1,6 @@
 """`generate` as people call it: prompts in several forms, keywords, and answers without a final message."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def demo() -> Model:
 
 
 def ids_of(model: Model, text: str) -> list[int]:
-    """Ids of a text in which special tokens are spelt out."""
+    """Ids of a text in which special tokens are written out."""
     assert model.tokenizer is not None
     special = model.tokenizer.special
     ids: list[int] = []
@@ -199,9 +200,19 @@ print(generate is first is mlx_model.generate, isinstance(generate, types.Functi
 mlx_model.generate = 7  # a test may still replace it
 print(mlx_model.generate)
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert shown.stdout.split() == ["True", "True", "True", "7"], shown.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["True", "True", "True", "7"], done.stderr
 
 
 def test_the_package_carries_its_types() -> None:
     assert (Path(mlx_model.__file__).parent / "py.typed").is_file()
+
+
+def test_the_command_fails_where_there_is_no_answer(
+    demo: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = importlib.import_module("mlx_model.generate")
+    monkeypatch.setattr(command, "load", lambda *_, **__: demo)
+    scripted(demo, monkeypatch, f"{THOUGHT}<|return|>")
+    assert command.main(["--model", "demo", "--prompt", "question"]) == 1
+    assert capsys.readouterr().err == "error: the model ended its turn without an answer\n"

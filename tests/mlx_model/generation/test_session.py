@@ -179,17 +179,17 @@ def test_an_answer_that_was_cut_off_goes_on_as_if_it_had_not_been(demo: Model, s
     prompt = session.prompt(Request([STRAWBERRY], GREEDY))
     before = list(session.stream(Request([STRAWBERRY], replace(GREEDY, max_tokens=cut))))
     assert finish_of(before).reason == "length"
-    sampled, begun = session.tokens, messages_of(before)
-    after = list(session.stream(Request([STRAWBERRY, *begun], GREEDY)))
-    assert [*begun[:-1], *messages_of(after)] == messages_of(whole)
+    sampled, unfinished = session.tokens, messages_of(before)
+    after = list(session.stream(Request([STRAWBERRY, *unfinished], GREEDY)))
+    assert [*unfinished[:-1], *messages_of(after)] == messages_of(whole)
     assert finish_of(after).stats.prefill_tokens < 5
-    resumed = session.prompt(Request([STRAWBERRY, *begun], GREEDY))
-    if begun:
+    resumed = session.prompt(Request([STRAWBERRY, *unfinished], GREEDY))
+    if unfinished:
         assert resumed == (prompt + sampled)[: len(resumed)]
         assert len(resumed) > len(prompt)
-        shown = [event for event in after if isinstance(event, MessageStart | TextDelta)]
-        first = itertools.takewhile(lambda event: isinstance(event, TextDelta), shown)
-        grown = begun[-1].text + "".join(event.text for event in first if isinstance(event, TextDelta))
+        visible = [event for event in after if isinstance(event, MessageStart | TextDelta)]
+        first = itertools.takewhile(lambda event: isinstance(event, TextDelta), visible)
+        grown = unfinished[-1].text + "".join(event.text for event in first if isinstance(event, TextDelta))
         assert grown == messages_of(after)[0].text
         assert sum(isinstance(event, MessageStart) for event in after) == len(messages_of(after)) - 1
 
@@ -303,7 +303,7 @@ def test_midnight_costs_a_chat_nothing(demo: Model, monkeypatch: pytest.MonkeyPa
     assert date_of(first, assistant("Hi."), user("and now?")) == "2026-11-21"
     assert date_of(user("good morning")) == "2026-11-22"
     assert date_of(first, assistant("Hi."), user("and now?")) == "2026-11-21"
-    # Begun anew, it is a conversation of today; so is one that was never seen before.
+    # Started again, it is a conversation of today; so is one that was never seen before.
     assert date_of(first) == "2026-11-22"
     assert date_of(user("from a file"), assistant("Yes?"), user("go on")) == "2026-11-22"
 
@@ -324,7 +324,7 @@ def test_every_answer_of_a_chat_is_rendered_as_it_was_sampled(demo: Model, monke
     header = [special["<|channel|>"], *tokenizer.encode("final"), special["<|message|>"]]
     session = Session(demo, today=TODAY)
     messages: list[Message] = []
-    spelt: list[list[int]] = []
+    spellings: list[list[int]] = []
     for word in ("Hello there", "Good morning", "Welcome back"):
         letters = [token for letter in word for token in tokenizer.encode(letter)]
         assert letters != tokenizer.encode(word)
@@ -333,7 +333,7 @@ def test_every_answer_of_a_chat_is_rendered_as_it_was_sampled(demo: Model, monke
         session._runner.finish_reason = "stop"
         messages.append(user(word))
         messages += messages_of(session.stream(Request(messages, GREEDY)))
-        spelt.append(letters)
+        spellings.append(letters)
     prompt = session.prompt(Request([*messages, user("bye")], GREEDY))
-    for letters in spelt:
+    for letters in spellings:
         assert any(prompt[at : at + len(letters)] == letters for at in range(len(prompt)))

@@ -15,13 +15,13 @@ def answer(text: str, channel: str = "final", step: int = 1) -> list[Event]:
 
 def run(stop: StopStrings, events: list[Event]) -> tuple[str, list[Event]]:
     """What is shown, and all events that come out."""
-    shown = [out for event in events for out in stop.filter([event])]
-    return "".join(event.text for event in shown if isinstance(event, TextDelta)), shown
+    visible = [out for event in events for out in stop.filter([event])]
+    return "".join(event.text for event in visible if isinstance(event, TextDelta)), visible
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize(
-    ("text", "strings", "shown"),
+    ("text", "strings", "visible"),
     [
         ("one STOP two", ["STOP"], "one "),
         ("aaab", ["aab"], "a"),
@@ -30,12 +30,12 @@ def run(stop: StopStrings, events: list[Event]) -> tuple[str, list[Event]]:
         ("one two three", ["three", "two"], "one "),
     ],
 )
-def test_found(text: str, strings: list[str], shown: str, step: int) -> None:
+def test_found(text: str, strings: list[str], visible: str, step: int) -> None:
     stop = StopStrings(strings)
     found, events = run(stop, answer(text, step=step))
     assert stop.found
-    assert found == shown
-    assert events[-1] == MessageEnd(assistant(shown))
+    assert found == visible
+    assert events[-1] == MessageEnd(assistant(visible))
     assert sum(isinstance(event, MessageEnd) for event in events) == 1
 
 

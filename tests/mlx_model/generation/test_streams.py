@@ -34,7 +34,7 @@ def demo() -> Model:
 @pytest.fixture(scope="module")
 def alone(demo: Model) -> dict[int, list[tuple[str, str]]]:
     """What each request is answered where nothing disturbs it."""
-    return {id(request): shown(Session(demo).stream(request)) for request in (FIRST, SECOND)}
+    return {id(request): outcome(Session(demo).stream(request)) for request in (FIRST, SECOND)}
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"])
@@ -45,7 +45,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield
 
 
-def shown(events: Iterable[Event]) -> list[tuple[str, str]]:
+def outcome(events: Iterable[Event]) -> list[tuple[str, str]]:
     """Messages, and how it ended."""
     pairs = []
     for event in events:
@@ -70,11 +70,11 @@ def test_a_second_stream_ends_the_first_with_an_error(
     first = session.stream(FIRST)
     for _ in range(steps):
         next(first)
-    assert shown(session.stream(SECOND)) == alone[id(SECOND)]
+    assert outcome(session.stream(SECOND)) == alone[id(SECOND)]
     for _ in range(2):
         with pytest.raises(RequestError, match=r"another request has begun on this Session.*use a second Session"):
             next(first)
-    assert shown(session.stream(FIRST)) == alone[id(FIRST)]
+    assert outcome(session.stream(FIRST)) == alone[id(FIRST)]
 
 
 def test_it_does_so_while_both_are_open(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
@@ -84,7 +84,7 @@ def test_it_does_so_while_both_are_open(demo: Model, alone: dict[int, list[tuple
     head = [next(second)]
     with pytest.raises(RequestError):
         next(first)
-    assert shown([*head, *second]) == alone[id(SECOND)]
+    assert outcome([*head, *second]) == alone[id(SECOND)]
 
 
 def test_a_stream_that_has_ended_or_was_closed_stays_ended(demo: Model) -> None:
@@ -112,7 +112,7 @@ def test_generate_meanwhile_disturbs_nothing(demo: Model, alone: dict[int, list[
     stream = Session(demo).stream(FIRST)
     head = [next(stream) for _ in range(8)]
     generate(demo, "Spell house", max_tokens=10)
-    assert shown([*head, *stream]) == alone[id(FIRST)]
+    assert outcome([*head, *stream]) == alone[id(FIRST)]
 
 
 def test_each_step_may_be_taken_in_another_thread(
@@ -123,9 +123,9 @@ def test_each_step_may_be_taken_in_another_thread(
     events: list[Event] = []
     while (event := in_thread(lambda: next(stream, None))) is not None:
         events.append(event)
-    expected = shown(Session(demo).stream(FIRST))
-    assert shown(events) == expected
-    assert shown(in_thread(lambda: list(Session(demo).stream(FIRST)))) == expected
+    expected = outcome(Session(demo).stream(FIRST))
+    assert outcome(events) == expected
+    assert outcome(in_thread(lambda: list(Session(demo).stream(FIRST)))) == expected
 
 
 def test_each_step_of_the_prefill_may_be_taken_in_another_thread(
@@ -152,13 +152,13 @@ def test_settling_may_change_threads(demo: Model, monkeypatch: pytest.MonkeyPatc
     while in_thread(lambda: next(steps, None)) is not None:
         pass
     later = Request([*FIRST.messages, *answer, user("hello")], Options(temperature=0, max_tokens=20))
-    assert shown(session.stream(later)) == shown(Session(demo).stream(later))
+    assert outcome(session.stream(later)) == outcome(Session(demo).stream(later))
 
 
 def test_turns_may_come_in_any_thread(demo: Model) -> None:
     session = Session(demo)
-    answers = [in_thread(lambda: shown(session.stream(FIRST))) for _ in range(3)]
-    assert answers[0] == answers[1] == answers[2] == shown(Session(demo).stream(FIRST))
+    answers = [in_thread(lambda: outcome(session.stream(FIRST))) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2] == outcome(Session(demo).stream(FIRST))
 
 
 class Gate:
@@ -178,7 +178,7 @@ def test_a_step_while_another_thread_takes_one_is_refused(demo: Model, alone: di
     session, gate = Session(demo), Gate()
     first = session.stream(FIRST, cancelled=gate)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(lambda: shown(first))
+        answer = pool.submit(lambda: outcome(first))
         gate.reached.wait()
         for stream in (session.stream(SECOND), first, session.settle(SECOND, [])):
             with pytest.raises(RequestError, match=r"another thread is computing.*use one Session for each thread"):
@@ -196,7 +196,7 @@ def test_closing_during_a_step_ends_the_stream_after_it(demo: Model) -> None:
         stream.close()
         gate.open.set()
         assert not any(isinstance(event, Finished) for event in answer.result())
-    assert shown(session.stream(SECOND))[-1] == ("finished", "stop")
+    assert outcome(session.stream(SECOND))[-1] == ("finished", "stop")
 
 
 def test_two_threads_that_race_get_an_answer_or_an_error(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
@@ -204,7 +204,7 @@ def test_two_threads_that_race_get_an_answer_or_an_error(demo: Model, alone: dic
 
     def ask(request: Request) -> list[tuple[str, str]] | RequestError:
         try:
-            return shown(session.stream(request))
+            return outcome(session.stream(request))
         except RequestError as error:
             return error
 
@@ -212,12 +212,12 @@ def test_two_threads_that_race_get_an_answer_or_an_error(demo: Model, alone: dic
         for _ in range(3):
             for request, result in zip((FIRST, SECOND), pool.map(ask, (FIRST, SECOND)), strict=True):
                 assert isinstance(result, RequestError) or result == alone[id(request)]
-    assert shown(session.stream(FIRST)) == alone[id(FIRST)]
+    assert outcome(session.stream(FIRST)) == alone[id(FIRST)]
 
 
 def test_two_sessions_in_two_threads(demo: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda request: shown(Session(demo).stream(request)), (FIRST, SECOND)))
+        answers = list(pool.map(lambda request: outcome(Session(demo).stream(request)), (FIRST, SECOND)))
     assert answers == [alone[id(FIRST)], alone[id(SECOND)]]
 
 

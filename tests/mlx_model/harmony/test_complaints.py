@@ -123,9 +123,9 @@ ROWS: dict[str, tuple[str, list[Message]]] = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_row(row: str) -> None:
-    text, wanted = ROWS[row]
+    text, expected = ROWS[row]
     messages = parse(o200k(), oracle().encode(text, allowed_special="all"))
-    assert messages == wanted
+    assert messages == expected
     calls = [read_call(message, ["functions.f", "functions.g"]) for message in messages if message.recipient]
     assert all(call is not None and call.error is None for call in calls)
 

@@ -40,17 +40,17 @@ def test_an_answer() -> None:
 
 def test_at_any_moment() -> None:
     turn = Turn()
-    shown: list[str] = []
+    deltas: list[str] = []
     for event in events_of(ANSWER):
         turn.take(event)
         whole = "".join(message.text for message in turn.messages)
         if isinstance(event, TextDelta):
-            shown.append(event.text)
+            deltas.append(event.text)
             assert turn.writing is not None
             assert turn.writing.text.endswith(event.text)
             assert (turn.writing.channel, turn.writing.recipient) == (event.channel, event.recipient)
             assert turn.messages[-1] == turn.writing
-        assert whole == "".join(shown)
+        assert whole == "".join(deltas)
     assert turn.messages == ANSWER
 
 
@@ -126,17 +126,17 @@ def test_the_fold_is_what_the_parser_says(messages: list[Message]) -> None:
 
 def test_an_answer_that_goes_on_is_at_first_what_it_was() -> None:
     for last in (Message(Role.ASSISTANT, "one", recovered=True), Message(Role.TOOL, "6.5", "python", "commentary")):
-        begun = [assistant("t", "analysis"), last]
-        assert Turn(begun).messages == begun
+        unfinished = [assistant("t", "analysis"), last]
+        assert Turn(unfinished).messages == unfinished
 
 
 def test_an_answer_that_goes_on() -> None:
-    begun = [assistant("t", "analysis"), assistant("one ")]
-    turn = Turn(begun)
-    assert turn.messages == begun
-    assert turn.writing == begun[-1]
+    unfinished = [assistant("t", "analysis"), assistant("one ")]
+    turn = Turn(unfinished)
+    assert turn.messages == unfinished
+    assert turn.writing == unfinished[-1]
     turn.take(TextDelta("final", "two"))
-    assert turn.messages == [begun[0], assistant("one two")]
+    assert turn.messages == [unfinished[0], assistant("one two")]
     turn.take(MessageEnd(assistant("one two")))
-    assert turn.messages == [begun[0], assistant("one two")]
+    assert turn.messages == [unfinished[0], assistant("one two")]
     assert turn.writing is None

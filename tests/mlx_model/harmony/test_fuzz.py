@@ -142,12 +142,12 @@ def mutations(tokens: list[int]) -> Iterator[list[int]]:
 def test_one_wrong_special_token_costs_nothing() -> None:
     """Whatever single token of the markup is missing or doubled, all texts come out, where they belong, and no more."""
     tokens = Renderer(o200k()).conversation(CONVERSATION)[2:]
-    wanted = [(message.channel, message.recipient, message.text) for message in CONVERSATION]
+    expected = [(message.channel, message.recipient, message.text) for message in CONVERSATION]
     count = 0
     for mutated in mutations(tokens):
         messages = run(mutated).messages
         got = [(message.channel, message.recipient, message.text) for message in messages]
-        assert got == wanted, o200k().decode(mutated)
+        assert got == expected, o200k().decode(mutated)
         count += 1
     assert count > 70
 

@@ -48,7 +48,7 @@ def call(text: str, content_type: str | None = None, recovered: bool = False) ->
 
 # What a person reading the raw tokens would want, for each golden case in which the library raises or answers oddly.
 THOUGHT = assistant("t", "analysis")
-WANTED: dict[str, list[Message]] = {
+EXPECTED: dict[str, list[Message]] = {
     # The library raises.
     "constrain spaced": [call("{}", "<|constrain|>json", recovered=True)],
     "empty channel": [repaired("hi")],
@@ -88,8 +88,8 @@ WANTED: dict[str, list[Message]] = {
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
 def test_golden(case: dict[str, Any]) -> None:
     messages = parse(o200k(), case["tokens"], Role(case["role"]) if case["role"] else None)
-    if case["name"] in WANTED:
-        assert messages == WANTED[case["name"]]
+    if case["name"] in EXPECTED:
+        assert messages == EXPECTED[case["name"]]
         return
     assert case["strict"]["ok"]
     assert messages == [
@@ -103,7 +103,7 @@ def test_golden(case: dict[str, Any]) -> None:
 
 
 def test_table_names_golden_cases() -> None:
-    assert WANTED.keys() <= {case["name"] for case in GOLDEN}
+    assert EXPECTED.keys() <= {case["name"] for case in GOLDEN}
 
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -140,7 +140,7 @@ MALFORMED = {
     # Channels in capitals.
     "<|channel|>Final<|message|>x<|return|>": [repaired("x")],
     "<|channel|>ANALYSIS<|message|>t<|end|>": [repaired("t", "analysis")],
-    "<|start|>assistantFinal<|message|>x<|return|>": [repaired("x")],
+    "<|start|>assistantAnalysis<|message|>t<|end|>": [repaired("t", "analysis")],
     "<|channel|>Commentary to=functions.f<|message|>{}<|call|>": [repaired("{}", "commentary", "functions.f")],
     "<|channel|>Analysis to=functions.addCommentary<|message|>{}<|call|>": [
         repaired("{}", "analysis", "functions.addCommentary")

@@ -97,21 +97,21 @@ def test_system_message_is_the_librarys(effort: Effort, tools: tuple[str, ...]) 
         content = content.with_browser_tool()
     if "python" in tools:
         content = content.with_python_tool()
-    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
-    assert renderer().prompt([system_message(effort, date="2026-11-21", cutoff="2025-01", tools=tools)]) == wanted
+    expected = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(effort, date="2026-11-21", cutoff="2025-01", tools=tools)]) == expected
 
 
 def test_parts_of_the_system_message_that_may_be_absent() -> None:
     content = oh.SystemContent(model_identity=None, knowledge_cutoff=None, reasoning_effort=oh.ReasoningEffort.LOW)
-    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
-    assert renderer().prompt([system_message("low", identity=None, cutoff=None)]) == wanted  # type: ignore[arg-type]
+    expected = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message("low", identity=None, cutoff=None)]) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("channels", [["analysis", "final"], ["final"], []])
 def test_other_channels(channels: list[str]) -> None:
     content = oh.SystemContent.new().with_required_channels(channels)
-    wanted = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
-    assert renderer().prompt([system_message(channels=channels)]) == wanted
+    expected = library_prompt([oh.Message.from_role_and_content(oh.Role.SYSTEM, content)])
+    assert renderer().prompt([system_message(channels=channels)]) == expected
 
 
 def test_a_system_message_may_say_nothing() -> None:
@@ -132,8 +132,8 @@ def test_line_for_functions_is_the_librarys() -> None:
 @pytest.mark.parametrize("instructions", ["Answer in French.", "", "a\n\n# Instructions\n<|end|>"])
 def test_developer_message_is_the_librarys(instructions: str) -> None:
     content = oh.DeveloperContent.new().with_instructions(instructions)
-    wanted = oracle().render(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
-    assert renderer().message(developer_message(instructions)) == wanted
+    expected = oracle().render(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
+    assert renderer().message(developer_message(instructions)) == expected
 
 
 def test_unknown_tool_is_an_error() -> None:
@@ -159,11 +159,11 @@ def test_tool_without_a_name_is_an_error() -> None:
 
 def test_sampled_ids_replace_rendered_ones() -> None:
     hi = assistant("hi")
-    spelt = [200006, 173781, 200005, 17196, 200008, 71, 72, 200007]
-    ids = renderer().prompt([user("a"), hi, user("b")], {hi: spelt})
+    spelling = [200006, 173781, 200005, 17196, 200008, 71, 72, 200007]
+    ids = renderer().prompt([user("a"), hi, user("b")], {hi: spelling})
     assert ids == [
         *renderer().message(user("a")),
-        *spelt,
+        *spelling,
         *renderer().prompt([user("b")]),
     ]
 

@@ -156,8 +156,8 @@ FLAVOURS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_flavours(flavour: str) -> None:
-    schema, wanted = FLAVOURS[flavour]
-    assert types(schema) == wanted
+    schema, expected = FLAVOURS[flavour]
+    assert types(schema) == expected
     assert normalise(normalise(schema)) == normalise(schema)
 
 

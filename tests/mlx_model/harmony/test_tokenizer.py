@@ -128,13 +128,13 @@ def _undecided(raw: bytes) -> int:
 def test_stream_decoder_is_bytes_decode_for_every_split(ids: list[int]) -> None:
     tokenizer = o200k()
     decoder = StreamDecoder(tokenizer)
-    raw, shown = b"", ""
+    raw, text = b"", ""
     for token in ids:
         raw += tokenizer.token_bytes(token)
-        shown += decoder.push(token)
+        text += decoder.push(token)
         settled = raw[: len(raw) - _undecided(raw)]
-        assert shown == settled.decode("utf-8", "replace")
-    assert shown + decoder.flush() == raw.decode("utf-8", "replace") == tokenizer.decode(ids)
+        assert text == settled.decode("utf-8", "replace")
+    assert text + decoder.flush() == raw.decode("utf-8", "replace") == tokenizer.decode(ids)
     assert decoder.flush() == ""
 
 

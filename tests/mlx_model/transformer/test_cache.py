@@ -12,13 +12,13 @@ WINDOW = 8
 def feed(cache: Cache, positions: range, tag: float = 0.0) -> list[np.ndarray]:
     """Appends keys that carry their position (plus `tag`); returns the positions each layer shows."""
     keys = mx.array(np.arange(positions.start, positions.stop, dtype=np.float32) + tag).reshape(1, 1, -1, 1)
-    shown = []
+    visible = []
     for layer in range(2):
         seen, values = cache.append(layer, keys, -keys)
         assert np.array_equal(np.array(seen), -np.array(values))
-        shown.append(np.array(seen).ravel())
+        visible.append(np.array(seen).ravel())
     cache.advance(len(positions))
-    return shown
+    return visible
 
 
 def both() -> Cache:
@@ -65,7 +65,7 @@ def test_without_marks_only_the_start_is_left_after_the_window_has_filled() -> N
     assert cache.restore(4) == 4
     feed(cache, range(4, 40))
     assert cache.restore(20) == 0
-    assert [shown.tolist() for shown in feed(cache, range(2))] == [[0, 1], [0, 1]]
+    assert [visible.tolist() for visible in feed(cache, range(2))] == [[0, 1], [0, 1]]
 
 
 def test_going_back_forgets_later_marks() -> None:
