@@ -4,11 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
-import threading
 from collections.abc import Iterable, Sequence
 from functools import partial
-from types import FrameType
 from typing import ClassVar
 
 from textual import events, work
@@ -33,6 +30,7 @@ from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.themes import Themes
+from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.queue import Queue
@@ -41,8 +39,6 @@ from app.tui.widgets.status import EffortSwitch
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.options import Options
 
-HUNG_UP, HUNG_UP_S = 128 + signal.SIGHUP, 10.0
-"""Exit code of a chat whose terminal has gone, and the seconds it has to save and to end."""
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
@@ -86,26 +82,22 @@ class ChatApp(Actions, inherit_bindings=False):
             from app.tui.terminal import paste_guard
 
             paste_guard.install()
-        super().__init__(
-            ansi_color="NO_COLOR" in os.environ or None
-        )  # otherwise Textual would turn colours into shades of grey
-        self.desk = Desk(self, hint=self._hint, saved=self._saved)
-        self.desk.composer.values_of = self.values_of
-        self.journal = Journal(self._report)
-        chosen = settings or Settings()
-        self.preferences = Preferences(
-            self.desk, self.journal, Themes(self), chosen, options or Options(), instructions
-        )
-        self.engine_keeper = EngineKeeper(self.desk, engine or EngineClient(), load or Load(), self._loaded)
-        self.conversation_keeper = ConversationKeeper(
-            self.desk, self.journal, self.engine_keeper, self.preferences, self._welcome
-        )
-        self.library = Library(self.desk, self.journal, self.conversation_keeper)
-        self.sharing = Sharing(self.desk, self.journal, self.conversation_keeper, self.copy_to_clipboard)
-        self.models = Models(self.desk, self.engine_keeper, self.conversation_keeper.idle)
+        # Without this Textual would turn colours into shades of grey.
+        super().__init__(ansi_color="NO_COLOR" in os.environ or None)
+        desk = self.desk = Desk(self, hint=self._hint, saved=self._saved)
+        desk.composer.values_of = self.values_of
+        journal = self.journal = Journal(self._report)
+        settings, options = settings or Settings(), options or Options()
+        self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
+        self.engine_keeper = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
+        keeper = ConversationKeeper(desk, journal, self.engine_keeper, self.preferences, self._welcome)
+        self.conversation_keeper = keeper
+        self.library = Library(desk, journal, keeper)
+        self.sharing = Sharing(desk, journal, keeper, self.copy_to_clipboard)
+        self.models = Models(desk, self.engine_keeper, keeper.idle)
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
-        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGCONT)}
+        self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
 
     def compose(self) -> ComposeResult:
@@ -129,10 +121,9 @@ class ChatApp(Actions, inherit_bindings=False):
         self.watch(self.desk.transcript, "scroll_y", self._hint_later)
         self.watch(self.desk.transcript, "virtual_size", self._hint_later)
         self.desk.composer.focus()
-        loop = asyncio.get_running_loop()
-        # Otherwise the terminal would stay in the state the chat set; after a hang-up there is none.
-        loop.add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
-        self._watch_terminal(loop)
+        # Otherwise the terminal would stay in the state the chat set.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
+        self._hang_up.watch()
         await self.conversation_keeper.show()
         await self.preferences.start()
         self.engine_keeper.open()
@@ -154,32 +145,6 @@ class ChatApp(Actions, inherit_bindings=False):
         lost = "What was not saved is lost." if self.journal.loses else ""
         self.exit(message="\n".join(filter(None, (lost, download))) or None)
 
-    def _watch_terminal(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Notice when the terminal is gone. A chat that was suspended meanwhile may get SIGCONT alone, and Textual's
-        handler of that signal fails without a terminal to draw on."""
-        resume = signal.getsignal(signal.SIGCONT)
-
-        def continued(number: int, frame: FrameType | None) -> None:
-            if not sys.stdin.isatty():
-                self._hung_up(loop)
-            elif callable(resume):
-                resume(number, frame)
-
-        signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
-        signal.signal(signal.SIGCONT, continued)
-
-    def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Save and end, after HUNG_UP_S at the latest: Textual would wait forever to write its last output."""
-        last = threading.Timer(HUNG_UP_S, os._exit, [HUNG_UP])
-        last.daemon = True
-        last.start()
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(lambda: self.run_worker(self._hang_up()))
-
-    async def _hang_up(self) -> None:
-        await self._save_all()
-        os._exit(HUNG_UP)
-
     async def _save_all(self) -> None:
         await self.engine_keeper.close()
         await self.conversation_keeper.idle.wait()
@@ -188,8 +153,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         """Let engine and store go, however the app came to its end."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._hang_up.restore()
         await self.engine_keeper.close()
         await self.journal.close()
 

@@ -268,8 +268,8 @@ def main() -> None:
         opened = asyncio.run(opening_the_chat()), asyncio.run(opening_the_naive_way())
         print(f"| a conversation of {LONG_CONVERSATION} messages is open | {opened[0]:.2f} s | {opened[1]:.2f} s |")
         for _ in range(2):  # the first start of both reads files that the second finds in memory
-            shown = first_screen("-m", "app", "--model", "demo"), first_screen("-c", BARE)
-        print(f"| a new process can be typed into | {shown[0]:.2f} s | {shown[1]:.2f} s |")
+            starts = first_screen("-m", "app", "--model", "demo"), first_screen("-c", BARE)
+        print(f"| a new process can be typed into | {starts[0]:.2f} s | {starts[1]:.2f} s |")
 
 
 if __name__ == "__main__":

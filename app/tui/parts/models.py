@@ -201,5 +201,5 @@ def _find(name: str) -> None:
     if repository is not None:
         folder = repository.snapshot()
         if folder is None or not is_complete(folder):
-            raise CheckpointError(f"{name} is not on this computer, or not completely: /download {name} fetches it")
+            raise CheckpointError(f"{name} is not on this computer, or not all of it: /download {name} fetches it")
     resolve(name)

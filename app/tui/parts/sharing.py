@@ -23,12 +23,12 @@ FILE_NAME_S = 12.0
 """How long the name of a file that was written stays in sight."""
 
 
-def part(conversation: Conversation, request: str) -> str:
+def part(conversation: Conversation, argument: str) -> str:
     """The text that someone wants to copy: "" or one of COPY_TARGETS; "code 2" is the second block from the top.
 
     Raises RequestError for what is not there.
     """
-    kind, number = (*request.lower().split(maxsplit=1), "", "")[:2]
+    kind, number = (*argument.lower().split(maxsplit=1), "", "")[:2]
     if kind not in ("", *COPY_TARGETS) or (number and kind != "code"):
         raise RequestError("/copy copies the last answer. Also: /copy code, /copy code 2, /copy prompt, /copy chat")
     if kind == "chat":
@@ -75,10 +75,10 @@ class Sharing:
         self._keeper = keeper
         self._to_clipboard = to_clipboard
 
-    def copy(self, request: str) -> None:
+    def copy(self, argument: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._to_clipboard(part(self._keeper.conversation, request))
+            self._to_clipboard(part(self._keeper.conversation, argument))
         except RequestError as error:
             self._desk.warn(_sentence(str(error)))
 

@@ -131,7 +131,7 @@ def test_a_call_in_words(message: Message, line: str, details: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "outcome"),
+    ("output", "outcome"),
     [
         ("408\n", "\u2192 408"),
         ("a\nb\nc", "\u2192 3 lines"),
@@ -139,9 +139,9 @@ def test_a_call_in_words(message: Message, line: str, details: str) -> None:
         ("x" * 99, "\u2192 " + "x" * 31 + "\u2026"),
     ],
 )
-def test_what_came_of_a_call(given: str, outcome: str) -> None:
-    text = describe(Part(Kind.CALL, (call("1"), result(given))))
-    assert text.outcome == outcome and text.details.endswith(f"```result\n{given}\n```")
+def test_what_came_of_a_call(output: str, outcome: str) -> None:
+    text = describe(Part(Kind.CALL, (call("1"), result(output))))
+    assert text.outcome == outcome and text.details.endswith(f"```result\n{output}\n```")
 
 
 def test_a_result_without_a_call_and_a_call_without_a_result() -> None:
@@ -168,8 +168,8 @@ def test_a_long_call_has_no_colours_and_a_huge_one_is_cut_and_says_so() -> None:
 @pytest.mark.parametrize("depth", [900, 1_200, 100_000])
 def test_arguments_nested_without_end_are_shown(depth: int) -> None:
     text = '{"a": ' + "[" * depth + "]" * depth + "}"
-    shown = describe(Part(Kind.CALL, (weather(text),)))
-    assert shown.line.startswith("get_weather") and "[[[" in shown.line and shown.details.count("[") > 200
+    described = describe(Part(Kind.CALL, (weather(text),)))
+    assert described.line.startswith("get_weather") and "[[[" in described.line and described.details.count("[") > 200
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -181,9 +181,9 @@ def test_hostile_calls_and_results_in_words(text: str) -> None:
         call("1", text),
         call("1", "x" + text),
     ):
-        shown = describe(Part(Kind.CALL, (message, result(text))))
-        assert "\n" not in shown.line + shown.outcome
-        assert_inert(shown.line + shown.outcome + shown.details)
+        described = describe(Part(Kind.CALL, (message, result(text))))
+        assert "\n" not in described.line + described.outcome
+        assert_inert(described.line + described.outcome + described.details)
 
 
 # On the screen
@@ -229,8 +229,8 @@ async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.Monkey
         await idle(pilot)
         lines = [line.strip() for line in text_on(pilot).splitlines()]
         first = lines.index("\u25b8 thought for 0.0 s, 10 tokens")
-        shown = [line for line in lines[first : first + 9] if line]
-        assert shown[1:5] == [
+        parts_shown = [line for line in lines[first : first + 9] if line]
+        assert parts_shown[1:5] == [
             "\u258c I ask the weather service.",
             '\u25b8 get_weather(city="Paris")  waits for a result',
             "\u25b8 thought again",
@@ -306,11 +306,11 @@ async def test_a_kept_answer_goes_on_in_its_place() -> None:
 
 
 async def test_only_what_differs_is_laid_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
+    updated: list[str] = []
 
     def recording(show: Callable[[Any, Part], Awaitable[None]]) -> Callable[[Any, Part], Awaitable[None]]:
         async def recorded(self: object, part: Part) -> None:
-            shown.append(part.kind.value)
+            updated.append(part.kind.value)
             await show(self, part)
 
         return recorded
@@ -323,9 +323,9 @@ async def test_only_what_differs_is_laid_out_again(monkeypatch: pytest.MonkeyPat
         await opened(pilot, "Weather?")
         view = pilot.app.query_one(AnswerView)
         await view.show(messages, 2.5, 84, "stop")
-        assert shown == []
+        assert updated == []
         await view.show([*messages[:-1], assistant("So it is")], 2.5, 84)
-        assert shown == ["answer"]
+        assert updated == ["answer"]
 
 
 async def test_analysis_stays_open_where_an_answer_ended_in_it() -> None:

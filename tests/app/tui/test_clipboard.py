@@ -103,8 +103,8 @@ async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(
     mac: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
-    said, asked = await copy()
-    assert asked == [TEXT] and "Copied" not in said and not mac.exists()
+    message, asked = await copy()
+    assert asked == [TEXT] and "Copied" not in message and not mac.exists()
 
 
 @pytest.mark.parametrize("ssh", [False, True])
@@ -114,8 +114,8 @@ async def test_tmux_takes_the_text_where_there_is_no_pbcopy_for_it(
     if ssh:
         mac = request.getfixturevalue("mac")
         monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
-    said, asked = await copy()
-    assert said.startswith("Copied 8 characters (tmux's buffer, ") and asked == []
+    message, asked = await copy()
+    assert message.startswith("Copied 8 characters (tmux's buffer, ") and asked == []
     assert tmux.read_text(encoding="utf-8") == TEXT and not (ssh and mac.exists())
 
 
@@ -128,8 +128,8 @@ async def test_a_tmux_that_loses_the_text_is_not_believed(tmux: Path, programs: 
 
 async def test_a_tmux_that_is_too_old_or_gone_leaves_it_to_the_terminal(tmux: Path, programs: Path) -> None:
     program(programs, "tmux", "exit 1")
-    said, asked = await copy()
-    assert asked == [TEXT] and "Copied" not in said
+    message, asked = await copy()
+    assert asked == [TEXT] and "Copied" not in message
 
 
 async def test_nothing_is_not_copied(mac: Path) -> None:
@@ -153,6 +153,6 @@ def real_tmux(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @needs_tmux
 @pytest.mark.parametrize("text", [TEXT, "\t`$(x)` %1 \x1b\n" * 50_000], ids=["short", "long"])
 async def test_a_real_tmux(real_tmux: list[str], text: str) -> None:
-    said, asked = await copy(text)
-    assert "tmux's buffer" in said and asked == []
+    message, asked = await copy(text)
+    assert "tmux's buffer" in message and asked == []
     assert subprocess.run([*real_tmux, "save-buffer", "-"], capture_output=True).stdout == text.encode()

@@ -98,7 +98,7 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
         await pilot.pause()
         screen = text_on(pilot)
         assert "/effort [level]" in screen and "regenerate; the previous answer is kept *" in screen
-        assert "* waits for the answer" in screen and completion.choice is None
+        assert "* not during an answer" in screen and completion.choice is None
         assert (
             desk_of(pilot).transcript.region == above and completion.region.bottom == desk_of(pilot).composer.region.y
         )

@@ -105,7 +105,7 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "warning"),
     [
         ("what of @nope.txt, and @nope.txt?", "@nope.txt is not a file"),
         ("join @src/a.py @b.c ", "@src/a.py, @b.c are not files"),
@@ -114,7 +114,7 @@ async def test_a_name_typed_to_its_end_is_a_file_and_escape_leaves_it_text() -> 
         ("what is in @src ", "@src is not attached"),
     ],
 )
-async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed: str, said: str) -> None:
+async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed: str, warning: str) -> None:
     (folder / "fake.pdf").write_bytes(b"%PDF-1.7 and no more")
     engine = FakeEngine()
     async with chat(engine) as pilot:
@@ -124,7 +124,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         await pilot.pause()
         await wait_until(pilot, lambda: composer.attached.reading is None)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: f"{said}; Enter again sends it as text." in notifications(pilot))
+        await wait_until(pilot, lambda: f"{warning}; Enter again sends it as text." in notifications(pilot))
         assert composer.text == typed and not engine.asked
         engine.answer("ok")
         await pilot.press("enter")
@@ -132,7 +132,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         assert engine.asked[0][0][-1].text == typed
         await idle(pilot)
         await pilot.press(*typed, "enter")  # another message: it may be wrong anew
-        await wait_until(pilot, lambda: notifications(pilot).count(said) == 2)
+        await wait_until(pilot, lambda: notifications(pilot).count(warning) == 2)
         assert len(engine.asked) == 1
 
 
@@ -326,7 +326,7 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
 
 
 @pytest.mark.parametrize(
-    ("script", "text", "said"),
+    ("script", "text", "warning"),
     [
         ('cat "$1" > seen; printf "written\\r\\nthere\\n" > "$1"', "written\nthere", ""),
         ("exit 3", "draft", "ended with code 3; the text is unchanged"),
@@ -336,7 +336,7 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
     ],
 )
 async def test_the_editor(
-    script: str | None, text: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    script: str | None, text: str, warning: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = folder / "my editor"
     if script is not None:
@@ -352,9 +352,9 @@ async def test_the_editor(
         await attached(pilot, 1)
         await pilot.press("f4")
         await wait_until(pilot, lambda: "editor" not in {worker.group for worker in app.workers}, "the editor's end")
-        await wait_until(pilot, lambda: app.desk.composer.text == text and said in notifications(pilot))
+        await wait_until(pilot, lambda: app.desk.composer.text == text and warning in notifications(pilot))
         assert app.desk.composer.attached.attachments == [NOTES]
-        if not said:
+        if not warning:
             assert (folder / "seen").read_text() == "draft"
 
 

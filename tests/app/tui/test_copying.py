@@ -61,7 +61,7 @@ def answered(text: str = ANSWER) -> Conversation:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "text"),
+    ("argument", "text"),
     [
         ("", ANSWER),
         ("answer", ANSWER),
@@ -71,8 +71,8 @@ def answered(text: str = ANSWER) -> Conversation:
         ("prompt", "Question"),
     ],
 )
-def test_parts_of_a_conversation(wanted: str, text: str) -> None:
-    assert part(answered(), wanted) == text
+def test_parts_of_a_conversation(argument: str, text: str) -> None:
+    assert part(answered(), argument) == text
 
 
 def test_the_whole_is_copied_as_it_is_exported() -> None:
@@ -80,7 +80,7 @@ def test_the_whole_is_copied_as_it_is_exported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tree", "wanted", "said"),
+    ("tree", "argument", "complaint"),
     [
         (answered(), "code 4", "3 code blocks, numbered"),
         (answered(), "code 0", "3 code blocks"),
@@ -89,18 +89,18 @@ def test_the_whole_is_copied_as_it_is_exported() -> None:
         (answered("`no block`"), "code", "no code block"),
         (answered(), "everything", "^/copy copies the last answer. Also: /copy code, /copy code 2, "),
         (answered(), "chat 2", "/copy code"),
-        *((Conversation(), wanted, "there is no .* yet") for wanted in ("", *COPY_TARGETS)),
+        *((Conversation(), argument, "there is no .* yet") for argument in ("", *COPY_TARGETS)),
     ],
 )
-def test_what_is_not_there_is_not_copied(tree: Conversation, wanted: str, said: str) -> None:
-    with pytest.raises(RequestError, match=said):
-        part(tree, wanted)
+def test_what_is_not_there_is_not_copied(tree: Conversation, argument: str, complaint: str) -> None:
+    with pytest.raises(RequestError, match=complaint):
+        part(tree, argument)
 
 
 def test_what_is_copied_is_inert() -> None:
     tree = answered("```\n\x1b]52;c;ZXZpbA==\x07\u202e\n```")
-    for wanted in COPY_TARGETS:
-        assert not {"\x1b", "\x07", "\u202e"} & set(part(tree, wanted))
+    for argument in COPY_TARGETS:
+        assert not {"\x1b", "\x07", "\u202e"} & set(part(tree, argument))
 
 
 def test_a_prompt_is_copied_without_its_files() -> None:

@@ -74,7 +74,7 @@ def test_names_lead_where_the_person_means(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("none/x.md", "none/x.md can't be written: there is no such folder; nothing was written"),
         ("none/", "none/ can't be written: there is no such folder"),
@@ -84,15 +84,15 @@ def test_names_lead_where_the_person_means(here: Path) -> None:
         ("~nobody-of-this-name/x", "can't be written"),
     ],
 )
-def test_a_file_that_cannot_be_written_says_why(here: Path, name: str, said: str) -> None:
+def test_a_file_that_cannot_be_written_says_why(here: Path, name: str, message: str) -> None:
     (here / "file").touch()
-    with pytest.raises(ExportError, match=said) as raised:
+    with pytest.raises(ExportError, match=message) as raised:
         write_new("x", name, "T", "md")
     assert "\n" not in str(raised.value) and names_in(here) == ["file"]
 
 
 def test_a_read_only_folder_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*given: object, **more: object) -> None:
+    def refused(*arguments: object, **more: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refused)  # root may write everywhere
@@ -183,7 +183,7 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         ("/import", "Say which file"),
         ("/import none.json", "No such file"),
@@ -193,14 +193,14 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
         ("/import other.json", "neither an export"),
     ],
 )
-async def test_a_file_that_cannot_be_imported_says_why(here: Path, command: str, said: str) -> None:
+async def test_a_file_that_cannot_be_imported_says_why(here: Path, command: str, message: str) -> None:
     os.mkfifo(here / "pipe")
     (here / "broken.json").write_text("{")
     (here / "other.json").write_text(json.dumps({"format": "another"}))
     async with chat(FakeEngine(), WIDE) as pilot:
         await idle(pilot)
         await send(pilot, command)
-        await wait_until(pilot, lambda: notified(pilot, said))
+        await wait_until(pilot, lambda: notified(pilot, message))
         assert pilot.app.is_running
 
 

@@ -201,8 +201,8 @@ async def test_every_trouble_is_one_clear_line_and_can_be_tried_again(server: Hu
 async def test_at_the_end_it_is_said_how_to_go_on(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        said = app_of(pilot).models.close()
-        assert "of 0.3 MB" in said and said.endswith("gptoss-chat download gpt-oss-20b")
+        farewell = app_of(pilot).models.close()
+        assert "of 0.3 MB" in farewell and farewell.endswith("gptoss-chat download gpt-oss-20b")
         assert desk_of(pilot).download_panel.reached.total > 0
     server.release()
     assert hub.default_model() == "demo"

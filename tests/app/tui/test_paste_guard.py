@@ -64,9 +64,9 @@ def in_pieces(text: str) -> Iterable[list[str]]:
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_pasted_text_presses_no_key(text: str) -> None:
     sent = f"x{START}{text}{END}y\x1b[A"
-    wanted = ["x", f"paste {text.replace(chr(27), chr(0x241B))!r}", "y", "up"]
+    expected = ["x", f"paste {text.replace(chr(27), chr(0x241B))!r}", "y", "up"]
     for pieces in in_pieces(sent):
-        assert summary(parsed(pieces)) == wanted
+        assert summary(parsed(pieces)) == expected
 
 
 def test_without_the_guard_it_does() -> None:

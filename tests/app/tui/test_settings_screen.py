@@ -102,7 +102,7 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
         await wait_until(pilot, lambda: app.theme == LIGHT.name and load().theme == "light")
         app.theme = "nord"  # as the palette does
         await wait_until(pilot, lambda: load().theme == "nord")
-        for command, said in (
+        for command, message in (
             ("/theme none", "There is no theme none"),
             ("/thinking none", "The analysis is shown, collapsed or hidden."),
             ("/preset", "Presets: brief, pirate."),
@@ -110,7 +110,7 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
             ("/preset brief", 'The next answers follow the preset "brief".'),
         ):
             await send(pilot, command)
-            await on_screen(pilot, said)
+            await on_screen(pilot, message)
         assert "preset brief" in text_on(pilot)
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/instructions Sing.")

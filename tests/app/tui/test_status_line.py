@@ -52,7 +52,7 @@ def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigure
 
 
 @pytest.mark.parametrize(
-    ("held", "budget", "said"),
+    ("held", "budget", "text"),
     [
         (10_980_000_000, 11_450_000_000, "11.0 / 11.4 GB"),
         (3_000_000, 20_300_000_000, "3 MB / 20.3 GB"),
@@ -62,8 +62,8 @@ def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigure
         (0, 0, ""),
     ],
 )
-def test_memory_is_said_in_the_unit_of_the_budget(held: int, budget: int, said: str) -> None:
-    assert memory(held, budget) == said
+def test_memory_is_said_in_the_unit_of_the_budget(held: int, budget: int, text: str) -> None:
+    assert memory(held, budget) == text
 
 
 async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

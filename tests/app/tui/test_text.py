@@ -190,7 +190,7 @@ FORMULAS = [
 
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize(
-    ("written", "shown"),  # around it, and before its lines after the first
+    ("written", "layout_text"),  # around it, and before its lines after the first
     [
         (("", "", ""), ("", "", "")),
         (("# T\n\n", "", "\n\nend"), ("T\n\n", "", "\n\nend")),
@@ -199,16 +199,16 @@ FORMULAS = [
     ],
 )
 def test_a_formula_is_shown_as_it_was_written(
-    formula: str, written: tuple[str, str, str], shown: tuple[str, str, str]
+    formula: str, written: tuple[str, str, str], layout_text: tuple[str, str, str]
 ) -> None:
     source, expected = (
-        before + formula.replace("\n", "\n" + indent) + after for before, indent, after in (written, shown)
+        before + formula.replace("\n", "\n" + indent) + after for before, indent, after in (written, layout_text)
     )
     assert lay_out(source, 60).plain == expected
 
 
 @pytest.mark.parametrize(
-    ("source", "shown"),
+    ("source", "layout_text"),
     [
         (r"so \(a*b*c\) is **\(x_1\)**, *y*", r"so \(a*b*c\) is \(x_1\), y"),
         (r"open \( a and \[ b *c*", r"open \( a and \[ b c"),
@@ -220,12 +220,12 @@ def test_a_formula_is_shown_as_it_was_written(
         ("    \\[\n    x", "copy\n\\[\nx"),
     ],
 )
-def test_what_is_a_formula(source: str, shown: str) -> None:
-    assert "\n".join(line.rstrip() for line in lay_out(source, 60).plain.split("\n")).strip() == shown
+def test_what_is_a_formula(source: str, layout_text: str) -> None:
+    assert "\n".join(line.rstrip() for line in lay_out(source, 60).plain.split("\n")).strip() == layout_text
 
 
 @pytest.mark.parametrize(
-    ("source", "shown"),
+    ("source", "layout_text"),
     [
         ("https://a.b/c_d_e", "https://a.b/c_d_e"),
         ("<https://a.b/?c=d%20e&f>", "https://a.b/?c=d%20e&f"),
@@ -241,9 +241,9 @@ def test_what_is_a_formula(source: str, shown: str) -> None:
         ("[https://a.b/&#x202e;c](https://a.b/&#x202e;c)", "https://a.b/c (https://a.b/%E2%80%AEc)"),
     ],
 )
-def test_an_address_is_shown_once_and_never_hidden(source: str, shown: str) -> None:
+def test_an_address_is_shown_once_and_never_hidden(source: str, layout_text: str) -> None:
     content = lay_out(source, 80)
-    assert content.plain == shown
+    assert content.plain == layout_text
     assert any(not isinstance(span.style, str) and span.style.underline for span in content.spans)
 
 

@@ -195,12 +195,12 @@ async def test_without_an_analysis_to_open_the_choice_is_said() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        for done, said in (("^T", "shown"), ("^T", "collapsed"), ("/thinking hidden", "hidden")):
+        for done, message in (("^T", "shown"), ("^T", "collapsed"), ("/thinking hidden", "hidden")):
             if done == "^T":
                 await pilot.press("ctrl+t")
             else:
                 await send(pilot, done)
-            await wait_until(pilot, lambda: f"Analysis: {said}." in text_on(pilot), said)  # noqa: B023
+            await wait_until(pilot, lambda: f"Analysis: {message}." in text_on(pilot), message)  # noqa: B023
         app_of(pilot).clear_notifications()
         await send(pilot, "/thinking loudly")
         await wait_until(pilot, lambda: notified(pilot, "The analysis is shown, collapsed or hidden."))
@@ -228,13 +228,15 @@ async def test_new_chat_stops_the_answer_forgets_the_messages_and_keeps_the_draf
         assert engine.asked[-1][0] == [user("draft")]
 
 
-@pytest.mark.parametrize(("typed", "said"), [("/frobnicate", "no command /frobnicate"), ("/new york", "takes nothing")])
-async def test_a_command_that_makes_no_sense_says_so(typed: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "message"), [("/frobnicate", "no command /frobnicate"), ("/new york", "takes nothing")]
+)
+async def test_a_command_that_makes_no_sense_says_so(typed: str, message: str) -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
         await send(pilot, typed)
-        await wait_until(pilot, lambda: said in text_on(pilot))
+        await wait_until(pilot, lambda: message in text_on(pilot))
         assert not engine.asked
 
 
