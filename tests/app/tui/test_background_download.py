@@ -8,10 +8,11 @@ from threading import Event
 
 import pytest
 
-from app.tui.parts.background_download import Download, Phase
+from app.tui.parts.background_download import Download
 from app.tui.text.first_run import DEMO, Found, examine, welcome
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import DownloadEvent, Progress
+from mlx_model.hub.progress import Phase
 from tests.fixtures.fakes import FOUND
 from tests.fixtures.hub_server import HubServer
 
