@@ -145,8 +145,7 @@ def test_a_second_ctrl_c_leaves_a_model_that_does_not_stop(terminal: Terminal) -
     terminal.keys("Enter")
     terminal.wait_for("on and")
     terminal.keys("C-c")
-    terminal.wait_for("^C")
-    time.sleep(0.2)
+    terminal.wait_for("still on")
     terminal.keys("C-c")
     assert terminal.exit_code() == 0
     [messages] = saved()
@@ -183,6 +182,11 @@ def test_an_error_of_one_turn_leads_back_to_the_prompt(terminal: Terminal) -> No
     assert saved() == []
     send(terminal, "hello")
     assert [texts(messages) for messages in saved()] == [["hello", "hello"]]
+
+
+def test_commentary_is_shown_and_a_turn_without_an_answer_is_called_that(terminal: Terminal) -> None:
+    assert "some commentary\nmedium   ended without an answer\n" in send(terminal, "only commentary")
+    assert "tokens\nmedium   ended without an answer\n" in send(terminal, "only analysis")
 
 
 def test_a_home_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
