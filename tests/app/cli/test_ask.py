@@ -42,6 +42,7 @@ THOUGHT, SAID, FINAL = (
     whole(assistant("I look", "commentary")),
     whole(assistant("3")),
 )
+CUT_OFF = "gptoss-chat: cut off after 9 tokens: the limit is reached"
 NO_ANSWER = "gptoss-chat: no answer: the model ended its turn without one"
 CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
     "an answer": ([*THOUGHT, *FINAL], "stop", 0, "3\n", []),
