@@ -14,7 +14,7 @@ loaded; a branch gets its new meaning only when all of its files are there: an o
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +127,9 @@ def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) 
     return _ask_hub(repository, ModelFolder.of(folder) if folder is not None and dest is not None else None)
 
 
-def fetch(plan: DownloadPlan, cancel: Event | None = None, *, again: bool = False) -> Iterator[DownloadEvent]:
+def fetch(
+    plan: DownloadPlan, cancel: Event | None = None, *, again: bool = False
+) -> Generator[DownloadEvent, None, None]:
     """Do what the plan says; ends with Downloaded, or without it soon after `cancel` was set. Blocks between events.
 
     `again` reads files that the record calls verified once more. Raises CheckpointError, saying what to do, when the

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,11 @@ def test_a_terminal_that_vanishes_ends_the_chat() -> None:
     wait_gone(pid)
 
 
+def shows(one: str, other: str, screen: str) -> bool:
+    """Whether both stand on the screen."""
+    return one in screen and other in screen
+
+
 def test_resizing() -> None:
     with Terminal(CHAT) as terminal:
         terminal.wait_for("ready")
@@ -168,7 +174,7 @@ def test_resizing() -> None:
             terminal.resize(width, height)
             beside = 32 if width >= 100 else 0  # the sidebar
             border = f"╭{'─' * (width - 2 - beside)}╮"
-            terminal.wait_for(lambda screen, border=border: border in screen and "effort" in screen)
+            terminal.wait_for(partial(shows, border, "effort"))
 
 
 def test_a_folder_called_app_is_not_taken_for_the_program(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +22,12 @@ COMMAND = [sys.executable, "-m", "app"]
 SCRIPTED = [sys.executable, str(FIXTURES / "scripted_ask.py")]
 
 
-def run(*arguments: str, stdin: str | bytes = "", command: list[str] = COMMAND, **environment: str):
+def run(
+    *arguments: str, stdin: str | bytes = "", command: Sequence[str] = COMMAND, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run to the end, as text; no traceback may ever show."""
     data = stdin if isinstance(stdin, bytes) else stdin.encode("utf-8", "surrogateescape")
-    done = subprocess.run(
+    ended = subprocess.run(
         [*command, *arguments],
         input=data,
         capture_output=True,
@@ -32,7 +35,7 @@ def run(*arguments: str, stdin: str | bytes = "", command: list[str] = COMMAND, 
         cwd=ROOT,
         env={**os.environ, **environment},
     )
-    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    done = subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
     assert "Traceback" not in done.stderr
     return done
 

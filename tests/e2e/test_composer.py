@@ -1,13 +1,14 @@
 """Files and settings on the command line, and the editor and the files in a real terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.e2e.test_cli import SCRIPTED, run
+from tests.e2e.test_cli import COMMAND, SCRIPTED, run
 from tests.fixtures.terminal import CHAT, Terminal, needs_tmux
 
 
-def answer(*arguments: str, **more: object) -> tuple[int, str, str]:
-    done = run(*arguments, **more)
+def answer(*arguments: str, stdin: str = "", command: Sequence[str] = COMMAND) -> tuple[int, str, str]:
+    done = run(*arguments, stdin=stdin, command=command)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -41,7 +42,7 @@ def test_a_file_is_attached_and_the_editor_gets_the_terminal_and_gives_it_back(t
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\necho in the editor\nread line\nprintf " and more\\n" >> "$1"\n')
     editor.chmod(0o755)
-    with Terminal(CHAT, EDITOR=str(editor)) as terminal:
+    with Terminal(CHAT, environment={"EDITOR": str(editor)}) as terminal:
         terminal.wait_for("ready")
         terminal.type("see @LICEN")
         terminal.wait_for("LICENSE")

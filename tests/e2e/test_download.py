@@ -174,22 +174,22 @@ def test_models_are_listed_and_removed(server: HubServer, environment: dict[str,
 @needs_tmux
 def test_the_bar_in_a_terminal(server: HubServer, environment: dict[str, str]) -> None:
     server.hold(150_000)
-    with Terminal([*COMMAND, "download"], width=100, **environment) as terminal:
+    with Terminal([*COMMAND, "download"], width=100, environment=environment) as terminal:
         screen = terminal.wait_for(lambda screen: re.search(r"downloading .* [45]\d%", screen))
         assert "licence apache-2.0" in screen
         terminal.keys("C-c")
         assert terminal.exit_code() == 130
         assert "are kept: the same command goes on from there" in terminal.screen()
     server.release()
-    with Terminal([*COMMAND, "download"], width=100, **environment) as terminal:
+    with Terminal([*COMMAND, "download"], width=100, environment=environment) as terminal:
         assert terminal.exit_code() == 0
         screen = terminal.screen()
         assert re.search(r"downloading ━+ 100% 305\.2/305\.2 kB", screen) and "of it here already" in screen
-    with Terminal([*COMMAND, "models", "remove", "gpt-oss-20b"], **environment) as terminal:
+    with Terminal([*COMMAND, "models", "remove", "gpt-oss-20b"], environment=environment) as terminal:
         terminal.wait_for("Remove gpt-oss-20b, 0.3 MB, from this computer? [y/N]")
         terminal.keys("n", "Enter")
         assert terminal.exit_code() == 1 and "nothing was removed" in terminal.screen()
-    with Terminal([*COMMAND, "models", "remove", "gpt-oss-20b"], **environment) as terminal:
+    with Terminal([*COMMAND, "models", "remove", "gpt-oss-20b"], environment=environment) as terminal:
         terminal.wait_for("[y/N]")
         terminal.keys("y", "Enter")
         assert terminal.exit_code() == 0 and "MB freed" in terminal.screen()

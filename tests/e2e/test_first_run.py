@@ -27,7 +27,7 @@ def server() -> Iterator[HubServer]:
 def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> None:
     environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
     server.hold(1_500_000)
-    with Terminal(CHAT, **environment) as terminal:
+    with Terminal(CHAT, environment=environment) as terminal:
         screen = terminal.wait_for("GB of memory")
         assert "^L or /download fetches gpt-oss-20b" in screen
         terminal.keys("C-l")
@@ -39,7 +39,7 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         assert terminal.exit_code() == 0
         assert "The download of gpt-oss-20b stopped at" in terminal.screen()
     server.release()
-    with Terminal(CHAT, **environment) as terminal:
+    with Terminal(CHAT, environment=environment) as terminal:
         terminal.wait_for("are already on this computer: ^L or /download fetches")
         terminal.type("/download")
         terminal.keys("Enter")

@@ -15,7 +15,7 @@ def test_the_mouse_belongs_to_the_chat_unless_it_is_left_to_the_terminal(tmp_pat
         terminal.wait_for("ready")
         assert not terminal.watches_mouse()
     (tmp_path / "settings.toml").write_text("mouse = false\n")
-    with Terminal(CHAT, GPTOSS_CHAT_HOME=str(tmp_path)) as terminal:
+    with Terminal(CHAT, environment={"GPTOSS_CHAT_HOME": str(tmp_path)}) as terminal:
         terminal.wait_for("ready")
         assert not terminal.watches_mouse()
 

@@ -26,7 +26,7 @@ def colours(terminal: Terminal) -> set[int]:
 
 def test_no_colour_is_sent_and_what_is_chosen_shows_all_the_same() -> None:
     bold, underline, reverse = 1, 4, 7
-    with Terminal(SCRIPTED_CHAT, NO_COLOR="1") as terminal:
+    with Terminal(SCRIPTED_CHAT, environment={"NO_COLOR": "1"}) as terminal:
         terminal.wait_for("ready")
         terminal.type("hello")
         terminal.wait_for("│ hello")

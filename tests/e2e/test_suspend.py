@@ -11,7 +11,7 @@ pytestmark = needs_tmux
 
 
 def test_stopped_and_continued() -> None:
-    with Terminal(["bash", "--norc", "--noprofile", "-i"], PS1="$ ") as terminal:
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], environment={"PS1": "$ "}) as terminal:
         terminal.wait_for("$")
         terminal.type(shlex.join(SCRIPTED_CHAT))
         terminal.keys("Enter")
@@ -43,7 +43,7 @@ def test_stopped_and_continued() -> None:
 
 def test_the_terminal_goes_while_it_is_stopped() -> None:
     """Shells let a stopped program run once more to hear of it: there is nothing to draw on any more."""
-    with Terminal(["bash", "--norc", "--noprofile", "-i"], PS1="$ ") as terminal:
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], environment={"PS1": "$ "}) as terminal:
         terminal.wait_for("$")
         terminal.type(shlex.join(CHAT))
         terminal.keys("Enter")

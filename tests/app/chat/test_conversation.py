@@ -8,7 +8,7 @@ from app.chat.conversation import Conversation, auto_title
 from app.documents.attachments import Attachment, join
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Message, Role, assistant, user
-from tests.fixtures.trees import TURN, branched
+from tests.fixtures.trees import TURN, branched, present
 
 
 def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> None:
@@ -22,7 +22,7 @@ def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> Non
         chat.add_answer(chat.add_prompt(prompt, chat.leaf).id, TURN, answer)
     assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
     assert len(chat.messages) == 8
-    assert chat.last_answer() == "first" and chat.last_prompt().text() == "three"
+    assert chat.last_answer() == "first" and present(chat.last_prompt()).text() == "three"
 
 
 def test_the_size_is_that_of_the_last_answer_with_figures() -> None:
@@ -47,7 +47,7 @@ def test_a_withdrawn_prompt_leaves_no_trace() -> None:
     chat = Conversation()
     prompt = chat.add_prompt("too long", None)
     chat.withdraw(prompt.id, None)
-    assert chat.messages == [] and chat.last_answer() is None and chat.take_changes().removed == (prompt.id,)
+    assert chat.messages == [] and chat.last_answer() is None and present(chat.take_changes()).removed == (prompt.id,)
 
 
 def test_a_conversation_keeps_the_person_as_the_last_to_speak() -> None:
@@ -74,12 +74,12 @@ def test_versions_are_kept_and_selecting_one_follows_its_newest_branch() -> None
 
 def test_what_was_given_back_is_taken_again_with_what_came_since() -> None:
     tree = branched()
-    changes = tree.take_changes()
+    changes = present(tree.take_changes())
     assert changes.nodes == tuple(tree.nodes.values()) and changes.title == tree.title
     assert tree.take_changes() is None
     tree.give_back(changes)
     more = tree.add_prompt("more", tree.leaf)
-    again = tree.take_changes()
+    again = present(tree.take_changes())
     assert again.nodes == (*changes.nodes, more) and again.title == tree.title and again.leaf == more.id
 
 

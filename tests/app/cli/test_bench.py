@@ -13,6 +13,7 @@ from app.cli import main as cli
 from app.cli.bench import Report, summary
 from app.cli.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
 from metal.operation import Operation, Variant
+from mlx_model.events import Stats
 from mlx_model.model import Model, load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
@@ -38,8 +39,13 @@ class Idle:
         return False
 
 
-def report(power: str | None = None, **changes: object) -> Report:
-    return Report("gptoss-chat 1.0", "Apple M1 Max", power, "gpt-oss-20b", 8, 2.0, 12_000_000_000, **changes)
+def decoder_of(model: Model) -> object:
+    """Its decoder, or what a test has put in its place."""
+    return model.transformer.decoder
+
+
+def report(power: str | None = None) -> Report:
+    return Report("gptoss-chat 1.0", "Apple M1 Max", power, "gpt-oss-20b", 8, 2.0, 12_000_000_000)
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +102,8 @@ def test_stop_tokens_stop_nothing(model: Model, monkeypatch: pytest.MonkeyPatch)
     decoded = []
     run = speed._run
 
-    def noted(*arguments: object) -> object:
-        stats = run(*arguments)
+    def noted(model: Model, prompt: int, tokens: int) -> Stats:
+        stats = run(model, prompt, tokens)
         decoded.append(stats.decode_tokens)
         return stats
 
@@ -114,7 +120,7 @@ def test_kernels_and_their_absence_take_turns(model: Model, monkeypatch: pytest.
     assert isinstance(found, Speed)
     assert found.portable_decode_tok_s is not None
     assert idle.asked
-    assert model.transformer.decoder is idle
+    assert decoder_of(model) is idle
 
 
 def test_a_failure_brings_the_kernels_back(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +134,7 @@ def test_a_failure_brings_the_kernels_back(model: Model, monkeypatch: pytest.Mon
     monkeypatch.setattr(speed, "_run", run)
     with pytest.raises(MemoryError):
         speed._speed(model, 8, 4, 1)
-    assert model.transformer.decoder is idle
+    assert decoder_of(model) is idle
 
 
 def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,9 +194,8 @@ def test_a_mac_that_uses_no_kernel_says_so(
 
 
 def test_the_line_for_an_issue() -> None:
-    filled = report(
-        speeds=[SPEED], next_turn=NextTurn(200.0, 60, 900.0, 600), kernels=[KERNEL], power="low power mode is on"
-    )
+    filled = report("low power mode is on")
+    filled.speeds, filled.next_turn, filled.kernels = [SPEED], NextTurn(200.0, 60, 900.0, 600), [KERNEL]
     filled.weights_gigabytes_s, filled.copy_gigabytes_s = 153.7, 352.0
     assert summary(filled) == (
         "gptoss-chat 1.0; Apple M1 Max; gpt-oss-20b at 8 bits; 512: prefill 1000.4, decode 60.0 (without kernels 40.0) "

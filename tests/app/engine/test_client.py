@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
 from app.engine.client import EngineClient, EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
-from mlx_model.events import Finished, MessageEnd, TextDelta
+from mlx_model.events import Finished, MessageEnd, Stats, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures import FIXTURES
@@ -19,7 +20,7 @@ SCRIPTED = (sys.executable, str(FIXTURES / "scripted_worker.py"))
 
 
 @pytest.fixture
-async def engine():
+async def engine() -> AsyncIterator[EngineClient]:
     client = EngineClient(SCRIPTED, cancel_grace_s=0.3)
     yield client
     await client.close()
@@ -30,8 +31,15 @@ async def load(engine: EngineClient, name: str | None = None) -> list[Loading | 
     return [reply async for reply in engine.load(Load(name))]
 
 
-async def ask(engine: EngineClient, text: str, **more) -> list[Answer]:
-    return [answer async for answer in engine.ask(Request((user(text),), **more))]
+async def ask(engine: EngineClient, text: str, instructions: str | None = None) -> list[Answer]:
+    request = Request((user(text),), instructions=instructions)
+    return [answer async for answer in engine.ask(request)]
+
+
+def kill(engine: EngineClient) -> None:
+    """End its process as the system does when memory runs out."""
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
 
 
 def text_of(answers: list[Answer]) -> str:
@@ -42,7 +50,7 @@ async def test_loads_and_answers(engine: EngineClient) -> None:
     assert await load(engine) == [Loading("scripted", True), Ready("scripted", 4096, 1 << 20, 1 << 30, 0.5)]
     answers = await ask(engine, "hello", instructions="> ")
     assert text_of(answers) == "> hello"
-    assert answers[-1].event.reason == "stop"
+    assert answers[-1].event == Finished("stop", Stats(prefill_tokens=3, decode_tokens=2))
     assert text_of(await ask(engine, "again")) == "again"
 
 
@@ -117,7 +125,7 @@ async def test_death_in_an_answer_names_the_signal_and_a_new_engine_starts(engin
         async for answer in engine.ask(Request((user("partial"),))):
             seen.append(answer)
             if isinstance(answer.event, TextDelta):
-                os.kill(engine.pid, signal.SIGKILL)
+                kill(engine)
     assert text_of(seen) == "partial"
     with pytest.raises(EngineDied, match="isn't running"):
         await ask(engine, "anyone?")
@@ -127,7 +135,7 @@ async def test_death_in_an_answer_names_the_signal_and_a_new_engine_starts(engin
 
 async def test_killed_from_outside_while_idle(engine: EngineClient) -> None:
     await load(engine)
-    os.kill(engine.pid, signal.SIGKILL)
+    kill(engine)
     while engine.alive:
         await asyncio.sleep(0.01)
     with pytest.raises(EngineDied):
@@ -155,6 +163,7 @@ async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:
 
 def test_worker_ends_with_its_standard_input_even_while_busy() -> None:
     worker = subprocess.Popen(SCRIPTED, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert worker.stdin is not None and worker.stdout is not None
     worker.stdin.write(encode(Ask(1, Request((user("hang"),)))))
     worker.stdin.flush()
     worker.stdin.close()

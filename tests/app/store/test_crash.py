@@ -16,9 +16,15 @@ from app.store.store import Store
 from mlx_model.harmony.message import assistant
 from tests.app.store.test_store import integrity
 from tests.fixtures import ROOT
-from tests.fixtures.trees import TURN
+from tests.fixtures.trees import TURN, present
 
 WRITER = (sys.executable, "-m", "tests.fixtures.scripted_writer")
+
+
+def sizes(line: str) -> tuple[int, int]:
+    """The number of nodes and the length of the last message that the writer says it has saved."""
+    nodes, length = map(int, line.split())
+    return nodes, length
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -27,15 +33,16 @@ def test_kill_9_loses_nothing_that_was_saved(home: Path, seed: int) -> None:
     saved: list[tuple[int, int]] = []
     for _ in range(2):  # the second finds what the first has left, its log included
         writer = subprocess.Popen([*WRITER, str(path), "a" * 12], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        assert writer.stdout is not None
         for _ in range(random.Random(seed).randrange(1, 12)):
-            saved.append(tuple(map(int, writer.stdout.readline().split())))
+            saved.append(sizes(writer.stdout.readline()))
         writer.send_signal(signal.SIGKILL)
-        saved += [tuple(map(int, line.split())) for line in writer.stdout if line.endswith("\n")]
+        saved += [sizes(line) for line in writer.stdout if line.endswith("\n")]
         writer.wait()
         writer.stdout.close()
         store = Store(path)
         assert store.warning == ""
-        tree = store.load("a" * 12)
+        tree = present(store.load("a" * 12))
         assert (len(tree.nodes), len(tree.messages[-1].text)) >= saved[-1]
         store.delete(tree.id)
         store.purge([tree.id])
@@ -53,9 +60,9 @@ def test_a_power_cut_inside_a_commit_leaves_what_was_saved_before(tmp_path: Path
     acknowledged: list[tuple[int, Changes]] = []  # the size of the log after each save, and what then is there
     for i in range(6):
         answer = tree.add_answer(tree.add_prompt(f"prompt {i}", tree.leaf).id, TURN, [assistant("part " * 50 * i)])
-        store.save(tree.take_changes())
+        store.save(present(tree.take_changes()))
         tree.update_answer(answer.id, TURN, [assistant("whole " * 300 * i)])
-        store.save(tree.take_changes())
+        store.save(present(tree.take_changes()))
         acknowledged.append((path.with_name("conversations.db-wal").stat().st_size, tree.everything()))
     log = path.with_name("conversations.db-wal").read_bytes()
     rng = random.Random(0)
@@ -86,7 +93,7 @@ def test_programs_that_start_and_write_at_once(home: Path) -> None:
         store, tree = Store(path), Conversation()
         for _ in range(5):
             tree.add_answer(tree.add_prompt(f"from {number}", tree.leaf).id, TURN, [assistant("text " * 100)])
-            store.save(tree.take_changes())
+            store.save(present(tree.take_changes()))
         store.close()
         return tree.id
 

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,10 @@ from app.chat.conversation import Conversation
 from app.cli.main import main
 from app.paths import conversations_file
 from app.store.exchange.export import to_json, to_markdown
-from app.store.exchange.importing import ImportFileError, read
+from app.store.exchange.importing import Imported, ImportFileError, read
 from app.store.store import Store
 from mlx_model.harmony.message import Message, Role, user
-from tests.fixtures.trees import TURN, branched
+from tests.fixtures.trees import TURN, branched, present
 
 
 def shape(tree: Conversation) -> list[object]:
@@ -32,7 +33,7 @@ def fill(count: int = 1) -> list[Conversation]:
     return trees
 
 
-def entry(id: str, parent: str | None, role: str = "", content: object = None, **more: object) -> dict[str, object]:
+def entry(id: str, parent: str | None, role: str = "", content: object = None, **more: object) -> dict[str, Any]:
     """An entry of a ChatGPT mapping, as an export has it; without a role, one that has no message."""
     message = {"id": id, "author": {"role": role}, "content": content, "create_time": 1.7e9, **more} if role else None
     return {"id": id, "parent": parent, "children": [], "message": message}
@@ -43,7 +44,7 @@ def text(*parts: object) -> dict[str, object]:
     return {"content_type": "text", "parts": list(parts)}
 
 
-def chatgpt(*entries: dict[str, object], current: str, **more: object) -> dict[str, object]:
+def chatgpt(*entries: dict[str, Any], current: str, **more: object) -> dict[str, object]:
     """A conversation of a ChatGPT export."""
     mapping = {str(e["id"]): e for e in entries}
     for e in entries:
@@ -52,7 +53,7 @@ def chatgpt(*entries: dict[str, object], current: str, **more: object) -> dict[s
     return {"title": "T", "create_time": 1.7e9, "mapping": mapping, "current_node": current, "id": "67-ab", **more}
 
 
-def imported(tmp_path: Path, data: object):
+def imported(tmp_path: Path, data: object) -> Imported:
     """What `read` makes of this JSON."""
     file = tmp_path / "conversations.json"
     file.write_text(json.dumps(data))
@@ -95,7 +96,9 @@ def test_json_holds_everything_and_comes_back(tmp_path: Path) -> None:
         (("nodes", 1, "turn"), []),
     ],
 )
-def test_one_broken_conversation_is_counted_and_the_others_come(tmp_path: Path, where: tuple, value: object) -> None:
+def test_one_broken_conversation_is_counted_and_the_others_come(
+    tmp_path: Path, where: tuple[str | int, ...], value: object
+) -> None:
     data = json.loads(to_json([branched(), branched()]))
     broken = data["conversations"][0]
     for key in where[:-1]:
@@ -184,7 +187,7 @@ def test_chatgpt_branches_roles_thoughts_and_what_is_no_text(tmp_path: Path) -> 
         (Role.TOOL, "commentary", None, "cat"),
         (Role.ASSISTANT, "final", None, "A cat."),
     ]
-    assert answer.turn.model == "gpt-5" and answer.turn.effort is None
+    assert answer.turn is not None and answer.turn.model == "gpt-5" and answer.turn.effort is None
     assert [node.messages[0].text for node in tree.versions(answer)] == ["A dog.", "hmm"]
     assert [node.text() for node in tree.versions(last)] == ["Sure?", "Really?"]
     assert tree.title == "T" and tree.created == 1.7e9
@@ -200,16 +203,22 @@ def test_a_deep_chatgpt_conversation_and_one_that_runs_in_circles(tmp_path: Path
     assert back.unreadable == ["T"]
 
 
+BROKEN_MAPPINGS: tuple[Any, ...] = (
+    None,
+    [],
+    {"a": None},
+    {"a": {"message": {"author": None}}},
+    {"a": {"parent": []}},
+)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         None,
         7,
         {"title": "t"},
-        *(
-            {"title": "t", "mapping": mapping}
-            for mapping in (None, [], {"a": None}, {"a": {"message": {"author": None}}}, {"a": {"parent": []}})
-        ),
+        *({"title": "t", "mapping": mapping} for mapping in BROKEN_MAPPINGS),
     ],
 )
 def test_a_chatgpt_conversation_of_another_form_is_named(tmp_path: Path, broken: object) -> None:
@@ -255,7 +264,9 @@ def test_list_search_and_export(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == to_json([new, old])
 
 
-def test_what_is_exported_is_imported_once(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch) -> None:
+def test_what_is_exported_is_imported_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trees = fill(2)
     main(["export", "--all", "--format", "json"])
     (file := tmp_path / "all.json").write_text(capsys.readouterr().out)
@@ -265,7 +276,7 @@ def test_what_is_exported_is_imported_once(capsys: pytest.CaptureFixture[str], t
     assert main(["import", str(file)]) == 0
     assert "2 were here already" in capsys.readouterr().out
     store = Store(conversations_file())
-    assert sorted(map(repr, map(shape, map(store.load, [tree.id for tree in trees])))) == sorted(
+    assert sorted(map(repr, map(shape, [present(store.load(tree.id)) for tree in trees]))) == sorted(
         map(repr, map(shape, trees))
     )
     store.close()
@@ -323,7 +334,9 @@ def test_ids_that_fit_nothing_or_too_much(capsys: pytest.CaptureFixture[str]) ->
         assert said in capsys.readouterr().err
 
 
-def test_a_home_that_cannot_be_used(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch) -> None:
+def test_a_home_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GPTOSS_CHAT_HOME", str(tmp_path / "file"))
     for arguments in (["list"], ["import", str(tmp_path / "file")]):
@@ -331,7 +344,9 @@ def test_a_home_that_cannot_be_used(capsys: pytest.CaptureFixture[str], tmp_path
         assert "is a file, not a folder" in capsys.readouterr().err
 
 
-def test_an_empty_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], monkeypatch, home: Path) -> None:
+def test_an_empty_home_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 

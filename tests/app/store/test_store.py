@@ -2,9 +2,11 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from app.store.schema import MIGRATIONS, migrate, version_of
 from app.store.store import MissingError, Store
 from mlx_model.events import Stats
 from mlx_model.harmony.message import assistant
-from tests.fixtures.trees import HOSTILE, STATS, TURN, branched, same
+from tests.fixtures.trees import HOSTILE, STATS, TURN, branched, present, same
 
 
 @pytest.fixture
@@ -26,14 +28,14 @@ def path(home: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path):
+def store(path: Path) -> Iterator[Store]:
     store = Store(path)
     yield store
     store.close()
 
 
 def save(store: Store, tree: Conversation) -> Conversation:
-    store.save(tree.take_changes())
+    store.save(present(tree.take_changes()))
     return tree
 
 
@@ -52,7 +54,7 @@ def integrity(path: Path) -> None:
 def test_a_whole_tree_comes_back(store: Store, path: Path) -> None:
     tree = save(store, branched())
     assert all(getattr(STATS, field.name) != field.default for field in fields(Stats))  # each is put to the test
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
     assert store.load("nowhere") is None
     integrity(path)
 
@@ -64,7 +66,7 @@ def test_an_answer_grows_and_shrinks_in_place(store: Store, path: Path) -> None:
     for messages in ([assistant("a", "analysis"), assistant("bigger")], [assistant("only")]):
         tree.update_answer(answer.id, TURN, messages)
         save(store, tree)
-        assert same(store.load(tree.id), tree)
+        assert same(present(store.load(tree.id)), tree)
     assert store.search("bigger") == [] and len(store.search("only")) == 1
     integrity(path)
 
@@ -82,7 +84,7 @@ def test_text_that_no_encoding_has_is_kept_but_for_those_characters(store: Store
     tree = Conversation()
     tree.add_prompt("a\ud800b\0c \U0001f353", None)
     save(store, tree)
-    assert store.load(tree.id).messages[0].text == "a\ufffdb\ufffdc \U0001f353"
+    assert present(store.load(tree.id)).messages[0].text == "a\ufffdb\ufffdc \U0001f353"
     assert store.search("bc") == [] and len(store.search("\U0001f353")) == 2
 
 
@@ -95,27 +97,27 @@ def test_a_withdrawn_prompt_is_gone_and_an_empty_conversation_too(store: Store) 
     assert store.summaries() == [] and store.load(tree.id) is None
     again = tree.add_prompt("shorter", None)
     save(store, tree)
-    assert list(store.load(tree.id).nodes) == [again.id] and store.load(tree.id).title == "shorter"
+    assert list(present(store.load(tree.id)).nodes) == [again.id] and present(store.load(tree.id)).title == "shorter"
     tree.rename("of the person")
     tree.withdraw(again.id, None)
     save(store, tree)
     tree.add_prompt("another", None)
     save(store, tree)
-    assert store.load(tree.id).title == "of the person"
+    assert present(store.load(tree.id)).title == "of the person"
 
 
 def test_a_save_that_fails_writes_nothing_and_can_be_repeated(store: Store) -> None:
     tree = save(store, branched())
     store._connection.execute("PRAGMA max_page_count = 1")  # as many as there are already
     tree.add_prompt("x" * 100_000, tree.leaf)
-    changes = tree.take_changes()
+    changes = present(tree.take_changes())
     with pytest.raises(UnwritableError, match="disk is full"):
         store.save(changes)
-    assert len(store.load(tree.id).nodes) == len(tree.nodes) - 1
+    assert len(present(store.load(tree.id)).nodes) == len(tree.nodes) - 1
     tree.give_back(changes)
     store._connection.execute("PRAGMA max_page_count = 100000")
     save(store, tree)
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
 
 
 # Lists, titles, drafts, deletion
@@ -135,10 +137,10 @@ def test_renaming_outlives_later_saves_of_another_program(store: Store, path: Pa
     other.rename(tree.id, "Berries")
     tree.add_prompt("more", tree.leaf)
     save(store, tree)
-    assert other.load(tree.id).title == "Berries"
+    assert present(other.load(tree.id)).title == "Berries"
     tree.rename("Fruit\n\x1b")
     save(store, tree)
-    assert other.load(tree.id).title == "Fruit \u241b"
+    assert present(other.load(tree.id)).title == "Fruit \u241b"
     other.close()
 
 
@@ -149,7 +151,7 @@ def test_deleting_hides_restoring_brings_back_purging_is_final(store: Store, pat
     assert [summary.id for summary in store.summaries()] == [other.id]
     assert {hit.conversation for hit in store.search("strawberry")} == {other.id}
     store.restore(tree.id)
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
     store.purge([tree.id])
     assert store.load(tree.id) is not None  # it isn't deleted any more
     for each in (tree, other):
@@ -249,12 +251,12 @@ def test_search_finds_versions_that_are_not_shown_newest_first(store: Store) -> 
 def test_two_stores_see_each_other_and_add_to_one_conversation(store: Store, path: Path) -> None:
     tree = save(store, branched())
     other = Store(path)
-    theirs = other.load(tree.id)
+    theirs = present(other.load(tree.id))
     theirs.add_prompt("from the other", theirs.leaf)
     save(other, theirs)
     tree.add_prompt("from here", tree.leaf)
     save(store, tree)
-    both = other.load(tree.id)
+    both = present(other.load(tree.id))
     assert {"from the other", "from here"} <= {node.text() for node in both.nodes.values()} and both.leaf == tree.leaf
     other.close()
 
@@ -270,9 +272,9 @@ def test_what_another_program_deleted_comes_back_when_it_goes_on_here(store: Sto
     other.purge([tree.id])
     tree.add_prompt("and on", tree.leaf)
     with pytest.raises(MissingError, match="gone"):
-        store.save(tree.take_changes())
+        store.save(present(tree.take_changes()))
     store.save(tree.everything())
-    assert same(other.load(tree.id), tree)
+    assert same(present(other.load(tree.id)), tree)
     other.close()
 
 
@@ -288,7 +290,7 @@ def test_each_step_leads_from_its_version_to_the_present_one(path: Path, version
     store = Store(path)
     assert version_of(store._connection) == len(MIGRATIONS)
     tree = save(store, branched())
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
     store.close()
     integrity(path)
 
@@ -304,13 +306,15 @@ def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: py
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, failing[:1]))
     migrate(store._connection)
     assert version_of(store._connection) == len(MIGRATIONS) + 1
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
     store.close()
 
 
-def test_a_full_disk_is_called_so_even_if_sqlite_has_rolled_back_itself(path: Path, monkeypatch) -> None:
+def test_a_full_disk_is_called_so_even_if_sqlite_has_rolled_back_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full(sqlite3.Connection):
-        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             if sql.startswith("CREATE INDEX"):
                 super().execute("ROLLBACK")
                 error = sqlite3.OperationalError("database or disk is full")
@@ -359,7 +363,7 @@ def test_a_damaged_database_is_set_aside_and_never_written(path: Path, damage: s
     assert aside.read_bytes() == whole
     assert str(aside) in store.warning and "damaged" in store.warning and store.summaries() == []
     tree = save(store, branched())
-    assert same(store.load(tree.id), tree)
+    assert same(present(store.load(tree.id)), tree)
     store.close()
     integrity(path)
 
@@ -385,14 +389,14 @@ def test_a_folder_that_cannot_be_made_says_so_and_memory_goes_on(tmp_path: Path)
     memory = Store.in_memory(copy_of=path)
     assert not memory.saves
     tree = save(memory, branched())
-    assert same(memory.load(tree.id), tree) and memory.search("three")
+    assert same(present(memory.load(tree.id)), tree) and memory.search("three")
     memory.close()
 
 
 def test_a_copy_in_memory_has_what_the_file_has_and_leaves_it_alone(store: Store, path: Path) -> None:
     tree = save(store, branched())
     memory = Store.in_memory(copy_of=path)
-    assert same(memory.load(tree.id), tree)
+    assert same(present(memory.load(tree.id)), tree)
     memory.delete(tree.id)
     assert len(store.summaries()) == 1
     memory.close()

@@ -10,6 +10,7 @@ from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal
+from app.tui.widgets.messages import Notice
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import branched, keep, stored, titled
 
@@ -27,7 +28,7 @@ async def test_a_full_disk_says_so_once_keeps_everything_and_saves_it_later() ->
         await ask(pilot, engine, "three", "third")
         app.desk.transcript.scroll_home(animate=False)
         await wait_until(pilot, lambda: "not saved" in text_on(pilot) and not app.desk.status.saves)
-        notices = [str(notice.visual) for notice in app.query("Notice.-error")]
+        notices = [str(notice.visual) for notice in app.query("Notice.-error").results(Notice)]
         assert len(notices) == 1 and "the disk is full" in notices[0]
         assert len(stored()[0].nodes) == 2
         await pilot.press("ctrl+n")

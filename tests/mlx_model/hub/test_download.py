@@ -374,7 +374,9 @@ def test_a_hub_that_names_a_folder_elsewhere(server: HubServer) -> None:
         (None, {}, "has no weights as safetensors"),
     ],
 )
-def test_other_models_are_not_fetched(server: HubServer, kind: str | None, files: dict, message: str) -> None:
+def test_other_models_are_not_fetched(
+    server: HubServer, kind: str | None, files: dict[str, bytes], message: str
+) -> None:
     server.repos[REPO].model_type = kind
     server.repos[REPO].publish(files)
     with pytest.raises(CheckpointError, match=message):

@@ -105,7 +105,7 @@ def test_wrong_bytes_twice_are_no_model(server: HubServer) -> None:
 def test_how_long_the_server_asks_to_wait(server: HubServer, headers: dict[str, str], seconds: float | None) -> None:
     from huggingface_hub import get_session
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import hf_raise_for_status
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     server.faults["api"].append(Fault(status=429, headers=headers))
     with pytest.raises(HfHubHTTPError) as caught:

@@ -9,7 +9,7 @@ import pytest
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Downloaded, Progress, fetch, prepare
 from mlx_model.hub.inventory import LocalModel, local_models, removal
-from mlx_model.hub.names import Repository
+from mlx_model.hub.names import resolve
 from tests.fixtures.hub import REPO
 from tests.fixtures.hub_server import HubServer, Repo, gpt_oss
 
@@ -101,7 +101,7 @@ def test_two_revisions(server: HubServer) -> None:
     new = download()
     found = {model.name: model.folder for model in local_models()}
     assert found == {"gpt-oss-20b": new, f"{REPO}@{old.name}": old}
-    assert all(Repository.parse(name).snapshot() == folder for name, folder in found.items())
+    assert all(resolve(name) == folder for name, folder in found.items())
 
 
 @pytest.mark.parametrize("top", [".lmstudio/models", ".cache/lm-studio/models"])

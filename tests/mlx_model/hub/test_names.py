@@ -44,7 +44,7 @@ def test_what_can_be_no_revision(revision: str) -> None:
 
 
 def test_huggingface_hub_takes_the_same_names() -> None:
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
 
     for name in (
         "org/name",

@@ -1,0 +1,120 @@
+"""`gptoss-chat ask` with answers that have no final text: the exit code, and what goes to which stream."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.cli import ask
+from app.cli.arguments import Start
+from app.engine.local import LocalEngine
+from app.engine.protocol import Load, Loading, Ready
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.harmony.message import Message, Role, assistant
+from mlx_model.options import Options
+from mlx_model.request import Request
+
+CALL = Message(Role.ASSISTANT, '{"q": 1}', None, "commentary", "functions.search", "json")
+
+
+class Scripted:
+    """A backend that yields the events it is given."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+
+    def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
+        return Ready("scripted", 4096, 7, 0, 0.5)
+
+    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        yield from self.events
+
+
+def whole(message: Message) -> list[Event]:
+    """The events of one message."""
+    channel = message.channel or "final"
+    start = MessageStart(channel, message.recipient, message.content_type)
+    return [start, TextDelta(channel, message.text, message.recipient), MessageEnd(message)]
+
+
+THOUGHT, SAID, FINAL = (
+    whole(assistant("hm", "analysis")),
+    whole(assistant("I look", "commentary")),
+    whole(assistant("3")),
+)
+CUT_OFF = "gptoss-chat: cut off after 9 tokens: the limit is reached"
+NO_ANSWER = "gptoss-chat: no answer: the model ended its turn without one"
+CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
+    "an answer": ([*THOUGHT, *FINAL], "stop", 0, "3\n", []),
+    "an answer after commentary": ([*SAID, *FINAL], "stop", 0, "3\n", ["I look"]),
+    "analysis alone": (THOUGHT, "stop", 1, "", [NO_ANSWER, "hm"]),
+    "commentary alone": ([*THOUGHT, *SAID], "stop", 1, "", ["I look", NO_ANSWER]),
+    "nothing": ([], "stop", 1, "", [NO_ANSWER]),
+    "blanks": (whole(assistant(" \n")), "stop", 1, " \n", [NO_ANSWER]),
+    "a call": (
+        [*THOUGHT, *whole(CALL)],
+        "tool_call",
+        1,
+        "",
+        [
+            "gptoss-chat: no answer: the model called the tool functions.search, which `ask` does not have",
+            '{"q": 1}',
+        ],
+    ),
+    "a stop string at once": (
+        THOUGHT,
+        "stop_string",
+        1,
+        "",
+        ["gptoss-chat: no answer: a stop string ended it before its first word"],
+    ),
+    "cut off in the analysis": (
+        THOUGHT,
+        "length",
+        1,
+        "",
+        [
+            CUT_OFF,
+            "gptoss-chat: that was before the answer began; allow more with --max-tokens, or less thinking with "
+            "--effort low",
+        ],
+    ),
+    "cut off in the answer": (
+        FINAL[:2],
+        "length",
+        0,
+        "3\n",
+        [CUT_OFF],
+    ),
+}
+
+
+def answer(events: list[Event], reason: str, monkeypatch: pytest.MonkeyPatch, *, as_json: bool = False) -> int:
+    backend = Scripted([*events, Finished(reason, Stats(decode_tokens=9))])
+    monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(backend))
+    return ask.answer("q", Start(Load(), Options(), None, False), as_json=as_json)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_exit_code_and_the_streams(
+    case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events, reason, code, out, errors = CASES[case]
+    assert answer(events, reason, monkeypatch) == code
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.splitlines()) == (out, errors)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_has_everything_and_the_same_exit_code(
+    case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events, reason, code, _, _ = CASES[case]
+    assert answer(events, reason, monkeypatch, as_json=True) == code
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["text"] == "".join(e.text for e in events if isinstance(e, TextDelta) and e.channel == "final")
+    assert printed["commentary"] == ("I look" if SAID[1] in events else "")
+    assert printed["analysis"] == ("hm" if THOUGHT[1] in events else "")
+    assert printed["finish_reason"] == ("no_answer" if reason == "stop" and code else reason)
+    assert printed["stats"]["load_s"] == 0.5 and printed["stats"]["resident_bytes"] == 7
+    assert printed["stats"]["decode_tokens"] == 9 and printed["stats"]["decode_tok_s"] == 0.0
