@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import openai_harmony as oh  # type: ignore[import-untyped]
+import openai_harmony as oh
 
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser

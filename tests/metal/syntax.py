@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mlx.core as mx
-from metal.trust.dense_candidates import attend_operation
 
 from metal.launch import Call, executed_by
 from metal.operation import Operation
-from metal.trust import dense_candidates, expert_candidates
+from metal.trust.candidates import attend_operation, dense_operations, expert_operations
 from metal.trust.selftest import decodes_fp4
 from tests.fixtures import ROOT
 from tests.fixtures.dense_models import FORMATS, Random, aligned
@@ -26,7 +25,7 @@ from tests.msl.source import generated_text
 
 FOLDER = ROOT / "build" / "metal"
 DTYPES = (mx.bfloat16, mx.float16, mx.float32)
-ALIGNMENTS = (4, 16)  # of mapped files, and of MLX's own buffers
+ALIGNMENTS = (4, 8, 16)  # of mapped files (the Hub's lie 8 bytes past a multiple of 16), and of MLX's own buffers
 # MLX puts these before the text it prints (backend/metal/custom_kernel.cpp).
 PRELUDE = '#include "mlx/backend/metal/kernels/utils.h"\n'
 COMPILER = ("xcrun", "-sdk", "macosx", "metal", "-fsyntax-only", "-I", str(Path(mx.__file__).parent / "include"))
@@ -60,11 +59,11 @@ def _operations() -> Iterator[Operation]:
     for dtype in DTYPES:
         yield attend_operation(heads=4, kv_heads=2, window=128, dtype=dtype)
         for table in (False, True):
-            yield from expert_candidates.operations(random_mixture(128, 64, 8, 2), dtype, table=table)
+            yield from expert_operations(random_mixture(128, 64, 8, 2), dtype, table=table)
         for form in FORMATS:
             layer, head = random.projections(128, 4, 2, form), random.head(128, 64, form)
             for alignment in ALIGNMENTS:
-                yield from dense_candidates.operations([aligned(layer, alignment)], head, dtype)
+                yield from dense_operations([aligned(layer, alignment)], head, dtype)
 
 
 def write(folder: Path) -> list[Path]:

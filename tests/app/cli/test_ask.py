@@ -29,6 +29,9 @@ class Scripted:
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
         yield from self.events
 
+    def settle(self) -> Iterator[object]:
+        return iter(())
+
 
 def whole(message: Message) -> list[Event]:
     """The events of one message."""

@@ -4,7 +4,7 @@ import os
 from io import BytesIO
 from pathlib import Path
 
-import bpe_openai  # type: ignore[import-untyped]
+import bpe_openai
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import openai_harmony as oh  # type: ignore[import-untyped]
+import openai_harmony as oh
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import openai_harmony as oh  # type: ignore[import-untyped]
+import openai_harmony as oh
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

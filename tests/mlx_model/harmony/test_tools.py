@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import openai_harmony as oh  # type: ignore[import-untyped]
+import openai_harmony as oh
 import pytest
 
 from mlx_model.errors import RequestError
