@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from hypothesis import settings
 
 from tests.msl.skipping import pytest_fixture_setup, pytest_pyfunc_call
 
@@ -17,6 +18,11 @@ __all__ = ["pytest_fixture_setup", "pytest_pyfunc_call"]
 
 # Each process may hold an engine and a compiler beside it; more of them than this make the terminal tests wait.
 MOST_PROCESSES = 4
+
+
+# No test asserts a time, and on a busy machine any example may take long.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -107,7 +107,7 @@ def test_commands(terminal: Terminal) -> None:
 def test_ctrl_c_stops_the_answer_and_then_leaves(terminal: Terminal) -> None:
     terminal.type("forever")
     terminal.keys("Enter")
-    terminal.wait_for("on and")
+    terminal.wait_for(lambda screen: screen.count("on and") > 1)
     terminal.keys("C-c")
     assert "stopped" in at_prompt(terminal)
     assert "hello" in send(terminal, "hello")
