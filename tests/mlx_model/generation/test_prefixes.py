@@ -11,7 +11,7 @@ from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
 
-GREEDY = Options(temperature=0, max_tokens=60)
+GREEDY = Options(temperature=0, max_tokens=24)
 TODAY = datetime.date(2026, 11, 21)
 LONG = "Spell these words, one after the other, with a dash between the letters: " + "house tree river stone " * 8
 
@@ -54,17 +54,16 @@ def test_two_chats_that_take_turns_keep_their_caches(demo: Model) -> None:
     chats = [Chat(session, "Answer in one word."), Chat(session, "Answer at length.")]
     for chat in chats:
         chat.ask(LONG)
-    for _ in range(2):
-        for chat in chats:
-            stats = chat.ask("hello")
-            assert stats.reused_tokens > 150
-            assert stats.prefill_tokens < 80
+    for chat in chats:
+        stats = chat.ask("hello")
+        assert stats.reused_tokens > 150
+        assert stats.prefill_tokens < 80
 
 
 def test_a_title_in_between_costs_a_chat_nothing(demo: Model) -> None:
     session, undisturbed = Session(demo, today=TODAY), Chat(Session(demo, today=TODAY))
     chat, title = Chat(session), Chat(session, "Write a title of three words for the question.")
-    for text in (LONG, "hello", "And in banana?"):
+    for text in (LONG, "hello"):
         assert chat.ask(text).prefill_tokens == undisturbed.ask(text).prefill_tokens
         title.messages.clear()
         title.ask(text, Options(temperature=0, max_tokens=12, effort="low"))  # type: ignore[arg-type]
@@ -103,7 +102,7 @@ def test_what_was_used_longest_ago_is_dropped() -> None:
     small = load("demo", context=512, memory="160MB")
     session = Session(small, today=TODAY)
     pool = session._runner._prefixes
-    chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcdefgh"]
+    chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcd"]
     seen = set()
     for chat in chats:
         chat.ask("hello " * 30, Options(temperature=0, max_tokens=5))
