@@ -115,7 +115,7 @@ class PlainChat:
     def _go_on(self) -> bool:
         """Go on with an answer that was cut off, inside its last message; whether Ctrl-C has stopped it again."""
         last = next(reversed(self._conversation.path), None)
-        if last is None or last.turn is None or last.turn.reason not in UNFINISHED:
+        if last is None or last.facts is None or last.facts.reason not in UNFINISHED:
             print("The last answer was not cut off.")
             return False
         return self._answer(last)

@@ -91,7 +91,7 @@ def join(text: str, attachments: Sequence[Attachment]) -> str:
 
 
 def split(prompt: str) -> tuple[str, list[Attachment]]:
-    """The person's text and the files of a prompt: what `join` was given."""
+    """The person's text and the files of a prompt: what `join` took."""
     lead = GAP if prompt.startswith(HEAD) else ""
     whole = lead + prompt
     attachments: list[Attachment] = []

@@ -87,7 +87,7 @@ class Chat:
         last = self.cut_off
         if last is None:
             self._app.warn("The last answer was not cut off.")
-        elif last.turn is None or last.parent is None:
+        elif last.facts is None or last.parent is None:
             self.again()
         else:
             self.idle.clear()
@@ -98,7 +98,7 @@ class Chat:
     def cut_off(self) -> Node | None:
         """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
         last = next(reversed(self.conversation.path), None)
-        if last is None or not self.idle.is_set() or (last.turn is not None and last.turn.reason not in UNFINISHED):
+        if last is None or not self.idle.is_set() or (last.facts is not None and last.facts.reason not in UNFINISHED):
             return None
         return last
 

@@ -33,7 +33,7 @@ async def test_the_prompt_is_on_the_disk_before_the_engine_is_asked_and_the_answ
         await wait_until(pilot, lambda: len(stored()[0].messages) == 3)
         tree = stored()[0]
         assert tree.messages == app_of(pilot).conversation.messages and tree.title == "How many r's?"
-        turn = tree.path[-1].turn
+        turn = tree.path[-1].facts
         assert (turn.model, turn.effort, turn.reason, turn.stats) == ("gpt-oss-20b", "medium", "stop", STATS)
         assert turn.analysis_tokens == 1
 
@@ -46,7 +46,7 @@ async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPat
         engine.say(MessageStart("final"), *deltas("final", "It was a dark and"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: stored() and stored()[0].last_answer() == "It was a dark and")
-        assert stored()[0].path[-1].turn.reason is None
+        assert stored()[0].path[-1].facts.reason is None
         engine.say(*deltas("final", " stormy night"))
         await wait_until(pilot, lambda: stored()[0].last_answer() == "It was a dark and stormy night")
     # As after kill -9: what was saved says that it was not finished.
@@ -83,7 +83,7 @@ async def test_quitting_while_an_answer_grows_saves_it_and_the_draft() -> None:
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     (tree,) = stored()
-    assert tree.last_answer() == "half" and tree.path[-1].turn.reason is None
+    assert tree.last_answer() == "half" and tree.path[-1].facts.reason is None
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "go")
         assert app_of(pilot).composer.text == "next" and "not finished: the program ended" in text_on(pilot)

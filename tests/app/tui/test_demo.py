@@ -21,7 +21,7 @@ async def test_two_turns_with_the_demo_model() -> None:
         stats = [view.finished and view.finished.stats for view in views]
         assert stats[0].reused_tokens == 0 and stats[1].reused_tokens > 0
         assert all([m.channel for m in view.messages] == ["analysis", "final"] for view in views)
-        assert [tuple(view.messages) for view in views] == [n.messages for n in app.conversation.path if n.turn]
+        assert [tuple(view.messages) for view in views] == [n.messages for n in app.conversation.path if n.facts]
 
 
 def finals(app: ChatApp) -> int:
