@@ -38,7 +38,7 @@ class AnswerFacts:
 class Node:
     """What one side said: a prompt (`facts` are None), or a whole answer with its analysis, commentary and tool calls.
 
-    Nodes with the same parent are versions of each other: the prompt was edited, or the answer asked for again.
+    Nodes with the same parent are versions of each other: the prompt was edited, or the answer regenerated.
     `created` is in seconds since 1970.
     """
 

@@ -83,7 +83,7 @@ class PlainChat:
                     interrupted = self._ask(text)
 
     def _command(self, name: str, argument: str) -> str:
-        """Carry out a slash command; what to say about it."""
+        """Carry out a slash command; returns the line to print."""
         if name not in HERE:
             return f"There is no command /{name} here; /help lists those there are."
         if name == "effort":

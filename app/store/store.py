@@ -14,7 +14,7 @@ from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
 PURGE_AFTER_S = 3600.0
-"""A deleted conversation that no running program has purged goes at the first start after this long."""
+"""A deleted conversation that no running program has purged is removed at the first start after this long."""
 
 _COUNTS = (
     *("prefill_tokens", "reused_tokens", "decode_tokens"),
@@ -52,7 +52,7 @@ class Store:
 
     @classmethod
     def in_memory(cls, copy_of: Path | None = None) -> "Store":
-        """A store that is gone with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
+        """A store that ends with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
         store = cls.__new__(cls)
         store.warning = ""
         with explained("conversations can't be kept in memory"):

@@ -68,7 +68,7 @@ def convert(export: dict[str, Any], left_out: dict[str, int]) -> Conversation:
 
 
 def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
-    """The ids, each after its parent; entries that no root leads to are left out, and so are circles.
+    """The ids, each after its parent; entries that no root leads to are left out, and so are cycles.
 
     Raises ValueError if that leaves nothing.
     """

@@ -1,4 +1,4 @@
-"""The conversation on the screen: ask, answer again, edit, switch versions, queue, open another; all of it saved."""
+"""The conversation on the screen: ask, regenerate, edit, switch versions, queue, open another; all of it saved."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Chat:
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
     def again(self) -> None:
-        """Answer the last prompt once more; the answer of before stays as another version."""
+        """Regenerate the last answer; the previous one stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
             self._app.warn("There is nothing to answer yet.")
