@@ -19,15 +19,16 @@ class AnswerRecord:
     """
 
     def __init__(self, effort: Effort, node: Node | None = None, *, model: str = "") -> None:
-        begun = node if node is not None and node.turn is not None else None
-        facts = begun.turn if begun is not None and begun.turn is not None else AnswerFacts(model, None)
-        self.id = new_id() if begun is None else begun.id
+        self.id = new_id()
         """The id of the node that keeps it."""
-        self.effort = facts.effort or effort
         self.model = model
+        self._parent: str | None = node.id if node is not None else None
+        self._begun: tuple[Message, ...] = ()
+        facts = AnswerFacts(model, effort)
+        if node is not None and node.facts is not None:  # an answer that was cut off
+            self.id, self._parent, self._begun, facts = node.id, node.parent, node.messages, node.facts
+        self.effort = facts.effort or effort
         self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
-        self._parent = begun.parent if begun is not None else node.id if node is not None else None
-        self._begun = begun.messages if begun is not None else ()
         self._stats_before = facts.stats
         self._fold = Turn(self._begun)
 

@@ -36,9 +36,9 @@ class AnswerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What one side said: a prompt (`turn` is None), or one whole answer with its analysis, commentary and tool calls.
+    """What one side said: a prompt (`facts` are None), or a whole answer with its analysis, commentary and tool calls.
 
-    Nodes with the same parent are versions of each other: the prompt was edited, or the answer asked for again.
+    Nodes with the same parent are versions of each other: the prompt was edited, or the answer regenerated.
     `created` is in seconds since 1970.
     """
 
@@ -46,7 +46,7 @@ class Node:
     parent: str | None
     created: float
     messages: tuple[Message, ...]
-    turn: AnswerFacts | None = None
+    facts: AnswerFacts | None = None
 
     @property
     def is_prompt(self) -> bool:
@@ -55,8 +55,8 @@ class Node:
 
     def text(self, channel: str | None = None) -> str:
         """The texts on a channel that call no tool, with a blank line between; a prompt's text without a channel."""
-        wanted = (m for m in self.messages if m.channel == channel and m.recipient is None and m.role is not Role.TOOL)
-        return "\n\n".join(m.text for m in wanted if m.text)
+        on_channel = (m for m in self.messages if m.channel == channel and m.role is not Role.TOOL)
+        return "\n\n".join(m.text for m in on_channel if m.recipient is None and m.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ class Conversation:
     @property
     def tokens(self) -> int:
         """Size in tokens after the last answer that has figures (one that was broken off has none); 0 before."""
-        turns = (node.turn.stats for node in reversed(self.path) if node.turn)
-        sizes = (stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens for stats in turns)
+        stats = (node.facts.stats for node in reversed(self.path) if node.facts)
+        sizes = (each.reused_tokens + each.prefill_tokens + each.decode_tokens for each in stats)
         return next(filter(None, sizes), 0)
 
     def last_prompt(self) -> Node | None:
@@ -181,19 +181,19 @@ class Conversation:
             self.rename(self.title or auto_title(text))
         return self._add(Node(new_id(), parent, time.time(), (user(text),)))
 
-    def add_answer(self, parent: str, turn: AnswerFacts, messages: Sequence[Message], id: str | None = None) -> Node:
+    def add_answer(self, parent: str, facts: AnswerFacts, messages: Sequence[Message], id: str | None = None) -> Node:
         """The model has begun to answer `parent`; the new node becomes the leaf."""
-        return self._add(Node(id or new_id(), parent, time.time(), tuple(messages), turn))
+        return self._add(Node(id or new_id(), parent, time.time(), tuple(messages), facts))
 
-    def update_answer(self, id: str, turn: AnswerFacts, messages: Sequence[Message]) -> None:
+    def update_answer(self, id: str, facts: AnswerFacts, messages: Sequence[Message]) -> None:
         """More of the answer has come."""
-        self.nodes[id] = replace(self.nodes[id], turn=turn, messages=tuple(messages))
+        self.nodes[id] = replace(self.nodes[id], facts=facts, messages=tuple(messages))
         self._changed[id] = None
 
     def withdraw(self, id: str, leaf: str | None) -> None:
         """Take back a node without children, which came to nothing, and go back to `leaf`.
 
-        The title that a first prompt has given goes with it; one that the person has given stays.
+        The title that came from a first prompt goes with it; one that the person chose stays.
         """
         assert not any(node.parent == id for node in self.nodes.values())
         gone = self.nodes.pop(id)

@@ -6,8 +6,8 @@ from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelt
 class Thinking:
     """Follows the events of one answer. A call that is made on the analysis channel is no thinking.
 
-    `seconds` and `tokens` are those of before, where it is a cut-off answer that goes on. `now` is always in seconds,
-    and never decreases.
+    `seconds` and `tokens` are where it begins: those of an answer that was cut off and is continued. `now` is always in
+    seconds, and never decreases.
     """
 
     def __init__(self, seconds: float = 0.0, tokens: int = 0) -> None:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -245,37 +246,56 @@ def _ask(*command: str) -> str:
 
 def render(report: dict[str, Any]) -> str:
     """The report for a person, in plain lines."""
-    machine, disk, terminal, metal = (report[name] for name in ("machine", "disk", "terminal", "metal"))
-    lines = [
-        f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})",
-        f"Memory     {gigabytes(machine['memory'])}, of which {gigabytes(machine['available'])} are free now",
-    ]
-    if machine["working_set"] is not None:
-        setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
-        lines.append(f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})")
-    if metal["missing"]:
-        lines.append(f"GPU        none. {metal['missing']}")
-    lines.append(f"Weights    {report['loading']}")
-    lines.append(f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}")
-    inside = f", in {' and '.join(terminal['inside'])}" if terminal["inside"] else ""
-    kind = f"{terminal['name']}{inside}, {terminal['columns']} x {terminal['rows']}, {terminal['colours']} colours"
-    lines.append(f"Terminal   {kind}, {terminal['encoding']}" if terminal["is_terminal"] else "Terminal   none")
-    lines.append("Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
-    lines += ["", "Weights on this computer"]
-    for model in report["models"]:
-        state = (
-            "" if model["complete"] and model["verified"] else " (not verified)" if model["complete"] else " (partial)"
-        )
-        lines.append(f"  {model['name']}  {gigabytes(model['bytes'])}, {model['source']}{state}")
-    lines += [] if report["models"] else ["  none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b"]
+    lines = [*_computer_lines(report), "", "Weights on this computer", *_weights_lines(report["models"])]
     for name, plan in report["plans"].items():
-        here = " (loaded by default)" if name == report["default_model"] else ""
-        lines += ["", f"{name}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")]
-        lines += [f"  {reason}" for reason in (plan["reasons"] if plan["fits"] else [plan["problem"]])]
-    if metal["raise"]:
-        gain = metal["raise"]["gain"]
-        lines += ["", "To let the GPU hold more", f"  {metal['raise']['command']}", f"  {metal['raise']['risks']}"]
-        lines.append(f"  Then {_MODEL}: {gain['summary'] if gain['fits'] else gain['problem']}")
+        lines += ["", *_plan_lines(name, plan, is_default=name == report["default_model"])]
+    if report["metal"]["raise"]:
+        lines += ["", "To let the GPU hold more", *_raise_lines(report["metal"]["raise"])]
     if report["kernels"]:
         lines += ["", "Kernels", *(f"  {line}" for line in report["kernels"])]
     return "\n".join(lines)
+
+
+def _computer_lines(report: dict[str, Any]) -> Iterator[str]:
+    machine, disk, metal = report["machine"], report["disk"], report["metal"]
+    yield f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})"
+    yield f"Memory     {gigabytes(machine['memory'])}, of which {gigabytes(machine['available'])} are free now"
+    if machine["working_set"] is not None:
+        setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
+        yield f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})"
+    if metal["missing"]:
+        yield f"GPU        none. {metal['missing']}"
+    yield f"Weights    {report['loading']}"
+    yield f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}"
+    yield f"Terminal   {_terminal_line(report['terminal'])}"
+    yield "Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+
+
+def _terminal_line(terminal: dict[str, Any]) -> str:
+    if not terminal["is_terminal"]:
+        return "none"
+    inside = f", in {' and '.join(terminal['inside'])}" if terminal["inside"] else ""
+    size = f"{terminal['columns']} x {terminal['rows']}"
+    return f"{terminal['name']}{inside}, {size}, {terminal['colours']} colours, {terminal['encoding']}"
+
+
+def _weights_lines(models: list[dict[str, Any]]) -> Iterator[str]:
+    for model in models:
+        state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
+        yield f"  {model['name']}  {gigabytes(model['bytes'])}, {model['source']}{state}"
+    if not models:
+        yield "  none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b"
+
+
+def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:
+    here = " (loaded by default)" if is_default else ""
+    yield f"{name}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")
+    for reason in plan["reasons"] if plan["fits"] else [plan["problem"]]:
+        yield f"  {reason}"
+
+
+def _raise_lines(limit: dict[str, Any]) -> Iterator[str]:
+    gain = limit["gain"]
+    yield f"  {limit['command']}"
+    yield f"  {limit['risks']}"
+    yield f"  Then {_MODEL}: {gain['summary'] if gain['fits'] else gain['problem']}"

@@ -13,7 +13,7 @@ async def loaded(engine: Engine, load: Load) -> Ready:
     async for reply in engine.load(load):
         match reply:
             case Loading(model=model, default=True) if model == DEMO:
-                say(f"the small demo model answers, for gpt-oss-20b {_what_is_missing()}: {_DOWNLOAD}")
+                say(f"the small demo model answers, because gpt-oss-20b {_what_is_missing()}; get it with: {_DOWNLOAD}")
             case Ready(not_mapped=str(reason)) if load.map == "on":
                 say(f"the weights are copied, not mapped: {reason}")
     assert isinstance(reply, Ready)

@@ -47,15 +47,15 @@ can't show the chat (TERM is "dumb" or not set) it is as with --plain.
 
 exit codes:
   0    done                           2    the command line makes no sense
-  1    failed; one line says why      130  interrupted by Ctrl-C
-                                      141  the reader closed the pipe (as in `| head -1`)
+  1    failed, or no answer came;     130  interrupted by Ctrl-C
+       a line says why               141  the reader closed the pipe (as in `| head -1`)
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. `arguments` are those of the process by default."""
     _prepare_streams()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else huggingface_hub asks and tells more than is needed
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else huggingface_hub sends more than is needed
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}")
         _silence(sys.stdout)  # or Python fails once more when it flushes at exit
-        return _fail(f"{error.strerror or error}; nothing was lost but the rest of the output")
+        return _fail(f"{error.strerror or error}; only the rest of the output was lost")
     except Exception as error:
         if paths.is_debugging():
             raise

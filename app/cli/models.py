@@ -57,7 +57,7 @@ def delete(name: str, *, yes: bool = False) -> int:
     deletion = removal(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise RequestError(f"nobody to ask whether to remove {name}: add --yes to do it without asking")
+            raise RequestError(f"there is no terminal to confirm on: add --yes to remove {name} without asking")
         question = f"Remove {clean(name)}, {gigabytes(deletion.size)}, from this computer? [y/N] "
         print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):

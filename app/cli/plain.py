@@ -83,7 +83,7 @@ class PlainChat:
                     interrupted = self._ask(text)
 
     def _command(self, name: str, argument: str) -> str:
-        """Carry out a slash command; what to say about it."""
+        """Carry out a slash command; returns the line to print."""
         if name not in HERE:
             return f"There is no command /{name} here; /help lists those there are."
         if name == "effort":
@@ -115,7 +115,7 @@ class PlainChat:
     def _go_on(self) -> bool:
         """Go on with an answer that was cut off, inside its last message; whether Ctrl-C has stopped it again."""
         last = next(reversed(self._conversation.path), None)
-        if last is None or last.turn is None or last.turn.reason not in UNFINISHED:
+        if last is None or last.facts is None or last.facts.reason not in UNFINISHED:
             print("The last answer was not cut off.")
             return False
         return self._answer(last)

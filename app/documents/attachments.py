@@ -55,7 +55,7 @@ def find(name: str, folder: Path) -> Path:
         path = Path(name).expanduser() if name.startswith("~") else Path(name)
         own_way = path.is_absolute() or ".." in path.parts
         inside = own_way or (folder / path).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, a NUL in the name
+    except (OSError, RuntimeError, ValueError):  # an unknown user's home, a loop of links, a NUL in the name
         raise AttachmentError(f"there is no file {shown}") from None
     if not inside:
         raise AttachmentError(f"{shown} leads out of this folder through a link; give its whole path")
@@ -91,7 +91,7 @@ def join(text: str, attachments: Sequence[Attachment]) -> str:
 
 
 def split(prompt: str) -> tuple[str, list[Attachment]]:
-    """The person's text and the files of a prompt: what `join` was given."""
+    """The person's text and the files of a prompt: what `join` took."""
     lead = GAP if prompt.startswith(HEAD) else ""
     whole = lead + prompt
     attachments: list[Attachment] = []
@@ -136,7 +136,7 @@ def _bytes(path: Path, name: str) -> bytes:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise AttachmentError(f"{name} is a folder; attach the files in it one by one")
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait, and a device has no end
             raise AttachmentError(f"{name} is no ordinary file")
         if status.st_size > MOST_PDF_BYTES:
             raise AttachmentError(_too_large(name, status.st_size))

@@ -51,16 +51,16 @@ def candidates(typed: str, folder: Path, most: int) -> list[str]:
     if typed in ("~", "..") or typed.endswith("/.."):
         return [f"{typed}/"]
     head, slash, tail = typed.rpartition("/")
-    wanted = tail.casefold()
+    part = tail.casefold()
     found: list[tuple[bool, str, str]] = []
     try:
         with os.scandir(find(head + slash or ".", folder)) as entries:
             for entry in itertools.islice(entries, MOST_ENTRIES):
                 name = entry.name.casefold()
                 whole = f"{head}{slash}{entry.name}"
-                hidden = name.startswith(".") and not wanted.startswith(".")
-                if wanted in name and not hidden and (kind := _kind(entry, whole, folder)) is not None:
-                    found.append((not name.startswith(wanted), name, whole + kind))
+                hidden = name.startswith(".") and not part.startswith(".")
+                if part in name and not hidden and (kind := _kind(entry, whole, folder)) is not None:
+                    found.append((not name.startswith(part), name, whole + kind))
     except (AttachmentError, OSError, ValueError):
         return []
     return [whole for _, _, whole in sorted(found)[:most]]

@@ -7,7 +7,7 @@ from mlx_model.errors import GptossError
 
 
 class PdfError(GptossError):
-    """The text can't be had; what is said follows the name of the file."""
+    """The text can't be extracted; the message continues a sentence that begins with the file's name."""
 
 
 def pdf_text(data: bytes, most: int) -> str:

@@ -1,1 +1,1 @@
-"""The process that owns the model, and the typed events it speaks over a pipe."""
+"""Runs the model, in a process of its own or in this one, behind one protocol of typed events."""

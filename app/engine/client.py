@@ -229,7 +229,7 @@ class EngineClient:
             await process.wait()
         await asyncio.wait([errors], timeout=1.0)  # a child of its own may hold the pipe open
         errors.cancel()
-        death = EngineDied(self._killed_because or _obituary(process.returncode or 0), last_lines)
+        death = EngineDied(self._killed_because or _exit_reason(process.returncode or 0), last_lines)
         for inbox in self._inboxes.values():
             inbox.put_nowait(death)
         return death
@@ -265,7 +265,7 @@ async def _tail(stream: asyncio.StreamReader, last: deque[str]) -> None:
             last.append(text[:500])
 
 
-def _obituary(returncode: int) -> str:
+def _exit_reason(returncode: int) -> str:
     """What an exit status says, in words."""
     if returncode >= 0:
         return f"the engine process ended with exit code {returncode}"

@@ -30,7 +30,7 @@ class StoreError(GptossError):
 
 
 class UnwritableError(StoreError):
-    """They can't be written, for want of space or of permission; what is there may be readable."""
+    """They can't be written, for lack of space or permission; what is there may still be readable."""
 
 
 class NewerError(StoreError):
@@ -38,7 +38,7 @@ class NewerError(StoreError):
 
 
 class DamagedError(StoreError):
-    """The file is no intact database."""
+    """The file isn't an intact database."""
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, str]:

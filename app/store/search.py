@@ -10,7 +10,7 @@ ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100
 """Of a snippet: characters before the hit, and all in all."""
 TRIGRAM = 3
-"""What is shorter is no trigram: the index doesn't know it, and the texts are read instead."""
+"""Shorter words have no trigram, so the index can't find them, and the texts are read instead."""
 
 
 @dataclass(frozen=True, slots=True)

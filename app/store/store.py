@@ -14,7 +14,7 @@ from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
 PURGE_AFTER_S = 3600.0
-"""A deleted conversation that no running program has purged goes at the first start after this long."""
+"""A deleted conversation that no running program has purged is removed at the first start after this long."""
 
 _COUNTS = (
     *("prefill_tokens", "reused_tokens", "decode_tokens"),
@@ -52,7 +52,7 @@ class Store:
 
     @classmethod
     def in_memory(cls, copy_of: Path | None = None) -> "Store":
-        """A store that is gone with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
+        """A store that ends with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
         store = cls.__new__(cls)
         store.warning = ""
         with explained("conversations can't be kept in memory"):
@@ -224,16 +224,16 @@ class Store:
         ):
             message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
             messages.setdefault(node, []).append(message)
-        turns: dict[str, AnswerFacts] = {}
+        facts: dict[str, AnswerFacts] = {}
         for node, model, effort, reason, analysis_s, analysis_tokens, seed, *counts in self._connection.execute(
             f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, seed, {", ".join(_COUNTS)}
             FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
             (conversation,),
         ):
             stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
-            turns[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
+            facts[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
         return [
-            Node(id, parent, created, tuple(messages.get(id, ())), turns.get(id))
+            Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
             for id, parent, created in self._connection.execute(
                 "SELECT id, parent, created FROM nodes WHERE conversation = ? ORDER BY seq", (conversation,)
             )
@@ -254,8 +254,8 @@ class Store:
                 (node.id, changes.id, node.parent, node.created),
             )
             self._save_messages(node.id, node.messages)
-            if node.turn is not None:
-                self._save_turn(node.id, node.turn)
+            if node.facts is not None:
+                self._save_facts(node.id, node.facts)
         # A conversation whose only prompt was withdrawn has never been.
         execute(
             "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM nodes WHERE conversation = ?1)",
@@ -282,21 +282,21 @@ class Store:
         )
         self._connection.execute("DELETE FROM messages WHERE node = ? AND position >= ?", (node, len(rows)))
 
-    def _save_turn(self, node: str, turn: AnswerFacts) -> None:
-        counts = asdict(turn.stats)
+    def _save_facts(self, node: str, facts: AnswerFacts) -> None:
+        counts = asdict(facts.stats)
         self._connection.execute(
             f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,
             {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
             (
                 *(
                     node,
-                    _storable(turn.model),
-                    turn.effort,
-                    _storable(turn.reason),
-                    turn.analysis_s,
-                    turn.analysis_tokens,
+                    _storable(facts.model),
+                    facts.effort,
+                    _storable(facts.reason),
+                    facts.analysis_s,
+                    facts.analysis_tokens,
                 ),
-                *(str(turn.stats.seed), *(counts[name] for name in _COUNTS)),
+                *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
             ),
         )
 

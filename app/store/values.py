@@ -7,7 +7,7 @@ from typing import Any
 from app.chat.conversation import new_id
 
 LAST_MOMENT = 253402300799.0
-"""The end of the year 9999, after which no calendar goes."""
+"""The end of the year 9999, the last that Python's calendar has."""
 
 
 def text(value: Any) -> str:

@@ -78,8 +78,8 @@ def asked_to_wait(error: Exception) -> float | None:
     """
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     limits = [part.strip().partition("=") for part in str(headers.get("ratelimit", "")).split(";")]
-    wanted = [headers.get("retry-after", ""), *(value for name, _, value in limits if name == "t")]
-    seconds = [float(value) for value in wanted if value.isascii() and value.isdigit()]
+    stated = [headers.get("retry-after", ""), *(value for name, _, value in limits if name == "t")]
+    seconds = [float(value) for value in stated if value.isascii() and value.isdigit()]
     return min(max(seconds), _LONGEST_WAIT) if seconds else None
 
 

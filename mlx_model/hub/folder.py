@@ -3,7 +3,7 @@
 The cache's layout is huggingface_hub's own ("Understand caching" in its documentation), so that every tool finds what
 this program fetched, and the other way round: contents lie in blobs/ under their digest, snapshots/<commit>/ has links
 to them, refs/<branch> names a commit. In a plain folder the files lie under their own names. What is not finished, and
-the record of what was verified, lie in .gptoss-chat/ beside them: whoever deletes the model deletes those too.
+the record of what was verified, lie in .gptoss-chat/ beside them: who deletes the model deletes those too.
 """
 
 import fcntl

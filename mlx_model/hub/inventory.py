@@ -125,7 +125,7 @@ def _in_lm_studio() -> Iterator[LocalModel]:
 
 
 def _model(name: str, source: str, folder: Path, repository: str) -> LocalModel | None:
-    """What a folder holds; None if it isn't gpt-oss. Before the configuration is there, the name has to tell."""
+    """What a folder holds; None if it isn't gpt-oss. Before the configuration is there, the name decides."""
     configuration = _json(folder / CONFIG)
     if configuration is None and "gpt-oss" not in repository.lower():
         return None

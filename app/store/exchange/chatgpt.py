@@ -18,13 +18,13 @@ from mlx_model.harmony.message import Message, Role
 UNTITLED = "ChatGPT"
 
 
-def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
+def convert(export: dict[str, Any], left_out: dict[str, int]) -> Conversation:
     """The conversation with all its branches. What is not text is added to `left_out`, by kind.
 
     Messages of the model and of its tools that follow each other without a branch are one answer, as here. Raises
     KeyError, TypeError, ValueError or AttributeError where the format is another.
     """
-    mapping: dict[str, dict[str, Any]] = given["mapping"]
+    mapping: dict[str, dict[str, Any]] = export["mapping"]
     kept: dict[str, list[Message]] = {}
     counted: Counter[str] = Counter()
     for id, entry in mapping.items():
@@ -42,25 +42,25 @@ def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
         elif above is not None and _joins(nodes[by_id[above]], messages) and len(siblings) == 1:
             at = by_id[above]
             old = nodes[at]
-            turn = _turn(mapping[id], messages)
-            if turn is None or turn.model == UNTITLED:
-                turn = old.turn
-            nodes[at] = replace(old, messages=(*old.messages, *messages), turn=turn)
+            facts = _facts(mapping[id], messages)
+            if facts is None or facts.model == UNTITLED:
+                facts = old.facts
+            nodes[at] = replace(old, messages=(*old.messages, *messages), facts=facts)
             owner[id] = above
         else:
-            node = Node(new_id(), above, _time(mapping[id], given), tuple(messages), _turn(mapping[id], messages))
+            node = Node(new_id(), above, _time(mapping[id], export), tuple(messages), _facts(mapping[id], messages))
             by_id[node.id] = len(nodes)
             nodes.append(node)
             owner[id] = node.id
     first = next((node.text() for node in nodes if node.is_prompt), "")
     conversation = Conversation(
-        name_of(str(given.get("conversation_id") or given.get("id") or sorted(mapping))),
-        title=one_line(str(given.get("title") or "")) or auto_title(first) or UNTITLED,
-        created=_moment(given.get("create_time")) or time.time(),
+        name_of(str(export.get("conversation_id") or export.get("id") or sorted(mapping))),
+        title=one_line(str(export.get("title") or "")) or auto_title(first) or UNTITLED,
+        created=_moment(export.get("create_time")) or time.time(),
         nodes=nodes,
     )
-    conversation.updated = _moment(given.get("update_time")) or conversation.created
-    if (leaf := owner.get(given.get("current_node"))) is not None:  # type: ignore[arg-type]
+    conversation.updated = _moment(export.get("update_time")) or conversation.created
+    if (leaf := owner.get(export.get("current_node"))) is not None:  # type: ignore[arg-type]
         conversation.leaf = leaf
     for kind, count in counted.items():
         left_out[kind] = left_out.get(kind, 0) + count
@@ -68,7 +68,7 @@ def convert(given: dict[str, Any], left_out: dict[str, int]) -> Conversation:
 
 
 def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
-    """The ids, each after its parent; entries that no root leads to are left out, and so are circles.
+    """The ids, each after its parent; entries that no root leads to are left out, and so are cycles.
 
     Raises ValueError if that leaves nothing.
     """
@@ -84,13 +84,13 @@ def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
     return list(ordered)
 
 
-def _messages(given: dict[str, Any] | None, counted: Counter[str]) -> list[Message]:
+def _messages(message: dict[str, Any] | None, counted: Counter[str]) -> list[Message]:
     """The text of an entry as ours; empty for system messages, hidden ones and those without text."""
-    if given is None or given["author"]["role"] == "system":
+    if message is None or message["author"]["role"] == "system":
         return []
-    if (given.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
+    if (message.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
         return []
-    role, content = given["author"]["role"], given["content"]
+    role, content = message["author"]["role"], message["content"]
     kind = content.get("content_type", "unknown")
     if kind in ("user_editable_context", "model_editable_context", "reasoning_recap"):
         return []  # settings, and "thought for 8 seconds"
@@ -104,8 +104,8 @@ def _messages(given: dict[str, Any] | None, counted: Counter[str]) -> list[Messa
     if role == "user":
         return [Message(Role.USER, text)]
     if role == "tool":
-        return [Message(Role.TOOL, text, name=given["author"].get("name") or "tool", channel="commentary")]
-    if (recipient := given.get("recipient") or "all") != "all":
+        return [Message(Role.TOOL, text, name=message["author"].get("name") or "tool", channel="commentary")]
+    if (recipient := message.get("recipient") or "all") != "all":
         return [Message(Role.ASSISTANT, text, channel="commentary", recipient=recipient)]
     return [Message(Role.ASSISTANT, text, channel="final")]
 
@@ -127,9 +127,9 @@ def _joins(node: Node, messages: list[Message]) -> bool:
     return not node.is_prompt and messages[0].role is not Role.USER
 
 
-def _time(entry: dict[str, Any], given: dict[str, Any]) -> float:
+def _time(entry: dict[str, Any], export: dict[str, Any]) -> float:
     message: dict[str, Any] = entry.get("message") or {}
-    return _moment(message.get("create_time")) or _moment(given.get("create_time")) or time.time()
+    return _moment(message.get("create_time")) or _moment(export.get("create_time")) or time.time()
 
 
 def _moment(value: Any) -> float | None:
@@ -140,7 +140,7 @@ def _moment(value: Any) -> float | None:
         return None
 
 
-def _turn(entry: dict[str, Any], messages: list[Message]) -> AnswerFacts | None:
+def _facts(entry: dict[str, Any], messages: list[Message]) -> AnswerFacts | None:
     """What an answer's footer shows: no more than the model's name is known."""
     if messages[0].role is Role.USER:
         return None

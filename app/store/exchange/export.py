@@ -44,7 +44,7 @@ def to_markdown(conversation: Conversation) -> str:
             parts += ["## You", clean(node.text())]
         else:
             said = _said(node) or ["*(stopped before the answer)*"]
-            parts += [f"## {_author(node.turn)}", *map(clean, said)]
+            parts += [f"## {_author(node.facts)}", *map(clean, said)]
     if others := len(conversation.nodes) - len(path):
         parts.append(f"*Not in this text: {counted(others)} of other versions. The JSON export has the whole.*")
     return "\n\n".join(parts) + "\n"
@@ -113,13 +113,13 @@ def _said(node: Node) -> list[str]:
     return texts
 
 
-def _author(turn: AnswerFacts | None) -> str:
-    if turn is None:
+def _author(facts: AnswerFacts | None) -> str:
+    if facts is None:
         return "Answer"
-    details = [turn.effort.value] if turn.effort else []
-    if turn.stats.decode_tok_s:
-        details.append(f"{turn.stats.decode_tok_s:.1f} tok/s")
-    return one_line(turn.model) + (f" ({', '.join(details)})" if details else "")
+    details = [facts.effort.value] if facts.effort else []
+    if facts.stats.decode_tok_s:
+        details.append(f"{facts.stats.decode_tok_s:.1f} tok/s")
+    return one_line(facts.model) + (f" ({', '.join(details)})" if details else "")
 
 
 def _conversation(conversation: Conversation) -> dict[str, Any]:
@@ -136,6 +136,6 @@ def _conversation(conversation: Conversation) -> dict[str, Any]:
 def _node(node: Node) -> dict[str, Any]:
     messages = [message.to_json() for message in node.messages]
     fields: dict[str, Any] = {"id": node.id, "parent": node.parent, "created": node.created, "messages": messages}
-    if node.turn is not None:
-        fields["turn"] = asdict(node.turn)
+    if node.facts is not None:
+        fields["turn"] = asdict(node.facts)
     return fields

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,14 @@ def read(path: Path | None) -> Imported:
                 f"{name} is an export of version {data.get('version')!r}, this program reads {VERSION}; "
                 "nothing was imported"
             )
-        given, convert = data.get("conversations"), _own
+        items, convert = data.get("conversations"), _own
     elif isinstance(data, list) and (not data or any(isinstance(item, dict) and "mapping" in item for item in data)):
-        given, convert = data, lambda item: chatgpt.convert(item, imported.left_out)
+        items, convert = data, lambda item: chatgpt.convert(item, imported.left_out)
     else:
         raise ImportFileError(
             f"{name} is neither an export of gptoss-chat nor a conversations.json of ChatGPT; nothing was imported"
         )
-    for item in given if isinstance(given, list) else ():
+    for item in items if isinstance(items, list) else ():
         try:
             conversation = convert(item)
         except (KeyError, TypeError, ValueError, AttributeError, GptossError):
@@ -87,13 +88,13 @@ def _own(item: dict[str, Any]) -> Conversation:
     """A conversation of our export, its nodes under new names: those of the file may be in the store already."""
     names: dict[str | None, str | None] = {None: None}
     nodes = []
-    for given in item["nodes"]:
-        messages = tuple(_message(message) for message in given["messages"])
-        turn = _turn(given["turn"]) if "turn" in given else None
-        if not messages and turn is None:  # an answer that was stopped at once has none
+    for entry in item["nodes"]:
+        messages = tuple(_message(message) for message in entry["messages"])
+        facts = _facts(entry["turn"]) if "turn" in entry else None
+        if not messages and facts is None:  # an answer that was stopped at once has none
             raise ValueError("a prompt without text")
-        node = Node(new_id(), names[given["parent"]], moment(given["created"]), messages, turn)
-        names[text(given["id"])] = node.id
+        node = Node(new_id(), names[entry["parent"]], moment(entry["created"]), messages, facts)
+        names[text(entry["id"])] = node.id
         nodes.append(node)
     conversation = Conversation(
         name_of(text(item["id"])), title=text(item["title"]), created=moment(item["created"]), nodes=nodes
@@ -103,25 +104,25 @@ def _own(item: dict[str, Any]) -> Conversation:
     return conversation
 
 
-def _message(given: dict[str, Any]) -> Message:
-    message = Message.from_json(given)
+def _message(fields: dict[str, Any]) -> Message:
+    message = Message.from_json(fields)
     text(message.text)
     for value in (message.name, message.channel, message.recipient, message.content_type):
         text_or_none(value)
     return replace(message, recovered=bool(message.recovered))
 
 
-def _turn(given: dict[str, Any]) -> AnswerFacts:
+def _facts(fields: dict[str, Any]) -> AnswerFacts:
     stats = Stats()
-    for stat in fields(Stats):
-        value = number(given["stats"].get(stat.name, 0), bits=64 if stat.name == "seed" else 63)
+    for stat in dataclass_fields(Stats):
+        value = number(fields["stats"].get(stat.name, 0), bits=64 if stat.name == "seed" else 63)
         stats = replace(stats, **{stat.name: type(getattr(stats, stat.name))(value)})
-    effort = given["effort"]
+    effort = fields["effort"]
     return AnswerFacts(
-        model=text(given["model"]),
+        model=text(fields["model"]),
         effort=None if effort is None else Effort(effort),
-        reason=text_or_none(given["reason"]),
+        reason=text_or_none(fields["reason"]),
         stats=stats,
-        analysis_s=float(number(given["analysis_s"])),
-        analysis_tokens=int(number(given["analysis_tokens"])),
+        analysis_s=float(number(fields["analysis_s"])),
+        analysis_tokens=int(number(fields["analysis_tokens"])),
     )

@@ -80,7 +80,7 @@ class ConversationKeeper:
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
     def again(self) -> None:
-        """Answer the last prompt once more; the previous answer stays as another version."""
+        """Regenerate the last answer; the previous one stays as another version."""
         prompt = self.conversation.last_prompt()
         if prompt is None:
             self._desk.warn("There is nothing to regenerate yet.")
@@ -93,7 +93,7 @@ class ConversationKeeper:
         last = self.cut_off
         if last is None:
             self._desk.warn("The last answer was not cut off.")
-        elif last.turn is None or last.parent is None:
+        elif last.facts is None or last.parent is None:
             self.again()
         else:
             self.idle.clear()
@@ -104,7 +104,7 @@ class ConversationKeeper:
     def cut_off(self) -> Node | None:
         """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
         last = next(reversed(self.conversation.path), None)
-        if last is None or not self.idle.is_set() or (last.turn is not None and last.turn.reason not in UNFINISHED):
+        if last is None or not self.idle.is_set() or (last.facts is not None and last.facts.reason not in UNFINISHED):
             return None
         return last
 

@@ -54,7 +54,7 @@ class Step(Static, can_focus=True):
         self.action_do()
 
     def action_do(self) -> None:
-        """Say that it is wanted."""
+        """Post it as a message."""
         self.post_message(DownloadPanel.Wanted(hide=self.id == "download-hide"))
 
 

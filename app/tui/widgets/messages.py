@@ -97,7 +97,7 @@ class AnswerView(Vertical):
         yield self._last_line
 
     def _keep(self, node: Node) -> None:
-        turn = node.turn
+        turn = node.facts
         reason = (turn.reason or "") if turn else "stop"
         self.messages = node.messages
         if turn is not None:
@@ -191,7 +191,7 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     versions = switch_of(conversation, node)
     if node.is_prompt:
         return [Prompt(node.text()), *([versions] if versions else [])]
-    return [AnswerView(node.turn.effort if node.turn else None, analysis=analysis, kept=node, versions=versions)]
+    return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, kept=node, versions=versions)]
 
 
 def switch_of(conversation: Conversation, node: Node) -> VersionSwitch | None:

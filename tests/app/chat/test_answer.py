@@ -34,12 +34,12 @@ def test_an_answer_is_kept_while_it_grows_and_when_it_has_ended() -> None:
     filled(*thought, *final[:2], record=record)
     assert record.has_begun and record.finished is None
     record.keep_in(chat, 9.0)
-    assert chat.nodes[record.id].turn == AnswerFacts("m", Effort.LOW, None, Stats(), 2.0, 1)
+    assert chat.nodes[record.id].facts == AnswerFacts("m", Effort.LOW, None, Stats(), 2.0, 1)
     filled(final[2], Finished("stop", STATS), record=record)
     record.keep_in(chat, 9.0, "died")
     assert chat.path == [prompt, chat.nodes[record.id]]
     assert chat.path[-1].messages == (assistant("hm", "analysis"), assistant("yes"))
-    assert chat.path[-1].turn == AnswerFacts("m", Effort.LOW, "stop", STATS, 2.0, 1)
+    assert chat.path[-1].facts == AnswerFacts("m", Effort.LOW, "stop", STATS, 2.0, 1)
 
 
 def test_an_answer_without_an_end_has_the_reason_it_is_given() -> None:
@@ -58,8 +58,8 @@ def test_a_continued_answer_keeps_its_effort_and_adds_up_its_figures() -> None:
     record.keep_in(chat, 9.0)
     [_, kept] = chat.path
     assert kept.messages == (assistant("hm", "analysis"), assistant("onward"))
-    assert kept.turn is not None and kept.turn.stats == TURN.stats.followed_by(STATS)
-    assert (kept.turn.model, kept.turn.effort, kept.turn.analysis_s) == ("other", Effort.LOW, TURN.analysis_s)
+    assert kept.facts is not None and kept.facts.stats == TURN.stats.followed_by(STATS)
+    assert (kept.facts.model, kept.facts.effort, kept.facts.analysis_s) == ("other", Effort.LOW, TURN.analysis_s)
 
 
 @pytest.mark.parametrize(

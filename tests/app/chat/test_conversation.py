@@ -68,7 +68,7 @@ def test_versions_are_kept_and_selecting_one_follows_its_newest_branch() -> None
     tree.select(second.id)
     assert tree.path[-1] is edited
     tree.select(tree.versions(edited)[0].id)
-    assert len(tree.path) == 4 and tree.path[-1].turn == TURN
+    assert len(tree.path) == 4 and tree.path[-1].facts == TURN
     assert len(tree.nodes) == 6
 
 

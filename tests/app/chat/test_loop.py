@@ -1,6 +1,6 @@
 """One turn over the engine protocol: its events, what is recorded of them, and how it ends."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 import pytest
 
@@ -8,7 +8,7 @@ from app.chat.answer import AnswerRecord
 from app.chat.loop import turn
 from app.engine.client import EngineError
 from app.engine.local import LocalEngine
-from app.engine.protocol import Load, Loading, Ready
+from app.engine.protocol import Answer, Load, Loading, Ready
 from mlx_model.errors import GptossError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
@@ -72,6 +72,17 @@ async def test_a_failure_is_raised_and_what_came_before_it_is_kept() -> None:
         async for _ in turn(engine, REQUEST, record):
             pass
     assert record.text == "y" and record.finished is None and record.has_begun
+
+
+async def test_text_of_several_tokens_counts_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def merged(self: LocalEngine, request: Request) -> AsyncGenerator[Answer, None]:
+        yield Answer(1, TextDelta("analysis", "so so so"), deltas=3)
+
+    monkeypatch.setattr(LocalEngine, "ask", merged)
+    record = AnswerRecord(Effort.LOW)
+    async for _ in turn(await engine_of(Scripted()), REQUEST, record):
+        pass
+    assert record.thinking.tokens == 3
 
 
 async def test_closing_a_turn_ends_the_answer() -> None:

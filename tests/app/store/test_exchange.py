@@ -20,7 +20,7 @@ from tests.fixtures.trees import TURN, branched, present
 def shape(tree: Conversation) -> list[object]:
     """All of a conversation but the names of its nodes."""
     number = {id: i for i, id in enumerate(tree.nodes)}
-    nodes = [(n.parent and number[n.parent], n.created, n.messages, n.turn) for n in tree.nodes.values()]
+    nodes = [(n.parent and number[n.parent], n.created, n.messages, n.facts) for n in tree.nodes.values()]
     return [tree.id, tree.title, tree.created, tree.updated, tree.leaf and number[tree.leaf], nodes]
 
 
@@ -187,7 +187,7 @@ def test_chatgpt_branches_roles_thoughts_and_what_is_no_text(tmp_path: Path) -> 
         (Role.TOOL, "commentary", None, "cat"),
         (Role.ASSISTANT, "final", None, "A cat."),
     ]
-    assert answer.turn is not None and answer.turn.model == "gpt-5" and answer.turn.effort is None
+    assert answer.facts is not None and answer.facts.model == "gpt-5" and answer.facts.effort is None
     assert [node.messages[0].text for node in tree.versions(answer)] == ["A dog.", "hmm"]
     assert [node.text() for node in tree.versions(last)] == ["Sure?", "Really?"]
     assert tree.title == "T" and tree.created == 1.7e9

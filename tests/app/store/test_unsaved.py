@@ -7,19 +7,22 @@ from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.store import Store
 from app.store.unsaved import Unsaved
-from tests.fixtures.trees import branched, stored
+from mlx_model.harmony.message import assistant
+from tests.fixtures.trees import TURN, branched, stored
 
 
 @pytest.mark.parametrize("failure", [StoreError("no"), KeyboardInterrupt()], ids=lambda failure: type(failure).__name__)
-def test_a_failed_write_is_given_back_with_what_came_meanwhile(failure: BaseException) -> None:
-    unsaved, tree = Unsaved(lambda *_: None, ""), branched()
+def test_a_failed_write_is_given_back(failure: BaseException) -> None:
+    unsaved, tree, store = Unsaved(lambda *_: None, ""), branched(), Store(conversations_file())
+    store.insert(tree)
+    tree.take_changes()
+    answer = next(node for node in tree.nodes.values() if node.facts is not None)
+    tree.update_answer(answer.id, TURN, [assistant("more")])
     unsaved.add(tree)
     with pytest.raises(type(failure)), unsaved.writing(tree) as write:
         assert write is not None and not unsaved
-        tree.add_prompt("meanwhile", tree.leaf)
         raise failure
     assert unsaved.get(tree.id) is tree
-    store = Store(conversations_file())
     with unsaved.writing(tree) as write:
         assert write is not None
         write(store)

@@ -33,7 +33,7 @@ WIDE = (120, 40)
 
 def last_facts(tree: Conversation) -> AnswerFacts:
     """Those of the answer at its end."""
-    facts = tree.path[-1].turn
+    facts = tree.path[-1].facts
     assert facts is not None
     return facts
 

@@ -22,7 +22,7 @@ async def test_two_turns_with_the_demo_model() -> None:
         reused = [view.finished.stats.reused_tokens for view in views if view.finished is not None]
         assert len(reused) == 2 and reused[0] == 0 and reused[1] > 0
         assert all([m.channel for m in view.messages] == ["analysis", "final"] for view in views)
-        assert [tuple(view.messages) for view in views] == [n.messages for n in app.conversation.path if n.turn]
+        assert [tuple(view.messages) for view in views] == [n.messages for n in app.conversation.path if n.facts]
 
 
 def answered(app: ChatApp, turns: int) -> bool:

@@ -205,7 +205,7 @@ async def test_continuing_an_answer_that_was_cut_off() -> None:
         assert text_on(pilot).count("one two") == 1
         assert "thought for" in text_on(pilot)
         assert app.conversation.messages[1:] == [begun[0], assistant("one two three")]
-        (turn,) = (node.turn for node in app.conversation.path if node.turn)
+        (turn,) = (node.facts for node in app.conversation.path if node.facts)
         assert (turn.reason, turn.stats.decode_tokens, turn.analysis_tokens) == ("stop", 44, 3)
         assert len(app.conversation.nodes) == 3
     assert stored()[0].messages == app.conversation.messages
@@ -253,7 +253,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         await wait_until(pilot, lambda: "the engine ended" in text_on(pilot))
         await wait_until(pilot, app.conversation_keeper.idle.is_set)
         assert app.conversation.messages[1:] == [assistant("one two three")]
-        (turn,) = (node.turn for node in app.conversation.path if node.turn)
+        (turn,) = (node.facts for node in app.conversation.path if node.facts)
         assert (turn.reason, turn.stats) == ("died", STATS)
 
 
