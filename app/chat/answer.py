@@ -6,9 +6,6 @@ from mlx_model.events import Event, Finished, Stats
 from mlx_model.harmony.fold import Turn
 from mlx_model.harmony.message import Effort, Message
 
-NO_ANSWER = "no_answer"
-"""Reason of an answer in which the model ended its turn without a final message that has text, and without a call."""
-
 
 class AnswerRecord:
     """Takes the events of one answer in order; everything else may be read at any moment in between.
@@ -53,7 +50,7 @@ class AnswerRecord:
         end = self._fold.finished
         if end is None:
             return None
-        return Finished(self._reason(end.reason), self._stats_before.followed_by(end.stats))
+        return Finished(end.reason, self._stats_before.followed_by(end.stats))
 
     @property
     def stats(self) -> Stats:
@@ -99,7 +96,3 @@ class AnswerRecord:
         else:
             assert self._parent is not None
             conversation.add_answer(self._parent, facts, self.messages, self.id)
-
-    def _reason(self, stated: str) -> str:
-        is_empty = not self.text.strip() and not self.calls
-        return NO_ANSWER if stated == "stop" and is_empty else stated

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from app.chat.answer import NO_ANSWER, AnswerRecord
+from app.chat.answer import AnswerRecord
 from app.chat.loop import turn
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.loading import loaded
@@ -135,4 +135,4 @@ def _unseen(record: AnswerRecord, reason: str) -> str:
     """What the model wrote instead of an answer, unless it has been printed: its calls, else its analysis."""
     if record.calls:
         return "\n\n".join(call.text for call in record.calls)
-    return record.analysis if reason == NO_ANSWER and not record.commentary else ""
+    return record.analysis if reason == "no_answer" and not record.commentary else ""

@@ -62,22 +62,9 @@ def test_a_continued_answer_keeps_its_effort_and_adds_up_its_figures() -> None:
     assert (kept.facts.model, kept.facts.effort, kept.facts.analysis_s) == ("other", Effort.LOW, TURN.analysis_s)
 
 
-@pytest.mark.parametrize(
-    ("events", "stated", "reason"),
-    [
-        (whole("yes"), "stop", "stop"),
-        ([], "stop", "no_answer"),
-        (whole("hm", "analysis"), "stop", "no_answer"),
-        (whole("I look", "commentary"), "stop", "no_answer"),
-        (whole(" \n"), "stop", "no_answer"),
-        ([MessageStart("commentary", "functions.f"), MessageEnd(CALL)], "stop", "stop"),
-        ([MessageStart("commentary", "functions.f"), MessageEnd(CALL)], "tool_call", "tool_call"),
-        (whole("hm", "analysis"), "length", "length"),
-        (whole("hm", "analysis"), "cancelled", "cancelled"),
-    ],
-)
-def test_an_end_without_an_answer_is_called_that(events: list[Event], stated: str, reason: str) -> None:
-    record = filled(*events, Finished(stated, STATS))
+@pytest.mark.parametrize("reason", ["stop", "no_answer", "tool_call", "length", "stop_string", "cancelled"])
+def test_the_reason_is_the_engines(reason: str) -> None:
+    record = filled(*whole("hm", "analysis"), Finished(reason, STATS))
     assert record.finished == Finished(reason, STATS)
     assert record.facts(99.0).reason == reason
 

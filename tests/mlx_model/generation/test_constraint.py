@@ -10,9 +10,9 @@ from mlx_model.events import Finished, MessageEnd
 from mlx_model.generation.runner import Runner
 from mlx_model.generation.sampling import Sampler
 from mlx_model.harmony.message import user
-from mlx_model.memory import device
 from mlx_model.request import Request
 from mlx_model.transformer.blocks import Transformer
+from tests.fixtures.gpu_way import step_ahead
 
 QUESTION = user("How many r's are in strawberry?")
 OPTIONS = [
@@ -28,10 +28,10 @@ def demo() -> Model:
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def way(demo: Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Both ways to decode."""
     if request.param == "as on a GPU":
-        monkeypatch.setattr(device, "on_gpu", lambda: True)
+        step_ahead(monkeypatch, demo)
     yield request.param
 
 
@@ -90,7 +90,7 @@ def test_both_ways_draw_the_same(demo: Model, monkeypatch: pytest.MonkeyPatch) -
     even = mx.arange(demo.config.vocab_size) % 2 == 0
     options = Options(seed=5, max_tokens=30, top_p=0.95)
     tokens = run(demo, options, Recorded(demo.config.vocab_size, lambda position: even))
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    step_ahead(monkeypatch, demo)
     assert run(demo, options, Recorded(demo.config.vocab_size, lambda position: even)) == tokens
     assert all(token % 2 == 0 for token in tokens)
 
@@ -107,7 +107,7 @@ def test_a_mask_acts_before_the_filters() -> None:
 def test_the_next_step_is_under_way_when_a_token_is_accepted(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in for a GPU: the forward pass behind a token begins before its id is looked at, and the mask for the
     next comes after it, while the device computes."""
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    step_ahead(monkeypatch, demo)
     constraint = Recorded(demo.config.vocab_size)
     forward = Transformer.__call__
 

@@ -9,6 +9,7 @@ from mlx_model import Message, Model, Options, Session, load
 from mlx_model.events import Finished, MessageEnd, Stats
 from mlx_model.harmony.message import assistant, user
 from mlx_model.request import Request
+from tests.fixtures.gpu_way import step_ahead
 
 GREEDY = Options(temperature=0, max_tokens=200)
 TODAY = datetime.date(2026, 11, 21)
@@ -21,10 +22,10 @@ def demo() -> Model:
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def way(demo: Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both ways to decode; with the step ahead the cache holds the answer's last token too."""
     if request.param == "as on a GPU":
-        monkeypatch.setattr("mlx_model.generation.runner.device.on_gpu", lambda: True)
+        step_ahead(monkeypatch, demo)
     yield
 
 

@@ -17,9 +17,9 @@ from mlx_model.events import Event, Finished, MessageEnd, TextDelta
 from mlx_model.generation.exclusive import Stream
 from mlx_model.generation.runner import Runner
 from mlx_model.harmony.message import assistant, user
-from mlx_model.memory import device
 from mlx_model.request import Request
 from tests.fixtures import ROOT
+from tests.fixtures.gpu_way import step_ahead
 
 OPTIONS = Options(seed=7, max_tokens=60, repetition_penalty=1.05)
 FIRST = Request([user("How many r's are in strawberry?")], OPTIONS)
@@ -39,10 +39,10 @@ def alone(demo: Model) -> dict[int, list[tuple[str, str]]]:
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def way(demo: Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both ways to decode."""
     if request.param == "as on a GPU":
-        monkeypatch.setattr(device, "on_gpu", lambda: True)
+        step_ahead(monkeypatch, demo)
     yield
 
 
