@@ -6,6 +6,9 @@ from mlx_model.events import Event, Finished, Stats
 from mlx_model.harmony.fold import Turn
 from mlx_model.harmony.message import Effort, Message
 
+CHECKPOINT_S = 1.0
+"""How often a growing answer is saved."""
+
 
 class AnswerRecord:
     """Takes the events of one answer in order; everything else may be read at any moment in between.
@@ -75,7 +78,7 @@ class AnswerRecord:
     @property
     def calls(self) -> list[Message]:
         """The messages that call a tool, the one that is being written included."""
-        return [message for message in self.messages if message.recipient not in (None, "", "all")]
+        return [message for message in self.messages if message.calls_tool]
 
     def facts(self, now: float, unfinished: str | None = None) -> AnswerFacts:
         """How the answer came about. `unfinished` is its reason where the model gave none: None while it goes on."""

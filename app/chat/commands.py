@@ -14,6 +14,9 @@ COPY_TARGETS = ("answer", "code", "prompt", "chat")
 EXPORT_FORMATS = ("md", "json")
 """How a conversation can be exported; the first by default."""
 
+EFFORTS = "The effort can be low, medium or high."
+"""The answer to `/effort` with anything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -111,3 +114,16 @@ def parse(text: str) -> tuple[str, str] | None:
 def find(slash: str) -> Command | None:
     """The command of a slash name."""
     return next((command for command in COMMANDS if command.slash == slash), None)
+
+
+def no_argument(slash: str) -> str:
+    """What to say where something follows a command that takes nothing."""
+    return f"/{slash} takes no argument."
+
+
+def next_effort(current: Effort, level: str) -> Effort | None:
+    """The effort that `/effort LEVEL` sets, or the one after the current where `level` is ""; None for no effort."""
+    order = list(Effort)
+    if not level:
+        return order[(order.index(current) + 1) % len(order)]
+    return Effort(level.lower()) if level.lower() in order else None

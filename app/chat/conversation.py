@@ -16,6 +16,9 @@ TITLE_LENGTH = 48
 UNFINISHED = (None, "died", "cancelled", "length")
 """How an answer has ended that can be continued."""
 
+NOT_CUT_OFF = "The last answer was not cut off."
+"""What to say where there is nothing to continue."""
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerFacts:
@@ -142,6 +145,14 @@ class Conversation:
         stats = (node.facts.stats for node in reversed(self.path) if node.facts)
         sizes = (each.reused_tokens + each.prefill_tokens + each.decode_tokens for each in stats)
         return next(filter(None, sizes), 0)
+
+    @property
+    def unfinished(self) -> Node | None:
+        """The node at the end that can be continued: an answer that was cut off, or a prompt without an answer."""
+        last = next(reversed(self.path), None)
+        if last is None or (last.facts is not None and last.facts.reason not in UNFINISHED):
+            return None
+        return last
 
     def last_prompt(self) -> Node | None:
         """The prompt that the path's last answer answers, or will answer."""

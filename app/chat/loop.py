@@ -5,7 +5,7 @@ from contextlib import aclosing
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
-from app.engine.client import Engine
+from app.engine.engine import Engine
 from app.engine.protocol import Answer
 from mlx_model.request import Request
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from app.cli.arguments import size
 from mlx_model.errors import GptossError
+from mlx_model.hub.names import DEFAULT
 from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
 _PACKAGES = ("gptoss-chat", "mlx", "numpy", "safetensors", "tiktoken", "huggingface_hub", "textual")
-_MODEL = "gpt-oss-20b"
 _MIB, _GIB = 2**20, 2**30
 
 
@@ -76,8 +76,8 @@ def examine(memory: int | None = None) -> dict[str, Any]:
     computer = this_computer()
     budget, on_gpu = device.budget(memory), device.on_gpu()
     default = hub.default_model()
-    plans = {_MODEL: describe(PUBLISHED[_MODEL], budget, on_gpu=on_gpu)}
-    if default != _MODEL:
+    plans = {DEFAULT: describe(PUBLISHED[DEFAULT], budget, on_gpu=on_gpu)}
+    if default != DEFAULT:
         plans[default] = describe(ModelConfig.load(hub.resolve(default)), budget, on_gpu=on_gpu)
     return {
         "machine": asdict(computer),
@@ -150,7 +150,7 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
-    gain = describe(PUBLISHED[_MODEL], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
+    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
@@ -298,4 +298,4 @@ def _raise_lines(limit: dict[str, Any]) -> Iterator[str]:
     gain = limit["gain"]
     yield f"  {limit['command']}"
     yield f"  {limit['risks']}"
-    yield f"  Then {_MODEL}: {gain['summary'] if gain['fits'] else gain['problem']}"
+    yield f"  Then {DEFAULT}: {gain['summary'] if gain['fits'] else gain['problem']}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.cli.printing import is_dumb
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
-from mlx_model.hub.names import KNOWN
+from mlx_model.hub.names import DEFAULT, KNOWN
 from mlx_model.hub.progress import Meter, Phase, Reached, damage, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.sizes import gigabytes
@@ -38,7 +38,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "name",
         nargs="?",
-        default="gpt-oss-20b",
+        default=DEFAULT,
         metavar="NAME",
         help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b (65.2 GB) or org/name, each with @revision if need be",
     )

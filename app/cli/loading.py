@@ -1,11 +1,11 @@
 """Loads a model in this process, for `ask` and the plain chat."""
 
 from app.cli.printing import say
-from app.engine.client import Engine
+from app.engine.engine import Engine
 from app.engine.protocol import Load, Loading, Ready
-from mlx_model.hub.names import DEMO, KNOWN, Repository
+from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
 
-_DOWNLOAD = "gptoss-chat download gpt-oss-20b"
+_DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 
 
 async def loaded(engine: Engine, load: Load) -> Ready:
@@ -13,7 +13,7 @@ async def loaded(engine: Engine, load: Load) -> Ready:
     async for reply in engine.load(load):
         match reply:
             case Loading(model=model, default=True) if model == DEMO:
-                say(f"the small demo model answers, because gpt-oss-20b {_what_is_missing()}; get it with: {_DOWNLOAD}")
+                say(f"the small demo model answers, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
             case Ready(not_mapped=str(reason)) if load.map == "on":
                 say(f"the weights are copied, not mapped: {reason}")
     assert isinstance(reply, Ready)
@@ -21,6 +21,6 @@ async def loaded(engine: Engine, load: Load) -> Ready:
 
 
 def _what_is_missing() -> str:
-    if Repository(KNOWN["gpt-oss-20b"]).snapshot() is None:
+    if Repository(KNOWN[DEFAULT]).snapshot() is None:
         return "isn't here yet (13.8 GB)"
     return "is not complete and verified yet"

@@ -6,7 +6,7 @@ import sys
 
 from mlx_model.errors import RequestError
 from mlx_model.hub.inventory import LocalModel, local_models, removal
-from mlx_model.hub.names import SIZES
+from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
@@ -38,7 +38,7 @@ def show(*, as_json: bool = False) -> int:
         print(json.dumps([{**vars(model), "folder": str(model.folder)} for model in models], indent=1))
         return 0
     if not models:
-        size = SIZES["openai/gpt-oss-20b"]
+        size = SIZES[KNOWN[DEFAULT]]
         print(f"no gpt-oss model is on this computer yet; get one with: gptoss-chat download gpt-oss-20b ({size})")
         return 0
     rows = [("NAME", "SIZE", "STATE", "IN"), *((m.name, _size(m), _state(m), m.source) for m in models)]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from app.chat.answer import AnswerRecord
-from app.chat.commands import COMMANDS, parse
-from app.chat.conversation import UNFINISHED, Conversation, Node
+from app.chat.answer import CHECKPOINT_S, AnswerRecord
+from app.chat.commands import COMMANDS, EFFORTS, next_effort, no_argument, parse
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import turn
 from app.cli.arguments import Start
@@ -18,11 +18,8 @@ from app.cli.printing import AnswerPrinter, is_dumb, say
 from app.engine.local import LocalEngine, drive
 from app.store.saver import Saver
 from mlx_model.errors import GptossError
-from mlx_model.harmony.message import Effort
 from mlx_model.request import Request
 
-CHECKPOINT_S = 1.0
-"""How often a growing answer is saved."""
 HERE = ("effort", "continue", "new", "help", "quit")
 """The slash commands of the full-screen chat that this one has."""
 
@@ -87,14 +84,13 @@ class PlainChat:
         if name not in HERE:
             return f"There is no command /{name} here; /help lists those there are."
         if name == "effort":
-            order = list(Effort)
-            if argument and argument.lower() not in order:
-                return "The effort is low, medium or high."
-            following = order[(order.index(self._options.effort) + 1) % len(order)]
-            self._options = replace(self._options, effort=Effort(argument.lower()) if argument else following)
-            return f"The effort of the next answer is {self._options.effort}."
+            effort = next_effort(self._options.effort, argument)
+            if effort is None:
+                return EFFORTS
+            self._options = replace(self._options, effort=effort)
+            return f"The effort of the next answer is {effort}."
         if argument:
-            return f"/{name} takes nothing after it."
+            return no_argument(name)
         if name == "new":
             self._conversation = Conversation()
             return "This is a new conversation."
@@ -114,9 +110,9 @@ class PlainChat:
 
     def _go_on(self) -> bool:
         """Go on with an answer that was cut off, inside its last message; whether Ctrl-C has stopped it again."""
-        last = next(reversed(self._conversation.path), None)
-        if last is None or last.facts is None or last.facts.reason not in UNFINISHED:
-            print("The last answer was not cut off.")
+        last = self._conversation.unfinished
+        if last is None:
+            print(NOT_CUT_OFF)
             return False
         return self._answer(last)
 

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from app.engine.backend import Backend, ModelBackend
-from app.engine.client import EngineDied, EngineError
+from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Load, Loading, Ready
 from app.interrupt import Importing
 from mlx_model.errors import ContextError, GptossError, RequestError

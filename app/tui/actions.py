@@ -7,7 +7,7 @@ from textual import actions, work
 from textual.app import App
 from textual.dom import DOMNode
 
-from app.chat.commands import BUSY, COMMANDS, Command
+from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
@@ -21,7 +21,6 @@ from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
-from mlx_model.harmony.message import Effort
 
 _COMMANDS = {command.action: command for command in COMMANDS}
 
@@ -69,12 +68,11 @@ class Actions(App[None]):
 
     def action_effort(self, level: str = "") -> None:
         """Set the effort that is named, or the next one."""
-        if level and level.lower() not in list(Effort):
-            self.desk.warn("The effort is low, medium or high.")
-            return
-        order = list(Effort)
-        following = order[(order.index(self.desk.effort_switch.effort) + 1) % len(order)]
-        self.desk.effort_switch.effort = Effort(level.lower()) if level else following
+        effort = next_effort(self.desk.effort_switch.effort, level)
+        if effort is None:
+            self.desk.warn(EFFORTS)
+        else:
+            self.desk.effort_switch.effort = effort
 
     def action_thinking(self, display: str = "") -> None:
         """Show every analysis, and those to come, as `display` says, else open or close all of them."""

@@ -16,8 +16,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 
-from app.chat.commands import BUSY, COMMANDS, Command, find, parse
-from app.engine.client import Engine, EngineClient
+from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
+from app.engine.client import EngineClient
+from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
@@ -179,7 +180,7 @@ class ChatApp(Actions, inherit_bindings=False):
         if command is None:
             self.desk.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
         elif argument and not command.takes:
-            self.desk.warn(f"/{name} takes nothing after it.")
+            self.desk.warn(no_argument(name))
         elif self.must_wait(command):
             self.desk.warn(BUSY)
         else:

@@ -48,7 +48,7 @@ def read_call(message: Message, known: Collection[str] | None = None) -> ToolCal
     `known` are the tools there are, by full name; "browser" stands for all of its three. With them a name without
     its namespace, or with a wrong one, is understood, and an unknown name gives an `error`.
     """
-    if message.role is not Role.ASSISTANT or message.recipient in (None, "", "all"):
+    if message.role is not Role.ASSISTANT or not message.calls_tool:
         return None
     channel = message.channel or "commentary"
     name, found = _full_name(message.recipient or "", known)

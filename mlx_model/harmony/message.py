@@ -46,6 +46,11 @@ class Message:
     content_type: str | None = None
     recovered: bool = False
 
+    @property
+    def calls_tool(self) -> bool:
+        """Whether the message goes to a tool: the model also names nobody, or "all", where it means the user."""
+        return self.recipient not in (None, "", "all")
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields that are set."""
         fields: dict[str, Any] = {"role": self.role.value, "text": self.text}

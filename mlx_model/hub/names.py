@@ -13,10 +13,13 @@ from mlx_model.errors import CheckpointError
 from mlx_model.hub.folder import is_verified
 
 DEMO = "demo"
-KNOWN = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
+DEFAULT = "gpt-oss-20b"
+"""The model that is loaded and downloaded where none is named."""
+
+KNOWN = {DEFAULT: f"openai/{DEFAULT}", "gpt-oss-120b": "openai/gpt-oss-120b"}
 """Short names of the published models."""
 
-SIZES = {"openai/gpt-oss-20b": "13.8 GB", "openai/gpt-oss-120b": "65.2 GB"}
+SIZES = {KNOWN[DEFAULT]: "13.8 GB", "openai/gpt-oss-120b": "65.2 GB"}
 
 _NEEDED = (CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, "model-*.safetensors", INDEX)
 # What the Hub allows (huggingface_hub.utils.validate_repo_id), kept here because importing that takes a third of a
@@ -86,8 +89,8 @@ def resolve(name: str | Path) -> Path:
 
 def default_model() -> str:
     """gpt-oss-20b if it is on this computer, complete and verified; else the demo."""
-    folder = Repository(KNOWN["gpt-oss-20b"]).snapshot()
-    return "gpt-oss-20b" if folder is not None and is_usable(folder) else DEMO
+    folder = Repository(KNOWN[DEFAULT]).snapshot()
+    return DEFAULT if folder is not None and is_usable(folder) else DEMO
 
 
 def is_usable(folder: Path) -> bool:

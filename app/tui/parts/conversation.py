@@ -8,12 +8,12 @@ from time import monotonic
 
 from textual.widget import Widget
 
-from app.chat.answer import AnswerRecord
+from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import BUSY
-from app.chat.conversation import UNFINISHED, Conversation, Node
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.loop import turn
 from app.documents.attachments import merge
-from app.engine.client import EngineDied
+from app.engine.engine import EngineDied
 from app.tui.parts.answering import AnswerStream
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -23,9 +23,6 @@ from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, view
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 from mlx_model.text import clean
-
-CHECKPOINT_S = 1.0
-"""How often a growing answer is saved."""
 
 
 class ConversationKeeper:
@@ -92,7 +89,7 @@ class ConversationKeeper:
         """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
         last = self.cut_off
         if last is None:
-            self._desk.warn("The last answer was not cut off.")
+            self._desk.warn(NOT_CUT_OFF)
         elif last.facts is None or last.parent is None:
             self.again()
         else:
@@ -103,10 +100,7 @@ class ConversationKeeper:
     @property
     def cut_off(self) -> Node | None:
         """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
-        last = next(reversed(self.conversation.path), None)
-        if last is None or not self.idle.is_set() or (last.facts is not None and last.facts.reason not in UNFINISHED):
-            return None
-        return last
+        return self.conversation.unfinished if self.idle.is_set() else None
 
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()

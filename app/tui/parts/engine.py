@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.engine.client import Engine, EngineDied
+from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Load, Loading, Ready
 from app.tui.parts.desk import Desk
 from app.tui.widgets.messages import AnswerView

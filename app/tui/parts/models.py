@@ -10,12 +10,12 @@ from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
-from app.tui.text.first_run import MODEL, WELCOME, ComputerFacts, welcome
+from app.tui.text.first_run import WELCOME, ComputerFacts, welcome
 from app.tui.widgets.download_panel import figures
 from app.tui.widgets.messages import Notice
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.inventory import local_models
-from mlx_model.hub.names import DEMO, Repository, is_complete, resolve
+from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
 from mlx_model.memory.sizes import gigabytes
 
@@ -95,9 +95,9 @@ class Models:
 
     def _begin(self) -> None:
         if self._is_demo and self._computer is not None and self._computer.verified:
-            self.switch(MODEL)
+            self.switch(DEFAULT)
         elif self._is_demo or self._desk.status.state == "no model":
-            self._start(MODEL)
+            self._start(DEFAULT)
         else:  # nothing has offered it
             self._desk.warn("No download is under way; /download NAME starts one.")
 
@@ -108,7 +108,7 @@ class Models:
             return
         done = download is not None and download.reached.phase is Phase.DONE
         if download is None or done or name not in ("", download.name):
-            download = self._download = Download(name or MODEL)
+            download = self._download = Download(name or DEFAULT)
         download.start()
         self._greet()
         self._show()

@@ -82,7 +82,7 @@ def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:
 
 def _kind(message: Message) -> Kind:
     """What a message is. Its recipient makes it a call, whatever the channel: the model uses all of them."""
-    if message.role is Role.TOOL or message.recipient not in (None, "", "all"):
+    if message.role is Role.TOOL or message.calls_tool:
         return Kind.CALL
     return {"analysis": Kind.ANALYSIS, "commentary": Kind.ASIDE}.get(message.channel or "", Kind.ANSWER)
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_model.hub.names import KNOWN, SIZES
+from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
 from mlx_model.memory.sizes import gigabytes, parse_size
 
-MODEL = "gpt-oss-20b"
-SIZE = SIZES[KNOWN[MODEL]]
+SIZE = SIZES[KNOWN[DEFAULT]]
 
 WELCOME = "Ask anything. Your messages and the answers stay on this computer."
 DEMO = (
@@ -36,8 +35,8 @@ class ComputerFacts:
     @classmethod
     def of(cls, report: dict[str, Any]) -> "ComputerFacts":
         """Read from the report of `gptoss-chat doctor`. Raises LookupError if something is missing there."""
-        plan, machine = report["plans"][MODEL], report["machine"]
-        here = next((model for model in report["models"] if model["name"] == MODEL), None)
+        plan, machine = report["plans"][DEFAULT], report["machine"]
+        here = next((model for model in report["models"] if model["name"] == DEFAULT), None)
         return cls(
             chip=machine["chip"],
             memory=machine["memory"],
@@ -66,7 +65,7 @@ def _facts(computer: ComputerFacts) -> str:
     memory = f"{computer.memory / 2**30:.0f} GB of memory"
     lines = [f"This computer: {computer.chip}, {memory}, {gigabytes(computer.free)} free on the disk."]
     lines += [computer.missing] if computer.missing else []
-    lines.append(f"{MODEL} fits: {computer.fit}." if computer.fits else f"{MODEL} does not fit: {computer.fit}")
+    lines.append(f"{DEFAULT} fits: {computer.fit}." if computer.fits else f"{DEFAULT} does not fit: {computer.fit}")
     missing = max(0, parse_size(SIZE) - computer.present)
     if not computer.complete and computer.free < missing:
         lines.append(f"The download needs {gigabytes(missing)} on the disk: free some space first.")
@@ -75,10 +74,10 @@ def _facts(computer: ComputerFacts) -> str:
 
 def _offer(computer: ComputerFacts | None) -> str:
     if computer is not None and computer.verified:
-        return f"{MODEL} is on this computer: ^L or /model {MODEL} switches to it."
+        return f"{DEFAULT} is on this computer: ^L or /model {DEFAULT} switches to it."
     if computer is not None and computer.complete:
-        return f"{MODEL} is on this computer, not verified yet: ^L or /download verifies it, without fetching it again."
+        return f"{DEFAULT} is on this computer, not verified yet: ^L or /download verifies it and fetches nothing."
     if computer is not None and computer.present:
         here = f"{gigabytes(computer.present)} of its {SIZE} are already on this computer"
         return f"{here}: ^L or /download fetches the rest while the demo answers."
-    return f"^L or /download fetches {MODEL} ({SIZE}) in the background, while the demo answers."
+    return f"^L or /download fetches {DEFAULT} ({SIZE}) in the background, while the demo answers."

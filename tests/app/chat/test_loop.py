@@ -6,7 +6,7 @@ import pytest
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import turn
-from app.engine.client import EngineError
+from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Answer, Load, Loading, Ready
 from mlx_model.errors import GptossError

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.engine.client import EngineClient, EngineDied, EngineError
+from app.engine.client import EngineClient
+from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, Stats, TextDelta
 from mlx_model.harmony.message import user

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.engine.client import Engine, EngineDied, EngineError
+from app.engine.engine import Engine, EngineDied, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load, Loading, Ready
 from mlx_model.errors import CheckpointError

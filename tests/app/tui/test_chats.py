@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from app.chat.conversation import AnswerFacts, Conversation
-from app.engine.client import EngineError
+from app.engine.engine import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts import conversation as chat_module

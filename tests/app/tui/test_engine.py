@@ -1,6 +1,6 @@
 """The chat and its engine: how it starts, refuses a prompt, and dies."""
 
-from app.engine.client import EngineError
+from app.engine.engine import EngineError
 from app.tui.widgets.messages import Prompt
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant, user

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 from textual.pilot import Pilot
 
-from app.engine.client import EngineDied, EngineError
+from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Load
 from app.tui.parts import models
 from app.tui.parts.background_download import Download

@@ -5,7 +5,7 @@ from dataclasses import replace
 from textual.pilot import Pilot
 
 from app.chat.conversation import Conversation
-from app.engine.client import EngineError
+from app.engine.engine import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.app import CUT_OFF, EDITING

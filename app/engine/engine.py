@@ -1,0 +1,53 @@
+"""What a chat needs of an engine, wherever it runs, and the two ways in which one fails."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol
+
+from app.engine.protocol import Answer, Load, Loading, Ready
+from mlx_model.errors import GptossError
+from mlx_model.request import Request
+
+
+class EngineError(GptossError):
+    """The engine declined or failed, and still runs. `unusable`: the request itself was at fault."""
+
+    def __init__(self, text: str, unusable: bool = False) -> None:
+        super().__init__(text)
+        self.unusable = unusable
+
+
+class EngineDied(GptossError):
+    """The engine process is gone. `last_lines` is what it last wrote to standard error."""
+
+    def __init__(self, what: str, last_lines: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.last_lines = tuple(last_lines)
+
+
+class Engine(Protocol):
+    """What a chat needs of an engine: EngineClient runs it in a process of its own, local.LocalEngine in this one."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and can be asked."""
+        ...
+
+    def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
+        """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
+        ...
+
+    def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """The events of one answer, up to Finished; closing it cancels the answer. Raises EngineError or EngineDied."""
+        ...
+
+    async def cancel(self) -> None:
+        """Ask the running answer to end; an engine that doesn't react is killed."""
+        ...
+
+    async def died(self) -> EngineDied:
+        """Wait until the process has ended, however that came about."""
+        ...
+
+    async def close(self) -> None:
+        """End the process."""
+        ...
