@@ -50,7 +50,8 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.installed
 chat: $(VENV)/.installed
 	@$(BIN)/gptoss-chat
 
-# Contiguous halves of the suite, so that a module's fixtures are made in one process; who is done first takes over.
+# Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
+# pytest's closing line comes before the coverage table.
 test: $(VENV)/.installed-test
 	@mkdir -p build
 	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \

@@ -8,7 +8,7 @@ Names are imported on first use, so that a process that only needs messages and 
 
 Importing this package sets the environment variable OPENBLAS_THREAD_TIMEOUT to 4, unless it is set already, for this
 process and those it starts. Otherwise the threads of numpy's OpenBLAS spin for a tenth of a second after each product,
-on the cores that MLX's streams need next (see BlasLinear in transformer/linear.py), and decoding on a CPU takes 1.4
+on the cores that MLX's streams need next (see transformer/compute.CpuCompute), and decoding on a CPU takes 1.4
 times as long. numpy reads the variable when it is first imported: a program that imports numpy earlier is not affected.
 """
 

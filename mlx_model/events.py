@@ -17,7 +17,7 @@ from mlx_model.harmony.message import Message
 class Stats:
     """Counts and times of one answer. Times in seconds, speeds in tokens per second, memory in bytes.
 
-    `prefill_tokens` were computed for this prompt, `reused_tokens` came from the prompt cache; their sum is the
+    `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn.
     """

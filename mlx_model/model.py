@@ -47,9 +47,14 @@ class Model:
     process: int = field(default_factory=os.getpid)
     """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether this is the process that loaded it: in one forked since, MLX would wait for ever."""
+        return os.getpid() == self.process
+
     def check_process(self) -> None:
-        """Raises RequestError in a process that was forked after loading, where MLX would wait for ever."""
-        if os.getpid() != self.process:
+        """Raises RequestError where it is not usable."""
+        if not self.usable:
             raise RequestError(
                 "this process was forked after the model was loaded, and MLX does not survive a fork; load the model "
                 'in a process that was started anew (multiprocessing: set_start_method("spawn"))'

@@ -1,7 +1,7 @@
 """What the engine process runs: a model and its session behind three calls, so that tests can script one."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from app.engine.protocol import Load, Loading, Ready
@@ -26,7 +26,7 @@ class Backend(Protocol):
         """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true."""
         ...
 
-    def settle(self) -> Iterator[object]:
+    def settle(self) -> Generator[object, None, None]:
         """Prepare for the request that is likely to come next, in short steps that are taken while none waits."""
         ...
 
@@ -71,7 +71,7 @@ class ModelBackend:
                     self._answered = request, answer
             yield event
 
-    def settle(self) -> Iterator[object]:
+    def settle(self) -> Generator[object, None, None]:
         """See Backend. Brings the last answer into the KV cache as the next turn's prompt will have it."""
         answered, self._answered = self._answered, None
         if self._session is not None and answered is not None:

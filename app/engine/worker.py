@@ -15,12 +15,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
 from app.engine.backend import Backend, ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Failed, FromEngine, Load, ProtocolError, decode, encode
+from app.engine.protocol import Answer, Ask, Cancel, Failed, FromEngine, Load, ProtocolError, ToEngine, decode, encode
 from mlx_model.errors import ContextError, GptossError, RequestError
 from mlx_model.events import TextDelta
 
@@ -98,6 +99,8 @@ class Worker:
         for line in self._inbox:
             try:
                 message = decode(line)
+                if not isinstance(message, ToEngine):
+                    raise ProtocolError(f"{type(message).__name__} is a reply")
             except ProtocolError as error:
                 print(error, file=sys.stderr, flush=True)
                 os._exit(os.EX_PROTOCOL)
@@ -111,9 +114,9 @@ class Worker:
         """Has the backend prepare for the next request, one step at a time, until it comes."""
         ended = object()
         try:
-            steps = self._backend.settle()
-            while self._requests.empty() and next(steps, ended) is not ended:
-                pass
+            with closing(self._backend.settle()) as steps:
+                while self._requests.empty() and next(steps, ended) is not ended:
+                    pass
         except Exception:
             # No request waits for this. If the model no longer works, the next one fails and says so.
             traceback.print_exc()

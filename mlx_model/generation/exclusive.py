@@ -1,7 +1,8 @@
 """One stream at a time: of two streams or two threads one gets an error, and neither gets a wrong answer."""
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from mlx_model.errors import RequestError
@@ -20,8 +21,9 @@ class Exclusive:
         self._computing = threading.Lock()
         self._open: Stream[Any] | None = None
 
-    def enter(self, stream: "Stream[Any]") -> None:
-        """Before a step. The first step of a stream supersedes the stream that is open.
+    @contextmanager
+    def step(self, stream: "Stream[Any]") -> Iterator[None]:
+        """Around a step. The first step of a stream supersedes the stream that is open.
 
         Raises RequestError where another thread is computing a step, and for a stream that has been superseded.
         """
@@ -31,21 +33,26 @@ class Exclusive:
                 "another thread is computing an answer on this Session, which gives one at a time; "
                 "use one Session for each thread"
             )
-        if stream.superseded:
+        try:
+            if stream.superseded:
+                raise RequestError(
+                    "another request has begun on this Session, which ended this answer before it was complete; "
+                    "use a second Session to have two answers under way"
+                )
+            if self._open is not None and self._open is not stream:
+                self._open.supersede()
+            self._open = stream
+            yield
+        finally:
             self._computing.release()
-            raise RequestError(
-                "another request has begun on this Session, which ended this answer before it was complete; "
-                "use a second Session to have two answers under way"
-            )
-        if self._open is not None and self._open is not stream:
-            self._open.supersede()
-        self._open = stream
 
-    def leave(self, *, ended: bool) -> None:
-        """After a step; `ended` says that there are no more."""
-        if ended:
-            self._open = None
-        self._computing.release()
+    def close(self, steps: Generator[Any, None, None]) -> None:
+        """Closes the steps of a stream that is marked as ended, unless a step is under way: that closes them itself."""
+        if self._computing.acquire(blocking=False):
+            try:
+                steps.close()
+            finally:
+                self._computing.release()
 
 
 class Stream(Generic[T]):
@@ -58,7 +65,6 @@ class Stream(Generic[T]):
     def __init__(self, owner: Exclusive, steps: Generator[T, None, None]) -> None:
         self._owner = owner
         self._steps = steps
-        self._in_step = False
         self._ended = False
         self.superseded = False
 
@@ -68,24 +74,21 @@ class Stream(Generic[T]):
     def __next__(self) -> T:
         if self._ended:
             raise StopIteration
-        self._owner.enter(self)
-        self._in_step = True
         try:
-            return next(self._steps)
-        except BaseException:
-            self._ended = True
-            raise
+            with self._owner.step(self):
+                try:
+                    return next(self._steps)
+                except BaseException:
+                    self._ended = True
+                    raise
         finally:
-            self._in_step = False
-            if self._ended:
-                self._steps.close()
-            self._owner.leave(ended=self._ended)
+            if self._ended:  # by `close`, in another thread, during the step
+                self._owner.close(self._steps)
 
     def close(self) -> None:
         """Ends the stream before its time; during a step in another thread, when that step is over."""
         self._ended = True
-        if not self._in_step:
-            self._steps.close()
+        self._owner.close(self._steps)
 
     def supersede(self) -> None:
         """Ends the stream because another has begun: its next step raises RequestError."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mlx_model.memory.plan import window_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP
@@ -49,31 +50,24 @@ class PrefixPool:
         full = model.config.num_hidden_layers - sliding
         self._make_cache = model.make_cache
         # One window in tokens of the full layers: memory is counted in those.
-        self._window = -(-model.config.sliding_window * sliding // max(1, full))
+        self._window = -(-window_keys(model.config, model.plan.prefill_chunk) * sliding // max(1, full))
         self._room = _grown(model.plan.context) + (1 + model.plan.rewind_points) * self._window
         self._prefixes: list[Prefix] = []
-
-    def __len__(self) -> int:
-        return len(self._prefixes)
-
-    @property
-    def tokens(self) -> int:
-        """What all caches hold: tokens of the full layers' buffers, with windows counted as so many of them."""
-        return sum(self._held(prefix) for prefix in self._prefixes)
 
     def take(self, prompt: Sequence[int]) -> Prefix:
         """A cache that stands at the longest prefix of the prompt that any of them can be brought to.
 
-        A cache is rewound where only an answer's sampled tokens are lost by it, or where two don't fit. Otherwise the
-        prompt belongs to another conversation, or edits this one: it gets a fork, and the cache stays as it is.
+        The prompt goes on with a cache that loses nothing by it, or an answer's sampled tokens alone, and where two
+        don't fit. Otherwise it belongs to another conversation, or edits this one: it gets a fork, and the cache stays.
         """
         found, position = self._longest(prompt)
         if found is None or (position == 0 and found.ids):
             return self._add(Prefix(self._make_cache()))
-        if position >= found.answer_start or not self._fits_beside(found, len(prompt)):
+        self._prefixes.remove(found)
+        self._add(found)  # used last too: were it dropped for its fork, their common keys would be copied in vain
+        if position >= min(found.answer_start, len(found.ids)) or not self._fits_beside(found, len(prompt)):
             found.rewind(position)
-            self._prefixes.remove(found)
-            return self._add(found)
+            return found
         return self._add(found.fork(position))
 
     def make_room(self, tokens: int) -> None:
@@ -103,6 +97,7 @@ class PrefixPool:
         return self._held(prefix) + _grown(tokens) + prefix.cache.windows * self._window <= self._room
 
     def _held(self, prefix: Prefix, tokens: int = 0) -> int:
+        """Tokens of the full layers' buffers once there are so many, with windows counted as so many of them."""
         return max(prefix.cache.capacity, _grown(tokens)) + prefix.cache.windows * self._window
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import mlx.core as mx
@@ -22,9 +22,6 @@ _UNKNOWN = -1
 
 _CLEAR_EVERY = 256
 """Tokens decoded between two emptyings of MLX's buffer cache, which else keeps every KV buffer that was outgrown."""
-
-_SETTLE_CHUNK = 128
-"""Most tokens of a step of `settle`, so that a request waits for no more: 0.1 to 0.4 s of prefill on a Mac."""
 
 
 def never() -> bool:
@@ -95,7 +92,8 @@ class Runner:
             prefix.answer_start = max(boundaries, default=len(ids))
             prefix.cache.mark(boundaries)
             while (done := len(prefix.ids)) < len(ids):
-                self._compute(ids[done : done + min(_SETTLE_CHUNK, self.model.prefill_chunk(done))])
+                chunk = min(self.model.transformer.compute.settle_chunk, self.model.prefill_chunk(done))
+                self._compute(ids[done : done + chunk])
                 yield len(prefix.ids)
             prefix.cache.snapshot()
 
@@ -104,16 +102,15 @@ class Runner:
         """Keeps ids and keys of the caches equal when what is inside fails or ends early."""
         try:
             with device.memory_errors():
-                yield
-        except GeneratorExit:
-            raise
+                with suppress(GeneratorExit):  # a caller that reads no further is no failure
+                    yield
+                # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
+                if self.model.usable:
+                    mx.eval(self._prefix.cache.arrays())
         except BaseException:
             # Keys that were never computed must not answer the next prompt.
             self.reset()
             raise
-        finally:
-            # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
-            mx.eval(self._prefix.cache.arrays())
 
     def _answer(self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]) -> Iterator[int]:
         """The tokens up to a stop id or the limit, counted and timed."""

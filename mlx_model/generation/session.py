@@ -1,7 +1,8 @@
-"""Requests in, events out, with the prompt cache kept between the turns of several conversations."""
+"""Requests in, events out, with the KV cache kept between the turns of several conversations."""
 
 import datetime
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageStart, PrefillProgress
@@ -123,26 +124,27 @@ class Session:
             stop = StopStrings(options.stop, unfinished)
         self.tokens = []
         reason = None
-        items = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
-        for item in items:
-            if isinstance(item, PrefillProgress):
-                yield item
-                continue
-            self.tokens.append(item)
-            for event in parser.push(item):
-                if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
-                    reason = "stop"  # the model begins to write another role's message: its own turn is over
+        run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
+        with closing(run) as items:
+            for item in items:
+                if isinstance(item, PrefillProgress):
+                    yield item
+                    continue
+                self.tokens.append(item)
+                for event in parser.push(item):
+                    if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
+                        reason = "stop"  # the model begins to write another role's message: its own turn is over
+                        break
+                    yield from stop.filter([event])
+                if stop.found:
+                    reason = "stop_string"
+                if reason is not None:
                     break
-                yield from stop.filter([event])
-            if stop.found:
-                reason = "stop_string"
-            if reason is not None:
-                break
-        else:
-            yield from stop.filter(parser.finish())
-            reason = "stop_string" if stop.found else self._runner.finish_reason
-            if reason == "stop" and self.tokens[-1] == self._call:
-                reason = "tool_call"
+            else:
+                yield from stop.filter(parser.finish())
+                reason = "stop_string" if stop.found else self._runner.finish_reason
+                if reason == "stop" and self.tokens[-1] == self._call:
+                    reason = "tool_call"
         if reason == "stop" and not any(is_answer(message) or read_call(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)

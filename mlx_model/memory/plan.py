@@ -141,6 +141,15 @@ def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: in
     return chunk
 
 
+def window_keys(config: ModelConfig, chunk: int) -> int:
+    """Keys that a sliding layer holds for one window, where a prefill chunk has up to `chunk` tokens.
+
+    A window cut from a short chunk is a view of that chunk joined with the window before it (transformer/cache.py).
+    """
+    kept = config.sliding_window - 1
+    return kept if chunk > kept else kept + chunk
+
+
 class _Sizes:
     """Bytes of a model's parts, from its shape. 2 bytes a number on a GPU (bfloat16), 4 on the CPU (float32)."""
 
@@ -180,9 +189,7 @@ class _Sizes:
     def kv(self, context: int, rung: _Rung) -> int:
         """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points."""
         token = 2 * self.keys * rung.kv_bits // 8
-        kept = self.config.sliding_window - 1
-        # A window cut from a short chunk is a view of that chunk joined with the window before it (cache.py).
-        window = kept if rung.chunk > kept else kept + rung.chunk
+        window = window_keys(self.config, rung.chunk)
         grown = -(-context // CACHE_STEP) * CACHE_STEP
         return token * (self.full * grown + self.sliding * window * (1 + rung.rewind_points))
 

@@ -200,7 +200,11 @@ class Cache:
         self._thin()
 
     def mark(self, positions: Iterable[int]) -> None:
-        """Asks for these positions, not yet reached, to stay restorable. It costs no extra computation."""
+        """Asks for these positions, not yet reached, to stay restorable, in place of those asked for before.
+
+        It costs no extra computation.
+        """
+        self._marks = {mark for mark in self._marks if mark <= self.offset}
         self._marks.update(position for position in positions if position > self.offset)
 
     def snapshot(self) -> int:

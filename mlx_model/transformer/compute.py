@@ -35,6 +35,11 @@ class Compute(Protocol):
         ...
 
     @property
+    def settle_chunk(self) -> int:
+        """Most tokens of a step that is computed while the person reads: a request that comes waits for one."""
+        ...
+
+    @property
     def adopts_memory(self) -> bool:
         """Whether MLX takes the pages of a mapped file as they are."""
         ...
@@ -63,6 +68,7 @@ class GpuCompute:
     swiglu: Swiglu = fused_swiglu
     differentiable: bool = False
     steps_ahead: bool = True
+    settle_chunk: int = 128
     adopts_memory: bool = True
 
     def product(self, matrix: Matrix, x: mx.array) -> mx.array:
@@ -94,6 +100,7 @@ class CpuCompute:
     swiglu: Swiglu = swiglu
     differentiable: bool = False
     steps_ahead: bool = False
+    settle_chunk: int = 8
     adopts_memory: bool = False
 
     def product(self, matrix: Matrix, x: mx.array) -> mx.array:

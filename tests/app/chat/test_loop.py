@@ -1,6 +1,6 @@
 """One turn over the engine protocol: its events, what is recorded of them, and how it ends."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
 import pytest
 
@@ -42,8 +42,8 @@ class Scripted:
         finally:
             self.closed = True
 
-    def settle(self) -> Iterator[object]:
-        return iter(())
+    def settle(self) -> Generator[object, None, None]:
+        yield from ()
 
 
 async def engine_of(backend: Scripted) -> LocalEngine:

@@ -1,7 +1,7 @@
 """`gptoss-chat ask` with answers that have no final text: the exit code, and what goes to which stream."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -29,8 +29,8 @@ class Scripted:
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
         yield from self.events
 
-    def settle(self) -> Iterator[object]:
-        return iter(())
+    def settle(self) -> Generator[object, None, None]:
+        yield from ()
 
 
 def whole(message: Message) -> list[Event]:

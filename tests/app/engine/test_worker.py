@@ -1,6 +1,7 @@
 """The worker between two requests: it settles while nobody waits, and whatever comes is taken at once."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -97,6 +98,13 @@ def test_settling_that_fails_is_logged_and_loses_nothing(engine: Engine) -> None
     engine.answer(1, "fail")
     engine.wait_for(b"RuntimeError: settling failed")
     assert engine.answer(2, "hello") == "0"
+
+
+def test_what_is_no_request_ends_it(engine: Engine) -> None:
+    """As any line that can't be read: a worker that took it would die of it later, without a word."""
+    engine.send(Answer(1, Finished("stop")))  # type: ignore[arg-type]
+    engine.wait_for(b"Answer is a reply")
+    assert engine.process.wait(10) == os.EX_PROTOCOL
 
 
 def test_ctrl_c_in_the_terminal_is_not_for_the_engine(engine: Engine) -> None:

@@ -1,7 +1,9 @@
 """While the person reads: the kept form of an answer is brought into the cache, so that the next turn is cheap."""
 
 import datetime
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +11,7 @@ from mlx_model import Message, Model, Options, Session, load
 from mlx_model.events import Finished, MessageEnd, Stats
 from mlx_model.harmony.message import assistant, user
 from mlx_model.request import Request
+from mlx_model.transformer.compute import CpuCompute
 from tests.fixtures.gpu_way import step_ahead
 
 GREEDY = Options(temperature=0, max_tokens=200)
@@ -69,7 +72,7 @@ def test_regenerating_after_it_reuses_the_prompt(demo: Model, way: None) -> None
         list(session.settle(request, again))
         messages = [*messages, *again, user(f"And in banana {turn}?")]
     assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, messages[-1]) + OPENING
-    assert len(session._runner._prefixes) == 1
+    assert len(session._runner._prefixes._prefixes) == 1
 
 
 def test_an_edited_question_after_it_keeps_what_came_before(demo: Model) -> None:
@@ -96,6 +99,20 @@ def test_it_goes_chunk_by_chunk_and_may_be_left_at_any(demo: Model, monkeypatch:
     later, stats = answered(session, Request(messages, GREEDY))
     assert stats.reused_tokens == cached[1]
     assert later == answered(Session(demo, today=TODAY), Request(messages, GREEDY))[0]
+
+
+def test_a_step_computes_no_more_than_a_request_may_wait_for(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = demo.transformer.compute
+    assert isinstance(compute, CpuCompute)
+    monkeypatch.setattr(demo.transformer, "compute", replace(compute, settle_chunk=3))
+    session = Session(demo, today=TODAY)
+    request = Request([user("hello")], GREEDY)
+    answered(session, request)
+    cached = list(session.settle(request, [assistant("one two three four five six seven eight nine ten")]))
+    steps = [later - earlier for earlier, later in itertools.pairwise(cached)]
+    assert len(steps) > 3
+    assert set(steps[:-1]) == {3}
+    assert 0 < steps[-1] <= 3
 
 
 def test_another_conversation_in_between_is_not_touched(demo: Model) -> None:

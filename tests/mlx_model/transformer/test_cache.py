@@ -50,6 +50,18 @@ def test_marks_stay_restorable(mark: int, chunk: int) -> None:
     assert sliding.tolist() == [*range(max(0, mark - WINDOW + 1), mark), mark + 0.5]
 
 
+def test_marks_that_were_never_reached_give_way_to_the_next_prompts() -> None:
+    """A cancelled prefill leaves some; behind them other tokens come now."""
+    cache = both()
+    cache.mark([10, 40])
+    feed(cache, range(20))
+    cache.mark([30])
+    feed(cache, range(20, 50))
+    assert cache.windows == 3
+    assert cache.restore(45) == 30
+    assert cache.restore(29) == 10
+
+
 def test_a_snapshot_stays_restorable() -> None:
     cache = both()
     feed(cache, range(30))
