@@ -56,8 +56,8 @@ class Model:
         """Raises RequestError where it is not usable."""
         if not self.usable:
             raise RequestError(
-                "this process was forked after the model was loaded, and MLX does not survive a fork; load the model "
-                'in a process that was started anew (multiprocessing: set_start_method("spawn"))'
+                "this process was forked after the model was loaded, and MLX does not work after a fork; start the "
+                'process without one (multiprocessing.set_start_method("spawn")) and load the model in it'
             )
 
     @property

@@ -175,7 +175,7 @@ class EngineClient:
                 if inbox is not None:
                     inbox.put_nowait(reply)
         except Exception as error:  # whatever it is, those who wait must hear of it
-            self._kill(f"the engine sent what can't be read ({error})")
+            self._kill(f"the engine sent a message that can't be read ({error})")
         try:
             await asyncio.wait_for(process.wait(), self._close_grace_s)
         except TimeoutError:

@@ -151,14 +151,14 @@ class Runner:
         if room < 1:
             raise ContextError(
                 f"the prompt has {len(prompt):,} tokens, but the context holds {self.model.context_length:,}"
-                f"{self._why()}; shorten it or start a new chat"
+                f"{self._why()}; shorten the prompt or start a new chat"
             )
         return room
 
     def _why(self) -> str:
         """Why the context is as short as it is, if the model's is longer."""
         plan, longest = self.model.plan, self.model.config.max_position_embeddings
-        return "" if plan.context == longest else f" of {longest:,} in {gigabytes(plan.budget)} of memory"
+        return "" if plan.context == longest else f" (the model's {longest:,} don't fit into {gigabytes(plan.budget)})"
 
     def _prefill(
         self, prompt: list[int], boundaries: Iterable[int], cancelled: Callable[[], bool]

@@ -187,8 +187,8 @@ class _Run:
             target.link(file)
         if not is_complete(target.folder):
             raise CheckpointError(
-                f"{self._plan.repository.name} is no complete model: its index names weights, or it lacks a file, "
-                "that isn't in the repository. Nothing more can be fetched; tell its publisher"
+                f"{self._plan.repository.name} is incomplete on the Hub: a file that the model needs isn't there. What "
+                "was fetched is kept, but can't be loaded; tell the publisher"
             )
         target.name_revision(self._plan.repository.revision)
         target.clear_partials()
@@ -202,7 +202,7 @@ class _Run:
             return
         if not self._plan.target.in_cache and self._record.digest(path) is None:
             raise CheckpointError(
-                f"{path} is another file than the one of {self._plan.repository.name}, and not from a download of it: "
+                f"{path} is not the file of that name in {self._plan.repository.name}, and no download put it there: "
                 "nothing was changed; choose another folder, or move that file away"
             )
         path.unlink()

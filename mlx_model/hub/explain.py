@@ -96,7 +96,7 @@ def _explain_status(status: int, error: Exception, repository: str, revision: st
     code = headers.get("x-error-code")
     if code == "GatedRepo":
         return (
-            f"{repository} is given out on request only: ask for it at {endpoint}/{repository}, "
+            f"{repository} needs its publisher's permission: ask for it at {endpoint}/{repository}, "
             "then log in with `hf auth login` or set HF_TOKEN, and run the same command again"
         )
     if code == "RevisionNotFound":
@@ -109,16 +109,16 @@ def _explain_status(status: int, error: Exception, repository: str, revision: st
             "log in with `hf auth login` or set HF_TOKEN"
         )
     if status == 403:
-        return f"the Hub doesn't let you have {repository}: log in with `hf auth login`, or set HF_TOKEN. {KEPT}"
+        return f"the Hub denies you access to {repository}: log in with `hf auth login`, or set HF_TOKEN. {KEPT}"
     if status == 404:
-        return f"{endpoint} has a file of {repository} no more: run the same command again for the newest list"
+        return f"{endpoint} no longer has a file of {repository}: run the same command again to get the newest list"
     if status == 429:
         return (
-            f"the Hub limits how much is asked of it and asks to wait: try again in a few minutes; it allows more to "
-            f"those logged in (`hf auth login` or HF_TOKEN). {KEPT}"
+            "the Hub limits requests and asks you to wait: try again in a few minutes; it allows more to those who are "
+            f"logged in (`hf auth login` or HF_TOKEN). {KEPT}"
         )
     if status >= 500:
-        return f"the Hub has trouble of its own (error {status}): try again later. {KEPT}"
+        return f"the Hub has an internal problem (error {status}): try again later. {KEPT}"
     return f"the Hub refused with error {status} ({_line(error)}). {KEPT}"
 
 

@@ -161,7 +161,7 @@ class Meter:
 
 def damage(name: str) -> str:
     """What has become of a damaged file."""
-    return f"{name} is not what the Hub has; it is fetched again"
+    return f"{name} was damaged; it is fetched again"
 
 
 def pace(reached: Reached) -> list[str]:

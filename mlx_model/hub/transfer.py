@@ -103,8 +103,8 @@ class Transfer:
             copy = None
             self._tell(Damaged(file.name))
         raise CheckpointError(
-            f"{file.name} arrived twice with other contents than the Hub announces, so it was discarded; a proxy may "
-            "change what passes through it. The other files are kept: try again, if need be on another network"
+            f"{file.name} arrived twice with contents that don't match the Hub's digest, so it was discarded; a proxy "
+            "may have changed it. The other files are kept: try again, if necessary on another network"
         )
 
     def check(self, file: File, path: Path) -> bool:
@@ -126,7 +126,7 @@ class Transfer:
             self._reach(file.name, min(start, file.size))
             if start == file.size and partial.exists():
                 return
-            failure: Exception = CheckpointError(f"the Hub sends less of {file.name} than it says; try again later")
+            failure: Exception = CheckpointError(f"the Hub sent less of {file.name} than it announced; try again later")
             try:
                 self._append(file, url, headers, partial)
             except HTTPError as error:

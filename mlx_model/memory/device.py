@@ -59,13 +59,13 @@ def budget(explicit: int | None = None) -> Budget:
         capped = min(explicit, limit)
         reason = f"Budget: {gigabytes(capped)}, as asked for."
         if capped < explicit:
-            reason = f"Budget: {gigabytes(capped)}, all that {what}, where {gigabytes(explicit)} were asked for."
+            reason = f"Budget: {gigabytes(capped)}, all that {what}; you asked for {gigabytes(explicit)}."
         return Budget(capped, capped, reason)
     free = max(0, available - _MARGIN)
     if free >= limit:
         return Budget(limit, limit, f"Budget: {gigabytes(limit)}, all that {what}.")
-    left = f"free now with {gigabytes(_MARGIN)} left to others"
-    return Budget(free, limit, f"Budget: {gigabytes(free)}, {left}; {gigabytes(limit)} is all that {what}.")
+    now = f"the memory that is free now, less {gigabytes(_MARGIN)} for other programs"
+    return Budget(free, limit, f"Budget: {gigabytes(free)}, {now}; {gigabytes(limit)} is all that {what}.")
 
 
 def enforce(plan: MemoryPlan, mapped_bytes: int = 0) -> None:

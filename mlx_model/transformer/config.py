@@ -94,7 +94,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: this folder holds no complete checkpoint") from None
+        raise CheckpointError(f"{path} is missing: this folder is not a complete checkpoint") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} can't be read ({error}); download it again") from None
     if not isinstance(fields, dict):

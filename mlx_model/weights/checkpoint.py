@@ -48,7 +48,7 @@ def _files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if not os.path.lexists(index):
         if not os.path.lexists(folder / WEIGHTS):
-            raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is no complete checkpoint")
+            raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is not a complete checkpoint")
         return [_present(folder / WEIGHTS)]
     try:
         names = sorted(set(json.loads(_present(index).read_text(encoding="utf-8"))["weight_map"].values()))
@@ -69,7 +69,7 @@ def _present(file: Path) -> Path:
     if file.is_symlink():
         raise CheckpointError(f"{file} is a link that leads to no file; delete it and download the checkpoint again")
     if file.exists():
-        raise CheckpointError(f"{file} is no file; delete it and download the checkpoint again")
+        raise CheckpointError(f"{file} is not a file; delete it and download the checkpoint again")
     raise CheckpointError(f"{file} is missing; download the checkpoint again, it resumes")
 
 

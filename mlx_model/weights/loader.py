@@ -147,7 +147,7 @@ class _Loader:
         """
         if int(np.asarray(scales).max()) == _NO_NUMBER:
             raise CheckpointError(
-                f"{self.tensors[name].file} is damaged: {name} holds scales that are no numbers; "
+                f"{self.tensors[name].file} is damaged: {name} holds scales that are not numbers; "
                 "delete it and download the checkpoint again"
             )
 
@@ -196,7 +196,7 @@ def load_transformer(
     loading, where the file has them as floats; the experts stay as published. `map` is how tensors come out of the
     files: see Reader.
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
-    for MXFP4 scales that are no numbers; RequestError for another `map`.
+    for MXFP4 scales that are not numbers; RequestError for another `map`.
     """
     loader = _Loader(folder, config, compute, dense_bits, map)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the

@@ -72,7 +72,7 @@ def test_what_is_printed_of_each_event(capsys: pytest.CaptureFixture[str]) -> No
     assert download._follow(iter(events), download.Lines(), Meter()) == "/models/x"
     assert capsys.readouterr().err.splitlines() == [
         "checking what is here: 100%, 5.0 MB of 5.0 MB",
-        "model-00000-of-00002.safetensors is not what the Hub has; it is fetched again",
+        "model-00000-of-00002.safetensors was damaged; it is fetched again",
         "downloading: 0%, 0.0 MB of 1.0 MB",
         "model-␛[31m.safetensors: the connection was lost; trying again in 4 s",
         "model-00000-of-00002.safetensors verified",

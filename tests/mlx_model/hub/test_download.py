@@ -386,7 +386,7 @@ def test_other_models_are_not_fetched(
 
 def test_a_repository_that_lacks_a_shard(server: HubServer) -> None:
     server.repos[REPO].publish({name: data for name, data in gpt_oss().items() if name != SHARDS[1]})
-    with pytest.raises(CheckpointError, match="no complete model"):
+    with pytest.raises(CheckpointError, match="is incomplete on the Hub"):
         run(prepare("gpt-oss-20b"))
     assert hub.default_model() == "demo"
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import download
-from mlx_model.hub import explain as hub_errors
+from mlx_model.hub import download, explain
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import Downloaded, DownloadEvent, Progress, fetch, prepare
 from mlx_model.hub.transfer import WAITS, Damaged, Waiting, _write
@@ -86,7 +85,7 @@ def test_wrong_bytes_are_fetched_again_alone(server: HubServer, monkeypatch: pyt
 
 def test_wrong_bytes_twice_are_no_model(server: HubServer) -> None:
     server.faults[SHARD].extend([Fault(wrong=True)] * 2)
-    assert f"{SHARD} arrived twice with other contents" in failure()
+    assert f"{SHARD} arrived twice with contents that don't match" in failure()
     server.requested.clear()
     run()
     assert server.requested.count(SHARD) == 1
@@ -110,7 +109,7 @@ def test_how_long_the_server_asks_to_wait(server: HubServer, headers: dict[str, 
     server.faults["api"].append(Fault(status=429, headers=headers))
     with pytest.raises(HfHubHTTPError) as caught:
         hf_raise_for_status(get_session().get(f"{server.url}/api/models/{REPO}"))
-    assert hub_errors.asked_to_wait(caught.value) == seconds
+    assert explain.asked_to_wait(caught.value) == seconds
 
 
 def test_the_wait_that_the_server_asks_for_is_kept(server: HubServer) -> None:
@@ -122,8 +121,8 @@ def test_the_wait_that_the_server_asks_for_is_kept(server: HubServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault(status=500), "trouble of its own (error 500): try again later"),
-        (Fault(status=429), "limits how much is asked"),
+        (Fault(status=500), "an internal problem (error 500): try again later"),
+        (Fault(status=429), "limits requests"),
         (Fault(cut_after=0), "can't be reached"),
     ],
 )
@@ -143,7 +142,7 @@ def test_what_does_not_pass_ends_with_what_to_do(server: HubServer, fault: Fault
     ("fault", "message"),
     [
         (Fault(status=403), "log in with `hf auth login`"),
-        (Fault(status=404), "has a file of openai/gpt-oss-20b no more"),
+        (Fault(status=404), "no longer has a file of openai/gpt-oss-20b"),
         (Fault(status=418), "refused with error 418"),
     ],
 )
@@ -158,7 +157,7 @@ def test_what_no_second_try_mends_is_tried_once(server: HubServer, fault: Fault,
     [
         (Fault(401, {"X-Error-Message": "Invalid credentials in Authorization header"}), "refuses your token"),
         (Fault(401), "there is no openai/gpt-oss-20b on the Hub, or it is private"),
-        (Fault(403, {"X-Error-Code": "GatedRepo"}), "on request only: ask for it at http://127.0.0.1"),
+        (Fault(403, {"X-Error-Code": "GatedRepo"}), "publisher's permission: ask for it at http://127.0.0.1"),
         (Fault(404, {"X-Error-Code": "RepoNotFound"}), "check the name"),
         (Fault(404, {"X-Error-Code": "RevisionNotFound"}), "no branch, tag or commit main"),
         (Fault(429), "try again in a few minutes"),
@@ -202,7 +201,7 @@ def test_no_network(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_that_goes_away_and_comes_back(server: HubServer) -> None:
     server.faults[SHARD].append(Fault(cut_after=20_000))
     server.faults[SHARD].extend([Fault(cut_after=0)] * (len(WAITS) + 1))
-    assert "can't be reached" in (said := failure()) and said.endswith(hub_errors.KEPT)
+    assert "can't be reached" in (said := failure()) and said.endswith(explain.KEPT)
     server.asked = 0
     run()
     assert server.asked <= prepare("gpt-oss-20b").total - 20_000
@@ -291,10 +290,10 @@ class ProxyError(Exception):
     ],
 )
 def test_errors_of_the_system(error: Exception, message: str) -> None:
-    assert message in hub_errors.explain(error, REPO, "main", "https://huggingface.co")
+    assert message in explain.explain(error, REPO, "main", "https://huggingface.co")
 
 
 def test_certificates_and_proxies_are_not_tried_again() -> None:
-    assert not hub_errors.is_transient(chain(Exception(), ssl.SSLCertVerificationError("self-signed")))
-    assert not hub_errors.is_transient(ProxyError())
-    assert hub_errors.is_transient(Exception("server disconnected"))
+    assert not explain.is_transient(chain(Exception(), ssl.SSLCertVerificationError("self-signed")))
+    assert not explain.is_transient(ProxyError())
+    assert explain.is_transient(Exception("server disconnected"))

@@ -77,7 +77,7 @@ def test_the_note_says_what_is_waited_for_and_for_how_long() -> None:
     meter.take(Verified(SHARD))
     assert meter.read().note == ""
     meter.take(Damaged(SHARD))
-    assert meter.read().note == f"{SHARD} is not what the Hub has; it is fetched again"
+    assert meter.read().note == f"{SHARD} was damaged; it is fetched again"
 
 
 def test_files_that_are_read_first_have_a_measure_and_a_speed_of_their_own() -> None:

@@ -332,7 +332,7 @@ def test_a_prompt_beyond_what_fits_is_refused(folder: Path) -> None:
     fits = model.context_length
     assert 1024 <= fits < model.config.max_position_embeddings
     assert model.plan.total <= 154_000_000
-    with pytest.raises(ContextError, match=rf"but the context holds {fits:,} of 131,072 in 154\.0 MB of memory"):
+    with pytest.raises(ContextError, match=rf"context holds {fits:,} \(the model's 131,072 don't fit into 154\.0 MB\)"):
         ids(model, [1] * fits)
     with pytest.raises(BudgetError, match=r"there are 150\.5 MB"):
         load(folder, memory=150_500_000)

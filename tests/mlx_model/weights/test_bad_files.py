@@ -112,7 +112,7 @@ def test_scales_that_are_no_numbers(folder: Path, kind: str, where: int) -> None
     with tensor.file.open("r+b") as file:
         file.seek(tensor.offset + where % tensor.nbytes)
         file.write(b"\xff")
-    assert f"{tensor.file} is damaged: {name} holds scales that are no numbers" in error_of(folder)
+    assert f"{tensor.file} is damaged: {name} holds scales that are not numbers" in error_of(folder)
     gc.collect()
     assert mx.get_active_memory() == memory
     with tensor.file.open("r+b") as file:
@@ -256,7 +256,7 @@ def test_no_file(folder: Path, nothing_read: None, name: str, make: Callable[[Pa
     file = folder / name
     file.unlink()
     make(file)
-    assert f"{file} is no file" in error_of(folder)
+    assert f"{file} is not a file" in error_of(folder)
 
 
 @pytest.mark.parametrize("failing", ["open", "map"])
@@ -330,4 +330,4 @@ def test_index_reaching_out_of_the_folder(folder: Path, nothing_read: None, name
 def test_no_weights(folder: Path, nothing_read: None) -> None:
     for file in folder.glob("*.safetensors*"):
         file.unlink()
-    assert "no complete checkpoint" in error_of(folder)
+    assert "not a complete checkpoint" in error_of(folder)

@@ -215,7 +215,7 @@ def test_scales_that_are_no_numbers(hub: Path, tmp_path: Path) -> None:
         scales = np.array(tensors[f"{stem}.scales"])
         scales.reshape(-1)[-1] = 255
         message = error_of(folder, replacing(f"{stem}.scales", mx.array(scales)))
-        assert f"{stem}.scales holds scales that are no numbers" in message
+        assert f"{stem}.scales holds scales that are not numbers" in message
 
 
 def test_wrong_dtype(quantised: Path) -> None:
