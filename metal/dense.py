@@ -13,7 +13,7 @@ from metal.launch import Call, Kernel, Parameters, launch, scalar
 from metal.operation import Variant
 from metal.weights import Head, Matrix, Projections
 
-_LANES = 32
+_MULTIPLE = 32
 """Sizes are multiples of this, so that rows divide by those a threadgroup takes, and columns by what a lane takes."""
 
 _MOST_WEIGHTS = 2**32
@@ -36,15 +36,13 @@ _O_PROJ = Kernel.load("o_proj", ("x", "residual", "weight", "scales", "offsets",
 _LM_HEAD = Kernel.load("lm_head", ("x", "norm", "eps", "weight", "scales", "offsets"), ("logits",), _HEADERS)
 
 
-def why_not(weights: Projections | Head, dtype: mx.Dtype, head_dim: int = HEAD_DIM) -> str | None:
-    """Why the kernels can't multiply by these weights, or take heads of `head_dim`; None if they can.
+def why_not(weights: Projections | Head, dtype: mx.Dtype) -> str | None:
+    """Why the kernels can't multiply by these weights; None if they can.
 
     `dtype` is that of x. What a call may ask beyond that is at most 4 rows of x.
     """
     if dtype not in (mx.bfloat16, mx.float16, mx.float32):
         return f"activations are {dtype}"
-    if head_dim != HEAD_DIM:
-        return f"head_dim is {head_dim}, not {HEAD_DIM}"
     if isinstance(weights, Head):
         return _why_not_matrix(weights.matrix)
     together = (weights.query, weights.key, weights.value)
@@ -157,8 +155,8 @@ def _geometry(rows: int, variant: Variant) -> tuple[tuple[int, int, int], tuple[
 
 
 def _why_not_matrix(matrix: Matrix) -> str | None:
-    if matrix.rows % _LANES or matrix.columns % _LANES:
-        return f"a matrix of {matrix.rows} x {matrix.columns} is no multiple of {_LANES} on both sides"
+    if matrix.rows % _MULTIPLE or matrix.columns % _MULTIPLE:
+        return f"a matrix of {matrix.rows} x {matrix.columns} is not a multiple of {_MULTIPLE} on both sides"
     if matrix.rows * matrix.columns >= _MOST_WEIGHTS:
         return f"a matrix of {matrix.rows} x {matrix.columns} has more weights than 32 bits count"
     if matrix.packing is not None and matrix.packing not in _PACKINGS:

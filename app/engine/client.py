@@ -61,11 +61,6 @@ class EngineClient:
         """Whether the process runs and can be asked."""
         return self._reader is not None and not self._reader.done()
 
-    @property
-    def pid(self) -> int | None:
-        """The process id, None before the first start."""
-        return self._process.pid if self._process else None
-
     async def start(self) -> None:
         """Start the process if none runs. Raises EngineDied when that is impossible."""
         if self.alive:

@@ -37,13 +37,13 @@ class LocalEngine:
         """See Engine. Loading comes when the load is over, since the thread does nothing else until then."""
         self._ended.clear()
         self.alive = True
-        begun: list[Loading] = []
+        announcements: list[Loading] = []
         failure: GptossError | None = None
         try:
-            ready = self._backend.load(request, begun.append)
+            ready = self._backend.load(request, announcements.append)
         except GptossError as error:
             failure = error
-        for each in begun:
+        for each in announcements:
             yield each
         if failure is not None:
             raise _declined(failure) from failure

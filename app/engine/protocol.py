@@ -123,8 +123,8 @@ def decode(line: bytes) -> Any:
     try:
         return _from_json(json.loads(line), ToEngine | FromEngine)
     except (ValueError, TypeError, KeyError, AttributeError, GptossError, RecursionError) as error:
-        shown = line[:80].decode("ascii", "backslashreplace")
-        raise ProtocolError(f"not a message of the engine protocol ({error}): {shown!r}") from None
+        excerpt = line[:80].decode("ascii", "backslashreplace")
+        raise ProtocolError(f"not a message of the engine protocol ({error}): {excerpt!r}") from None
 
 
 def _to_json(value: Any) -> Any:

@@ -232,13 +232,13 @@ def _checked(operation: Operation, arguments: Sequence[Sequence[Any]], clock: Cl
     problems: dict[str, None] = {}  # in order, each once
     bits: list[bytes] = []
     for variant in operation.variants:
-        begun = clock()
+        run_start = clock()
         try:
             found = [_run(operation, each, variant) for each in arguments]
         except Exception as error:  # a compiler's complaint, a limit of the GPU: MLX has several types for them
             problems[_first_line(error)] = None
             continue
-        if (took := clock() - begun) > _LONGEST_RUN_S:
+        if (took := clock() - run_start) > _LONGEST_RUN_S:
             problems[f"{_named(variant)} took {took:.0f} s for a run"] = None
             break
         wrong = [text for f, e in zip(found, expected, strict=True) if (text := disagreement(f, e, operation))]

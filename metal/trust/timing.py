@@ -63,9 +63,9 @@ def seconds_per_run(
     best = dict.fromkeys(ways, math.inf)
     for _ in range(ROUNDS):
         for way in (*ways, *reversed(ways)):
-            begun = clock()
+            pass_start = clock()
             _pass(operation, way, arguments)
-            best[way] = min(best[way], (clock() - begun) / len(arguments))
+            best[way] = min(best[way], (clock() - pass_start) / len(arguments))
         if clock() - start > budget_s:
             break
     return best

@@ -1,1 +1,1 @@
-"""From a prompt to an answer: sessions, the runner, sampling, stop strings."""
+"""From a request to an answer: sessions, the runner, KV caches kept between prompts, sampling, constraints."""

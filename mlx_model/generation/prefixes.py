@@ -51,7 +51,7 @@ class PrefixPool:
         self._make_cache = model.make_cache
         # One window in tokens of the full layers: memory is counted in those.
         self._window = -(-window_keys(model.config, model.plan.prefill_chunk) * sliding // max(1, full))
-        self._room = _grown(model.plan.context) + (1 + model.plan.rewind_points) * self._window
+        self._room = _buffer_size(model.plan.context) + (1 + model.plan.rewind_points) * self._window
         self._prefixes: list[Prefix] = []
 
     def take(self, prompt: Sequence[int]) -> Prefix:
@@ -72,7 +72,7 @@ class PrefixPool:
 
     def make_room(self, tokens: int) -> None:
         """Drops caches until the one used last can take so many more tokens."""
-        while len(self._prefixes) > 1 and self._needed(tokens) > self._room:
+        while len(self._prefixes) > 1 and self._total_with(tokens) > self._room:
             del self._prefixes[0]
 
     def _longest(self, prompt: Sequence[int]) -> tuple[Prefix | None, int]:
@@ -88,17 +88,17 @@ class PrefixPool:
         self._prefixes.append(prefix)
         return prefix
 
-    def _needed(self, tokens: int) -> int:
+    def _total_with(self, tokens: int) -> int:
         *others, last = self._prefixes
-        return sum(map(self._held, others)) + self._held(last, len(last.ids) + tokens)
+        return sum(map(self._size, others)) + self._size(last, len(last.ids) + tokens)
 
     def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
         """Whether a cache for so many tokens would fit into memory together with this one."""
-        return self._held(prefix) + _grown(tokens) + prefix.cache.windows * self._window <= self._room
+        return self._size(prefix) + _buffer_size(tokens) + prefix.cache.windows * self._window <= self._room
 
-    def _held(self, prefix: Prefix, tokens: int = 0) -> int:
+    def _size(self, prefix: Prefix, tokens: int = 0) -> int:
         """Tokens of the full layers' buffers once there are so many, with windows counted as so many of them."""
-        return max(prefix.cache.capacity, _grown(tokens)) + prefix.cache.windows * self._window
+        return max(prefix.cache.capacity, _buffer_size(tokens)) + prefix.cache.windows * self._window
 
 
 def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
@@ -110,6 +110,6 @@ def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
     return next((at for at in range(start, end) if ids[at] != others[at]), end)
 
 
-def _grown(tokens: int) -> int:
+def _buffer_size(tokens: int) -> int:
     """Tokens that a buffer for so many has room for."""
     return -(-tokens // CACHE_STEP) * CACHE_STEP

@@ -18,8 +18,8 @@ class StopStrings:
     def __init__(self, strings: Sequence[str], unfinished: Message | None = None) -> None:
         self.found = False
         self._strings = strings
-        self._shown = unfinished.text if unfinished is not None and unfinished.channel == "final" else ""
-        self._held = ""
+        self._text_so_far = unfinished.text if unfinished is not None and unfinished.channel == "final" else ""
+        self._pending = ""
 
     def filter(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events, as far as they may be shown by now."""
@@ -31,24 +31,24 @@ class StopStrings:
             elif isinstance(event, TextDelta) and event.channel == "final":
                 yield from self._text(event)
             elif isinstance(event, MessageEnd) and event.message.channel == "final":
-                if self._held:
-                    yield TextDelta("final", self._held)
-                self._shown = self._held = ""
+                if self._pending:
+                    yield TextDelta("final", self._pending)
+                self._text_so_far = self._pending = ""
                 yield event
             else:
                 yield event
 
     def _text(self, delta: TextDelta) -> Iterator[Event]:
-        text = self._held + delta.text
+        text = self._pending + delta.text
         places = [place for string in self._strings if (place := text.find(string)) >= 0]
         cut = min(places) if places else len(text) - self._undecided(text)
-        self._held = text[cut:]
-        self._shown += text[:cut]
+        self._pending = text[cut:]
+        self._text_so_far += text[:cut]
         if cut:
             yield replace(delta, text=text[:cut])
         if places:
             self.found = True
-            yield MessageEnd(assistant(self._shown))
+            yield MessageEnd(assistant(self._text_so_far))
 
     def _undecided(self, text: str) -> int:
         """Length of the longest end of `text` that begins a stop string."""

@@ -150,8 +150,8 @@ def fetch(
         if not isinstance(error, HTTPError | OSError):
             raise
         name, revision = plan.repository.name, plan.repository.revision
-        said = explain(error, name, revision, constants.ENDPOINT, kept=plan.present > 0)
-        raise CheckpointError(clean(said)) from None
+        text = explain(error, name, revision, constants.ENDPOINT, kept=plan.present > 0)
+        raise CheckpointError(clean(text)) from None
 
 
 class _Run:
@@ -247,7 +247,7 @@ class _Run:
         threads = [Thread(target=worker, daemon=True) for _ in range(min(_THREADS, len(files)))]
         for thread in threads:
             thread.start()
-        running, shown, next_time = len(threads), -1, 0.0
+        running, last_done, next_time = len(threads), -1, 0.0
         try:
             while running:
                 if self._cancel.is_set():
@@ -262,8 +262,8 @@ class _Run:
                     else:
                         yield event
                 done = sum(self._reached.values())
-                if done != shown and (not running or time.monotonic() >= next_time):
-                    shown, next_time = done, time.monotonic() + _PERIOD
+                if done != last_done and (not running or time.monotonic() >= next_time):
+                    last_done, next_time = done, time.monotonic() + _PERIOD
                     yield progress(done)
         except BaseException:  # GeneratorExit and Ctrl-C, too
             # A thread that waits for the network sees it at its next byte or time-out, and writes nothing after that:
@@ -312,14 +312,14 @@ def _listed(repository: Repository, target: ModelFolder | None, info: "ModelInfo
             clean(f"{repository.name} {what}; this program runs gpt-oss: try {' or '.join(KNOWN)}. Nothing was fetched")
         )
     card = info.card_data
-    stated = card.get("license") if card is not None else None
+    license = card.get("license") if card is not None else None
     return DownloadPlan(
         repository,
         commit=str(info.sha),
         files=tuple(files),
         target=target or ModelFolder(repository.cache, repository.cache / "snapshots" / str(info.sha)),
         listed=True,
-        license=clean(str(stated)) if stated else None,
+        license=clean(str(license)) if license else None,
     )
 
 

@@ -4,7 +4,7 @@ import errno
 import re
 from pathlib import Path
 
-KEPT = "What was fetched is kept: the same command goes on from there"
+RESUME_HINT = "What was fetched is kept: the same command goes on from there"
 
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 300.0
@@ -17,8 +17,8 @@ def explain(error: Exception, repository: str, revision: str, endpoint: str, *, 
 
     `kept`: something was fetched before it.
     """
-    said = _explain(error, repository, revision, endpoint)
-    return said if kept else said.removesuffix(f". {KEPT}")
+    text = _explain(error, repository, revision, endpoint)
+    return text if kept else text.removesuffix(f". {RESUME_HINT}")
 
 
 def _explain(error: Exception, repository: str, revision: str, endpoint: str) -> str:
@@ -29,32 +29,32 @@ def _explain(error: Exception, repository: str, revision: str, endpoint: str) ->
     if status is not None:
         return _explain_status(status, error, repository, revision, endpoint)
     if name == "ProxyError":
-        return f"the proxy refused or can't be reached ({_line(error)}): check HTTPS_PROXY, or unset it. {KEPT}"
+        return f"the proxy refused or can't be reached ({_line(error)}): check HTTPS_PROXY, or unset it. {RESUME_HINT}"
     if _untrusted_certificate(error):
         return (
             f"the certificate of {endpoint} is not trusted: where a company's proxy opens connections, set "
-            f"SSL_CERT_FILE to its certificate; check the clock, too. {KEPT}"
+            f"SSL_CERT_FILE to its certificate; check the clock, too. {RESUME_HINT}"
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return explain_disk(error)
     if name in _FINAL:
-        return f"{endpoint or 'an empty address'} can't be used ({_line(error)}): check HF_ENDPOINT. {KEPT}"
+        return f"{endpoint or 'an empty address'} can't be used ({_line(error)}): check HF_ENDPOINT. {RESUME_HINT}"
     if isinstance(error, ValueError | TypeError | LookupError | AttributeError):
         return f"{endpoint} doesn't answer as the Hub does: check HF_ENDPOINT, or log in to the network you are on"
     from urllib.request import getproxies  # late: only errors need it, and it imports much
 
     what = "the network and the proxy" if endpoint.partition(":")[0] in getproxies() else "the network"
-    return f"the Hub at {endpoint} can't be reached ({_line(error)}): check {what}. {KEPT}"
+    return f"the Hub at {endpoint} can't be reached ({_line(error)}): check {what}. {RESUME_HINT}"
 
 
 def explain_disk(error: OSError) -> str:
     """The same for the disk: full, not writable, gone."""
     where = f" {Path(error.filename).parent}" if isinstance(error.filename, str) else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: free some space, or put the model elsewhere with --dest or HF_HOME. {KEPT}"
+        return f"the disk is full: free some space, or put the model elsewhere with --dest or HF_HOME. {RESUME_HINT}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the folder{where} can't be written: change its permissions, or use --dest or HF_HOME. {KEPT}"
-    return f"reading or writing{where and f' in{where}'} failed: {error.strerror or error}. {KEPT}"
+        return f"the folder{where} can't be written: change its permissions, or use --dest or HF_HOME. {RESUME_HINT}"
+    return f"reading or writing{where and f' in{where}'} failed: {error.strerror or error}. {RESUME_HINT}"
 
 
 def status_of(error: Exception) -> int | None:
@@ -78,8 +78,8 @@ def asked_to_wait(error: Exception) -> float | None:
     """
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     limits = [part.strip().partition("=") for part in str(headers.get("ratelimit", "")).split(";")]
-    stated = [headers.get("retry-after", ""), *(value for name, _, value in limits if name == "t")]
-    seconds = [float(value) for value in stated if value.isascii() and value.isdigit()]
+    values = [headers.get("retry-after", ""), *(value for name, _, value in limits if name == "t")]
+    seconds = [float(value) for value in values if value.isascii() and value.isdigit()]
     return min(max(seconds), _LONGEST_WAIT) if seconds else None
 
 
@@ -109,17 +109,17 @@ def _explain_status(status: int, error: Exception, repository: str, revision: st
             "log in with `hf auth login` or set HF_TOKEN"
         )
     if status == 403:
-        return f"the Hub denies you access to {repository}: log in with `hf auth login`, or set HF_TOKEN. {KEPT}"
+        return f"the Hub denies you access to {repository}: log in with `hf auth login`, or set HF_TOKEN. {RESUME_HINT}"
     if status == 404:
         return f"{endpoint} no longer has a file of {repository}: run the same command again to get the newest list"
     if status == 429:
         return (
             "the Hub limits requests and asks you to wait: try again in a few minutes; it allows more to those who are "
-            f"logged in (`hf auth login` or HF_TOKEN). {KEPT}"
+            f"logged in (`hf auth login` or HF_TOKEN). {RESUME_HINT}"
         )
     if status >= 500:
-        return f"the Hub has an internal problem (error {status}): try again later. {KEPT}"
-    return f"the Hub refused with error {status} ({_line(error)}). {KEPT}"
+        return f"the Hub has an internal problem (error {status}): try again later. {RESUME_HINT}"
+    return f"the Hub refused with error {status} ({_line(error)}). {RESUME_HINT}"
 
 
 def _untrusted_certificate(error: BaseException | None) -> bool:

@@ -62,7 +62,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
             dtype=dtype,
         ),
         dense.why_not(head, dtype),
-        *(dense.why_not(layer.projections, dtype, config.head_dim) for layer in layers),
+        *(dense.why_not(layer.projections, dtype) for layer in layers),
         *(experts.why_not(layer.mixture, dtype) for layer in layers),
     )
     if objection := next(filter(None, objections), None):

@@ -39,8 +39,8 @@ async def ask(engine: EngineClient, text: str, instructions: str | None = None) 
 
 def kill(engine: EngineClient) -> None:
     """End its process as the system does when memory runs out."""
-    assert engine.pid is not None
-    os.kill(engine.pid, signal.SIGKILL)
+    assert engine._process is not None
+    os.kill(engine._process.pid, signal.SIGKILL)
 
 
 def text_of(answers: list[Answer]) -> str:

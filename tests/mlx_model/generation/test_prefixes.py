@@ -106,7 +106,7 @@ def test_what_was_used_longest_ago_is_dropped() -> None:
     seen = set()
     for chat in chats:
         chat.ask("hello " * 30, Options(temperature=0, max_tokens=5))
-        assert held_by(pool) <= pool._room
+        assert size_of(pool) <= pool._room
         seen.add(len(pool._prefixes))
     assert 1 < max(seen) < len(chats)
     assert len(pool._prefixes) == max(seen)
@@ -124,12 +124,12 @@ def test_a_nearly_full_context_keeps_to_the_plan() -> None:
     Chat(session, "Answer in one word.").ask("hello")
     Chat(session).ask("word " * 400)
     pool = session._runner._prefixes
-    assert held_by(pool) <= pool._room
+    assert size_of(pool) <= pool._room
 
 
-def held_by(pool: PrefixPool) -> int:
+def size_of(pool: PrefixPool) -> int:
     """What all caches hold, in tokens of the full layers."""
-    return sum(pool._held(prefix) for prefix in pool._prefixes)
+    return sum(pool._size(prefix) for prefix in pool._prefixes)
 
 
 def pool_of(model: Model, *held: Sequence[int]) -> PrefixPool:
@@ -176,7 +176,7 @@ def test_what_a_fork_was_made_of_is_dropped_after_the_others(demo: Model) -> Non
     held.answer_start = 4
     fork = pool.take([1, 2, 6])
     assert pool._prefixes == [other, held, fork]
-    pool._room = held_by(pool) - 1
+    pool._room = size_of(pool) - 1
     pool.make_room(1)
     assert pool._prefixes == [held, fork]
 
@@ -185,7 +185,7 @@ def test_without_room_for_a_fork_the_cache_is_rewound(demo: Model, monkeypatch: 
     pool = pool_of(demo, [1, 2, 3, 4, 5])
     (held,) = pool._prefixes
     held.answer_start = 4
-    pool._room = held_by(pool)
+    pool._room = size_of(pool)
     assert pool.take([1, 2, 6]) is held
     assert held.ids == [1, 2]
 

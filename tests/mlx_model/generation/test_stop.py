@@ -80,4 +80,4 @@ def test_a_text_that_goes_on_is_kept_and_watched_from_there() -> None:
     found, events = run(stop, answer("OP on STOP two")[1:])
     assert found == "OP on "
     assert events[-1] == MessageEnd(assistant("begun STOP on "))
-    assert StopStrings(["x"], assistant("thought", "analysis"))._shown == ""
+    assert StopStrings(["x"], assistant("thought", "analysis"))._text_so_far == ""

@@ -256,6 +256,7 @@ if child == 0:
             os._exit(1)
         except RequestError as error:
             print(error, flush=True)
+    stream.close()
     os._exit(0)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

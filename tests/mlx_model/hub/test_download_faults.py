@@ -201,7 +201,7 @@ def test_no_network(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_that_goes_away_and_comes_back(server: HubServer) -> None:
     server.faults[SHARD].append(Fault(cut_after=20_000))
     server.faults[SHARD].extend([Fault(cut_after=0)] * (len(WAITS) + 1))
-    assert "can't be reached" in (said := failure()) and said.endswith(explain.KEPT)
+    assert "can't be reached" in (said := failure()) and said.endswith(explain.RESUME_HINT)
     server.asked = 0
     run()
     assert server.asked <= prepare("gpt-oss-20b").total - 20_000
