@@ -251,7 +251,7 @@ def test_the_turn_ends_where_the_model_writes_for_somebody_else(
     start, channel, message, end = (special[f"<|{name}|>"] for name in ("start", "channel", "message", "end"))
     script = [channel, *tokenizer.encode("final"), message, *tokenizer.encode("Three."), end]
     script += [start, *tokenizer.encode("user"), message, *tokenizer.encode("more"), end]
-    monkeypatch.setattr(session._runner, "run", lambda *_, **__: iter(script))
+    monkeypatch.setattr(session._runner, "run", lambda *_, **__: (token for token in script))
     events = list(session.stream(Request([STRAWBERRY], GREEDY)))
     assert messages_of(events) == [assistant("Three.")]
     assert finish_of(events).reason == "stop"
@@ -266,7 +266,7 @@ def test_nothing_to_answer(session: Session, messages: list[Message]) -> None:
 
 def test_a_prompt_longer_than_the_context(session: Session, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Model, "context_length", 100)
-    with pytest.raises(ContextError, match="shorten it or start a new chat"):
+    with pytest.raises(ContextError, match="shorten the prompt or start a new chat"):
         list(session.stream(Request([user("word " * 200)], GREEDY)))
 
 
@@ -329,7 +329,7 @@ def test_every_answer_of_a_chat_is_rendered_as_it_was_sampled(demo: Model, monke
         letters = [token for letter in word for token in tokenizer.encode(letter)]
         assert letters != tokenizer.encode(word)
         script = [*header, *letters, special["<|return|>"]]
-        monkeypatch.setattr(session._runner, "run", lambda *_, script=script, **__: iter(script))
+        monkeypatch.setattr(session._runner, "run", lambda *_, script=script, **__: (token for token in script))
         session._runner.finish_reason = "stop"
         messages.append(user(word))
         messages += messages_of(session.stream(Request(messages, GREEDY)))
