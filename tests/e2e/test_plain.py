@@ -133,7 +133,7 @@ def test_a_stopped_answer_is_continued_inside_its_message_with_its_effort(termin
     send(terminal, "/effort high")
     screen = send(terminal, "/continue")
     assert "\nthe medium end\nmedium   10 tokens\n" in screen
-    assert "/continue takes nothing after it." in send(terminal, "/continue x")
+    assert "/continue takes no argument." in send(terminal, "/continue x")
     assert send(terminal, "/continue").rstrip().endswith("> /continue\nThe last answer was not cut off.\n>")
     [messages] = saved()
     assert [message.channel for message in messages] == [None, "analysis", "final"]
