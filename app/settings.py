@@ -17,9 +17,9 @@ ANALYSIS = ("shown", "collapsed", "hidden")
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
-KEPT = "the settings hold until you quit"
+_STILL_IN_EFFECT = "the changes stay in effect until you quit"
 
-Changes = Mapping[tuple[str, ...], Any]
+SettingChanges = Mapping[tuple[str, ...], Any]
 """New values by their place, such as ("sampling", "top_p"); None takes the line out, so that the default holds."""
 
 
@@ -57,7 +57,7 @@ def load(path: Path | None = None) -> Settings:
     return _checked(path, text)
 
 
-def update(changes: Changes, path: Path | None = None) -> None:
+def update(changes: SettingChanges, path: Path | None = None) -> None:
     """Change some values and keep everything else, comments and unknown keys included.
 
     The file is read anew, so that what another program has changed meanwhile stays, and replaced in one step. Raises
@@ -75,7 +75,7 @@ def update(changes: Changes, path: Path | None = None) -> None:
         changed = tomlkit.dumps(document)
         tomllib.loads(changed)
     except (TOMLKitError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path} can't be changed: {error}; {KEPT}") from None
+        raise SettingsError(f"{path} can't be changed: {error}; {_STILL_IN_EFFECT}") from None
     _write(path, changed)
 
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> str:
         return ""
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise SettingsError(f"{path}, line {line}: it is not UTF-8; the file is left as it is") from None
+        raise SettingsError(f"{path}, line {line}: the text is not UTF-8; the file is left as it is") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}, {_where(str(error), text)}; the file is left as it is") from None
     except RecursionError:
@@ -107,21 +107,22 @@ def _where(what: str, text: str) -> str:
 
 
 def _checked(path: Path, text: str) -> Settings:
-    found = tomllib.loads(text)
+    values = tomllib.loads(text)
     warnings: list[str] = []
 
     def refuse(key: str, what: str) -> None:
         warnings.append(f"{path}{_line_of(key, text)}: {what}; the default is used")
 
     def choice(key: str, default: Any, allowed: tuple[str, ...] = ()) -> Any:
-        value = found.get(key, default)
+        value = values.get(key, default)
         if value == default or (isinstance(value, str) and value and (not allowed or value in allowed)):
             return value
-        refuse(key, f"{key} is {value!r}; it must be {', '.join(allowed) or 'a text'}")
+        must = f"one of {', '.join(allowed)}" if allowed else "text"
+        refuse(key, f"{key} is {value!r}; it must be {must}")
         return default
 
     def table(key: str) -> Mapping[str, Any]:
-        value = found.get(key, {})
+        value = values.get(key, {})
         if not isinstance(value, dict):
             refuse(key, f"{key} is {value!r}; it must be a table")
             return {}
@@ -129,8 +130,8 @@ def _checked(path: Path, text: str) -> Settings:
 
     options: dict[str, Any] = {}
     sampling = table("sampling")
-    stated = {"effort": found.get("effort"), **{name: sampling.get(name) for name in SAMPLING}}
-    for name, value in stated.items():
+    in_file = {"effort": values.get("effort"), **{name: sampling.get(name) for name in SAMPLING}}
+    for name, value in in_file.items():
         if value is not None:
             try:
                 options[name] = getattr(Options(**{name: value}), name)
@@ -141,10 +142,10 @@ def _checked(path: Path, text: str) -> Settings:
         if isinstance(value, str) and value.strip():
             presets[name] = value
         else:
-            refuse(name, f'the preset "{name}" is {value!r}; it must be a text')
+            refuse(name, f'the preset "{name}" is {value!r}; it must be text')
     model, theme = choice("model", None), choice("theme", "dark")
     analysis = choice("analysis", "collapsed", ANALYSIS)
-    mouse = found.get("mouse", True)
+    mouse = values.get("mouse", True)
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
@@ -183,4 +184,4 @@ def _write(path: Path, text: str) -> None:
         replace_file(path, text.encode(), durable=True)
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{path} can't be written: {reason}; {KEPT}") from None
+        raise SettingsError(f"{path} can't be written: {reason}; {_STILL_IN_EFFECT}") from None

@@ -23,14 +23,14 @@ class AnswerRecord:
         """The id of the node that keeps it."""
         self.model = model
         self._parent: str | None = node.id if node is not None else None
-        self._begun: tuple[Message, ...] = ()
+        self._first_messages: tuple[Message, ...] = ()
         facts = AnswerFacts(model, effort)
         if node is not None and node.facts is not None:  # an answer that was cut off
-            self.id, self._parent, self._begun, facts = node.id, node.parent, node.messages, node.facts
+            self.id, self._parent, self._first_messages, facts = node.id, node.parent, node.messages, node.facts
         self.effort = facts.effort or effort
         self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
         self._stats_before = facts.stats
-        self._fold = Turn(self._begun)
+        self._fold = Turn(self._first_messages)
 
     def take(self, event: Event, now: float, deltas: int = 1) -> None:
         """Add an event that came at `now`, in seconds; `deltas` text deltas were merged into it."""
@@ -45,7 +45,7 @@ class AnswerRecord:
     @property
     def has_begun(self) -> bool:
         """Whether anything has come that is worth keeping."""
-        return self._fold.finished is not None or tuple(self._fold.messages) != self._begun
+        return self._fold.finished is not None or tuple(self._fold.messages) != self._first_messages
 
     @property
     def finished(self) -> Finished | None:

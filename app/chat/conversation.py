@@ -124,13 +124,13 @@ class Conversation:
         An analysis that never came to an answer (stopped, or the engine died) is left out: the model would read its own
         broken-off thought as the beginning of the next.
         """
-        kept: list[Message] = []
+        messages: list[Message] = []
         for message in (message for node in self.path_to(id or self.leaf) for message in node.messages):
             if message.role is Role.USER:
-                while kept and _is_analysis(kept[-1]):
-                    kept.pop()
-            kept.append(message)
-        return kept
+                while messages and _is_analysis(messages[-1]):
+                    messages.pop()
+            messages.append(message)
+        return messages
 
     def last_answer(self) -> str | None:
         """The text of the last answer on the path, None before the first."""
@@ -169,14 +169,14 @@ class Conversation:
         children: dict[str | None, list[str]] = {}
         for node in self.nodes.values():
             children.setdefault(node.parent, []).append(node.id)
-        found: list[str] = []
+        ends: list[str] = []
         waiting = children.get(None, [])[::-1]
         while waiting:
             id = waiting.pop()
             waiting += children.get(id, [])[::-1]
             if id not in children:
-                found.append(id)
-        return found
+                ends.append(id)
+        return ends
 
     def select(self, id: str) -> None:
         """Show the path through a node, and on from it along the newest of each node's children."""
@@ -207,8 +207,8 @@ class Conversation:
         The title that came from a first prompt goes with it; one that the person chose stays.
         """
         assert not any(node.parent == id for node in self.nodes.values())
-        gone = self.nodes.pop(id)
-        if not self.nodes and self.title == one_line(auto_title(gone.text())):
+        node = self.nodes.pop(id)
+        if not self.nodes and self.title == one_line(auto_title(node.text())):
             self.title = ""
         self._changed.pop(id, None)
         self._removed.add(id)
@@ -264,12 +264,12 @@ def new_id() -> str:
 def auto_title(prompt: str) -> str:
     """A title from the first question: its first words, those of a folded paste included, else the files' names."""
     text, files = split(prompt)
-    asked = text
+    own_text = text
     for file in files:
         text = text.replace(f"[{file.name}]", file.text[: 20 * TITLE_LENGTH])
-        asked = asked.replace(written(file.name), "")
+        own_text = own_text.replace(written(file.name), "")
     title = one_line(text[: 20 * TITLE_LENGTH])
-    if files and not asked.strip():
+    if files and not own_text.strip():
         title = ", ".join(PurePath(file.name).name or file.name for file in files)
     if len(title) <= TITLE_LENGTH:
         return title

@@ -7,12 +7,12 @@ ENDINGS = {
     "cancelled": "stopped",
     "length": "cut off: token limit",
     "stop_string": "ended at a stop string",
-    "tool_call": "asked for a tool, which this chat has not got",
+    "tool_call": "asked for a tool, which this chat does not have",
     "no_answer": "ended without an answer",
-    "died": "broken off: the engine ended",
+    "died": "cut off: the engine stopped",
     "": "not finished: the program ended",
 }
-"""What is said of an answer's end; "" stands for one that was still under way when it was last saved."""
+"""The words for an answer's end; "" stands for an answer that was still under way when it was last saved."""
 
 
 def footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:

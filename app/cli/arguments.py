@@ -31,46 +31,58 @@ def answering() -> argparse.ArgumentParser:
     parser from overwriting what the outer one has read.
     """
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = shared.add_argument_group("model")
+    group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
     group.add_argument(
         "--model",
         metavar="NAME",
         help="demo, gpt-oss-20b, gpt-oss-120b, org/name or a folder (default: gpt-oss-20b once it is downloaded, "
-        "until then the demo)",
+        "until then demo)",
     )
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument(
         "--dense-bits",
         type=int,
         choices=[16, 8, 6, 4],
-        help="hold all but the experts at so many bits (default: the most that fits into memory)",
+        help="hold all weights but the experts at this many bits (default: the most that fit into memory)",
     )
     group.add_argument(
         "--memory",
         type=size,
         metavar="SIZE",
-        help='hold at most so much, as in "10GB" (default: what is free; see doctor)',
+        help='use at most this much memory, as in "10GB" (default: what is free; see doctor)',
     )
     group.add_argument(
         "--map",
         choices=["auto", "on", "off"],
-        help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that can)",
+        help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that "
+        "supports it)",
     )
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
-    group = shared.add_argument_group("sampling")
-    group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest (default: 1)")
-    group.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens up to this sum (default: 1)")
-    group.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (default: 0, all)")
-    group.add_argument("--min-p", type=float, metavar="P", help="drop what is less likely than P times the first")
+    group = shared.add_argument_group("sampling", "The settings file can change the defaults.")
+    group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest token (default: 1)")
+    group.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sample from the likeliest tokens whose probabilities sum to P (default: 1, all)",
+    )
+    group.add_argument("--top-k", type=int, metavar="K", help="sample from the K likeliest tokens (default: 0, all)")
+    group.add_argument(
+        "--min-p", type=float, metavar="P", help="leave out tokens less likely than P times the likeliest (default: 0)"
+    )
     group.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1 avoids repeating (default: 1)")
-    group.add_argument("--seed", type=int, metavar="N", help="equal seeds give equal answers")
-    group.add_argument("--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included")
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="the same seed gives the same answer (default: a random one)"
+    )
+    group.add_argument(
+        "--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included (default: none)"
+    )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
 
-    group = shared.add_argument_group("output, without the chat")
-    group.add_argument("--show-analysis", action="store_true", help="the model's analysis on standard error")
+    group = shared.add_argument_group("output, except in the full-screen chat")
+    group.add_argument("--show-analysis", action="store_true", help="print the model's analysis on standard error")
     group.add_argument(
-        "--json", action="store_true", help="one object: text, commentary, analysis, finish_reason, stats"
+        "--json", action="store_true", help="print one JSON object: text, commentary, analysis, finish_reason, stats"
     )
     return shared
 
@@ -85,9 +97,9 @@ def size(text: str) -> int:
 
 def stated_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of Options that the command line states. Raises RequestError for values outside their range."""
-    stated = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
-    Options(**stated)
-    return stated
+    values = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
+    Options(**values)
+    return values
 
 
 def start(arguments: argparse.Namespace, settings: Settings) -> Start:

@@ -3,12 +3,13 @@
 import argparse
 import json
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import turn
 from app.cli.arguments import Start, answering, start, text_of
-from app.cli.loading import loaded
+from app.cli.loading import load_model
 from app.cli.printing import AnswerPrinter, say
 from app.documents.attachments import join, read
 from app.engine.local import LocalEngine, drive
@@ -26,30 +27,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "ask",
         parents=[answering()],
         help="answer one prompt on standard output",
-        description="Answer one prompt on standard output. What is piped in follows the prompt after a blank line.",
+        description="Answer one prompt on standard output. Piped text follows the prompt after a blank line.",
     )
-    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" stands for standard input')
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help='the prompt; "-" or none reads standard input')
     parser.add_argument(
         "--file",
         action="append",
         default=[],
         metavar="PATH",
-        help="a text, code or PDF file that goes with the prompt; may be repeated",
+        help="attach a text, code or PDF file to the prompt; may be repeated",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
-    chosen = _start(arguments)
+    setup = _start(arguments)
     files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
-    return _ask(join(_prompt(arguments.prompt), files), chosen, arguments)
+    return _ask(join(_prompt(arguments.prompt), files), setup, arguments)
 
 
 def answer_input(arguments: argparse.Namespace) -> int:
     """Answer what is piped in; returns the exit code. Raises GptossError."""
-    chosen = _start(arguments)
-    return _ask(_prompt(["-"]), chosen, arguments)
+    setup = _start(arguments)
+    return _ask(_prompt(["-"]), setup, arguments)
 
 
 def _start(arguments: argparse.Namespace) -> Start:
@@ -64,18 +65,18 @@ def _prompt(words: list[str]) -> str:
     parts = [text_of(" ".join(word for word in words if word != "-"))]
     if "-" in words or not words or not sys.stdin.isatty():
         if sys.stdin.isatty():
-            print("Type the prompt, then Ctrl-D on a line of its own.", file=sys.stderr)
+            print("Type the prompt, then press Ctrl-D on an empty line.", file=sys.stderr)
         parts.append(sys.stdin.buffer.read().decode("utf-8-sig", "replace"))
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
-def _ask(prompt: str, chosen: Start, arguments: argparse.Namespace) -> int:
+def _ask(prompt: str, setup: Start, arguments: argparse.Namespace) -> int:
     if not prompt.strip():
         raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
-    return answer(prompt, chosen, as_json=getattr(arguments, "json", False))
+    return answer(prompt, setup, as_json=getattr(arguments, "json", False))
 
 
-def answer(prompt: str, chosen: Start, *, as_json: bool = False) -> int:
+def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     """Load the model, answer, print; returns 0, or 1 if the answer has no final text.
 
     Raises GptossError, and BrokenPipeError when nobody reads on.
@@ -83,28 +84,29 @@ def answer(prompt: str, chosen: Start, *, as_json: bool = False) -> int:
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
     ASCII object at the end, whose strings are exactly what the model wrote.
     """
-    return drive(_answer(prompt, chosen, as_json=as_json))
+    return drive(_answer(prompt, setup, as_json=as_json))
 
 
-async def _answer(prompt: str, chosen: Start, *, as_json: bool) -> int:
+async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
     engine = LocalEngine()
-    ready = await loaded(engine, chosen.load)
-    record = AnswerRecord(chosen.options.effort)
-    printer = AnswerPrinter(show_analysis=chosen.show_analysis)
-    request = Request((user(prompt),), chosen.options, chosen.instructions)
-    async for event in turn(engine, request, record):
-        if not as_json:
-            printer.show(event.event)
+    ready = await load_model(engine, setup.load)
+    record = AnswerRecord(setup.options.effort)
+    printer = AnswerPrinter(show_analysis=setup.show_analysis)
+    request = Request((user(prompt),), setup.options, setup.instructions)
+    async with aclosing(turn(engine, request, record)) as events:
+        async for event in events:
+            if not as_json:
+                printer.show(event.event)
     finished = record.finished or Finished("cancelled")
     if as_json:
         print(json.dumps(_to_json(record, finished, ready)), flush=True)
     printer.end_line()
-    if finished.reason == "length":
-        say(f"cut off after {finished.stats.decode_tokens:,} tokens: the limit is reached")
     if record.text.strip():
+        if finished.reason == "length":
+            say(f"the answer was cut off at the token limit, after {finished.stats.decode_tokens:,} tokens")
         return 0
-    say(_why_empty(record, finished.reason))
-    if not as_json and not chosen.show_analysis and (rest := _unseen(record, finished.reason)):
+    say(f"no answer: {_why_empty(record, finished)}")
+    if not as_json and not setup.show_analysis and (rest := _unseen(record, finished.reason)):
         printer.print_aside(rest)
     return 1
 
@@ -119,16 +121,19 @@ def _to_json(record: AnswerRecord, finished: Finished, ready: Ready) -> dict[str
     }
 
 
-def _why_empty(record: AnswerRecord, reason: str) -> str:
+def _why_empty(record: AnswerRecord, finished: Finished) -> str:
     """Why an answer has no final text, and what to do about it where that is known."""
-    match reason:
+    match finished.reason:
         case "length":
-            return "that was before the answer began; allow more with --max-tokens, or less thinking with --effort low"
+            return (
+                f"the model reached the token limit, after {finished.stats.decode_tokens:,} tokens, before it "
+                "answered; allow more with --max-tokens, or less thinking with --effort low"
+            )
         case "tool_call" if record.calls:
-            return f"no answer: the model called the tool {record.calls[-1].recipient}, which `ask` does not have"
+            return f"the model called the tool {record.calls[-1].recipient}, which `ask` does not have"
         case "stop_string":
-            return "no answer: a stop string ended it before its first word"
-    return "no answer: the model ended its turn without one"
+            return "a stop string ended the answer before its first word"
+    return "the model ended its turn without one"
 
 
 def _unseen(record: AnswerRecord, reason: str) -> str:

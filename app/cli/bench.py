@@ -53,13 +53,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         argument_default=argparse.SUPPRESS,
         help="time a model on this computer",
         description="Time a model on this computer: prompts and answers of several lengths, the next turn of a chat, "
-        "and on a Mac each Metal kernel beside MLX's own operations and the bandwidth of memory. The last line is for "
-        "an issue. Close other busy programs; on a Mac, plug in the power.",
+        "and on a Mac each Metal kernel beside MLX's own operations and the bandwidth of memory. The last line is "
+        "meant for an issue. Close other busy programs first; plug in a MacBook.",
     )
     parser.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
     parser.add_argument("--memory", type=size, metavar="SIZE", help="as for `ask`")
-    parser.add_argument("--json", action="store_true", help="one object; seconds, bytes, 10^9 bytes a second")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, whose keys name the units")
     parser.set_defaults(run=run)
 
 
@@ -69,14 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
         from mlx_model.hub.names import default_model
         from mlx_model.model import load
 
-    loaded = load(
+    model = load(
         arguments.model if hasattr(arguments, "model") else default_model(),
         dense_bits=getattr(arguments, "dense_bits", None),
         memory=getattr(arguments, "memory", None),
     )
     as_json = getattr(arguments, "json", False)
-    report = _report(loaded)
-    for lines in _measure(loaded, report):
+    report = _report(model)
+    for lines in _measure(model, report):
         if not as_json:
             print(clean(lines), flush=True)
     if as_json:
@@ -148,7 +148,7 @@ def _measure(model: "Model", report: Report) -> Iterator[str]:
             report.missing.append("Metal kernels: none is used here; `gptoss-chat doctor` says why")
     else:
         report.missing.append("Metal kernels and the bandwidth of memory: there is no Metal GPU here")
-    yield "".join(f"Not measured: {what}.\n" for what in report.missing)
+    yield "".join(f"Not measured: {reason}.\n" for reason in report.missing)
     yield f"For an issue: {summary(report)}"
 
 

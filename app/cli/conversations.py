@@ -29,15 +29,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     listing = commands.add_parser(
         "list", help="list the conversations", description="List the conversations, the latest first."
     )
-    listing.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    listing.add_argument("--json", action="store_true", help="print JSON, with times in seconds since 1970")
     listing.set_defaults(run=_on_store(_list))
     search = commands.add_parser(
         "search",
         help="search all conversations",
-        description="Find the messages and titles that contain every one of the words, the newest first.",
+        description="Find titles and messages that contain all of the words, up to 50 of each: titles first, then "
+        "messages, each the newest first.",
     )
     search.add_argument("text", nargs="+", metavar="TEXT", help="the words, or parts of them")
-    search.add_argument("--json", action="store_true", help="as JSON, with the times in seconds since 1970")
+    search.add_argument("--json", action="store_true", help="print JSON, with times in seconds since 1970")
     search.set_defaults(run=_on_store(_search))
     export = commands.add_parser(
         "export",
@@ -50,14 +51,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--format",
         choices=["md", "json"],
         default="md",
-        help="md: Markdown of the versions last shown (the default); json: everything, for `import`",
+        help="md: Markdown of the versions shown last (the default); json: everything, for `import`",
     )
     export.set_defaults(run=_on_store(_export))
     importing = commands.add_parser(
         "import",
         help="add conversations from a file",
         description="Add the conversations of a JSON export, or of the conversations.json in an export of ChatGPT. "
-        "Those that are here already stay as they are.",
+        "Conversations that are here already are not changed.",
     )
     importing.add_argument("file", metavar="FILE", help="the file; - reads standard input")
     importing.set_defaults(run=_on_store(_import, writing=True))
@@ -95,14 +96,14 @@ def _holds_what_can_be_read(path: Path) -> bool:
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> None:
-    found = store.summaries()
+    summaries = store.summaries()
     if arguments.json:
-        print(json.dumps([asdict(summary) for summary in found]))
+        print(json.dumps([asdict(summary) for summary in summaries]))
         return
     width = _width()
-    for summary in found:
+    for summary in summaries:
         print(f"{summary.id}  {_day(summary.updated)}  {summary.count:>4}  {short(summary.title)}"[:width])
-    if not found:
+    if not summaries:
         say("there are no conversations yet")
 
 
@@ -117,7 +118,7 @@ def _search(store: Store, arguments: argparse.Namespace) -> None:
         title = short(hit.title) if hit.node is None else f"{short(hit.title)}: {hit.snippet}"
         print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
     if not hits:
-        say(f'nothing found with "{text}"')
+        say(f'nothing was found for "{text}"')
 
 
 def _export(store: Store, arguments: argparse.Namespace) -> None:
@@ -139,10 +140,10 @@ def _matching(beginning: str, ids: list[str]) -> str:
     matching = [id for id in ids if id.startswith(beginning.lower())]
     if len(matching) == 1:
         return matching[0]
-    shown = f'"{clean(beginning)}"'
+    quoted = f'"{clean(beginning)}"'
     if matching:
-        raise RequestError(f"{len(matching)} ids begin with {shown}: {', '.join(matching[:5])}")
-    raise RequestError(f"no conversation has the id {shown}; `gptoss-chat list` shows them")
+        raise RequestError(f"{len(matching)} ids begin with {quoted}: {', '.join(matching[:5])}; give more of the id")
+    raise RequestError(f"no conversation has the id {quoted}; `gptoss-chat list` shows the ids")
 
 
 def _import(store: Store, arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.arguments import size
+from app.lines import sentence
 from mlx_model.errors import GptossError
 from mlx_model.hub.names import DEFAULT
 from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
@@ -45,13 +46,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = commands.add_parser(
         "doctor",
         argument_default=argparse.SUPPRESS,
-        help="what this computer is, and how a model would be held in its memory",
-        description="What this computer is, which weights it has, and how a model would be held in its memory.",
+        help="say what this computer is, and how a model would fit into its memory",
+        description="Say what this computer is, which weights it has, and how a model would fit into its memory.",
     )
     parser.add_argument(
-        "--memory", type=size, metavar="SIZE", help='plan for so much, as in "10GB", not for what is free'
+        "--memory", type=size, metavar="SIZE", help='plan for this much memory, as in "10GB", instead of what is free'
     )
-    parser.add_argument("--json", action="store_true", help="one object; sizes in bytes")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
     parser.set_defaults(
         run=lambda arguments: show(getattr(arguments, "memory", None), as_json=getattr(arguments, "json", False))
     )
@@ -154,9 +155,9 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
-        "risks": "It lasts until the next start, and 0 brings back the default. What the GPU holds can't be swapped: "
-        f"with {gigabytes(computer.memory - nbytes)} left to macOS and all other programs, too many of them "
-        "make the whole Mac stall.",
+        "risks": "The limit lasts until the Mac restarts; 0 restores the default. Memory that the GPU holds can't be "
+        "swapped: if macOS and all other programs need more than the remaining "
+        f"{gigabytes(computer.memory - nbytes)}, the whole Mac may stall.",
         "gain": gain,
     }
 
@@ -166,7 +167,8 @@ def describe(config: ModelConfig, budget: Budget, *, on_gpu: bool) -> dict[str, 
     try:
         plan = plan_within(config, budget, on_gpu=on_gpu)
     except GptossError as error:
-        return {"fits": False, "problem": f"{budget.reason} It does not fit: {error}."}
+        problem = sentence(f"it does not fit: {error}")
+        return {"fits": False, "problem": f"{budget.reason} {problem}"}
     return {"fits": True, "total": plan.total, "weights": plan.weights, **asdict(plan), "summary": _summary(plan)}
 
 
@@ -284,7 +286,7 @@ def _weights_lines(models: list[dict[str, Any]]) -> Iterator[str]:
         state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
         yield f"  {model['name']}  {gigabytes(model['bytes'])}, {model['source']}{state}"
     if not models:
-        yield "  none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b"
+        yield "  none; to download 13.8 GB: gptoss-chat download gpt-oss-20b"
 
 
 def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:

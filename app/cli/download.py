@@ -30,9 +30,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the command to the command line."""
     parser = commands.add_parser(
         "download",
-        help="fetch a model's weights",
-        description="Fetch a model's weights into the Hub's cache and verify them. Interrupted anywhere, the same "
-        "command goes on where it was. A model that is there, complete and verified costs no request.",
+        help="download a model's weights",
+        description="Download a model's weights into the Hub's cache and verify them. After an interruption, the same "
+        "command continues where it stopped. If the model is complete and verified, no request is made.",
         epilog="HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY and SSL_CERT_FILE are respected.",
     )
     parser.add_argument(
@@ -40,11 +40,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         nargs="?",
         default=DEFAULT,
         metavar="NAME",
-        help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b (65.2 GB) or org/name, each with @revision if need be",
+        help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b (65.2 GB) or org/name; @revision may follow",
     )
-    parser.add_argument("--dest", metavar="DIR", help="a plain folder to put it in instead of the Hub's cache")
-    parser.add_argument("--update", action="store_true", help="ask the Hub for newer files even if it is complete")
-    parser.add_argument("--verify", action="store_true", help="read files that were verified before once more")
+    parser.add_argument("--dest", metavar="DIR", help="download into this folder instead of the Hub's cache")
+    parser.add_argument("--update", action="store_true", help="look for newer files even if the model is complete")
+    parser.add_argument("--verify", action="store_true", help="verify files again that were verified before")
     parser.set_defaults(run=run)
 
 
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         with display.open():
             folder = _follow(fetch(plan, again=arguments.verify), display, Meter())
     except KeyboardInterrupt:
-        kept = f"{gigabytes(plan.present)} of {gigabytes(plan.total)} are kept"
-        _say(f"interrupted; {kept}: the same command goes on from there")
+        share = f"{gigabytes(plan.present)} of {gigabytes(plan.total)}"
+        _say(f"interrupted; {share} are kept: the same command goes on from there")
         raise
     model = shlex.quote(folder if arguments.dest else arguments.name)
     _say(f"complete and verified; open the chat with: gptoss-chat --model {model}")
@@ -156,7 +156,7 @@ def _follow(events: Iterator[DownloadEvent], display: Display, meter: Meter) -> 
                 pass  # takes a few seconds a shard, beside the others
             case Downloaded(folder):
                 return str(folder)
-    raise CheckpointError("the download was cancelled; what was fetched is kept")
+    raise CheckpointError("the download was cancelled; what was downloaded is kept")
 
 
 def _announce(plan: DownloadPlan) -> None:
@@ -166,11 +166,11 @@ def _announce(plan: DownloadPlan) -> None:
     present, total = plan.present, plan.total
     where = plan.target.root.parent if plan.target.in_cache else plan.target.root
     if present == total:
-        _say(f"{gigabytes(total)} in {len(plan.files)} files, all of it here already, in {where}")
+        _say(f"{gigabytes(total)} in {len(plan.files)} files, all of them here already, in {where}")
         return
-    here = f", {gigabytes(present)} of it here already" if present else ""
+    here = f", of which {gigabytes(present)} are here already" if present else ""
     _say(f"{gigabytes(total)} in {len(plan.files)} files{here}; to {where}")
-    _say(f"{gigabytes(total - present)} to fetch, {gigabytes(plan.free)} free on the disk")
+    _say(f"{gigabytes(total - present)} to download, {gigabytes(plan.free)} free on the disk")
     short = next((short for short, repository in KNOWN.items() if repository == plan.repository.name), None)
     if short is not None:
         _say(f"in this computer's memory: {_memory(short)}")

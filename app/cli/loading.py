@@ -8,7 +8,7 @@ from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
 _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 
 
-async def loaded(engine: Engine, load: Load) -> Ready:
+async def load_model(engine: Engine, load: Load) -> Ready:
     """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
     async for reply in engine.load(load):
         match reply:
@@ -22,5 +22,5 @@ async def loaded(engine: Engine, load: Load) -> Ready:
 
 def _what_is_missing() -> str:
     if Repository(KNOWN[DEFAULT]).snapshot() is None:
-        return "isn't here yet (13.8 GB)"
+        return "is not downloaded yet (13.8 GB)"
     return "is not complete and verified yet"

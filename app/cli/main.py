@@ -23,7 +23,7 @@ from mlx_model.text import clean
 
 OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
 
-COMMANDS = (ask, conversations, download, models, doctor, bench)
+SUBCOMMANDS = (ask, conversations, download, models, doctor, bench)
 """Modules that add a subcommand or several: `register` has each parser name the function that carries it out."""
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
@@ -32,23 +32,24 @@ examples:
   gptoss-chat                                  open the chat
   gptoss-chat --plain                          the chat line by line, e.g. for a screen reader
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
-  git diff | gptoss-chat ask "Review this"     what is piped in follows the prompt
-  gptoss-chat ask --file a.pdf "Sum this up"   a text, code or PDF file with it
+  git diff | gptoss-chat ask "Review this"     piped text follows the prompt
+  gptoss-chat ask --file a.pdf "Sum this up"   attach a text, code or PDF file
   gptoss-chat ask --effort high --json "2^61?" > answer.json
-  gptoss-chat search lifetimes                 find it in all conversations
+  gptoss-chat search lifetimes                 search all conversations
   gptoss-chat export --all --format json       all conversations, for `gptoss-chat import`
-  gptoss-chat download gpt-oss-20b             fetch the weights (13.8 GB), resuming what is there
+  gptoss-chat download gpt-oss-20b             download the weights (13.8 GB), or the rest of them
   gptoss-chat models                           what is on this computer; `models remove NAME` deletes
   gptoss-chat doctor                           how much memory a model would take here, and why
-  gptoss-chat bench                            how fast a model is here, with a line for an issue
+  gptoss-chat bench                            how fast a model is here, with a line to post in an issue
 
-Without a terminal, `gptoss-chat` answers the prompt on standard input, as `gptoss-chat ask -` does. In a terminal that
-can't show the chat (TERM is "dumb" or not set) it is as with --plain.
+If standard input or output is not a terminal, `gptoss-chat` answers the prompt on standard input, like
+`gptoss-chat ask -`. In a terminal that can't show the full screen (TERM is "dumb" or not set), it opens
+the plain chat, as with --plain.
 
 exit codes:
-  0    done                           2    the command line makes no sense
+  0    done                           2    wrong arguments
   1    failed, or no answer came;     130  interrupted by Ctrl-C
-       a line says why               141  the reader closed the pipe (as in `| head -1`)
+       a message says why             141  the reader closed the pipe (as in `| head -1`)
 """
 
 
@@ -71,13 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}")
         _silence(sys.stdout)  # or Python fails once more when it flushes at exit
-        return _fail(f"{error.strerror or error}; only the rest of the output was lost")
+        return _fail(f"{error.strerror or error}; the rest of the output is lost")
     except Exception as error:
         if paths.is_debugging():
             raise
         return _fail(
-            f"unexpected {type(error).__name__}: {error}. That is a bug of this program: "
-            f"set {paths.DEBUG}=1 for the traceback, and please report it"
+            f"unexpected {type(error).__name__}: {error}. This is a bug in gptoss-chat: "
+            f"please report it, with the traceback that {paths.DEBUG}=1 shows"
         )
 
 
@@ -117,13 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-mouse",
         action="store_true",
-        help="the chat leaves the mouse to the terminal, which selects text by its own means (the settings file: "
-        "mouse = false)",
+        help="leave the mouse to the terminal, so that it selects text itself (in the settings file: mouse = false)",
     )
-    parser.add_argument("--plain", action="store_true", help="the chat line by line, not on the full screen")
+    parser.add_argument("--plain", action="store_true", help="open the chat line by line, not full screen")
     parser.set_defaults(run=_without_command)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in COMMANDS:
+    commands = parser.add_subparsers(dest="command", metavar="[COMMAND]", title="commands")
+    for command in SUBCOMMANDS:
         command.register(commands)
     return parser
 
@@ -147,7 +147,9 @@ def _without_command(arguments: argparse.Namespace) -> int:
 
 def _chat(start: shared.Start, settings: Settings, *, mouse: bool) -> int:
     if not sys.stderr.isatty():
-        raise RequestError("the chat draws on standard error, which leads elsewhere here: leave out the 2> redirection")
+        raise RequestError(
+            "the full-screen chat needs standard error, which is redirected: remove the 2>, or use --plain"
+        )
     with Importing():
         from app.tui.app import ChatApp
 

@@ -18,16 +18,17 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="list the models on this computer, or remove one",
         description="List the gpt-oss models in the Hub's cache and in LM Studio's folders.",
     )
-    parser.add_argument("--json", action="store_true", help="as one JSON list")
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.set_defaults(run=lambda arguments: show(as_json=arguments.json))
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", metavar="[ACTION]")
     remove = actions.add_parser(
         "remove",
         help="delete a model from the Hub's cache",
-        description="Delete a model from the Hub's cache, with @revision only that one, and say how much that freed.",
+        description="Delete a model from the Hub's cache, or with NAME@REVISION only that revision, and print how much "
+        "space that freed.",
     )
-    remove.add_argument("name", metavar="NAME", help="as `gptoss-chat models` lists it")
-    remove.add_argument("--yes", action="store_true", help="without asking")
+    remove.add_argument("name", metavar="NAME", help="a name that `gptoss-chat models` lists")
+    remove.add_argument("--yes", action="store_true", help="delete it without asking")
     remove.set_defaults(run=lambda arguments: delete(arguments.name, yes=arguments.yes))
 
 
@@ -39,7 +40,7 @@ def show(*, as_json: bool = False) -> int:
         return 0
     if not models:
         size = SIZES[KNOWN[DEFAULT]]
-        print(f"no gpt-oss model is on this computer yet; get one with: gptoss-chat download gpt-oss-20b ({size})")
+        print(f"no gpt-oss model is on this computer yet; to download one ({size}): gptoss-chat download gpt-oss-20b")
         return 0
     rows = [("NAME", "SIZE", "STATE", "IN"), *((m.name, _size(m), _state(m), m.source) for m in models)]
     widths = [max(len(clean(row[column])) for row in rows) for column in range(3)]
@@ -48,7 +49,7 @@ def show(*, as_json: bool = False) -> int:
         print("  ".join(cells).rstrip())
     unsure = next((m for m in models if not m.verified and m.source == "Hub cache"), None)
     if unsure is not None:
-        print(f"\ncomplete and verify with: gptoss-chat download {clean(unsure.name)}")
+        print(f"\nto complete and verify it: gptoss-chat download {clean(unsure.name)}")
     return 0
 
 
@@ -57,7 +58,7 @@ def delete(name: str, *, yes: bool = False) -> int:
     deletion = removal(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise RequestError(f"there is no terminal to confirm on: add --yes to remove {name} without asking")
+            raise RequestError(f"there is no terminal to confirm it: to remove {name} without confirming, add --yes")
         question = f"Remove {clean(name)}, {gigabytes(deletion.size)}, from this computer? [y/N] "
         print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):

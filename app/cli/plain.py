@@ -13,26 +13,26 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import turn
 from app.cli.arguments import Start
-from app.cli.loading import loaded
+from app.cli.loading import load_model
 from app.cli.printing import AnswerPrinter, is_dumb, say
 from app.engine.local import LocalEngine, drive
 from app.store.saver import Saver
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 
-HERE = ("effort", "continue", "new", "help", "quit")
+SLASH_COMMANDS = ("effort", "continue", "new", "help", "quit")
 """The slash commands of the full-screen chat that this one has."""
 
 
 def chat(start: Start) -> int:
-    """Ask and answer until the person leaves; returns 0. Raises GptossError if the model can't be loaded."""
-    why = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)." if is_dumb() else "Plain chat."
-    print(f"{why}\nCtrl-D or /quit leaves, Ctrl-C stops an answer, /help says more.", flush=True)
+    """Ask and answer until the person quits; returns 0. Raises GptossError if the model can't be loaded."""
+    reason = ": TERM is dumb or not set, so the full-screen chat can't be shown" if is_dumb() else ""
+    print(f"Plain chat{reason}.\nCtrl-D or /quit quits, Ctrl-C stops an answer, /help lists the commands.", flush=True)
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
     edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
     engine = LocalEngine()
-    model = drive(loaded(engine, start.load)).model
+    model = drive(load_model(engine, start.load)).model
     with contextlib.closing(Saver(say)) as saver:
         PlainChat(engine, model, start, saver, edits_lines=edits_lines).run()
     return 0
@@ -67,7 +67,7 @@ class PlainChat:
                     if interrupted:
                         return
                     interrupted = True
-                    print("Ctrl-C once more leaves.")
+                    print("Ctrl-C again quits.")
                     continue
                 interrupted = False
                 if (command := parse(text)) == ("quit", ""):
@@ -81,8 +81,8 @@ class PlainChat:
 
     def _command(self, name: str, argument: str) -> str:
         """Carry out a slash command; returns the line to print."""
-        if name not in HERE:
-            return f"There is no command /{name} here; /help lists those there are."
+        if name not in SLASH_COMMANDS:
+            return f"The plain chat has no command /{name}; /help lists its commands."
         if name == "effort":
             effort = next_effort(self._options.effort, argument)
             if effort is None:
@@ -145,11 +145,12 @@ class PlainChat:
         options = replace(self._options, effort=record.effort)
         request = Request(self._conversation.for_engine(node.id), options, self._instructions)
         saved = monotonic()
-        async for event in turn(self._engine, request, record):
-            printer.show(event.event)
-            if record.has_begun and monotonic() - saved >= CHECKPOINT_S:
-                self._keep(record)
-                saved = monotonic()
+        async with contextlib.aclosing(turn(self._engine, request, record)) as events:
+            async for event in events:
+                printer.show(event.event)
+                if record.has_begun and monotonic() - saved >= CHECKPOINT_S:
+                    self._keep(record)
+                    saved = monotonic()
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         record.keep_in(self._conversation, monotonic(), unfinished)
@@ -211,10 +212,11 @@ def _line(prompt: str, edits_lines: bool) -> str:
 
 
 def _help() -> str:
-    rows = [(command.usage, command.help) for command in COMMANDS if command.slash in HERE]
+    rows = [(command.usage, command.help) for command in COMMANDS if command.slash in SLASH_COMMANDS]
     rows += [
-        ("Ctrl-C, Ctrl-D", "stop the answer; leave"),
-        ("a line that ends in \\", "the message goes on in the next"),
+        ("Ctrl-C", "stop the answer; at the prompt, twice: quit"),
+        ("Ctrl-D", "quit"),
+        ("\\ at the end", "continue the message on the next line"),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)

@@ -35,7 +35,7 @@ class AnswerPrinter:
         self._says_thinking = False
         self._is_terminal = sys.stderr.isatty()
         self._dims = self._is_terminal and "NO_COLOR" not in os.environ and not is_dumb()
-        self._reading = False
+        self._shows_prefill = False
         self._open_line: TextIO | None = None  # the stream whose last line has not ended
 
     def show(self, event: Event) -> None:
@@ -66,9 +66,9 @@ class AnswerPrinter:
 
     def _show_prefill(self, done: int, total: int) -> None:
         """A long prompt takes a while; the line is gone once the answer begins."""
-        if self._is_terminal and (self._reading or done < total):
-            self._reading = done < total
-            text = f"reading the prompt: {done:,} of {total:,} tokens" if self._reading else ""
+        if self._is_terminal and (self._shows_prefill or done < total):
+            self._shows_prefill = done < total
+            text = f"reading the prompt: {done:,} of {total:,} tokens" if self._shows_prefill else ""
             print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
     def _show_thinking(self) -> None:

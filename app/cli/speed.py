@@ -121,9 +121,9 @@ def _speed(model: Model, prompt: int, tokens: int, rounds: int) -> Speed:
 
 def _run(model: Model, prompt: int, tokens: int) -> Stats:
     """A prompt of random text ids, so that all experts take part, and `tokens` tokens after it."""
-    drawn = np.random.default_rng(prompt).integers(0, min(model.config.vocab_size, _TEXT_IDS), prompt)
+    ids = np.random.default_rng(prompt).integers(0, min(model.config.vocab_size, _TEXT_IDS), prompt)
     runner = Runner(model)
-    for _ in runner.run(drawn.tolist(), Options(temperature=0, max_tokens=tokens)):
+    for _ in runner.run(ids.tolist(), Options(temperature=0, max_tokens=tokens)):
         pass
     return runner.stats
 

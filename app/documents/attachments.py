@@ -17,7 +17,7 @@ MOST_PDF_BYTES = 50_000_000
 """Of a PDF file, most of which may be pictures."""
 
 GAP, HEAD, TAIL = "\n\n", '[file "', '"]'
-BINARY = "is a binary file; text, code and PDF can be attached"
+BINARY = "is a binary file; only text, code and PDF files can be attached"
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -50,15 +50,15 @@ def find(name: str, folder: Path) -> Path:
 
     A relative name leads out of the folder only where the person wrote `..` themselves, never through a link.
     """
-    shown = one_line(name)
+    label = one_line(name)
     try:
         path = Path(name).expanduser() if name.startswith("~") else Path(name)
         own_way = path.is_absolute() or ".." in path.parts
         inside = own_way or (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # an unknown user's home, a loop of links, a NUL in the name
-        raise AttachmentError(f"there is no file {shown}") from None
+        raise AttachmentError(f"there is no file {label}") from None
     if not inside:
-        raise AttachmentError(f"{shown} leads out of this folder through a link; give its whole path")
+        raise AttachmentError(f"{label} leads out of this folder through a link; give its full path")
     return folder / path
 
 
@@ -137,7 +137,7 @@ def _bytes(path: Path, name: str) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise AttachmentError(f"{name} is a folder; attach the files in it one by one")
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait, and a device has no end
-            raise AttachmentError(f"{name} is no ordinary file")
+            raise AttachmentError(f"{name} is not an ordinary file")
         if status.st_size > MOST_PDF_BYTES:
             raise AttachmentError(_too_large(name, status.st_size))
         with path.open("rb") as file:
@@ -160,10 +160,10 @@ def _decoded(data: bytes, name: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        stated = encoding[:6].rstrip("-").upper()
+        encoding_name = encoding[:6].rstrip("-").upper()
         raise AttachmentError(
-            f"{name} is not {stated} (line {line}): either it is no text, or text in an older encoding; then convert "
-            "it: iconv -f latin1 -t utf-8"
+            f"{name} is not {encoding_name} (line {line}); if it is text in an older encoding, convert it first: "
+            "iconv -f latin1 -t utf-8"
         ) from None
 
 

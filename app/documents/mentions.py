@@ -33,8 +33,8 @@ def written(name: str) -> str:
 
 def names_in(text: str) -> list[str]:
     """The names of all mentions that are written in `text`, each once, without what ends a sentence behind them."""
-    found = (match["quoted"] or match["bare"].rstrip(_AFTER_A_NAME) for match in _WRITTEN.finditer(text))
-    return list(dict.fromkeys(filter(None, found)))
+    names = (match["quoted"] or match["bare"].rstrip(_AFTER_A_NAME) for match in _WRITTEN.finditer(text))
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def looks_like_path(name: str) -> bool:
@@ -45,14 +45,14 @@ def looks_like_path(name: str) -> bool:
 def candidates(typed: str, folder: Path, most: int) -> list[str]:
     """Up to `most` names that `typed` may become, those of folders with a slash at the end.
 
-    What begins as typed comes before what only contains it, then in the order of the alphabet. Files whose names begin
-    with a dot are there for who types the dot, and links out of the folder are not (see attachments.find).
+    What begins as typed comes before what only contains it, then in the order of the alphabet. A file whose name begins
+    with a dot is offered only once the dot is typed, and a link out of the folder never (see attachments.find).
     """
     if typed in ("~", "..") or typed.endswith("/.."):
         return [f"{typed}/"]
     head, slash, tail = typed.rpartition("/")
     part = tail.casefold()
-    found: list[tuple[bool, str, str]] = []
+    matches: list[tuple[bool, str, str]] = []
     try:
         with os.scandir(find(head + slash or ".", folder)) as entries:
             for entry in itertools.islice(entries, MOST_ENTRIES):
@@ -60,10 +60,10 @@ def candidates(typed: str, folder: Path, most: int) -> list[str]:
                 whole = f"{head}{slash}{entry.name}"
                 hidden = name.startswith(".") and not part.startswith(".")
                 if part in name and not hidden and (kind := _kind(entry, whole, folder)) is not None:
-                    found.append((not name.startswith(part), name, whole + kind))
+                    matches.append((not name.startswith(part), name, whole + kind))
     except (AttachmentError, OSError, ValueError):
         return []
-    return [whole for _, _, whole in sorted(found)[:most]]
+    return [whole for _, _, whole in sorted(matches)[:most]]
 
 
 def _kind(entry: os.DirEntry[str], name: str, folder: Path) -> str | None:

@@ -27,9 +27,9 @@ def pdf_text(data: bytes, most: int) -> str:
             if sum(map(len, pages)) > most:
                 break
     except FileNotDecryptedError:
-        raise PdfError("is locked by a password; save a copy without one") from None
+        raise PdfError("is locked by a password; save a copy without a password and attach that") from None
     except Exception:  # the parser fails in any way on a damaged file
-        raise PdfError("can't be read as a PDF: it is damaged, or something else; nothing was attached") from None
+        raise PdfError("can't be read: the PDF is damaged, or the file is not a PDF; nothing was attached") from None
     if not any(pages):
-        raise PdfError(f"has no text on its {len(pages)} pages: it is probably a scan, which needs OCR first")
+        raise PdfError("has no text: it is probably a scan, which needs OCR first")
     return "\n\n".join(filter(None, pages))

@@ -44,7 +44,7 @@ class DamagedError(StoreError):
 def open_file(path: Path) -> tuple[sqlite3.Connection, str]:
     """A connection to the database at `path`, made if there is none, and a warning for the person ("" for none).
 
-    A damaged file is renamed and a new one begun. The folder and the file are the owner's alone to read. Raises
+    A damaged file is renamed and a new one made. The folder and the file are the owner's alone to read. Raises
     NewerError, UnwritableError, StoreError.
     """
     try:
@@ -52,8 +52,8 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, str]:
     except DamagedError:
         aside = set_aside(path)
         warning = (
-            f"the conversations in {path.name} could not be read: the file is damaged. It was kept as {aside}, "
-            "and a new one was begun"
+            f"the conversations in {path.name} can't be read: the file is damaged. It was kept as {aside}, "
+            "and a new file was made"
         )
         return _open_intact(path), warning
 
@@ -118,8 +118,9 @@ def _open_intact(path: Path) -> sqlite3.Connection:
         try:
             if (version := version_of(connection)) > len(MIGRATIONS):
                 raise NewerError(
-                    f"{path} was written by a newer gptoss-chat (version {version} of the tables, this one knows "
-                    f"{len(MIGRATIONS)}). It is left as it is: update gptoss-chat, or set {HOME} to another folder"
+                    f"{path} was written by a newer gptoss-chat (its tables have version {version}, this program "
+                    f"reads up to {len(MIGRATIONS)}). The file was not changed: update gptoss-chat, or set {HOME} to "
+                    "another folder"
                 )
             _set_up(connection)
             if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -145,7 +146,7 @@ def _explain(what: str, error: sqlite3.Error) -> StoreError:
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
             return UnwritableError(f"{what}: the system could not read or write it ({error})")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return UnwritableError(f"{what}: another program has held it for {BUSY_S:g} s")
+            return UnwritableError(f"{what}: another program has kept it locked for {BUSY_S:g} s")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return DamagedError(f"{what}: the file is damaged; the next start sets it aside")
+            return DamagedError(f"{what}: the file is damaged; the next start renames it and makes a new one")
     return StoreError(f"{what}: {error}")

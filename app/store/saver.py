@@ -8,7 +8,7 @@ from app.store.database import StoreError
 from app.store.store import Store
 from app.store.unsaved import Unsaved
 
-MEANWHILE = "The chat goes on"
+MEANWHILE = "The chat continues"
 
 
 class Saver:
@@ -25,7 +25,7 @@ class Saver:
         try:
             self._store = Store(conversations_file())
         except StoreError as error:
-            report(f"nothing is saved: {error}. {MEANWHILE}")
+            report(f"conversations are not saved: {error}. {MEANWHILE}")
         else:
             if self._store.warning:
                 report(self._store.warning)

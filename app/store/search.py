@@ -62,8 +62,8 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHi
 
 def snippet(text: str, words: list[str]) -> str:
     """The surroundings of the first of `words` that `text` has, as one line."""
-    found = re.search("|".join(map(re.escape, words)), text, re.IGNORECASE)
-    start = max(0, found.start() - BEFORE) if found else 0
+    match = re.search("|".join(map(re.escape, words)), text, re.IGNORECASE)
+    start = max(0, match.start() - BEFORE) if match else 0
     piece = one_line(text[start : start + LENGTH])
     before, after = start > 0, start + LENGTH < len(text)
     return f"{ELLIPSIS * before}{piece}{ELLIPSIS * after}"

@@ -68,7 +68,7 @@ class Store:
             self.purge(before=time.time() - PURGE_AFTER_S)
 
     def close(self) -> None:
-        """Let the database go."""
+        """Close the database."""
         self._connection.close()
 
     # Writing: one transaction each
@@ -113,8 +113,8 @@ class Store:
         marks = ", ".join("?" * len(ids or ()))
         where, values = (f"id IN ({marks})", tuple(ids)) if ids is not None else ("deleted < ?", (before,))
         with self._transaction():
-            gone = self._connection.execute(f"DELETE FROM conversations WHERE deleted IS NOT NULL AND {where}", values)
-            if not gone.rowcount:
+            rows = self._connection.execute(f"DELETE FROM conversations WHERE deleted IS NOT NULL AND {where}", values)
+            if not rows.rowcount:
                 return
             self._connection.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
         with explained(self._failure):
@@ -202,7 +202,7 @@ class Store:
                 with suppress(sqlite3.Error):  # some failures have rolled back by themselves
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.IntegrityError):
-                    raise MissingError(f"{self._failure}: the conversation is gone ({error})") from error
+                    raise MissingError(f"{self._failure}: the conversation no longer exists ({error})") from error
                 raise
 
     @contextmanager

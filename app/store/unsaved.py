@@ -25,6 +25,7 @@ class Unsaved:
         self._report = report
         self._meanwhile = meanwhile
         self._waiting: dict[str, Conversation] = {}
+        self._in_writing: dict[str, Conversation] = {}
         self.failing = False
         """Whether the last attempt failed."""
 
@@ -36,32 +37,43 @@ class Unsaved:
         return iter(list(self._waiting.values()))
 
     def get(self, id: str) -> Conversation | None:
-        """The conversation of this id, if it waits."""
-        return self._waiting.get(id)
+        """The conversation of this id, if it waits or is just being written: the disk may not have all of it."""
+        return self._waiting.get(id) or self._in_writing.get(id)
 
     def add(self, conversation: Conversation) -> None:
         """This one is to be saved."""
         self._waiting[conversation.id] = conversation
 
     def remove(self, id: str) -> Conversation | None:
-        """This one is not to be saved; returns it if it has waited."""
-        return self._waiting.pop(id, None)
+        """This one is not to be saved any more; returns it if it waits or is just being written.
+
+        A write that is under way still ends, but its failure doesn't bring the conversation back.
+        """
+        waiting, in_writing = self._waiting.pop(id, None), self._in_writing.pop(id, None)
+        return waiting or in_writing
 
     @contextmanager
     def writing(self, conversation: Conversation) -> Iterator[Write | None]:
         """Take what has changed in it, to be written within; None if nothing has, or if it waits no longer.
 
-        After an exception, of whatever kind, it waits again with all of that: to write it once more does no harm.
+        After an exception, of whatever kind, it waits again with all of that: to write it once more does no harm. If
+        it was removed meanwhile, it gets its changes back, for an undo, but doesn't wait.
         """
         waits = self._waiting.pop(conversation.id, None) is not None
         changes, everything = conversation.take_changes() if waits else None, conversation.everything()
+        if changes is None:
+            yield None
+            return
+        self._in_writing[conversation.id] = conversation
         try:
-            yield None if changes is None else lambda store: _write(store, changes, everything)
+            yield lambda store: _write(store, changes, everything)
         except BaseException:
-            if changes is not None:
-                conversation.give_back(changes)
+            conversation.give_back(changes)
+            if conversation.id in self._in_writing:
                 self.add(conversation)
             raise
+        finally:
+            self._in_writing.pop(conversation.id, None)
 
     def fail(self, error: StoreError) -> None:
         """An attempt has failed."""

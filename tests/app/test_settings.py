@@ -79,7 +79,7 @@ def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
         (b'theme = "dark"\nmodel = "demo\n', ", line 2: Illegal character"),
         (b"theme = ", ", line 1: Invalid value"),
         (b"[presets]\n\n[presets]\n", ", line 3: Cannot declare"),
-        (b'theme = "dark"\n# \xff\n', ", line 2: it is not UTF-8"),
+        (b'theme = "dark"\n# \xff\n', ", line 2: the text is not UTF-8"),
         (b"a = " + b"[" * 100_000, "nested too deeply"),
     ],
 )
@@ -101,11 +101,11 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
-        ("analysis = 'no'", "line 2: analysis is 'no'; it must be shown, collapsed, hidden"),
+        ("analysis = 'no'", "line 2: analysis is 'no'; it must be one of shown, collapsed, hidden"),
         ("mouse = 1", "line 2: mouse is 1; it must be true or false"),
-        ("theme = 3", "line 2: theme is 3; it must be a text"),
+        ("theme = 3", "line 2: theme is 3; it must be text"),
         ("sampling = 3", "line 2: sampling is 3; it must be a table"),
-        ("[presets]\nx = 3", 'line 3: the preset "x" is 3; it must be a text'),
+        ("[presets]\nx = 3", 'line 3: the preset "x" is 3; it must be text'),
     ],
 )
 def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, said: str) -> None:
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
     file.parent.rmdir()
     file.parent.write_text("in the way")
     assert load() == Settings()
-    with pytest.raises(SettingsError, match=r"can't be written: .*; the settings hold until you quit"):
+    with pytest.raises(SettingsError, match=r"can't be written: .*; the changes stay in effect until you quit"):
         update({("theme",): "light"})
 
 

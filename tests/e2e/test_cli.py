@@ -99,7 +99,7 @@ def test_json_is_one_object_with_everything() -> None:
 
 def test_a_cut_off_answer_says_so_on_standard_error() -> None:
     done = run("ask", "--model", "demo", "--max-tokens", "3", "hi")
-    assert done.returncode == 1 and "cut off after 3 tokens" in done.stderr
+    assert done.returncode == 1 and "the token limit, after 3 tokens" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_dumb_terminal_gets_a_chat_in_plain_lines(term: str | None) -> None:
     os.write(master, b"\x04")
     assert chatting.wait(timeout=60) == 0
     os.close(master)
-    assert seen.count(b"No full-screen chat") == 1
+    assert seen.count(b"Plain chat: TERM") == 1
     assert not {byte for byte in seen if byte < 32} - set(b"\r\n")
 
 

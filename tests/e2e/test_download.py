@@ -103,7 +103,7 @@ def test_what_is_said_without_a_terminal(server: HubServer, environment: dict[st
     lines = done.stderr.splitlines()
     assert re.fullmatch(r"openai/gpt-oss-20b at [0-9a-f]{12}, licence apache-2.0", lines[0])
     assert lines[1].startswith("0.3 MB in 8 files; to /") and lines[1].endswith("/hf/hub")
-    assert re.fullmatch(r"0\.3 MB to fetch, [\d.]+ GB free on the disk", lines[2])
+    assert re.fullmatch(r"0\.3 MB to download, [\d.]+ GB free on the disk", lines[2])
     assert lines[3].startswith("in this computer's memory: ")
     assert sum("safetensors verified" in line for line in lines) == 3
     assert any(line.startswith("downloading: 100%, 0.3 MB of 0.3 MB") for line in lines)
@@ -112,7 +112,7 @@ def test_what_is_said_without_a_terminal(server: HubServer, environment: dict[st
     server.requests.clear()
     again = run("download", environment=environment)
     assert again.stdout == done.stdout and server.requests == []
-    assert "all of it here already" in again.stderr
+    assert "all of them here already" in again.stderr
 
 
 def test_options(server: HubServer, environment: dict[str, str], tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_interrupted_and_resumed(server: HubServer, environment: dict[str, str])
     assert re.search(r"^gpt-oss-20b +[\d.]+ MB( of 0.3 MB)? +partial +Hub cache$", listing, re.MULTILINE)
     server.release()
     done = run("download", environment=environment)
-    assert done.returncode == 0 and "of it here already" in done.stderr
+    assert done.returncode == 0 and "are here already" in done.stderr
 
 
 def test_a_failure_is_one_line_and_tells_what_to_do(environment: dict[str, str]) -> None:
@@ -184,7 +184,7 @@ def test_the_bar_in_a_terminal(server: HubServer, environment: dict[str, str]) -
     with Terminal([*COMMAND, "download"], width=100, environment=environment) as terminal:
         assert terminal.exit_code() == 0
         screen = terminal.screen()
-        assert re.search(r"downloading ━+ 100% 305\.2/305\.2 kB", screen) and "of it here already" in screen
+        assert re.search(r"downloading ━+ 100% 305\.2/305\.2 kB", screen) and "are here already" in screen
     with Terminal([*COMMAND, "models", "remove", "gpt-oss-20b"], environment=environment) as terminal:
         terminal.wait_for("Remove gpt-oss-20b, 0.3 MB, from this computer? [y/N]")
         terminal.keys("n", "Enter")

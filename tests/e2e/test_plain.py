@@ -59,7 +59,7 @@ def texts(messages: list[Message]) -> list[str]:
 
 def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:
     with Terminal(DEMO) as terminal:
-        assert "Plain chat.\nCtrl-D or /quit leaves" in at_prompt(terminal)
+        assert "Plain chat.\nCtrl-D or /quit quits" in at_prompt(terminal)
         screen = send(terminal, "How many r's are in strawberry?")
         assert "thinking ... " in screen and " s, " in screen and "3 r's" in screen
         assert "medium" in screen and "reused" not in screen
@@ -77,8 +77,8 @@ def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:
 
 
 def test_a_dumb_terminal_says_why_and_gets_no_control_sequence(terminal: Terminal) -> None:
-    why = "No full-screen chat: this terminal can't show it (TERM is dumb or not set)."
-    assert f"{why}\nCtrl-D or /quit leaves" in terminal.screen()
+    why = "Plain chat: TERM is dumb or not set, so the full-screen chat can't be shown."
+    assert f"{why}\nCtrl-D or /quit quits" in terminal.screen()
     send(terminal, "hello")
     terminal.type("/quit")
     terminal.keys("Enter")
@@ -90,9 +90,9 @@ def test_commands(terminal: Terminal) -> None:
     assert "/effort [level]" in send(terminal, "/help")
     assert "effort of the next answer is low." in send(terminal, "/effort LOW")
     assert "effort of the next answer is medium." in send(terminal, "/effort")
-    assert "The effort is low, medium or high." in send(terminal, "/effort much")
-    assert "There is no command /theme here" in send(terminal, "/theme dark")
-    assert "/new takes nothing after it." in send(terminal, "/new x")
+    assert "The effort can be low, medium or high." in send(terminal, "/effort much")
+    assert "The plain chat has no command /theme" in send(terminal, "/theme dark")
+    assert "/new takes no argument." in send(terminal, "/new x")
     send(terminal, "one")
     send(terminal, "/new")
     terminal.type("two\\")
@@ -115,10 +115,10 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(terminal: Terminal) -> None:
     assert messages[2].text.startswith("on and \non and ")
     terminal.type("half a line")
     terminal.keys("C-c")
-    terminal.wait_for("Ctrl-C once more leaves.")
+    terminal.wait_for("Ctrl-C again quits.")
     send(terminal, "still here")
     terminal.keys("C-c")
-    terminal.wait_for(lambda screen: screen.count("once more") == 2)
+    terminal.wait_for(lambda screen: screen.count("again quits") == 2)
     terminal.keys("C-c")
     assert terminal.exit_code() == 0
 
@@ -133,7 +133,7 @@ def test_a_stopped_answer_is_continued_inside_its_message_with_its_effort(termin
     send(terminal, "/effort high")
     screen = send(terminal, "/continue")
     assert "\nthe medium end\nmedium   10 tokens\n" in screen
-    assert "/continue takes nothing after it." in send(terminal, "/continue x")
+    assert "/continue takes no argument." in send(terminal, "/continue x")
     assert send(terminal, "/continue").rstrip().endswith("> /continue\nThe last answer was not cut off.\n>")
     [messages] = saved()
     assert [message.channel for message in messages] == [None, "analysis", "final"]
@@ -193,7 +193,7 @@ def test_a_home_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with Terminal(SCRIPTED, width=200, environment={"TERM": "dumb", "GPTOSS_CHAT_HOME": str(blocked)}) as terminal:
-        assert "nothing is saved" in at_prompt(terminal)
+        assert "conversations are not saved" in at_prompt(terminal)
         send(terminal, "one")
         assert send(terminal, "two").count("saved") == 1
 

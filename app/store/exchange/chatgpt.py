@@ -25,17 +25,17 @@ def convert(export: dict[str, Any], left_out: dict[str, int]) -> Conversation:
     KeyError, TypeError, ValueError or AttributeError where the format is another.
     """
     mapping: dict[str, dict[str, Any]] = export["mapping"]
-    kept: dict[str, list[Message]] = {}
-    counted: Counter[str] = Counter()
+    messages_of: dict[str, list[Message]] = {}
+    other_kinds: Counter[str] = Counter()
     for id, entry in mapping.items():
-        kept[id] = _messages(entry.get("message"), counted)
+        messages_of[id] = _messages(entry.get("message"), other_kinds)
     nodes: list[Node] = []
     owner: dict[str, str | None] = {}  # which of our nodes each entry ended up in, or hangs below
     by_id: dict[str, int] = {}
     for id in _from_the_root(mapping):
         parent = mapping[id].get("parent")
         above = owner.get(parent) if parent in owner else None
-        messages = kept[id]
+        messages = messages_of[id]
         siblings = mapping[parent].get("children", []) if parent in mapping else []
         if not messages:
             owner[id] = above
@@ -62,7 +62,7 @@ def convert(export: dict[str, Any], left_out: dict[str, int]) -> Conversation:
     conversation.updated = _moment(export.get("update_time")) or conversation.created
     if (leaf := owner.get(export.get("current_node"))) is not None:  # type: ignore[arg-type]
         conversation.leaf = leaf
-    for kind, count in counted.items():
+    for kind, count in other_kinds.items():
         left_out[kind] = left_out.get(kind, 0) + count
     return conversation
 
@@ -84,7 +84,7 @@ def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
     return list(ordered)
 
 
-def _messages(message: dict[str, Any] | None, counted: Counter[str]) -> list[Message]:
+def _messages(message: dict[str, Any] | None, other_kinds: Counter[str]) -> list[Message]:
     """The text of an entry as ours; empty for system messages, hidden ones and those without text."""
     if message is None or message["author"]["role"] == "system":
         return []
@@ -98,7 +98,7 @@ def _messages(message: dict[str, Any] | None, counted: Counter[str]) -> list[Mes
         thoughts = [thought.get("content") or thought.get("summary") or "" for thought in content["thoughts"]]
         text = "\n\n".join(filter(None, thoughts))
         return [Message(Role.ASSISTANT, text, channel="analysis")] if text else []
-    text = _text(content, kind, counted)
+    text = _text(content, kind, other_kinds)
     if not text:
         return []
     if role == "user":
@@ -110,7 +110,7 @@ def _messages(message: dict[str, Any] | None, counted: Counter[str]) -> list[Mes
     return [Message(Role.ASSISTANT, text, channel="final")]
 
 
-def _text(content: dict[str, Any], kind: str, counted: Counter[str]) -> str:
+def _text(content: dict[str, Any], kind: str, other_kinds: Counter[str]) -> str:
     texts = []
     for part in content.get("parts") or [content.get("text") or content.get("result") or ""]:
         if isinstance(part, str):
@@ -119,7 +119,7 @@ def _text(content: dict[str, Any], kind: str, counted: Counter[str]) -> str:
             texts.append(part["text"])
         else:
             part_kind = part.get("content_type", kind) if isinstance(part, dict) else kind
-            counted["unknown" if part_kind == "text" else part_kind] += 1  # what is left out is no text
+            other_kinds["unknown" if part_kind == "text" else part_kind] += 1  # what is left out is no text
     return "\n\n".join(filter(str.strip, texts))
 
 

@@ -43,10 +43,12 @@ def to_markdown(conversation: Conversation) -> str:
         if node.is_prompt:
             parts += ["## You", clean(node.text())]
         else:
-            said = _said(node) or ["*(stopped before the answer)*"]
-            parts += [f"## {_author(node.facts)}", *map(clean, said)]
+            texts = _texts(node) or ["*(stopped before the answer)*"]
+            parts += [f"## {_author(node.facts)}", *map(clean, texts)]
     if others := len(conversation.nodes) - len(path):
-        parts.append(f"*Not in this text: {counted(others)} of other versions. The JSON export has the whole.*")
+        parts.append(
+            f"*This text leaves out {nodes_in_words(others)} of other versions. The JSON export has everything.*"
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,7 +58,7 @@ def write_new(text: str, name: str, title: str, suffix: str) -> Path:
     `name` is the person's: from the current folder on, `~` is home. With the name of a folder, or "", the file is named
     by the title, with the suffix, and with a number where others have that name.
     """
-    shown = one_line(name) or f"{file_name(title)}.{suffix}"
+    label = one_line(name) or f"{file_name(title)}.{suffix}"
     try:
         path = Path(name).expanduser()
         if name and not name.endswith("/") and not path.is_dir():
@@ -65,12 +67,12 @@ def write_new(text: str, name: str, title: str, suffix: str) -> Path:
         free = (path.with_stem(f"{path.stem} {number}") if number > 1 else path for number in itertools.count(1))
         return _created(next(path for path in free if not os.path.lexists(path)), text)
     except FileExistsError:
-        raise ExportError(f"{shown} exists already and stays as it is; give another name") from None
+        raise ExportError(f"{label} exists already and was not changed; give another name") from None
     except FileNotFoundError:
-        raise ExportError(f"{shown} can't be written: there is no such folder; nothing was written") from None
+        raise ExportError(f"{label} can't be written: the folder does not exist; nothing was written") from None
     except (OSError, ValueError, RuntimeError) as error:  # the last two: a NUL, and ~somebody
         reason = getattr(error, "strerror", None) or error
-        raise ExportError(f"{shown} can't be written: {reason}; nothing was written") from None
+        raise ExportError(f"{label} can't be written: {reason}; nothing was written") from None
 
 
 def _created(path: Path, text: str) -> Path:
@@ -96,12 +98,12 @@ def short(title: str) -> str:
     return line if len(line) <= TITLE_SHOWN else f"{line[: TITLE_SHOWN - 1]}\u2026"
 
 
-def counted(nodes: int) -> str:
-    """How a person says that many nodes."""
+def nodes_in_words(nodes: int) -> str:
+    """A number of nodes, as a person calls them."""
     return "1 prompt or answer" if nodes == 1 else f"{nodes} prompts and answers"
 
 
-def _said(node: Node) -> list[str]:
+def _texts(node: Node) -> list[str]:
     """What the model said to the person; as code what it asked of its tools, and what they gave."""
     texts = []
     for message in node.messages:

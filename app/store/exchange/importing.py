@@ -10,7 +10,7 @@ from typing import Any
 from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
 from app.lines import one_line
 from app.store.exchange import chatgpt
-from app.store.exchange.export import FORMAT, VERSION, counted, short
+from app.store.exchange.export import FORMAT, VERSION, nodes_in_words, short
 from app.store.values import moment, name_of, number, text, text_or_none
 from mlx_model.errors import GptossError
 from mlx_model.events import Stats
@@ -18,11 +18,11 @@ from mlx_model.harmony.message import Effort, Message
 
 
 class ImportFileError(GptossError):
-    """The file can't be read, or is none that this program knows."""
+    """The file can't be read, or has a format that this program doesn't know."""
 
 
 @dataclass
-class Imported:
+class ImportResult:
     """What a file gave. `left_out` counts, by their kind, what is not text; `unreadable` names broken conversations."""
 
     conversations: list[Conversation] = field(default_factory=list)
@@ -32,19 +32,19 @@ class Imported:
     def summary(self, added: list[Conversation]) -> str:
         """What was done, in one line for the person; those of `added` were not there before."""
         number = "1 conversation" if len(added) == 1 else f"{len(added)} conversations"
-        parts = [f"imported {number} with {counted(sum(len(conversation.nodes) for conversation in added))}"]
+        parts = [f"imported {number} with {nodes_in_words(sum(len(conversation.nodes) for conversation in added))}"]
         if there := len(self.conversations) - len(added):
-            parts.append(f"{there} were here already")
+            parts.append(f"{there} {'was' if there == 1 else 'were'} here already")
         if self.unreadable:
             named = ", ".join(f'"{short(title)}"' for title in self.unreadable if title)
             parts.append(f"{len(self.unreadable)} could not be read{f': {named}' if named else ''}")
         if self.left_out:
             kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in sorted(self.left_out.items()))
-            parts.append(f"left out what is not text: {kinds}")
+            parts.append(f"left out content that is not text: {kinds}")
         return "; ".join(parts)
 
 
-def read(path: Path | None) -> Imported:
+def read(path: Path | None) -> ImportResult:
     """The conversations of a file, or of standard input (None).
 
     Raises ImportFileError; one broken conversation does not spoil the others.
@@ -58,30 +58,30 @@ def read(path: Path | None) -> Imported:
         is_archive = path is not None and path.suffix == ".zip"
         hint = "; unpack the archive first, and import its conversations.json" if is_archive else ""
         raise ImportFileError(f"{name} is not JSON ({error}); nothing was imported{hint}") from None
-    imported = Imported()
+    result = ImportResult()
     if isinstance(data, dict) and data.get("format") == FORMAT:
         if data.get("version") != VERSION:
             raise ImportFileError(
-                f"{name} is an export of version {data.get('version')!r}, this program reads {VERSION}; "
+                f"{name} is an export of version {data.get('version')!r}, but this program reads version {VERSION}; "
                 "nothing was imported"
             )
         items, convert = data.get("conversations"), _own
     elif isinstance(data, list) and (not data or any(isinstance(item, dict) and "mapping" in item for item in data)):
-        items, convert = data, lambda item: chatgpt.convert(item, imported.left_out)
+        items, convert = data, lambda item: chatgpt.convert(item, result.left_out)
     else:
         raise ImportFileError(
-            f"{name} is neither an export of gptoss-chat nor a conversations.json of ChatGPT; nothing was imported"
+            f"{name} is neither an export of gptoss-chat nor ChatGPT's conversations.json; nothing was imported"
         )
     for item in items if isinstance(items, list) else ():
         try:
             conversation = convert(item)
         except (KeyError, TypeError, ValueError, AttributeError, GptossError):
             title = item.get("title") if isinstance(item, dict) else None
-            imported.unreadable.append(one_line(title) if isinstance(title, str) else "")
+            result.unreadable.append(one_line(title) if isinstance(title, str) else "")
         else:
             if conversation.nodes:
-                imported.conversations.append(conversation)
-    return imported
+                result.conversations.append(conversation)
+    return result
 
 
 def _own(item: dict[str, Any]) -> Conversation:

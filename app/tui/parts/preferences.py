@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.settings import ANALYSIS, SAMPLING, Changes, Settings, SettingsError, update
+from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
@@ -152,10 +152,10 @@ class Preferences:
         self.set_theme(after.theme)
         self.set_analysis(after.analysis)
 
-    def _remember(self, changes: Changes) -> None:
+    def _remember(self, changes: SettingChanges) -> None:
         self._desk.run(self._write(changes), group="settings")
 
-    async def _write(self, changes: Changes) -> None:
+    async def _write(self, changes: SettingChanges) -> None:
         async with self._writing:
             try:
                 await asyncio.to_thread(update, changes)

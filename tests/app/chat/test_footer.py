@@ -21,7 +21,7 @@ SOME = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5)
         ("cancelled", SOME, "low   20.0 tok/s   first token 0.5 s   1,234 tokens   stopped"),
         ("cancelled", Stats(), "low   stopped before it began"),
         ("cancelled", None, "low   stopped"),
-        ("died", None, "low   broken off: the engine ended"),
+        ("died", None, "low   cut off: the engine stopped"),
         ("length", Stats(), "low   cut off: token limit"),
     ],
 )

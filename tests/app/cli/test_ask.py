@@ -7,6 +7,7 @@ import pytest
 
 from app.cli import ask
 from app.cli.arguments import Start
+from app.cli.printing import AnswerPrinter
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
@@ -22,12 +23,16 @@ class Scripted:
 
     def __init__(self, events: list[Event]) -> None:
         self.events = events
+        self.closed = False
 
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         return Ready("scripted", 4096, 7, 0, 0.5)
 
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        yield from self.events
+        try:
+            yield from self.events
+        finally:
+            self.closed = True
 
     def settle(self) -> Generator[object, None, None]:
         yield from ()
@@ -45,7 +50,7 @@ THOUGHT, SAID, FINAL = (
     whole(assistant("I look", "commentary")),
     whole(assistant("3")),
 )
-CUT_OFF = "gptoss-chat: cut off after 9 tokens: the limit is reached"
+CUT_OFF = "gptoss-chat: the answer was cut off at the token limit, after 9 tokens"
 NO_ANSWER = "gptoss-chat: no answer: the model ended its turn without one"
 CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
     "an answer": ([*THOUGHT, *FINAL], "stop", 0, "3\n", []),
@@ -69,7 +74,7 @@ CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
         "stop_string",
         1,
         "",
-        ["gptoss-chat: no answer: a stop string ended it before its first word"],
+        ["gptoss-chat: no answer: a stop string ended the answer before its first word"],
     ),
     "cut off in the analysis": (
         THOUGHT,
@@ -77,9 +82,8 @@ CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
         1,
         "",
         [
-            CUT_OFF,
-            "gptoss-chat: that was before the answer began; allow more with --max-tokens, or less thinking with "
-            "--effort low",
+            "gptoss-chat: no answer: the model reached the token limit, after 9 tokens, before it answered; allow more "
+            "with --max-tokens, or less thinking with --effort low",
         ],
     ),
     "cut off in the answer": (
@@ -121,3 +125,16 @@ def test_json_has_everything_and_the_same_exit_code(
     assert printed["finish_reason"] == reason
     assert printed["stats"]["load_s"] == 0.5 and printed["stats"]["resident_bytes"] == 7
     assert printed["stats"]["decode_tokens"] == 9 and printed["stats"]["decode_tok_s"] == 0.0
+
+
+async def test_an_answer_that_nobody_reads_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Scripted([*FINAL, Finished("stop")])
+
+    def fail(printer: AnswerPrinter, event: Event) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(backend))
+    monkeypatch.setattr(AnswerPrinter, "show", fail)
+    with pytest.raises(BrokenPipeError):
+        await ask._answer("q", Start(Load(), Options(), None, False), as_json=False)
+    assert backend.closed

@@ -41,7 +41,7 @@ def test_a_mac_with_16_gb(on_a_mac: None) -> None:
     assert "Apple M4, macOS 15.6 (arm64)" in text
     assert "may hold 11.45 GB (Metal's working set)" in text
     assert "gpt-oss-20b: 10.85 GB of weights (all but the experts at 4 bits), a context of 8,192 tokens" in text
-    assert "none; to fetch 13.8 GB: gptoss-chat download gpt-oss-20b" in text
+    assert "none; to download 13.8 GB: gptoss-chat download gpt-oss-20b" in text
     assert "demo (loaded by default): " in text
     assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
     assert "Then gpt-oss-20b: 12.60 GB of weights, a context of 25,088 tokens" in text
@@ -67,7 +67,7 @@ def test_the_line_that_raises_the_limit(gib: int, megabytes: int) -> None:
     found = raised_limit(replace(MAC, memory=gib * GIB, working_set=gib * GIB * 2 // 3))
     assert found is not None
     assert found["command"] == f"sudo sysctl iogpu.wired_limit_mb={megabytes}"
-    assert "can't be swapped" in found["risks"] and "lasts until the next start" in found["risks"]
+    assert "can't be swapped" in found["risks"] and "lasts until the Mac restarts" in found["risks"]
 
 
 def test_a_limit_that_is_high_already_is_left_alone() -> None:

@@ -71,17 +71,17 @@ def test_text_in_every_encoding_and_pdf(tmp_path: Path, data: bytes, text: str) 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a binary file; text, code and PDF can be attached"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a binary file; only text, code and PDF files can be attached"),
         (bytes(range(1, 256)), "is a binary file"),
-        ("größe".encode("latin-1"), "is not UTF-8 (line 1): either it is no text, or text in an older encoding"),
+        ("größe".encode("latin-1"), "is not UTF-8 (line 1); if it is text in an older encoding, convert it"),
         (b"\xff\xfea", "is not UTF-16 (line 1)"),
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"x" * 1_000_001, "has 1.0 MB; at most 1 MB of text"),
         (b"x" * 4_000_001, "has 4.0 MB; at most 1 MB of text"),
-        (pdf(""), "has no text on its 1 pages: it is probably a scan"),
+        (pdf(""), "has no text: it is probably a scan"),
         (locked_pdf(), "is locked by a password"),
-        (b"%PDF-1.7\nnothing", "can't be read as a PDF: it is damaged, or something else; nothing was attached"),
+        (b"%PDF-1.7\nnothing", "can't be read: the PDF is damaged, or the file is not a PDF; nothing was attached"),
     ],
 )
 def test_what_is_refused_and_why(tmp_path: Path, data: bytes, said: str) -> None:
@@ -99,8 +99,8 @@ def test_what_is_no_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path, "is a folder"),
         (tmp_path / "none", "there is no file"),
         (tmp_path / "none" / "none", "there is no file"),
-        (tmp_path / "pipe", "is no ordinary file"),
-        (Path("/dev/zero"), "is no ordinary file"),
+        (tmp_path / "pipe", "is not an ordinary file"),
+        (Path("/dev/zero"), "is not an ordinary file"),
         (tmp_path / "ring", "can't be read"),
         (tmp_path / "n\0ul", "can't be read"),
         (tmp_path / ("x" * 300), "can't be read"),

@@ -11,7 +11,7 @@ from app.chat.conversation import Conversation
 from app.cli.main import main
 from app.paths import conversations_file
 from app.store.exchange.export import to_json, to_markdown
-from app.store.exchange.importing import Imported, ImportFileError, read
+from app.store.exchange.importing import ImportFileError, ImportResult, read
 from app.store.store import Store
 from mlx_model.harmony.message import Message, Role, user
 from tests.fixtures.trees import TURN, branched, present
@@ -53,7 +53,7 @@ def chatgpt(*entries: dict[str, Any], current: str, **more: object) -> dict[str,
     return {"title": "T", "create_time": 1.7e9, "mapping": mapping, "current_node": current, "id": "67-ab", **more}
 
 
-def imported(tmp_path: Path, data: object) -> Imported:
+def imported(tmp_path: Path, data: object) -> ImportResult:
     """What `read` makes of this JSON."""
     file = tmp_path / "conversations.json"
     file.write_text(json.dumps(data))
@@ -155,7 +155,7 @@ def test_what_a_tool_gave_and_an_answer_that_never_began_are_named_as_such() -> 
     tree.select(next(iter(tree.nodes)))
     shown = to_markdown(tree)
     assert "## gpt-oss-20b (low, 42.0 tok/s)\n\n*(stopped before the answer)*" in shown and "hm" not in shown
-    assert "Not in this text: 1 prompt or answer of other versions." in shown
+    assert "This text leaves out 1 prompt or answer of other versions." in shown
 
 
 # ChatGPT's
@@ -312,7 +312,7 @@ def test_a_title_without_end_is_cut_in_a_list(capsys: pytest.CaptureFixture[str]
     ("arguments", "code", "said"),
     [
         (["list"], 0, "no conversations yet"),
-        (["search", "nothing"], 0, "nothing found"),
+        (["search", "nothing"], 0, "nothing was found"),
         (["export"], 1, "no conversations yet"),
         (["import", "/nowhere.json"], 1, "can't be read"),
     ],

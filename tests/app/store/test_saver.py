@@ -98,7 +98,7 @@ def test_without_a_store_the_chat_goes_on(home: Path) -> None:
     saver.save(chat)
     saver.close()
     [line] = told
-    assert line.startswith("nothing is saved: ") and line.endswith("The chat goes on")
+    assert line.startswith("conversations are not saved: ") and line.endswith("The chat continues")
 
 
 def test_a_damaged_store_is_set_aside_and_told(home: Path) -> None:

@@ -271,7 +271,7 @@ def test_what_another_program_deleted_comes_back_when_it_goes_on_here(store: Sto
     other.delete(tree.id)
     other.purge([tree.id])
     tree.add_prompt("and on", tree.leaf)
-    with pytest.raises(MissingError, match="gone"):
+    with pytest.raises(MissingError, match="no longer exists"):
         store.save(present(tree.take_changes()))
     store.save(tree.everything())
     assert same(present(other.load(tree.id)), tree)
@@ -333,7 +333,7 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     store._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     store.close()
     before = path.read_bytes()
-    with pytest.raises(NewerError, match=r"newer gptoss-chat .*left as it is"):
+    with pytest.raises(NewerError, match=r"newer gptoss-chat .*was not changed"):
         Store(path)
     assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
     memory = Store.in_memory(copy_of=path)  # nor is it read: nobody knows what its tables mean
@@ -376,7 +376,7 @@ def test_damage_that_shows_later_says_so(store: Store, path: Path) -> None:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
     store._connection.execute("PRAGMA shrink_memory")
-    with pytest.raises(DamagedError, match="the next start sets it aside"):
+    with pytest.raises(DamagedError, match="the next start renames it"):
         for summary in store.summaries():
             store.load(summary.id)
 

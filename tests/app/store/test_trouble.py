@@ -5,8 +5,11 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from app.chat.conversation import Conversation, Node
+import pytest
+
+from app.chat.conversation import Changes, Conversation, Node
 from app.paths import conversations_file
+from app.store.database import StoreError
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal
@@ -147,6 +150,35 @@ async def test_saves_that_overlap_lose_nothing() -> None:
     await journal.close()
     assert [len(found.nodes) for found in stored()] == [20] and told == []
     assert all(isinstance(node, Node) for node in stored()[0].path)
+
+
+async def test_a_conversation_deleted_during_a_save_that_fails_stays_deleted_until_the_undo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal = Journal(lambda text, level: None)
+    await journal.open()
+    deleted, other = titled("Deleted"), titled("Other")
+    saving, go = threading.Event(), threading.Event()
+
+    def fail(store: Store, changes: Changes) -> None:
+        saving.set()
+        go.wait()
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "save", fail)
+        failing = asyncio.create_task(journal.save(deleted))
+        await asyncio.to_thread(saving.wait)
+        deleting = asyncio.create_task(journal.delete(deleted.id))
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(failing, deleting)
+    await journal.save(other)
+    assert [found.title for found in stored()] == ["Other"]
+    assert await journal.restore() == deleted.id
+    await journal.flush()
+    await journal.close()
+    assert {found.title for found in stored()} == {"Deleted", "Other"}
 
 
 async def test_a_save_that_is_given_up_is_made_good_by_the_next() -> None:

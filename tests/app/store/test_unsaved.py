@@ -20,7 +20,7 @@ def test_a_failed_write_is_given_back(failure: BaseException) -> None:
     tree.update_answer(answer.id, TURN, [assistant("more")])
     unsaved.add(tree)
     with pytest.raises(type(failure)), unsaved.writing(tree) as write:
-        assert write is not None and not unsaved
+        assert write is not None and not unsaved and unsaved.get(tree.id) is tree
         raise failure
     assert unsaved.get(tree.id) is tree
     with unsaved.writing(tree) as write:
@@ -43,6 +43,22 @@ def test_what_was_removed_while_others_were_written_is_not_written() -> None:
     assert written == [True, False] and not unsaved
 
 
+def test_a_failed_write_does_not_bring_back_what_was_removed_meanwhile() -> None:
+    unsaved, tree, store = Unsaved(lambda *_: None, ""), Conversation(), Store(conversations_file())
+    tree.add_prompt("q", None)
+    unsaved.add(tree)
+    with pytest.raises(StoreError), unsaved.writing(tree):
+        assert unsaved.remove(tree.id) is tree
+        raise StoreError("no")
+    assert not unsaved
+    unsaved.add(tree)  # an undo: nothing of it is lost
+    with unsaved.writing(tree) as write:
+        assert write is not None
+        write(store)
+    store.close()
+    assert [found.everything() for found in stored()] == [tree.everything()]
+
+
 def test_a_conversation_without_changes_needs_no_write() -> None:
     unsaved, tree = Unsaved(lambda *_: None, ""), Conversation()
     unsaved.add(tree)
@@ -53,7 +69,7 @@ def test_a_conversation_without_changes_needs_no_write() -> None:
 
 def test_failing_and_working_again_are_reported_once_each() -> None:
     reports: list[tuple[str, str]] = []
-    unsaved = Unsaved(lambda line, level: reports.append((line, level)), "The chat goes on")
+    unsaved = Unsaved(lambda line, level: reports.append((line, level)), "The chat continues")
     unsaved.recover()
     for _ in range(2):
         unsaved.fail(StoreError("the disk is full"))
@@ -62,6 +78,6 @@ def test_failing_and_working_again_are_reported_once_each() -> None:
         unsaved.recover()
     assert not unsaved.failing
     assert reports == [
-        ("not saved: the disk is full. The chat goes on; the next message tries again to save everything", "error"),
+        ("not saved: the disk is full. The chat continues; the next message tries again to save everything", "error"),
         ("saving works again; everything has been saved", "info"),
     ]

@@ -197,7 +197,9 @@ async def test_what_cannot_be_attached_is_said_and_the_text_stays(folder: Path) 
         await pilot.press(*"@pic")
         await wait_until(pilot, lambda: composer.completion.display)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "is a binary file; text, code and PDF can be attached." in notifications(pilot))
+        await wait_until(
+            pilot, lambda: "is a binary file; only text, code and PDF files can be attached." in notifications(pilot)
+        )
         assert composer.text == "@picture.png " and not composer.attached.attachments
         composer.attached.expect("slow.pdf")
         await pilot.press("enter")

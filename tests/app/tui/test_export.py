@@ -58,7 +58,7 @@ def test_nothing_is_overwritten(here: Path) -> None:
     (here / "T.md").write_text("first")
     (here / "T 2.md").symlink_to("nowhere")
     assert write_new("mine", "", "T", "md") == here / "T 3.md"
-    with pytest.raises(ExportError, match=r"T\.md exists already and stays as it is"):
+    with pytest.raises(ExportError, match=r"T\.md exists already and was not changed"):
         write_new("mine", "T.md", "T", "md")
     with pytest.raises(ExportError, match="exists already"):
         write_new("mine", "T 2.md", "T", "md")
@@ -76,8 +76,8 @@ def test_names_lead_where_the_person_means(here: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none/x.md", "none/x.md can't be written: there is no such folder; nothing was written"),
-        ("none/", "none/ can't be written: there is no such folder"),
+        ("none/x.md", "none/x.md can't be written: the folder does not exist; nothing was written"),
+        ("none/", "none/ can't be written: the folder does not exist"),
         ("file/x.md", "can't be written: Not a directory"),
         ("x" * 300, "can't be written: File name too long"),
         ("a\0b", "can't be written"),
@@ -146,7 +146,8 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
         await wait_until(pilot, lambda: notified(pilot, f"Wrote {here / 'My Chat.JSON'}"))
         await send(pilot, "/export no/such.md")
         await wait_until(
-            pilot, lambda: notified(pilot, "no/such.md can't be written: there is no such folder; nothing was written.")
+            pilot,
+            lambda: notified(pilot, "no/such.md can't be written: the folder does not exist; nothing was"),
         )
         (here / "folder").mkdir()
         for command, name in (
