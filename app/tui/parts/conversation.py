@@ -37,13 +37,13 @@ class ConversationKeeper:
         self,
         desk: Desk,
         journal: Journal,
-        keeper: EngineKeeper,
+        engine: EngineKeeper,
         preferences: Preferences,
         welcome: Callable[[], Awaitable[None]],
     ) -> None:
         self._desk = desk
         self._journal = journal
-        self._keeper = keeper
+        self._engine = engine
         self._preferences = preferences
         self._welcome = welcome
         self.conversation = Conversation()
@@ -120,7 +120,7 @@ class ConversationKeeper:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
         `before` is the leaf again."""
-        desk, keeper, conversation = self._desk, self._keeper, self.conversation
+        desk, engine, conversation = self._desk, self._engine, self.conversation
         record = AnswerRecord(desk.effort_switch.effort, begun or prompt)
         options = replace(self._preferences.options, effort=record.effort)
         view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
@@ -137,13 +137,13 @@ class ConversationKeeper:
         saving = asyncio.create_task(self._checkpoints(record))
         died = failed = False
         try:
-            if await keeper.opened(view, self.stopped):
+            if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(begun.id if begun else prompt.id)
                 request = Request(messages, options, self._preferences.instructions_of(conversation.id))
-                await stream.run(turn(keeper.engine, request, record))
+                await stream.run(turn(engine.process, request, record))
         except EngineDied as death:
             died = True
-            await keeper.bury(death)
+            await engine.bury(death)
         except GptossError as error:
             failed = True
             await desk.notice(f"{error}.", "error")
@@ -153,7 +153,7 @@ class ConversationKeeper:
                 await saving
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
-            self._keep(record, None if keeper.leaving else "died")
+            self._keep(record, None if engine.leaving else "died")
             await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
@@ -161,9 +161,9 @@ class ConversationKeeper:
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
-        if keeper.engine.alive and desk.status.state not in ("loading", "no model"):
+        if engine.process.alive and desk.status.state not in ("loading", "no model"):
             desk.status.state = "ready"
-        if stopped or died or failed or keeper.leaving:
+        if stopped or died or failed or engine.leaving:
             desk.queue.hold()
             self.idle.set()
         else:
@@ -209,7 +209,7 @@ class ConversationKeeper:
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
-        record.model = self._keeper.model
+        record.model = self._engine.model
         record.keep_in(self.conversation, monotonic(), unfinished)
 
     async def stop(self) -> None:
@@ -217,7 +217,7 @@ class ConversationKeeper:
         if not self.idle.is_set():
             self.stopped.set()
             self._desk.status.state = "stopping"
-            await self._keeper.engine.cancel()
+            await self._engine.process.cancel()
 
     # Versions
 

@@ -26,10 +26,10 @@ POLL_S = 0.25
 class Models:
     """Owns the download, if there is one, and the facts about this computer."""
 
-    def __init__(self, desk: Desk, keeper: EngineKeeper, idle: asyncio.Event) -> None:
+    def __init__(self, desk: Desk, engine: EngineKeeper, idle: asyncio.Event) -> None:
         """`idle` is set while no answer is under way: only then another model can be loaded."""
         self._desk = desk
-        self._keeper = keeper
+        self._engine = engine
         self._idle = idle
         self._greeting: Notice | None = None
         self._model = ""  # the full name of the model that answers
@@ -175,9 +175,9 @@ class Models:
         except GptossError as error:
             self._desk.notify(f"{error}.", severity="error")
             return
-        if name != self._model and not await self._keeper.switch(name):
+        if name != self._model and not await self._engine.switch(name):
             return
-        self._desk.notify(f"{self._keeper.model} answers from now on.")
+        self._desk.notify(f"{self._engine.model} answers from now on.")
         if self._download is not None and self._download.name == name and not self._download.active:
             self._download = None
             self.hide()

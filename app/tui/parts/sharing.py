@@ -67,18 +67,22 @@ class Sharing:
     """Copies and exports the conversation on the screen, imports others."""
 
     def __init__(
-        self, desk: Desk, journal: Journal, keeper: ConversationKeeper, to_clipboard: Callable[[str], None]
+        self,
+        desk: Desk,
+        journal: Journal,
+        conversations: ConversationKeeper,
+        to_clipboard: Callable[[str], None],
     ) -> None:
         """`to_clipboard` copies a text, and says what came of it."""
         self._desk = desk
         self._journal = journal
-        self._keeper = keeper
+        self._conversations = conversations
         self._to_clipboard = to_clipboard
 
     def copy(self, argument: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._to_clipboard(part(self._keeper.conversation, argument))
+            self._to_clipboard(part(self._conversations.conversation, argument))
         except RequestError as error:
             self._desk.warn(_sentence(str(error)))
 
@@ -88,7 +92,7 @@ class Sharing:
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
-        desk, conversation = self._desk, self._keeper.conversation
+        desk, conversation = self._desk, self._conversations.conversation
         if not conversation.nodes:
             desk.warn("There is no conversation to export yet.")
             return

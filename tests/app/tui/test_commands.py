@@ -281,7 +281,7 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
         await chosen(pilot)
         await warns()
-        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversation_keeper.editing
+        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversations.editing
 
 
 async def test_every_other_command_works_while_an_answer_is_under_way() -> None:

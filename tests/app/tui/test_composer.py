@@ -375,7 +375,7 @@ async def test_prompts_with_files_of_before_are_shown_folded() -> None:
         id = app_of(pilot).conversation.id
     async with chat(engine) as pilot:
         await idle(pilot)
-        await app_of(pilot).conversation_keeper.open(id)
+        await app_of(pilot).conversations.open(id)
         await wait_until(pilot, lambda: pilot.app.query(Prompt))
         await wait_until(pilot, lambda: "+ notes.txt  13 bytes" in text_on(pilot))
         assert "second" not in text_on(pilot)

@@ -291,7 +291,7 @@ async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server:
         await shows(pilot, "An answer is under way")
         assert engine.models == [None]
         engine.answer("done")
-        await wait_until(pilot, app_of(pilot).conversation_keeper.idle.is_set)
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
         engine.hold()
         await pilot.press("enter")  # the line has stayed
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])

@@ -99,7 +99,7 @@ async def calls(pilot: Pilot[None], engine: FakeEngine) -> None:
     prompt = tree.add_prompt("Is it warmer in Paris or in Rome?", None)
     tree.add_answer(prompt.id, TURN, CALLS)
     keep(tree)
-    await app_of(pilot).conversation_keeper.open(tree.id)
+    await app_of(pilot).conversations.open(tree.id)
     await desk_of(pilot).saved()
     await wait_until(pilot, lambda: "Take a hat" in text_on(pilot))
 
