@@ -190,7 +190,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
 
-    async def on_queue_left(self, event: Queue.Left) -> None:
+    async def on_queue_removed(self, event: Queue.Removed) -> None:
         """A queued message is taken back into the input, or removed."""
         await event.queued.remove()
         if event.edit:
@@ -215,7 +215,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """Del in the list."""
         self.library.delete(event.entry)
 
-    def on_sidebar_left(self) -> None:
+    def on_sidebar_leave_requested(self) -> None:
         """Esc in the sidebar."""
         self.library.leave()
 
@@ -223,7 +223,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """End in an empty input."""
         self.action_latest()
 
-    def on_download_panel_wanted(self, event: DownloadPanel.Wanted) -> None:
+    def on_download_panel_step_requested(self, event: DownloadPanel.StepRequested) -> None:
         """A click, or Enter, on the panel of the download."""
         if event.hide:
             self.models.hide()

@@ -26,7 +26,7 @@ class Download:
         self._thread: Thread | None = None
 
     @property
-    def reached(self) -> Reached:
+    def state(self) -> Reached:
         """How far it is now."""
         with self._lock:
             return self._meter.read()
@@ -34,7 +34,7 @@ class Download:
     @property
     def active(self) -> bool:
         """Whether it is on its way: not paused, not failed, not done."""
-        return self._thread is not None and self.reached.phase in ACTIVE
+        return self._thread is not None and self.state.phase in ACTIVE
 
     def start(self) -> None:
         """Begin, or go on where it was, unless it is on its way."""

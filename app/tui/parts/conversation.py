@@ -95,7 +95,7 @@ class ConversationKeeper:
         else:
             self.idle.clear()
             prompt = self.conversation.nodes[last.parent]
-            self._desk.run(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
+            self._desk.run(self._answer(prompt, last.id, is_new=False, unfinished=last), group="answer")
 
     @property
     def cut_off(self) -> Node | None:
@@ -117,15 +117,15 @@ class ConversationKeeper:
         else:
             self.idle.set()
 
-    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
-        """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
-        `before` is the leaf again."""
+    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
+        """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
+        it, `before` is the leaf again."""
         desk, engine, conversation = self._desk, self._engine, self.conversation
-        record = AnswerRecord(desk.effort_switch.effort, begun or prompt)
+        record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
-        view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
+        view = AnswerView(options.effort, analysis=self._preferences.analysis, stored=unfinished)
         stream = AnswerStream(view, desk.status, record)
-        answer = begun or Node(record.id, prompt.id, 0.0, ())
+        answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
         await desk.transcript.remove_children(reasons)
@@ -138,7 +138,7 @@ class ConversationKeeper:
         died = failed = False
         try:
             if await engine.opened(view, self.stopped):
-                messages = conversation.for_engine(begun.id if begun else prompt.id)
+                messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
                 request = Request(messages, options, self._preferences.instructions_of(conversation.id))
                 await stream.run(turn(engine.process, request, record))
         except EngineDied as death:
@@ -377,8 +377,8 @@ class ConversationKeeper:
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
 
     async def _save_draft(self, text: str) -> None:
-        begun = bool(self.conversation.nodes)
-        await self._journal.set_draft(self.conversation.id if begun else "", text)
+        id = self.conversation.id if self.conversation.nodes else ""  # an empty conversation has no draft of its own
+        await self._journal.set_draft(id, text)
 
     async def rename(self, title: str) -> None:
         """Give the conversation another title."""

@@ -34,7 +34,7 @@ class Journal:
         self._store: Store | None = None
         self._unsaved = Unsaved(self._say, MEANWHILE)
         self._deleted: list[tuple[str, Conversation | None]] = []
-        self._begun = False
+        self._opening = False
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._passing = False
@@ -52,7 +52,7 @@ class Journal:
 
     async def open(self) -> None:
         """Open the store; everything else waits for it."""
-        self._begun = True
+        self._opening = True
         try:
             line, level = await self._run(self._open), "warning"
         except StoreError as error:
@@ -76,7 +76,7 @@ class Journal:
 
     async def close(self) -> None:
         """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
-        if self._closed or not self._begun:
+        if self._closed or not self._opening:
             return
         self._closed = True
         await self.flush()

@@ -86,7 +86,7 @@ class Models:
             self._begin()
         elif not panel.display:
             self._show()
-        elif download.reached.phase is Phase.DONE:
+        elif download.state.phase is Phase.DONE:
             self.switch(download.name)
         elif download.active:
             self._pause()
@@ -106,7 +106,7 @@ class Models:
         if download is not None and download.active and name not in ("", download.name):
             self._desk.warn(f"{download.name} is being downloaded: /download pause first.")
             return
-        done = download is not None and download.reached.phase is Phase.DONE
+        done = download is not None and download.state.phase is Phase.DONE
         if download is None or done or name not in ("", download.name):
             download = self._download = Download(name or DEFAULT)
         download.start()
@@ -138,9 +138,8 @@ class Models:
 
     def _poll(self) -> None:
         assert self._download is not None
-        reached = self._download.reached
         panel = self._desk.download_panel
-        panel.show(self._download.name, reached)
+        panel.show(self._download.name, self._download.state)
         if self._timer is not None and not self._download.active:
             self._timer.stop()
             self._timer = None
@@ -151,10 +150,10 @@ class Models:
         if self._download is None:
             return ""
         self._download.pause()
-        reached = self._download.reached
-        if reached.phase is Phase.DONE or not reached.total:
+        state = self._download.state
+        if state.phase is Phase.DONE or not state.total:
             return ""
-        name, share = self._download.name, ", ".join(figures(reached).strip().split("  "))
+        name, share = self._download.name, ", ".join(figures(state).strip().split("  "))
         again = f"/download resumes it, and so does the command\n    gptoss-chat download {name}"
         return f"The download of {name} stopped at {share}. {again}"
 

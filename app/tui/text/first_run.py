@@ -9,7 +9,7 @@ from mlx_model.memory.sizes import gigabytes, parse_size
 SIZE = SIZES[KNOWN[DEFAULT]]
 
 WELCOME = "Ask anything. Your messages and the answers stay on this computer."
-DEMO = (
+DEMO_GREETING = (
     f"{WELCOME}\n\n"
     "The demo model is answering: a tiny model, trained on facts about this program, that shows how the chat works. "
     "It is not gpt-oss."
@@ -52,7 +52,7 @@ class ComputerFacts:
 
 def welcome(computer: ComputerFacts | None, *, downloading: bool) -> str:
     """The greeting while the demo answers. `downloading`: a download has been started, and its panel says the rest."""
-    parts = [DEMO]
+    parts = [DEMO_GREETING]
     if computer is not None:
         parts.append(_facts(computer))
     if not downloading:

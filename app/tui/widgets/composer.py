@@ -224,9 +224,9 @@ class Composer(TextArea):
             self.write(text)
             self.leave_as_text(names_in(text))  # what others wrote: code has words like @pytest.fixture
             return
-        taken = {attachment.name for attachment in self.attached.attachments}
-        names = (f"pasted text {number}" for number in range(1, len(taken) + 2))
-        name = next(name for name in names if name not in taken)
+        others = {attachment.name for attachment in self.attached.attachments}
+        names = (f"pasted text {number}" for number in range(1, len(others) + 2))
+        name = next(name for name in names if name not in others)
         self.write(_stand_in(name))
         self.attached.add(Attachment(name, text))
 
@@ -304,8 +304,8 @@ class Composer(TextArea):
         """The mentions that look like files, have none attached, and have not been warned about yet."""
         if self.takes_commands and parse(self.text) is not None:
             return []
-        settled = self._only_text | {attachment.name for attachment in self.attached.attachments}
-        names = (name for name in names_in(self.text) if one_line(name) not in settled)
+        without_warning = self._only_text | {attachment.name for attachment in self.attached.attachments}
+        names = (name for name in names_in(self.text) if one_line(name) not in without_warning)
         return [name for name in names if looks_like_path(name) or self._path(name)]
 
     def _path(self, name: str) -> Path | None:

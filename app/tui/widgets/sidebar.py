@@ -130,7 +130,7 @@ class Sidebar(Vertical):
         text: str
 
     @dataclass
-    class Left(Message):
+    class LeaveRequested(Message):
         """The person is done here."""
 
     def __init__(self) -> None:
@@ -221,4 +221,4 @@ class Sidebar(Vertical):
             self.clear()
             self.post_message(self.Searched(""))
         else:
-            self.post_message(self.Left())
+            self.post_message(self.LeaveRequested())

@@ -10,7 +10,7 @@ import pytest
 
 from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
-from app.tui.text.first_run import DEMO, ComputerFacts, welcome
+from app.tui.text.first_run import DEMO_GREETING, ComputerFacts, welcome
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import DownloadEvent, Progress
 from mlx_model.hub.progress import Phase
@@ -24,7 +24,7 @@ SHARD = "model-00001-of-00002.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("computer", "words"),
     [
         (
             COMPUTER,
@@ -52,11 +52,11 @@ SHARD = "model-00001-of-00002.safetensors"
         ),
     ],
 )
-def test_what_the_welcome_says(given: ComputerFacts | None, said: str) -> None:
-    text = welcome(given, downloading=False)
-    assert text.startswith(DEMO) and said in text
-    assert ("The download needs" in text) == (given is not None and given.free < 10**10)
-    assert "^L" not in welcome(given, downloading=True)
+def test_what_the_welcome_says(computer: ComputerFacts | None, words: str) -> None:
+    text = welcome(computer, downloading=False)
+    assert text.startswith(DEMO_GREETING) and words in text
+    assert ("The download needs" in text) == (computer is not None and computer.free < 10**10)
+    assert "^L" not in welcome(computer, downloading=True)
 
 
 async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,26 +80,26 @@ def test_a_thread_that_meets_a_bug_says_so(server: HubServer, monkeypatch: pytes
     download = Download("gpt-oss-20b")
     download.start()
     download.join()
-    assert download.reached.phase is Phase.FAILED and "ZeroDivisionError" in download.reached.note
+    assert download.state.phase is Phase.FAILED and "ZeroDivisionError" in download.state.note
 
 
 def test_what_comes_after_a_pause_changes_nothing(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, paused = Event(), Event()
+    fetching, paused = Event(), Event()
 
     def events(*_: object) -> Iterator[DownloadEvent]:
         yield Progress(10, 100)
-        begun.set()
+        fetching.set()
         assert paused.wait(10)
         yield Progress(50, 100)
 
     monkeypatch.setattr("app.tui.parts.background_download.fetch", events)
     download = Download("gpt-oss-20b")
     download.start()
-    assert begun.wait(10)
+    assert fetching.wait(10)
     download.pause()
     paused.set()
     download.join()
-    assert (download.reached.phase, download.reached.done) == (Phase.PAUSED, 10)
+    assert (download.state.phase, download.state.done) == (Phase.PAUSED, 10)
 
 
 def test_going_on_waits_for_the_thread_of_before(server: HubServer) -> None:
@@ -111,4 +111,4 @@ def test_going_on_waits_for_the_thread_of_before(server: HubServer) -> None:
     server.release()
     download.start()
     download.join()
-    assert download.reached.phase is Phase.DONE and hub.default_model() == "gpt-oss-20b"
+    assert download.state.phase is Phase.DONE and hub.default_model() == "gpt-oss-20b"

@@ -57,7 +57,7 @@ async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) 
     await idle(pilot)
     await pilot.press("ctrl+l")
     panel = desk_of(pilot).download_panel
-    await wait_until(pilot, lambda: panel.reached.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
+    await wait_until(pilot, lambda: panel.state.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
 
 
 async def done(pilot: Pilot[None]) -> None:
@@ -96,7 +96,7 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
 async def test_pause_and_going_on(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        before = desk_of(pilot).download_panel.reached
+        before = desk_of(pilot).download_panel.state
         await pilot.press("ctrl+l")
         await shows(pilot, "paused", "^L go on")
         await pilot.pause(0.5)  # the threads see it at their next look
@@ -106,7 +106,7 @@ async def test_pause_and_going_on(server: HubServer) -> None:
         assert server.sent == sent
         await send(pilot, "/download")
         await done(pilot)
-        assert desk_of(pilot).download_panel.reached.done > before.done >= 100_000
+        assert desk_of(pilot).download_panel.state.done > before.done >= 100_000
         assert server.asked < 2 * before.total  # it went on, and did not begin anew
 
 
@@ -118,12 +118,12 @@ async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None
         assert not panel.display
         await shows(pilot, "The download continues")
         await pilot.press("ctrl+l")  # shows it, and pauses nothing
-        assert panel.display and panel.reached.phase is Phase.FETCHING
+        assert panel.display and panel.state.phase is Phase.FETCHING
         await send(pilot, "/download hide")
         await wait_until(pilot, lambda: not panel.display)
         server.release()
         await wait_until(pilot, lambda: panel.display)
-        assert panel.reached.phase is Phase.DONE
+        assert panel.state.phase is Phase.DONE
 
 
 async def test_without_a_mouse(server: HubServer) -> None:
@@ -132,7 +132,7 @@ async def test_without_a_mouse(server: HubServer) -> None:
         panel = desk_of(pilot).download_panel
         panel.query_one("#download-step").focus()
         await pilot.press("enter")
-        await wait_until(pilot, lambda: panel.reached.phase is Phase.PAUSED)
+        await wait_until(pilot, lambda: panel.state.phase is Phase.PAUSED)
         await pilot.press("tab", "enter")
         await wait_until(pilot, lambda: not panel.display)
         assert desk_of(pilot).composer.has_focus
@@ -203,7 +203,7 @@ async def test_at_the_end_it_is_said_how_to_go_on(server: HubServer) -> None:
         await downloading(pilot, server)
         farewell = app_of(pilot).models.close()
         assert "of 0.3 MB" in farewell and farewell.endswith("gptoss-chat download gpt-oss-20b")
-        assert desk_of(pilot).download_panel.reached.total > 0
+        assert desk_of(pilot).download_panel.state.total > 0
     server.release()
     assert hub.default_model() == "demo"
 
@@ -228,7 +228,7 @@ async def test_one_download_at_a_time(server: HubServer) -> None:
         await send(pilot, "/download gpt-oss-120b")
         await shows(pilot, "gpt-oss-20b is being downloaded")
         await send(pilot, "/download pause")
-        await wait_until(pilot, lambda: desk_of(pilot).download_panel.reached.phase is Phase.PAUSED)
+        await wait_until(pilot, lambda: desk_of(pilot).download_panel.state.phase is Phase.PAUSED)
         server.release()
 
 
@@ -337,4 +337,4 @@ def complete_download() -> None:
     download = Download("gpt-oss-20b")
     download.start()
     download.join()
-    assert download.reached.phase is Phase.DONE
+    assert download.state.phase is Phase.DONE

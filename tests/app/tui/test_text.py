@@ -13,7 +13,7 @@ from textual.content import Content
 from app.chat.commands import COMMANDS, find, parse
 from app.tui.text import markdown_layout
 from app.tui.text.coalesce import Coalescer
-from app.tui.text.markdown_layout import GrowingLayout, code_blocks, lay_out
+from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.widgets.markdown import MarkdownText
 
 
@@ -100,6 +100,11 @@ def test_every_command_has_a_way_in_and_an_action() -> None:
         assert not command.slash or find(command.slash) is command
 
 
+def lay_out(source: str, width: int) -> Content:
+    """The whole at once."""
+    return GrowingLayout(width).extend(source)
+
+
 @pytest.mark.parametrize("width", [20, 40, 200])
 def test_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
     source = "# Title\n\n<b>*text*</b> 日本語日本語 [link](http://a.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n```c\nint x;"
@@ -137,7 +142,7 @@ GROWING = [
 
 @pytest.mark.parametrize("source", GROWING)
 @pytest.mark.parametrize("step", [1, 7])
-def test_growing_markdown_ends_as_the_whole_and_settles_its_beginning(source: str, step: int) -> None:
+def test_growing_markdown_is_at_every_moment_what_the_whole_is(source: str, step: int) -> None:
     layout = GrowingLayout(30)
     for end in range(step, len(source), step):
         assert layout.extend(source[:end]).plain.strip() == lay_out(source[:end], 30).plain.strip()
