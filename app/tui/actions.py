@@ -9,6 +9,7 @@ from textual.dom import DOMNode
 
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
+from app.lines import sentence
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -112,7 +113,7 @@ class Actions(App[None]):
         try:
             composer.rewrite(await editor.edit(self, composer.text))
         except editor.EditorError as error:
-            self.desk.notify(f"{error}.", severity="error")
+            self.desk.notify(sentence(str(error)), severity="error")
 
     async def action_stop(self) -> None:
         """Stop the answer, or cancel the edit of an earlier message."""
@@ -196,7 +197,7 @@ class Actions(App[None]):
         try:
             self.desk.notify(await clipboard.copy(text, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
-            self.desk.notify(f"{error}.", severity="error")
+            self.desk.notify(sentence(str(error)), severity="error")
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""

@@ -142,7 +142,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """End the engine, and with it the answer under way, while there is still a screen to write to."""
         download = self.models.close()
         await self._save_all()
-        lost = "What was not saved is lost." if self.journal.loses else ""
+        lost = "Some messages could not be saved and are lost." if self.journal.loses else ""
         self.exit(message="\n".join(filter(None, (lost, download))) or None)
 
     async def _save_all(self) -> None:
@@ -177,7 +177,9 @@ class ChatApp(Actions, inherit_bindings=False):
         """Run a command line; one that can't be run now stays in the input."""
         command = find(name)
         if command is None:
-            self.desk.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
+            self.desk.warn(
+                f"There is no command /{name}; / lists all. A space before the slash sends the line as a message."
+            )
         elif argument and not command.takes:
             self.desk.warn(no_argument(name))
         elif self.must_wait(command):

@@ -24,7 +24,7 @@ class AnswerStream:
         self._record = record
         self._reading = self._writing = False
         self._ticks: deque[tuple[float, int]] = deque()
-        self._asked = 0.0
+        self._asked_at = 0.0
 
     async def run(self, turn: AsyncGenerator[TurnEvent, None]) -> None:
         """Show events until the turn ends. Raises what the turn raises, after showing everything received.
@@ -32,7 +32,7 @@ class AnswerStream:
         The turn is closed at once whatever happens here: left to the garbage collector, its answer would go on.
         """
         coalescer = Coalescer(self._flush)
-        self._asked = monotonic()
+        self._asked_at = monotonic()
         try:
             async with aclosing(turn) as events:
                 async for event in events:
@@ -64,7 +64,7 @@ class AnswerStream:
 
     def _begin(self, channel: str, recipient: str | None) -> None:
         if not self._writing:
-            self._writing, self._status.ttft = True, monotonic() - self._asked
+            self._writing, self._status.ttft = True, monotonic() - self._asked_at
         self._say("thinking" if channel == "analysis" and recipient is None else "answering")
         self._view.wait("")
 

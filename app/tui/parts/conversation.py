@@ -14,6 +14,7 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.loop import turn
 from app.documents.attachments import merge
 from app.engine.engine import EngineDied
+from app.lines import sentence
 from app.tui.parts.answering import AnswerStream
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -146,7 +147,7 @@ class ConversationKeeper:
             await engine.bury(death)
         except GptossError as error:
             failed = True
-            await desk.notice(f"{error}.", "error")
+            await desk.notice(sentence(str(error)), "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -10,7 +10,7 @@ from app.tui.parts.desk import Desk
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
-_RETRY = "Sending a message tries again."
+_RETRY = "Send a message to try again."
 
 
 class EngineKeeper:
@@ -79,8 +79,8 @@ class EngineKeeper:
         self._last_death = death
         self._desk.status.state = "stopped"
         last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        kept = "Everything on the screen is kept; ^R restarts the engine, and so does sending a message."
-        await self._desk.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
+        advice = "Everything on the screen is kept. Press ^R or send a message to restart the engine."
+        await self._desk.notice(f"The engine stopped: {death}.{last}\n{advice}", "error")
 
     async def _start(self, otherwise: str = _RETRY) -> bool:
         desk, status = self._desk, self._desk.status

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.documents.attachments import split
-from app.lines import one_line
+from app.lines import one_line, sentence
 from app.store.exchange.export import to_json, to_markdown, write_new
 from app.store.exchange.importing import ImportFileError
 from app.tui.parts.conversation import ConversationKeeper
@@ -84,7 +84,7 @@ class Sharing:
         try:
             self._to_clipboard(part(self._conversations.conversation, argument))
         except RequestError as error:
-            self._desk.warn(_sentence(str(error)))
+            self._desk.warn(sentence(str(error)))
 
     async def export(self, name: str) -> None:
         """Write the conversation to a new file: JSON if the name ends so, else Markdown, as its suffix says if it has
@@ -110,7 +110,7 @@ class Sharing:
         """Add the conversations of a file to those in the sidebar."""
         desk = self._desk
         if not name:
-            desk.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
+            desk.warn("/import FILE takes a JSON export of this program or ChatGPT's conversations.json.")
             return
         try:
             summary = await self._journal.import_file(_existing(typed_path(name)))
@@ -118,7 +118,7 @@ class Sharing:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
             where = "" if desk.sidebar.display else " ^B shows them."
-            desk.notify(f"{_sentence(summary)}{where}", timeout=FILE_NAME_S)
+            desk.notify(f"{sentence(summary)}{where}", timeout=FILE_NAME_S)
         await desk.saved()
 
 
@@ -141,7 +141,3 @@ def _existing(name: str) -> Path:
     if not ordinary:  # a pipe would be waited for, a device has no end
         raise ImportFileError(f"{one_line(name)} is not an ordinary file; nothing was imported")
     return path
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

@@ -21,7 +21,7 @@ NAME = 24
 """Columns that the name of a model may take."""
 LEAST_BAR = 6
 """Columns below which a bar shows nothing that the percentage doesn't."""
-STEPS = {Phase.PAUSED: "go on", Phase.FAILED: "try again", Phase.DONE: "switch to it"}
+STEPS = {Phase.PAUSED: "resume", Phase.FAILED: "try again", Phase.DONE: "switch to this model"}
 
 
 class Gauge(Widget):
@@ -65,7 +65,7 @@ class DownloadPanel(Vertical):
 
     @dataclass
     class StepRequested(Message):
-        """The person wants the panel away, or else the next step: pause, go on, try again, switch."""
+        """The person wants the panel away, or else the next step: pause, resume, try again, switch."""
 
         hide: bool
 

@@ -90,7 +90,7 @@ class SearchInput(Input):
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The search",
         (
-            ("a few words", "find them in all conversations"),
+            ("a few words", "search all conversations"),
             ("Enter, Down", "go to the results"),
             ("Esc", "end the search, then back to the message"),
         ),

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) 
 
 
 async def done(pilot: Pilot[None]) -> None:
-    await shows(pilot, "complete and verified", "100%", "^L switch to it")
+    await shows(pilot, "complete and verified", "100%", "^L switch to this model")
 
 
 async def test_the_first_run_offers_the_download_and_the_demo_answers(server: HubServer) -> None:
@@ -98,7 +99,7 @@ async def test_pause_and_going_on(server: HubServer) -> None:
         await downloading(pilot, server)
         before = desk_of(pilot).download_panel.state
         await pilot.press("ctrl+l")
-        await shows(pilot, "paused", "^L go on")
+        await shows(pilot, "paused", "^L resume")
         await pilot.pause(0.5)  # the threads see it at their next look
         sent = server.sent
         server.release()
@@ -242,7 +243,7 @@ async def test_switching_to_what_is_here_and_back(server: HubServer) -> None:
         await idle(pilot)
         await ask(pilot, engine, "one", "from the demo")
         await send(pilot, "/model gpt-oss-20b")
-        await shows(pilot, "gpt-oss-20b answers from now on")
+        await shows(pilot, "Switched to gpt-oss-20b")
         assert "from the demo" in words_on(pilot)
         await send(pilot, "/model demo")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b", "demo"])
@@ -256,7 +257,7 @@ async def test_a_model_that_is_not_here_leaves_the_present_one(cache: Path) -> N
     async with chat(engine) as pilot:
         await idle(pilot)
         await send(pilot, "/model gpt-oss-20b")
-        await shows(pilot, "gpt-oss-20b is not on this")
+        await shows(pilot, "The model gpt-oss-20b is missing or")
         await send(pilot, "/model /nowhere/at all")
         await shows(pilot, '"/nowhere/at')
         await send(pilot, "/model [bold]nonsense")
@@ -277,7 +278,7 @@ async def test_a_model_that_can_not_be_loaded_gives_way_to_the_present_one(serve
             await idle(pilot)
             await ask(pilot, engine, "hi", "still here")
         assert engine.models == [None, "gpt-oss-20b", "demo", "gpt-oss-20b", "demo"]
-        assert "answers from now on" not in words_on(pilot)
+        assert "Switched to" not in words_on(pilot)
 
 
 async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server: HubServer) -> None:
@@ -310,7 +311,7 @@ async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_ch
         await done(pilot)
         await pilot.press("ctrl+l")
         await shows(pilot, "it is too big")
-        assert "answers from now on" not in words_on(pilot)
+        assert "Switched to" not in words_on(pilot)
         await pilot.press("ctrl+l")
         await idle(pilot)
         await ask(pilot, engine, "hi", "here now")
@@ -336,5 +337,6 @@ def complete_download() -> None:
     """What the chat finds after a download that came to its end."""
     download = Download("gpt-oss-20b")
     download.start()
-    download.join()
+    while download.active:
+        time.sleep(0.01)
     assert download.state.phase is Phase.DONE
