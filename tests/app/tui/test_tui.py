@@ -158,7 +158,7 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
         await send(pilot, "/effort Low")
         await wait_until(pilot, lambda: effort() is Effort.LOW)
         await send(pilot, "/effort extreme")
-        await wait_until(pilot, lambda: "low, medium or high" in text_on(pilot))
+        await wait_until(pilot, lambda: notified(pilot, "low, medium or high"))
         assert effort() is Effort.LOW and desk_of(pilot).composer.text == ""
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)

@@ -242,7 +242,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         before = app.conversation.everything()
         engine.say(EngineError("the prompt is too long"))
         await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "the prompt is too long" in text_on(pilot))
+        await wait_until(pilot, lambda: "The prompt is too long" in text_on(pilot))
         await idle(pilot)
         assert app.conversation.everything() == before
         assert "one two" in text_on(pilot) and "cut off:" in text_on(pilot)
