@@ -3,7 +3,7 @@
 from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
 from app.chat.thinking import Thinking
 from mlx_model.events import Event, Finished, Stats
-from mlx_model.harmony.fold import Turn
+from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Effort, Message
 
 CHECKPOINT_S = 1.0
@@ -30,7 +30,7 @@ class AnswerRecord:
         self.effort = facts.effort or effort
         self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
         self._stats_before = facts.stats
-        self._fold = Turn(self._first_messages)
+        self._fold = FoldedAnswer(self._first_messages)
 
     def take(self, event: Event, now: float, deltas: int = 1) -> None:
         """Add an event that came at `now`, in seconds; `deltas` text deltas were merged into it."""

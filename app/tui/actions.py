@@ -9,6 +9,7 @@ from textual.dom import DOMNode
 
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
+from app.lines import sentence
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -32,8 +33,8 @@ class Actions(App[None]):
     """
 
     desk: Desk
-    conversation_keeper: ConversationKeeper
-    engine_keeper: EngineKeeper
+    conversations: ConversationKeeper
+    engine: EngineKeeper
     library: Library
     models: Models
     preferences: Preferences
@@ -43,7 +44,7 @@ class Actions(App[None]):
     @property
     def conversation(self) -> Conversation:
         """The conversation on the screen."""
-        return self.conversation_keeper.conversation
+        return self.conversations.conversation
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While another screen lies over the chat, keys are for that one; help and quit always work."""
@@ -51,7 +52,7 @@ class Actions(App[None]):
 
     def must_wait(self, command: Command) -> bool:
         """Whether a command has to wait for the end of the answer under way."""
-        return command.waits and not self.conversation_keeper.idle.is_set()
+        return command.waits and not self.conversations.idle.is_set()
 
     async def run_action(
         self,
@@ -80,7 +81,7 @@ class Actions(App[None]):
         if last is None or not last.open:
             other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
         else:  # closed while it grows: the person does not want to see it grow
-            other = "collapsed" if self.conversation_keeper.idle.is_set() else "hidden"
+            other = "collapsed" if self.conversations.idle.is_set() else "hidden"
         name = display.lower() or other
         self.preferences.set_analysis(name)
         if last is None and self.preferences.analysis == name:  # nothing on the screen shows it
@@ -112,18 +113,18 @@ class Actions(App[None]):
         try:
             composer.rewrite(await editor.edit(self, composer.text))
         except editor.EditorError as error:
-            self.desk.notify(f"{error}.", severity="error")
+            self.desk.notify(sentence(str(error)), severity="error")
 
     async def action_stop(self) -> None:
         """Stop the answer, or cancel the edit of an earlier message."""
-        if self.conversation_keeper.idle.is_set():
-            self.conversation_keeper.leave_edit()
-        await self.conversation_keeper.stop()
+        if self.conversations.idle.is_set():
+            self.conversations.leave_edit()
+        await self.conversations.stop()
 
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
-        if not self.conversation_keeper.idle.is_set():
-            self.run_worker(self.conversation_keeper.stop())
+        if not self.conversations.idle.is_set():
+            self.run_worker(self.conversations.stop())
         elif monotonic() >= self._quit_hint_until:  # else it is still in sight
             self._quit_hint_until = monotonic() + self.NOTIFICATION_TIMEOUT
             self.desk.notify("^Q quits.")
@@ -131,27 +132,27 @@ class Actions(App[None]):
     def action_again(self) -> None:
         """Regenerate the last answer; without an engine, restart that."""
         if self.desk.status.state in DEAD:
-            self.engine_keeper.restart()
+            self.engine.restart()
         else:
-            self.conversation_keeper.again()
+            self.conversations.again()
 
     def action_go_on(self) -> None:
         """Continue an answer that was cut off."""
-        self.conversation_keeper.go_on()
+        self.conversations.go_on()
 
     def action_edit(self) -> None:
         """Take an earlier message into the input."""
-        self.conversation_keeper.edit()
+        self.conversations.edit()
 
     async def action_version(self) -> None:
         """Show the next version of the last message that has several."""
-        await self.conversation_keeper.switch(1)
+        await self.conversations.switch(1)
 
     @work(exclusive=True, group="open")
     async def action_new_chat(self) -> None:
         """Start with an empty conversation; what stands in the input stays."""
         self.library.leave()
-        await self.conversation_keeper.new()
+        await self.conversations.new()
 
     def action_sidebar(self) -> None:
         """Show the conversations, or hide them."""
@@ -196,7 +197,7 @@ class Actions(App[None]):
         try:
             self.desk.notify(await clipboard.copy(text, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
-            self.desk.notify(f"{error}.", severity="error")
+            self.desk.notify(sentence(str(error)), severity="error")
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""
@@ -224,7 +225,7 @@ class Actions(App[None]):
 
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
-        self.engine_keeper.restart()
+        self.engine.restart()
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""

@@ -90,12 +90,11 @@ class ChatApp(Actions, inherit_bindings=False):
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
-        self.engine_keeper = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
-        keeper = ConversationKeeper(desk, journal, self.engine_keeper, self.preferences, self._welcome)
-        self.conversation_keeper = keeper
-        self.library = Library(desk, journal, keeper)
-        self.sharing = Sharing(desk, journal, keeper, self.copy_to_clipboard)
-        self.models = Models(desk, self.engine_keeper, keeper.idle)
+        self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
+        self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
+        self.library = Library(desk, journal, self.conversations)
+        self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
+        self.models = Models(desk, self.engine, self.conversations.idle)
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._hang_up = HangUp(self._save_all)
@@ -125,9 +124,9 @@ class ChatApp(Actions, inherit_bindings=False):
         # Otherwise the terminal would stay in the state the chat set.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
         self._hang_up.watch()
-        await self.conversation_keeper.show()
+        await self.conversations.show()
         await self.preferences.start()
-        self.engine_keeper.open()
+        self.engine.open()
         self._open_journal()
 
     async def action_quit(self) -> None:
@@ -143,19 +142,19 @@ class ChatApp(Actions, inherit_bindings=False):
         """End the engine, and with it the answer under way, while there is still a screen to write to."""
         download = self.models.close()
         await self._save_all()
-        lost = "What was not saved is lost." if self.journal.loses else ""
+        lost = "Some messages could not be saved and are lost." if self.journal.loses else ""
         self.exit(message="\n".join(filter(None, (lost, download))) or None)
 
     async def _save_all(self) -> None:
-        await self.engine_keeper.close()
-        await self.conversation_keeper.idle.wait()
-        await self.conversation_keeper.save_draft()
+        await self.engine.close()
+        await self.conversations.idle.wait()
+        await self.conversations.save_draft()
         await self.journal.close()
 
     async def on_unmount(self) -> None:
         """Let engine and store go, however the app came to its end."""
         self._hang_up.restore()
-        await self.engine_keeper.close()
+        await self.engine.close()
         await self.journal.close()
 
     @work(group="journal")
@@ -169,16 +168,18 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
-        if (line := parse(event.typed)) is not None and not self.conversation_keeper.editing:
+        if (line := parse(event.typed)) is not None and not self.conversations.editing:
             self._run_slash(event.typed, *line)
         else:
-            await self.conversation_keeper.submit(event.prompt)
+            await self.conversations.submit(event.prompt)
 
     def _run_slash(self, line: str, name: str, argument: str) -> None:
         """Run a command line; one that can't be run now stays in the input."""
         command = find(name)
         if command is None:
-            self.desk.warn(f"There is no command /{name}; / lists them. A space before the slash makes it a message.")
+            self.desk.warn(
+                f"There is no command /{name}; / lists all. A space before the slash sends the line as a message."
+            )
         elif argument and not command.takes:
             self.desk.warn(no_argument(name))
         elif self.must_wait(command):
@@ -189,9 +190,9 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
-        await self.conversation_keeper.switch(event.step, event.node)
+        await self.conversations.switch(event.step, event.node)
 
-    async def on_queue_left(self, event: Queue.Left) -> None:
+    async def on_queue_removed(self, event: Queue.Removed) -> None:
         """A queued message is taken back into the input, or removed."""
         await event.queued.remove()
         if event.edit:
@@ -216,7 +217,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """Del in the list."""
         self.library.delete(event.entry)
 
-    def on_sidebar_left(self) -> None:
+    def on_sidebar_leave_requested(self) -> None:
         """Esc in the sidebar."""
         self.library.leave()
 
@@ -224,7 +225,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """End in an empty input."""
         self.action_latest()
 
-    def on_download_panel_wanted(self, event: DownloadPanel.Wanted) -> None:
+    def on_download_panel_step_requested(self, event: DownloadPanel.StepRequested) -> None:
         """A click, or Enter, on the panel of the download."""
         if event.hide:
             self.models.hide()
@@ -270,7 +271,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """Save the draft once the typing rests."""
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(DRAFT_S, self.conversation_keeper.save_draft)
+        self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""
@@ -309,12 +310,12 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def _hint(self) -> None:
         """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
-        keeper, desk = self.conversation_keeper, self.desk
+        desk, conversations = self.desk, self.conversations
         hints = (
-            EDITING if keeper.editing else "",
+            EDITING if conversations.editing else "",
             MORE_BELOW if not desk.transcript.follows else "",
             NEARLY_FULL if desk.status.nearly_full else "",
-            CUT_OFF if keeper.cut_off is not None else "",
+            CUT_OFF if conversations.cut_off is not None else "",
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))

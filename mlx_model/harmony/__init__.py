@@ -3,7 +3,7 @@
 It needs a tokenizer (tokenizer.py, from a checkpoint's tokenizer.json) and nothing else of this project:
 
     >>> from mlx_model.harmony.tokenizer import Tokenizer
-    >>> from mlx_model.harmony import Renderer, StreamParser, Turn
+    >>> from mlx_model.harmony import FoldedAnswer, Renderer, StreamParser
     >>> from mlx_model.harmony import FunctionTool, developer_message, drop_old_analysis, system_message, user
     >>> tokenizer = Tokenizer.load(folder)
     >>> weather = FunctionTool("get_weather", "The weather now.", {
@@ -46,20 +46,20 @@ What the model then samples goes through the parser token by token. The parser n
 they come, and folded into messages:
 
     >>> sampled = [200005, 12606, 815, 316, 49687, 170154, 5701, 200008, 10848, 17500, 1243, 392, 15097, 746, 672, 92]
-    >>> parser, turn = StreamParser(tokenizer), Turn()
+    >>> parser, answer = StreamParser(tokenizer), FoldedAnswer()
     >>> for events in (*map(parser.push, [*sampled, tokenizer.special["<|call|>"]]), parser.finish()):
     ...     for event in events:
-    ...         turn.take(event)
-    >>> turn.messages[0].recipient, turn.messages[0].text
+    ...         answer.take(event)
+    >>> answer.messages[0].recipient, answer.messages[0].text
     ('get_weather', '{"city": "Oslo",}')
 
 Calls forgive what has only one meaning, here the missing namespace and a comma too many. If one can't be read, `error`
 is what to tell the model:
 
-    >>> (call,) = turn.calls(known=["functions.get_weather"])
+    >>> (call,) = answer.calls(known=["functions.get_weather"])
     >>> call.name, call.arguments, call.error
     ('functions.get_weather', {'city': 'Oslo'}, None)
-    >>> conversation += [*turn.messages, call.result("Rain.")]
+    >>> conversation += [*answer.messages, call.result("Rain.")]
     >>> tokenizer.decode(Renderer(tokenizer).prompt(conversation)[-16:])
     '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>Rain.<|end|><|start|>assistant'
 
@@ -76,7 +76,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlx_model.harmony.calls import ToolCall as ToolCall
     from mlx_model.harmony.calls import read_call as read_call
-    from mlx_model.harmony.fold import Turn as Turn
+    from mlx_model.harmony.fold import FoldedAnswer as FoldedAnswer
     from mlx_model.harmony.history import drop_old_analysis as drop_old_analysis
     from mlx_model.harmony.message import Effort as Effort
     from mlx_model.harmony.message import Message as Message
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Effort": "message",
+    "FoldedAnswer": "fold",
     "FunctionTool": "tools",
     "Message": "message",
     "Namespace": "tools",
@@ -101,7 +102,6 @@ _HOME = {
     "Role": "message",
     "StreamParser": "parse",
     "ToolCall": "calls",
-    "Turn": "fold",
     "assistant": "message",
     "developer_message": "prompt",
     "drop_old_analysis": "history",

@@ -10,7 +10,7 @@ from mlx_model.harmony.calls import ToolCall, read_call
 from mlx_model.harmony.message import Message, Role
 
 
-class Turn:
+class FoldedAnswer:
     """One answer as far as its events have come: `take` them in order and read everything else at any time.
 
     `unfinished` has the messages of an answer that was cut off and goes on here, inside the last of them.
@@ -93,9 +93,9 @@ def _opened(start: MessageStart) -> Message:
     return Message(Role(start.role), "", None, start.channel, start.recipient, start.content_type)
 
 
-def fold(events: Iterable[Event]) -> Turn:
+def fold(events: Iterable[Event]) -> FoldedAnswer:
     """The whole of an answer."""
-    turn = Turn()
+    answer = FoldedAnswer()
     for event in events:
-        turn.take(event)
-    return turn
+        answer.take(event)
+    return answer

@@ -204,7 +204,7 @@ async def opening_the_chat() -> float:
     async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: app.desk.status.state == "ready")
         start = time.perf_counter()
-        await app.conversation_keeper.open(conversation.id)
+        await app.conversations.open(conversation.id)
         await painted(app)
         return time.perf_counter() - start
 

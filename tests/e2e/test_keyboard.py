@@ -33,7 +33,7 @@ def test_commands_help_palette_and_sidebar_by_keys_alone() -> None:
         terminal.keys("Tab", "Down", "Down", "Down", "Enter", "Enter")  # all at once: the list may lag behind
         terminal.wait_for("[high]")
         terminal.keys("F1")
-        terminal.wait_for("The message: here")
+        terminal.wait_for("The message (focused)")
         terminal.keys("End")
         terminal.wait_for("^ is the Ctrl key")
         terminal.keys("q")

@@ -1,7 +1,8 @@
 """The bridge: one match statement turns the engine's events into what one answer shows on the screen."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
@@ -23,16 +24,20 @@ class AnswerStream:
         self._record = record
         self._reading = self._writing = False
         self._ticks: deque[tuple[float, int]] = deque()
-        self._asked = 0.0
+        self._asked_at = 0.0
 
-    async def run(self, events: AsyncIterator[TurnEvent]) -> None:
-        """Show events until the turn ends. Raises what the iterator raises, everything received being shown."""
+    async def run(self, turn: AsyncGenerator[TurnEvent, None]) -> None:
+        """Show events until the turn ends. Raises what the turn raises, after showing everything received.
+
+        The turn is closed at once whatever happens here: left to the garbage collector, its answer would go on.
+        """
         coalescer = Coalescer(self._flush)
-        self._asked = monotonic()
+        self._asked_at = monotonic()
         try:
-            async for event in events:
-                self._show(event)
-                coalescer.poke()
+            async with aclosing(turn) as events:
+                async for event in events:
+                    self._show(event)
+                    coalescer.poke()
         finally:
             await coalescer.close()
             self._status.speed, self._status.ttft, self._status.reused = 0.0, 0.0, 0
@@ -49,7 +54,7 @@ class AnswerStream:
             case MessageStart(channel=channel, recipient=recipient):
                 self._begin(channel, recipient)
             case TextDelta(channel=channel, recipient=recipient):
-                if not self._writing:  # inside a message that was begun before
+                if not self._writing:  # inside a message that an earlier answer began
                     self._begin(channel, recipient)
                 self._count(answer.deltas)
                 self._status.used += answer.deltas
@@ -59,7 +64,7 @@ class AnswerStream:
 
     def _begin(self, channel: str, recipient: str | None) -> None:
         if not self._writing:
-            self._writing, self._status.ttft = True, monotonic() - self._asked
+            self._writing, self._status.ttft = True, monotonic() - self._asked_at
         self._say("thinking" if channel == "analysis" and recipient is None else "answering")
         self._view.wait("")
 

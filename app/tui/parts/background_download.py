@@ -26,7 +26,7 @@ class Download:
         self._thread: Thread | None = None
 
     @property
-    def reached(self) -> Reached:
+    def state(self) -> Reached:
         """How far it is now."""
         with self._lock:
             return self._meter.read()
@@ -34,7 +34,7 @@ class Download:
     @property
     def active(self) -> bool:
         """Whether it is on its way: not paused, not failed, not done."""
-        return self._thread is not None and self.reached.phase in ACTIVE
+        return self._thread is not None and self.state.phase in ACTIVE
 
     def start(self) -> None:
         """Begin, or go on where it was, unless it is on its way."""
@@ -53,11 +53,6 @@ class Download:
                 self._cancel.set()
                 self._meter.end(Phase.PAUSED)
 
-    def join(self) -> None:
-        """Wait until the thread has ended: after `pause` it may hold the model's lock a moment longer."""
-        if self._thread is not None:
-            self._thread.join()
-
     def _run(self, cancel: Event, before: Thread | None) -> None:
         if before is not None:
             before.join()
@@ -69,7 +64,7 @@ class Download:
         except GptossError as error:
             self._note(cancel, self._meter.end, Phase.FAILED, str(error))
         except Exception as error:  # not foreseen; a thread that ended without a word would look like a slow one
-            text = f"unexpected {type(error).__name__}: {error}. That is a bug: please report it"
+            text = f"unexpected {type(error).__name__}: {error}. This is a bug; please report it"
             self._note(cancel, self._meter.end, Phase.FAILED, text)
 
     def _note(

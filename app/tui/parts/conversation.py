@@ -14,6 +14,7 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.loop import turn
 from app.documents.attachments import merge
 from app.engine.engine import EngineDied
+from app.lines import sentence
 from app.tui.parts.answering import AnswerStream
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -37,13 +38,13 @@ class ConversationKeeper:
         self,
         desk: Desk,
         journal: Journal,
-        keeper: EngineKeeper,
+        engine: EngineKeeper,
         preferences: Preferences,
         welcome: Callable[[], Awaitable[None]],
     ) -> None:
         self._desk = desk
         self._journal = journal
-        self._keeper = keeper
+        self._engine = engine
         self._preferences = preferences
         self._welcome = welcome
         self.conversation = Conversation()
@@ -95,7 +96,7 @@ class ConversationKeeper:
         else:
             self.idle.clear()
             prompt = self.conversation.nodes[last.parent]
-            self._desk.run(self._answer(prompt, last.id, is_new=False, begun=last), group="answer")
+            self._desk.run(self._answer(prompt, last.id, is_new=False, unfinished=last), group="answer")
 
     @property
     def cut_off(self) -> Node | None:
@@ -117,15 +118,15 @@ class ConversationKeeper:
         else:
             self.idle.set()
 
-    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, begun: Node | None = None) -> None:
-        """Ask and show, from the prompt to the footer; `begun` is an answer that goes on. If nothing comes of it,
-        `before` is the leaf again."""
-        desk, keeper, conversation = self._desk, self._keeper, self.conversation
-        record = AnswerRecord(desk.effort_switch.effort, begun or prompt)
+    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
+        """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
+        it, `before` is the leaf again."""
+        desk, engine, conversation = self._desk, self._engine, self.conversation
+        record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
-        view = AnswerView(options.effort, analysis=self._preferences.analysis, kept=begun)
+        view = AnswerView(options.effort, analysis=self._preferences.analysis, stored=unfinished)
         stream = AnswerStream(view, desk.status, record)
-        answer = begun or Node(record.id, prompt.id, 0.0, ())
+        answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
         await self._show_question(prompt, answer, view, is_new=is_new)
         await desk.transcript.remove_children(reasons)
@@ -137,23 +138,23 @@ class ConversationKeeper:
         saving = asyncio.create_task(self._checkpoints(record))
         died = failed = False
         try:
-            if await keeper.opened(view, self.stopped):
-                messages = conversation.for_engine(begun.id if begun else prompt.id)
+            if await engine.opened(view, self.stopped):
+                messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
                 request = Request(messages, options, self._preferences.instructions_of(conversation.id))
-                await stream.run(turn(keeper.engine, request, record))
+                await stream.run(turn(engine.process, request, record))
         except EngineDied as death:
             died = True
-            await keeper.bury(death)
+            await engine.bury(death)
         except GptossError as error:
             failed = True
-            await desk.notice(f"{error}.", "error")
+            await desk.notice(sentence(str(error)), "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
-            self._keep(record, None if keeper.leaving else "died")
+            self._keep(record, None if engine.leaving else "died")
             await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
@@ -161,9 +162,9 @@ class ConversationKeeper:
         await self._save()
         stopped = self.stopped.is_set()
         self.stopped.clear()
-        if keeper.engine.alive and desk.status.state not in ("loading", "no model"):
+        if engine.process.alive and desk.status.state not in ("loading", "no model"):
             desk.status.state = "ready"
-        if stopped or died or failed or keeper.leaving:
+        if stopped or died or failed or engine.leaving:
             desk.queue.hold()
             self.idle.set()
         else:
@@ -209,7 +210,7 @@ class ConversationKeeper:
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
-        record.model = self._keeper.model
+        record.model = self._engine.model
         record.keep_in(self.conversation, monotonic(), unfinished)
 
     async def stop(self) -> None:
@@ -217,7 +218,7 @@ class ConversationKeeper:
         if not self.idle.is_set():
             self.stopped.set()
             self._desk.status.state = "stopping"
-            await self._keeper.engine.cancel()
+            await self._engine.process.cancel()
 
     # Versions
 
@@ -377,8 +378,8 @@ class ConversationKeeper:
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
 
     async def _save_draft(self, text: str) -> None:
-        begun = bool(self.conversation.nodes)
-        await self._journal.set_draft(self.conversation.id if begun else "", text)
+        id = self.conversation.id if self.conversation.nodes else ""  # an empty conversation has no draft of its own
+        await self._journal.set_draft(id, text)
 
     async def rename(self, title: str) -> None:
         """Give the conversation another title."""

@@ -10,7 +10,7 @@ from app.tui.parts.desk import Desk
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
-_RETRY = "Sending a message tries again."
+_RETRY = "Send a message to try again."
 
 
 class EngineKeeper:
@@ -19,7 +19,8 @@ class EngineKeeper:
 
     def __init__(self, desk: Desk, engine: Engine, load: Load, loaded: Callable[[str], None]) -> None:
         self._desk = desk
-        self.engine = engine
+        self.process = engine
+        """A client of the process; in tests a stand-in."""
         self.model = ""
         """The short name of the model that is loaded."""
         self._load = load
@@ -31,12 +32,12 @@ class EngineKeeper:
     async def close(self) -> None:
         """End the engine without a notice."""
         self.leaving = True
-        await self.engine.close()
+        await self.process.close()
 
     def open(self) -> asyncio.Task[bool]:
         """Start and load, unless that is under way or done; the task's result is whether the engine can be asked."""
         opening = self._opening
-        if opening is None or (opening.done() and not (self.engine.alive and opening.result())):
+        if opening is None or (opening.done() and not (self.process.alive and opening.result())):
             opening = self._opening = asyncio.create_task(self._start())
         return opening
 
@@ -56,7 +57,7 @@ class EngineKeeper:
     def restart(self) -> None:
         """Start the engine again if it has stopped."""
         before = self._opening
-        if self.open() is before and self.engine.alive:
+        if self.open() is before and self.process.alive:
             self._desk.notify("The engine is running.")
 
     async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
@@ -78,14 +79,14 @@ class EngineKeeper:
         self._last_death = death
         self._desk.status.state = "stopped"
         last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        kept = "Everything on the screen is kept; ^R restarts the engine, and so does sending a message."
-        await self._desk.notice(f"The engine stopped: {death}.{last}\n{kept}", "error")
+        advice = "Everything on the screen is kept. Press ^R or send a message to restart the engine."
+        await self._desk.notice(f"The engine stopped: {death}.{last}\n{advice}", "error")
 
     async def _start(self, otherwise: str = _RETRY) -> bool:
         desk, status = self._desk, self._desk.status
         status.state = "starting"
         try:
-            async for reply in self.engine.load(self._load):
+            async for reply in self.process.load(self._load):
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
@@ -109,7 +110,7 @@ class EngineKeeper:
         return True
 
     async def _await_death(self) -> None:
-        await self.bury(await self.engine.died())
+        await self.bury(await self.process.died())
 
 
 def _short(model: str) -> str:

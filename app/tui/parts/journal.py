@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.chat.conversation import Conversation
+from app.lines import sentence
 from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.exchange.importing import read
@@ -17,7 +18,7 @@ from app.store.unsaved import Unsaved
 
 T = TypeVar("T")
 
-MEANWHILE = "What is on the screen stays, and the chat goes on"
+MEANWHILE = "The chat continues, and everything on the screen is kept"
 
 
 class Journal:
@@ -34,7 +35,7 @@ class Journal:
         self._store: Store | None = None
         self._unsaved = Unsaved(self._say, MEANWHILE)
         self._deleted: list[tuple[str, Conversation | None]] = []
-        self._begun = False
+        self._opening = False
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._passing = False
@@ -52,18 +53,18 @@ class Journal:
 
     async def open(self) -> None:
         """Open the store; everything else waits for it."""
-        self._begun = True
+        self._opening = True
         try:
             line, level = await self._run(self._open), "warning"
         except StoreError as error:
-            line, level = f"{error}. {MEANWHILE}, but nothing is saved", "error"
+            line, level = f"{error}. {MEANWHILE} until you quit, but nothing is saved", "error"
         finally:
             self._opened.set()
         if line:
             self._say(line, level)
 
     def _say(self, line: str, level: str) -> None:
-        self._report(f"{line[0].upper()}{line[1:]}.", level)
+        self._report(sentence(line), level)
 
     def _open(self) -> str:
         path = conversations_file()
@@ -71,12 +72,12 @@ class Journal:
             self._store = Store(path)
         except StoreError as error:
             self._store = Store.in_memory(copy_of=path)
-            return f"conversations are not saved: {error}. {MEANWHILE} in memory, until you quit"
+            return f"conversations are not saved: {error}. {MEANWHILE} in memory until you quit"
         return self._store.warning
 
     async def close(self) -> None:
         """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
-        if self._closed or not self._begun:
+        if self._closed or not self._opening:
             return
         self._closed = True
         await self.flush()
@@ -164,7 +165,7 @@ class Journal:
                     added.append(conversation)
         except StoreError as error:
             done = f"{len(added)} of {len(imported.conversations)} conversations were imported"
-            raise StoreError(f"{error}; {done}; importing the file again adds the others") from None
+            raise StoreError(f"{error}; {done}; import the file again to add the others") from None
         return imported.summary(added)
 
     def _insert(self, conversation: Conversation) -> bool:
@@ -196,7 +197,7 @@ class Journal:
 
     def _connected(self) -> Store:
         if self._store is None:
-            raise StoreError("there is no store")
+            raise StoreError("the file of the conversations could not be opened")
         return self._store
 
     async def _run(self, action: Callable[[], T]) -> T:

@@ -13,10 +13,10 @@ WIDE = 100
 class Library:
     """Fills the sidebar from the journal, and carries out its commands."""
 
-    def __init__(self, desk: Desk, journal: Journal, keeper: ConversationKeeper) -> None:
+    def __init__(self, desk: Desk, journal: Journal, conversations: ConversationKeeper) -> None:
         self._desk = desk
         self._journal = journal
-        self._keeper = keeper
+        self._conversations = conversations
         self._wide: bool | None = None
 
     def fit(self, width: int) -> None:
@@ -62,7 +62,7 @@ class Library:
         """Bring the list up to date, unless it is hidden or shows search results."""
         desk = self._desk
         if desk.sidebar.display and not desk.sidebar.searching:
-            desk.sidebar.show_conversations(await self._journal.summaries(), self._keeper.conversation.id)
+            desk.sidebar.show_conversations(await self._journal.summaries(), self._conversations.conversation.id)
 
     async def search(self, text: str) -> None:
         """Show what a search finds; "" ends it."""
@@ -74,7 +74,7 @@ class Library:
     async def open(self, entry: SidebarEntry) -> None:
         """Open a conversation; what is typed from now on goes to the input."""
         self.leave()
-        await self._keeper.open(entry.conversation, entry.node, entry.channel)
+        await self._conversations.open(entry.conversation, entry.node, entry.channel)
         await self.refresh()
 
     def rename(self, title: str = "", entry: SidebarEntry | None = None) -> None:
@@ -92,8 +92,8 @@ class Library:
             self._desk.ask(RenameScreen(chosen.title), renamed)
 
     async def _rename(self, id: str, title: str) -> None:
-        if id == self._keeper.conversation.id:
-            await self._keeper.rename(title)
+        if id == self._conversations.conversation.id:
+            await self._conversations.rename(title)
         else:
             await self._journal.rename(id, title)
             await self.refresh()
@@ -106,8 +106,8 @@ class Library:
     async def _delete(self, entry: SidebarEntry) -> None:
         desk = self._desk
         chosen_in_list = desk.sidebar.list.has_focus
-        if entry.conversation == self._keeper.conversation.id:
-            await self._keeper.new()
+        if entry.conversation == self._conversations.conversation.id:
+            await self._conversations.new()
         await self._journal.delete(entry.conversation)
         await desk.saved()
         if chosen_in_list:  # where ^Z brings it back
@@ -116,7 +116,7 @@ class Library:
 
     def _current(self) -> SidebarEntry | None:
         """The conversation on the screen; None, and a warning, if nothing has been asked in it."""
-        conversation = self._keeper.conversation
+        conversation = self._conversations.conversation
         if conversation.nodes:
             return SidebarEntry(conversation.id, conversation.title)
         self._desk.warn("There is no conversation yet.")
@@ -132,5 +132,5 @@ class Library:
             desk.warn("There is nothing to undo.")
         else:
             desk.clear_notifications()  # one of them may still say that it is deleted
-            await self._keeper.open(id)
+            await self._conversations.open(id)
             await desk.saved()

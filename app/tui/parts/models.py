@@ -6,6 +6,7 @@ from pathlib import Path
 from textual.timer import Timer
 
 from app.chat.commands import BUSY
+from app.lines import sentence
 from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
 from app.tui.parts.desk import Desk
@@ -26,10 +27,10 @@ POLL_S = 0.25
 class Models:
     """Owns the download, if there is one, and the facts about this computer."""
 
-    def __init__(self, desk: Desk, keeper: EngineKeeper, idle: asyncio.Event) -> None:
+    def __init__(self, desk: Desk, engine: EngineKeeper, idle: asyncio.Event) -> None:
         """`idle` is set while no answer is under way: only then another model can be loaded."""
         self._desk = desk
-        self._keeper = keeper
+        self._engine = engine
         self._idle = idle
         self._greeting: Notice | None = None
         self._model = ""  # the full name of the model that answers
@@ -86,7 +87,7 @@ class Models:
             self._begin()
         elif not panel.display:
             self._show()
-        elif download.reached.phase is Phase.DONE:
+        elif download.state.phase is Phase.DONE:
             self.switch(download.name)
         elif download.active:
             self._pause()
@@ -104,9 +105,9 @@ class Models:
     def _start(self, name: str) -> None:
         download = self._download
         if download is not None and download.active and name not in ("", download.name):
-            self._desk.warn(f"{download.name} is being downloaded: /download pause first.")
+            self._desk.warn(f"{download.name} is being downloaded. Pause that download first: /download pause.")
             return
-        done = download is not None and download.reached.phase is Phase.DONE
+        done = download is not None and download.state.phase is Phase.DONE
         if download is None or done or name not in ("", download.name):
             download = self._download = Download(name or DEFAULT)
         download.start()
@@ -138,9 +139,8 @@ class Models:
 
     def _poll(self) -> None:
         assert self._download is not None
-        reached = self._download.reached
         panel = self._desk.download_panel
-        panel.show(self._download.name, reached)
+        panel.show(self._download.name, self._download.state)
         if self._timer is not None and not self._download.active:
             self._timer.stop()
             self._timer = None
@@ -151,12 +151,12 @@ class Models:
         if self._download is None:
             return ""
         self._download.pause()
-        reached = self._download.reached
-        if reached.phase is Phase.DONE or not reached.total:
+        state = self._download.state
+        if state.phase is Phase.DONE or not state.total:
             return ""
-        name, share = self._download.name, ", ".join(figures(reached).strip().split("  "))
-        again = f"/download resumes it, and so does the command\n    gptoss-chat download {name}"
-        return f"The download of {name} stopped at {share}. {again}"
+        name, share = self._download.name, ", ".join(figures(state).strip().split("  "))
+        resume = f"To resume the download, use /download in the chat or run\n    gptoss-chat download {name}"
+        return f"The download of {name} stopped at {share}. {resume}"
 
     # Switching
 
@@ -173,11 +173,11 @@ class Models:
         try:
             await asyncio.to_thread(_find, name)
         except GptossError as error:
-            self._desk.notify(f"{error}.", severity="error")
+            self._desk.notify(sentence(str(error)), severity="error")
             return
-        if name != self._model and not await self._keeper.switch(name):
+        if name != self._model and not await self._engine.switch(name):
             return
-        self._desk.notify(f"{self._keeper.model} answers from now on.")
+        self._desk.notify(f"Switched to {self._engine.model}.")
         if self._download is not None and self._download.name == name and not self._download.active:
             self._download = None
             self.hide()
@@ -186,11 +186,11 @@ class Models:
         try:
             here = await asyncio.to_thread(local_models)
         except GptossError as error:
-            self._desk.notify(f"{error}.", severity="error")
+            self._desk.notify(sentence(str(error)), severity="error")
             return
         names = [DEMO, *(f"{model.name} ({gigabytes(model.size)})" for model in here if model.complete)]
         await self._desk.notice(
-            f"/model NAME switches; NAME can be a folder, too. On this computer: {', '.join(names)}."
+            f"On this computer: {', '.join(names)}. /model NAME switches to a model; NAME can also be a folder."
         )
 
 
@@ -201,5 +201,7 @@ def _find(name: str) -> None:
     if repository is not None:
         folder = repository.snapshot()
         if folder is None or not is_complete(folder):
-            raise CheckpointError(f"{name} is not on this computer, or not all of it: /download {name} fetches it")
+            raise CheckpointError(
+                f"the model {name} is missing or incomplete on this computer; /download {name} fetches it"
+            )
     resolve(name)

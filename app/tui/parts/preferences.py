@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.lines import sentence
 from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -49,11 +50,11 @@ class Preferences:
     async def start(self) -> None:
         """Say what is wrong with the settings file, and remember every theme that is chosen from now on."""
         self._themes.on_change(self._theme_changed)
-        complaints = list(self._settings.warnings)
+        warnings = list(self._settings.warnings)
         if not self._themes.has(self._theme):
-            complaints.append(f'there is no theme "{self._theme}"; /theme shows them')
-        for text in complaints:
-            await self._desk.notice(f"{text[0].upper()}{text[1:]}.", "warning")
+            warnings.append(f'there is no theme "{self._theme}"; /theme lists the themes')
+        for text in warnings:
+            await self._desk.notice(sentence(text), "warning")
 
     # The look
 
@@ -74,12 +75,12 @@ class Preferences:
         elif self._themes.has(name):
             self._themes.choose(name)
         else:
-            self._desk.warn(f"There is no theme {name}: it is {', '.join(THEMES)}, or one that /theme shows.")
+            self._desk.warn(f"There is no theme {name}. Use {', '.join(THEMES)}, or one that /theme lists.")
 
     def set_analysis(self, name: str) -> None:
         """Show every analysis as `name` says, and those to come."""
         if name not in ANALYSIS:
-            self._desk.warn(f"The analysis is {', '.join(ANALYSIS[:-1])} or {ANALYSIS[-1]}.")
+            self._desk.warn(f"The analysis can be {', '.join(ANALYSIS[:-1])} or {ANALYSIS[-1]}.")
             return
         for view in self._desk.transcript.query(AnswerView):
             view.treat_analysis(name)
@@ -112,7 +113,7 @@ class Preferences:
         elif self.presets:
             self._desk.warn(f"{f'There is no preset {name}. ' if name else ''}Presets: {', '.join(self.presets)}.")
         else:
-            self._desk.warn("There are no presets yet; /settings saves instructions as one.")
+            self._desk.warn("There are no presets yet. /settings can save instructions as a preset.")
 
     def hint(self, conversation: str) -> str:
         """A short text that says which instructions a conversation has; "" for none."""
@@ -160,4 +161,4 @@ class Preferences:
             try:
                 await asyncio.to_thread(update, changes)
             except SettingsError as error:
-                self._desk.warn(f"{error}.")
+                self._desk.warn(sentence(str(error)))

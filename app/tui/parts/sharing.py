@@ -9,7 +9,7 @@ from pathlib import Path
 from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.documents.attachments import split
-from app.lines import one_line
+from app.lines import one_line, sentence
 from app.store.exchange.export import to_json, to_markdown, write_new
 from app.store.exchange.importing import ImportFileError
 from app.tui.parts.conversation import ConversationKeeper
@@ -67,20 +67,24 @@ class Sharing:
     """Copies and exports the conversation on the screen, imports others."""
 
     def __init__(
-        self, desk: Desk, journal: Journal, keeper: ConversationKeeper, to_clipboard: Callable[[str], None]
+        self,
+        desk: Desk,
+        journal: Journal,
+        conversations: ConversationKeeper,
+        to_clipboard: Callable[[str], None],
     ) -> None:
         """`to_clipboard` copies a text, and says what came of it."""
         self._desk = desk
         self._journal = journal
-        self._keeper = keeper
+        self._conversations = conversations
         self._to_clipboard = to_clipboard
 
     def copy(self, argument: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._to_clipboard(part(self._keeper.conversation, argument))
+            self._to_clipboard(part(self._conversations.conversation, argument))
         except RequestError as error:
-            self._desk.warn(_sentence(str(error)))
+            self._desk.warn(sentence(str(error)))
 
     async def export(self, name: str) -> None:
         """Write the conversation to a new file: JSON if the name ends so, else Markdown, as its suffix says if it has
@@ -88,7 +92,7 @@ class Sharing:
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
-        desk, conversation = self._desk, self._keeper.conversation
+        desk, conversation = self._desk, self._conversations.conversation
         if not conversation.nodes:
             desk.warn("There is no conversation to export yet.")
             return
@@ -106,7 +110,7 @@ class Sharing:
         """Add the conversations of a file to those in the sidebar."""
         desk = self._desk
         if not name:
-            desk.warn("Say which file: /import FILE, an export of this program or ChatGPT's conversations.json.")
+            desk.warn("/import FILE takes a JSON export of this program or ChatGPT's conversations.json.")
             return
         try:
             summary = await self._journal.import_file(_existing(typed_path(name)))
@@ -114,7 +118,7 @@ class Sharing:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
             where = "" if desk.sidebar.display else " ^B shows them."
-            desk.notify(f"{_sentence(summary)}{where}", timeout=FILE_NAME_S)
+            desk.notify(f"{sentence(summary)}{where}", timeout=FILE_NAME_S)
         await desk.saved()
 
 
@@ -137,7 +141,3 @@ def _existing(name: str) -> Path:
     if not ordinary:  # a pipe would be waited for, a device has no end
         raise ImportFileError(f"{one_line(name)} is not an ordinary file; nothing was imported")
     return path
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

@@ -36,7 +36,7 @@ WIDGETS = (
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 
-_CLOSING = "^ is the Ctrl key. Select with the mouse, copy with ^C. * can't be used during an answer."
+_CLOSING = "^ is the Ctrl key. Select text with the mouse and copy it with ^C. * is not available during an answer."
 
 
 class HelpScreen(ModalScreen[None]):
@@ -56,7 +56,7 @@ class HelpScreen(ModalScreen[None]):
         width = max(len(keys) for group in groups for keys, _ in group.rows)
         with VerticalScroll(id="help"):
             for group in groups:
-                title = f"{group.title}: here" if group is here else group.title
+                title = f"{group.title} (focused)" if group is here else group.title
                 yield Static(Content(title), markup=False, classes="heading")
                 yield Static(_table(group.rows, width))
             yield Static(Content(_CLOSING), markup=False, classes="closing")

@@ -23,7 +23,7 @@ LABELS = {
     "temperature": ("Temperature", "0: always the most likely token"),
     "top_p": ("Top-p", "the most likely tokens up to this probability"),
     "top_k": ("Top-k", "the K most likely tokens; 0: all"),
-    "min_p": ("Min-p", "drop tokens less likely than this times the best"),
+    "min_p": ("Min-p", "drop tokens below this share of the best token's probability"),
     "repetition_penalty": ("Repetition penalty", "above 1 discourages repetition"),
     "seed": ("Seed", "same seed, same answer; empty: random"),
     "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
@@ -126,7 +126,8 @@ class SettingsScreen(ModalScreen[Form | None]):
         try:
             options = replace(self._form.options, effort=Effort(self._chosen("effort")), **values)
         except RequestError as error:
-            self._refuse(f"{error}.", next(name for name in SAMPLING if str(error).startswith(f"{name} ")))
+            name = next(name for name in SAMPLING if str(error).startswith(f"{name} "))
+            self._refuse(f"{LABELS[name][0]}{str(error).removeprefix(name)}.", name)
             return
         instructions, save_as = self.query_one("#instructions", TextArea).text.strip(), one_line(self._value("save_as"))
         if save_as and not instructions:

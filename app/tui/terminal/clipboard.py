@@ -37,14 +37,14 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
             pass
         else:
             await _verify(["tmux", "save-buffer", "-"], data, "tmux's buffer")
-            return f"Copied {size} (tmux's buffer, and perhaps the terminal's own clipboard)."
+            return f"Copied {size} to tmux's buffer; the terminal's clipboard may have the text, too."
     osc52(text)
-    return f"Sent {size} to the terminal's clipboard (OSC 52). Not every terminal accepts that."
+    return f"Sent {size} to the terminal's clipboard (OSC 52). Some terminals ignore this."
 
 
 async def _verify(paste: list[str], data: bytes, place: str) -> None:
     if await _run(paste) != data:
-        raise ClipboardError(f"{place} holds something else after copying; nothing was copied")
+        raise ClipboardError(f"after copying, {place} holds something else; nothing was copied")
 
 
 async def _run(command: list[str], data: bytes = b"") -> bytes:
@@ -63,7 +63,9 @@ async def _run(command: list[str], data: bytes = b"") -> bytes:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise ClipboardError(f"{command[0]} did not respond and was ended; the clipboard may be unchanged") from None
+        problem = f"{command[0]} did not respond and was ended"
+        raise ClipboardError(f"copying failed: {problem}; the clipboard may be unchanged") from None
     if process.returncode:
-        raise ClipboardError(f"{command[0]} failed with exit code {process.returncode}; nothing was copied")
+        problem = f"{command[0]} ended with exit code {process.returncode}"
+        raise ClipboardError(f"copying failed: {problem}; nothing was copied")
     return output

@@ -38,11 +38,11 @@ async def edit(app: App[None], text: str) -> str:
                 code = await asyncio.to_thread(lambda: subprocess.run([*words, str(file)], check=False).returncode)
             app.refresh()
             if code:
-                raise EditorError(f"{words[0]} ended with code {code}; the text is unchanged")
+                raise EditorError(f"the editor {words[0]} ended with code {code}; the message is unchanged")
             return clean(file.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n"))
     except SuspendNotSupported:
-        raise EditorError("this terminal can't be handed over to an editor") from None
+        raise EditorError("this terminal cannot run an editor inside the chat") from None
     except UnicodeDecodeError:
-        raise EditorError(f"{words[0]} left text that is not UTF-8; the text is unchanged") from None
+        raise EditorError(f"the editor {words[0]} saved text that is not UTF-8; the message is unchanged") from None
     except OSError as error:
-        raise EditorError(f"{words[0]} failed: {error.strerror or error}; the text is unchanged") from None
+        raise EditorError(f"the editor failed: {error.strerror or error}; the message is unchanged") from None

@@ -67,8 +67,8 @@ def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:
     parts: list[Part] = []
     for message in messages:
         kind = _kind(message)
-        if message.role is Role.TOOL and (asked := _asked_by(parts, message)) is not None:
-            parts[asked] = parts[asked].with_message(message)
+        if message.role is Role.TOOL and (call := _index_of_call(parts, message)) is not None:
+            parts[call] = parts[call].with_message(message)
         elif kind is Kind.ANALYSIS and parts and parts[-1].kind is kind and message.text:
             parts[-1] = parts[-1].with_message(message)
         elif message.text or kind is Kind.CALL:
@@ -87,11 +87,11 @@ def _kind(message: Message) -> Kind:
     return {"analysis": Kind.ANALYSIS, "commentary": Kind.ASIDE}.get(message.channel or "", Kind.ANSWER)
 
 
-def _asked_by(parts: Sequence[Part], result: Message) -> int | None:
+def _index_of_call(parts: Sequence[Part], result: Message) -> int | None:
     """The index of the call that a result answers: the first of that name without one, else the last without one.
 
     (Harmony numbers no calls, and ChatGPT's tools don't always answer under the name by which they were called.)
     """
     unanswered = [i for i, part in enumerate(parts) if part.kind is Kind.CALL and not part.results]
-    named = [i for i in unanswered if (call := parts[i].call) is not None and call.recipient == result.name]
-    return named[0] if named else unanswered[-1] if unanswered else None
+    same_name = [i for i in unanswered if (call := parts[i].call) is not None and call.recipient == result.name]
+    return same_name[0] if same_name else unanswered[-1] if unanswered else None

@@ -20,7 +20,7 @@ MAX_TEXT = 100_000
 """Characters shown of one text: laying out so many takes a quarter of a second."""
 ARGUMENTS, RESULT = "arguments", "result"
 """Labels above a code block in place of a language; no language has these names."""
-NO_TOOLS = "The call waits for a result: this chat cannot run tools."
+NO_TOOLS = "The tool was not run: this chat cannot run tools."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def describe(part: Part) -> CallText:
         outcome = f"\u2192 {_in_short(result, MAX_OUTCOME) or 'nothing'}"
     elif part.state is State.WAITING:
         blocks.append(NO_TOOLS)
-        outcome = "waits for a result"
+        outcome = "not run"
     else:
         outcome = ""
     return CallText(line.rstrip(), outcome, "\n\n".join(blocks))

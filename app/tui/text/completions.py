@@ -29,13 +29,13 @@ def completions(line: str, values_of: Callable[[Command], Sequence[str]]) -> lis
         return []
     typed = match["name"].lower()
     if match["space"] is None:
-        named = [command for command in COMMANDS if command.slash and command.slash.startswith(typed)]
-        return [_named(command) for command in sorted(named, key=lambda command: command.slash != typed)]
+        commands = [command for command in COMMANDS if command.slash and command.slash.startswith(typed)]
+        return [_completed(command) for command in sorted(commands, key=lambda command: command.slash != typed)]
     command, argument = find(typed), match["argument"].casefold()
     values = values_of(command) if command is not None and command.takes else ()
-    begun = [value for value in values if value.casefold().startswith(argument)]
-    begun.sort(key=lambda value: value.casefold() != argument)
-    return [Completion(f"/{typed} {value}", value) for value in begun]
+    matches = [value for value in values if value.casefold().startswith(argument)]
+    matches.sort(key=lambda value: value.casefold() != argument)
+    return [Completion(f"/{typed} {value}", value) for value in matches]
 
 
 def marked_at_once(line: str) -> bool:
@@ -43,6 +43,6 @@ def marked_at_once(line: str) -> bool:
     return line != "/" and not line.endswith(" ")
 
 
-def _named(command: Command) -> Completion:
+def _completed(command: Command) -> Completion:
     help = f"{command.help} *" if command.waits else command.help
     return Completion(f"/{command.slash} " if command.takes else f"/{command.slash}", command.usage, help)

@@ -9,10 +9,10 @@ from mlx_model.memory.sizes import gigabytes, parse_size
 SIZE = SIZES[KNOWN[DEFAULT]]
 
 WELCOME = "Ask anything. Your messages and the answers stay on this computer."
-DEMO = (
+DEMO_GREETING = (
     f"{WELCOME}\n\n"
-    "The demo model is answering: a tiny model, trained on facts about this program, that shows how the chat works. "
-    "It is not gpt-oss."
+    "You are talking to the demo model, a tiny model trained on facts about this program. It shows how the chat "
+    "works; it is not gpt-oss."
 )
 
 
@@ -52,7 +52,7 @@ class ComputerFacts:
 
 def welcome(computer: ComputerFacts | None, *, downloading: bool) -> str:
     """The greeting while the demo answers. `downloading`: a download has been started, and its panel says the rest."""
-    parts = [DEMO]
+    parts = [DEMO_GREETING]
     if computer is not None:
         parts.append(_facts(computer))
     if not downloading:
@@ -68,7 +68,7 @@ def _facts(computer: ComputerFacts) -> str:
     lines.append(f"{DEFAULT} fits: {computer.fit}." if computer.fits else f"{DEFAULT} does not fit: {computer.fit}")
     missing = max(0, parse_size(SIZE) - computer.present)
     if not computer.complete and computer.free < missing:
-        lines.append(f"The download needs {gigabytes(missing)} on the disk: free some space first.")
+        lines.append(f"The download needs {gigabytes(missing)} on the disk. Free some space first.")
     return "\n".join(lines)
 
 
@@ -76,8 +76,8 @@ def _offer(computer: ComputerFacts | None) -> str:
     if computer is not None and computer.verified:
         return f"{DEFAULT} is on this computer: ^L or /model {DEFAULT} switches to it."
     if computer is not None and computer.complete:
-        return f"{DEFAULT} is on this computer, not verified yet: ^L or /download verifies it and fetches nothing."
+        return f"{DEFAULT} is on this computer but not verified yet: ^L or /download verifies it, without fetching."
     if computer is not None and computer.present:
         here = f"{gigabytes(computer.present)} of its {SIZE} are already on this computer"
-        return f"{here}: ^L or /download fetches the rest while the demo answers."
-    return f"^L or /download fetches {DEFAULT} ({SIZE}) in the background, while the demo answers."
+        return f"{here}: ^L or /download fetches the rest in the background."
+    return f"^L or /download fetches {DEFAULT} ({SIZE}) in the background; the demo keeps answering."

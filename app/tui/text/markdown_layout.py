@@ -114,11 +114,6 @@ _PARSER = _Parser()
 _CODE_TYPES = ("fence", "code_block")
 
 
-def lay_out(source: str, width: int, *, dark: bool = True) -> Content:
-    """Markdown as lines of at most `width` cells."""
-    return GrowingLayout(width, dark=dark).extend(source)
-
-
 def code_blocks(source: str) -> list[str]:
     """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
     return [token.content.removesuffix("\n") for token in _PARSER.parse(source) if token.type in _CODE_TYPES]
@@ -139,26 +134,26 @@ class GrowingLayout:
         self._console = Console(
             width=width, file=StringIO(), force_terminal=True, color_system="truecolor", theme=_STYLES
         )
-        self._settled: list[Content] = []
-        self._settled_list = ""  # the marker of the list that the settled part ends in
-        self._settled_number = 0  # of the item it ends in
-        self._settled_chars = 0
-        self._settled_codes = 0
+        self._final: list[Content] = []
+        self._final_list = ""  # the marker of the list that the final part ends in
+        self._final_number = 0  # of the item it ends in
+        self._final_chars = 0
+        self._final_codes = 0
 
     def extend(self, source: str) -> Content:
         """The lines of `source`, which begins with all that was given before."""
-        lines = source[self._settled_chars :].split("\n")
-        pieces = list(_pieces(_PARSER.parse("\n".join(lines)), self._settled_list, self._settled_number))
+        lines = source[self._final_chars :].split("\n")
+        pieces = list(_pieces(_PARSER.parse("\n".join(lines)), self._final_list, self._final_number))
         # A line shows what it is when it is complete: "-" may become an item, a rule, or go on with the text above.
         still_open = 1 if pieces and pieces[-1].first_line < len(lines) - 1 else 2
-        settled, open_pieces = pieces[:-still_open], pieces[-still_open:]
-        for piece in settled:
-            self._settled += self._next(piece, self._settled, self._settled_list, self._settled_codes)
-            self._settled_list, self._settled_number = piece.list_marker, piece.number
-            self._settled_codes += piece.codes
-        if settled:
-            self._settled_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
-        lines_so_far, marker, codes = list(self._settled), self._settled_list, self._settled_codes
+        final_pieces, open_pieces = pieces[:-still_open], pieces[-still_open:]
+        for piece in final_pieces:
+            self._final += self._next(piece, self._final, self._final_list, self._final_codes)
+            self._final_list, self._final_number = piece.list_marker, piece.number
+            self._final_codes += piece.codes
+        if final_pieces:
+            self._final_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
+        lines_so_far, marker, codes = list(self._final), self._final_list, self._final_codes
         for piece in open_pieces:
             lines_so_far += self._next(piece, lines_so_far, marker, codes)
             marker = piece.list_marker

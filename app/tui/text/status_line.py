@@ -55,16 +55,16 @@ def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     reused = f"{figures.reused:,} reused" if figures.reused else ""
     brief = speed if speed and state in WRITING else state
     model, of_it = clean(figures.model), memory(figures.memory, figures.budget)
-    named = "  ".join(filter(None, (model, of_it)))
+    model_and_memory = "  ".join(filter(None, (model, of_it)))
     bar, numbers, used, share = _context(figures)
     unsaved = "" if figures.saves else "not saved"
     for parts, context in (
-        ((named, state, speed, ttft, reused), bar),
-        ((named, state, speed, ttft, reused), numbers),
-        ((named, brief, ttft, reused), numbers),
-        ((named, brief, ttft), numbers),
-        ((named, brief, ttft), used),
-        ((named, brief), used),
+        ((model_and_memory, state, speed, ttft, reused), bar),
+        ((model_and_memory, state, speed, ttft, reused), numbers),
+        ((model_and_memory, brief, ttft, reused), numbers),
+        ((model_and_memory, brief, ttft), numbers),
+        ((model_and_memory, brief, ttft), used),
+        ((model_and_memory, brief), used),
         ((model, brief), used),
         ((model, brief), share),
     ):

@@ -48,19 +48,19 @@ class Chip(Static, can_focus=True):
 
     def action_remove(self) -> None:
         """Take it away from the prompt."""
-        self.post_message(Attached.Left(self, unfold=False))
+        self.post_message(Attached.Removed(self, unfold=False))
 
     def action_unfold(self) -> None:
         """Make it part of the text."""
         if self.attachment is not None:
-            self.post_message(Attached.Left(self, unfold=True))
+            self.post_message(Attached.Removed(self, unfold=True))
 
 
 class Attached(VerticalScroll, can_focus=False):
     """Between conversation and input; not there when empty."""
 
     @dataclass
-    class Left(Message):
+    class Removed(Message):
         """One is to be removed; `unfold`: its text belongs into the input."""
 
         chip: Chip

@@ -48,4 +48,4 @@ class CallView(Fold):
         async with self._filling:  # a click may come between
             if self.open and self._body.source != self._text.details:
                 self._body.source = self._text.details
-                await self._body.settle()
+                await self._body.finish_layout()

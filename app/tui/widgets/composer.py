@@ -53,15 +53,15 @@ class Composer(TextArea):
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The message",
         (
-            ("Enter", "send; while an answer is under way: queue"),
+            ("Enter", "send, or queue while an answer is under way"),
             ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
             ("@ and part of a name", "attach a text, code or PDF file"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
-            ("Up in the first line", "earlier messages; Down leads back"),
+            ("Up in the first line", "earlier messages; Down goes back"),
             ("PageUp, PageDown", "scroll the conversation"),
             ("End, in empty input", "jump to the latest"),
             ("Enter, in empty input", "send the queued messages"),
-            ("Shift+Tab, Tab", "focus what is above, and come back"),
+            ("Shift+Tab, Tab", "move the focus up, and back"),
         ),
     )
 
@@ -105,7 +105,7 @@ class Composer(TextArea):
         """Whether a line that begins with a slash is a command."""
         self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
         """What can follow a command."""
-        self._submitted: tuple[str, str, list[Attachment]] = ("", "", [])
+        self._submission: tuple[str, str, list[Attachment]] = ("", "", [])
         self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
         self._naming = False
 
@@ -118,7 +118,7 @@ class Composer(TextArea):
 
     def take(self, submitted: str) -> None:
         """Remove what was submitted; what was typed in the moment since stays."""
-        prompt, typed, attachments = self._submitted
+        prompt, typed, attachments = self._submission
         if submitted == prompt:
             self.attached.take(attachments)
             self.recall.add(prompt)
@@ -224,9 +224,9 @@ class Composer(TextArea):
             self.write(text)
             self.leave_as_text(names_in(text))  # what others wrote: code has words like @pytest.fixture
             return
-        taken = {attachment.name for attachment in self.attached.attachments}
-        names = (f"pasted text {number}" for number in range(1, len(taken) + 2))
-        name = next(name for name in names if name not in taken)
+        others = {attachment.name for attachment in self.attached.attachments}
+        names = (f"pasted text {number}" for number in range(1, len(others) + 2))
+        name = next(name for name in names if name not in others)
         self.write(_stand_in(name))
         self.attached.add(Attachment(name, text))
 
@@ -250,10 +250,10 @@ class Composer(TextArea):
             listed = ", ".join(one_line(written(name)) for name in names)
             is_there = any(self._path(name) for name in names)
             what = "not attached" if is_there else "not a file" if len(names) == 1 else "not files"
-            warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends it as text."
+            warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends the message as text."
             self.notify(warning, severity="warning", markup=False)
             return
-        self._submitted = (self.prompt, self.text, self.attached.attachments)
+        self._submission = (self.prompt, self.text, self.attached.attachments)
         self.post_message(self.Submitted(self.prompt, self.text))
 
     def _complete(self, key: str) -> bool:
@@ -304,8 +304,8 @@ class Composer(TextArea):
         """The mentions that look like files, have none attached, and have not been warned about yet."""
         if self.takes_commands and parse(self.text) is not None:
             return []
-        settled = self._only_text | {attachment.name for attachment in self.attached.attachments}
-        names = (name for name in names_in(self.text) if one_line(name) not in settled)
+        without_warning = self._only_text | {attachment.name for attachment in self.attached.attachments}
+        names = (name for name in names_in(self.text) if one_line(name) not in without_warning)
         return [name for name in names if looks_like_path(name) or self._path(name)]
 
     def _path(self, name: str) -> Path | None:

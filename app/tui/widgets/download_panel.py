@@ -21,25 +21,25 @@ NAME = 24
 """Columns that the name of a model may take."""
 LEAST_BAR = 6
 """Columns below which a bar shows nothing that the percentage doesn't."""
-STEPS = {Phase.PAUSED: "go on", Phase.FAILED: "try again", Phase.DONE: "switch to it"}
+STEPS = {Phase.PAUSED: "resume", Phase.FAILED: "try again", Phase.DONE: "switch to this model"}
 
 
 class Gauge(Widget):
     """One line: name, bar, per cent, bytes, speed, time left. It changes without a layout."""
 
-    shown: reactive[tuple[str, Reached]] = reactive(("", Reached(Phase.ASKING)))
+    progress: reactive[tuple[str, Reached]] = reactive(("", Reached(Phase.ASKING)))
 
     def render(self) -> Content:
         """The line, as wide as there is space."""
-        name, reached = self.shown
+        name, state = self.progress
         head = Content(f"{clean(name)[:NAME]}  ")
-        if not reached.total:
+        if not state.total:
             return head
-        tail = f"  {figures(reached)}"
+        tail = f"  {figures(state)}"
         width = self.size.width - head.cell_length - len(tail)
         if width < LEAST_BAR:
             return head.append(tail.strip())
-        full = width * reached.done // reached.total
+        full = width * state.done // state.total
         # Told apart by more than colour.
         return Content.assemble(head, ("\u2501" * full, "$primary"), ("\u2500" * (width - full), "$panel"), tail)
 
@@ -55,7 +55,7 @@ class Step(Static, can_focus=True):
 
     def action_do(self) -> None:
         """Post it as a message."""
-        self.post_message(DownloadPanel.Wanted(hide=self.id == "download-hide"))
+        self.post_message(DownloadPanel.StepRequested(hide=self.id == "download-hide"))
 
 
 class DownloadPanel(Vertical):
@@ -64,8 +64,8 @@ class DownloadPanel(Vertical):
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp("The download", (("Enter", "do what the highlighted word says"),))
 
     @dataclass
-    class Wanted(Message):
-        """The person wants the panel away, or else the next step: pause, go on, try again, switch."""
+    class StepRequested(Message):
+        """The person wants the panel away, or else the next step: pause, resume, try again, switch."""
 
         hide: bool
 
@@ -74,13 +74,13 @@ class DownloadPanel(Vertical):
         self.display = False
         self._gauge, self._note = Gauge(), Static(markup=False, id="download-note")
         self._step = Step(markup=False, id="download-step")
-        self._said = ""
+        self._words = ""
         self._phase: Phase | None = None
 
     @property
-    def reached(self) -> Reached:
+    def state(self) -> Reached:
         """What it shows."""
-        return self._gauge.shown[1]
+        return self._gauge.progress[1]
 
     def compose(self) -> ComposeResult:
         """Two lines; a long note takes more."""
@@ -90,33 +90,33 @@ class DownloadPanel(Vertical):
             yield self._step
             yield Step(Content("hide"), markup=False, id="download-hide")
 
-    def show(self, name: str, reached: Reached) -> None:
+    def show(self, name: str, state: Reached) -> None:
         """Bring it up to date, without a layout unless the words change."""
-        self._gauge.shown = (name, reached)
-        said = clean(words(reached))
-        if said != self._said:
-            self._said = said
-            self._note.update(Content(said))
-        if reached.phase is not self._phase:
-            self._phase = reached.phase
-            self._step.update(Content(f"^L {'pause' if reached.phase in ACTIVE else STEPS[reached.phase]}"))
-            self.set_class(reached.phase is Phase.FAILED, "-error")
+        self._gauge.progress = (name, state)
+        text = clean(words(state))
+        if text != self._words:
+            self._words = text
+            self._note.update(Content(text))
+        if state.phase is not self._phase:
+            self._phase = state.phase
+            self._step.update(Content(f"^L {'pause' if state.phase in ACTIVE else STEPS[state.phase]}"))
+            self.set_class(state.phase is Phase.FAILED, "-error")
 
 
-def words(reached: Reached) -> str:
+def words(state: Reached) -> str:
     """What is going on."""
-    if reached.phase is Phase.CHECKING:
-        share = 100 * reached.checked // max(1, reached.to_check)
-        return f"{reached.phase}: {share}% of {gigabytes(reached.to_check)} read"
-    if reached.phase is Phase.FAILED:
-        return f"{reached.phase}: {reached.note}."
-    return reached.note or str(reached.phase)
+    if state.phase is Phase.CHECKING:
+        share = 100 * state.checked // max(1, state.to_check)
+        return f"{state.phase}: {share}% of {gigabytes(state.to_check)} read"
+    if state.phase is Phase.FAILED:
+        return f"{state.phase}: {state.note}."
+    return state.note or str(state.phase)
 
 
-def figures(reached: Reached) -> str:
+def figures(state: Reached) -> str:
     """Per cent, bytes, and while bytes come: speed and time left."""
-    unit, size = ("GB", 1e9) if reached.total >= 1e9 else ("MB", 1e6)
-    parts = [f"{reached.percent:3}%", f"{reached.done / size:.1f} of {reached.total / size:.1f} {unit}"]
-    if reached.phase is Phase.FETCHING:
-        parts += pace(reached)
+    unit, size = ("GB", 1e9) if state.total >= 1e9 else ("MB", 1e6)
+    parts = [f"{state.percent:3}%", f"{state.done / size:.1f} of {state.total / size:.1f} {unit}"]
+    if state.phase is Phase.FETCHING:
+        parts += pace(state)
     return "  ".join(parts)

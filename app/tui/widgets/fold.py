@@ -18,7 +18,7 @@ SHORTEST = 12
 class FoldTitle(Widget, can_focus=True):
     """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
 
-    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis, or the call of a tool", (("Enter, Space", "open or close it"),))
+    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis or a tool call", (("Enter, Space", "open or close it"),))
 
     def __init__(self) -> None:
         super().__init__()

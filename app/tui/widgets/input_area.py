@@ -62,7 +62,7 @@ class InputArea(Vertical):
     def _reading(self, name: str) -> Attachment:
         return read(find(name, self.composer.folder), name)
 
-    def on_attached_left(self, event: Attached.Left) -> None:
+    def on_attached_removed(self, event: Attached.Removed) -> None:
         """One is removed, or becomes part of the text."""
         self.composer.attached.drop(event.chip)
         self.composer.leave_as_text([event.chip.title])

@@ -30,7 +30,7 @@ class MarkdownText(Widget):
         """Show `source`, which begins with what is shown."""
         await self._take(source, self._layout if self._fits(self.content_size.width) else self._new_layout())
 
-    async def settle(self) -> None:
+    async def finish_layout(self) -> None:
         """Lay out the whole once more: a link may be defined behind the place that uses it."""
         await self._take(self.source, self._new_layout())
 

@@ -57,7 +57,7 @@ class AnswerText(MarkdownText):
             await self.grow(clean(part.text))
         self.part = part
         if part.state is not State.GROWING:
-            await self.settle()
+            await self.finish_layout()
 
 
 PartView = Analysis | CallView | AnswerText
@@ -72,12 +72,12 @@ class AnswerView(Vertical):
         effort: Effort | None,
         *,
         analysis: str,
-        kept: Node | None = None,
+        stored: Node | None = None,
         versions: VersionSwitch | None = None,
     ) -> None:
         """`analysis` says how to treat it: "collapsed" opens it while live, "shown" keeps it open, "hidden" closed.
 
-        `kept` is a stored answer, which is shown whole.
+        `stored` is an answer of the conversation, which is shown whole.
         """
         super().__init__()
         self.effort = effort
@@ -88,21 +88,22 @@ class AnswerView(Vertical):
         self._parts: list[PartView] = []
         self._footer = Static(markup=False, classes="footer")
         self._last_line = Horizontal(self._footer, *([versions] if versions else []), classes="last-line")
-        if kept is not None:
-            self._keep(kept)
+        if stored is not None:
+            self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
         """The parts that are there already, and the footer; more parts come with the answer."""
         yield from self._parts
         yield self._last_line
 
-    def _keep(self, node: Node) -> None:
-        turn = node.facts
-        reason = (turn.reason or "") if turn else "stop"
+    def _show_stored(self, node: Node) -> None:
+        facts = node.facts
+        reason = (facts.reason or "") if facts else "stop"
         self.messages = node.messages
-        if turn is not None:
-            self._analysis_s, self._analysis_tokens = turn.analysis_s, turn.analysis_tokens
-            self._end(reason, turn.stats if turn.stats.decode_tokens or not node.messages else None, clean(turn.model))
+        if facts is not None:
+            self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
+            stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
+            self._end(reason, stats, clean(facts.model))
         parts = parts_of(node.messages, reason)
         for part in parts:
             self._append(part, last=part is parts[-1])
@@ -191,7 +192,7 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     versions = switch_of(conversation, node)
     if node.is_prompt:
         return [Prompt(node.text()), *([versions] if versions else [])]
-    return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, kept=node, versions=versions)]
+    return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)]
 
 
 def switch_of(conversation: Conversation, node: Node) -> VersionSwitch | None:

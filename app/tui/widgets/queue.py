@@ -41,18 +41,18 @@ class Queued(Static, can_focus=True):
 
     def action_take_back(self) -> None:
         """Into the input, to be changed."""
-        self.post_message(Queue.Left(self, edit=True))
+        self.post_message(Queue.Removed(self, edit=True))
 
     def action_drop(self) -> None:
         """Remove it."""
-        self.post_message(Queue.Left(self, edit=False))
+        self.post_message(Queue.Removed(self, edit=False))
 
 
 class Queue(Vertical):
     """Between conversation and input; not there when empty."""
 
     @dataclass
-    class Left(Message):
+    class Removed(Message):
         """The person has taken one out of the queue, to `edit` it or for good."""
 
         queued: Queued

@@ -90,7 +90,7 @@ class SearchInput(Input):
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The search",
         (
-            ("a few words", "find them in all conversations"),
+            ("a few words", "search all conversations"),
             ("Enter, Down", "go to the results"),
             ("Esc", "end the search, then back to the message"),
         ),
@@ -130,7 +130,7 @@ class Sidebar(Vertical):
         text: str
 
     @dataclass
-    class Left(Message):
+    class LeaveRequested(Message):
         """The person is done here."""
 
     def __init__(self) -> None:
@@ -221,4 +221,4 @@ class Sidebar(Vertical):
             self.clear()
             self.post_message(self.Searched(""))
         else:
-            self.post_message(self.Left())
+            self.post_message(self.LeaveRequested())

@@ -157,13 +157,13 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _show_from(self, widget: Widget, above: float = 1.0) -> None:
         self.scroll_to(y=widget.virtual_region.y - above, animate=False, immediate=True, force=True)
-        self.call_after_refresh(self._settle)
+        self.call_after_refresh(self._end_move)
 
     def _show_end(self) -> None:
         self.follow()
-        self._settle()
+        self._end_move()
 
-    def _settle(self) -> None:
+    def _end_move(self) -> None:
         self._moving = False
         self._fit()
 

@@ -16,7 +16,7 @@ class VersionSwitch(Static, can_focus=True):
     """Clicks on its left and right half, and the arrow keys, ask for the version before and after."""
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
-        "The versions < 1/2 >", (("Left, Right", "show the previous one, the next one"),)
+        "The versions < 1/2 >", (("Left, Right", "show the previous or the next version"),)
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [

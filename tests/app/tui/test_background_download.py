@@ -1,6 +1,7 @@
 """A download in the background and what the first run says, without a screen: figures, pauses, words."""
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
-from app.tui.text.first_run import DEMO, ComputerFacts, welcome
+from app.tui.text.first_run import DEMO_GREETING, ComputerFacts, welcome
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import DownloadEvent, Progress
 from mlx_model.hub.progress import Phase
@@ -24,20 +25,20 @@ SHARD = "model-00001-of-00002.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("computer", "words"),
     [
         (
             COMPUTER,
             "This computer: Apple M2, 16 GB of memory, 210.30 GB free on the disk.\ngpt-oss-20b fits: 10.98 GB of",
         ),
-        (COMPUTER, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background, while the demo answers."),
-        (None, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background, while the demo answers."),
+        (COMPUTER, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
+        (None, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
         (
             replace(COMPUTER, fits=False, fit="Budget: 2.00 GB. It does not fit."),
             "gpt-oss-20b does not fit: Budget: 2.00 GB.",
         ),
         (replace(COMPUTER, missing="Metal needs a Mac."), "free on the disk.\nMetal needs a Mac.\ngpt-oss-20b fits"),
-        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk: free some space first."),
+        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk. Free some space first."),
         (
             replace(COMPUTER, present=11 * 10**9),
             "11.00 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
@@ -52,11 +53,11 @@ SHARD = "model-00001-of-00002.safetensors"
         ),
     ],
 )
-def test_what_the_welcome_says(given: ComputerFacts | None, said: str) -> None:
-    text = welcome(given, downloading=False)
-    assert text.startswith(DEMO) and said in text
-    assert ("The download needs" in text) == (given is not None and given.free < 10**10)
-    assert "^L" not in welcome(given, downloading=True)
+def test_what_the_welcome_says(computer: ComputerFacts | None, words: str) -> None:
+    text = welcome(computer, downloading=False)
+    assert text.startswith(DEMO_GREETING) and words in text
+    assert ("The download needs" in text) == (computer is not None and computer.free < 10**10)
+    assert "^L" not in welcome(computer, downloading=True)
 
 
 async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,27 +80,29 @@ def test_a_thread_that_meets_a_bug_says_so(server: HubServer, monkeypatch: pytes
     monkeypatch.setattr("app.tui.parts.background_download.prepare", lambda name: 1 // 0)
     download = Download("gpt-oss-20b")
     download.start()
-    download.join()
-    assert download.reached.phase is Phase.FAILED and "ZeroDivisionError" in download.reached.note
+    while download.active:
+        time.sleep(0.01)
+    assert download.state.phase is Phase.FAILED and "ZeroDivisionError" in download.state.note
 
 
 def test_what_comes_after_a_pause_changes_nothing(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, paused = Event(), Event()
+    fetching, paused, passed_on = Event(), Event(), Event()
 
     def events(*_: object) -> Iterator[DownloadEvent]:
         yield Progress(10, 100)
-        begun.set()
+        fetching.set()
         assert paused.wait(10)
         yield Progress(50, 100)
+        passed_on.set()
 
     monkeypatch.setattr("app.tui.parts.background_download.fetch", events)
     download = Download("gpt-oss-20b")
     download.start()
-    assert begun.wait(10)
+    assert fetching.wait(10)
     download.pause()
     paused.set()
-    download.join()
-    assert (download.reached.phase, download.reached.done) == (Phase.PAUSED, 10)
+    assert passed_on.wait(10)
+    assert (download.state.phase, download.state.done) == (Phase.PAUSED, 10)
 
 
 def test_going_on_waits_for_the_thread_of_before(server: HubServer) -> None:
@@ -110,5 +113,6 @@ def test_going_on_waits_for_the_thread_of_before(server: HubServer) -> None:
         download.pause()
     server.release()
     download.start()
-    download.join()
-    assert download.reached.phase is Phase.DONE and hub.default_model() == "gpt-oss-20b"
+    while download.active:
+        time.sleep(0.01)
+    assert download.state.phase is Phase.DONE and hub.default_model() == "gpt-oss-20b"

@@ -148,7 +148,7 @@ def test_a_result_without_a_call_and_a_call_without_a_result() -> None:
     assert describe(Part(Kind.CALL, (result("1", "x"),))).line == "x"
     assert describe(Part(Kind.CALL, (Message(Role.TOOL, "1"),))).line == "a tool"
     waiting = describe(Part(Kind.CALL, (call("1"),), State.WAITING))
-    assert waiting.outcome == "waits for a result" and waiting.details.endswith(NO_TOOLS)
+    assert waiting.outcome == "not run" and waiting.details.endswith(NO_TOOLS)
 
 
 def test_a_call_that_grows_costs_neither_reading_nor_all_of_its_text() -> None:
@@ -232,9 +232,9 @@ async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.Monkey
         parts_shown = [line for line in lines[first : first + 9] if line]
         assert parts_shown[1:5] == [
             "\u258c I ask the weather service.",
-            '\u25b8 get_weather(city="Paris")  waits for a result',
+            '\u25b8 get_weather(city="Paris")  not run',
             "\u25b8 thought again",
-            "\u25b8 python  2 lines  waits for a result",
+            "\u25b8 python  2 lines  not run",
         ]
         assert "asked for a tool, which this chat does not have" in " ".join(lines)
 
@@ -285,10 +285,10 @@ async def test_an_open_call_grows_and_takes_its_result() -> None:
         assert "line 12 of" not in text_on(pilot) and pilot.app.query_one(CallView).region.height < LIVE_TAIL / 10
         engine.say(MessageEnd(call("first\nsecond")), Finished("tool_call", STATS))
         await idle(pilot)
-        await on_screen(pilot, "The call waits for a result")
+        await on_screen(pilot, "The tool was not run")
         await view.show([*view.messages, result("found")], 0.0, 0, "stop")
         await on_screen(pilot, "\u2192 found")
-        assert "waits" not in text_on(pilot)
+        assert "not run" not in text_on(pilot)
 
 
 async def test_a_kept_answer_goes_on_in_its_place() -> None:

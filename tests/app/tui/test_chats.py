@@ -309,7 +309,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_on_reaching_an_end() 
         assert "answer 89" in text_on(pilot) or "answer 90" in text_on(pilot)  # where the person was
         await pilot.press("end")
         await wait_until(pilot, lambda: "answer 99" in text_on(pilot))
-        await app.conversation_keeper.open(app.conversation.id, app.conversation.path[20].id)
+        await app.conversations.open(app.conversation.id, app.conversation.path[20].id)
         await wait_until(pilot, lambda: "question 10" in text_on(pilot))
         assert len(app.query(AnswerView)) == 10
         for _ in range(60):
@@ -325,7 +325,7 @@ async def test_asking_from_the_middle_goes_to_the_end() -> None:
     async with chat(engine) as pilot:
         await opened(pilot, "Long")
         app = app_of(pilot)
-        await app.conversation_keeper.open(app.conversation.id, app.conversation.path[4].id)
+        await app.conversations.open(app.conversation.id, app.conversation.path[4].id)
         await ask(pilot, engine, "new question", "new answer")
         await wait_until(pilot, lambda: "new answer" in text_on(pilot) and "answer 39" in text_on(pilot))
         assert app.desk.transcript.follows

@@ -115,7 +115,7 @@ async def test_tmux_takes_the_text_where_there_is_no_pbcopy_for_it(
         mac = request.getfixturevalue("mac")
         monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
     message, asked = await copy()
-    assert message.startswith("Copied 8 characters (tmux's buffer, ") and asked == []
+    assert message.startswith("Copied 8 characters to tmux's buffer; ") and asked == []
     assert tmux.read_text(encoding="utf-8") == TEXT and not (ssh and mac.exists())
 
 

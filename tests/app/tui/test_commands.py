@@ -192,7 +192,8 @@ async def test_keys_typed_fast_complete_what_was_typed(keys: list[str], text: st
         await idle(pilot)
         for key in keys:  # as the terminal's reader posts them, without waiting for the list
             app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
-        await pilot.pause(0.2)
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == text, text)
+        await pilot.pause()
         assert desk_of(pilot).composer.text == text
 
 
@@ -281,7 +282,7 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
         await chosen(pilot)
         await warns()
-        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversation_keeper.editing
+        assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversations.editing
 
 
 async def test_every_other_command_works_while_an_answer_is_under_way() -> None:
@@ -310,7 +311,7 @@ async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
         await pilot.pause()
         assert len(app.screen_stack) == 2 and app.desk.effort_switch.effort is Effort.MEDIUM
         await pilot.press("f1")
-        await wait_until(pilot, lambda: "The settings: here" in text_on(pilot))
+        await wait_until(pilot, lambda: "The settings (focused)" in text_on(pilot))
         await pilot.press("escape", "escape")
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)
 
@@ -333,7 +334,7 @@ async def test_the_palette_has_every_command_and_runs_it() -> None:
         await pilot.press("ctrl+p")
         await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press("f1")
-        await wait_until(pilot, lambda: "The commands: here" in text_on(pilot))
+        await wait_until(pilot, lambda: "The commands (focused)" in text_on(pilot))
         await pilot.press("escape", *"thinking shown")
         await wait_until(pilot, lambda: "thinking shown" in text_on(pilot))
         await chosen(pilot)
@@ -377,10 +378,10 @@ async def helped(pilot: Pilot[None], title: str) -> str:
     """Press F1 and return what stands on the screen, which begins with the help of one widget."""
     await pilot.press("f1")
     await wait_until(
-        pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and f"{title}: here" in text_on(pilot), title
+        pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and f"{title} (focused)" in text_on(pilot), title
     )
     screen = text_on(pilot)
-    assert f"{title}: here" in screen.splitlines()[1]
+    assert f"{title} (focused)" in screen.splitlines()[1]
     await pilot.press("escape")
     await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
     return screen
@@ -396,12 +397,12 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         await pilot.press("ctrl+r")
         await wait_until(pilot, lambda: "2/2" in text_on(pilot))
         await idle(pilot)
-        assert "send; while an answer is under way: queue" in await helped(pilot, "The message")
+        assert "send, or queue while an answer is under way" in await helped(pilot, "The message")
         await pilot.press("ctrl+b")
         await wait_until(pilot, lambda: app.desk.sidebar.list.has_focus)
         assert "delete, and restore" in await helped(pilot, "The list of conversations")
         await pilot.press("ctrl+f")
-        assert "find them in all conversations" in await helped(pilot, "The search")
+        assert "search all conversations" in await helped(pilot, "The search")
         await pilot.press("escape")
         app.query(VersionSwitch).first().focus()
         await pilot.pause()
@@ -418,7 +419,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         await wait_until(pilot, lambda: app.query(AnalysisTitle))
         app.query(AnalysisTitle).last().focus()
         await pilot.pause()
-        assert "open or close it" in await helped(pilot, "An analysis, or the call of a tool")
+        assert "open or close it" in await helped(pilot, "An analysis or a tool call")
         assert help_of(CallTitle()) is help_of(app.focused)
         app.desk.composer.focus()
         await send(pilot, "three")
@@ -439,7 +440,7 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
         titles = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
         for title in (*GROUPS, *(keys.title for keys in WIDGETS)):
-            assert titles.count(title) + titles.count(f"{title}: here") == 1, title
+            assert titles.count(title) + titles.count(f"{title} (focused)") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)
         await pilot.resize_terminal(80, 24)

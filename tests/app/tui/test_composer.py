@@ -124,7 +124,7 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         await pilot.pause()
         await wait_until(pilot, lambda: composer.attached.reading is None)
         await pilot.press("enter")
-        await wait_until(pilot, lambda: f"{warning}; Enter again sends it as text." in notifications(pilot))
+        await wait_until(pilot, lambda: f"{warning}; Enter again sends the message as text." in notifications(pilot))
         assert composer.text == typed and not engine.asked
         engine.answer("ok")
         await pilot.press("enter")
@@ -331,10 +331,10 @@ async def test_up_and_down_recall_prompts_of_this_start_and_of_those_before() ->
     ("script", "text", "warning"),
     [
         ('cat "$1" > seen; printf "written\\r\\nthere\\n" > "$1"', "written\nthere", ""),
-        ("exit 3", "draft", "ended with code 3; the text is unchanged"),
-        ('printf "\\377" > "$1"', "draft", "not UTF-8; the text is unchanged"),
-        ('rm "$1"', "draft", "No such file or directory; the text is unchanged"),
-        (None, "draft", "there is no editor"),
+        ("exit 3", "draft", "ended with code 3; the message is unchanged"),
+        ('printf "\\377" > "$1"', "draft", "not UTF-8; the message is unchanged"),
+        ('rm "$1"', "draft", "No such file or directory; the message is unchanged"),
+        (None, "draft", "There is no editor"),
     ],
 )
 async def test_the_editor(
@@ -365,7 +365,7 @@ async def test_a_terminal_that_cannot_be_lent_is_said(monkeypatch: pytest.Monkey
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         await pilot.press(*"x", "f4")
-        await wait_until(pilot, lambda: "this terminal can't be handed over" in text_on(pilot))
+        await wait_until(pilot, lambda: "This terminal cannot run an editor" in text_on(pilot))
         assert desk_of(pilot).composer.text == "x"
 
 
@@ -377,7 +377,7 @@ async def test_prompts_with_files_of_before_are_shown_folded() -> None:
         id = app_of(pilot).conversation.id
     async with chat(engine) as pilot:
         await idle(pilot)
-        await app_of(pilot).conversation_keeper.open(id)
+        await app_of(pilot).conversations.open(id)
         await wait_until(pilot, lambda: pilot.app.query(Prompt))
         await wait_until(pilot, lambda: "+ notes.txt  13 bytes" in text_on(pilot))
         assert "second" not in text_on(pilot)

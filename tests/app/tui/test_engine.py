@@ -91,7 +91,7 @@ async def test_an_engine_that_dies_in_an_answer_leaves_everything_on_the_screen(
         screen = text_on(pilot)
         assert "SIGKILL" in screen and "out of memory" in screen and "^R" in screen and "The answer is" in screen
         assert screen.count("The engine stopped") == 1
-        await wait_until(pilot, app_of(pilot).conversation_keeper.idle.is_set)
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
         await pilot.press("ctrl+r")
         await idle(pilot)
         await ask(pilot, engine, "and?", "42")

@@ -186,7 +186,7 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("/import", "Say which file"),
+        ("/import", "/import FILE takes"),
         ("/import none.json", "No such file"),
         ("/import .", "Is a directory"),
         ("/import pipe", "pipe is not an ordinary file"),
@@ -213,7 +213,7 @@ async def test_a_disk_that_fills_up_says_how_much_was_imported(here: Path) -> No
         await execute(app_of(pilot), pages)
         await send(pilot, "/import chats.json")
         await wait_until(pilot, lambda: notified(pilot, "the disk is full"))
-        assert notified(pilot, "; 1 of 2 conversations were imported; importing the file again adds the others.")
+        assert notified(pilot, "; 1 of 2 conversations were imported; import the file again to add the others.")
     assert [tree.title for tree in stored()] == ["small"]
 
 

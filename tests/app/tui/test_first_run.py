@@ -3,6 +3,7 @@
 import errno
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +58,11 @@ async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) 
     await idle(pilot)
     await pilot.press("ctrl+l")
     panel = desk_of(pilot).download_panel
-    await wait_until(pilot, lambda: panel.reached.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
+    await wait_until(pilot, lambda: panel.state.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
 
 
 async def done(pilot: Pilot[None]) -> None:
-    await shows(pilot, "complete and verified", "100%", "^L switch to it")
+    await shows(pilot, "complete and verified", "100%", "^L switch to this model")
 
 
 async def test_the_first_run_offers_the_download_and_the_demo_answers(server: HubServer) -> None:
@@ -96,9 +97,9 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
 async def test_pause_and_going_on(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
-        before = desk_of(pilot).download_panel.reached
+        before = desk_of(pilot).download_panel.state
         await pilot.press("ctrl+l")
-        await shows(pilot, "paused", "^L go on")
+        await shows(pilot, "paused", "^L resume")
         await pilot.pause(0.5)  # the threads see it at their next look
         sent = server.sent
         server.release()
@@ -106,7 +107,7 @@ async def test_pause_and_going_on(server: HubServer) -> None:
         assert server.sent == sent
         await send(pilot, "/download")
         await done(pilot)
-        assert desk_of(pilot).download_panel.reached.done > before.done >= 100_000
+        assert desk_of(pilot).download_panel.state.done > before.done >= 100_000
         assert server.asked < 2 * before.total  # it went on, and did not begin anew
 
 
@@ -118,12 +119,12 @@ async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None
         assert not panel.display
         await shows(pilot, "The download continues")
         await pilot.press("ctrl+l")  # shows it, and pauses nothing
-        assert panel.display and panel.reached.phase is Phase.FETCHING
+        assert panel.display and panel.state.phase is Phase.FETCHING
         await send(pilot, "/download hide")
         await wait_until(pilot, lambda: not panel.display)
         server.release()
         await wait_until(pilot, lambda: panel.display)
-        assert panel.reached.phase is Phase.DONE
+        assert panel.state.phase is Phase.DONE
 
 
 async def test_without_a_mouse(server: HubServer) -> None:
@@ -132,7 +133,7 @@ async def test_without_a_mouse(server: HubServer) -> None:
         panel = desk_of(pilot).download_panel
         panel.query_one("#download-step").focus()
         await pilot.press("enter")
-        await wait_until(pilot, lambda: panel.reached.phase is Phase.PAUSED)
+        await wait_until(pilot, lambda: panel.state.phase is Phase.PAUSED)
         await pilot.press("tab", "enter")
         await wait_until(pilot, lambda: not panel.display)
         assert desk_of(pilot).composer.has_focus
@@ -203,7 +204,7 @@ async def test_at_the_end_it_is_said_how_to_go_on(server: HubServer) -> None:
         await downloading(pilot, server)
         farewell = app_of(pilot).models.close()
         assert "of 0.3 MB" in farewell and farewell.endswith("gptoss-chat download gpt-oss-20b")
-        assert desk_of(pilot).download_panel.reached.total > 0
+        assert desk_of(pilot).download_panel.state.total > 0
     server.release()
     assert hub.default_model() == "demo"
 
@@ -228,7 +229,7 @@ async def test_one_download_at_a_time(server: HubServer) -> None:
         await send(pilot, "/download gpt-oss-120b")
         await shows(pilot, "gpt-oss-20b is being downloaded")
         await send(pilot, "/download pause")
-        await wait_until(pilot, lambda: desk_of(pilot).download_panel.reached.phase is Phase.PAUSED)
+        await wait_until(pilot, lambda: desk_of(pilot).download_panel.state.phase is Phase.PAUSED)
         server.release()
 
 
@@ -242,7 +243,7 @@ async def test_switching_to_what_is_here_and_back(server: HubServer) -> None:
         await idle(pilot)
         await ask(pilot, engine, "one", "from the demo")
         await send(pilot, "/model gpt-oss-20b")
-        await shows(pilot, "gpt-oss-20b answers from now on")
+        await shows(pilot, "Switched to gpt-oss-20b")
         assert "from the demo" in words_on(pilot)
         await send(pilot, "/model demo")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b", "demo"])
@@ -256,7 +257,7 @@ async def test_a_model_that_is_not_here_leaves_the_present_one(cache: Path) -> N
     async with chat(engine) as pilot:
         await idle(pilot)
         await send(pilot, "/model gpt-oss-20b")
-        await shows(pilot, "gpt-oss-20b is not on this")
+        await shows(pilot, "The model gpt-oss-20b is missing or")
         await send(pilot, "/model /nowhere/at all")
         await shows(pilot, '"/nowhere/at')
         await send(pilot, "/model [bold]nonsense")
@@ -277,7 +278,7 @@ async def test_a_model_that_can_not_be_loaded_gives_way_to_the_present_one(serve
             await idle(pilot)
             await ask(pilot, engine, "hi", "still here")
         assert engine.models == [None, "gpt-oss-20b", "demo", "gpt-oss-20b", "demo"]
-        assert "answers from now on" not in words_on(pilot)
+        assert "Switched to" not in words_on(pilot)
 
 
 async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server: HubServer) -> None:
@@ -291,7 +292,7 @@ async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server:
         await shows(pilot, "An answer is under way")
         assert engine.models == [None]
         engine.answer("done")
-        await wait_until(pilot, app_of(pilot).conversation_keeper.idle.is_set)
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
         engine.hold()
         await pilot.press("enter")  # the line has stayed
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
@@ -310,7 +311,7 @@ async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_ch
         await done(pilot)
         await pilot.press("ctrl+l")
         await shows(pilot, "it is too big")
-        assert "answers from now on" not in words_on(pilot)
+        assert "Switched to" not in words_on(pilot)
         await pilot.press("ctrl+l")
         await idle(pilot)
         await ask(pilot, engine, "hi", "here now")
@@ -336,5 +337,6 @@ def complete_download() -> None:
     """What the chat finds after a download that came to its end."""
     download = Download("gpt-oss-20b")
     download.start()
-    download.join()
-    assert download.reached.phase is Phase.DONE
+    while download.active:
+        time.sleep(0.01)
+    assert download.state.phase is Phase.DONE

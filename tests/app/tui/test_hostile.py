@@ -115,7 +115,7 @@ async def test_stored_conversations_of_hostile_text() -> None:
         await wait_until(pilot, lambda: "needle [" in text_on(pilot))
         assert_inert(text_on(pilot))
         for id in ids:
-            assert await app.conversation_keeper.open(id)
+            assert await app.conversations.open(id)
             await pilot.pause()
             assert_inert(text_on(pilot))
         assert app.is_running

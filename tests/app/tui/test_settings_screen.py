@@ -46,12 +46,12 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         assert field(pilot, "temperature").value == "1.0" and field(pilot, "top_k").value == "7"
         field(pilot, "temperature").value = "hot"
         await pilot.press("ctrl+s")
-        assert "temperature is 'hot'; it must be a number." in text_on(pilot)
+        assert "Temperature is 'hot'; it must be a number." in text_on(pilot)
         assert field(pilot, "temperature").has_focus
         for name, value in (("temperature", "0.5"), ("top_p", "0,9"), ("seed", "12")):
             field(pilot, name).value = value
         await pilot.press("enter")
-        assert "top_p is '0,9'; it must be a number." in text_on(pilot)
+        assert "Top-p is '0,9'; it must be a number." in text_on(pilot)
         field(pilot, "top_p").value = ""
         pilot.app.screen.query_one("#effort", Select).value = "high"
         pilot.app.screen.query_one("#analysis", Select).value = "shown"
@@ -104,7 +104,7 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
         await wait_until(pilot, lambda: load().theme == "nord")
         for command, message in (
             ("/theme none", "There is no theme none"),
-            ("/thinking none", "The analysis is shown, collapsed or hidden."),
+            ("/thinking none", "The analysis can be shown, collapsed or hidden."),
             ("/preset", "Presets: brief, pirate."),
             ("/preset none", "There is no preset none. Presets: brief, pirate."),
             ("/preset brief", 'The next answers follow the preset "brief".'),

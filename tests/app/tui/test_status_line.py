@@ -87,10 +87,10 @@ async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> No
         clock[0] += 0.4
         engine.say(MessageStart("final"))
         await shows("answering", "first token 0.4 s")
-        for _ in range(4):
+        for tokens in range(1, 5):  # each at a time of its own
             clock[0] += 0.5
             engine.say(TextDelta("final", "word "))
-            await pilot.pause(0.15)
+            await shows(f"context {352 + tokens}")
         await shows("2 tok/s", "first token 0.4 s", "312 reused", "context 356")
         engine.say(Finished("stop", replace(STATS, peak_memory_bytes=11_260_000_000)))
         await idle(pilot)

@@ -158,7 +158,7 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
         await send(pilot, "/effort Low")
         await wait_until(pilot, lambda: effort() is Effort.LOW)
         await send(pilot, "/effort extreme")
-        await wait_until(pilot, lambda: "low, medium or high" in text_on(pilot))
+        await wait_until(pilot, lambda: notified(pilot, "low, medium or high"))
         assert effort() is Effort.LOW and desk_of(pilot).composer.text == ""
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)
@@ -203,7 +203,7 @@ async def test_without_an_analysis_to_open_the_choice_is_said() -> None:
             await wait_until(pilot, lambda: f"Analysis: {message}." in text_on(pilot), message)  # noqa: B023
         app_of(pilot).clear_notifications()
         await send(pilot, "/thinking loudly")
-        await wait_until(pilot, lambda: notified(pilot, "The analysis is shown, collapsed or hidden."))
+        await wait_until(pilot, lambda: notified(pilot, "The analysis can be shown, collapsed or hidden."))
         assert "Analysis:" not in text_on(pilot)
         await ask(pilot, engine, "hi", "hello", analysis="hm")
         await pilot.press("ctrl+t")
@@ -229,7 +229,7 @@ async def test_new_chat_stops_the_answer_forgets_the_messages_and_keeps_the_draf
 
 
 @pytest.mark.parametrize(
-    ("typed", "message"), [("/frobnicate", "no command /frobnicate"), ("/new york", "takes nothing")]
+    ("typed", "message"), [("/frobnicate", "no command /frobnicate"), ("/new york", "takes no argument")]
 )
 async def test_a_command_that_makes_no_sense_says_so(typed: str, message: str) -> None:
     engine = FakeEngine()
@@ -411,7 +411,8 @@ async def test_keys_that_arrive_together_act_in_their_order(keys: list[str], tex
         await idle(pilot)
         for key in keys:  # as the terminal's reader posts them, without waiting for each to take effect
             app_of(pilot).post_message(events.Key(key, key if len(key) == 1 else None))
-        await pilot.pause(0.2)
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == text, text)
+        await pilot.pause()
         assert desk_of(pilot).composer.text == text
 
 

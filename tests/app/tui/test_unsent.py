@@ -36,7 +36,7 @@ async def test_a_message_that_waits_for_the_model_stays_behind_as_a_draft() -> N
         await send(pilot, "a long question")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
         app = app_of(pilot)
-        await app.conversation_keeper.open(next(tree.id for tree in stored() if tree.title == "first"))
+        await app.conversations.open(next(tree.id for tree in stored() if tree.title == "first"))
         assert app.desk.composer.text == ""
         engine.release()
         await idle(pilot)
@@ -52,16 +52,16 @@ async def test_what_an_edit_set_aside_survives_and_so_does_the_edit() -> None:
         app = app_of(pilot)
         app.desk.composer.insert("unsent")
         await pilot.press("alt+up")
-        await app.conversation_keeper.save_draft()
+        await app.conversations.save_draft()
         store = Store(conversations_file())
         assert store.draft(app.conversation.id) == "unsent"
         await pilot.press("?")
-        await app.conversation_keeper.save_draft()
+        await app.conversations.save_draft()
         assert store.draft(app.conversation.id) == "unsent\n\nquestion?"
         store.close()
         await pilot.press("ctrl+n")
         await wait_until(
-            pilot, lambda: app.desk.composer.text == "unsent\n\nquestion?" and not app.conversation_keeper.editing
+            pilot, lambda: app.desk.composer.text == "unsent\n\nquestion?" and not app.conversations.editing
         )
 
 
@@ -79,12 +79,12 @@ async def test_what_is_sent_while_another_conversation_opens_stays_in_its_own(mo
         async def slow(journal: Journal, conversation: str, text: str) -> None:
             monkeypatch.setattr(Journal, "set_draft", set_draft)
             engine.say(MessageStart("final"), TextDelta("final", "late"))
-            await app.conversation_keeper.submit("in between")
+            await app.conversations.submit("in between")
             await wait_until(pilot, lambda: "late" in text_on(pilot))
             await set_draft(journal, conversation, text)
 
         monkeypatch.setattr(Journal, "set_draft", slow)
-        await app.conversation_keeper.open(next(tree.id for tree in stored() if tree.title == "first"))
+        await app.conversations.open(next(tree.id for tree in stored() if tree.title == "first"))
         await idle(pilot)
         texts = {tree.title: [message.text for message in tree.messages] for tree in stored()}
         assert texts == {"first": ["first", "one"], "second": ["second", "two", "in between", "late"]}

@@ -242,7 +242,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         before = app.conversation.everything()
         engine.say(EngineError("the prompt is too long"))
         await pilot.press("ctrl+g")
-        await wait_until(pilot, lambda: "the prompt is too long" in text_on(pilot))
+        await wait_until(pilot, lambda: "The prompt is too long" in text_on(pilot))
         await idle(pilot)
         assert app.conversation.everything() == before
         assert "one two" in text_on(pilot) and "cut off:" in text_on(pilot)
@@ -251,7 +251,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
         engine.die(asking=True)
         await wait_until(pilot, lambda: "the engine ended" in text_on(pilot))
-        await wait_until(pilot, app.conversation_keeper.idle.is_set)
+        await wait_until(pilot, app.conversations.idle.is_set)
         assert app.conversation.messages[1:] == [assistant("one two three")]
         (turn,) = (node.facts for node in app.conversation.path if node.facts)
         assert (turn.reason, turn.stats) == ("died", STATS)
@@ -266,7 +266,7 @@ async def test_what_was_said_of_an_answers_end_goes_when_it_goes_on() -> None:
         await wait_until(pilot, lambda: "one two" in text_on(pilot))
         engine.die(asking=True)
         await wait_until(
-            pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).conversation_keeper.idle.is_set()
+            pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).conversations.idle.is_set()
         )
         engine.say(TextDelta("final", " three"), Finished("stop", STATS))
         await pilot.press("ctrl+g")
@@ -358,9 +358,7 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
         await under_way(pilot, engine)
         await send(pilot, "second")
         await wait_until(pilot, lambda: "queued  second" in text_on(pilot))
-        await app_of(pilot).conversation_keeper.open(
-            app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id
-        )
+        await app_of(pilot).conversations.open(app_of(pilot).conversation.id, app_of(pilot).conversation.path[0].id)
         assert not engine.cancelled  # to look at one's own question stops nothing
         await send(pilot, "third")
         await pilot.press("escape")

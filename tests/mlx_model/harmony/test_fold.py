@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.generation.stop import StopStrings
-from mlx_model.harmony.fold import Turn, fold
+from mlx_model.harmony.fold import FoldedAnswer, fold
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.render import Renderer
@@ -29,49 +29,49 @@ def events_of(messages: list[Message], reason: str = "stop") -> Iterator[Event]:
 
 
 def test_an_answer() -> None:
-    turn = fold(events_of(ANSWER))
-    assert turn.messages == ANSWER
-    assert (turn.text, turn.analysis, turn.on("commentary")) == ("2\n\n!", "Sum.", "I look.")
-    assert [(call.name, call.arguments) for call in turn.calls()] == [("functions.f", {"a": 1})]
-    assert [call.error is None for call in turn.calls(["python"])] == [False]
-    assert turn.finished == Finished("stop", Stats(decode_tokens=5))
-    assert turn.writing is None
+    answer = fold(events_of(ANSWER))
+    assert answer.messages == ANSWER
+    assert (answer.text, answer.analysis, answer.on("commentary")) == ("2\n\n!", "Sum.", "I look.")
+    assert [(call.name, call.arguments) for call in answer.calls()] == [("functions.f", {"a": 1})]
+    assert [call.error is None for call in answer.calls(["python"])] == [False]
+    assert answer.finished == Finished("stop", Stats(decode_tokens=5))
+    assert answer.writing is None
 
 
 def test_at_any_moment() -> None:
-    turn = Turn()
+    answer = FoldedAnswer()
     deltas: list[str] = []
     for event in events_of(ANSWER):
-        turn.take(event)
-        whole = "".join(message.text for message in turn.messages)
+        answer.take(event)
+        whole = "".join(message.text for message in answer.messages)
         if isinstance(event, TextDelta):
             deltas.append(event.text)
-            assert turn.writing is not None
-            assert turn.writing.text.endswith(event.text)
-            assert (turn.writing.channel, turn.writing.recipient) == (event.channel, event.recipient)
-            assert turn.messages[-1] == turn.writing
+            assert answer.writing is not None
+            assert answer.writing.text.endswith(event.text)
+            assert (answer.writing.channel, answer.writing.recipient) == (event.channel, event.recipient)
+            assert answer.messages[-1] == answer.writing
         assert whole == "".join(deltas)
-    assert turn.messages == ANSWER
+    assert answer.messages == ANSWER
 
 
 def test_a_header_alone_is_no_message_yet() -> None:
-    turn = Turn()
-    assert (turn.messages, turn.text, turn.writing, turn.finished) == ([], "", None, None)
-    turn.take(MessageStart("commentary", "functions.f", "json"))
-    assert turn.writing == Message(Role.ASSISTANT, "", None, "commentary", "functions.f", "json")
-    assert turn.messages == []
-    turn.take(MessageEnd(Message(Role.ASSISTANT, "", None, "commentary", "functions.f", "json")))
-    assert [call.name for call in turn.calls()] == ["functions.f"]
+    answer = FoldedAnswer()
+    assert (answer.messages, answer.text, answer.writing, answer.finished) == ([], "", None, None)
+    answer.take(MessageStart("commentary", "functions.f", "json"))
+    assert answer.writing == Message(Role.ASSISTANT, "", None, "commentary", "functions.f", "json")
+    assert answer.messages == []
+    answer.take(MessageEnd(Message(Role.ASSISTANT, "", None, "commentary", "functions.f", "json")))
+    assert [call.name for call in answer.calls()] == ["functions.f"]
 
 
 @pytest.mark.parametrize("end", [Finished("cancelled"), MessageStart("final")], ids=["the end", "the next"])
 def test_what_was_cut_off_stays(end: Event) -> None:
     """A pipe that broke, an answer that was stopped: what was shown is kept."""
-    turn = Turn()
+    answer = FoldedAnswer()
     for event in (MessageStart("analysis"), TextDelta("analysis", "Hm"), TextDelta("analysis", "m."), end):
-        turn.take(event)
-    assert turn.complete == [assistant("Hmm.", "analysis")]
-    assert (turn.text, turn.analysis) == ("", "Hmm.")
+        answer.take(event)
+    assert answer.complete == [assistant("Hmm.", "analysis")]
+    assert (answer.text, answer.analysis) == ("", "Hmm.")
 
 
 @pytest.mark.parametrize("reason", ["length", "cancelled", "stop_string"])
@@ -80,63 +80,63 @@ def test_half_a_call_is_none(reason: str) -> None:
     start: list[Event] = [MessageEnd(CALL), MessageStart("analysis", "python"), TextDelta("analysis", "rm(a", "python")]
     ends: list[list[Event]] = [[], [Finished(reason)], [MessageEnd(half), Finished(reason)]]
     for end in ends:
-        turn = fold([*start, *end])
-        assert turn.messages == [CALL, half]
-        assert [call.name for call in turn.calls()] == ["functions.f"]
+        answer = fold([*start, *end])
+        assert answer.messages == [CALL, half]
+        assert [call.name for call in answer.calls()] == ["functions.f"]
 
 
 def test_deltas_without_a_header() -> None:
-    turn = fold([TextDelta("commentary", "{}", "functions.f"), Finished("cancelled")])
-    assert turn.messages == [Message(Role.ASSISTANT, "{}", None, "commentary", "functions.f")]
+    answer = fold([TextDelta("commentary", "{}", "functions.f"), Finished("cancelled")])
+    assert answer.messages == [Message(Role.ASSISTANT, "{}", None, "commentary", "functions.f")]
 
 
 def test_messages_of_others_are_left_out() -> None:
     text = "<|channel|>final<|message|>x<|end|><|start|>user<|message|>and y<|end|><|start|>assistant<|message|>z"
-    turn = Turn()
+    answer = FoldedAnswer()
     parser = StreamParser(o200k())
     for token in oracle().encode(text, allowed_special="all"):
         for event in parser.push(token):
-            turn.take(event)
-            assert "y" not in "".join(message.text for message in turn.messages)
+            answer.take(event)
+            assert "y" not in "".join(message.text for message in answer.messages)
     for event in parser.finish():
-        turn.take(event)
-    assert [message.text for message in turn.messages] == ["x", "z"]
-    assert turn.text == "x\n\nz"
+        answer.take(event)
+    assert [message.text for message in answer.messages] == ["x", "z"]
+    assert answer.text == "x\n\nz"
 
 
 def test_stop_strings() -> None:
     parser = StreamParser(o200k())
     tokens = oracle().encode("<|channel|>final<|message|>one STOP two", allowed_special="all")
-    turn = fold(StopStrings(["STOP"]).filter(event for token in tokens for event in parser.push(token)))
-    assert turn.messages == [assistant("one ")]
+    answer = fold(StopStrings(["STOP"]).filter(event for token in tokens for event in parser.push(token)))
+    assert answer.messages == [assistant("one ")]
 
 
 @settings(max_examples=100, deadline=None)
 @given(MESSAGES)
 def test_the_fold_is_what_the_parser_says(messages: list[Message]) -> None:
     parser = StreamParser(o200k(), None)
-    turn = Turn()
+    answer = FoldedAnswer()
     for token in Renderer(o200k()).conversation(messages):
         for event in parser.push(token):
-            turn.take(event)
+            answer.take(event)
     for event in parser.finish():
-        turn.take(event)
-    assert turn.messages == [message for message in parser.messages if message.role is Role.ASSISTANT]
+        answer.take(event)
+    assert answer.messages == [message for message in parser.messages if message.role is Role.ASSISTANT]
 
 
 def test_an_answer_that_goes_on_is_at_first_what_it_was() -> None:
     for last in (Message(Role.ASSISTANT, "one", recovered=True), Message(Role.TOOL, "6.5", "python", "commentary")):
         unfinished = [assistant("t", "analysis"), last]
-        assert Turn(unfinished).messages == unfinished
+        assert FoldedAnswer(unfinished).messages == unfinished
 
 
 def test_an_answer_that_goes_on() -> None:
     unfinished = [assistant("t", "analysis"), assistant("one ")]
-    turn = Turn(unfinished)
-    assert turn.messages == unfinished
-    assert turn.writing == unfinished[-1]
-    turn.take(TextDelta("final", "two"))
-    assert turn.messages == [unfinished[0], assistant("one two")]
-    turn.take(MessageEnd(assistant("one two")))
-    assert turn.messages == [unfinished[0], assistant("one two")]
-    assert turn.writing is None
+    answer = FoldedAnswer(unfinished)
+    assert answer.messages == unfinished
+    assert answer.writing == unfinished[-1]
+    answer.take(TextDelta("final", "two"))
+    assert answer.messages == [unfinished[0], assistant("one two")]
+    answer.take(MessageEnd(assistant("one two")))
+    assert answer.messages == [unfinished[0], assistant("one two")]
+    assert answer.writing is None

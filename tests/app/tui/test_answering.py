@@ -1,0 +1,37 @@
+"""An answer on its way to the screen: what happens to the turn when showing it fails."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from app.chat.answer import AnswerRecord
+from app.chat.loop import TurnEvent
+from app.engine.protocol import Answer
+from app.tui.parts.answering import AnswerStream
+from app.tui.widgets.messages import AnswerView
+from app.tui.widgets.status import StatusLine
+from mlx_model.events import MessageStart
+from mlx_model.harmony.message import Effort
+
+
+class BrokenView(AnswerView):
+    """Fails at its first event."""
+
+    def wait(self, text: str) -> None:
+        raise ValueError("layout")
+
+
+async def test_the_turn_is_closed_at_once_when_showing_it_fails() -> None:
+    closed: list[bool] = []
+
+    async def turn() -> AsyncGenerator[TurnEvent, None]:
+        try:
+            yield Answer(1, MessageStart("final"))
+        finally:
+            closed.append(True)
+
+    events = turn()  # held here, so that no garbage collector closes it
+    stream = AnswerStream(BrokenView(None, analysis="hidden"), StatusLine(), AnswerRecord(Effort.LOW))
+    with pytest.raises(ValueError, match="layout"):
+        await stream.run(events)
+    assert closed == [True]
