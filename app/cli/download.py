@@ -15,7 +15,7 @@ from app.cli.printing import is_dumb
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
 from mlx_model.hub.names import DEFAULT, KNOWN
-from mlx_model.hub.progress import Meter, Phase, Reached, damage, pace
+from mlx_model.hub.progress import DownloadState, Meter, Phase, damage, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
@@ -74,7 +74,7 @@ class Display(Protocol):
         """Show within it."""
         ...
 
-    def show(self, reached: Reached) -> None:
+    def show(self, state: DownloadState) -> None:
         """Bring it up to date."""
         ...
 
@@ -103,11 +103,11 @@ class Bar:
     def open(self) -> AbstractContextManager[object]:
         return self._progress
 
-    def show(self, reached: Reached) -> None:
-        done, total = reached.step
-        if reached.phase not in self._tasks:
-            self._tasks[reached.phase] = self._progress.add_task(str(reached.phase), total=total, pace="")
-        self._progress.update(self._tasks[reached.phase], completed=done, pace="  ".join(pace(reached)))
+    def show(self, state: DownloadState) -> None:
+        done, total = state.step
+        if state.phase not in self._tasks:
+            self._tasks[state.phase] = self._progress.add_task(str(state.phase), total=total, pace="")
+        self._progress.update(self._tasks[state.phase], completed=done, pace="  ".join(pace(state)))
 
     def note(self, text: str) -> None:
         self._progress.console.print(clean(text), markup=False, highlight=False)
@@ -125,15 +125,15 @@ class Lines:
     def open(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def show(self, reached: Reached) -> None:
-        now, (done, total) = self._clock(), reached.step
+    def show(self, state: DownloadState) -> None:
+        now, (done, total) = self._clock(), state.step
         percent = 100 * done // max(total, 1)
         is_due = percent // 10 != self._tenth or now - self._last >= _LINE_PERIOD
-        if reached.phase is self._phase and not is_due:
+        if state.phase is self._phase and not is_due:
             return
-        self._phase, self._tenth, self._last = reached.phase, percent // 10, now
-        share = f"{reached.phase}: {percent}%, {gigabytes(done)} of {gigabytes(total)}"
-        _say(", ".join([share, *pace(reached)]))
+        self._phase, self._tenth, self._last = state.phase, percent // 10, now
+        share = f"{state.phase}: {percent}%, {gigabytes(done)} of {gigabytes(total)}"
+        _say(", ".join([share, *pace(state)]))
 
     def note(self, text: str) -> None:
         _say(text)

@@ -32,11 +32,11 @@ ACTIVE = (Phase.ASKING, Phase.CHECKING, Phase.FETCHING)
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class DownloadState:
     """How far a download is: `done` of `total` bytes are on disk; `total` is 0 until it is known.
 
     `done` never falls as long as `total` stays the same. While files that were here already are read, `checked` of
-    `to_check` bytes have been. `speed` is in bytes a second, of what the phase does. `note` says what is going on just
+    `to_check` bytes have been. `speed` is in bytes a second, in the present phase. `note` says what is going on just
     now, or why the download failed.
     """
 
@@ -66,7 +66,7 @@ class Reached:
 
 
 class Meter:
-    """Turns the events of one download, through all its pauses, into Reached. `clock` gives seconds."""
+    """Turns the events of one download, through all its pauses, into DownloadState. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -120,11 +120,11 @@ class Meter:
                 self._done = self._total
                 self.end(Phase.DONE)
 
-    def read(self) -> Reached:
+    def read(self) -> DownloadState:
         """How far it is now."""
         now = self._clock()
         speed, note = self._speed(now), self._present_note(now)
-        return Reached(self._phase, self._done, self._total, speed, note, self._checked, self._to_check)
+        return DownloadState(self._phase, self._done, self._total, speed, note, self._checked, self._to_check)
 
     def _enter(self, phase: Phase) -> None:
         if phase is not self._phase or phase is Phase.ASKING:
@@ -164,11 +164,11 @@ def damage(name: str) -> str:
     return f"{name} was damaged; it is fetched again"
 
 
-def pace(reached: Reached) -> list[str]:
+def pace(state: DownloadState) -> list[str]:
     """Speed and time left, in words; nothing while nothing comes."""
-    if reached.seconds_left is None:
+    if state.seconds_left is None:
         return []
-    return [f"{gigabytes(int(reached.speed))}/s", f"{duration(reached.seconds_left)} left"]
+    return [f"{gigabytes(int(state.speed))}/s", f"{duration(state.seconds_left)} left"]
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import ParamSpec
 
 from mlx_model.errors import GptossError
 from mlx_model.hub.download import fetch, prepare
-from mlx_model.hub.progress import ACTIVE, Meter, Phase, Reached
+from mlx_model.hub.progress import ACTIVE, DownloadState, Meter, Phase
 
 Arguments = ParamSpec("Arguments")
 
@@ -26,7 +26,7 @@ class Download:
         self._thread: Thread | None = None
 
     @property
-    def state(self) -> Reached:
+    def state(self) -> DownloadState:
         """How far it is now."""
         with self._lock:
             return self._meter.read()

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.tui.text.key_help import KeyHelp
-from mlx_model.hub.progress import ACTIVE, Phase, Reached, pace
+from mlx_model.hub.progress import ACTIVE, DownloadState, Phase, pace
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
@@ -27,7 +27,7 @@ STEPS = {Phase.PAUSED: "resume", Phase.FAILED: "try again", Phase.DONE: "switch 
 class Gauge(Widget):
     """One line: name, bar, per cent, bytes, speed, time left. It changes without a layout."""
 
-    progress: reactive[tuple[str, Reached]] = reactive(("", Reached(Phase.ASKING)))
+    progress: reactive[tuple[str, DownloadState]] = reactive(("", DownloadState(Phase.ASKING)))
 
     def render(self) -> Content:
         """The line, as wide as there is space."""
@@ -78,7 +78,7 @@ class DownloadPanel(Vertical):
         self._phase: Phase | None = None
 
     @property
-    def state(self) -> Reached:
+    def state(self) -> DownloadState:
         """What it shows."""
         return self._gauge.progress[1]
 
@@ -90,7 +90,7 @@ class DownloadPanel(Vertical):
             yield self._step
             yield Step(Content("hide"), markup=False, id="download-hide")
 
-    def show(self, name: str, state: Reached) -> None:
+    def show(self, name: str, state: DownloadState) -> None:
         """Bring it up to date, without a layout unless the words change."""
         self._gauge.progress = (name, state)
         text = clean(words(state))
@@ -103,7 +103,7 @@ class DownloadPanel(Vertical):
             self.set_class(state.phase is Phase.FAILED, "-error")
 
 
-def words(state: Reached) -> str:
+def words(state: DownloadState) -> str:
     """What is going on."""
     if state.phase is Phase.CHECKING:
         share = 100 * state.checked // max(1, state.to_check)
@@ -113,7 +113,7 @@ def words(state: Reached) -> str:
     return state.note or str(state.phase)
 
 
-def figures(state: Reached) -> str:
+def figures(state: DownloadState) -> str:
     """Per cent, bytes, and while bytes come: speed and time left."""
     unit, size = ("GB", 1e9) if state.total >= 1e9 else ("MB", 1e6)
     parts = [f"{state.percent:3}%", f"{state.done / size:.1f} of {state.total / size:.1f} {unit}"]

@@ -20,7 +20,7 @@ from app.tui.parts import answering, models
 from app.tui.text.first_run import ComputerFacts
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
-from mlx_model.hub.progress import Phase, Reached
+from mlx_model.hub.progress import DownloadState, Phase
 from tests.fixtures.fakes import (
     COMPUTER,
     STATS,
@@ -239,7 +239,7 @@ async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The weights on their way, below the conversation."""
     panel = desk_of(pilot).download_panel
     panel.display = True
-    panel.show("gpt-oss-20b", Reached(Phase.FETCHING, 5_200_000_000, 13_780_000_000, 48_000_000))
+    panel.show("gpt-oss-20b", DownloadState(Phase.FETCHING, 5_200_000_000, 13_780_000_000, 48_000_000))
     await wait_until(pilot, lambda: "37%" in text_on(pilot))
 
 

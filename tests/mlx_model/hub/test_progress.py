@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, Progress
-from mlx_model.hub.progress import Meter, Phase, Reached, duration, pace
+from mlx_model.hub.progress import DownloadState, Meter, Phase, duration, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 MB = 1_000_000
@@ -31,7 +31,7 @@ def test_speed_and_time_left_follow_the_last_seconds_and_a_stall_ends_them() -> 
     for second in range(1, 11):
         clock.now += 1
         meter.take(Progress((40 + second) * MB, 200 * MB))
-    assert meter.read() == Reached(Phase.FETCHING, 50 * MB, 200 * MB, MB)
+    assert meter.read() == DownloadState(Phase.FETCHING, 50 * MB, 200 * MB, MB)
     assert meter.read().seconds_left == 150 and meter.read().percent == 25
     for second in range(1, 6):
         clock.now += 1
@@ -86,7 +86,7 @@ def test_files_that_are_read_first_have_a_measure_and_a_speed_of_their_own() -> 
     meter.take(Checking(0, 60 * MB))
     clock.now += 2
     meter.take(Checking(20 * MB, 60 * MB))
-    assert meter.read() == Reached(Phase.CHECKING, speed=10 * MB, checked=20 * MB, to_check=60 * MB)
+    assert meter.read() == DownloadState(Phase.CHECKING, speed=10 * MB, checked=20 * MB, to_check=60 * MB)
     assert meter.read().step == (20 * MB, 60 * MB) and pace(meter.read()) == ["10.0 MB/s", "4 s left"]
     meter.take(Progress(60 * MB, 100 * MB))
     assert meter.read().step == (60 * MB, 100 * MB) and pace(meter.read()) == []
