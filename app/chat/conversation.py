@@ -141,7 +141,7 @@ class Conversation:
 
     @property
     def tokens(self) -> int:
-        """Size in tokens after the last answer that has figures (one that was broken off has none); 0 before."""
+        """Size in tokens after the last answer that has figures (one that was cut off has none); 0 before."""
         stats = (node.facts.stats for node in reversed(self.path) if node.facts)
         sizes = (each.reused_tokens + each.prefill_tokens + each.decode_tokens for each in stats)
         return next(filter(None, sizes), 0)

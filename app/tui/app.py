@@ -172,6 +172,7 @@ class ChatApp(Actions, inherit_bindings=False):
             self._run_slash(event.typed, *line)
         else:
             await self.conversations.submit(event.prompt)
+        self.desk.composer.finish_submission()
 
     def _run_slash(self, line: str, name: str, argument: str) -> None:
         """Run a command line; one that can't be run now stays in the input."""

@@ -73,7 +73,7 @@ def test_killing_the_engine_keeps_the_screen_and_restarts() -> None:
         terminal.keys("Enter")
         terminal.wait_for("answering")
         os.kill(terminal.worker, signal.SIGKILL)
-        screen = terminal.wait_for(lambda screen: "The engine stopped" in screen and "broken off" in screen)
+        screen = terminal.wait_for(lambda screen: "The engine stopped" in screen and "cut off" in screen)
         assert "SIGKILL" in screen
         terminal.keys("C-r")
         terminal.wait_for("ready")

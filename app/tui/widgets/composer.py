@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,9 @@ PLACEHOLDERS = (
 class Composer(TextArea):
     """Posts Submitted on Enter and keeps its text, until `take` clears what was submitted.
 
+    Who receives Submitted ends with `finish_submission`: a person may press Enter again before that, and means by it
+    what was typed since the last one.
+
     `attached` is what goes with the text, `completion` the list of files that a mention may mean, or of commands,
     `recall` the earlier prompts. `prompt` is all that is sent: the text and what is attached.
     """
@@ -76,6 +80,7 @@ class Composer(TextArea):
 
         prompt: str
         typed: str
+        attachments: list[Attachment]
 
     @dataclass
     class LatestRequested(Message):
@@ -105,7 +110,7 @@ class Composer(TextArea):
         """Whether a line that begins with a slash is a command."""
         self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
         """What can follow a command."""
-        self._submission: tuple[str, str, list[Attachment]] = ("", "", [])
+        self._submissions: deque[Composer.Submitted] = deque()  # those that nobody has dealt with yet
         self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
         self._naming = False
 
@@ -118,14 +123,16 @@ class Composer(TextArea):
 
     def take(self, submitted: str) -> None:
         """Remove what was submitted; what was typed in the moment since stays."""
-        prompt, typed, attachments = self._submission
-        if submitted == prompt:
-            self.attached.take(attachments)
-            self.recall.add(prompt)
-        else:
-            typed = submitted
+        submission = self._submissions[0]
+        if submitted == submission.prompt:
+            self.attached.take(submission.attachments)
+            self.recall.add(submission.prompt)
         self._only_text.clear()
-        self.rewrite(self.text.removeprefix(typed))
+        self.rewrite(self.text.removeprefix(submission.typed))
+
+    def finish_submission(self) -> None:
+        """The first Submitted has been dealt with; what of it was not taken is ordinary text again."""
+        self._submissions.popleft()
 
     def put_back(self, prompt: str) -> None:
         """Put a prompt that was not answered before what was typed since."""
@@ -253,8 +260,13 @@ class Composer(TextArea):
             warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends the message as text."
             self.notify(warning, severity="warning", markup=False)
             return
-        self._submission = (self.prompt, self.text, self.attached.attachments)
-        self.post_message(self.Submitted(self.prompt, self.text))
+        typed, attachments = self.text, self.attached.attachments
+        for earlier in self._submissions:
+            typed = typed.removeprefix(earlier.typed)
+            attachments = [each for each in attachments if each not in earlier.attachments]
+        submission = self.Submitted(join(typed, attachments), typed, attachments)
+        self._submissions.append(submission)
+        self.post_message(submission)
 
     def _complete(self, key: str) -> bool:
         """What a key does while a command or a file is being named; false for what it does anyway."""

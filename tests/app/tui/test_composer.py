@@ -13,6 +13,7 @@ from app.tui.text.recall import MAX_PROMPTS, Recall
 from app.tui.widgets.attached import CROSS, Chip
 from app.tui.widgets.completion import CompletionList
 from app.tui.widgets.messages import Prompt
+from mlx_model.harmony.message import user
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notifications, text_on, wait_until
 
 NOTES = Attachment("notes.txt", "first\nsecond\n")
@@ -169,6 +170,25 @@ async def test_an_empty_input_says_what_fits_in_a_line() -> None:
             await pilot.pause()
             assert pilot.app.size.width == width
             await wait_until(pilot, lambda: "/ for commands " in text_on(pilot))
+
+
+async def test_enter_before_the_last_message_was_taken_sends_what_was_typed_since() -> None:
+    """On a busy computer keys are pressed faster than widgets hear of each other."""
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        composer = desk_of(pilot).composer
+        composer.attached.add(NOTES)
+        await attached(pilot, 1)
+        for text in ("one", "/effort high", "two", "three"):
+            composer.write(text)
+            await composer.on_key(events.Key("enter", None))
+        composer.write("four")
+        await wait_until(pilot, lambda: len(engine.asked) == 1 and composer.text == "four")
+        assert engine.asked[0][0] == [user(join("one", [NOTES]))]
+        assert desk_of(pilot).queue.texts == ["two", "three"]
+        assert desk_of(pilot).effort_switch.effort == "high"
+        assert composer.attached.attachments == []
 
 
 async def test_files_are_removed_by_key_and_click_and_chosen_by_click() -> None:

@@ -87,7 +87,7 @@ async def test_an_engine_that_dies_in_an_answer_leaves_everything_on_the_screen(
         await send(pilot, "tell me")
         await wait_until(pilot, lambda: "The answer is" in text_on(pilot))
         engine.die(asking=True)
-        await wait_until(pilot, lambda: desk_of(pilot).status.state == "stopped" and "broken off" in text_on(pilot))
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "stopped" and "cut off" in text_on(pilot))
         screen = text_on(pilot)
         assert "SIGKILL" in screen and "out of memory" in screen and "^R" in screen and "The answer is" in screen
         assert screen.count("The engine stopped") == 1

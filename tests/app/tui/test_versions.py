@@ -250,7 +250,7 @@ async def test_an_answer_that_can_not_go_on_stays_as_it_was() -> None:
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
         engine.die(asking=True)
-        await wait_until(pilot, lambda: "the engine ended" in text_on(pilot))
+        await wait_until(pilot, lambda: "the engine stopped" in text_on(pilot))
         await wait_until(pilot, app.conversations.idle.is_set)
         assert app.conversation.messages[1:] == [assistant("one two three")]
         (turn,) = (node.facts for node in app.conversation.path if node.facts)
