@@ -1,6 +1,7 @@
 """What a person has written and not sent is not lost on the way to another conversation, nor to another program."""
 
 import pytest
+from textual.events import Key
 
 from app.paths import conversations_file
 from app.store.store import Store
@@ -79,7 +80,8 @@ async def test_what_is_sent_while_another_conversation_opens_stays_in_its_own(mo
         async def slow(journal: Journal, conversation: str, text: str) -> None:
             monkeypatch.setattr(Journal, "set_draft", set_draft)
             engine.say(MessageStart("final"), TextDelta("final", "late"))
-            await app.conversations.submit("in between")
+            desk_of(pilot).composer.write("in between")
+            await desk_of(pilot).composer.on_key(Key("enter", None))
             await wait_until(pilot, lambda: "late" in text_on(pilot))
             await set_draft(journal, conversation, text)
 
