@@ -16,6 +16,7 @@ from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
 from app.tui.widgets.fold import Fold
+from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
@@ -64,7 +65,11 @@ PartView = Analysis | CallView | AnswerText
 """Each has the `part` it shows, and `show` for what has become of it."""
 
 
-class AnswerView(Vertical):
+class LastLine(LiveContainer, Horizontal):
+    """Below an answer: its footer, and the switch between its versions."""
+
+
+class AnswerView(LiveContainer, Vertical):
     """One answer: a widget for each part of its messages, and a footer. `show` brings it up to date."""
 
     def __init__(
@@ -87,7 +92,7 @@ class AnswerView(Vertical):
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._parts: list[PartView] = []
         self._footer = Static(markup=False, classes="footer")
-        self._last_line = Horizontal(self._footer, *([versions] if versions else []), classes="last-line")
+        self._last_line = LastLine(self._footer, *([versions] if versions else []))
         if stored is not None:
             self._show_stored(stored)
 
