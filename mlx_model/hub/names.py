@@ -63,6 +63,14 @@ class Repository:
         return None
 
 
+def folder_at(name: str | Path) -> Path | None:
+    """The folder of this name, None if there is none: a name may be too long for one, or have a NUL in it."""
+    with suppress(OSError, ValueError, RuntimeError):
+        path = Path(name).expanduser()
+        return path if str(name) and path.is_dir() else None
+    return None
+
+
 def resolve(name: str | Path) -> Path:
     """The folder of a model: "demo", a short name, "org/name" or "org/name@revision" in the Hub's cache, or a path.
 
@@ -70,8 +78,7 @@ def resolve(name: str | Path) -> Path:
     """
     if name == DEMO:
         return Path(str(files("assets") / "demo"))
-    path = Path(name).expanduser()
-    if str(name) and path.is_dir():
+    if (path := folder_at(name)) is not None:
         return path
     repository = Repository.parse(str(name))
     if repository is None:

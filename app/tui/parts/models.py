@@ -1,7 +1,6 @@
 """The commands about models: download one while the chat goes on, switch to one, list them; and the greeting."""
 
 import asyncio
-from pathlib import Path
 
 from textual.timer import Timer
 
@@ -16,7 +15,7 @@ from app.tui.widgets.download_panel import figures
 from app.tui.widgets.messages import Notice
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.inventory import local_models
-from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
+from mlx_model.hub.names import DEFAULT, DEMO, Repository, folder_at, is_complete, resolve
 from mlx_model.hub.progress import Phase
 from mlx_model.memory.sizes import gigabytes
 
@@ -196,7 +195,7 @@ class Models:
 
 def _find(name: str) -> None:
     """Raises CheckpointError, saying what to do in the chat, unless this model is on this computer."""
-    is_folder = name == DEMO or Path(name).expanduser().is_dir()
+    is_folder = name == DEMO or folder_at(name) is not None
     repository = None if is_folder else Repository.parse(name)
     if repository is not None:
         folder = repository.snapshot()

@@ -32,10 +32,8 @@ from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
+from app.tui.text.pages import HEADER
 from mlx_model.text import clean
-
-HEADER = "header"
-"""Marks the style of the line above a code block; Textual finds the action of a click in the same place."""
 
 
 def _formula(state: StateInline, silent: bool) -> bool:
@@ -110,17 +108,20 @@ class _Parser(MarkdownIt):
 
 
 _PARSER = _Parser()
+_BLOCKS = _Parser()
+"""Finds blocks alone: for a text of any length, where looking for what stands within lines could take minutes."""
+_BLOCKS.core.ruler.enableOnly(["normalize", "block"])
 
 _CODE_TYPES = ("fence", "code_block")
 
 
 def code_blocks(source: str) -> list[str]:
     """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
-    return [token.content.removesuffix("\n") for token in _PARSER.parse(source) if token.type in _CODE_TYPES]
+    return [token.content.removesuffix("\n") for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
 
 
 def headers(content: Content) -> list[tuple[int, int]]:
-    """Where in the text of a layout the lines above code blocks begin and end, which the model did not write."""
+    """Where in a layout the lines above code blocks and around pages begin and end, which the model did not write."""
     spans = (span for span in content.spans if not isinstance(span.style, str) and HEADER in span.style.meta)
     return [(span.start, span.end) for span in spans]
 

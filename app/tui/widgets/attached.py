@@ -57,7 +57,7 @@ class Chip(Static, can_focus=True):
             self.post_message(Attached.Removed(self, unfold=True))
 
 
-class Attached(LiveContainer, VerticalScroll, can_focus=False):
+class Attached(VerticalScroll, LiveContainer, can_focus=False):
     """Between conversation and input; not there when empty."""
 
     @dataclass

@@ -8,6 +8,8 @@ class LiveContainer(Widget):
 
     Between `App.exit` and the moment in which the screen closes, Textual 8.2 raises a MountError for every mount; but an
     answer or a command may be under way then, and come back from an `await` to mount what it has to show.
+
+    Named last among the bases of a class: Textual takes the default CSS from the first.
     """
 
     def mount(

@@ -49,7 +49,7 @@ class Queued(Static, can_focus=True):
         self.post_message(Queue.Removed(self, edit=False))
 
 
-class Queue(LiveContainer, Vertical):
+class Queue(Vertical, LiveContainer):
     """Between conversation and input; not there when empty."""
 
     @dataclass

@@ -31,7 +31,7 @@ class More(Static):
             self.parent.extend(self._step)
 
 
-class Transcript(LiveContainer, VerticalScroll, can_focus=False):
+class Transcript(VerticalScroll, LiveContainer, can_focus=False):
     """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input.
 
     A long conversation costs its layout: `show` mounts the last nodes, or those around one, and more when the person
