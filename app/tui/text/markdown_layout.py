@@ -11,6 +11,7 @@ Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are sh
 take the backslashes away and make emphasis, lists and headings of what stands between.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import StringIO
@@ -23,7 +24,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markdown import CodeBlock, Heading, ListElement, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ImageItem, ListElement, MarkdownElement
 from rich.markdown import Markdown as RichMarkdown
 from rich.segment import Segment
 from rich.style import Style
@@ -230,13 +231,18 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
 
+_HOST = re.compile(r"([a-z]+://|mailto:)?[\x21-\x7e]*?([/?#]|$)", re.IGNORECASE)
+"""An address up to the end of its host, if that is ASCII."""
+
+
 def _mark_addresses(tokens: list[Token]) -> None:
     """Let links whose text is their address be underlined text, since behind the text of a link stands its address."""
     for opening, text, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if (opening.type, text.type, closing.type) == ("link_open", "text", "link_close"):
-            # Not so for a name of other letters than ASCII's, which the address has in Punycode: it may imitate one.
             address = quote(text.content, safe=";/?:@&=+$,-_.!~*'()#%")
-            if opening.attrs["href"] in (address, f"http://{address}", f"mailto:{address}"):
+            is_same = opening.attrs["href"] in (address, f"http://{address}", f"mailto:{address}")
+            # Not so for a name of other characters than ASCII's: it may imitate one, or have some that can't be seen.
+            if is_same and _HOST.match(text.content):
                 opening.type, closing.type = "address_open", "address_close"
                 opening.tag = closing.tag = "link"
 
@@ -277,6 +283,14 @@ class _Code(CodeBlock):
         yield Syntax(code, self.lexer_name or "text", theme=self.theme, word_wrap=True)
 
 
+class _Image(ImageItem):
+    """A line of what an image shows, and its address: it is not loaded."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        style = console.get_style("markdown.link_url")
+        yield Text.assemble(("image: ", style), self.text, " " if self.text else "", (f"({self.destination})", style))
+
+
 class _List(ListElement):
     """Numbers take the same room in every item, though each is laid out by itself."""
 
@@ -314,6 +328,7 @@ class _Document(RichMarkdown):
         "heading_open": _Heading,
         "fence": _Code,
         "code_block": _Code,
+        "image": _Image,
         "bullet_list_open": _List,
         "ordered_list_open": _List,
     }
