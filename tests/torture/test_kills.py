@@ -1,9 +1,10 @@
-"""The chat in a terminal, killed at random moments: what was confirmed on the screen is in the store. KILLS says how often."""
+"""The chat in a terminal, killed at random moments: what the screen confirmed is in the store. KILLS says how often."""
 
 import os
 import random
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -28,6 +29,10 @@ def stored() -> str:
         store.close()
 
 
+def has_twice(text: str, screen: str) -> bool:
+    return screen.count(text) > 1
+
+
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_at_a_random_moment(seed: int) -> None:
     chance = random.Random(seed)
@@ -43,7 +48,7 @@ def test_killed_at_a_random_moment(seed: int) -> None:
                 terminal.type(f"prompt-{turn}")
                 terminal.keys("Enter")
                 if chance.random() < 0.7:
-                    terminal.wait_for(lambda screen, turn=turn: screen.count(f"prompt-{turn}") > 1)  # and its answer
+                    terminal.wait_for(partial(has_twice, f"prompt-{turn}"))  # the prompt and its answer
                 elif chance.random() < 0.5:
                     terminal.keys(chance.choice(("C-r", "C-n", "Escape", "C-p")))
             if chance.random() < 0.5:

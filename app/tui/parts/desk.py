@@ -51,7 +51,7 @@ class Desk:
     # Saying something
 
     def notify(self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
-        """Say something in the corner of the screen for `timeout` seconds, by default a few; not more than fits there."""
+        """Say something in the corner of the screen for `timeout` seconds, by default a few; cut to fit there."""
         shown = clean(text[:MAX_NOTIFICATION]) + ("\u2026" if len(text) > MAX_NOTIFICATION else "")
         self._app.notify(shown, severity=severity, timeout=timeout, markup=False)
 

@@ -12,7 +12,6 @@ from textual.app import App, SuspendNotSupported
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
 
-
 PATIENCE_S = 2.0
 """How long an editor may take to end when it is told to, in seconds."""
 

@@ -31,7 +31,7 @@ class Pages:
     def __init__(self, source: str = "", before: "Pages | None" = None) -> None:
         """`before` are the pages of a text with which this one begins: only the last of them can have changed."""
         self.source = source
-        self._pages = list(before._pages) if before else [Page()]
+        self._pages: list[Page] = list(before._pages) if before else [Page()]
         while (end := _end(source, self._pages[-1].start)) < len(source):
             last = self._pages[-1]
             self._pages.append(Page(end, _fence(source[last.start : end], last.fence)))
@@ -82,7 +82,7 @@ def _fence(text: str, fence: str) -> str:
 
 
 def page_line(number: int, count: int, width: int) -> Content:
-    """The line around a page, counted from 0: which one it is, and what can be clicked; as much as there is room for."""
+    """The line around a page, counted from 0: which one it is, and what can be clicked, as far as it fits."""
     plain = Style(dim=True, meta={HEADER: True})
     line = Text(f"page {number + 1:,} of {count:,}"[:width], plain)
     for label, page in (("first", 0), ("previous", number - 1), ("next", number + 1), ("last", count - 1)):

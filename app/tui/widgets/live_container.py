@@ -6,8 +6,8 @@ from textual.widget import AwaitMount, Widget
 class LiveContainer(Widget):
     """Takes no widgets once it is gone from the screen, or the chat has begun to end.
 
-    Between `App.exit` and the moment in which the screen closes, Textual 8.2 raises a MountError for every mount; but an
-    answer or a command may be under way then, and come back from an `await` to mount what it has to show.
+    Between `App.exit` and the moment in which the screen closes, Textual 8.2 raises a MountError for every mount; but
+    an answer or a command may be under way then, and come back from an `await` to mount what it has to show.
 
     Named last among the bases of a class: Textual takes the default CSS from the first.
     """

@@ -12,7 +12,18 @@ from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.messages import AnswerText, Prompt
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, ask, chat, idle, on_screen, opened, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    idle,
+    on_screen,
+    opened,
+    send,
+    text_on,
+)
 
 CODE = "```python\n" + "".join(f"print({number})\n" for number in range(5_000)) + "```"
 TEXTS = {
