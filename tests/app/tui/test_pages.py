@@ -25,7 +25,7 @@ from tests.fixtures.fakes import (
     text_on,
 )
 
-CODE = "```python\n" + "".join(f"print({number})\n" for number in range(5_000)) + "```"
+CODE = "```python\n" + "".join(f"print({number})\n" for number in range(2_000)) + "```"
 TEXTS = {
     "one word": "x" * 5_000_000,
     "one line": "word " * 1_000_000,

@@ -22,7 +22,7 @@ from tests.fixtures.fakes import (
 from tests.fixtures.trees import stored
 
 
-@pytest.mark.parametrize("moments", [0, 12, 30])
+@pytest.mark.parametrize("moments", [0, 12])
 @pytest.mark.parametrize("command", ["/new", "/delete", "/undo", "/rename other"])
 async def test_a_command_during_an_answer_and_quit_at_once(command: str, moments: int) -> None:
     engine = FakeEngine()

@@ -6,7 +6,7 @@ from textual.pilot import Pilot
 from mlx_model.hub.progress import DownloadState, Phase
 from tests.fixtures.fakes import FakeEngine, ask, chat, desk_of, idle, send, text_on, wait_until
 
-WIDTHS, HEIGHTS = (1, 2, 3, 4, 5, 9), (1, 3)
+SIZES = ((1, 1), (2, 3), (3, 1), (4, 3), (4, 1), (6, 2), (13, 3))
 SHOWN = {
     "the chat": (),
     "the help": ("f1",),
@@ -23,9 +23,8 @@ SHOWN = {
 
 
 async def through_all_sizes(pilot: Pilot[None]) -> None:
-    for width in WIDTHS:
-        for height in HEIGHTS:
-            await pilot.resize_terminal(width, height)
+    for width, height in SIZES:
+        await pilot.resize_terminal(width, height)
     await pilot.resize_terminal(80, 24)
     assert pilot.app.is_running
     assert text_on(pilot).strip()
@@ -57,7 +56,7 @@ async def test_a_conversation_with_all_there_is_at_every_size() -> None:
         await through_all_sizes(pilot)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 1), (4, 24), (80, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 24)])
 async def test_a_chat_that_opens_in_a_small_window(size: tuple[int, int]) -> None:
     engine = FakeEngine()
     async with chat(engine, size) as pilot:
