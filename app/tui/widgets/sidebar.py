@@ -19,6 +19,7 @@ from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
+from mlx_model.text import clean
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -151,7 +152,7 @@ class Sidebar(Vertical):
     @property
     def searching(self) -> str:
         """What is being searched for, "" for nothing."""
-        return self._search.value.strip()
+        return clean(self._search.value).strip()  # a lone surrogate, which a paste may have, fits in no query
 
     def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
         """List conversations, which come the latest first, under the names of their days."""
