@@ -82,7 +82,7 @@ def _copy(path: Path, target: sqlite3.Connection) -> None:
     with explained(f"{path} can't be read", path.parent):
         if path.parent.is_dir() and not os.path.lexists(path):
             return  # there are no conversations yet
-        path.stat()
+        _refuse_special(path, path.stat())
         try:
             _copy_in(path, "mode=ro", target)
         except sqlite3.Error as error:
@@ -150,10 +150,14 @@ def _open_intact(path: Path) -> sqlite3.Connection:
 def _make(path: Path) -> None:
     file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise UnwritableError(f"{path} is not an ordinary file; rename it, or set {HOME} to another folder")
+        _refuse_special(path, os.fstat(file))
     finally:
         os.close(file)
+
+
+def _refuse_special(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
+        raise UnwritableError(f"{path} is not an ordinary file; rename it, or set {HOME} to another folder")
 
 
 def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:

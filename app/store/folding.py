@@ -19,10 +19,11 @@ _INSTEAD = {
 # What marks add to a letter of these scripts may be left out in writing; elsewhere (kana, Devanagari, Thai) a mark
 # makes another letter. Then what can't be seen: hyphenation, joiners, directions, the styles of an emoji.
 _LEFT_OUT = (
-    "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"  # Latin, Greek, symbols
+    "\u0300-\u0333\u0339-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f"  # Latin, Greek; strokes say "not"
     "\u0483-\u0489"  # Cyrillic
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew: the points
     "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"  # Arabic: vowels
+    "\u20d7\u20e3"  # vectors, keycaps
     "\u00ad\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
 )
 _ODD = re.compile(f"[{''.join(key for key in _INSTEAD if len(key) == 1)}{_LEFT_OUT}]|{'|'.join(_LETTERS)}")

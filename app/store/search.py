@@ -5,6 +5,7 @@ Case, accents and Unicode's ways to compose a letter make no difference.
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,8 @@ def snippet(text: str, words: Sequence[str]) -> str:
     """The surroundings of the first of `words`, which are folded, that `text` has, as one line."""
     first, _ = next(spans(text, words), (0, 0))
     start = max(0, first - BEFORE)
+    while start < first and unicodedata.combining(text[start]):  # a mark needs its letter
+        start += 1
     piece = one_line(text[start : start + LENGTH])
     before, after = start > 0, start + LENGTH < len(text)
     return f"{ELLIPSIS * before}{piece}{ELLIPSIS * after}"
