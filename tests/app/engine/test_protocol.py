@@ -152,7 +152,9 @@ def test_other_numbers_that_cannot_be_are_refused(line: str, number: str) -> Non
 
 def test_sums_of_what_the_pipe_lets_through_can_be_stored(tmp_path: Path) -> None:
     number, seconds = 2**48 - 1, float(2**48 - 1)
-    line = encode(Answer(1, Finished("stop", Stats(number, number, number, seconds, seconds, seconds, number, 2**64 - 1))))
+    line = encode(
+        Answer(1, Finished("stop", Stats(number, number, number, seconds, seconds, seconds, number, 2**64 - 1)))
+    )
     stats = decode(line).event.stats
     for _ in range(1000):  # an answer that was cut off and continued as often
         stats = stats.followed_by(decode(line).event.stats)

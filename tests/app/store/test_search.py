@@ -1,5 +1,7 @@
 """The search index: what people type finds what is written, in old databases too; nothing else is found."""
 
+# ruff: noqa: RUF001  # letters that look like others are what is tested
+
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from tests.app.store.test_store import integrity
 from tests.fixtures.trees import TURN, present
 
 CORPUS = {
-    "Café": ["cafe", "CAFÉ", "Cafe\u0301", "caf"],
+    "Café": ["cafe", "CAFÉ", "Cafe\u0301", "afé"],
     "Die größte Größe der Straße": ["GRÖSSE", "grösse", "strasse", "STRASSE", "grosse", "ße"],
     "Tôi học tiếng Việt ở Đà Nẵng": ["tieng viet", "da nang", "TIẾNG", unicodedata.normalize("NFD", "tiếng")],
     "İstanbul'da ışık": ["istanbul", "ISIK", "ışık"],

@@ -1,4 +1,4 @@
-""""/undo brings it back, until you quit" holds whatever other programs do meanwhile; then nothing of it is left."""
+""" "/undo brings it back, until you quit" holds whatever other programs do meanwhile; then nothing of it is left."""
 
 import subprocess
 import sys
