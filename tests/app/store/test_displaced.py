@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.conversation import Conversation
+from app.chat.conversation import Conversation, new_id
 from app.paths import conversations_file
 from app.store.opened import DisplacedError
 from app.store.saver import Saver
@@ -28,11 +28,11 @@ def delete_all(path: Path) -> None:
 
 
 def move_file(path: Path) -> None:
-    path.rename(path.with_name("moved.db"))
+    path.rename(path.with_name(f"moved-{new_id()}.db"))
 
 
 def move_folder(path: Path) -> None:
-    path.parent.rename(path.parent.with_name("moved"))
+    path.parent.rename(path.parent.with_name(f"moved-{new_id()}"))
 
 
 def replace(path: Path) -> None:
@@ -58,7 +58,7 @@ def overwrite_with_rubbish(path: Path) -> None:
 
 def other(path: Path) -> Path:
     """Another database of ours, as large."""
-    beside = path.with_name("other.db")
+    beside = path.with_name(f"other-{new_id()}.db")
     store = Store(beside)
     for number in range(20):
         store.insert(titled(f"Other {number}"))
