@@ -10,8 +10,6 @@ from app.store.store import Store
 from app.store.unsaved import Unsaved
 
 MEANWHILE = "The chat continues"
-NEW_FILE = "{why}. A new file was made there, with the conversations of this sitting; earlier ones are not in it"
-"""What to say of a database that was displaced."""
 
 
 class Saver:
@@ -65,5 +63,5 @@ class Saver:
             action(self._store)
         except DisplacedError as why:
             self._store = self._store.reopened(why)
-            self._report(NEW_FILE.format(why=why))
+            self._report(self._store.warning)
             action(self._store)

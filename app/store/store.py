@@ -64,13 +64,14 @@ class Store:
 
     def _connect(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
-        self._opened = None if path is None else OpenedFile(path, connection)
         self._undo_lock = None if path is None else UndoLock(path)
         self._deleted: dict[str, float] = {}  # here, and when
         self._used: dict[str, None] = {}  # conversations that were loaded or saved here
         self._folder = None if path is None else path.parent
         name = "the copy in memory" if path is None else path.name
         self._unwritable, self._unreadable = f"{name} can't be written", f"{name} can't be read"
+        with explained(self._unreadable):
+            self._opened = None if path is None else OpenedFile(path, connection)
 
     @property
     def saves(self) -> bool:
@@ -85,23 +86,31 @@ class Store:
     def reopened(self, why: DisplacedError) -> "Store":
         """A store at the same path, with the conversations that were loaded or saved here, in place of this one.
 
-        What overwrote the database is set aside. Raises StoreError; this store is then still to be read.
+        What overwrote the database is set aside; `warning` says all that. Raises StoreError; this store is then still
+        to be read.
         """
         assert self._opened is not None
+        path, aside = self._opened.path, None
         self._opened.abandon(overwritten=why.overwritten)
-        if why.overwritten and self._opened.path.exists():
-            set_aside(self._opened.path)
-        store = Store(self._opened.path)
+        if why.overwritten:
+            aside = set_aside(path)
+        is_there = path.exists()
+        store = Store(path)
         for id in self._used:
             with suppress(StoreError):
                 self._copy_to(store, id)
         self._opened.leave_open()
+        what = "A new file was made there, with the conversations of this sitting; earlier ones are not in it"
+        if is_there and not store.warning:
+            what = "The conversations of this sitting were written to what is there now"
+        kept = f"what is there now was kept as {aside}" if aside else ""
+        store.warning = "; ".join(filter(None, (f"{why}. {what}", kept, store.warning)))
         return store
 
     def _copy_to(self, other: "Store", id: str) -> None:
-        conversation = self.load(id)
-        if conversation is None or not other.insert(conversation):
+        if (conversation := self.load(id)) is None:
             return
+        other.save(conversation.everything())
         if draft := self.draft(id):
             other.set_draft(id, draft)
         if (instructions := self.instructions(id)) is not None:
@@ -166,6 +175,7 @@ class Store:
         """Undo `delete`."""
         with self._transaction():
             self._connection.execute("UPDATE conversations SET deleted = NULL WHERE id = ?", (id,))
+        self._deleted.pop(id, None)
 
     def purge(self, ids: Sequence[str]) -> None:
         """Remove conversations for good that were deleted here, and by no other program since: it can still undo that.
@@ -272,6 +282,7 @@ class Store:
     def _write(self, changes: Changes) -> None:
         write(self._connection, changes)
         self._used[changes.id] = None
+        self._deleted.pop(changes.id, None)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -13,7 +13,6 @@ from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.exchange.importing import read
 from app.store.opened import DisplacedError
-from app.store.saver import NEW_FILE
 from app.store.search import SearchHit
 from app.store.store import Store, Summary
 from app.store.unsaved import Unsaved
@@ -242,9 +241,8 @@ class Journal:
             self._displaced = True
             self._store = self._connected().reopened(why)
             self._displaced = False
-            line = NEW_FILE.format(why=why)
-            self.last_words = sentence(line)
-            self._news.append((line, "error"))
+            self.last_words = sentence(self._store.warning)
+            self._news.append((self._store.warning, "error"))
             return action(self._store)
 
     async def _try(self, action: Callable[[Store], T], otherwise: T) -> T:

@@ -92,6 +92,7 @@ def test_a_save_is_refused_and_a_new_store_has_what_was_in_use(displace: Displac
     after = store.reopened(refused.value)
     after.save(tree.everything())
     titles = {summary.title for summary in after.summaries()}
+    assert ("damaged-" in after.warning) is refused.value.overwritten  # where it was set aside
     assert "Now" in titles and "Earlier" not in titles and "Deleted" not in titles
     if displace is not truncate and displace is not overwrite and displace is not overwrite_with_rubbish:
         assert (after.draft(tree.id), after.instructions(tree.id)) == ("a draft", "be brief")
@@ -114,7 +115,7 @@ def test_the_plain_chat_says_so_and_goes_on(displace: Displace) -> None:
         tree.add_prompt(f"more {number}", tree.leaf)
         saver.save(tree)
     saver.close()
-    assert len(lines) == 1 and "A new file was made there" in lines[0]
+    assert len(lines) == 1 and ("written to what is there now" if displace is replace else "A new file was") in lines[0]
     assert tree.everything() in [each.everything() for each in stored()]
 
 
@@ -142,7 +143,7 @@ async def test_what_was_saved_before_is_missed_at_the_end_at_the_latest(displace
     await journal.save(tree)
     displace(conversations_file())
     await journal.flush()  # as on quitting
-    assert "A new file was made there" in journal.last_words
+    assert "with the conversations of this sitting" in journal.last_words or displace is replace
     await journal.close()
     if displace not in (truncate, overwrite, overwrite_with_rubbish):  # nothing of it is left to be read there
         assert "Now" in [each.title for each in stored()]
@@ -202,6 +203,25 @@ def test_a_change_of_the_head_alone_brings_back_a_conversation_that_is_gone() ->
     saver.save(tree)
     saver.close()
     assert [(each.title, len(each.nodes)) for each in stored()] == [("Renamed", 2)]
+
+
+def test_an_older_copy_in_its_place_gets_what_it_lacks_and_what_was_restored_stays() -> None:
+    path, tree, restored = conversations_file(), titled("Now"), titled("Restored")
+    keep(tree, restored)
+    shutil.copyfile(path, path.with_name("copy.db"))
+    store = Store(path)
+    tree.add_prompt("more", tree.leaf)
+    store.save(present(tree.take_changes()))
+    store.delete(restored.id)
+    store.restore(restored.id)
+    path.with_name("copy.db").rename(path)
+    with pytest.raises(DisplacedError) as refused:
+        store.check()
+    after = store.reopened(refused.value)
+    assert present(after.load(tree.id)).everything() == tree.everything()
+    assert {summary.title for summary in after.summaries()} == {"Now", "Restored"}
+    after.close()
+    integrity(path)
 
 
 def test_a_conversation_without_answer_in_use_is_carried_too() -> None:
