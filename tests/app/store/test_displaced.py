@@ -1,5 +1,6 @@
 """The database deleted, moved, replaced or overwritten while a program has it open: said, and nothing lost after it."""
 
+import gc
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -222,6 +223,41 @@ def test_an_older_copy_in_its_place_gets_what_it_lacks_and_what_was_restored_sta
     assert {summary.title for summary in after.summaries()} == {"Now", "Restored"}
     after.close()
     integrity(path)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_the_end_of_the_old_one_takes_nothing_from_the_new_one(closes: bool) -> None:
+    """SQLite deletes the log at the path when the last connection of a database is closed."""
+    path = conversations_file()
+    store = Store(path)
+    store.save(present(titled("Now").take_changes()))
+    delete_file(path)
+    if closes:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        after = Store(path)
+        store.close()
+    else:
+        with pytest.raises(DisplacedError) as refused:
+            store.check()
+        after = store.reopened(refused.value)
+    del store
+    gc.collect()
+    after.save(present(titled("Later").take_changes()))
+    assert "Later" in [each.title for each in stored()]
+    after.close()
+    assert "Later" in [each.title for each in stored()]
+
+
+def test_a_database_that_was_moved_alone_has_all_that_was_saved_before() -> None:
+    path = conversations_file()
+    store = Store(path)
+    store.save(present(titled("Now").take_changes()))
+    path.rename(path.with_name("moved.db"))
+    store.close()
+    moved = Store(path.with_name("moved.db"))
+    assert [summary.title for summary in moved.summaries()] == ["Now"]
+    moved.close()
 
 
 def test_a_conversation_without_answer_in_use_is_carried_too() -> None:
