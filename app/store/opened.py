@@ -1,6 +1,5 @@
 """Whether the database that was opened is still at its path: it may be deleted, moved, replaced or overwritten."""
 
-import ctypes
 import os
 import sqlite3
 import time
@@ -65,10 +64,6 @@ class OpenedFile:
             with suppress(OSError):
                 if inode is not None and _inode(self._named(suffix)) == inode:
                     self._named(suffix).unlink()  # SQLite would apply it to the next file of this name
-
-    def leave_open(self) -> None:
-        """Never close the connection: SQLite would delete the log at the path, which is another database's now."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
     def _has_changed(self, status: os.stat_result) -> bool:
         return (status.st_size, status.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns)

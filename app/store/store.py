@@ -99,7 +99,7 @@ class Store:
         for id in self._used:
             with suppress(StoreError):
                 self._copy_to(store, id)
-        self._opened.leave_open()
+        self._connection.close()  # which leaves what is at the path alone: SQLite sees that its file has moved
         what = "A new file was made there, with the conversations of this sitting; earlier ones are not in it"
         if is_there and not store.warning:
             what = "The conversations of this sitting were written to what is there now"
@@ -127,9 +127,7 @@ class Store:
         except DisplacedError as why:
             assert self._opened is not None
             self._opened.abandon(overwritten=why.overwritten)
-            self._opened.leave_open()
-        else:
-            self._connection.close()
+        self._connection.close()
 
     # Writing: one transaction each
 
