@@ -22,6 +22,11 @@ def text_or_none(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
+def text_of(value: Any) -> str:
+    """The value if it is a text, else ""."""
+    return value if isinstance(value, str) else ""
+
+
 def number(value: Any, bits: int = 63) -> float:
     """The value if it is a number from 0 on that an integer of so many bits could hold; a whole one stays exact.
 
@@ -43,6 +48,17 @@ def moment(value: Any) -> float:
 
 def name_of(id: str) -> str:
     """`id` if it looks like ours, else a name like ours, always the same one: a second import finds the first."""
-    if re.fullmatch(f"[0-9a-f]{{{len(new_id())}}}", id):
-        return id
-    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: len(new_id())]
+    return id if re.fullmatch(f"[0-9a-f]{{{len(new_id())}}}", id) else hashed(id)
+
+
+def hashed(*parts: str) -> str:
+    """A name like ours for what another program names so; the same parts give the same name."""
+    return hashlib.sha256("/".join(parts).encode("utf-8", "replace")).hexdigest()[: len(new_id())]
+
+
+def storable(text: str) -> str:
+    """`text` as SQLite can hold it. The replacement character stands for lone surrogates, which no encoding has, and
+    for NUL, at which full-text search ends."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

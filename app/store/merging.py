@@ -1,0 +1,79 @@
+"""Adds to a conversation what another copy of it has more, for example a later export; changes nothing that is there."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.chat.conversation import Changes, Conversation, Node, new_id
+from app.store.values import hashed, storable
+from mlx_model.harmony.message import Message
+
+
+def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[str], bool]) -> Changes:
+    """What to save so that the store has all of `other`, which has the id of `here` (None: the store has none of it).
+
+    A node of `other` is here already if its name is, with the same text or a longer one, or if the same text stands in
+    the same place. Else it is added; under another name, always the same one, where its own is taken, which `is_taken`
+    tells. So merging twice is the same as once, in any order. The title stays, and so does what is on the screen,
+    unless `other` goes on from there.
+    """
+    nodes = here.nodes if here else {}
+    children: dict[str | None, list[Node]] = {}
+    for node in nodes.values():
+        children.setdefault(node.parent, []).append(node)
+    place: dict[str | None, str | None] = {None: None}
+    added: dict[str, Node] = {}
+    for each in other.nodes.values():
+        node = replace(each, parent=place[each.parent], messages=tuple(map(_stored, each.messages)))
+        other_name = hashed(other.id, node.id, json.dumps([message.to_json() for message in node.messages]))
+        names = (node.id, other_name)
+        found = next((name for name in names if name in nodes and _has(nodes[name], node)), None)
+        if found is None:
+            same = (sibling.id for sibling in children.get(node.parent, ()) if _begins_with(sibling, node))
+            found = next(same, None)
+        if found is None:
+            free = (name for name in names if not (name in nodes or name in added or is_taken(name)))
+            found = next(free, None) or new_id()
+            added[found] = replace(node, id=found)
+        place[each.id] = found
+    leaf = place[other.leaf]
+    if here is None:
+        return Changes(other.id, other.title, other.created, other.updated, leaf, tuple(added.values()))
+    if here.leaf is not None and not (added and _is_above(here.leaf, leaf, {**nodes, **added})):
+        leaf = here.leaf
+    updated = max(here.updated, other.updated) if added else here.updated
+    return Changes(here.id, None, here.created, updated, leaf, tuple(added.values()))
+
+
+def _stored(message: Message) -> Message:
+    """As the store gives it back: what differs only in that is the same."""
+    texts = {name: getattr(message, name) for name in ("text", "name", "channel", "recipient", "content_type")}
+    return replace(message, **{name: text if text is None else storable(text) for name, text in texts.items()})
+
+
+def _has(here: Node, other: Node) -> bool:
+    """Whether a node of the same name has all that `other` has: an answer may have been continued since."""
+    count = len(other.messages)
+    if here.is_prompt or other.is_prompt or not count or len(here.messages) < count:
+        return _begins_with(here, other)
+    last = other.messages[-1]
+    longer = here.messages[count - 1]
+    return (
+        here.messages[: count - 1] == other.messages[:-1]
+        and longer.text.startswith(last.text)
+        and replace(longer, text=last.text) == last
+    )
+
+
+def _begins_with(here: Node, other: Node) -> bool:
+    """Whether the messages of `other` are the first of `here`, or for a prompt all of them."""
+    if here.is_prompt or other.is_prompt:
+        return here.messages == other.messages
+    return here.messages[: len(other.messages)] == other.messages
+
+
+def _is_above(id: str, leaf: str | None, nodes: dict[str, Node]) -> bool:
+    """Whether the path to `leaf` leads through a node."""
+    while leaf is not None and leaf != id:
+        leaf = nodes[leaf].parent
+    return leaf is not None
