@@ -151,8 +151,13 @@ def _import(store: Store, arguments: argparse.Namespace) -> int:
     """Import what can be; 1 if a file could not be read to its end, or nothing in it."""
     result = ImportResult()
     for file in arguments.files:
+        if not file:
+            raise RequestError("the name of a file is empty")
         for conversation in read(None if file == "-" else Path(file), result):
-            result.inserted(store.insert(conversation), conversation)
+            try:
+                result.inserted(store.insert(conversation), conversation)
+            except StoreError as error:
+                raise result.stopped(error) from None
     if result.found or result.unreadable or not result.failures:
         print(result.summary())
     for failure in result.failed():

@@ -1,4 +1,4 @@
-"""Adds to a conversation what another copy of it has more, for example a later export; changes nothing that is there."""
+"""Adds to a conversation what another copy has more, as a later export does; changes nothing that is there."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     """What to save so that the store has all of `other`, which has the id of `here` (None: the store has none of it).
 
     A node of `other` is here already if its name is, with the same text or a longer one, or if the same text stands in
-    the same place. Else it is added; under another name, always the same one, where its own is taken, which `is_taken`
+    the same place, for an answer at the end also at the beginning of a longer one. Else it is added; under another name, always the same one, where its own is taken, which `is_taken`
     tells. So merging twice is the same as once, in any order. The title stays, and so does what is on the screen,
     unless `other` goes on from there.
     """
@@ -23,13 +23,19 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
         children.setdefault(node.parent, []).append(node)
     place: dict[str | None, str | None] = {None: None}
     added: dict[str, Node] = {}
+    has_children = {node.parent for node in other.nodes.values()}
     for each in other.nodes.values():
         node = replace(each, parent=place[each.parent], messages=tuple(map(_stored, each.messages)))
         other_name = hashed(other.id, node.id, json.dumps([message.to_json() for message in node.messages]))
         names = (node.id, other_name)
         found = next((name for name in names if name in nodes and _has(nodes[name], node)), None)
         if found is None:
-            same = (sibling.id for sibling in children.get(node.parent, ()) if _begins_with(sibling, node))
+            goes_on = each.id in has_children
+            same = (
+                sibling.id
+                for sibling in children.get(node.parent, ())
+                if (sibling.messages == node.messages if goes_on else _begins_with(sibling, node))
+            )
             found = next(same, None)
         if found is None:
             free = (name for name in names if not (name in nodes or name in added or is_taken(name)))
@@ -47,8 +53,11 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
 
 def _stored(message: Message) -> Message:
     """As the store gives it back: what differs only in that is the same."""
-    texts = {name: getattr(message, name) for name in ("text", "name", "channel", "recipient", "content_type")}
-    return replace(message, **{name: text if text is None else storable(text) for name, text in texts.items()})
+    name, channel, recipient, content_type = (
+        text if text is None else storable(text)
+        for text in (message.name, message.channel, message.recipient, message.content_type)
+    )
+    return Message(message.role, storable(message.text), name, channel, recipient, content_type, message.recovered)
 
 
 def _has(here: Node, other: Node) -> bool:

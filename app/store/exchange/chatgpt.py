@@ -91,11 +91,10 @@ def _entry(
     except OddMessageError:
         result.odd += 1
         return Entry(name, parent)
-    if message is not None:
-        result.kept += bool(messages)
-        result.hidden += not messages
-    if not messages:
+    if message is None:
         return Entry(name, parent)
+    result.kept += bool(messages)
+    result.hidden += not messages
     slug = _label(_fields(message.get("metadata")).get("model_slug"))
     return Entry(name, parent, tuple(messages), _moment(message.get("create_time")) or created, slug or model)
 
@@ -141,7 +140,7 @@ def _thoughts(content: dict[str, Any]) -> str:
     for thought in thoughts:
         fields = _fields(thought)
         chunks = fields.get("chunks")
-        joined = "\n\n".join(map(text_of, chunks)) if isinstance(chunks, list) else ""
+        joined = "\n\n".join(filter(None, map(text_of, chunks))) if isinstance(chunks, list) else ""
         ways = (text_of(fields.get("content")), joined, text_of(fields.get("summary")), text_of(thought))
         texts.append(next((way for way in ways if way.strip()), ""))
     if thoughts and not any(texts):
@@ -151,6 +150,7 @@ def _thoughts(content: dict[str, Any]) -> str:
 
 def _text(content: dict[str, Any], kind: Any, result: ImportResult) -> str:
     parts = content.get("parts")
+    parts = [parts] if isinstance(parts, str) else parts
     if not isinstance(parts, list):
         texts = [value for key in _TEXTS if isinstance(value := content.get(key), str)]
         if not texts and kind in (None, "text", "code", "execution_output"):

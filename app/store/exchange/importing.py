@@ -9,10 +9,11 @@ from app.store.exchange import chatgpt, claude, own
 from app.store.exchange.export import FORMAT, VERSION
 from app.store.exchange.json_items import JsonError, JsonItems
 from app.store.exchange.kinds import kind_of, program_of
-from app.store.exchange.result import ImportResult
+from app.store.exchange.result import NAMED, ImportResult
 from app.store.exchange.sources import ImportFileError, Source, sources
 from mlx_model.errors import GptossError
 
+NEITHER = "neither an export of gptoss-chat nor ChatGPT's or Claude's conversations.json"
 _ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, GptossError)
 """What converting a conversation of an unknown form may raise."""
 
@@ -33,14 +34,16 @@ def read(path: Path | None, result: ImportResult) -> Iterator[Conversation]:
 def _conversations(source: Source, result: ImportResult) -> Iterator[Conversation]:
     """Of one file. What is not a conversation counts as one that can't be read if there are others."""
     good = 0
-    others: list[Any] = []
+    others = 0
+    outlines: list[dict[str, Any]] = []
     failure = ""
     try:
         items = JsonItems(source)
         for item in items:
             _check_version(items.fields, source.label)
             if (convert := _converter(item)) is None:
-                others.append(_outline(item))
+                others += 1
+                outlines += [_outline(item)] if len(outlines) < NAMED else []
                 continue
             good += 1
             if (conversation := _converted(item, convert, result)) is not None:
@@ -55,11 +58,14 @@ def _conversations(source: Source, result: ImportResult) -> Iterator[Conversatio
     if failure:
         result.failures.append(f"{failure}; {_before(good) if good else 'nothing was imported'}")
     elif others and not good:
-        kind = program_of(others[0]) or "neither an export of gptoss-chat nor ChatGPT's or Claude's conversations.json"
+        kind = (
+            program_of(outlines[0]) or "neither an export of gptoss-chat nor ChatGPT's or Claude's conversations.json"
+        )
         result.failures.append(f"{source.label} is {kind}; nothing was imported")
     if good:
-        for outline in others:
+        for outline in outlines:
             result.unread(outline.get("title"))
+        result.unreadable += others - len(outlines)
 
 
 def _before(good: int) -> str:

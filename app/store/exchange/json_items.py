@@ -27,6 +27,9 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SPACE = re.compile(r"[ \t\n\r]*")
+_TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
+_CUT_STRING = "Unterminated string"
+"""How Python's error begins where a string does not end."""
 _NEAR_THE_END = 16
 """A word, a number or an escape that is cut at the end of what was read fails within so many characters of it."""
 
@@ -43,7 +46,8 @@ class JsonError(ValueError):
 
 
 class JsonItems:
-    """Iterates over the items. Raises JsonError, and what reading the file raises.
+    """Iterates over the items; None stands for one that is nested too deeply. Raises JsonError, and what reading the
+    file raises.
 
     `fields` are those of an object around the list, as far as they were read; `start` the first bytes of the file.
     """
@@ -131,16 +135,34 @@ class JsonItems:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                is_cut = error.pos > len(self._text) - _NEAR_THE_END or error.msg.startswith("Unterminated string")
+                good = error.pos - self._at
+                is_cut = error.pos > len(self._text) - _NEAR_THE_END or error.msg.startswith(_CUT_STRING)
                 if not (is_cut and self._more()):
-                    self._at = min(error.pos, len(self._text))
+                    self._at += good
                     raise self._wrong(error.msg) from None
             except RecursionError:
-                raise JsonError("it is nested too deeply") from None
+                self._skip()
+                return None
             else:
                 if end < len(self._text) or not self._more():  # a number may go on
                     self._at = end
                     return value
+
+    def _skip(self) -> None:
+        """Pass over a value that is nested too deeply to be read."""
+        depth = 0
+        at = self._at
+        while True:
+            for match in _TOKEN.finditer(self._text, at):
+                at = match.end()
+                depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+                if not depth:
+                    self._at = at
+                    return
+            self._at = at
+            if not self._more():
+                raise JsonError(self._end)
+            at = 0
 
     def _next(self) -> str:
         """The next character that is no space, "" at the end."""
@@ -188,7 +210,7 @@ class JsonItems:
         return text
 
     def _wrong(self, reason: str) -> JsonError:
-        if self._at < len(self._text) - _NEAR_THE_END or not self._end:
+        if self._at < len(self._text) and not reason.startswith(_CUT_STRING):
             return JsonError(f"at character {self._before + self._at + 1:,}: {reason}")
         return JsonError(self._end)
 

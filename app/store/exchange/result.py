@@ -6,6 +6,7 @@ from typing import Any
 
 from app.chat.conversation import Conversation
 from app.lines import one_line
+from app.store.database import StoreError
 from app.store.exchange.export import nodes_in_words, short
 from app.store.store import Insertion
 
@@ -18,21 +19,21 @@ KIND_LENGTH = 60
 class ImportResult:
     """What files gave, and what the store did with it.
 
-    Conversations: `imported` ones with `nodes` prompts and answers, of which `deleted` had been deleted here; those
-    that were here already and got `more` nodes (`continued`) or none (`known`); `unreadable` ones, the first of which
-    have a title in `titles`; and those `without_text`.
+    Conversations by id: `imported` ones with `nodes` prompts and answers, of which `deleted` had been deleted here;
+    those that were here already and got `more` nodes (`continued`) or none (`known`). Those that are `unreadable`, the
+    first of which have a title in `titles`, and those `without_text` are counted.
 
     Messages of other programs: those that were `kept`, those `hidden` there too or without text, and the `odd` ones,
     which could not be read. `left_out` counts content that is not text, by its kind; `gaps` the places where the
     message before is missing. `failures` are sentences about files that could not be read, or not to their end.
     """
 
-    imported: int = 0
+    imported: set[str] = field(default_factory=set)
     nodes: int = 0
     deleted: int = 0
-    continued: int = 0
+    continued: set[str] = field(default_factory=set)
     more: int = 0
-    known: int = 0
+    known: set[str] = field(default_factory=set)
     unreadable: int = 0
     titles: list[str] = field(default_factory=list)
     without_text: int = 0
@@ -46,19 +47,20 @@ class ImportResult:
     @property
     def found(self) -> int:
         """How many conversations could be read."""
-        return self.imported + self.continued + self.known + self.without_text
+        return len(self.imported | self.continued | self.known) + self.without_text
 
     def inserted(self, insertion: Insertion, conversation: Conversation) -> None:
         """The store has taken a conversation."""
-        if insertion.is_new:
-            self.imported += 1
-            self.nodes += len(conversation.nodes)
+        id = conversation.id
+        if insertion.is_new or id in self.imported:  # of which there may be a later version in another file
+            self.imported.add(id)
+            self.nodes += len(conversation.nodes) if insertion.is_new else insertion.nodes
             self.deleted += insertion.was_deleted
         elif insertion.nodes:
-            self.continued += 1
+            self.continued.add(id)
             self.more += insertion.nodes
         else:
-            self.known += 1
+            self.known.add(id)
 
     def leave_out(self, kind: Any) -> None:
         """Content of this kind is no text."""
@@ -74,17 +76,18 @@ class ImportResult:
     def summary(self) -> str:
         """What was done, in one line for the person."""
         parts = []
-        if self.imported or not self.continued:
-            parts.append(f"imported {_count(self.imported, 'conversation')} with {nodes_in_words(self.nodes)}")
+        imported, continued, known = len(self.imported), len(self.continued), len(self.known - self.continued)
+        if imported or not continued:
+            parts.append(f"imported {_count(imported, 'conversation')} with {nodes_in_words(self.nodes)}")
         if self.deleted:
             parts.append(f"{_were(self.deleted)} deleted here and {'is' if self.deleted == 1 else 'are'} back")
-        if self.continued:
+        if continued:
             parts.append(
-                f"added {nodes_in_words(self.more)} to {_count(self.continued, 'conversation')} that "
-                f"{'was' if self.continued == 1 else 'were'} here already"
+                f"added {nodes_in_words(self.more)} to {_count(continued, 'conversation')} that "
+                f"{'was' if continued == 1 else 'were'} here already"
             )
-        if self.known:
-            parts.append(f"{_were(self.known)} here already")
+        if known:
+            parts.append(f"{_were(known)} here already")
         if self.without_text:
             parts.append(f"{self.without_text} had no text")
         if self.unreadable:
@@ -96,6 +99,10 @@ class ImportResult:
         if self.left_out:
             parts.append(f"left out content that is not text: {self._kinds()}")
         return "; ".join(parts)
+
+    def stopped(self, error: StoreError) -> StoreError:
+        """The store failed in the middle: what to say of it."""
+        return StoreError(f"{error}; until then {self.summary()}; import again to add the others")
 
     def failed(self) -> list[str]:
         """The first sentences about files, and how many more there are."""

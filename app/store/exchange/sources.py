@@ -1,4 +1,4 @@
-"""The files of an export: one file, those of a folder, or those in a zip archive, which is never unpacked to the disk."""
+"""The files of an export: one file, those of a folder, or those in a zip archive, which is not unpacked."""
 
 import lzma
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from app.lines import one_line
+from app.store.exchange.export import short
 from app.store.exchange.json_items import MOST_BYTES, Readable
 from mlx_model.errors import GptossError
 
@@ -28,7 +29,7 @@ MOST_EXPANSION = 200
 SMALL = 100_000_000
 """Bytes that may be expanded from anything."""
 
-_CONVERSATIONS = re.compile(r"conversations?([-_. ]*\(?\d+\)?)*\.json", re.IGNORECASE)
+_CONVERSATIONS = re.compile(r"conversations[^/]*\.json", re.IGNORECASE)
 _DAMAGED = (
     *(OSError, EOFError, zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, zipfile.LargeZipFile),
     *(NotImplementedError, RuntimeError, ValueError),
@@ -65,13 +66,13 @@ def sources(path: Path | None) -> Iterator[Source]:
     Each can be read until the next one is asked for.
     """
     if path is None:
-        yield Source("standard input", lambda: sys.stdin.buffer)
+        yield Source("standard input", _standard_input)
         return
     label = one_line(str(path))
     file = _opened(path, label)
     if file is None:
         for name in _chosen(_names(path, label), label):
-            yield from _in_folder(path / name, f"{label}/{one_line(name)}")
+            yield from _in_folder(path / name, f"{label}/{short(name)}")
         return
     with file:
         start = file.read(4)
@@ -80,6 +81,12 @@ def sources(path: Path | None) -> Iterator[Source]:
             yield from _in_archive(file, label)
         else:
             yield Source(label, lambda: file)
+
+
+def _standard_input() -> Readable:
+    if sys.stdin is None:
+        raise ImportFileError("standard input is closed")
+    return sys.stdin.buffer
 
 
 def _opened(path: Path, label: str) -> BinaryIO | None:
@@ -113,12 +120,13 @@ def _in_folder(path: Path, label: str) -> Iterator[Source]:
 
 def _names(folder: Path, label: str) -> list[str]:
     """The files in a folder and in those below it, as far as they can be read; no link to a folder is followed."""
+
+    def fail(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise ImportFileError(f"{label} can't be read: {_reason(error)}")
+
     names: list[str] = []
-    try:
-        os.listdir(folder)
-    except OSError as error:
-        raise ImportFileError(f"{label} can't be read: {_reason(error)}") from None
-    for at, folders, files in os.walk(folder):
+    for at, folders, files in os.walk(folder, onerror=fail):
         below = Path(at).relative_to(folder)
         names += [str(below / file) for file in files]
         folders[:] = sorted(folders) if len(below.parts) < DEPTH else []
@@ -151,18 +159,17 @@ def _in_archive(file: BinaryIO, label: str) -> Iterator[Source]:
         raise ImportFileError(f"{label} is a damaged zip archive ({_reason(error)})") from None
     with archive:
         members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
-        left = MOST_BYTES
-        for name in _chosen(list(members), label):
-            left -= members[name].file_size
-            yield _member(archive, members[name], f"{label}: {one_line(name)}", left)
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, label: str, left: int) -> Source:
-    def opened() -> Readable:
-        size, packed = member.file_size, member.compress_size
-        if left < 0 or (size > SMALL and size > MOST_EXPANSION * packed):
-            reason = f"it would expand from {packed / 1e6:,.1f} MB to {size / 1e6:,.1f} MB"
+        chosen = [members[name] for name in _chosen(list(members), label)]
+        size, packed = sum(each.file_size for each in chosen), sum(each.compress_size for each in chosen)
+        if size > MOST_BYTES or (size > SMALL and size > MOST_EXPANSION * packed):
+            reason = f"its conversations would expand from {packed / 1e6:,.1f} MB to {size / 1e6:,.1f} MB"
             raise ImportFileError(f"{label} can't be read: {reason}")
+        for member in chosen:
+            yield _member(archive, member, f"{label}: {short(member.filename)}")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, label: str) -> Source:
+    def opened() -> Readable:
         if member.flag_bits & 1:
             raise ImportFileError(f"{label} is locked with a password; unpack the archive first")
         return cast(Readable, archive.open(member))

@@ -166,8 +166,7 @@ class Journal:
                     if not self._closed:
                         result.inserted(await self._run(partial(self._insert, each)), each)
                 except StoreError as error:
-                    done = f"{result.summary()}; import again to add the others"
-                    raise StoreError(f"{error}; {done}") from None
+                    raise result.stopped(error) from None
         return result
 
     def _insert(self, conversation: Conversation) -> Insertion:

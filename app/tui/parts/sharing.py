@@ -127,6 +127,8 @@ class Sharing:
             if result.found or result.unreadable or not result.failures:
                 where = "" if desk.sidebar.display else " ^B shows them."
                 desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)
+            if self._conversations.conversation.id in result.continued:
+                await self._conversations.refresh()
         await desk.saved()
 
 
