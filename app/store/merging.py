@@ -13,9 +13,10 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     """What to save so that the store has all of `other`, which has the id of `here` (None: the store has none of it).
 
     A node of `other` is here already if its name is, with the same text or a longer one, or if the same text stands in
-    the same place, for an answer at the end also at the beginning of a longer one. Else it is added; under another name, always the same one, where its own is taken, which `is_taken`
-    tells. So merging twice is the same as once, in any order. The title stays, and so does what is on the screen,
-    unless `other` goes on from there.
+    the same place; an answer at the end of a path also if a longer one begins with it. Else it is added, under another
+    name, always the same one, where its own is taken: `is_taken` tells whether any node of the store has a name. So
+    merging twice is the same as once, in any order. The title stays, and so does what is on the screen, unless `other`
+    goes on from there.
     """
     nodes = here.nodes if here else {}
     children: dict[str | None, list[Node]] = {}
@@ -26,20 +27,16 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     has_children = {node.parent for node in other.nodes.values()}
     for each in other.nodes.values():
         node = replace(each, parent=place[each.parent], messages=tuple(map(_stored, each.messages)))
-        other_name = hashed(other.id, node.id, json.dumps([message.to_json() for message in node.messages]))
-        names = (node.id, other_name)
-        found = next((name for name in names if name in nodes and _has(nodes[name], node)), None)
+        name = node.id
+        is_here = name in nodes and _has(nodes[name], node)
+        if not is_here and (name in added or is_taken(name)):
+            name = hashed(other.id, name, json.dumps([message.to_json() for message in node.messages]))
+        found: str | None = name if name in nodes else None
         if found is None:
-            goes_on = each.id in has_children
-            same = (
-                sibling.id
-                for sibling in children.get(node.parent, ())
-                if (sibling.messages == node.messages if goes_on else _begins_with(sibling, node))
-            )
-            found = next(same, None)
+            fits = _begins_with if each.id not in has_children else _equals
+            found = next((sibling.id for sibling in children.get(node.parent, ()) if fits(sibling, node)), None)
         if found is None:
-            free = (name for name in names if not (name in nodes or name in added or is_taken(name)))
-            found = next(free, None) or new_id()
+            found = new_id() if name in added or is_taken(name) else name
             added[found] = replace(node, id=found)
         place[each.id] = found
     leaf = place[other.leaf]
@@ -77,8 +74,12 @@ def _has(here: Node, other: Node) -> bool:
 def _begins_with(here: Node, other: Node) -> bool:
     """Whether the messages of `other` are the first of `here`, or for a prompt all of them."""
     if here.is_prompt or other.is_prompt:
-        return here.messages == other.messages
+        return _equals(here, other)
     return here.messages[: len(other.messages)] == other.messages
+
+
+def _equals(here: Node, other: Node) -> bool:
+    return here.messages == other.messages
 
 
 def _is_above(id: str, leaf: str | None, nodes: dict[str, Node]) -> bool:

@@ -27,7 +27,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SPACE = re.compile(r"[ \t\n\r]*")
-_TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
+_TOKEN = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
+"""A bracket, or a string, whose end may not have been read yet."""
 _CUT_STRING = "Unterminated string"
 """How Python's error begins where a string does not end."""
 _NEAR_THE_END = 16
@@ -154,6 +155,9 @@ class JsonItems:
         at = self._at
         while True:
             for match in _TOKEN.finditer(self._text, at):
+                if match[0][0] == '"' and not match[1]:
+                    at = match.start()
+                    break
                 at = match.end()
                 depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
                 if not depth:

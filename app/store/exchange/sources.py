@@ -45,9 +45,9 @@ class ImportFileError(GptossError):
 class Source:
     """A file to read, opened at the first read; `label` is what to call it."""
 
-    def __init__(self, label: str, open: Callable[[], Readable]) -> None:
+    def __init__(self, label: str, opener: Callable[[], Readable]) -> None:
         self.label = label
-        self._open = open
+        self._open = opener
         self._file: Readable | None = None
 
     def read(self, size: int, /) -> bytes:
@@ -122,7 +122,7 @@ def _names(folder: Path, label: str) -> list[str]:
     """The files in a folder and in those below it, as far as they can be read; no link to a folder is followed."""
 
     def fail(error: OSError) -> None:
-        if error.filename == str(folder):
+        if Path(error.filename or "") == folder:
             raise ImportFileError(f"{label} can't be read: {_reason(error)}")
 
     names: list[str] = []
@@ -131,12 +131,14 @@ def _names(folder: Path, label: str) -> list[str]:
         names += [str(below / file) for file in files]
         folders[:] = sorted(folders) if len(below.parts) < DEPTH else []
         if len(names) > MOST_LOOKED_AT:
-            raise ImportFileError(f"{label} has more than {MOST_LOOKED_AT:,} files; give the folder of the export")
+            break
     return names
 
 
 def _chosen(names: list[str], label: str) -> list[str]:
     """The files with conversations; where none is called so, all that may be exports."""
+    if len(names) > MOST_LOOKED_AT:
+        raise ImportFileError(f"{label} has more than {MOST_LOOKED_AT:,} files; give the name of the export itself")
     plain = sorted(
         name
         for name in names

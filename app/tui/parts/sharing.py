@@ -120,10 +120,10 @@ class Sharing:
         try:
             result = await self._journal.import_files(_paths(name))
         except GptossError as error:
-            desk.notify(one_line(sentence(str(error))), severity="error")
+            desk.notify(one_line(f"{error}."), severity="error")
         else:
             for failure in result.failed():
-                desk.notify(sentence(failure), severity="error")
+                desk.notify(f"{failure}.", severity="error")  # it begins with a name
             if result.found or result.unreadable or not result.failures:
                 where = "" if desk.sidebar.display else " ^B shows them."
                 desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)

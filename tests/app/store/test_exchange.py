@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
@@ -56,6 +56,7 @@ def trees(draw: st.DrawFn) -> Conversation:
     return tree
 
 
+@settings(max_examples=30)
 @given(st.lists(trees(), max_size=3))
 def test_json_holds_everything_and_comes_back(
     tmp_path_factory: pytest.TempPathFactory, conversations: list[Conversation]

@@ -4,12 +4,13 @@ import itertools
 import json
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.chat.conversation import Conversation
+from app.chat.conversation import Conversation, new_id
 from app.paths import conversations_file
 from app.store.exchange.export import to_json
 from app.store.exchange.importing import read
@@ -17,7 +18,7 @@ from app.store.exchange.result import ImportResult
 from app.store.store import Store
 from mlx_model.harmony.message import assistant
 from tests.fixtures.exports import chatgpt, entry, taken, text, turns, written
-from tests.fixtures.trees import TURN, branched, present, same, stored
+from tests.fixtures.trees import TURN, branched, keep, present, same, stored
 
 PLAN = ("Trip plan?", "Day one: museum.", "And day two?", "Day two: the lake.")
 
@@ -188,6 +189,18 @@ def test_a_conversation_that_began_here_is_not_that_of_another_program(tmp_path:
     taken([written(tmp_path, json.loads(to_json([tree])))])
     taken([written(tmp_path, [turns("hi", id=tree.id)])])
     assert len(stored()) == 2 and any(same(each, tree) for each in stored())
+
+
+def test_what_an_earlier_version_of_this_program_imported_is_known(tmp_path: Path) -> None:
+    file = written(tmp_path, [turns(*PLAN)])
+    (tree,) = read(file, ImportResult())
+    names: dict[str | None, str | None] = {None: None}  # which then were made up
+    nodes = []
+    for node in tree.nodes.values():
+        nodes.append(replace(node, id=new_id(), parent=names[node.parent]))
+        names[node.id] = nodes[-1].id
+    keep(Conversation(tree.id, title="T", created=1.7e9, nodes=nodes[:3]))
+    assert taken([file]).more == 1 and taken([file]).more == 0
 
 
 # Our own

@@ -21,7 +21,7 @@ from app.store.exchange.result import ImportResult
 from tests.fixtures.exports import taken, turns, written
 
 
-def chat(number: int = 0, **more: object) -> dict[str, Any]:
+def chat(number: int = 0, **more: Any) -> dict[str, Any]:
     """A conversation of a ChatGPT export."""
     return turns(f"Question {number}", "Answer", id=str(number), **more)
 
@@ -93,9 +93,13 @@ def test_what_was_read_before_the_damage_is_kept(tmp_path: Path) -> None:
 
 def test_a_conversation_that_is_nested_too_deeply_costs_that_conversation(tmp_path: Path) -> None:
     file = written(tmp_path, [chat(0), "deep", chat(1)])
-    file.write_text(file.read_text().replace('"deep"', '{"a": "]\\"", "b": ' + "[" * 200_000 + "]" * 200_000 + "}"))
-    result = taken([file])
-    assert len(result.imported) == 2 and result.unreadable == 1 and not result.failures
+    whole = file.read_text()
+    for padding in (0, 20_000):  # where in the text a piece that is read ends
+        text = "[" * padding + '\\"'
+        deep = f'{{"a": "{text}", "b": {"[" * 20_000}{{"c": "{text}"}}{"]" * 20_000}}}'
+        file.write_text(whole.replace('"deep"', deep))
+        result = ImportResult()
+        assert len(list(read(file, result))) == 2 and result.unreadable == 1 and not result.failures
 
 
 OTHER_FILES: list[tuple[bytes, str]] = [
@@ -110,7 +114,7 @@ OTHER_FILES: list[tuple[bytes, str]] = [
     (b"<!doctype html><title>chat</title>", "in conversations.json"),
     (bytes(10_000), "not JSON"),
     (random.Random(1).randbytes(100_000), "not JSON"),
-    (b"caf\xe9", "not JSON"),
+    (b"\xe9t\xe9", "not JSON"),
     (b"# A diary\n\nToday", "not JSON"),
     (b'{"a": 1}', "neither an export"),
     (b"[1]", "neither an export"),
@@ -190,7 +194,7 @@ def test_limits_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_memory_is_that_of_a_conversation(tmp_path: Path) -> None:
-    conversation = json.dumps(turns(*["word " * 2000] * 10))
+    conversation = json.dumps(turns(*["word " * 800] * 10))
     file = tmp_path / "conversations.json"
     with file.open("w") as out:
         out.write("[" + ",".join([conversation] * 100) + "]")
@@ -301,7 +305,12 @@ def test_archives_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("app.store.exchange.sources.SMALL", 1000)
     assert "would expand from" in refused(archive(path, {"conversations.json": b" " * 1_000_000}))
     monkeypatch.setattr("app.store.exchange.sources.MOST_FILES", 3)
-    assert "more than 3" in refused(archive(path, {f"{n}.json": "[]" for n in range(4)}))
+    assert "more than 3 JSON files" in refused(archive(path, {f"{n}.json": "[]" for n in range(4)}))
+    monkeypatch.setattr("app.store.exchange.sources.MOST_LOOKED_AT", 3)
+    assert "more than 3 files" in refused(archive(path, {f"{n}.txt": "[]" for n in range(4)}))
+    for number in range(4):
+        (tmp_path / str(number)).write_text("")
+    assert "more than 3 files" in refused(tmp_path)
 
 
 def test_an_archive_through_a_pipe_is_named(
