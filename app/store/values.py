@@ -6,6 +6,7 @@ from typing import Any
 
 from app.chat.conversation import new_id
 
+ID_LENGTH = len(new_id())
 LAST_MOMENT = 253402300799.0
 """The end of the year 9999, the last that Python's calendar has."""
 
@@ -48,12 +49,12 @@ def moment(value: Any) -> float:
 
 def name_of(id: str) -> str:
     """`id` if it looks like ours, else a name like ours, always the same one: a second import finds the first."""
-    return id if re.fullmatch(f"[0-9a-f]{{{len(new_id())}}}", id) else hashed(id)
+    return id if re.fullmatch(f"[0-9a-f]{{{ID_LENGTH}}}", id) else hashed(id)
 
 
 def hashed(*parts: str) -> str:
     """A name like ours for what another program names so; the same parts give the same name."""
-    return hashlib.sha256("/".join(parts).encode("utf-8", "replace")).hexdigest()[: len(new_id())]
+    return hashlib.sha256("/".join(parts).encode("utf-8", "replace")).hexdigest()[:ID_LENGTH]
 
 
 def storable(text: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-CHUNK = 1 << 16
+CHUNK = 1 << 18
 """Bytes read at once, unless an item is longer."""
 MOST_ITEM = 100_000_000
 """Characters of one item: the longest conversations of other programs have a tenth of that."""
