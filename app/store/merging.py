@@ -19,9 +19,11 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     goes on from there.
     """
     nodes = here.nodes if here else {}
-    children: dict[str | None, list[Node]] = {}
+    same: dict[tuple[str | None, tuple[Message, ...]], str] = {}
+    alike: dict[tuple[str | None, tuple[Message, ...]], list[Node]] = {}  # those whose first message is the same
     for node in nodes.values():
-        children.setdefault(node.parent, []).append(node)
+        same.setdefault((node.parent, node.messages), node.id)
+        alike.setdefault((node.parent, node.messages[:1]), []).append(node)
     place: dict[str | None, str | None] = {None: None}
     added: dict[str, Node] = {}
     has_children = {node.parent for node in other.nodes.values()}
@@ -33,8 +35,10 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
             name = hashed(other.id, name, json.dumps([message.to_json() for message in node.messages]))
         found: str | None = name if name in nodes else None
         if found is None:
-            fits = _begins_with if each.id not in has_children else _equals
-            found = next((sibling.id for sibling in children.get(node.parent, ()) if fits(sibling, node)), None)
+            found = same.get((node.parent, node.messages))
+        if found is None and each.id not in has_children and not node.is_prompt:
+            siblings = alike.get((node.parent, node.messages[:1]), ())
+            found = next((sibling.id for sibling in siblings if _begins_with(sibling, node)), None)
         if found is None:
             found = new_id() if name in added or is_taken(name) else name
             added[found] = replace(node, id=found)
@@ -60,8 +64,10 @@ def _stored(message: Message) -> Message:
 def _has(here: Node, other: Node) -> bool:
     """Whether a node of the same name has all that `other` has: an answer may have been continued since."""
     count = len(other.messages)
-    if here.is_prompt or other.is_prompt or not count or len(here.messages) < count:
-        return _begins_with(here, other)
+    if here.is_prompt or other.is_prompt:
+        return here.messages == other.messages
+    if not count or len(here.messages) < count:
+        return not count
     last = other.messages[-1]
     longer = here.messages[count - 1]
     return (
@@ -72,14 +78,7 @@ def _has(here: Node, other: Node) -> bool:
 
 
 def _begins_with(here: Node, other: Node) -> bool:
-    """Whether the messages of `other` are the first of `here`, or for a prompt all of them."""
-    if here.is_prompt or other.is_prompt:
-        return _equals(here, other)
     return here.messages[: len(other.messages)] == other.messages
-
-
-def _equals(here: Node, other: Node) -> bool:
-    return here.messages == other.messages
 
 
 def _is_above(id: str, leaf: str | None, nodes: dict[str, Node]) -> bool:

@@ -62,6 +62,7 @@ def test_branches(tmp_path: Path) -> None:
         message("q", "human", "hi", parent_message_uuid=ROOT),
         message("a", "assistant", "one", parent_message_uuid="q"),
         message("b", "assistant", "two", parent_message_uuid="q"),
+        message("q2", "human", "another beginning", parent_message_uuid=ROOT),
         current_leaf_message_uuid="a",
     )
     (tree,), result = imported(tmp_path, [data])
