@@ -193,7 +193,8 @@ def test_limits_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "GB" in refused(large)
 
 
-def test_memory_is_that_of_a_conversation(tmp_path: Path) -> None:
+def test_memory_is_that_of_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_items, "CHUNK", 1 << 14)
     conversation = json.dumps(turns(*["word " * 800] * 10))
     file = tmp_path / "conversations.json"
     with file.open("w") as out:
