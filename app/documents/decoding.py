@@ -72,7 +72,10 @@ def _unicode(data: bytes) -> tuple[str, list[str]]:
     try:
         text, name = decode_older(text_data)
     except UnknownEncoding as error:
-        raise NotText(str(error)) from None
+        if (damaged := _nearly_ascii(text_data)) is None:
+            raise NotText(str(error)) from None
+        text, note = damaged
+        return text, [*notes, note]
     return text, [*notes, f"read as {name}"]
 
 
@@ -150,8 +153,21 @@ def _damaged_utf_8(data: bytes) -> tuple[str, str] | None:
     whole = len(re.findall(rb"[\xc2-\xf4][\x80-\xbf]+", data)) - wrong
     if whole < max(3, 4 * wrong):
         return None
+    return text, f"{_count(wrong, 'place')} not UTF-8, {_shown(text)}"
+
+
+def _nearly_ascii(data: bytes) -> tuple[str, str] | None:
+    """ASCII with a stray byte in a thousand, as in logs and patches; None if there are more: those are letters."""
+    strays = sum(byte > 0x7F for byte in data)
+    if strays * 1000 > len(data):
+        return None
+    text = data.decode("ascii", "replace")
+    return text, f"{_count(strays, 'byte')} of an unknown encoding, {_shown(text)}"
+
+
+def _shown(text: str) -> str:
     line = text.count("\n", 0, text.index("\ufffd")) + 1
-    return text, f"{_count(wrong, 'place')} not UTF-8, the first in line {line}, shown as \ufffd"
+    return f"the first in line {line}, shown as \ufffd"
 
 
 def _without_controls(text: str) -> tuple[str, list[str]]:

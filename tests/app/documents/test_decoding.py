@@ -105,6 +105,13 @@ def test_damage_behind_a_mark_is_said_too() -> None:
     )
 
 
+def test_stray_bytes_in_a_long_log_do_not_cost_the_log() -> None:
+    log = b"one line of a log\n" * 120
+    strays = "2 bytes of an unknown encoding, the first in line 121, shown as \ufffd"
+    assert decode(log + b"\xff\xfa") == Decoded(log.decode() + "\ufffd\ufffd", (strays,))
+    assert refusal(log + b"\xff\xfa\xfb").startswith("is not UTF-8 (line 121)")
+
+
 def test_an_older_encoding_is_said() -> None:
     text = WIDE[3] * 2
     assert decode(text.encode("shift_jis") + b"\0") == Decoded(text, ("1 NUL byte left out", "read as SHIFT_JIS"))
