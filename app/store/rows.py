@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from app.chat.conversation import AnswerFacts, Changes, Node
 from app.store.schema import folded
+from app.store.values import storable
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
@@ -44,7 +45,7 @@ def read_nodes(connection: sqlite3.Connection, conversation: str) -> list[Node]:
 
 def write(connection: sqlite3.Connection, changes: Changes) -> None:
     """Write what has changed in a conversation, within a transaction."""
-    execute, title = connection.execute, storable(changes.title)
+    execute, title = connection.execute, _storable(changes.title)
     if changes.removed:
         connection.executemany("DELETE FROM nodes WHERE id = ?", [(id,) for id in changes.removed])
     execute(
@@ -78,7 +79,7 @@ def _write_messages(connection: sqlite3.Connection, node: str, messages: Iterabl
             m.role.value,
             text := storable(m.text),
             folded(text),
-            *map(storable, (m.name, m.channel, m.recipient, m.content_type)),
+            *map(_storable, (m.name, m.channel, m.recipient, m.content_type)),
             m.recovered,
         )
         for i, m in enumerate(messages)
@@ -102,9 +103,9 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
         (
             *(
                 node,
-                storable(facts.model),
+                _storable(facts.model),
                 facts.effort,
-                storable(facts.reason),
+                _storable(facts.reason),
                 facts.analysis_s,
                 facts.analysis_tokens,
             ),
@@ -113,9 +114,5 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
     )
 
 
-def storable(text: str | None) -> str | None:
-    """`text` as SQLite can hold it. The replacement character stands for lone surrogates, which no encoding has, and
-    for NUL, at which full-text search ends."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)

@@ -10,10 +10,12 @@ from pathlib import Path
 from app.chat.conversation import Changes, Conversation
 from app.store.database import StoreError, explained, open_copy, open_file, set_aside
 from app.store.locks import UndoLock
+from app.store.merging import merge
 from app.store.opened import DisplacedError, OpenedFile
-from app.store.rows import read_nodes, storable, write
+from app.store.rows import read_nodes, write
 from app.store.schema import folded
 from app.store.search import SearchHit, find
+from app.store.values import storable
 from mlx_model.harmony.message import Role
 
 PURGE_AFTER_S = 3600.0
@@ -34,6 +36,16 @@ class Summary:
     created: float
     updated: float
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What adding a conversation did: whether it was not in the list before, how many nodes came, whether it had been
+    deleted."""
+
+    is_new: bool
+    nodes: int
+    was_deleted: bool = False
 
 
 class Store:
@@ -140,13 +152,22 @@ class Store:
         with self._transaction():
             self._write(changes)
 
-    def insert(self, conversation: Conversation) -> bool:
-        """Add a whole conversation; false if one of that id is there, which stays as it is."""
+    def insert(self, conversation: Conversation) -> Insertion:
+        """Add a conversation, or to one of that id what it has not yet; nothing that is there changes.
+
+        One that was deleted, but not for good, comes back.
+        """
         with self._transaction():
-            if self._connection.execute("SELECT 1 FROM conversations WHERE id = ?", (conversation.id,)).fetchone():
-                return False
-            self._write(conversation.everything())
-            return True
+            query = "SELECT deleted IS NOT NULL FROM conversations WHERE id = ?"
+            row = self._connection.execute(query, (conversation.id,)).fetchone()
+            was_deleted = row is not None and bool(row[0])
+            changes = merge(self._load(conversation.id), conversation, self._is_taken)
+            if row is None or was_deleted or changes.nodes:
+                self._write(changes)
+            return Insertion(row is None or was_deleted, len(changes.nodes), was_deleted)
+
+    def _is_taken(self, node: str) -> bool:
+        return self._connection.execute("SELECT 1 FROM nodes WHERE id = ?", (node,)).fetchone() is not None
 
     def rename(self, id: str, title: str) -> None:
         """Give a conversation another title."""
@@ -232,17 +253,9 @@ class Store:
     def load(self, id: str) -> Conversation | None:
         """A conversation with all its nodes; None if there is none of that id."""
         with self._reading():
-            head = self._connection.execute(
-                "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
-            ).fetchone()
-            if head is None:
-                return None
-            title, created, updated, leaf = head
-            conversation = Conversation(id, title=title, created=created, nodes=read_nodes(self._connection, id))
-        self._used[id] = None
-        conversation.updated = updated
-        if leaf is not None:
-            conversation.leaf = leaf
+            conversation = self._load(id)
+        if conversation is not None:
+            self._used[id] = None
         return conversation
 
     def draft(self, conversation: str) -> str:
@@ -309,3 +322,16 @@ class Store:
             finally:
                 if self._connection.in_transaction:  # some failures have ended it by themselves
                     self._connection.execute("COMMIT")
+
+    def _load(self, id: str) -> Conversation | None:
+        head = self._connection.execute(
+            "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
+        ).fetchone()
+        if head is None:
+            return None
+        title, created, updated, leaf = head
+        conversation = Conversation(id, title=title, created=created, nodes=read_nodes(self._connection, id))
+        conversation.updated = updated
+        if leaf is not None:
+            conversation.leaf = leaf
+        return conversation
