@@ -15,6 +15,7 @@ from threading import Event
 from typing import Any
 
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.client import TIMEOUT, session
 from mlx_model.hub.explain import asked_to_wait, is_transient, reason
 from mlx_model.hub.folder import File, ModelFolder, is_intact
 
@@ -22,7 +23,6 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each further try. The count starts anew when a byte arrives, so a slow or shaky network ends nothing;
 half a minute without a single one does."""
 
-_TIMEOUT = 20.0  # seconds without a byte: a laptop that slept finds its connections dead this much after waking
 _COPIED = 1 << 20  # bytes
 
 
@@ -187,13 +187,12 @@ def _opened(url: str, headers: dict[str, str], start: int, size: int) -> Iterato
 
     Redirects to the storage are followed; the client leaves the login out when the host changes.
     """
-    from huggingface_hub import get_session
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     # Compression would make the length of the answer another than that of the file.
     request: dict[str, Any] = {**headers, "Accept-Encoding": "identity"}
     if start:
         request["Range"] = f"bytes={start}-{size - 1}"
-    with get_session().stream("GET", url, headers=request, timeout=_TIMEOUT, follow_redirects=True) as response:
+    with session().stream("GET", url, headers=request, timeout=TIMEOUT, follow_redirects=True) as response:
         hf_raise_for_status(response)
         yield (start if response.status_code == 206 else 0), response.iter_bytes()
