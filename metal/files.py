@@ -1,4 +1,4 @@
-"""Small files: replaced in one step, and read as what may have been put there by anyone.
+"""Small files: found, replaced in one step, and read as what may have been put there by anyone.
 
 Here since all three packages reach metal; imports the standard library alone.
 """
@@ -38,6 +38,15 @@ def read_small(path: Path, most: int = MOST_JSON) -> bytes:
         return content
 
 
+def expanded(path: str | Path) -> Path:
+    """With a leading ~ as the home that it means. Raises FileNotFoundError for the home of someone unknown here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise FileNotFoundError(errno.ENOENT, f"this computer has no home for {user}", str(path)) from None
+
+
 def parse_json(text: bytes) -> Any:
     """The value of untrusted JSON in UTF-8. Raises ValueError alone: also for too many values, levels or digits."""
     if text.count(b",") > _MOST_VALUES:
@@ -46,13 +55,14 @@ def parse_json(text: bytes) -> Any:
         value = json.loads(text.decode("utf-8-sig"), parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    level = [value] if type(value) in (dict, list) else []
-    for _ in range(_DEEPEST):
-        if not level:
-            return value
+    level, levels = [value] if type(value) in (dict, list) else [], 0
+    while level:
+        levels += 1
+        if levels > _DEEPEST:
+            raise ValueError("it is nested too deeply")
         members = (each.values() if type(each) is dict else each for each in level)
         level = [inner for each in members for inner in each if type(inner) in (dict, list)]
-    raise ValueError("it is nested too deeply")
+    return value
 
 
 def _integer(digits: str) -> int:

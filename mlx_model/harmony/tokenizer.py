@@ -10,6 +10,7 @@ from pathlib import Path
 import regex
 import tiktoken
 
+from mlx_model.checkpoint_files import TOKENIZER
 from mlx_model.errors import TokenizerError
 from mlx_model.harmony.vocabulary import Vocabulary, load_vocabulary
 
@@ -49,14 +50,19 @@ class Tokenizer:
                 special_tokens=vocabulary.special,
             )
         except (ValueError, TypeError) as error:
-            raise TokenizerError(f"tiktoken can't use this tokenizer.json: {error}") from None
+            raise TokenizerError(f"tiktoken can't use it: {error}") from None
         self.special = dict(vocabulary.special)
         self.vocab_size = self._encoding.max_token_value + 1
 
     @staticmethod
     def load(folder: Path) -> Tokenizer:
         """The tokenizer of the checkpoint in `folder`. Raises TokenizerError, which names the file."""
-        return Tokenizer(load_vocabulary(Path(folder) / "tokenizer.json"))
+        path = Path(folder) / TOKENIZER
+        vocabulary = load_vocabulary(path)
+        try:
+            return Tokenizer(vocabulary)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, never a special token: "<|end|>" in a text is seven characters like any other.
@@ -113,11 +119,11 @@ def _check_pattern(pattern: str) -> None:
     try:
         pieces = [match.group() for match in regex.finditer(pattern, _SAMPLE, timeout=1.0)]
     except regex.error as error:
-        raise TokenizerError(f"tiktoken can't use the split pattern of this tokenizer.json: {error}") from None
+        raise TokenizerError(f"tiktoken can't use the split pattern: {error}") from None
     except TimeoutError:
-        raise TokenizerError("the split pattern of this tokenizer.json takes too long") from None
+        raise TokenizerError("the split pattern takes too long") from None
     if not all(pieces) or "".join(pieces) != _SAMPLE:
-        raise TokenizerError("the split pattern of this tokenizer.json doesn't cover every text")
+        raise TokenizerError("the split pattern doesn't cover every text")
 
 
 def _cut_long_runs(text: str) -> Iterator[str]:

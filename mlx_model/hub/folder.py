@@ -232,6 +232,16 @@ def copies(repository: Path, file: File) -> Iterator[Path]:
                 yield path
 
 
+def is_first_mention(folder: Path) -> bool:
+    """Whether that a model's files were never verified is said for the first time; always where no note can be left."""
+    note = ModelFolder.of(folder).root / _OWN / "unverified"
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        return _make(note, "that these files were never verified was said\n")
+    except OSError:
+        return True
+
+
 def _lock(descriptor: int) -> bool:
     """Lock an open file; false where the disk has no locks. Raises CheckpointError if another process has it locked."""
     try:

@@ -5,9 +5,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
+from metal import files
 from metal.files import read_small
 from mlx_model.checkpoint_files import (
     CONFIG,
@@ -102,7 +103,7 @@ def resolve(name: str | Path) -> Path:
 
 
 def _demo() -> Path:
-    return Path(str(files("assets") / "demo"))
+    return Path(str(resources.files("assets") / "demo"))
 
 
 def _by_another_name(name: str) -> Path:
@@ -151,12 +152,9 @@ def cache_folder() -> Path:
 def expanded(path: str | Path) -> Path:
     """With ~ as the person's home. Raises CheckpointError for another's who doesn't exist."""
     try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        user = Path(path).parts[0]
-        raise CheckpointError(
-            f"{path} is nowhere: this computer has no home for {user}; write the path in full"
-        ) from None
+        return files.expanded(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} is nowhere: {error.strerror}; write the path in full") from None
 
 
 def missing_disk() -> str | None:
