@@ -72,13 +72,14 @@ def show(memory: int | None, *, as_json: bool) -> int:
 def examine(memory: int | None = None) -> dict[str, Any]:
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
     from mlx_model.hub import names as hub
+    from mlx_model.hub.environment import missing_disk
     from mlx_model.hub.inventory import local_models
     from mlx_model.memory import device
 
     computer = this_computer()
     budget, on_gpu = device.budget(memory), device.on_gpu()
     try:
-        default, models, problem = hub.default_model(), local_models(), hub.missing_disk()
+        default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
         default, models, problem = hub.DEMO, [], str(error)
     plans = {DEFAULT: describe(PUBLISHED[DEFAULT], budget, on_gpu=on_gpu)}
@@ -187,9 +188,12 @@ def _summary(plan: MemoryPlan) -> str:
 
 def _disk() -> dict[str, Any]:
     """Free space where the Hub's cache is, or would be."""
-    from huggingface_hub import constants
+    from mlx_model.hub.environment import cache_folder
 
-    cache = Path(os.path.abspath(constants.HF_HUB_CACHE))  # noqa: PTH100  # takes what expanduser() refuses
+    try:
+        cache = cache_folder()
+    except CheckpointError:
+        cache = Path.home()
     for folder in (cache, *cache.parents):
         with suppress(OSError):  # not made yet
             return {"folder": str(cache), "free": shutil.disk_usage(folder).free}

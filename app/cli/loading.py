@@ -3,8 +3,9 @@
 from app.cli.printing import say
 from app.engine.engine import Engine
 from app.engine.protocol import Load, Loading, Ready
+from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import unverified
-from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository, missing_disk
+from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
 
 _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 

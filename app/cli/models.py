@@ -7,8 +7,9 @@ import sys
 from app.cli.printing import say
 from app.lines import one_line
 from mlx_model.errors import RequestError
+from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import LocalModel, local_models, removal
-from mlx_model.hub.names import DEFAULT, KNOWN, SIZES, missing_disk
+from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 

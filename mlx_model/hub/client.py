@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TIMEOUT = 20.0
 """Seconds without a byte: a laptop that slept finds its connections dead this much after waking."""
 _LONGEST_ANSWER = 60.0  # seconds for all of a short answer, however its bytes trickle
+
+_MOST_REDIRECTS = 10
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -67,12 +69,9 @@ def ask(url: str, most: int) -> bytes:
 
     Raises ValueError if it is longer, CheckpointError and what errors() names.
     """
-    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
-
     end = time.monotonic() + _LONGEST_ANSWER
     content = bytearray()
-    with session().stream("GET", url, headers=headers(), timeout=TIMEOUT, follow_redirects=True) as response:
-        hf_raise_for_status(response)
+    with opened(url, headers()) as response:
         for piece in response.iter_bytes():
             content += piece
             if len(content) > most:
@@ -82,14 +81,47 @@ def ask(url: str, most: int) -> bytes:
     return bytes(content)
 
 
+@contextmanager
+def opened(url: str, headers: Mapping[str, str]) -> Iterator["httpx2.Response"]:
+    """The answer to a GET, after redirects; the client leaves the login out when the host changes.
+
+    Of an error, and of what stands beside a redirect, no body is read: it may have no end. Raises CheckpointError and
+    what errors() names.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+    from socksio import ProtocolError
+
+    client = session()
+    request = client.build_request("GET", url, headers=headers, timeout=TIMEOUT)
+    for _ in range(_MOST_REDIRECTS):
+        try:
+            response = client.send(request, stream=True, follow_redirects=False)
+        except ProtocolError:
+            raise _httpx().ProxyError("it doesn't speak SOCKS version 5") from None
+        try:
+            if response.next_request is None:
+                if not response.is_success:
+                    raise HfHubHTTPError(response.reason_phrase or "no reason given", response=response)
+                yield response
+                return
+            request = response.next_request
+        finally:
+            response.close()
+    raise _httpx().TooManyRedirects("it sends requests on to others without end")
+
+
 def errors() -> tuple[type[Exception], ...]:
-    """What a request may raise: of the classes, some are httpx's or, since huggingface_hub 2.0, httpx2's."""
+    """What a request may raise."""
+    return OSError, _httpx().HTTPError, _httpx().InvalidURL, _httpx().StreamError
+
+
+def _httpx() -> Any:
+    """The library that huggingface_hub makes its requests with: httpx, since its version 2.0 httpx2."""
     from importlib import import_module
 
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
-    client: Any = import_module(HTTPError.__module__.partition(".")[0])
-    return OSError, HTTPError, client.InvalidURL, client.StreamError
+    return import_module(HTTPError.__module__.partition(".")[0])
 
 
 @contextmanager

@@ -25,10 +25,11 @@ from urllib.parse import quote
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.client import errors, headers
+from mlx_model.hub.environment import endpoint, expanded, missing_disk
 from mlx_model.hub.explain import explain
 from mlx_model.hub.folder import File, ModelFolder, Record, copies
 from mlx_model.hub.listing import NoRevision, list_files
-from mlx_model.hub.names import KNOWN, Repository, expanded, is_complete, missing_disk, needed_files
+from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import gigabytes
@@ -152,10 +153,8 @@ def fetch(
     except Exception as error:
         if not isinstance(error, errors()):
             raise
-        from huggingface_hub import constants
-
         name, revision = plan.repository.name, plan.repository.revision
-        text = explain(error, name, revision, constants.ENDPOINT, kept=plan.present > 0)
+        text = explain(error, name, revision, endpoint(), kept=plan.present > 0)
         raise CheckpointError(clean(text)) from None
 
 
@@ -220,10 +219,8 @@ class _Run:
         self._outbox.put(Damaged(file.name))
 
     def _fetch(self, file: File) -> None:
-        from huggingface_hub import constants
-
         plan, target = self._plan, self._plan.target
-        url = f"{constants.ENDPOINT}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
+        url = f"{endpoint()}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
         self._transfer.fetch(file, url, headers(), next(copies(plan.repository.cache, file), None))
         target.link(file)
         self._record.add(target.path(file), file.digest)

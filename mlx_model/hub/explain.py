@@ -29,7 +29,8 @@ def _explain(error: Exception, repository: str, revision: str, endpoint: str) ->
     if status is not None:
         return _explain_status(status, error, repository, revision, endpoint)
     if name == "ProxyError":
-        return f"the proxy refused or can't be reached ({_line(error)}): check HTTPS_PROXY, or unset it. {RESUME_HINT}"
+        what = "check HTTPS_PROXY and ALL_PROXY, or unset them"
+        return f"the proxy refused or can't be reached ({_line(error)}): {what}. {RESUME_HINT}"
     if _untrusted_certificate(error):
         return (
             f"the certificate of {endpoint} is not trusted: where a company's proxy opens connections, set "

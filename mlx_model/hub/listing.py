@@ -8,6 +8,7 @@ from urllib.parse import quote
 from metal.files import parse_json
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.client import ask, errors
+from mlx_model.hub.environment import endpoint
 from mlx_model.hub.explain import error_code, explain
 from mlx_model.hub.folder import File
 from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_needed
@@ -36,19 +37,17 @@ def list_files(repository: Repository, revision: str, *, kept: bool) -> Listing:
 
     Raises NoRevision, and CheckpointError if the Hub can't be asked, or the model isn't gpt-oss as safetensors.
     """
-    from huggingface_hub import constants
-
-    endpoint = constants.ENDPOINT
+    hub = endpoint()
     try:
-        url = f"{endpoint}/api/models/{repository.name}/revision/{quote(revision, safe='')}?blobs=true"
+        url = f"{hub}/api/models/{repository.name}/revision/{quote(revision, safe='')}?blobs=true"
         return _listing(repository, parse_json(ask(url, _MOST)))
     except CheckpointError:
         raise
     except errors() as error:
         kind = NoRevision if error_code(error) == "RevisionNotFound" else CheckpointError
-        raise kind(clean(explain(error, repository.name, revision, endpoint, kept=kept))) from None
+        raise kind(clean(explain(error, repository.name, revision, hub, kept=kept))) from None
     except (ValueError, TypeError, LookupError, AttributeError) as error:  # not as the Hub says it
-        raise CheckpointError(clean(explain(error, repository.name, revision, endpoint, kept=kept))) from None
+        raise CheckpointError(clean(explain(error, repository.name, revision, hub, kept=kept))) from None
 
 
 def _listing(repository: Repository, info: Mapping[str, Any]) -> Listing:

@@ -1,6 +1,5 @@
 """Names of models and where their files are: the demo, the Hub's cache, a folder. Never asks the network."""
 
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 
-from metal import files
 from metal.files import read_small
 from mlx_model.checkpoint_files import (
     CONFIG,
@@ -21,6 +19,7 @@ from mlx_model.checkpoint_files import (
     weight_files,
 )
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.environment import cache_folder, endpoint, expanded, missing_disk
 from mlx_model.hub.folder import is_verified
 from mlx_model.hub.spelling import meant, no_name, unquoted
 
@@ -40,9 +39,6 @@ _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASC
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_REFERENCE = 1024  # bytes
-
-_DISKS = ("/Volumes", "/media", "/media/*", "/run/media/*")
-"""Folders in which a disk has a folder of its own while it is connected."""
 
 
 @dataclass(frozen=True)
@@ -142,40 +138,9 @@ def _in_other_case(repository: Repository) -> Path | None:
     return None
 
 
-def cache_folder() -> Path:
-    """The Hub's cache, whether it is there or not. Raises CheckpointError if HF_HOME names no place."""
-    from huggingface_hub import constants
-
-    return expanded(constants.HF_HUB_CACHE).absolute()
-
-
-def expanded(path: str | Path) -> Path:
-    """With ~ as the person's home. Raises CheckpointError for another's who doesn't exist."""
-    try:
-        return files.expanded(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} is nowhere: {error.strerror}; write the path in full") from None
-
-
-def missing_disk() -> str | None:
-    """That the Hub's cache is on a disk that isn't connected, if so: nothing must be put in that disk's place."""
-    cache = Path(os.path.realpath(cache_folder()))
-    for folder in (cache, *cache.parents):
-        if any(folder.parent.match(disk) for disk in _DISKS) and not folder.exists():
-            return (
-                f"the Hub's cache, {cache}, is on a disk that is not connected: connect {folder}, "
-                "or set HF_HOME to another folder"
-            )
-    return None
-
-
 def _endpoint(text: str) -> str:
     """Where the Hub is, if that matters: importing what knows it takes a third of a second."""
-    if "://" not in text:
-        return ""
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)
+    return endpoint() if "://" in text else ""
 
 
 def default_model() -> str:

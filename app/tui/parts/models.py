@@ -15,8 +15,9 @@ from app.tui.text.first_run import WELCOME, ComputerFacts, welcome
 from app.tui.widgets.download_panel import figures
 from app.tui.widgets.messages import Notice
 from mlx_model.errors import CheckpointError, GptossError
+from mlx_model.hub.environment import expanded, missing_disk
 from mlx_model.hub.inventory import local_models, unverified
-from mlx_model.hub.names import DEFAULT, DEMO, Repository, expanded, is_complete, missing_disk, resolve
+from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
 from mlx_model.memory.sizes import gigabytes
 

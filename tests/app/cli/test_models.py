@@ -11,7 +11,7 @@ import pytest
 from app.cli import loading, models
 from app.cli import main as cli
 from app.engine.protocol import Load, Loading, Ready
-from mlx_model.hub import names
+from mlx_model.hub import environment
 from mlx_model.hub.inventory import LocalModel
 from tests.fixtures.hub import cache
 
@@ -23,7 +23,7 @@ def no_disk(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cache is on a disk that isn't connected; returns where it would be."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(names, "_DISKS", (str(cache.parent),))
+    monkeypatch.setattr(environment, "_DISKS", (str(cache.parent),))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
     monkeypatch.setenv("HOME", str(cache.parent))
     return str(cache)

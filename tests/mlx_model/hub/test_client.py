@@ -2,13 +2,18 @@
 
 import os
 import ssl
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
 from mlx_model.errors import CheckpointError
-from mlx_model.hub import client
+from mlx_model.hub import client, environment
 from mlx_model.hub.download import Downloaded, fetch, prepare
 from tests.fixtures.hub import REPO
 from tests.fixtures.hub_server import HubServer
@@ -27,7 +32,7 @@ VARIABLES = (
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
+def nothing_set(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
     """Nothing set, and the client is made anew in each test."""
     from huggingface_hub import close_session
 
@@ -164,3 +169,105 @@ def test_a_saved_login_that_is_none(
 def test_no_login(server: HubServer) -> None:
     assert "authorization" not in client.headers() and "gptoss-chat/" in client.headers()["user-agent"]
     assert prepare("gpt-oss-20b").commit == server.commit(REPO)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("http://127.0.0.1:9", "can't be reached"),
+        ("huggingface.co", "check HF_ENDPOINT"),
+        ("ftp://x", "check HF_ENDPOINT"),
+        ("http://a\x07b", "check HF_ENDPOINT"),
+    ],
+)
+def test_an_endpoint_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", value)
+    with pytest.raises(CheckpointError, match=says) as caught:
+        prepare("gpt-oss-20b")
+    assert str(caught.value).isprintable()
+
+
+def test_variables_that_huggingface_hub_can_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads them when it is imported, as for the first time here."""
+    import huggingface_hub
+
+    monkeypatch.delattr(huggingface_hub, "constants")
+    monkeypatch.delitem(sys.modules, "huggingface_hub.constants")
+    monkeypatch.setenv("HF_ENDPOINT", "http://[::1")
+    for use in (environment.endpoint, environment.cache_folder):
+        with pytest.raises(CheckpointError, match=r"can't be read \(Invalid IPv6 URL\): check HF_ENDPOINT"):
+            use()
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers with this status and place, and a body without end; notes who logs in."""
+
+    status, place = 500, ""
+    logins: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.logins.append(self.headers["Authorization"])
+        self.send_response(self.status)
+        if self.place:
+            self.send_header("Location", self.place)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * 65536)
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Endless]]:
+    """A Hub of that kind; the handler, to be set up."""
+    from huggingface_hub import constants
+
+    handler = type("Handler", (Endless,), {"logins": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as hub:
+        hub.daemon_threads, hub.block_on_close = True, False
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{hub.server_address[1]}")
+        Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
+        yield handler
+        hub.shutdown()
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_a_body_without_end_is_not_read(endless: type[Endless], status: int) -> None:
+    endless.status = status
+    with pytest.raises(CheckpointError):
+        prepare("gpt-oss-20b")
+
+
+def test_redirects_without_end(endless: type[Endless]) -> None:
+    endless.status, endless.place = 302, "/again"
+    with pytest.raises(CheckpointError, match="sends requests on to others without end"):
+        prepare("gpt-oss-20b")
+    assert len(endless.logins) == 10
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "http://[::1", "ftp://x/y"])
+def test_a_redirect_to_what_is_no_web(endless: type[Endless], place: str) -> None:
+    endless.status, endless.place = 302, place
+    with pytest.raises(CheckpointError):
+        prepare("gpt-oss-20b")
+    assert len(endless.logins) == 1
+
+
+def test_the_login_stays_with_the_host(
+    server: HubServer, endless: type[Endless], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    endless.status, endless.place = 302, f"{server.url.replace('127.0.0.1', 'localhost')}/api/models/{REPO}?blobs=true"
+    assert prepare("gpt-oss-20b").commit == server.commit(REPO)
+    assert endless.logins == [f"Bearer {TOKEN}"] and server.logins == [None]
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\xff", b"\x04", b""])
+def test_a_proxy_that_speaks_no_socks(server: HubServer, monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
+    with socks_server(greeting) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5://127.0.0.1:{proxy.port}")
+        assert "the proxy" in failure()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlx_model.errors import CheckpointError
+from mlx_model.hub import environment
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import Downloaded, DownloadEvent, fetch, prepare
 from mlx_model.hub.inventory import local_models, removal
@@ -159,7 +160,7 @@ def test_a_disk_that_is_not_connected(
     """Nothing is put where the disk will be, whether HF_HOME or a link says that the cache is on it."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(hub, "_DISKS", (str(tmp_path / "Volumes"),))
+    monkeypatch.setattr(environment, "_DISKS", (str(tmp_path / "Volumes"),))
     (tmp_path / "Volumes").mkdir()
     cache = tmp_path / "Volumes" / "SSD" / "hub"
     if link:
