@@ -168,7 +168,7 @@ class ModelFolder:
         """Let a branch or tag mean this snapshot from now on. Raises OSError."""
         if self.in_cache and revision != self.folder.name:
             reference = self.root / "refs" / revision
-            replace_file(reference, self.folder.name.encode())
+            replace_file(reference, self.folder.name.encode(), durable=True)
 
     def clear_partials(self) -> None:
         """Remove partial files: those that are left belong to a revision that has been replaced."""
@@ -216,7 +216,7 @@ class Record:
                 "size": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
             }
-            replace_file(self._path, json.dumps(self._entries, indent=1).encode())
+            replace_file(self._path, json.dumps(self._entries, indent=1).encode(), durable=True)
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

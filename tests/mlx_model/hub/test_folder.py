@@ -154,3 +154,34 @@ def test_an_error_of_the_disk_while_it_locks(tmp_path: Path, monkeypatch: pytest
 def test_what_fails_under_the_lock_is_no_other_download(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError), ModelFolder.of(tmp_path).locked():
         raise BlockingIOError
+
+
+@pytest.mark.parametrize("step", ["take", "name", "record"])
+def test_what_a_power_cut_leaves_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Content has reached the disk before the name that others find it by."""
+    order: list[str] = []
+    model = ModelFolder.of(tmp_path / "models--org--name" / "snapshots" / ("a" * 40))
+    file = File("config.json", 6, GIT)
+    partial = model.partial(file)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(HELLO)
+    fsync, rename = os.fsync, Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        order.append("name")
+        return rename(path, target)
+
+    def sync(descriptor: int) -> None:
+        order.append("content")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    match step:
+        case "take":
+            model.take(file)
+        case "name":
+            model.name_revision("main")
+        case _:
+            Record(model.root).add(partial, GIT)
+    assert order == ["content", "name"]
