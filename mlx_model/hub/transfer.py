@@ -121,6 +121,7 @@ class Transfer:
 
         tries = 0
         while True:
+            self._go_on()
             start = partial.stat().st_size if partial.exists() else 0
             self._reach(file.name, min(start, file.size))
             if start == file.size and partial.exists():
