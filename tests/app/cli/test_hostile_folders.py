@@ -46,6 +46,8 @@ def test_no_folder_takes_a_listing_away(
         report = json.loads(printed.out)
         found = report if isinstance(report, list) else report["models"]
         assert {model["name"] for model in found if model["complete"]} >= {f"org/{SOUND}"}
+        damaged = [model for model in found if model["problem"]]
+        assert damaged and not any(model["complete"] or model["verified"] for model in damaged)
     else:
         assert f"org/{SOUND}" in text and max(map(len, printed.out.splitlines())) < 600
 
