@@ -11,7 +11,7 @@ from mlx_model.checkpoint_files import CONFIG, INDEX, read_object
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder
 from mlx_model.hub.folder import ModelFolder, is_first_mention, is_verified
-from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files, resolve
+from mlx_model.hub.names import Repository, is_complete, needed_files, resolve
 from mlx_model.memory.sizes import gigabytes
 
 _MOST = 1 << 50  # bytes of a model: more than any disk
@@ -109,7 +109,7 @@ def _in_cache() -> Iterator[LocalModel]:
         except OSError as error:  # that one must not take the others away
             if "gpt-oss" in name.lower():
                 problem = f"{error.filename or root} can't be read: {error.strerror}; check its permissions"
-                yield LocalModel(_short(name), "Hub cache", root, 0, None, False, False, problem)
+                yield LocalModel(Repository(name).short, "Hub cache", root, 0, None, False, False, problem)
 
 
 def _in_repository(root: Path, name: str) -> Iterator[LocalModel]:
@@ -117,10 +117,10 @@ def _in_repository(root: Path, name: str) -> Iterator[LocalModel]:
     main = Repository(name).snapshot()
     unfinished = sum(path.stat().st_size for path in root.rglob("*.incomplete") if path.is_file())
     if not snapshots and unfinished and "gpt-oss" in name.lower():
-        yield LocalModel(_short(name), "Hub cache", root, unfinished, None, complete=False, verified=False)
+        yield LocalModel(Repository(name).short, "Hub cache", root, unfinished, None, complete=False, verified=False)
     for folder in snapshots:
         plain = folder == main or len(snapshots) == 1
-        model = _model(_short(name) if plain else f"{name}@{folder.name}", "Hub cache", folder, name)
+        model = _model(Repository(name).short if plain else f"{name}@{folder.name}", "Hub cache", folder, name)
         if model is not None:
             yield model if model.complete else replace(model, size=model.size + unfinished)
 
@@ -184,7 +184,3 @@ def unverified(name: str) -> str | None:
         f"another program downloaded {name}, and its files were never verified; "
         f"to verify them (reads {gigabytes(size)}): gptoss-chat download {name}"
     )
-
-
-def _short(repository: str) -> str:
-    return next((short for short, full in KNOWN.items() if full == repository), repository)

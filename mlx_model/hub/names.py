@@ -57,6 +57,12 @@ class Repository:
         return cls(name, revision or "main")
 
     @property
+    def short(self) -> str:
+        """As it is typed: "gpt-oss-20b" or "org/name", with "@revision" if that isn't main."""
+        name = next((short for short, full in KNOWN.items() if full == self.name), self.name)
+        return name if self.revision == "main" else f"{name}@{self.revision}"
+
+    @property
     def cache(self) -> Path:
         """The folder of all its revisions in the Hub's cache, whether it is there or not (HF_HOME, HF_HUB_CACHE)."""
         return cache_folder() / f"models--{self.name.replace('/', '--')}"
@@ -93,8 +99,8 @@ def resolve(name: str | Path) -> Path:
     size = f" ({SIZES[repository.name]})" if repository.name in SIZES else ""
     raise CheckpointError(
         missing_disk()
-        or f"{name} is not on this computer, or not all of it; get it with: gptoss-chat download {name}{size}, "
-        "or try --model demo"
+        or f"{repository.short} is not on this computer, or not all of it; "
+        f"get it with: gptoss-chat download {repository.short}{size}, or try --model demo"
     )
 
 

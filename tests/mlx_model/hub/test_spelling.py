@@ -1,5 +1,8 @@
 """Names as people type and paste them: understood where the meaning is sure, else said what they are."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 
 from mlx_model.errors import CheckpointError
@@ -42,8 +45,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("Gpt-Oss-20b@main", SMALL, "main"),
     ],
 )
-def test_what_is_understood(text: str, name: str, revision: str) -> None:
-    assert Repository.parse(text) == Repository(name, revision)
+def test_what_is_understood(cache: Path, text: str, name: str, revision: str) -> None:
+    repository = Repository.parse(text)
+    assert repository == Repository(name, revision) == Repository.parse(repository.short)
+    with pytest.raises(CheckpointError) as caught:
+        hub.resolve(text)
+    command = f"gptoss-chat download {repository.short}"
+    assert f"get it with: {command}" in str(caught.value) and shlex.split(command)[-1] == repository.short
 
 
 @pytest.mark.parametrize(
