@@ -74,7 +74,7 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert hub.resolve(tmp_path) == hub.resolve(str(tmp_path)) == tmp_path
 
 
-def test_the_repositorys_own_folder_is_its_newest_revision(server: HubServer, cache: Path) -> None:
+def test_the_folder_of_a_repository_is_its_newest_revision(server: HubServer, cache: Path) -> None:
     for _ in fetch(prepare("gpt-oss-20b")):
         pass
     root = cache / "models--openai--gpt-oss-20b"

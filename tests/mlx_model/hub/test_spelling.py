@@ -46,8 +46,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
     ],
 )
 def test_what_is_understood(cache: Path, text: str, name: str, revision: str) -> None:
-    repository = Repository.parse(text)
-    assert repository == Repository(name, revision) == Repository.parse(repository.short)
+    repository = Repository(name, revision)
+    assert Repository.parse(text) == Repository.parse(repository.short) == repository
     with pytest.raises(CheckpointError) as caught:
         hub.resolve(text)
     command = f"gptoss-chat download {repository.short}"
