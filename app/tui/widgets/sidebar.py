@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,6 +89,16 @@ class ConversationList(OptionList):
             self.set_options([_option(*row) for row in rows])
         at = {(entry.conversation, entry.node): row for row, entry in enumerate(self.entries) if entry is not None}
         self.highlighted = next((at[key] for key in highlights if key in at), min(at.values(), default=None))
+
+    def action_page_up(self) -> None:
+        """A page up; nothing before the list is laid out, where Textual 8.2 fails."""
+        with suppress(KeyError, IndexError):
+            super().action_page_up()
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        with suppress(KeyError, IndexError):
+            super().action_page_down()
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""

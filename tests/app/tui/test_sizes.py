@@ -1,8 +1,10 @@
 """Windows of any size, from one column and one row on, under everything that the screen can show."""
 
 import pytest
+from textual.content import Content
 from textual.pilot import Pilot
 
+from app.tui.widgets.sidebar import SidebarEntry
 from mlx_model.hub.progress import DownloadState, Phase
 from tests.fixtures.fakes import FakeEngine, ask, chat, desk_of, idle, send, text_on, wait_until
 
@@ -64,3 +66,11 @@ async def test_a_chat_that_opens_in_a_small_window(size: tuple[int, int]) -> Non
         await ask(pilot, engine, "question", "an answer")
         await pilot.resize_terminal(80, 24)
         await wait_until(pilot, lambda: "an answer" in text_on(pilot))
+
+
+async def test_a_list_that_is_not_laid_out_yet_has_no_pages() -> None:
+    async with chat(FakeEngine()) as pilot:
+        rows = desk_of(pilot).sidebar.list
+        rows.fill([(Content("one"), SidebarEntry("1", "one")), (Content("two"), SidebarEntry("2", "two"))])
+        rows.action_page_up()
+        rows.action_page_down()
