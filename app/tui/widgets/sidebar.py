@@ -93,12 +93,12 @@ class ConversationList(OptionList):
     def action_page_up(self) -> None:
         """A page up; nothing before the list is laid out, where Textual 8.2 fails."""
         with suppress(KeyError, IndexError):
-            super().action_page_up()
+            super().action_page_up()  # type: ignore[no-untyped-call]
 
     def action_page_down(self) -> None:
         """A page down."""
         with suppress(KeyError, IndexError):
-            super().action_page_down()
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""
