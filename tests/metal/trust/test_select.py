@@ -75,6 +75,10 @@ def test_the_environment_forces(monkeypatch: pytest.MonkeyPatch, gpu: Gpu, path:
         choose([gpu.operation()], machine=MACHINE, path=path)
 
 
+def test_without_operations_there_is_nothing_to_choose(chosen: Choose) -> None:
+    assert dict(chosen()) == {}
+
+
 def test_a_choice_is_remembered(gpu: Gpu, chosen: Choose) -> None:
     first = chosen(gpu.operation())
     again = chosen(gpu.operation())
@@ -107,6 +111,7 @@ def test_the_hash_covers_text_and_launches(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "launch.pyc").write_text("compiled")
     assert len(set(hashes)) == len(hashes)
     assert kernel_text() == hashes[-1]
+    assert {len(each) for each in hashes} == {16}
 
 
 def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Choose) -> None:
