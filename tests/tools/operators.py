@@ -61,7 +61,7 @@ def changes(source: bytes, function: str | None = None) -> list[Change]:
 
 def _is_valid(source: bytes) -> bool:
     try:
-        compile(source, "mutant", "exec", dont_inherit=True)
+        ast.parse(source)
     except (SyntaxError, ValueError):
         return False
     return True
@@ -77,7 +77,7 @@ class _Operators(ast.NodeVisitor):
 
     def visit(self, node: ast.AST) -> None:
         """Notes the changes to a node and to what it consists of."""
-        if isinstance(node, ast.JoinedStr) or _is_told_or_typed(node):
+        if isinstance(node, ast.JoinedStr) or _is_words(node):
             return
         for start, end, new in self._of(node):
             self.changes.append(Change(start, end, new))
@@ -175,9 +175,11 @@ def _other_constants(value: object) -> list[bytes]:
     return []
 
 
-def _is_told_or_typed(node: ast.AST) -> bool:
-    """Whether it is a line of a log, or the name of a type variable."""
+def _is_words(node: ast.AST) -> bool:
+    """Whether it is a docstring, a line of a log, or the name of a type variable."""
     match node:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
         case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "logging" | "warnings")) | ast.Name(id="TypeVar")):
             return True
     return False
