@@ -105,6 +105,13 @@ def test_of_many_channels_the_last_counts(markers: int) -> None:
     assert read(f"{repeated}<|channel|>final<|message|>x<|return|>") == [expected]
 
 
+@pytest.mark.parametrize("markers", [1, 7, 8, 20])
+def test_who_it_is_for_is_kept_over_many_channels(markers: int) -> None:
+    repeated = "<|channel|>analysis" * markers
+    text = f" to=functions.f{repeated}<|channel|>commentary<|message|>{{}}<|call|>"
+    assert read(text) == [repaired("{}", "commentary", "functions.f")]
+
+
 # Events and ids
 
 

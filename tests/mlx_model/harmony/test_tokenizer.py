@@ -122,6 +122,15 @@ def test_runs_are_cut_where_they_are_too_long(monkeypatch: pytest.MonkeyPatch, t
     assert list(tokenizer_module._cut_long_runs(text)) == pieces
 
 
+def test_ordinary_text_is_not_cut_and_a_short_one_not_even_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiktoken.Encoding("o200k", pat_str=O200K_PATTERN, mergeable_ranks=ranks(), special_tokens={})
+    monkeypatch.setattr(tokenizer_module, "_cut_long_runs", None)
+    text = "words and more " * 10_000
+    assert o200k().encode(text) == whole.encode_ordinary(text)
+    monkeypatch.setattr(tokenizer_module, "_HAS_LONG_RUN", None)
+    assert o200k().encode("x" * 100_000) == whole.encode_ordinary("x" * 100_000)
+
+
 @pytest.mark.parametrize("run", ["x", " "])
 def test_the_longest_run_that_stays_whole(run: str) -> None:
     """One character more and it is cut, which the tokens show: they are those of its pieces."""
