@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from metal.operation import Variant
@@ -84,6 +85,17 @@ def test_a_choice_is_remembered(gpu: Gpu, chosen: Choose) -> None:
     again = chosen(gpu.operation())
     assert again.verdicts == first.verdicts
     assert not gpu.calls
+
+
+def test_what_a_try_held_is_given_back(gpu: Gpu, chosen: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each operation, before the next makes its arguments: a model may already fill most of the memory."""
+    cleared: list[int] = []
+    monkeypatch.setattr(mx, "clear_cache", lambda: cleared.append(len(gpu.calls)))
+    chosen(gpu.operation(), gpu.operation("other"))
+    assert len(cleared) == 2
+    assert 0 < cleared[0] < cleared[1] == len(gpu.calls)
+    chosen(gpu.operation(), gpu.operation("other"))
+    assert len(cleared) == 2, "what is remembered held nothing"
 
 
 @pytest.mark.parametrize("change", [{"machine": OTHER}, {"sizes": "E 128"}, {"mode": "metal"}])
