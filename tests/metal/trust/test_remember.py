@@ -9,7 +9,7 @@ import pytest
 
 from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, tries, trying
 
-NOW = 1_800_000_000.5
+NOW = 1_800_000_000.0
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ OTHER = os.getpid() + 1
 
 @pytest.mark.parametrize(
     ("age", "going_on"),
-    [(0, True), (1, True), (599, True), (601, False), (86_400, False), (-1, True), (-599, True), (-601, False)],
+    [(0, True), (1, True), (600, True), (601, False), (86_400, False), (-1, True), (-600, True), (-601, False)],
 )
 def test_a_try_goes_on_for_ten_minutes_at_most(
     alive: dict[int, BaseException | None], age: int, going_on: bool
@@ -57,6 +57,11 @@ def test_a_process_is_alive_though_it_is_another_users(
     alive[1] = alive[OTHER] = error
     assert is_going_on({"by": OTHER, "since": int(NOW)}) == going_on
     assert is_going_on({"by": 1, "since": int(NOW)}) == going_on
+
+
+def test_the_note_of_another_process_is_understood(alive: dict[int, BaseException | None]) -> None:
+    alive[OTHER] = None
+    assert is_going_on(json.loads(json.dumps(trying({}) | {"by": OTHER})))
 
 
 def test_this_very_process_is_no_other_one(alive: dict[int, BaseException | None]) -> None:

@@ -162,6 +162,12 @@ def test_next_to_no_temperature_is_greedy(temperature: float) -> None:
         assert draw(options, 5) == [int(LOGITS.argmax())] * 5
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e5, 1e32])
+def test_next_to_no_temperature_is_greedy_however_large_the_logits(scale: float) -> None:
+    logits = (LOGITS * scale).astype(np.float32)
+    assert draw(Options(temperature=1e-9, seed=1), 5, logits) == [int(LOGITS.argmax())] * 5
+
+
 def test_filtered_tokens_are_never_drawn() -> None:
     assert set(draw(Options(top_k=2, temperature=5.0, seed=3), 200)) == set(ranked()[0][:2].tolist())
 
