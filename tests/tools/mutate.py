@@ -33,17 +33,12 @@ from tests.tools.operators import Change, changes
 ROOT = Path(__file__).parents[2]
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "__pycache__")
 _PYTEST = ("-x", "-q", "-n0", "-p", "no:cacheprovider")
-# Before the forks. Not MLX on a Mac, whose GPU does not outlive a fork.
+# Before the forks, since each would import them anew. Not MLX on a Mac, whose GPU does not outlive a fork.
 _IMPORTED_ONCE = [
-    "anyio.pytest_plugin",
-    "hypothesis",
-    "numpy",
-    "openai_harmony",
-    "platformdirs",
-    "pytest_asyncio.plugin",
+    *("anyio.pytest_plugin", "hypothesis", "numpy", "openai_harmony", "platformdirs", "pytest_asyncio.plugin"),
+    *("safetensors", "slipcover", "tiktoken", "xdist.plugin"),
+    *(["mlx.core"] if sys.platform == "linux" else []),
 ]
-_IMPORTED_ONCE += ["safetensors", "slipcover", "tiktoken", "xdist.plugin"]
-_IMPORTED_ONCE += ["mlx.core"] if sys.platform == "linux" else []
 
 
 @dataclass(frozen=True, slots=True)
