@@ -2,12 +2,13 @@
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mlx_model import Message, Model, Options, Session, load
-from mlx_model.errors import RequestError
+from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.generation.session import _MOST_DATES
 from mlx_model.harmony.message import Effort, Role, assistant, user
@@ -210,6 +211,11 @@ def test_an_empty_message_of_anybody_else_may_be_answered(script: Script, last: 
     assert told(script, HELLO, last)
 
 
+def test_a_model_without_a_tokenizer_has_no_sessions(demo: Model) -> None:
+    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json; without it the model works on token ids only"):
+        Session(replace(demo, tokenizer=None))
+
+
 # Several turns
 
 
@@ -310,7 +316,8 @@ def test_going_on_inside_a_message(script: Script, channel: str) -> None:
     begun = assistant("There ", channel)
     events = script.answers("are 3.<|end|>", HELLO, begun)
     prompt = script.session._tokenizer.decode(script.prompts[0])
-    assert prompt.endswith(f"<|start|>assistant<|channel|>{channel}<|message|>There ")
+    question = "<|start|>user<|message|>hello<|end|>"
+    assert prompt.endswith(f"{question}<|start|>assistant<|channel|>{channel}<|message|>There ")
     shown = [event for event in events if not isinstance(event, PrefillProgress | Finished)]
     assert isinstance(shown[0], TextDelta)
     assert not any(isinstance(event, MessageStart) for event in shown)
