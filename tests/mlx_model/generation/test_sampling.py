@@ -84,6 +84,7 @@ def test_what_is_not_asked_for_costs_nothing(monkeypatch: pytest.MonkeyPatch, op
     sampler = Sampler(options, len(LOGITS), [])
     monkeypatch.delattr(mx, unused)
     assert len(drawn_by(sampler, 3)) == 3
+    assert len(sampler.state()) == (1 if options.repetition_penalty == 1 else 2)
 
 
 @pytest.mark.parametrize("options", [Options(top_k=3), Options(top_p=0.6), Options(min_p=0.2)])
@@ -182,7 +183,14 @@ def test_repetition_penalty_on_prompt_and_on_what_was_drawn() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.5, 1.0, 1.1, 2.0, 4.0])
-@pytest.mark.parametrize("values", [[3.0, 2.9, 2.8, -0.5, 2.7, 0.0], [-1.0, -1.05, -1.07, -1.2, -3.0, -1.25]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [3.0, 2.9, 2.8, -0.5, 2.7, 0.0],
+        [0.9, 0.88, 0.85, -0.5, 0.7, 0.84],
+        [-1.0, -1.05, -1.07, -1.2, -3.0, -1.25],
+    ],
+)
 def test_repetition_penalty_is_that_of_the_paper(penalty: float, values: list[float]) -> None:
     """CTRL's: logits of tokens in the context are divided where positive, multiplied where negative."""
     logits = np.array(values, np.float32)

@@ -299,7 +299,8 @@ def iter_and_close(script: list[int]) -> Iterator[int]:
 
 def test_what_is_settled_is_the_beginning_of_the_next_prompt(script: Script) -> None:
     thought, said = assistant("hm", "analysis"), assistant("Hi.")
-    for before, cut in (([HELLO], None), ([HELLO, thought, said, user("and?")], None), ([HELLO], assistant("H"))):
+    later = [HELLO, thought, said, user("and?")]
+    for before, cut in (([HELLO], None), (later, None), ([HELLO], assistant("H")), (later, assistant("H"))):
         request = Request([*before, *([cut] if cut else [])], OPTIONS, "Be brief.")
         list(script.session.settle(request, [thought, said]))
         settled, _ = script.settled[-1]
@@ -323,6 +324,14 @@ def test_going_on_inside_a_message(script: Script, channel: str) -> None:
     assert not any(isinstance(event, MessageStart) for event in shown)
     assert ended(events) == [assistant("There are 3.", channel)]
     assert finish(events).reason == ("stop" if channel == "final" else "no_answer")
+
+
+def test_an_answer_of_an_earlier_turn_is_none_to_this_one(script: Script) -> None:
+    turns = [HELLO, assistant("Hi."), user("and?")]
+    events = script.answers("<|end|><|return|>", *turns, assistant("hm", "analysis"))
+    assert finish(events).reason == "no_answer"
+    assert ended(events) == [assistant("hm", "analysis")]
+    assert finish(script.answers("<|channel|>analysis<|message|>hm<|return|>", *turns)).reason == "no_answer"
 
 
 def test_stop_strings_are_looked_for_behind_what_stood_there(script: Script) -> None:
