@@ -9,7 +9,9 @@ from pathlib import Path
 
 from app.chat.conversation import AnswerFacts, Changes, Conversation, Node
 from app.store.database import StoreError, explained, open_copy, open_file
+from app.store.merging import merge
 from app.store.search import SearchHit, find
+from app.store.values import storable
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
@@ -36,6 +38,16 @@ class Summary:
     created: float
     updated: float
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What adding a conversation did: whether it was not in the list before, how many nodes came, whether it had been
+    deleted."""
+
+    is_new: bool
+    nodes: int
+    was_deleted: bool = False
 
 
 class Store:
@@ -82,13 +94,22 @@ class Store:
         with self._transaction():
             self._save(changes)
 
-    def insert(self, conversation: Conversation) -> bool:
-        """Add a whole conversation; false if one of that id is there, which stays as it is."""
+    def insert(self, conversation: Conversation) -> Insertion:
+        """Add a conversation, or to one of that id what it has not yet; nothing that is there changes.
+
+        One that was deleted, but not for good, comes back.
+        """
         with self._transaction():
-            if self._connection.execute("SELECT 1 FROM conversations WHERE id = ?", (conversation.id,)).fetchone():
-                return False
-            self._save(conversation.everything())
-            return True
+            query = "SELECT deleted IS NOT NULL FROM conversations WHERE id = ?"
+            row = self._connection.execute(query, (conversation.id,)).fetchone()
+            was_deleted = row is not None and bool(row[0])
+            changes = merge(self._load(conversation.id), conversation, self._is_taken)
+            if row is None or was_deleted or changes.nodes:
+                self._save(changes)
+            return Insertion(row is None or was_deleted, len(changes.nodes), was_deleted)
+
+    def _is_taken(self, node: str) -> bool:
+        return self._connection.execute("SELECT 1 FROM nodes WHERE id = ?", (node,)).fetchone() is not None
 
     def rename(self, id: str, title: str) -> None:
         """Give a conversation another title."""
@@ -147,17 +168,7 @@ class Store:
     def load(self, id: str) -> Conversation | None:
         """A conversation with all its nodes; None if there is none of that id."""
         with self._reading():
-            head = self._connection.execute(
-                "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
-            ).fetchone()
-            if head is None:
-                return None
-            title, created, updated, leaf = head
-            conversation = Conversation(id, title=title, created=created, nodes=self._nodes(id))
-        conversation.updated = updated
-        if leaf is not None:
-            conversation.leaf = leaf
-        return conversation
+            return self._load(id)
 
     def draft(self, conversation: str) -> str:
         """What stood in the input, "" for nothing."""
@@ -214,6 +225,19 @@ class Store:
                 yield
             finally:
                 self._connection.execute("COMMIT")
+
+    def _load(self, id: str) -> Conversation | None:
+        head = self._connection.execute(
+            "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
+        ).fetchone()
+        if head is None:
+            return None
+        title, created, updated, leaf = head
+        conversation = Conversation(id, title=title, created=created, nodes=self._nodes(id))
+        conversation.updated = updated
+        if leaf is not None:
+            conversation.leaf = leaf
+        return conversation
 
     def _nodes(self, conversation: str) -> list[Node]:
         messages: dict[str, list[Message]] = {}
@@ -302,8 +326,4 @@ class Store:
 
 
 def _storable(text: str | None) -> str | None:
-    """`text` as SQLite can hold it. The replacement character stands for lone surrogates, which no encoding has, and
-    for NUL, at which full-text search ends."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return None if text is None else storable(text)

@@ -309,6 +309,13 @@ class ConversationKeeper:
             desk.warn(BUSY)
         return True
 
+    async def refresh(self) -> None:
+        """Show what was added to the conversation other than by this chat; an answer under way is not disturbed."""
+        conversation = await self._journal.load(self.conversation.id)
+        if conversation is not None and self.idle.is_set() and conversation.id == self.conversation.id:
+            self.conversation = conversation
+            await self.show()
+
     async def _leave(self, *, with_input: bool) -> None:
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 

@@ -1,7 +1,7 @@
 """The store as the chat uses it: on a thread of its own, and a chat that goes on when nothing can be saved."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ from app.lines import sentence
 from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.exchange.importing import read
+from app.store.exchange.result import ImportResult
 from app.store.search import SearchHit
-from app.store.store import Store, Summary
+from app.store.store import Insertion, Store, Summary
 from app.store.unsaved import Unsaved
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ MEANWHILE = "The chat continues, and everything on the screen is kept"
 
 
 class Journal:
-    """Saves conversations. Only `import_file` raises StoreError: else `report` gets a sentence and a level, once.
+    """Saves conversations. Only `import_files` raises StoreError: else `report` gets a sentence and a level, once.
 
     What could not be saved is kept, and tried again with every later save. A home that can't be written is replaced by
     a copy of it in memory, so that list and search go on to work until the program ends.
@@ -151,24 +152,24 @@ class Journal:
         await self._try(lambda store: store.restore(id), None)
         return id
 
-    async def import_file(self, path: Path) -> str:
-        """Add the conversations of a file; returns what to tell the person. Raises ImportFileError and StoreError.
+    async def import_files(self, paths: Sequence[Path]) -> ImportResult:
+        """Add the conversations of files; returns what was done. Raises StoreError.
 
-        One at a time, so that an answer under way is saved in between.
+        One at a time, so that an answer under way is saved in between, and files may be larger than the memory.
         """
-        imported = await asyncio.to_thread(read, path)
         await self._opened.wait()
-        added: list[Conversation] = []
-        try:
-            for conversation in imported.conversations:
-                if not self._closed and await self._run(partial(self._insert, conversation)):
-                    added.append(conversation)
-        except StoreError as error:
-            done = f"{len(added)} of {len(imported.conversations)} conversations were imported"
-            raise StoreError(f"{error}; {done}; import the file again to add the others") from None
-        return imported.summary(added)
+        result = ImportResult()
+        for path in paths:
+            conversations = read(path, result)
+            while not self._closed and (each := await asyncio.to_thread(next, conversations, None)) is not None:
+                try:
+                    if not self._closed:
+                        result.inserted(await self._run(partial(self._insert, each)), each)
+                except StoreError as error:
+                    raise result.stopped(error) from None
+        return result
 
-    def _insert(self, conversation: Conversation) -> bool:
+    def _insert(self, conversation: Conversation) -> Insertion:
         return self._connected().insert(conversation)
 
     async def prompts(self) -> list[str]:
