@@ -195,6 +195,7 @@ def test_keys_are_split_by_what_is_seen(window: int | None, keys: int, parts: in
     assert parameters["O"] == calls[0].output_dtypes[0] == (mx.float32 if parts > 1 else mx.bfloat16)
     assert calls[0].output_shapes == ((parts, 1, 8, 66) if parts > 1 else (1, 8, 64),)
     assert calls[-1].threadgroup[0] == (32 if parts > 1 else 256)
+    assert parts == 1 or calls[1].grid == (32 * 8, 1, 1), "a simdgroup merges one head"
 
 
 @pytest.mark.parametrize(("tokens", "parts"), [(1, 1), (2, 2)])
