@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -80,20 +79,16 @@ def _open(*, writing: bool) -> Store:
     path = conversations_file()
     try:
         store = Store(path)
-    except UnwritableError:
-        if writing or not _holds_what_can_be_read(path):
+    except UnwritableError as error:
+        if writing:
             raise
-        store = Store.in_memory(copy_of=path)
+        try:
+            store = Store.in_memory(copy_of=path)
+        except StoreError:
+            raise error from None
     if store.warning:
         say(store.warning)
     return store
-
-
-def _holds_what_can_be_read(path: Path) -> bool:
-    """Whether the conversations there can be read; in an empty folder there are none to read."""
-    if os.access(path, os.F_OK):  # Path.exists raises where it may not look
-        return os.access(path, os.R_OK)
-    return path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from app.chat.conversation import Conversation
 from app.paths import conversations_file
 from app.store.database import StoreError
+from app.store.opened import DisplacedError
 from app.store.store import Store
 from app.store.unsaved import Unsaved
 
@@ -20,6 +21,7 @@ class Saver:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         """Open the conversations of this person; without them nothing is saved."""
+        self._report = report
         self._store: Store | None = None
         self._unsaved = Unsaved(lambda line, level: report(line), MEANWHILE)
         try:
@@ -48,8 +50,18 @@ class Saver:
             for conversation in self._unsaved:
                 with self._unsaved.writing(conversation) as write:
                     if write is not None:
-                        write(self._store)
+                        self._do(write)
+            self._do(Store.check)
         except StoreError as error:
             self._unsaved.fail(error)
         else:
             self._unsaved.recover()
+
+    def _do(self, action: Callable[[Store], None]) -> None:
+        assert self._store is not None
+        try:
+            action(self._store)
+        except DisplacedError as why:
+            self._store = self._store.reopened(why)
+            self._report(self._store.warning)
+            action(self._store)

@@ -1,98 +1,90 @@
-"""Replacing a small file in one step: what a reader sees at any moment, and what a power cut or a failure leaves."""
+"""Small files: what is read of them when anyone may have put them there, and what is refused unread."""
 
+import errno
+import json
 import os
-import stat
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from metal.files import replace_file
+from metal.files import parse_json, read_small
 
 
-def test_folders_are_made_and_nothing_stays_beside(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "notes.json"
-    for content in (b"old", b"new", b""):
-        replace_file(path, content)
-        assert path.read_bytes() == content
-        assert list(path.parent.iterdir()) == [path]
+def test_a_file_and_a_link_to_one(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    (tmp_path / "b").symlink_to("a")
+    assert read_small(tmp_path / "a", 100) == read_small(tmp_path / "b") == b"x" * 100
+    with pytest.raises(OSError, match="more than") as caught:
+        read_small(tmp_path / "a", 99)
+    assert caught.value.errno == errno.EFBIG
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
-def test_the_mode_of_the_old_file_stays(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "settings.toml"
-    path.write_bytes(b"old")
-    path.chmod(mode)
-    replace_file(path, b"new")
-    assert (path.stat().st_mode & 0o777, path.read_bytes()) == (mode, b"new")
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))
 
 
-def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the moment of the exchange the new content is whole, and the old one still has the name."""
-    path = tmp_path / "notes.json"
-    path.write_bytes(b"old")
-    replace, seen = Path.replace, list[bytes]()
-
-    def watched(beside: Path, target: Path) -> Path:
-        seen.extend((path.read_bytes(), beside.read_bytes()))
-        assert beside.parent == path.parent, "a name moves in one step only within its folder's file system"
-        return replace(beside, target)
-
-    monkeypatch.setattr(Path, "replace", watched)
-    replace_file(path, b"new")
-    assert seen == [b"old", b"new"]
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(path), _socket],
+)
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "a")
+    with pytest.raises(OSError) as caught:
+        read_small(tmp_path / "a")
+    assert caught.value.strerror
 
 
-def test_what_is_durable_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the name is, before the call returns."""
-    path = tmp_path / "notes.json"
-    path.write_bytes(b"old")
-    synced: list[tuple[bytes | None, bytes]] = []
-    fsync = os.fsync
-
-    def watched(descriptor: int) -> None:
-        is_folder = os.path.sameopenfile(descriptor, folder)
-        (beside,) = [None] if is_folder else [each for each in tmp_path.iterdir() if each != path]
-        synced.append((None if beside is None else beside.read_bytes(), path.read_bytes()))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    folder = os.open(tmp_path, os.O_RDONLY)
-    try:
-        replace_file(path, b"new", durable=True)
-        assert synced == [(b"new", b"old"), (None, b"new")]
-        replace_file(path, b"newer")
-        assert len(synced) == 2, "a file that can be made again need not wait for the disk"
-    finally:
-        os.close(folder)
+def test_a_sparse_file_costs_nothing(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OSError, match="more than 4 MB"):
+        read_small(tmp_path / "a")
 
 
-@pytest.mark.parametrize("failing", [(os, "fsync"), (Path, "replace"), (Path, "chmod")])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_leaves_the_old_file_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: tuple[object, str], error: BaseException
-) -> None:
-    path = tmp_path / "notes.json"
-    path.write_bytes(b"old")
-
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(*failing, fail)
-    with pytest.raises(type(error)):
-        replace_file(path, b"new", durable=True)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_file_of_the_system_whose_size_is_not_told() -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system has no /proc")
+    assert b"Pid" in read_small(Path("/proc/self/status"))
+    with pytest.raises(OSError, match="more than"):
+        read_small(Path("/proc/self/status"), 10)
 
 
-def test_a_folder_that_can_not_be_synced_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network file systems can't; the content is there all the same."""
-    fsync = os.fsync
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
 
-    def files_alone(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(22, "Invalid argument")
-        fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", files_alone)
-    replace_file(tmp_path / "notes.json", b"new", durable=True)
-    assert (tmp_path / "notes.json").read_bytes() == b"new"
+@pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True, "x"]}, [], "x", 3, None, -(10**30), {"a": {"b": {}}}])
+def test_what_is_read(value: object) -> None:
+    assert parse_json(json.dumps(value).encode()) == value
+    assert parse_json(b"\xef\xbb\xbf" + json.dumps(value).encode()) == value  # as Windows' editors save it
+
+
+def test_how_deep_it_may_be() -> None:
+    assert parse_json(nested(64)) and parse_json(b'{"a":' * 64 + b"1" + b"}" * 64)
+    assert parse_json(json.dumps("[" * 1000).encode()) == "[" * 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(nested(levels) for levels in (65, 500, 900, 100_000)),
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b"[" * 100_000,
+        b"[1, " * 65 + b"1" + b"]" * 65,
+        b"9" * 41,
+        b"9" * 5000,
+        b"-" + b"9" * 5000,
+        b"",
+        b"{",
+        b"\xff",
+        b"[1, 2",
+        b"[" + b"1," * (5 << 20) + b"1]",
+    ],
+    ids=lambda text: f"{text[:8]!r} of {len(text)}",
+)
+def test_what_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)

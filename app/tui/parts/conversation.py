@@ -294,7 +294,11 @@ class ConversationKeeper:
         """
         desk = self._desk
         if id != self.conversation.id:
-            conversation = await self._journal.load(id)
+            try:
+                conversation = await self._journal.load(id)
+            except GptossError as error:
+                desk.notify(sentence(str(error)), severity="error")
+                return False
             if conversation is None:
                 desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False

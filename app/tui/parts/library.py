@@ -1,5 +1,6 @@
 """The commands of the sidebar: list, search, open, rename, delete, undo."""
 
+from app.store.database import StoreError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -60,16 +61,25 @@ class Library:
 
     async def refresh(self) -> None:
         """Bring the list up to date, unless it is hidden or shows search results."""
-        desk = self._desk
-        if desk.sidebar.display and not desk.sidebar.searching:
-            desk.sidebar.show_conversations(await self._journal.summaries(), self._conversations.conversation.id)
+        sidebar = self._desk.sidebar
+        if not sidebar.display or sidebar.searching:
+            return
+        try:
+            summaries = await self._journal.summaries(limit=sidebar.wanted)
+        except StoreError as error:
+            sidebar.show_error(str(error))
+        else:
+            sidebar.show_conversations(summaries, self._conversations.conversation.id)
 
     async def search(self, text: str) -> None:
         """Show what a search finds; "" ends it."""
-        if text:
-            self._desk.sidebar.show_hits(await self._journal.search(text))
-        else:
+        if not text:
             await self.refresh()
+            return
+        try:
+            self._desk.sidebar.show_hits(await self._journal.search(text))
+        except StoreError as error:
+            self._desk.sidebar.show_error(str(error))
 
     async def open(self, entry: SidebarEntry) -> None:
         """Open a conversation; what is typed from now on goes to the input."""

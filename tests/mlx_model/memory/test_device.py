@@ -7,9 +7,11 @@ import mlx.core as mx
 import psutil
 import pytest
 
-from mlx_model.errors import BudgetError
+from mlx_model.errors import BudgetError, RequestError
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget
+from mlx_model.memory.plan import Budget, plan
+from mlx_model.memory.sizes import parse_size
+from mlx_model.transformer.config import PUBLISHED
 
 
 @pytest.fixture
@@ -98,6 +100,29 @@ def test_an_explicit_budget_may_exceed_what_is_free_and_nothing_else(
     found = device.budget(explicit)
     assert found == Budget(nbytes, nbytes, found.reason)
     assert reason in found.reason
+
+
+def test_limits_without_a_mapped_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[str, int] = {}
+    monkeypatch.setattr(device, "working_set", lambda: 10**12)
+    for name in ("memory", "cache", "wired"):
+        monkeypatch.setattr(mx, f"set_{name}_limit", lambda nbytes, name=name: limits.update({name: nbytes}))
+    found = plan(PUBLISHED["gpt-oss-20b"], 2 * 10**10)
+    device.enforce(found)
+    assert limits == {"memory": 2 * 10**10, "cache": found.working, "wired": found.weights}
+
+
+@pytest.mark.parametrize(
+    ("text", "nbytes"), [(1, 1), ("0.000001MB", 1), ("1KiB", 1024), ("1048575TiB", 1048575 * 2**40)]
+)
+def test_sizes_from_a_byte_to_an_exabyte(text: str | int, nbytes: int) -> None:
+    assert abs(parse_size(text) - nbytes) <= nbytes * 2**-53
+
+
+@pytest.mark.parametrize("text", ["1048576TiB", "2097152 TiB", 0, "0.4", "0.0000001KB"])
+def test_sizes_beyond(text: str | int) -> None:
+    with pytest.raises(RequestError, match="can't be used"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(
