@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.engine.protocol import Load
-from app.settings import Settings
+from app.settings import SAMPLING, Settings
 from mlx_model.errors import RequestError
 from mlx_model.memory.sizes import parse_size
 from mlx_model.options import Options
 
-_OPTIONS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
+_OPTIONS = ("effort", *SAMPLING, "stop")
 """Arguments that are fields of Options."""
 
 
@@ -76,6 +76,9 @@ def answering() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included (default: none)"
+    )
+    group.add_argument(
+        "--max-thinking", type=int, metavar="N", help="end the analysis after N tokens and answer (default: none)"
     )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
 

@@ -28,7 +28,9 @@ class Scripted:
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         return Ready("scripted", 4096, 7, 0, 0.5)
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event]:
         try:
             yield from self.events
         finally:
