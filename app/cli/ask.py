@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -47,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     return _ask(join(_prompt(arguments.prompt), files), setup, arguments)
 
 
-def answer_input(arguments: argparse.Namespace) -> int:
-    """Answer what is piped in; returns the exit code. Raises GptossError."""
+def answer_input(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Answer a prompt of these words, and what is piped in; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
-    return _ask(_prompt(["-"]), setup, arguments)
+    return _ask(_prompt([*words, "-"]), setup, arguments)
 
 
 def _start(arguments: argparse.Namespace) -> Start:

@@ -20,6 +20,7 @@ class Saver:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         """Open the conversations of this person; without them nothing is saved."""
+        self._report = report
         self._store: Store | None = None
         self._unsaved = Unsaved(lambda line, level: report(line), MEANWHILE)
         try:
@@ -34,6 +35,17 @@ class Saver:
         """Write what has changed in it; it is on the disk when this returns, unless `report` got a line."""
         self._unsaved.add(conversation)
         self._flush()
+
+    def last(self) -> Conversation | None:
+        """The conversation that was last added to; None if there is none, or if they can't be read."""
+        if self._store is None:
+            return None
+        try:
+            summaries = self._store.summaries()
+            return self._store.load(summaries[0].id) if summaries else None
+        except StoreError as error:
+            self._report(f"the conversations can't be read: {error}")
+            return None
 
     def close(self) -> None:
         """Try once more to save what is left, and close the store."""

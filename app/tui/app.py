@@ -56,6 +56,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     `load` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
     `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
+    It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if there is one.
     """
 
     CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
@@ -78,6 +79,9 @@ class ChatApp(Actions, inherit_bindings=False):
         instructions: str | None = None,
         engine: Engine | None = None,
         settings: Settings | None = None,
+        *,
+        prompt: str = "",
+        resume: bool = False,
     ) -> None:
         with contextlib.suppress(ImportError):  # without the guard if Textual moves its parser
             from app.tui.terminal import paste_guard
@@ -95,6 +99,8 @@ class ChatApp(Actions, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.models = Models(desk, self.engine, self.conversations.idle)
+        self._prompt = prompt
+        self._resume = resume
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._hang_up = HangUp(self._save_all)
@@ -159,12 +165,18 @@ class ChatApp(Actions, inherit_bindings=False):
 
     @work(group="journal")
     async def _open_journal(self) -> None:
-        """Open the store, and restore what was typed and not sent before the last end."""
+        """Open the store, and what the chat is to open with: what was typed and not sent before the last end, or the
+        last conversation; then send the prompt of the command line."""
         await self.journal.open()
         await self._saved()
         if draft := await self.journal.draft(""):
             self.desk.composer.put_back(draft)
+        if self._resume:
+            await self.library.resume()
         self.desk.composer.recall.learn(await self.journal.prompts())
+        if self._prompt:
+            self.desk.composer.recall.add(self._prompt)
+            await self.conversations.send(self._prompt)
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""

@@ -77,6 +77,13 @@ class ConversationKeeper:
             desk.hint()
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
+    async def send(self, text: str) -> None:
+        """A prompt that does not come from the input: asked now, or later if an answer is under way."""
+        if self.idle.is_set():
+            self._ask(text, self.conversation.leaf)
+        else:
+            await self._desk.queue.put(text)
+
     def again(self) -> None:
         """Regenerate the last answer; the previous one stays as another version."""
         prompt = self.conversation.last_prompt()

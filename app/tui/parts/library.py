@@ -77,6 +77,14 @@ class Library:
         await self._conversations.open(entry.conversation, entry.node, entry.channel)
         await self.refresh()
 
+    async def resume(self) -> None:
+        """Open the conversation that was last used."""
+        if last := next(iter(await self._journal.summaries()), None):
+            await self._conversations.open(last.id)
+            await self.refresh()
+        else:
+            self._desk.warn("There is no conversation to continue yet.")
+
     def rename(self, title: str = "", entry: SidebarEntry | None = None) -> None:
         """Rename a conversation, by default the one on the screen; without a title, ask for one."""
         if (chosen := entry or self._current()) is None:
