@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
+from app.cli.completion import completed_by, model_names
 from app.engine.protocol import Load
 from app.settings import SAMPLING, Settings
 from mlx_model.errors import RequestError
@@ -32,12 +33,13 @@ def answering() -> argparse.ArgumentParser:
     """
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
-    group.add_argument(
+    model = group.add_argument(
         "--model",
         metavar="NAME",
         help="demo, gpt-oss-20b, gpt-oss-120b, org/name or a folder (default: gpt-oss-20b once it is downloaded, "
         "until then demo)",
     )
+    completed_by(model, model_names)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument(
         "--dense-bits",

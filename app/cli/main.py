@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from app import paths
 from app.cli import arguments as shared
-from app.cli import ask, bench, chat, conversations, doctor, download, models
+from app.cli import ask, bench, chat, completion, conversations, doctor, download, models
 from app.cli.printing import say
 from app.interrupt import INTERRUPTED
 from mlx_model.errors import GptossError, RequestError
@@ -23,7 +23,7 @@ from mlx_model.text import clean
 
 OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
 
-SUBCOMMANDS = (chat, ask, conversations, download, models, doctor, bench)
+SUBCOMMANDS = (chat, ask, conversations, download, models, doctor, bench, completion)
 """Modules that add a subcommand or several: `register` has each parser name the function that carries it out."""
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
+    completion.complete(parser)
     parsed = parser.parse_args(arguments)
     if parsed.version:
         from importlib.metadata import version
