@@ -16,6 +16,9 @@ from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
 
+from metal.files import expanded
+from mlx_model.errors import RequestError
+
 HOME = "GPTOSS_CHAT_HOME"
 DEBUG = "GPTOSS_CHAT_DEBUG"
 
@@ -23,12 +26,12 @@ _PROGRAM = "gptoss-chat"
 
 
 def conversations_file() -> Path:
-    """The database of the conversations."""
+    """The database of the conversations. Raises RequestError if the variable names no folder."""
     return (_home() or user_data_path(_PROGRAM, appauthor=False)) / "conversations.db"
 
 
 def settings_file() -> Path:
-    """The settings file."""
+    """The settings file. Raises RequestError, likewise."""
     return (_home() or user_config_path(_PROGRAM, appauthor=False)) / "settings.toml"
 
 
@@ -39,4 +42,7 @@ def is_debugging() -> bool:
 
 def _home() -> Path | None:
     folder = os.environ.get(HOME)
-    return Path(folder).expanduser() if folder else None
+    try:
+        return expanded(folder) if folder else None
+    except OSError as error:
+        raise RequestError(f"{HOME} is {folder}, but {error.strerror}: write the folder in full") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.paths import settings_file
-from metal.files import replace_file
+from metal.files import read_small, replace_file
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.options import Options
 
@@ -82,14 +82,14 @@ def update(changes: SettingChanges, path: Path | None = None) -> None:
 def _read(path: Path) -> str:
     """The text of the file, which is valid TOML; "" if there is none. Raises SettingsError."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_small(path).decode("utf-8-sig")
         tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(f"{path}, line {line}: the text is not UTF-8; the file is left as it is") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and Python's for an integer of thousands of digits
         raise SettingsError(f"{path}, {_where(str(error), text)}; the file is left as it is") from None
     except RecursionError:
         raise SettingsError(f"{path} is nested too deeply; the file is left as it is") from None

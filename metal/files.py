@@ -1,9 +1,74 @@
-"""Replaces a small file in one step. Here since all three packages reach metal; imports the standard library alone."""
+"""Small files: found, replaced in one step, and read as what may have been put there by anyone.
 
+Here since all three packages reach metal; imports the standard library alone.
+"""
+
+import errno
+import json
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+MOST_JSON = 4 << 20
+"""Bytes of JSON that are read where nothing else is said: thirty times the index of gpt-oss-120b."""
+_DEEPEST = 64  # levels; what is deeper than Python's stack at one place may be at the next, as when it is printed
+_MOST_VALUES = 4 << 20  # a value takes two bytes of text, and some eighty of memory
+_LONGEST_NUMBER = 40  # characters: no size, id or constant has so many, and arithmetic with them overflows
+
+
+def read_small(path: Path, most: int = MOST_JSON) -> bytes:
+    """The content of a regular file of at most `most` bytes, which may be behind a link.
+
+    Nothing is waited for: a pipe or a device in its place is refused unread. Raises OSError, with the reason in
+    `strerror`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = file.read(most + 1) if status.st_size <= most else b""
+        if status.st_size > most or len(content) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
+        return content
+
+
+def expanded(path: str | Path) -> Path:
+    """With a leading ~ as the home that it means. Raises FileNotFoundError for the home of someone unknown here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise FileNotFoundError(errno.ENOENT, f"this computer has no home for {user}", str(path)) from None
+
+
+def parse_json(text: bytes) -> Any:
+    """The value of untrusted JSON in UTF-8. Raises ValueError alone: also for too many values, levels or digits."""
+    if text.count(b",") > _MOST_VALUES:
+        raise ValueError("it has too many values")
+    try:
+        value = json.loads(text.decode("utf-8-sig"), parse_int=_integer)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level, levels = [value] if type(value) in (dict, list) else [], 0
+    while level:
+        levels += 1
+        if levels > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        members = (each.values() if type(each) is dict else each for each in level)
+        level = [inner for each in members for inner in each if type(inner) in (dict, list)]
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"it has a number of {len(digits)} digits")
+    return int(digits)
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:

@@ -127,7 +127,7 @@ def load(
     on_gpu = device.on_gpu()
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
     device.enforce(plan)
-    tokenizer = Tokenizer.load(folder) if (folder / checkpoint_files.TOKENIZER).is_file() else None
+    tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     with device.memory_errors():
         compute = compute_on(gpu=on_gpu, differentiable=differentiable)

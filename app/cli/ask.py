@@ -12,7 +12,16 @@ from app.chat.loop import turn
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.loading import load_model
 from app.cli.printing import AnswerPrinter, say
-from app.documents.attachments import join, read
+from app.documents.attachments import (
+    GAP,
+    MOST_PDF_BYTES,
+    STANDARD_INPUT,
+    Attachment,
+    join,
+    read,
+    read_bytes,
+)
+from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
@@ -45,13 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
     files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
-    return _ask(join(_prompt(arguments.prompt), files), setup, arguments)
+    return _ask(arguments.prompt, files, setup, arguments)
 
 
 def answer_input(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     """Answer a prompt of these words, and what is piped in; returns the exit code. Raises GptossError."""
-    setup = _start(arguments)
-    return _ask(_prompt([*words, "-"]), setup, arguments)
+    return _ask([*words, "-"], [], _start(arguments), arguments)
 
 
 def _start(arguments: argparse.Namespace) -> Start:
@@ -61,20 +69,38 @@ def _start(arguments: argparse.Namespace) -> Start:
     return start(arguments, settings)
 
 
-def _prompt(words: list[str]) -> str:
-    """The prompt of the command line, and after a blank line what is piped in."""
-    parts = [text_of(" ".join(word for word in words if word != "-"))]
-    if "-" in words or not words or not sys.stdin.isatty():
-        if sys.stdin.isatty():
-            print("Type the prompt, then press Ctrl-D on an empty line.", file=sys.stderr)
-        parts.append(sys.stdin.buffer.read().decode("utf-8-sig", "replace"))
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
-
-
-def _ask(prompt: str, setup: Start, arguments: argparse.Namespace) -> int:
+def _ask(words: list[str], files: list[Attachment], setup: Start, arguments: argparse.Namespace) -> int:
+    prompt = _prompt(words, files)
     if not prompt.strip():
         raise RequestError('the prompt is empty; write it after `ask`, or pipe it in: echo "..." | gptoss-chat ask')
     return answer(prompt, setup, as_json=getattr(arguments, "json", False))
+
+
+def _prompt(words: list[str], files: list[Attachment]) -> str:
+    """The prompt of the command line, after a blank line what is piped in, then the files.
+
+    What is piped in is read as a file is. It is one in the prompt, too, where it is more than its own text: a PDF, or
+    text that was changed in reading.
+    """
+    text, files = text_of(" ".join(word for word in words if word != "-")).strip("\n"), list(files)
+    if "-" in words or not words or not sys.stdin.isatty():
+        data = _standard_input()
+        piped = read_bytes(data, STANDARD_INPUT) if data.strip() else None
+        if piped is not None and (piped.note or is_pdf(data)):
+            files.insert(0, piped)
+        elif piped is not None:
+            text = GAP.join(filter(None, (text, piped.text.strip("\n"))))
+    for file in files:
+        if file.note:
+            say(f"{file.name}: {file.note}")
+    return join(text, files)
+
+
+def _standard_input() -> bytes:
+    """What is piped in or typed, no more than can be read of a file: a pipe may have no end."""
+    if sys.stdin.isatty():
+        print("Type the prompt, then press Ctrl-D on an empty line.", file=sys.stderr)
+    return sys.stdin.buffer.read(MOST_PDF_BYTES + 1)
 
 
 def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:

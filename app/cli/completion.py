@@ -71,6 +71,9 @@ def conversation_ids(**_: object) -> dict[str, str]:
     """The latest conversations: id to title."""
     from app.store.store import Store
 
-    with suppress(GptossError), closing(Store.in_memory(conversations_file())) as store:
-        return {each.id: clean(each.title) for each in store.summaries()[:_MOST_IDS]}
+    path = conversations_file()
+    with suppress(GptossError, OSError):
+        if path.exists():  # else opening it would make it
+            with closing(Store(path)) as store:
+                return {each.id: clean(each.title) for each in store.summaries(_MOST_IDS)}
     return {}

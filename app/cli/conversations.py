@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -17,6 +16,7 @@ from app.paths import conversations_file
 from app.store.database import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
 from app.store.exchange.importing import read
+from app.store.exchange.result import ImportResult
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
@@ -59,20 +59,20 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     importing = commands.add_parser(
         "import",
         help="add conversations from a file",
-        description="Add the conversations of a JSON export, or of the conversations.json in an export of ChatGPT. "
-        "Conversations that are here already are not changed.",
+        description="Add the conversations of a JSON export of this program, or of an export of ChatGPT or Claude: "
+        "its zip archive, its folder, or its conversations.json. Conversations that are here already get what is new "
+        "in the file; nothing of theirs is changed.",
     )
-    importing.add_argument("file", metavar="FILE", help="the file; - reads standard input")
+    importing.add_argument("files", nargs="+", metavar="FILE", help="a file or a folder; - reads standard input")
     importing.set_defaults(run=_on_store(_import, writing=True))
 
 
-def _on_store(action: Callable[[Store, argparse.Namespace], None], *, writing: bool = False) -> Run:
-    """The command that does this with the conversations; it returns 0. Raises GptossError."""
+def _on_store(action: Callable[[Store, argparse.Namespace], int | None], *, writing: bool = False) -> Run:
+    """The command that does this with the conversations; it returns what that does, 0 for None. Raises GptossError."""
 
     def run(arguments: argparse.Namespace) -> int:
         with closing(_open(writing=writing)) as store:
-            action(store, arguments)
-        return 0
+            return action(store, arguments) or 0
 
     return run
 
@@ -81,20 +81,16 @@ def _open(*, writing: bool) -> Store:
     path = conversations_file()
     try:
         store = Store(path)
-    except UnwritableError:
-        if writing or not _holds_what_can_be_read(path):
+    except UnwritableError as error:
+        if writing:
             raise
-        store = Store.in_memory(copy_of=path)
+        try:
+            store = Store.in_memory(copy_of=path)
+        except StoreError:
+            raise error from None
     if store.warning:
         say(store.warning)
     return store
-
-
-def _holds_what_can_be_read(path: Path) -> bool:
-    """Whether the conversations there can be read; in an empty folder there are none to read."""
-    if os.access(path, os.F_OK):  # Path.exists raises where it may not look
-        return os.access(path, os.R_OK)
-    return path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> None:
@@ -148,9 +144,22 @@ def _matching(beginning: str, ids: list[str]) -> str:
     raise RequestError(f"no conversation has the id {quoted}; `gptoss-chat list` shows the ids")
 
 
-def _import(store: Store, arguments: argparse.Namespace) -> None:
-    imported = read(None if arguments.file == "-" else Path(arguments.file))
-    print(imported.summary([conversation for conversation in imported.conversations if store.insert(conversation)]))
+def _import(store: Store, arguments: argparse.Namespace) -> int:
+    """Import what can be; 1 if a file could not be read to its end, or nothing in it."""
+    result = ImportResult()
+    for file in arguments.files:
+        if not file:
+            raise RequestError("the name of a file is empty")
+        for conversation in read(None if file == "-" else Path(file), result):
+            try:
+                result.inserted(store.insert(conversation), conversation)
+            except StoreError as error:
+                raise result.stopped(error) from None
+    if result.found or result.unreadable or not result.failures:
+        print(result.summary())
+    for failure in result.failed():
+        say(failure)
+    return 1 if result.failures or (result.unreadable and not result.found) else 0
 
 
 def _width() -> int | None:

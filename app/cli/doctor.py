@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.cli.arguments import size
-from app.lines import sentence
-from mlx_model.errors import GptossError
+from app.lines import one_line, sentence
+from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.names import DEFAULT
 from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
 from mlx_model.memory.sizes import gigabytes
@@ -71,19 +72,23 @@ def show(memory: int | None, *, as_json: bool) -> int:
 def examine(memory: int | None = None) -> dict[str, Any]:
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
     from mlx_model.hub import names as hub
+    from mlx_model.hub.environment import missing_disk
     from mlx_model.hub.inventory import local_models
     from mlx_model.memory import device
 
     computer = this_computer()
     budget, on_gpu = device.budget(memory), device.on_gpu()
-    default = hub.default_model()
+    try:
+        default, models, problem = hub.default_model(), local_models(), missing_disk()
+    except CheckpointError as error:  # the rest of the report may tell why
+        default, models, problem = hub.DEMO, [], str(error)
     plans = {DEFAULT: describe(PUBLISHED[DEFAULT], budget, on_gpu=on_gpu)}
     if default != DEFAULT:
         plans[default] = describe(ModelConfig.load(hub.resolve(default)), budget, on_gpu=on_gpu)
     return {
         "machine": asdict(computer),
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
-        "disk": _disk(),
+        "disk": _disk() | {"problem": problem},
         "terminal": _terminal(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "models": [
@@ -94,8 +99,9 @@ def examine(memory: int | None = None) -> dict[str, Any]:
                 "bytes": model.size,
                 "complete": model.complete,
                 "verified": model.verified,
+                "problem": model.problem,
             }
-            for model in local_models()
+            for model in models
         ],
         "default_model": default,
         "plans": plans,
@@ -182,11 +188,16 @@ def _summary(plan: MemoryPlan) -> str:
 
 def _disk() -> dict[str, Any]:
     """Free space where the Hub's cache is, or would be."""
-    from huggingface_hub import constants
+    from mlx_model.hub.environment import cache_folder
 
-    cache = Path(constants.HF_HUB_CACHE).expanduser().absolute()
-    folder = next(parent for parent in (cache, *cache.parents) if parent.exists())
-    return {"folder": str(cache), "free": shutil.disk_usage(folder).free}
+    try:
+        cache = cache_folder()
+    except CheckpointError:
+        cache = Path.home()
+    for folder in (cache, *cache.parents):
+        with suppress(OSError):  # not made yet
+            return {"folder": str(cache), "free": shutil.disk_usage(folder).free}
+    return {"folder": str(cache), "free": 0}
 
 
 def _terminal() -> dict[str, Any]:
@@ -248,7 +259,12 @@ def _ask(*command: str) -> str:
 
 def render(report: dict[str, Any]) -> str:
     """The report for a person, in plain lines."""
-    lines = [*_computer_lines(report), "", "Weights on this computer", *_weights_lines(report["models"])]
+    lines = [
+        *_computer_lines(report),
+        "",
+        "Weights on this computer",
+        *_weights_lines(report["models"], report["disk"]),
+    ]
     for name, plan in report["plans"].items():
         lines += ["", *_plan_lines(name, plan, is_default=name == report["default_model"])]
     if report["metal"]["raise"]:
@@ -281,11 +297,14 @@ def _terminal_line(terminal: dict[str, Any]) -> str:
     return f"{terminal['name']}{inside}, {size}, {terminal['colours']} colours, {terminal['encoding']}"
 
 
-def _weights_lines(models: list[dict[str, Any]]) -> Iterator[str]:
+def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterator[str]:
     for model in models:
         state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
-        yield f"  {model['name']}  {gigabytes(model['bytes'])}, {model['source']}{state}"
-    if not models:
+        state = f" (damaged: {one_line(model['problem'])})" if model["problem"] else state
+        yield f"  {one_line(model['name'])}  {gigabytes(model['bytes'])}, {model['source']}{state}"
+    if disk["problem"]:
+        yield f"  {disk['problem']}"
+    elif not models:
         yield "  none; to download 13.8 GB: gptoss-chat download gpt-oss-20b"
 
 

@@ -5,7 +5,10 @@ import json
 import sys
 
 from app.cli.completion import completed_by, local_model_names
+from app.cli.printing import say
+from app.lines import one_line
 from mlx_model.errors import RequestError
+from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import LocalModel, local_models, removal
 from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
 from mlx_model.memory.sizes import gigabytes
@@ -37,21 +40,28 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def show(*, as_json: bool = False) -> int:
     """Print the models on this computer, as a table or as JSON; returns 0."""
     models = local_models()
+    if (problem := missing_disk()) is not None:
+        say(problem)
     if as_json:
         print(json.dumps([{**vars(model), "folder": str(model.folder)} for model in models], indent=1))
         return 0
-    if not models:
+    if not models and problem is None:
         size = SIZES[KNOWN[DEFAULT]]
         print(f"no gpt-oss model is on this computer yet; to download one ({size}): gptoss-chat download gpt-oss-20b")
         return 0
+    if not models:
+        return 0
     rows = [("NAME", "SIZE", "STATE", "IN"), *((m.name, _size(m), _state(m), m.source) for m in models)]
-    widths = [max(len(clean(row[column])) for row in rows) for column in range(3)]
+    widths = [max(len(one_line(row[column])) for row in rows) for column in range(3)]
     for row in rows:
-        cells = [clean(cell).ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
+        cells = [one_line(cell).ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
         print("  ".join(cells).rstrip())
-    unsure = next((m for m in models if not m.verified and m.source == "Hub cache"), None)
+    unsure = next((m for m in models if not m.verified and m.source == "Hub cache" and m.problem is None), None)
     if unsure is not None:
-        print(f"\nto complete and verify it: gptoss-chat download {clean(unsure.name)}")
+        print(f"\nto complete and verify it: gptoss-chat download {one_line(unsure.name)}")
+    for model in models:
+        if model.problem is not None:
+            print(f"\n{one_line(model.name)}: {one_line(model.problem)}")
     return 0
 
 
@@ -78,6 +88,8 @@ def _size(model: LocalModel) -> str:
 
 
 def _state(model: LocalModel) -> str:
+    if model.problem is not None:
+        return "damaged"
     if not model.complete:
         return "partial"
     return "complete, verified" if model.verified else "complete, not verified"

@@ -1,13 +1,16 @@
 """Files as part of a prompt: read with their limits, put behind the person's text, and found there again."""
 
-import codecs
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.documents.decoding import NotText, decode
 from app.documents.fences import fenced
-from app.documents.pdf import PdfError, pdf_text
+from app.documents.kinds import kind_of
+from app.documents.pdf import PdfError, is_pdf
+from app.documents.pdf_process import read_apart
 from app.lines import one_line
 from mlx_model.errors import GptossError
 
@@ -16,16 +19,9 @@ MOST_BYTES = 1_000_000
 MOST_PDF_BYTES = 50_000_000
 """Of a PDF file, most of which may be pictures."""
 
-GAP, HEAD, TAIL = "\n\n", '[file "', '"]'
-BINARY = "is a binary file; only text, code and PDF files can be attached"
-
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+GAP, HEAD, TAIL = "\n\n", '[file "', "]"
+QUOTE, NOTE = '"', "; "
+STANDARD_INPUT = "standard input"
 
 
 class AttachmentError(GptossError):
@@ -34,10 +30,15 @@ class AttachmentError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A name to show, which is one line without control characters, and the text that the model is given."""
+    """A name to show, which is one line without control characters, and the text that the model is given.
+
+    `note` says in one line without double quotes what of the file is not in the text, or how it differs; the person and
+    the model read the same.
+    """
 
     name: str
     text: str
+    note: str = ""
 
     @property
     def size(self) -> int:
@@ -65,18 +66,29 @@ def find(name: str, folder: Path) -> Path:
 def read(path: Path, name: str | None = None) -> Attachment:
     """Read a text, code or PDF file; `name` is what to call it. Raises AttachmentError.
 
-    Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Of a PDF only the text is read.
+    Of a PDF the text, the values of its form and the notes on its pages are read.
     """
     name = one_line(str(path) if name is None else name)
-    data = _bytes(path, name)
+    return read_bytes(_bytes(path, name), name)
+
+
+def read_bytes(data: bytes, name: str) -> Attachment:
+    """As `read`: a file that was read already, or standard input, as far as MOST_PDF_BYTES and one more byte."""
     try:
-        text = pdf_text(data, MOST_BYTES) if data.startswith(b"%PDF-") else _decoded(data, name)
-    except PdfError as error:
+        if len(data) > MOST_PDF_BYTES:
+            raise AttachmentError(f"{name} has more than {MOST_PDF_BYTES / 1e6:,.0f} MB; {_LIMIT}")
+        if is_pdf(data):
+            pdf = read_apart(data, MOST_BYTES)
+            text, notes = pdf.text, pdf.notes
+        else:
+            decoded = decode(_checked(data, name))
+            text, notes = decoded.text, decoded.notes
+    except (PdfError, NotText) as error:
         raise AttachmentError(f"{name} {error}") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise AttachmentError(f"{name} is empty")
-    attachment = Attachment(name, text)
+    attachment = Attachment(name, text, one_line("; ".join(notes)).replace(QUOTE, "'"))
     if attachment.size > MOST_BYTES:
         raise AttachmentError(_too_large(name, attachment.size))
     return attachment
@@ -111,7 +123,8 @@ def merge(prompts: Iterable[str]) -> str:
 
 
 def _block(attachment: Attachment) -> str:
-    return f"{GAP}{HEAD}{attachment.name}{TAIL}\n{fenced(attachment.text)}"
+    note = f"{NOTE}{attachment.note}" if attachment.note else ""
+    return f"{GAP}{HEAD}{attachment.name}{QUOTE}{note}{TAIL}\n{fenced(attachment.text)}"
 
 
 def _block_before(prompt: str, end: int) -> tuple[int, Attachment] | None:
@@ -128,44 +141,55 @@ def _block_before(prompt: str, end: int) -> tuple[int, Attachment] | None:
     line = prompt[start + len(GAP) : opening]
     if opening < 0 or start < 0 or "\n" in line or not (line.startswith(HEAD) and line.endswith(TAIL)):
         return None
-    return start, Attachment(line[len(HEAD) : -len(TAIL)], prompt[opening + len(fence) + 2 : closing])
+    name, quote, note = line[len(HEAD) : -len(TAIL)].rpartition(QUOTE)  # a name may have quotes, a note has none
+    if not quote or (note and (not note.startswith(NOTE) or note == NOTE)):
+        return None
+    return start, Attachment(name, prompt[opening + len(fence) + 2 : closing], note.removeprefix(NOTE))
 
 
 def _bytes(path: Path, name: str) -> bytes:
+    """The content, at most one byte more than MOST_PDF_BYTES, however the file grows meanwhile."""
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise AttachmentError(f"{name} is a folder; attach the files in it one by one")
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait, and a device has no end
-            raise AttachmentError(f"{name} is not an ordinary file")
-        if status.st_size > MOST_PDF_BYTES:
-            raise AttachmentError(_too_large(name, status.st_size))
-        with path.open("rb") as file:
-            data = file.read(MOST_PDF_BYTES)
+        _check_kind(path.stat(), name)
+        # The path may lead to a pipe by now, which would make `open` wait; some files of /proc make `read` wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            _check_kind(status, name)
+            if status.st_size > MOST_PDF_BYTES:
+                raise AttachmentError(_too_large(name, status.st_size))
+            data: bytes | None = file.read(MOST_PDF_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise AttachmentError(f"{name} is a link to a file that isn't there") from None
         raise AttachmentError(f"there is no file {name}") from None
     except (OSError, ValueError) as error:
         raise AttachmentError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if data is None:
+        raise AttachmentError(f"{name} can't be read: it has no data now, and reading on would wait")
     return data
 
 
-def _decoded(data: bytes, name: str) -> str:
-    encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
-    controls = sum(byte < 9 or 13 < byte < 27 for byte in data[:4096])
-    if encoding.startswith("utf-8") and (b"\0" in data or 50 * controls > len(data[:4096])):
-        raise AttachmentError(f"{name} {BINARY}")
-    if len(data) > 4 * MOST_BYTES:
+def _check_kind(status: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise AttachmentError(f"{name} is a folder; attach the files in it one by one")
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):  # reading would wait for a writer
+        raise AttachmentError(f"{name} is a pipe, not an ordinary file; pipe it in: ... | gptoss-chat ask")
+    if not stat.S_ISREG(status.st_mode):  # a device may have no end
+        raise AttachmentError(f"{name} is a device, not an ordinary file")
+
+
+def _checked(data: bytes, name: str) -> bytes:
+    """The same bytes. Raises AttachmentError for a kind of file that is no text, or for more than can be text."""
+    if (kind := kind_of(data)) is not None:
+        raise AttachmentError(f"{name} is {kind}")
+    if len(data) > 4 * MOST_BYTES:  # UTF-32 takes four bytes for one of ASCII
         raise AttachmentError(_too_large(name, len(data)))
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        encoding_name = encoding[:6].rstrip("-").upper()
-        raise AttachmentError(
-            f"{name} is not {encoding_name} (line {line}); if it is text in an older encoding, convert it first: "
-            "iconv -f latin1 -t utf-8"
-        ) from None
+    return data
+
+
+_LIMIT = f"at most {MOST_BYTES / 1e6:,.0f} MB of text can be attached"
 
 
 def _too_large(name: str, size: int) -> str:
-    return f"{name} has {size / 1e6:,.1f} MB; at most {MOST_BYTES / 1e6:,.0f} MB of text can be attached"
+    return f"{name} has {size / 1e6:,.1f} MB; {_LIMIT}"

@@ -7,7 +7,8 @@ and `decode`; the classes below and those of mlx_model.events are all there is. 
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import EnumType
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -116,6 +117,11 @@ _TYPES: dict[str, type] = {
     )
 }
 
+_MOST = 2**48
+"""No count, memory or time is as much, and sums of such numbers still fit into 64 bits. Seeds have all 64."""
+_LEAST_S = 1e-6
+"""A time that is not 0 is as long: speeds are divided by it."""
+
 _PAYLOADS = (Message, Request)
 """Classes with a JSON form of their own, which is passed on as it is: a schema in it may have any keys, "type" too."""
 
@@ -159,10 +165,30 @@ def _from_json(value: Any, hint: Any) -> Any:
         if isinstance(option, EnumType) and isinstance(value, str):
             return option(value)
         if option is float and type(value) is int:
-            return float(value)
+            return float(_number(value))
         if type(value) is option:
-            return value
+            return _number(value) if option in (int, float) else value
     raise TypeError(f"unexpected value {str(value)[:40]!r}")
+
+
+def _number(value: int | float, most: int = _MOST) -> int | float:
+    if not 0 <= value < most:  # nor is NaN
+        raise ValueError(f"{str(value)[:40]} is out of range")
+    return value
+
+
+def _stats(values: Mapping[str, Any]) -> events.Stats:
+    """Statistics without the figures that can't be: those are no reason to lose an answer."""
+    known = events.Stats()
+    for name, value in values.items():
+        kind = type(getattr(known, name))
+        if type(value) not in (int, float):
+            raise TypeError(f"unexpected value {str(value)[:40]!r}")
+        with suppress(ValueError):
+            figure = _number(value, 2**64 if name == "seed" else _MOST)
+            if type(value) is int or (kind is float and figure >= _LEAST_S):
+                known = replace(known, **{name: kind(figure)})
+    return known
 
 
 def _build(cls: type, values: Mapping[str, Any]) -> Any:
@@ -172,6 +198,8 @@ def _build(cls: type, values: Mapping[str, Any]) -> Any:
     required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
     if missing := required - values.keys():
         raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
+    if cls is events.Stats:
+        return _stats(values)
     return cls(**{name: _from_json(item, hints[name]) for name, item in values.items()})
 
 

@@ -2,17 +2,22 @@
 
 import contextlib
 import os
+import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.paths import HOME
+from app.store.locks import has_no_locks
 from app.store.schema import MIGRATIONS, migrate, version_of
 from mlx_model.errors import GptossError
 
 BUSY_S = 5.0
 """How long to wait for another program that writes; a save takes milliseconds."""
+COPY_S = 1.0
+"""How long to wait for it once more, to read at least: only a program that keeps all others out makes readers wait."""
 
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -23,6 +28,8 @@ _PRAGMAS = (
     "checkpoint_fullfsync = ON",
     "secure_delete = ON",
 )
+_CANT_BE_SHARED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""How a database answers whose shared memory can't be made."""
 
 
 class StoreError(GptossError):
@@ -59,28 +66,39 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def open_copy(path: Path | None) -> sqlite3.Connection:
-    """A database in memory: an empty one, or a copy of what is at `path`, as far as that can be read."""
+    """A database in memory: an empty one, or a copy of what is at `path`. Raises StoreError if that can't be read."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    # Read-only first; a file on a read-only disk whose shared memory can't be made must be declared immutable.
-    for mode in ("mode=ro", "immutable=1") if path is not None else ():
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path, mode)) as source:
-            source.backup(connection)
-            break
     try:
-        if version_of(connection) > len(MIGRATIONS):
-            raise sqlite3.DatabaseError("made by a newer version")
+        if path is not None:
+            _copy(path, connection)
         _set_up(connection)
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
-        if path is None:
-            raise
-        return open_copy(None)
+        raise
     return connection
 
 
-def _read_only(path: Path | None, mode: str) -> sqlite3.Connection:
-    assert path is not None
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+def _copy(path: Path, target: sqlite3.Connection) -> None:
+    with explained(f"{path} can't be read", path.parent):
+        if path.parent.is_dir() and not os.path.lexists(path):
+            return  # there are no conversations yet
+        _refuse_special(path, path.stat())
+        try:
+            _copy_in(path, "mode=ro", target)
+        except sqlite3.Error as error:
+            if _primary_code(error) not in _CANT_BE_SHARED:
+                raise
+            _copy_in(path, "immutable=1", target)  # on a read-only disk, where nobody can write meanwhile
+
+
+def _copy_in(path: Path, mode: str, target: sqlite3.Connection) -> None:
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=COPY_S, isolation_level=None)) as source:
+        # `backup` would try for ever to get a lock that another program keeps; a transaction fails in time, and has it.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        _refuse_newer(path, source)
+        source.backup(target)
 
 
 def set_aside(path: Path) -> Path:
@@ -96,12 +114,15 @@ def set_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn errors of SQLite and of the system into a StoreError that begins with `what`."""
+def explained(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Turn errors of SQLite and of the system into a StoreError that begins with `what`.
+
+    `folder` is where the database is, for the reasons that lie in its disk.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        raise _explain(what, error) from error
+        raise _explain(what, error, folder) from error
     except OSError as error:
         raise UnwritableError(f"{what}: {error.strerror or error}") from error
 
@@ -112,16 +133,11 @@ def _open_intact(path: Path) -> sqlite3.Connection:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
             raise UnwritableError(f"{path.parent} can't be written: it is a file, not a folder") from None
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with explained(f"{path} can't be opened"):
+        _make(path)
+    with explained(f"{path} can't be opened", path.parent):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            if (version := version_of(connection)) > len(MIGRATIONS):
-                raise NewerError(
-                    f"{path} was written by a newer gptoss-chat (its tables have version {version}, this program "
-                    f"reads up to {len(MIGRATIONS)}). The file was not changed: update gptoss-chat, or set {HOME} to "
-                    "another folder"
-                )
+            _refuse_newer(path, connection)
             _set_up(connection)
             if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise DamagedError(f"{path} is damaged: {found}")
@@ -131,14 +147,55 @@ def _open_intact(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _make(path: Path) -> None:
+    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600)
+    try:
+        _refuse_special(path, os.fstat(file))
+    finally:
+        os.close(file)
+
+
+def _refuse_special(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
+        raise UnwritableError(f"{path} is not an ordinary file; rename it, or set {HOME} to another folder")
+
+
+def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+    if (version := version_of(connection)) > len(MIGRATIONS):
+        raise NewerError(
+            f"{path} was written by a newer gptoss-chat (its tables have version {version}, this program "
+            f"reads up to {len(MIGRATIONS)}). The file was not changed: update gptoss-chat, or set {HOME} to "
+            "another folder"
+        )
+
+
 def _set_up(connection: sqlite3.Connection) -> None:
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     migrate(connection)
+    if not application_id(connection):  # by which a file is told from another that was copied over it
+        connection.execute(f"PRAGMA application_id = {1 + secrets.randbelow(2**31 - 1)}")
+        connection.execute("PRAGMA wal_checkpoint").fetchall()  # it is looked for in the file, not in the log
 
 
-def _explain(what: str, error: sqlite3.Error) -> StoreError:
-    match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:  # the low byte is the primary code
+def application_id(connection: sqlite3.Connection) -> int:
+    """The number that each of our databases drew when it was made; 0 in one that isn't ours, or not yet."""
+    id: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return id
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the low byte
+
+
+def _explain(what: str, error: sqlite3.Error, folder: Path | None) -> StoreError:
+    code = _primary_code(error)
+    # SQLite takes the lack of locks for a lock that another program holds, or for a failing disk.
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR) and folder is not None and has_no_locks(folder):
+        return UnwritableError(
+            f"{what}: the disk of {folder} has no file locks, as some network disks; set {HOME} to a folder on another"
+        )
+    match code:
         case sqlite3.SQLITE_FULL:
             return UnwritableError(f"{what}: the disk is full")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:

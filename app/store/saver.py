@@ -5,6 +5,7 @@ from collections.abc import Callable
 from app.chat.conversation import Conversation
 from app.paths import conversations_file
 from app.store.database import StoreError
+from app.store.opened import DisplacedError
 from app.store.store import Store
 from app.store.unsaved import Unsaved
 
@@ -41,7 +42,7 @@ class Saver:
         if self._store is None:
             return None
         try:
-            summaries = self._store.summaries()
+            summaries = self._store.summaries(limit=1)
             return self._store.load(summaries[0].id) if summaries else None
         except StoreError as error:
             self._report(f"the conversations can't be read: {error}")
@@ -60,8 +61,18 @@ class Saver:
             for conversation in self._unsaved:
                 with self._unsaved.writing(conversation) as write:
                     if write is not None:
-                        write(self._store)
+                        self._do(write)
+            self._do(Store.check)
         except StoreError as error:
             self._unsaved.fail(error)
         else:
             self._unsaved.recover()
+
+    def _do(self, action: Callable[[Store], None]) -> None:
+        assert self._store is not None
+        try:
+            action(self._store)
+        except DisplacedError as why:
+            self._store = self._store.reopened(why)
+            self._report(self._store.warning)
+            action(self._store)

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from app.store.folding import fold
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # `leaf` is the last node on the screen. Deleted conversations stay until they are purged, for the undo.
@@ -81,8 +83,51 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             DELETE FROM instructions WHERE conversation = old.id;
         END""",
     ),
+    (
+        # What the search compares, where it isn't the text itself but for ASCII's capitals: SQLite folds those. It is
+        # kept, not computed in the triggers: an index must be told what was in it to forget it, and other versions of
+        # Unicode fold more; nor has a foreign program that writes here this function.
+        "ALTER TABLE conversations ADD COLUMN folded_title TEXT",
+        "ALTER TABLE messages ADD COLUMN folded TEXT",
+        "DROP TRIGGER messages_inserted",
+        "DROP TRIGGER messages_deleted",
+        "DROP TRIGGER messages_updated",
+        "DROP TABLE messages_fts",
+        "UPDATE conversations SET folded_title = folded(title) WHERE folded(title) IS NOT NULL",
+        "UPDATE messages SET folded = folded(text) WHERE folded(text) IS NOT NULL",
+        "CREATE VIEW searchable AS SELECT seq, coalesce(folded, text) AS text FROM messages",
+        """CREATE VIRTUAL TABLE messages_fts USING fts5(
+            text, content='searchable', content_rowid='seq', tokenize='trigram'
+        )""",
+        "INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')",
+        """CREATE TRIGGER messages_inserted AFTER INSERT ON messages BEGIN
+            INSERT INTO messages_fts(rowid, text) VALUES (new.seq, coalesce(new.folded, new.text));
+        END""",
+        """CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
+            INSERT INTO messages_fts(messages_fts, rowid, text)
+            VALUES ('delete', old.seq, coalesce(old.folded, old.text));
+        END""",
+        """CREATE TRIGGER messages_updated AFTER UPDATE OF text, folded ON messages
+        WHEN old.text <> new.text OR old.folded IS NOT new.folded BEGIN
+            INSERT INTO messages_fts(messages_fts, rowid, text)
+            VALUES ('delete', old.seq, coalesce(old.folded, old.text));
+            INSERT INTO messages_fts(rowid, text) VALUES (new.seq, coalesce(new.folded, new.text));
+        END""",
+        # The list begins with the latest; what is deleted is looked for at every start.
+        "CREATE INDEX latest ON conversations(updated DESC, id) WHERE deleted IS NULL",
+        "CREATE INDEX deleted ON conversations(deleted) WHERE deleted IS NOT NULL",
+    ),
 )
-"""MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to."""
+"""MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to.
+The steps may call `folded`."""
+
+UPGRADE_S = 30.0
+"""How long to wait for another program that brings the tables up to date."""
+
+
+def folded(text: str | None) -> str | None:
+    """What the columns `folded` and `folded_title` hold beside a text; None if the text itself is compared."""
+    return None if text is None or text.isascii() else fold(text)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -94,8 +139,21 @@ def version_of(connection: sqlite3.Connection) -> int:
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables up to date, each step in a transaction of its own. `connection` is in autocommit mode.
 
-    A program killed in between leaves the version before; of two at once, the second finds nothing to do.
+    A program killed in between leaves the version before; of two at once, the second waits (to index many conversations
+    anew takes longer than any save) and finds nothing to do.
     """
+    if version_of(connection) == len(MIGRATIONS):
+        return
+    ((busy_ms, *_),) = connection.execute("PRAGMA busy_timeout")
+    connection.execute(f"PRAGMA busy_timeout = {UPGRADE_S * 1000:.0f}")
+    try:
+        _migrate(connection)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.create_function("folded", 1, folded, deterministic=True)
     while version_of(connection) < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -1,10 +1,16 @@
-"""Full-text search over all conversations: any part of a word, all words in one message or title."""
+"""Full-text search over all conversations: any part of a word, all words in one message or title.
+
+Case, accents and Unicode's ways to compose a letter make no difference.
+"""
 
 import re
 import sqlite3
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.lines import one_line
+from app.store.folding import fold, spans
 
 ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100
@@ -31,19 +37,19 @@ class SearchHit:
 
 def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHit]:
     """Hits in titles, then in messages, newest first, `limit` of each at most; none for a blank text."""
-    words = text.replace("\0", " ").split()
+    words = words_of(text)
     if not words:
         return []
     long = [word for word in words if len(word) >= TRIGRAM]
     short = [word for word in words if len(word) < TRIGRAM]
-    in_title = " AND ".join(["title LIKE ? ESCAPE '\\'"] * len(words))
+    in_title = " AND ".join(["coalesce(folded_title, title) LIKE ? ESCAPE '\\'"] * len(words))
     titles = connection.execute(
         f"SELECT id, title, updated FROM conversations WHERE deleted IS NULL AND {in_title} "
         "ORDER BY updated DESC LIMIT ?",
         (*map(_containing, words), limit),
     )
     hits = [SearchHit(id, title, None, updated, None, snippet(title, words)) for id, title, updated in titles]
-    conditions = ["deleted IS NULL", *["text LIKE ? ESCAPE '\\'"] * len(short)]
+    conditions = ["deleted IS NULL", *["coalesce(folded, text) LIKE ? ESCAPE '\\'"] * len(short)]
     values = [*map(_containing, short)]
     if long:
         conditions.append("m.seq IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)")
@@ -60,10 +66,17 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHi
     ]
 
 
-def snippet(text: str, words: list[str]) -> str:
-    """The surroundings of the first of `words` that `text` has, as one line."""
-    match = re.search("|".join(map(re.escape, words)), text, re.IGNORECASE)
-    start = max(0, match.start() - BEFORE) if match else 0
+def words_of(text: str) -> list[str]:
+    """What `find` looks for, folded."""
+    return fold(text.replace("\0", " ")).split()
+
+
+def snippet(text: str, words: Sequence[str]) -> str:
+    """The surroundings of the first of `words`, which are folded, that `text` has, as one line."""
+    first, _ = next(spans(text, words), (0, 0))
+    start = max(0, first - BEFORE)
+    while start < first and unicodedata.combining(text[start]):  # a mark needs its letter
+        start += 1
     piece = one_line(text[start : start + LENGTH])
     before, after = start > 0, start + LENGTH < len(text)
     return f"{ELLIPSIS * before}{piece}{ELLIPSIS * after}"

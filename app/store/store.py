@@ -2,25 +2,25 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from app.chat.conversation import AnswerFacts, Changes, Conversation, Node
-from app.store.database import StoreError, explained, open_copy, open_file
+from app.chat.conversation import Changes, Conversation
+from app.store.database import StoreError, explained, open_copy, open_file, set_aside
+from app.store.locks import UndoLock
+from app.store.merging import merge
+from app.store.opened import DisplacedError, OpenedFile
+from app.store.rows import read_nodes, write
+from app.store.schema import folded
 from app.store.search import SearchHit, find
-from mlx_model.events import Stats
-from mlx_model.harmony.message import Effort, Message, Role
+from app.store.values import storable
+from mlx_model.harmony.message import Role
 
 PURGE_AFTER_S = 3600.0
-"""A deleted conversation that no running program has purged is removed at the first start after this long."""
-
-_COUNTS = (
-    *("prefill_tokens", "reused_tokens", "decode_tokens"),
-    *("ttft_s", "prefill_s", "decode_s", "peak_memory_bytes"),
-)
-"""Fields of Stats that are columns of the same name; the seed is the one other."""
+"""A deleted conversation that no program has purged is removed at the first start after this long, once no program runs
+that can still undo a deletion."""
 
 
 class MissingError(StoreError):
@@ -38,37 +38,107 @@ class Summary:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What adding a conversation did: whether it was not in the list before, how many nodes came, whether it had been
+    deleted."""
+
+    is_new: bool
+    nodes: int
+    was_deleted: bool = False
+
+
 class Store:
     """One connection, to be used by the thread that opened it. Every method may raise StoreError.
 
-    `warning` is what a person should know about the opening, "" for nothing; `saves` says whether what is written
-    reaches a disk.
+    `warning` is what a person should know about the opening, "" for nothing. What writes raises DisplacedError if the
+    database is no longer at its path: `reopened` is then what a chat can go on with.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the database at `path`. Raises StoreError; `in_memory` is then what a chat can go on with."""
         connection, self.warning = open_file(path)
-        self._connect(connection, f"{path.name} can't be written", saves=True)
+        self._connect(connection, path)
+        with suppress(StoreError):  # the next start tries again
+            self._purge_abandoned()
 
     @classmethod
     def in_memory(cls, copy_of: Path | None = None) -> "Store":
-        """A store that ends with the program, with a copy of what can be read at `copy_of`. Raises StoreError."""
+        """A store that ends with the program, empty or with a copy of what is at `copy_of`.
+
+        Raises StoreError, also if that can't be read.
+        """
         store = cls.__new__(cls)
         store.warning = ""
         with explained("conversations can't be kept in memory"):
-            connection = open_copy(copy_of)
-        store._connect(connection, "the copy in memory can't be written", saves=False)
+            store._connect(open_copy(copy_of), None)
         return store
 
-    def _connect(self, connection: sqlite3.Connection, failure: str, *, saves: bool) -> None:
+    def _connect(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
-        self._failure = failure
-        self.saves = saves
-        if saves:
-            self.purge(before=time.time() - PURGE_AFTER_S)
+        self._undo_lock = None if path is None else UndoLock(path)
+        self._deleted: dict[str, float] = {}  # here, and when
+        self._used: dict[str, None] = {}  # conversations that were loaded or saved here
+        self._folder = None if path is None else path.parent
+        name = "the copy in memory" if path is None else path.name
+        self._unwritable, self._unreadable = f"{name} can't be written", f"{name} can't be read"
+        with explained(self._unreadable):
+            self._opened = None if path is None else OpenedFile(path, connection)
+
+    @property
+    def saves(self) -> bool:
+        """Whether what is written reaches a disk."""
+        return self._opened is not None
+
+    def check(self) -> None:
+        """Raises DisplacedError if the database is no longer at its path."""
+        if self._opened is not None:
+            self._opened.check()
+
+    def reopened(self, why: DisplacedError) -> "Store":
+        """A store at the same path, with the conversations that were loaded or saved here, in place of this one.
+
+        What overwrote the database is set aside; `warning` says all that. Raises StoreError; this store is then still
+        to be read.
+        """
+        assert self._opened is not None
+        path, aside = self._opened.path, None
+        self._opened.abandon(overwritten=why.overwritten)
+        if why.overwritten:
+            aside = set_aside(path)
+        is_there = path.exists()
+        store = Store(path)
+        for id in self._used:
+            with suppress(StoreError):
+                self._copy_to(store, id)
+        self._connection.close()  # which leaves what is at the path alone: SQLite sees that its file has moved
+        what = "A new file was made there, with the conversations of this sitting; earlier ones are not in it"
+        if is_there and not store.warning:
+            what = "The conversations of this sitting were written to what is there now"
+        kept = f"what is there now was kept as {aside}" if aside else ""
+        store.warning = "; ".join(filter(None, (f"{why}. {what}", kept, store.warning)))
+        return store
+
+    def _copy_to(self, other: "Store", id: str) -> None:
+        if (conversation := self.load(id)) is None:
+            return
+        other.save(conversation.everything())
+        if draft := self.draft(id):
+            other.set_draft(id, draft)
+        if (instructions := self.instructions(id)) is not None:
+            other.set_instructions(id, instructions)
+        if id in self._deleted:
+            other.delete(id)
 
     def close(self) -> None:
         """Close the database."""
+        if self._undo_lock is not None:
+            self._undo_lock.release()
+        try:
+            self.check()
+        except DisplacedError as why:
+            assert self._opened is not None
+            self._opened.abandon(overwritten=why.overwritten)
         self._connection.close()
 
     # Writing: one transaction each
@@ -80,94 +150,123 @@ class Store:
         be saved whole.
         """
         with self._transaction():
-            self._save(changes)
+            self._write(changes)
 
-    def insert(self, conversation: Conversation) -> bool:
-        """Add a whole conversation; false if one of that id is there, which stays as it is."""
+    def insert(self, conversation: Conversation) -> Insertion:
+        """Add a conversation, or to one of that id what it has not yet; nothing that is there changes.
+
+        One that was deleted, but not for good, comes back.
+        """
         with self._transaction():
-            if self._connection.execute("SELECT 1 FROM conversations WHERE id = ?", (conversation.id,)).fetchone():
-                return False
-            self._save(conversation.everything())
-            return True
+            query = "SELECT deleted IS NOT NULL FROM conversations WHERE id = ?"
+            row = self._connection.execute(query, (conversation.id,)).fetchone()
+            was_deleted = row is not None and bool(row[0])
+            changes = merge(self._load(conversation.id), conversation, self._is_taken)
+            if row is None or was_deleted or changes.nodes:
+                self._write(changes)
+            return Insertion(row is None or was_deleted, len(changes.nodes), was_deleted)
+
+    def _is_taken(self, node: str) -> bool:
+        return self._connection.execute("SELECT 1 FROM nodes WHERE id = ?", (node,)).fetchone() is not None
 
     def rename(self, id: str, title: str) -> None:
         """Give a conversation another title."""
         with self._transaction():
-            self._connection.execute("UPDATE conversations SET title = ? WHERE id = ?", (_storable(title), id))
+            self._connection.execute(
+                "UPDATE conversations SET title = ?, folded_title = ? WHERE id = ?",
+                (stored := storable(title), folded(stored), id),
+            )
 
     def delete(self, id: str) -> None:
-        """Take a conversation out of list and search; `restore` undoes it, `purge` makes it final."""
+        """Take a conversation out of list and search; `restore` undoes it, `purge` makes it final.
+
+        As long as this store is open, no other program purges it.
+        """
+        if self._undo_lock is not None:
+            self._undo_lock.hold()
+        moment = time.time()
         with self._transaction():
-            self._connection.execute("UPDATE conversations SET deleted = ? WHERE id = ?", (time.time(), id))
+            self._connection.execute("UPDATE conversations SET deleted = ? WHERE id = ?", (moment, id))
+        self._deleted[id] = moment
+        self._used[id] = None
 
     def restore(self, id: str) -> None:
         """Undo `delete`."""
         with self._transaction():
             self._connection.execute("UPDATE conversations SET deleted = NULL WHERE id = ?", (id,))
+        self._deleted.pop(id, None)
 
-    def purge(self, ids: Sequence[str] | None = None, before: float | None = None) -> None:
-        """Remove deleted conversations for good: those of `ids`, or all that were deleted before a time.
+    def purge(self, ids: Sequence[str]) -> None:
+        """Remove conversations for good that were deleted here, and by no other program since: it can still undo that.
 
         Their text is also overwritten in the file and in the log.
         """
-        marks = ", ".join("?" * len(ids or ()))
-        where, values = (f"id IN ({marks})", tuple(ids)) if ids is not None else ("deleted < ?", (before,))
+        self._purge("(id, deleted) = (?, ?)", [(id, self._deleted[id]) for id in ids if id in self._deleted])
+
+    def _purge_abandoned(self) -> None:
+        """Remove what was deleted long ago by a program that has ended without purging it."""
+        where, before = "deleted < ?", time.time() - PURGE_AFTER_S
+        with explained(self._unreadable):
+            if not self._connection.execute(f"SELECT 1 FROM conversations WHERE {where}", (before,)).fetchone():
+                return
+        assert self._undo_lock is not None
+        with self._undo_lock.alone() as alone:
+            if alone:
+                self._purge(where, [(before,)])
+
+    def _purge(self, where: str, values: Sequence[tuple[object, ...]]) -> None:
         with self._transaction():
-            rows = self._connection.execute(f"DELETE FROM conversations WHERE deleted IS NOT NULL AND {where}", values)
-            if not rows.rowcount:
+            rows = self._connection.executemany(f"DELETE FROM conversations WHERE {where}", values)
+            if rows.rowcount <= 0:
                 return
             self._connection.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
-        with explained(self._failure):
+        with explained(self._unwritable):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if self._opened is not None:
+            self._opened.note()
 
     def set_draft(self, conversation: str, text: str) -> None:
         """Keep what stands in the input; `conversation` is "" for the chat that has not begun."""
         with self._transaction():
             if text.strip():
-                self._connection.execute("REPLACE INTO drafts VALUES (?, ?)", (conversation, _storable(text)))
+                self._connection.execute("REPLACE INTO drafts VALUES (?, ?)", (conversation, storable(text)))
             else:
                 self._connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation,))
 
     def set_instructions(self, conversation: str, text: str) -> None:
         """Keep a conversation's instructions of its own; "" for none."""
         with self._transaction():
-            self._connection.execute("REPLACE INTO instructions VALUES (?, ?)", (conversation, _storable(text)))
+            self._connection.execute("REPLACE INTO instructions VALUES (?, ?)", (conversation, storable(text)))
 
     # Reading
 
-    def summaries(self) -> list[Summary]:
-        """All conversations, the one that was last added to first."""
-        with explained(self._failure):
+    def summaries(self, limit: int | None = None) -> list[Summary]:
+        """All conversations, or the first so many, the one that was last added to first."""
+        with self._reading():
             rows = self._connection.execute(
                 """SELECT id, title, created, updated, (SELECT count(*) FROM nodes WHERE conversation = c.id)
-                FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id"""
+                FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id LIMIT ?""",
+                (-1 if limit is None else limit,),
             )
             return [Summary(*row) for row in rows]
 
     def load(self, id: str) -> Conversation | None:
         """A conversation with all its nodes; None if there is none of that id."""
         with self._reading():
-            head = self._connection.execute(
-                "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
-            ).fetchone()
-            if head is None:
-                return None
-            title, created, updated, leaf = head
-            conversation = Conversation(id, title=title, created=created, nodes=self._nodes(id))
-        conversation.updated = updated
-        if leaf is not None:
-            conversation.leaf = leaf
+            conversation = self._load(id)
+        if conversation is not None:
+            self._used[id] = None
         return conversation
 
     def draft(self, conversation: str) -> str:
         """What stood in the input, "" for nothing."""
-        with explained(self._failure):
+        with self._reading():
             row = self._connection.execute("SELECT text FROM drafts WHERE conversation = ?", (conversation,)).fetchone()
             return row[0] if row else ""
 
     def instructions(self, conversation: str) -> str | None:
         """A conversation's instructions, None if it has none of its own."""
-        with explained(self._failure):
+        with self._reading():
             row = self._connection.execute(
                 "SELECT text FROM instructions WHERE conversation = ?", (conversation,)
             ).fetchone()
@@ -175,7 +274,7 @@ class Store:
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The latest prompts of all conversations, oldest first. Those of deleted ones are gone from here too."""
-        with explained(self._failure):
+        with self._reading():
             rows = self._connection.execute(
                 """SELECT text FROM messages JOIN nodes ON nodes.id = node
                 JOIN conversations AS c ON c.id = conversation
@@ -186,14 +285,20 @@ class Store:
 
     def search(self, text: str, limit: int = 50) -> list[SearchHit]:
         """Messages and titles that contain all words of `text`, those in titles first, then the newest first."""
-        with explained(self._failure):
+        with self._reading():
             return find(self._connection, text, limit)
 
-    # Rows
+    # Transactions
+
+    def _write(self, changes: Changes) -> None:
+        write(self._connection, changes)
+        self._used[changes.id] = None
+        self._deleted.pop(changes.id, None)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with explained(self._failure):
+        self.check()
+        with explained(self._unwritable, self._folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -201,109 +306,32 @@ class Store:
             except BaseException as error:
                 with suppress(sqlite3.Error):  # some failures have rolled back by themselves
                     self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.IntegrityError):
-                    raise MissingError(f"{self._failure}: the conversation no longer exists ({error})") from error
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                    raise MissingError(f"{self._unwritable}: the conversation no longer exists ({error})") from error
                 raise
+        if self._opened is not None:
+            self._opened.note()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Several reads that see the same moment."""
-        with explained(self._failure):
+        with explained(self._unreadable, self._folder):
             self._connection.execute("BEGIN")
             try:
                 yield
             finally:
-                self._connection.execute("COMMIT")
+                if self._connection.in_transaction:  # some failures have ended it by themselves
+                    self._connection.execute("COMMIT")
 
-    def _nodes(self, conversation: str) -> list[Node]:
-        messages: dict[str, list[Message]] = {}
-        for node, role, text, name, channel, recipient, content_type, recovered in self._connection.execute(
-            """SELECT node, role, text, name, channel, recipient, content_type, recovered
-            FROM messages AS m JOIN nodes ON nodes.id = m.node WHERE conversation = ? ORDER BY node, position""",
-            (conversation,),
-        ):
-            message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
-            messages.setdefault(node, []).append(message)
-        facts: dict[str, AnswerFacts] = {}
-        for node, model, effort, reason, analysis_s, analysis_tokens, seed, *counts in self._connection.execute(
-            f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, seed, {", ".join(_COUNTS)}
-            FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
-            (conversation,),
-        ):
-            stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
-            facts[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
-        return [
-            Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
-            for id, parent, created in self._connection.execute(
-                "SELECT id, parent, created FROM nodes WHERE conversation = ? ORDER BY seq", (conversation,)
-            )
-        ]
-
-    def _save(self, changes: Changes) -> None:
-        execute = self._connection.execute
-        if changes.removed:
-            self._connection.executemany("DELETE FROM nodes WHERE id = ?", [(id,) for id in changes.removed])
-        execute(
-            """INSERT INTO conversations (id, title, created, updated, leaf) VALUES (?1, coalesce(?2, ''), ?3, ?4, ?5)
-            ON CONFLICT (id) DO UPDATE SET title = coalesce(?2, title), updated = ?4, leaf = ?5, deleted = NULL""",
-            (changes.id, _storable(changes.title), changes.created, changes.updated, changes.leaf),
-        )
-        for node in changes.nodes:
-            execute(
-                "INSERT OR IGNORE INTO nodes (id, conversation, parent, created) VALUES (?, ?, ?, ?)",
-                (node.id, changes.id, node.parent, node.created),
-            )
-            self._save_messages(node.id, node.messages)
-            if node.facts is not None:
-                self._save_facts(node.id, node.facts)
-        # A conversation whose only prompt was withdrawn has never been.
-        execute(
-            "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM nodes WHERE conversation = ?1)",
-            (changes.id,),
-        )
-
-    def _save_messages(self, node: str, messages: Iterable[Message]) -> None:
-        rows = [
-            (
-                node,
-                i,
-                m.role.value,
-                *map(_storable, (m.text, m.name, m.channel, m.recipient, m.content_type)),
-                m.recovered,
-            )
-            for i, m in enumerate(messages)
-        ]
-        self._connection.executemany(
-            """INSERT INTO messages (node, position, role, text, name, channel, recipient, content_type, recovered)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, position) DO UPDATE SET role = excluded.role,
-            text = excluded.text, name = excluded.name, channel = excluded.channel, recipient = excluded.recipient,
-            content_type = excluded.content_type, recovered = excluded.recovered""",
-            rows,
-        )
-        self._connection.execute("DELETE FROM messages WHERE node = ? AND position >= ?", (node, len(rows)))
-
-    def _save_facts(self, node: str, facts: AnswerFacts) -> None:
-        counts = asdict(facts.stats)
-        self._connection.execute(
-            f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,
-            {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
-            (
-                *(
-                    node,
-                    _storable(facts.model),
-                    facts.effort,
-                    _storable(facts.reason),
-                    facts.analysis_s,
-                    facts.analysis_tokens,
-                ),
-                *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
-            ),
-        )
-
-
-def _storable(text: str | None) -> str | None:
-    """`text` as SQLite can hold it. The replacement character stands for lone surrogates, which no encoding has, and
-    for NUL, at which full-text search ends."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    def _load(self, id: str) -> Conversation | None:
+        head = self._connection.execute(
+            "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
+        ).fetchone()
+        if head is None:
+            return None
+        title, created, updated, leaf = head
+        conversation = Conversation(id, title=title, created=created, nodes=read_nodes(self._connection, id))
+        conversation.updated = updated
+        if leaf is not None:
+            conversation.leaf = leaf
+        return conversation

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.chat.conversation import new_id
 
+ID_LENGTH = len(new_id())
 LAST_MOMENT = 253402300799.0
 """The end of the year 9999, the last that Python's calendar has."""
 
@@ -20,6 +21,11 @@ def text(value: Any) -> str:
 def text_or_none(value: Any) -> str | None:
     """The value if it is a text or None. Raises TypeError."""
     return None if value is None else text(value)
+
+
+def text_of(value: Any) -> str:
+    """The value if it is a text, else ""."""
+    return value if isinstance(value, str) else ""
 
 
 def number(value: Any, bits: int = 63) -> float:
@@ -43,6 +49,17 @@ def moment(value: Any) -> float:
 
 def name_of(id: str) -> str:
     """`id` if it looks like ours, else a name like ours, always the same one: a second import finds the first."""
-    if re.fullmatch(f"[0-9a-f]{{{len(new_id())}}}", id):
-        return id
-    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[: len(new_id())]
+    return id if re.fullmatch(f"[0-9a-f]{{{ID_LENGTH}}}", id) else hashed(id)
+
+
+def hashed(*parts: str) -> str:
+    """A name like ours for what another program names so; the same parts give the same name."""
+    return hashlib.sha256("/".join(parts).encode("utf-8", "replace")).hexdigest()[:ID_LENGTH]
+
+
+def storable(text: str) -> str:
+    """`text` as SQLite can hold it. The replacement character stands for lone surrogates, which no encoding has, and
+    for NUL, at which full-text search ends."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -149,7 +149,7 @@ class ChatApp(Actions, inherit_bindings=False):
         download = self.models.close()
         await self._save_all()
         lost = "Some messages could not be saved and are lost." if self.journal.loses else ""
-        self.exit(message="\n".join(filter(None, (lost, download))) or None)
+        self.exit(message="\n".join(filter(None, (self.journal.last_words, lost, download))) or None)
 
     async def _save_all(self) -> None:
         await self.engine.close()
@@ -229,6 +229,11 @@ class ChatApp(Actions, inherit_bindings=False):
     def on_sidebar_delete_requested(self, event: Sidebar.DeleteRequested) -> None:
         """Del in the list."""
         self.library.delete(event.entry)
+
+    @work(exclusive=True, group="list")
+    async def on_sidebar_more_requested(self) -> None:
+        """The end of the list is in sight."""
+        await self.library.refresh()
 
     def on_sidebar_leave_requested(self) -> None:
         """Esc in the sidebar."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from metal.files import replace_file
+from metal.files import parse_json, read_small, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ class Notes:
     def subjects(self) -> dict[str, dict[str, Note]]:
         """Everything in the file, the newest subject last."""
         try:
-            subjects = json.loads(self.path.read_text(encoding="utf-8"))
+            subjects = parse_json(read_small(self.path))
         except FileNotFoundError:
             return {}
         except OSError as error:
             self._complain(f"can't be read ({error.strerror or error}); kernels are chosen again")
             return {}
-        except (ValueError, RecursionError):
+        except ValueError:
             subjects = None
         if not _is_well_formed(subjects):
             self._complain("is damaged; kernels are chosen again, and the file is replaced")

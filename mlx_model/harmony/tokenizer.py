@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import regex
 import tiktoken
 
+from mlx_model.checkpoint_files import TOKENIZER
 from mlx_model.errors import TokenizerError
 from mlx_model.harmony.vocabulary import Vocabulary, load_vocabulary
 
@@ -23,6 +25,12 @@ _LONGEST_RUN = 100_000
 _HAS_LONG_RUN = re.compile(rf"(?<!\S)\S{{{_LONGEST_RUN}}}|(?<!\s)\s{{{_LONGEST_RUN}}}")
 _RUNS = re.compile(r"\S+|\s+")
 
+# Letters of several kinds, digits, marks, punctuation, controls and every sort of blank, alone and in runs.
+_SAMPLE = (
+    "".join(map(chr, range(0x250)))
+    + " \r\n\n  It's 12345 Ünïcode—naïve e\u0301 日本語 русский עברית ไทย 😀\u200d\u2028\ufffd\t  "
+)
+
 
 class Tokenizer:
     """The byte-level BPE of one checkpoint. Immutable; safe to share between threads.
@@ -32,7 +40,8 @@ class Tokenizer:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        """Raises TokenizerError if tiktoken can't use it, as with a split pattern that does not compile."""
+        """Raises TokenizerError if tiktoken can't use it, as with a split pattern that loses text."""
+        _check_pattern(vocabulary.pattern)
         try:
             self._encoding = tiktoken.Encoding(
                 "gpt-oss",
@@ -41,14 +50,19 @@ class Tokenizer:
                 special_tokens=vocabulary.special,
             )
         except (ValueError, TypeError) as error:
-            raise TokenizerError(f"tiktoken can't use this tokenizer.json: {error}") from None
+            raise TokenizerError(f"tiktoken can't use it: {error}") from None
         self.special = dict(vocabulary.special)
         self.vocab_size = self._encoding.max_token_value + 1
 
     @staticmethod
     def load(folder: Path) -> Tokenizer:
         """The tokenizer of the checkpoint in `folder`. Raises TokenizerError, which names the file."""
-        return Tokenizer(load_vocabulary(Path(folder) / "tokenizer.json"))
+        path = Path(folder) / TOKENIZER
+        vocabulary = load_vocabulary(path)
+        try:
+            return Tokenizer(vocabulary)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, never a special token: "<|end|>" in a text is seven characters like any other.
@@ -100,6 +114,21 @@ class StreamDecoder:
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text
+
+
+def _check_pattern(pattern: str) -> None:
+    """Raises TokenizerError unless every piece of a text has characters, and together they are the text.
+
+    At an empty piece tiktoken panics, which prints a backtrace and is no Exception; what no piece holds it drops.
+    """
+    try:
+        pieces = [match.group() for match in regex.finditer(pattern, _SAMPLE, timeout=1.0)]
+    except regex.error as error:
+        raise TokenizerError(f"tiktoken can't use the split pattern: {error}") from None
+    except TimeoutError:
+        raise TokenizerError("the split pattern takes too long") from None
+    if not all(pieces) or "".join(pieces) != _SAMPLE:
+        raise TokenizerError("the split pattern doesn't cover every text")
 
 
 def _cut_long_runs(text: str) -> Iterator[str]:

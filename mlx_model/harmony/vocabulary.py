@@ -19,13 +19,18 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from metal.files import replace_file
+from metal.files import parse_json, read_small, replace_file
+from mlx_model.checkpoint_files import is_pointer, pointer_problem
 from mlx_model.errors import TokenizerError
 
 # Parsing a file below this size (the demo model's) is quicker than reading a cache.
 _CACHE_FROM_BYTES = 1 << 20
+# Three times gpt-oss's; bounds what is read and hashed.
+_MOST_BYTES = 64 << 20
 # Ten times gpt-oss's; bounds the tables a damaged file can ask for.
 _MOST_IDS = 1 << 21
+# Without one of these no message could be written or read (<|constrain|> and <|call|> only tools need).
+_HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
 _MAGIC = b"gptoss-vocabulary-1\n"
 
 
@@ -49,22 +54,23 @@ def load_vocabulary(path: Path) -> Vocabulary:
     is damaged or can't be written is ignored.
     """
     try:
-        if path.stat().st_size < _CACHE_FROM_BYTES:
-            return parse_vocabulary(path.read_bytes())
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        data = read_small(path, _MOST_BYTES)
+        if len(data) < _CACHE_FROM_BYTES:
+            return parse_vocabulary(data)
+        # Of the very bytes that are parsed: the file may change meanwhile.
+        digest = hashlib.sha256(data).digest()
         if (cached := _read_cache(digest)) is not None:
             return cached
-        data = path.read_bytes()
         vocabulary = parse_vocabulary(data)
     except FileNotFoundError:
         raise TokenizerError(f"{path} is missing; download the checkpoint again, tokenizer files included") from None
     except OSError as error:
         raise TokenizerError(f"{path} can't be read: {error.strerror or error}") from None
     except TokenizerError as error:
+        if is_pointer(path):
+            raise TokenizerError(pointer_problem(path)) from None
         raise TokenizerError(f"{path}: {error}") from None
-    # The digest of the bytes that were parsed: the file may have changed since the first look.
-    _write_cache(hashlib.sha256(data).digest(), vocabulary)
+    _write_cache(digest, vocabulary)
     return vocabulary
 
 
@@ -75,7 +81,7 @@ def parse_vocabulary(data: bytes) -> Vocabulary:
     normaliser, split by one pattern, with ids in merge order (tiktoken takes the id for the priority).
     """
     try:
-        root = json.loads(data)
+        root = parse_json(data)
         model = root["model"]
         if model["type"] != "BPE":
             raise TokenizerError(f'the model is of type "{model["type"]}"; gpt-oss uses byte-level "BPE"')
@@ -84,12 +90,14 @@ def parse_vocabulary(data: bytes) -> Vocabulary:
         pattern = _split_pattern(root["pre_tokenizer"])
         special = {token["content"]: token["id"] for token in root["added_tokens"]}
         text_ids = {token: i for token, i in model["vocab"].items() if token not in special}
+        if missing := [name for name in _HARMONY if name not in special]:
+            raise TokenizerError(f"the special tokens {', '.join(missing)} are missing; gpt-oss's Harmony needs them")
         ids = [*special.values(), *text_ids.values()]
         if not all(isinstance(i, int) and 0 <= i < _MOST_IDS for i in ids) or len(set(ids)) != len(ids):
             raise TokenizerError(f"two tokens share an id, or an id is not a number below {_MOST_IDS}")
         ranks = _token_bytes(text_ids)
         _check_merges(model["merges"], text_ids)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TokenizerError(
             f"not a tokenizer.json in the Hub's form ({type(error).__name__}: {str(error)[:80]})"
         ) from None
@@ -173,7 +181,7 @@ def _write_cache(digest: bytes, vocabulary: Vocabulary) -> None:
 def _read_cache(digest: bytes) -> Vocabulary | None:
     """The vocabulary of the tokenizer.json with this SHA-256; None if it is not cached or the cache is damaged."""
     try:
-        data = _cache_path(digest).read_bytes()
+        data = read_small(_cache_path(digest), _MOST_BYTES)
     except OSError:
         return None
     start = len(_MAGIC) + 32

@@ -17,26 +17,26 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.client import errors, headers
+from mlx_model.hub.environment import endpoint, expanded, missing_disk
 from mlx_model.hub.explain import explain
-from mlx_model.hub.folder import File, ModelFolder, Record
-from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_complete, is_needed, needed_files
+from mlx_model.hub.folder import File, ModelFolder, Record, copies
+from mlx_model.hub.listing import NoRevision, list_files
+from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
+from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import gigabytes
 from mlx_model.text import clean
 
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
-
 _THREADS = 4  # connections: one alone is often slower than the line
 _PERIOD = 0.1  # seconds between two progress events
-_TIMEOUT = 20.0  # seconds
 _SPARE = 64 << 20  # bytes left free on the disk
 
 
@@ -115,16 +115,23 @@ def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) 
     """
     repository = Repository.parse(name)
     if repository is None:
-        raise CheckpointError(f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name')
-    folder = Path(dest).expanduser().absolute() if dest is not None else repository.snapshot()
-    if folder is not None and not update and is_complete(folder):
-        target = ModelFolder.of(folder)
-        found = [target.found(name) for name in needed_files(folder)]
-        files = tuple(file for file in found if file is not None)
-        if len(files) == len(found):
-            commit = folder.name if target.in_cache else repository.revision
-            return DownloadPlan(repository, commit, files, target, listed=False, license=None)
-    return _ask_hub(repository, ModelFolder.of(folder) if folder is not None and dest is not None else None)
+        what = no_name(name) or f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name'
+        raise CheckpointError(what)
+    if dest is None and (problem := missing_disk()) is not None:
+        raise CheckpointError(problem)
+    folder = expanded(dest).absolute() if dest is not None else repository.snapshot()
+    if folder is None or update or not is_complete(folder):
+        return _ask_hub(repository, ModelFolder.of(folder) if folder is not None and dest is not None else None)
+    target = ModelFolder.of(folder)
+    commit = folder.name if target.in_cache else repository.revision
+    found = [target.found(name) for name in needed_files(folder)]
+    files = tuple(file for file in found if file is not None)
+    if len(files) == len(found):
+        return DownloadPlan(repository, commit, files, target, listed=False, license=None)
+    try:  # what lies there is of that commit, even if there is a newer one
+        return _ask_hub(repository, target, commit)
+    except NoRevision:
+        return _ask_hub(repository, None if target.in_cache else target)
 
 
 def fetch(
@@ -144,13 +151,10 @@ def fetch(
     except CheckpointError:
         raise
     except Exception as error:
-        from huggingface_hub import constants
-        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
-        if not isinstance(error, HTTPError | OSError):
+        if not isinstance(error, errors()):
             raise
         name, revision = plan.repository.name, plan.repository.revision
-        text = explain(error, name, revision, constants.ENDPOINT, kept=plan.present > 0)
+        text = explain(error, name, revision, endpoint(), kept=plan.present > 0)
         raise CheckpointError(clean(text)) from None
 
 
@@ -169,10 +173,9 @@ class _Run:
 
     def events(self) -> Iterator[DownloadEvent]:
         target, files = self._plan.target, self._plan.files
-        here = [file for file in files if target.path(file).exists()]
-        unsure = [f for f in here if self._again or not self._record.holds(target.path(f), f.digest)]
-        size = sum(file.size for file in unsure)
-        yield from self._all(unsure, self._check, lambda done: Checking(done, size))
+        for _ in range(2):
+            unsure, self._again = self._unsure(), False
+            yield from self._all(unsure, self._check, partial(Checking, total=sum(file.size for file in unsure)))
 
         if not self._plan.listed and any(not target.path(file).exists() for file in files):
             self._plan = _ask_hub(self._plan.repository, self._plan.target, self._plan.commit)
@@ -194,6 +197,13 @@ class _Run:
         target.clear_partials()
         yield Downloaded(target.folder)
 
+    def _unsure(self) -> list[File]:
+        """Files that are here and not known to be intact. One that was damaged is gone, but another may be in its
+        place: a blob behind a file of the snapshot's own."""
+        target = self._plan.target
+        here = [file for file in self._plan.files if target.path(file).exists()]
+        return [f for f in here if self._again or not self._record.holds(target.path(f), f.digest)]
+
     def _check(self, file: File) -> None:
         path = self._plan.target.path(file)
         if self._transfer.check(file, path):
@@ -209,17 +219,11 @@ class _Run:
         self._outbox.put(Damaged(file.name))
 
     def _fetch(self, file: File) -> None:
-        from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
         plan, target = self._plan, self._plan.target
-        url = f"{constants.ENDPOINT}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
-        headers = build_hf_headers(**_client())
-        cached = plan.repository.cache / "blobs" / file.digest
-        copy = cached if not target.in_cache and cached.is_file() else None
-        self._transfer.fetch(file, url, headers, copy)
-        self._record.add(target.path(file), file.digest)
+        url = f"{endpoint()}/{plan.repository.name}/resolve/{quote(plan.commit, safe='')}/{quote(file.name)}"
+        self._transfer.fetch(file, url, headers(), next(copies(plan.repository.cache, file), None))
         target.link(file)
+        self._record.add(target.path(file), file.digest)
         self._outbox.put(Verified(file.name))
 
     def _reach(self, name: str, done: int) -> None:
@@ -275,59 +279,10 @@ class _Run:
 
 
 def _ask_hub(repository: Repository, target: ModelFolder | None, revision: str | None = None) -> DownloadPlan:
-    """The plan that the Hub's list of files gives, in one request; None: for the Hub's cache."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
-    try:
-        info = HfApi(**_client()).model_info(
-            repository.name, revision=revision or repository.revision, files_metadata=True, timeout=_TIMEOUT
-        )
-        return _listed(repository, target, info)
-    except (HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:  # or not the Hub's JSON
-        text = explain(error, repository.name, repository.revision, constants.ENDPOINT, kept=revision is not None)
-        raise CheckpointError(clean(text)) from None
-
-
-def _listed(repository: Repository, target: ModelFolder | None, info: "ModelInfo") -> DownloadPlan:
-    """The plan of what the Hub says, which is untrusted: the commit and the digests become names of files.
-
-    Raises CheckpointError if it isn't gpt-oss, ValueError, TypeError or AttributeError if it isn't as the Hub says it.
-    """
-    files = [
-        File(
-            entry.rfilename,
-            -1 if entry.size is None else entry.size,
-            entry.lfs.sha256 if entry.lfs else entry.blob_id or "",
-        )
-        for entry in info.siblings or []
-        if is_needed(entry.rfilename)
-    ]
-    if not COMMIT.fullmatch(info.sha or "") or any(file.size < 0 or not file.has_digest() for file in files):
-        raise ValueError
-    kind = (info.config or {}).get("model_type")
-    if kind not in (None, "gpt_oss") or not any(file.name.endswith(".safetensors") for file in files):
-        what = "has no weights as safetensors" if kind in (None, "gpt_oss") else f"is a model of another kind, {kind}"
-        raise CheckpointError(
-            clean(f"{repository.name} {what}; this program runs gpt-oss: try {' or '.join(KNOWN)}. Nothing was fetched")
-        )
-    card = info.card_data
-    license = card.get("license") if card is not None else None
-    return DownloadPlan(
-        repository,
-        commit=str(info.sha),
-        files=tuple(files),
-        target=target or ModelFolder(repository.cache, repository.cache / "snapshots" / str(info.sha)),
-        listed=True,
-        license=clean(str(license)) if license else None,
-    )
-
-
-def _client() -> dict[str, Any]:
-    """What requests say of the program that sends them."""
-    from importlib.metadata import version  # late: it imports much, and only requests need it
-
-    return {"library_name": "gptoss-chat", "library_version": version("gptoss-chat")}
+    """The plan that the Hub's list of files gives; None: for the Hub's cache. Raises CheckpointError."""
+    found = list_files(repository, revision or repository.revision, kept=revision is not None)
+    target = target or ModelFolder(repository.cache, repository.cache / "snapshots" / found.commit)
+    return DownloadPlan(repository, found.commit, found.files, target, listed=True, license=found.license)
 
 
 def _present(target: ModelFolder, file: File) -> int:

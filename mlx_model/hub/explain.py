@@ -29,7 +29,8 @@ def _explain(error: Exception, repository: str, revision: str, endpoint: str) ->
     if status is not None:
         return _explain_status(status, error, repository, revision, endpoint)
     if name == "ProxyError":
-        return f"the proxy refused or can't be reached ({_line(error)}): check HTTPS_PROXY, or unset it. {RESUME_HINT}"
+        what = "check HTTPS_PROXY and ALL_PROXY, or unset them"
+        return f"the proxy refused or can't be reached ({_line(error)}): {what}. {RESUME_HINT}"
     if _untrusted_certificate(error):
         return (
             f"the certificate of {endpoint} is not trusted: where a company's proxy opens connections, set "
@@ -43,7 +44,8 @@ def _explain(error: Exception, repository: str, revision: str, endpoint: str) ->
         return f"{endpoint} doesn't answer as the Hub does: check HF_ENDPOINT, or log in to the network you are on"
     from urllib.request import getproxies  # late: only errors need it, and it imports much
 
-    what = "the network and the proxy" if endpoint.partition(":")[0] in getproxies() else "the network"
+    by_proxy = not {"all", endpoint.partition(":")[0]}.isdisjoint(getproxies())
+    what = "the network and the proxy" if by_proxy else "the network"
     return f"the Hub at {endpoint} can't be reached ({_line(error)}): check {what}. {RESUME_HINT}"
 
 
@@ -52,6 +54,11 @@ def explain_disk(error: OSError) -> str:
     where = f" {Path(error.filename).parent}" if isinstance(error.filename, str) else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: free some space, or put the model elsewhere with --dest or HF_HOME. {RESUME_HINT}"
+    if error.errno == errno.EFBIG:
+        return (
+            "the disk's format holds no file as large as this (FAT32 ends at 4 GB): put the model elsewhere with "
+            f"--dest or HF_HOME, or format the disk anew. {RESUME_HINT}"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"the folder{where} can't be written: change its permissions, or use --dest or HF_HOME. {RESUME_HINT}"
     return f"reading or writing{where and f' in{where}'} failed: {error.strerror or error}. {RESUME_HINT}"
@@ -61,6 +68,12 @@ def status_of(error: Exception) -> int | None:
     """The HTTP status that an exception of huggingface_hub carries."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def error_code(error: Exception) -> str | None:
+    """The Hub's own word for what is wrong, as "RevisionNotFound", that an exception of huggingface_hub carries."""
+    code = getattr(getattr(error, "response", None), "headers", {}).get("x-error-code")
+    return code if isinstance(code, str) else None
 
 
 def is_transient(error: Exception) -> bool:
@@ -93,7 +106,7 @@ def reason(error: Exception) -> str:
 
 def _explain_status(status: int, error: Exception, repository: str, revision: str, endpoint: str) -> str:
     headers = getattr(getattr(error, "response", None), "headers", {})
-    code = headers.get("x-error-code")
+    code = error_code(error)
     if code == "GatedRepo":
         return (
             f"{repository} needs its publisher's permission: ask for it at {endpoint}/{repository}, "

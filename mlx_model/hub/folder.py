@@ -2,22 +2,25 @@
 
 The cache's layout is huggingface_hub's own ("Understand caching" in its documentation), so that every tool finds what
 this program fetched, and the other way round: contents lie in blobs/ under their digest, snapshots/<commit>/ has links
-to them, refs/<branch> names a commit. In a plain folder the files lie under their own names. What is not finished, and
-the record of what was verified, lie in .gptoss-chat/ beside them: who deletes the model deletes those too.
+to them, refs/<branch> names a commit. Where links can't be made (Windows, exFAT, some network disks) the files lie in
+the snapshot themselves. In a plain folder the files lie under their own names. What is not finished, and the record of
+what was verified, lie in .gptoss-chat/ beside them: who deletes the model deletes those too.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from metal.files import replace_file
+from metal.files import parse_json, read_small, replace_file
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.explain import explain_disk
 from mlx_model.text import clean
@@ -25,6 +28,13 @@ from mlx_model.text import clean
 _OWN = ".gptoss-chat"
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _READ = 4 << 20  # bytes hashed at a time
+
+# What systems say of disks that can't lock files (NFS without its lock manager, some SMB), and can't link them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+_LONGEST_CLAIM = 1024  # bytes
+_BUSY = "this model is being downloaded by another gptoss-chat: let that one finish, or end it and try again"
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,10 @@ class ModelFolder:
         return self.root != self.folder
 
     def path(self, file: File) -> Path:
-        """Where the whole, verified content of a file goes."""
-        return self.root / "blobs" / file.digest if self.in_cache else self.folder / file.name
+        """Where the whole content of a file is, or goes."""
+        own = self.folder / file.name
+        in_blobs = self.in_cache and (own.is_symlink() or not own.is_file())
+        return self.root / "blobs" / file.digest if in_blobs else own
 
     def partial(self, file: File) -> Path:
         """Where a file grows until it is whole. Named by content, too: a revision that changes it starts anew."""
@@ -71,7 +83,8 @@ class ModelFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from fetching or removing this model; the system ends it with the process, however.
 
-        Raises CheckpointError if one of them is at it, or the folder can't be written.
+        On a disk without locks a file says who is at it. Raises CheckpointError if another is, or the folder can't be
+        written.
         """
         try:
             (self.root / _OWN).mkdir(parents=True, exist_ok=True)
@@ -79,23 +92,48 @@ class ModelFolder:
         except OSError as error:
             raise CheckpointError(clean(explain_disk(error))) from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise CheckpointError(
-                "this model is being downloaded by another gptoss-chat: let that one finish, or end it and try again"
-            ) from None
+            with nullcontext() if _lock(lock) else self._claimed():
+                yield
         finally:
             os.close(lock)
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """The same by a file that only one can make, with the computer and the process in it."""
+        claim = self.root / _OWN / "claim"
+        me = f"{socket.gethostname()} {os.getpid()}"
+        try:
+            if not _make(claim, me):
+                self._dismiss(claim)
+                if not _make(claim, me):
+                    raise CheckpointError(_BUSY)
+        except OSError as error:
+            raise CheckpointError(clean(explain_disk(error))) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                claim.unlink()
+
+    def _dismiss(self, claim: Path) -> None:
+        """Remove what a process left that was killed. Raises CheckpointError if it may be at work."""
+        host, _, process = read_small(claim, _LONGEST_CLAIM).decode("utf-8", "replace").partition(" ")
+        if host == socket.gethostname() and process.isdecimal() and not _is_alive(int(process)):
+            claim.unlink(missing_ok=True)
+            return
+        raise CheckpointError(
+            f"{_BUSY}. (Its disk has no locks; if none is at work on {clean(host) or 'any computer'}, delete {claim})"
+        )
 
     def found(self, name: str) -> File | None:
         """The file as it lies here, with the digest it should have; None if it is missing or no digest is known."""
         path = self.folder / name
         with suppress(OSError):
             size = path.stat().st_size
-            digest = path.readlink().name if self.in_cache and path.is_symlink() else Record(self.root).digest(path)
-            file = File(name, size, digest or "")
-            return file if file.has_digest() else None
+            is_link = self.in_cache and path.is_symlink()
+            file = File(name, size, (path.readlink().name if is_link else Record(self.root).digest(path)) or "")
+            # Loading follows the link, wherever it leads; what was verified is the blob.
+            return file if file.has_digest() and path.samefile(self.path(file)) else None
         return None
 
     def take(self, file: File) -> None:
@@ -107,21 +145,30 @@ class ModelFolder:
         partial.replace(path)
 
     def link(self, file: File) -> None:
-        """Make the file visible in the snapshot, relative, as huggingface_hub does. Nothing to do in a plain folder."""
-        if not self.in_cache:
+        """Make the file visible in the snapshot, relative, as huggingface_hub does; where it lies there, it stays.
+
+        On a disk without links it is moved there, as huggingface_hub does, too. Raises OSError.
+        """
+        pointer, path = self.folder / file.name, self.path(file)
+        if path == pointer:
             return
-        pointer = self.folder / file.name
-        target = Path(os.path.relpath(self.path(file), pointer.parent))
-        if not pointer.is_symlink() or pointer.readlink() != target:
-            pointer.parent.mkdir(parents=True, exist_ok=True)
-            pointer.unlink(missing_ok=True)
+        target = Path(os.path.relpath(path, pointer.parent))
+        if pointer.is_symlink() and pointer.readlink() == target:
+            return
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.unlink(missing_ok=True)
+        try:
             pointer.symlink_to(target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            path.replace(pointer)
 
     def name_revision(self, revision: str) -> None:
         """Let a branch or tag mean this snapshot from now on. Raises OSError."""
         if self.in_cache and revision != self.folder.name:
             reference = self.root / "refs" / revision
-            replace_file(reference, self.folder.name.encode())
+            replace_file(reference, self.folder.name.encode(), durable=True)
 
     def clear_partials(self) -> None:
         """Remove partial files: those that are left belong to a revision that has been replaced."""
@@ -141,7 +188,7 @@ class Record:
         self._lock = Lock()
         self._entries: dict[str, dict[str, object]] = {}
         with suppress(OSError, ValueError, AttributeError):
-            entries = json.loads(self._path.read_text(encoding="utf-8"))
+            entries = parse_json(read_small(self._path))
             self._entries = {key: value for key, value in entries.items() if isinstance(value, dict)}
 
     def holds(self, path: Path, digest: str | None = None) -> bool:
@@ -169,10 +216,63 @@ class Record:
                 "size": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
             }
-            replace_file(self._path, json.dumps(self._entries, indent=1).encode())
+            replace_file(self._path, json.dumps(self._entries, indent=1).encode(), durable=True)
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+
+def copies(repository: Path, file: File) -> Iterator[Path]:
+    """Files in a repository's folder in the Hub's cache that may have this content, without reading them."""
+    blob = repository / "blobs" / file.digest
+    snapshots = sorted((repository / "snapshots").glob("*"))
+    for path in (blob, *(snapshot / file.name for snapshot in snapshots)):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size == file.size:
+                yield path
+
+
+def is_first_mention(folder: Path) -> bool:
+    """Whether that a model's files were never verified is said for the first time; always where no note can be left."""
+    note = ModelFolder.of(folder).root / _OWN / "unverified"
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        return _make(note, "that these files were never verified was said\n")
+    except OSError:
+        return True
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file; false where the disk has no locks. Raises CheckpointError if another process has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CheckpointError(_BUSY) from None
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise CheckpointError(clean(explain_disk(error))) from None
+    return True
+
+
+def _make(path: Path, text: str) -> bool:
+    """Make a file with this text; false if it is there. Raises OSError."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def is_intact(path: Path, digest: str, on_read: Callable[[int], None]) -> bool:

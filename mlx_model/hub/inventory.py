@@ -1,17 +1,20 @@
 """Which gpt-oss models are on this computer, in the Hub's cache and in LM Studio's folders; and removing one."""
 
-import json
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from mlx_model.checkpoint_files import CONFIG, INDEX
+from mlx_model.checkpoint_files import CONFIG, INDEX, read_object
 from mlx_model.errors import CheckpointError
-from mlx_model.hub.folder import ModelFolder, is_verified
-from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
+from mlx_model.hub.environment import cache_folder
+from mlx_model.hub.folder import ModelFolder, is_first_mention, is_verified
+from mlx_model.hub.names import Repository, is_complete, needed_files, resolve
+from mlx_model.memory.sizes import gigabytes
 
+_MOST = 1 << 50  # bytes of a model: more than any disk
 _LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
 
 
@@ -31,6 +34,8 @@ class LocalModel:
     complete: bool
     verified: bool
     """Whether this program has read every file and found the digest that the Hub gives."""
+    problem: str | None = None
+    """Why nothing more is known of it: its folder or its configuration can't be read."""
 
 
 def local_models() -> list[LocalModel]:
@@ -97,22 +102,27 @@ def removal(name: str) -> Removal:
 
 
 def _in_cache() -> Iterator[LocalModel]:
-    from huggingface_hub import constants
-
-    for root in sorted(Path(constants.HF_HUB_CACHE).expanduser().glob("models--*--*")):
+    for root in sorted(cache_folder().glob("models--*--*")):
         name = root.name.removeprefix("models--").replace("--", "/")
-        snapshots = [folder for folder in sorted((root / "snapshots").glob("*")) if folder.is_dir()]
-        main = Repository(name).snapshot()
-        unfinished = sum(path.stat().st_size for path in root.rglob("*.incomplete") if path.is_file())
-        if not snapshots and unfinished and "gpt-oss" in name.lower():
-            yield LocalModel(_short(name), "Hub cache", root, unfinished, None, complete=False, verified=False)
-        for folder in snapshots:
-            plain = folder == main or len(snapshots) == 1
-            model = _model(_short(name) if plain else f"{name}@{folder.name}", "Hub cache", folder, name)
-            if model is not None and not model.complete:
-                model = LocalModel(**{**vars(model), "size": model.size + unfinished})
-            if model is not None:
-                yield model
+        try:
+            yield from list(_in_repository(root, name))
+        except OSError as error:  # that one must not take the others away
+            if "gpt-oss" in name.lower():
+                problem = f"{error.filename or root} can't be read: {error.strerror}; check its permissions"
+                yield LocalModel(Repository(name).short, "Hub cache", root, 0, None, False, False, problem)
+
+
+def _in_repository(root: Path, name: str) -> Iterator[LocalModel]:
+    snapshots = [folder for folder in sorted((root / "snapshots").glob("*")) if folder.is_dir()]
+    main = Repository(name).snapshot()
+    unfinished = sum(path.stat().st_size for path in root.rglob("*.incomplete") if path.is_file())
+    if not snapshots and unfinished and "gpt-oss" in name.lower():
+        yield LocalModel(Repository(name).short, "Hub cache", root, unfinished, None, complete=False, verified=False)
+    for folder in snapshots:
+        plain = folder == main or len(snapshots) == 1
+        model = _model(Repository(name).short if plain else f"{name}@{folder.name}", "Hub cache", folder, name)
+        if model is not None:
+            yield model if model.complete else replace(model, size=model.size + unfinished)
 
 
 def _in_lm_studio() -> Iterator[LocalModel]:
@@ -126,33 +136,51 @@ def _in_lm_studio() -> Iterator[LocalModel]:
 
 def _model(name: str, source: str, folder: Path, repository: str) -> LocalModel | None:
     """What a folder holds; None if it isn't gpt-oss. Before the configuration is there, the name decides."""
-    configuration = _json(folder / CONFIG)
-    if configuration is None and "gpt-oss" not in repository.lower():
+    fields, problem = _read(folder / CONFIG)
+    if fields is None and "gpt-oss" not in repository.lower():
         return None
-    if configuration is not None and configuration.get("model_type") != "gpt_oss":
+    if fields is not None and fields.get("model_type") != "gpt_oss":
         return None
     names = needed_files(folder)
-    complete = is_complete(folder)
-    metadata = (_json(folder / INDEX) or {}).get("metadata")
+    complete = problem is None and is_complete(folder)
+    metadata = (_read(folder / INDEX)[0] or {}).get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     return LocalModel(
         name=name,
         source=source,
         folder=folder,
         size=sum((folder / file).stat().st_size for file in names),
-        expected=total if isinstance(total, int) else None,
+        expected=total if type(total) is int and 0 <= total <= _MOST else None,
         complete=complete,
         verified=complete and is_verified(folder, names),
+        problem=problem,
     )
 
 
-def _json(path: Path) -> dict[str, object] | None:
-    with suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return None
+def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """The object in a JSON file; or None, and what is wrong with the file if it is there."""
+    try:
+        return read_object(path), None
+    except CheckpointError as error:
+        return None, str(error) if os.path.lexists(path) else None
 
 
-def _short(repository: str) -> str:
-    return next((short for short, full in KNOWN.items() if full == repository), repository)
+def unverified(name: str) -> str | None:
+    """What to say, once, of a model in the Hub's cache that is complete, but was put there by another program.
+
+    None if there is nothing to say, or it was said before.
+    """
+    try:
+        folder = resolve(name)
+        names = needed_files(folder)
+        if not ModelFolder.of(folder).in_cache or not is_complete(folder) or is_verified(folder, names):
+            return None
+        size = sum((folder / file).stat().st_size for file in names)
+    except (CheckpointError, OSError):
+        return None
+    if not is_first_mention(folder):
+        return None
+    return (
+        f"another program downloaded {name}, and its files were never verified; "
+        f"to verify them (reads {gigabytes(size)}): gptoss-chat download {name}"
+    )

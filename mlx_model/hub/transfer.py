@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from mlx_model.errors import CheckpointError
+from mlx_model.hub.client import opened
 from mlx_model.hub.explain import asked_to_wait, is_transient, reason
 from mlx_model.hub.folder import File, ModelFolder, is_intact
 
@@ -22,7 +22,6 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each further try. The count starts anew when a byte arrives, so a slow or shaky network ends nothing;
 half a minute without a single one does."""
 
-_TIMEOUT = 20.0  # seconds without a byte: a laptop that slept finds its connections dead this much after waking
 _COPIED = 1 << 20  # bytes
 
 
@@ -122,6 +121,7 @@ class Transfer:
 
         tries = 0
         while True:
+            self._go_on()
             start = partial.stat().st_size if partial.exists() else 0
             self._reach(file.name, min(start, file.size))
             if start == file.size and partial.exists():
@@ -183,17 +183,10 @@ def _write(out: FileIO, piece: bytes) -> int:
 
 @contextmanager
 def _opened(url: str, headers: dict[str, str], start: int, size: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """The answer to a request for the bytes from `start`: where it really starts, and its pieces.
-
-    Redirects to the storage are followed; the client leaves the login out when the host changes.
-    """
-    from huggingface_hub import get_session
-    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
-
+    """The answer to a request for the bytes from `start`: where it really starts, and its pieces."""
     # Compression would make the length of the answer another than that of the file.
-    request: dict[str, Any] = {**headers, "Accept-Encoding": "identity"}
+    request = {**headers, "Accept-Encoding": "identity"}
     if start:
         request["Range"] = f"bytes={start}-{size - 1}"
-    with get_session().stream("GET", url, headers=request, timeout=_TIMEOUT, follow_redirects=True) as response:
-        hf_raise_for_status(response)
+    with opened(url, request) as response:
         yield (start if response.status_code == 206 else 0), response.iter_bytes()

@@ -1,12 +1,11 @@
 """The shape of a gpt-oss model, read and checked from the Hub's config.json and generation_config.json."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metal.formats import MXFP4_BLOCK
-from mlx_model import checkpoint_files
+from mlx_model.checkpoint_files import CONFIG, GENERATION_CONFIG, TAKE, other_kind, read_object
 from mlx_model.errors import CheckpointError
 
 CACHE_STEP = 256
@@ -14,6 +13,7 @@ CACHE_STEP = 256
 
 _MOST_LAYERS = 1000
 """Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
+_LONGEST_SHOWN = 80  # characters of a value in an error line
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,16 @@ class ModelConfig:
 
     @staticmethod
     def load(folder: Path) -> "ModelConfig":
-        """Reads `folder`/config.json. Raises CheckpointError naming the file and the field that is wrong."""
-        path = folder / checkpoint_files.CONFIG
-        fields = _read_json(path)
-        generation = folder / checkpoint_files.GENERATION_CONFIG
-        eos = (_read_json(generation) if generation.is_file() else {}).get("eos_token_id", fields.get("eos_token_id"))
+        """Reads `folder`/config.json.
+
+        Raises CheckpointError naming the file and the field that is wrong, or what the folder is instead of gpt-oss.
+        """
+        path = folder / CONFIG
+        if not path.exists() and (kind := other_kind(folder)) is not None:
+            raise CheckpointError(kind)
+        fields = read_object(path)
+        generation = folder / GENERATION_CONFIG
+        eos = (read_object(generation) if generation.exists() else {}).get("eos_token_id", fields.get("eos_token_id"))
         return _ConfigReader(path, fields).config(eos)
 
 
@@ -90,18 +95,6 @@ PUBLISHED = {"gpt-oss-20b": _gpt_oss(24, 32), "gpt-oss-120b": _gpt_oss(36, 128)}
 """The published models by short name, known before their files are here."""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: this folder is not a complete checkpoint") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} can't be read ({error}); download it again") from None
-    if not isinstance(fields, dict):
-        raise CheckpointError(f"{path} is not a JSON object; download it again")
-    return fields
-
-
 class _ConfigReader:
     """Takes fields out of a config.json, with errors that name the file and the field."""
 
@@ -115,10 +108,10 @@ class _ConfigReader:
     def number(self, name: str, fields: dict[str, Any] | None = None, *, above: float = 0) -> float:
         fields = self.fields if fields is None else fields
         if name not in fields:
-            raise self.fail(f'the field "{name}" is missing')
+            raise self.fail(f'the field "{name}" is missing, which every published gpt-oss has; {TAKE}')
         value = fields[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < 2**53:
-            raise self.fail(f'"{name}" is {value!r}, not a number above {above}')
+            raise self.fail(f'"{name}" is {_shown(value)}, not a number above {above}')
         return value
 
     def size(self, name: str, fields: dict[str, Any] | None = None, *, multiple_of: int = 1) -> int:
@@ -161,15 +154,25 @@ class _ConfigReader:
 
     def check_architecture(self) -> None:
         if self.fields.get("model_type") != "gpt_oss":
-            found = self.fields.get("architectures") or self.fields.get("model_type") or "no architecture"
-            raise self.fail(f"this is {found}; gptoss-chat runs GptOssForCausalLM (gpt-oss-20b and gpt-oss-120b) only")
+            kind = other_kind(self.path.parent, self.fields)
+            if kind is not None:
+                raise CheckpointError(kind)
+            found = self.fields.get("architectures") or self.fields.get("model_type")
+            what = _shown(found) if found else "no architecture"
+            raise self.fail(f"this is {what}; gptoss-chat runs GptOssForCausalLM (gpt-oss-20b and gpt-oss-120b) only")
         quantization = self.fields.get("quantization_config") or {}
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         # mlx-lm writes "quantization" instead, which names no method; the tensors tell what it did.
         if method != "mxfp4" and not isinstance(self.fields.get("quantization"), dict):
-            raise self.fail(f"the experts are stored as {method or 'plain floats'}; gptoss-chat needs OpenAI's MXFP4")
-        if self.fields.get("attention_bias") is False or self.fields.get("tie_word_embeddings") is True:
-            raise self.fail("gpt-oss has attention biases and an output matrix of its own; this model does not")
+            stored = _shown(method) if method else "plain floats"
+            raise self.fail(f"the experts are stored as {stored}; gptoss-chat needs OpenAI's MXFP4: {TAKE}")
+        if self.fields.get("attention_bias") is False:
+            raise self.fail(f'"attention_bias" is false, but gpt-oss has attention biases; {TAKE}')
+        if self.fields.get("tie_word_embeddings") is True:
+            raise self.fail(
+                '"tie_word_embeddings" is true, but gpt-oss has an output matrix of its own, which other programs '
+                f"would then replace: this config.json doesn't belong to these weights; {TAKE}"
+            )
 
     def layer_types(self, layers: int) -> tuple[str, ...]:
         types = self.fields.get("layer_types")
@@ -183,7 +186,8 @@ class _ConfigReader:
     def rope(self) -> dict[str, Any]:
         """The rotary fields, which transformers 5 moved from the top level into `rope_parameters`."""
         scaling = self.fields.get("rope_parameters") or self.fields.get("rope_scaling")
-        if not isinstance(scaling, dict) or scaling.get("rope_type") != "yarn":
+        # Before transformers 4.43 the field was called "type"; where both are there, the newer one counts, as for it.
+        if not isinstance(scaling, dict) or scaling.get("rope_type", scaling.get("type")) != "yarn":
             raise self.fail('"rope_scaling" of type "yarn" is missing')
         fallback = {
             "rope_theta": self.fields.get("rope_theta"),
@@ -204,5 +208,11 @@ class _ConfigReader:
     def eos(self, eos: Any) -> tuple[int, ...]:
         ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
         if any(not isinstance(token, int) for token in ids):
-            raise self.fail(f'"eos_token_id" is {eos!r}, not a token id or a list of them')
+            raise self.fail(f'"eos_token_id" is {_shown(eos)}, not a token id or a list of them')
         return tuple(ids)
+
+
+def _shown(value: object) -> str:
+    """An untrusted value for an error line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} ..."

@@ -1,6 +1,5 @@
 """The safetensors files of a checkpoint: which tensors they hold and where, known to be sound before one is read."""
 
-import json
 import os
 import struct
 from dataclasses import dataclass
@@ -9,8 +8,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from mlx_model.checkpoint_files import INDEX, WEIGHTS
+from metal.files import parse_json
+from mlx_model.checkpoint_files import INDEX, WEIGHTS, is_pointer, pointer_problem, weight_files
 from mlx_model.errors import CheckpointError
+
+_MOST_HEADER = 16 << 20  # bytes: a hundred times gpt-oss-120b's; a sparse file may claim any length and have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +47,18 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
 
 def _files(folder: Path) -> list[Path]:
     """The safetensors files of the checkpoint: those its index names, or the single one."""
-    index = folder / INDEX
-    if not os.path.lexists(index):
-        if not os.path.lexists(folder / WEIGHTS):
-            raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is not a complete checkpoint")
-        return [_present(folder / WEIGHTS)]
-    try:
-        names = sorted(set(json.loads(_present(index).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{index} can't be read ({error}); download it again") from None
-    if not names:
-        raise CheckpointError(f"{index} names no file; download it again")
-    for name in names:
-        if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name or Path(name).name != name:
-            raise CheckpointError(f"{index} names the file {name!r}, which is not a plain file name")
-    return [_present(folder / name) for name in names]
+    if os.path.lexists(folder / INDEX):
+        _present(folder / INDEX)
+    elif not os.path.lexists(folder / WEIGHTS):
+        raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is not a complete checkpoint")
+    return [_present(folder / name) for name in weight_files(folder)]
 
 
 def _present(file: Path) -> Path:
     """The file, which may be a link, as in the Hub's cache. Raises CheckpointError if it leads to no file."""
     if file.is_file():
         return file
-    if file.is_symlink():
+    if file.is_symlink() and not file.exists():
         raise CheckpointError(f"{file} is a link that leads to no file; delete it and download the checkpoint again")
     if file.exists():
         raise CheckpointError(f"{file} is not a file; delete it and download the checkpoint again")
@@ -85,6 +77,8 @@ def _headers(file: Path) -> list[Stored]:
             f"{file} can't be read ({error.strerror or error}); check its permissions and the disk that it is on"
         ) from None
     except (SafetensorError, ValueError) as error:
+        if is_pointer(file):
+            raise CheckpointError(pointer_problem(file)) from None
         where = _first_beyond_end(file)
         raise CheckpointError(
             f"{file} is damaged: {where or error}; delete it and download the checkpoint again"
@@ -100,9 +94,9 @@ def _header(file: Path) -> tuple[int, dict[str, Any]]:
     """Where the data begin, and each tensor's entry."""
     with file.open("rb") as raw:
         (length,) = struct.unpack("<Q", raw.read(8))
-        if length > file.stat().st_size:
+        if length > min(file.stat().st_size, _MOST_HEADER):
             raise ValueError(f"its header claims {length} bytes")
-        header = json.loads(raw.read(length))
+        header = parse_json(raw.read(length))
     header.pop("__metadata__", None)
     return 8 + length, header
 

@@ -62,9 +62,8 @@ def layout_of(folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]) 
 
     Raises CheckpointError, naming tensor and file, if one is missing, unknown or not what it should be.
     """
-    layout: Layout = HubLayout(config)
-    if any(".mlp.experts.gate_proj." in name for name in tensors):
-        layout = MlxLayout(config, tensors)
+    is_mlx = any(".mlp.experts.gate_proj." in name for name in tensors)
+    layout: Layout = MlxLayout(config, tensors) if is_mlx else HubLayout(config, tensors)
     expected = layout.expected()
     for name, tensor in expected.items():
         stored = tensors.get(name)
@@ -85,10 +84,19 @@ def layout_of(folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]) 
 
 
 class HubLayout:
-    """The layout of openai/gpt-oss-20b and 120b on the Hub."""
+    """The layout of openai/gpt-oss-20b and 120b on the Hub.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Raises CheckpointError if the experts are no MXFP4: fine-tuning saves them as floats, often with the config.json
+    of before.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: Mapping[str, Stored]) -> None:
         self._config = config
+        for layer in range(config.num_hidden_layers):
+            for names in (*self.gate_up(layer), self.down(layer)):
+                floats = tensors.get(names.codes.removesuffix("_blocks"))
+                if floats is not None:
+                    raise _no_mxfp4(floats, "plain floats")
 
     def expected(self) -> dict[str, Expected]:
         """See Layout."""
@@ -178,14 +186,18 @@ class MlxLayout:
                 codes, offsets = tensors.get(names.codes), names.scales.removesuffix("scales") + "biases"
                 if codes is not None and (codes.dtype in _FLOATS or offsets in tensors):
                     kept = "plain floats" if codes.dtype in _FLOATS else "affine-quantised"
-                    raise CheckpointError(
-                        f"{codes.file}: the experts are {kept} ({names.codes}); gptoss-chat needs OpenAI's MXFP4, "
-                        "so take a copy made from the original weights, or the original: gptoss-chat download"
-                    )
+                    raise _no_mxfp4(codes, kept)
 
     def _names(self, layer: int, matrix: str) -> ExpertNames:
         stem = f"{_experts(layer)}{matrix}_proj."
         return ExpertNames(stem + "weight", stem + "scales", stem + "bias")
+
+
+def _no_mxfp4(codes: Stored, kept: str) -> CheckpointError:
+    return CheckpointError(
+        f"{codes.file}: the experts are {kept} ({codes.name}); gptoss-chat needs OpenAI's MXFP4, "
+        "so take a copy made from the original weights, or the original: gptoss-chat download"
+    )
 
 
 @dataclass(frozen=True, slots=True)

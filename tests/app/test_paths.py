@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import paths
+from mlx_model.errors import RequestError
 
 
 def test_everything_is_in_the_folder_that_the_variable_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -12,6 +13,16 @@ def test_everything_is_in_the_folder_that_the_variable_names(monkeypatch: pytest
     monkeypatch.setenv("GPTOSS_CHAT_HOME", "~/chat")
     assert paths.conversations_file() == tmp_path / "chat" / "conversations.db"
     assert paths.settings_file() == tmp_path / "chat" / "settings.toml"
+
+
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/x", "~nobody-of-this-name"])
+def test_a_home_of_someone_unknown(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTOSS_CHAT_HOME", value)
+    for find in (paths.conversations_file, paths.settings_file):
+        with pytest.raises(
+            RequestError, match=f"GPTOSS_CHAT_HOME is {value}, but this computer has no home for ~nobody"
+        ):
+            find()
 
 
 @pytest.mark.parametrize("value", [None, ""])

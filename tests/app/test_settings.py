@@ -1,5 +1,6 @@
 """The settings file: what is wrong in it costs a line, never the rest; changing it keeps what people wrote."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_pipe_in_its_place_is_not_waited_for(file: Path) -> None:
+    os.mkfifo(file)
+    [line] = load().warnings
+    assert "can't be read: it is not a regular file" in line
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -81,6 +88,7 @@ def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
         (b"[presets]\n\n[presets]\n", ", line 3: Cannot declare"),
         (b'theme = "dark"\n# \xff\n', ", line 2: the text is not UTF-8"),
         (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"1" * 5000, "Exceeds the limit"),
     ],
 )
 def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: bytes, said: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from mlx_model.hub import names as hub
 from tests.fixtures import FIXTURES, ROOT
+from tests.fixtures.pdf import pdf
 
 COMMAND = [sys.executable, "-m", "app"]
 SCRIPTED = [sys.executable, str(FIXTURES / "scripted_ask.py")]
@@ -135,7 +136,7 @@ def test_an_answer_without_a_final_message_is_a_failure_that_shows_what_there_wa
         (["--effort", "high", "ask", "--seed", "1", "both sides"], "", "both sides"),
         (["ask", "--instructions", "> ", "quoted"], "", "> quoted"),
         (["ask", "näive 数"], "", "näive 数"),
-        (["ask", "-"], b"not utf-8: \xff", "not utf-8: \ufffd"),
+        ([], pdf("Bill"), '[file "standard input"]\n```\nBill\n```'),
     ],
 )
 def test_where_the_prompt_comes_from(arguments: list[str], stdin: str | bytes, prompt: str) -> None:
@@ -184,7 +185,7 @@ def test_bad_input_is_one_clear_line(arguments: list[str], code: int, said: str)
 
 
 def test_a_prompt_longer_than_the_context() -> None:
-    done = run("ask", "--model", "demo", "-", stdin="many words " * 100_000)
+    done = run("ask", "--model", "demo", "-", stdin="many words " * 90_000)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "131,072" in done.stderr
 
 

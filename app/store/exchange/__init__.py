@@ -1,1 +1,1 @@
-"""Conversations to files and back: JSON, Markdown, ChatGPT's exports."""
+"""Conversations to files and back: JSON, Markdown, exports of ChatGPT and Claude."""

@@ -2,134 +2,189 @@
 
 The format is undocumented; as of 2026 a conversation has `title`, `create_time`, `current_node` and `mapping`, a tree
 of nodes `{id, parent, children, message}`, whose messages have `author.role`, `recipient` and `content`: parts for
-`text` and `multimodal_text`, `text` for code and its output, `thoughts` for reasoning.
+`text` and `multimodal_text`, `text` for code and its output, `thoughts` for reasoning. Every field may be missing or of
+another type: that costs what the field says, at most its message.
 """
 
+import json
 import time
-from collections import Counter
-from dataclasses import replace
 from typing import Any
 
-from app.chat.conversation import AnswerFacts, Conversation, Node, auto_title, new_id
+from app.chat.conversation import Conversation, auto_title
 from app.lines import one_line
-from app.store.values import moment, name_of
+from app.store.exchange.branches import Entry, branches
+from app.store.exchange.marks import without_marks
+from app.store.exchange.result import ImportResult
+from app.store.values import hashed, moment, text_of
 from mlx_model.harmony.message import Message, Role
 
-UNTITLED = "ChatGPT"
+PROGRAM = "ChatGPT"
+LABEL_LENGTH = 200
+"""Characters of a name: of a tool, a model."""
+
+_SETTINGS = ("user_editable_context", "model_editable_context", "reasoning_recap")
+"""Kinds that say nothing: settings, and "thought for 8 seconds"."""
+_TEXTS = ("text", "result", "output_str")
+"""Where content without parts has its text."""
 
 
-def convert(export: dict[str, Any], left_out: dict[str, int]) -> Conversation:
-    """The conversation with all its branches. What is not text is added to `left_out`, by kind.
+class OddMessageError(ValueError):
+    """A message that is none."""
 
-    Messages of the model and of its tools that follow each other without a branch are one answer, as here. Raises
-    KeyError, TypeError, ValueError or AttributeError where the format is another.
+
+def convert(export: dict[str, Any], result: ImportResult) -> Conversation:
+    """The conversation with all its branches, of which `parent` decides; messages are counted in `result`.
+
+    Raises KeyError or TypeError where there is no mapping.
     """
-    mapping: dict[str, dict[str, Any]] = export["mapping"]
-    messages_of: dict[str, list[Message]] = {}
-    other_kinds: Counter[str] = Counter()
-    for id, entry in mapping.items():
-        messages_of[id] = _messages(entry.get("message"), other_kinds)
-    nodes: list[Node] = []
-    owner: dict[str, str | None] = {}  # which of our nodes each entry ended up in, or hangs below
-    by_id: dict[str, int] = {}
-    for id in _from_the_root(mapping):
-        parent = mapping[id].get("parent")
-        above = owner.get(parent) if parent in owner else None
-        messages = messages_of[id]
-        siblings = mapping[parent].get("children", []) if parent in mapping else []
-        if not messages:
-            owner[id] = above
-        elif above is not None and _joins(nodes[by_id[above]], messages) and len(siblings) == 1:
-            at = by_id[above]
-            old = nodes[at]
-            facts = _facts(mapping[id], messages)
-            if facts is None or facts.model == UNTITLED:
-                facts = old.facts
-            nodes[at] = replace(old, messages=(*old.messages, *messages), facts=facts)
-            owner[id] = above
-        else:
-            node = Node(new_id(), above, _time(mapping[id], export), tuple(messages), _facts(mapping[id], messages))
-            by_id[node.id] = len(nodes)
-            nodes.append(node)
-            owner[id] = node.id
-    first = next((node.text() for node in nodes if node.is_prompt), "")
-    conversation = Conversation(
-        name_of(str(export.get("conversation_id") or export.get("id") or sorted(mapping))),
-        title=one_line(str(export.get("title") or "")) or auto_title(first) or UNTITLED,
-        created=_moment(export.get("create_time")) or time.time(),
-        nodes=nodes,
-    )
+    mapping = export["mapping"]
+    if not isinstance(mapping, dict):
+        raise TypeError("no mapping")
+    id = _id(export, mapping)
+    created = _moment(export.get("create_time")) or time.time()
+    place = _places(mapping)
+    default_model = _label(export.get("default_model_slug"))
+    entries = [_entry(name, value, place, created, default_model, result) for name, value in mapping.items()]
+    entries.sort(key=lambda entry: place[entry.id][1] if entry.id in place else len(mapping))
+    tree = branches(id, entries, PROGRAM)
+    result.gaps += tree.gaps
+    first = next((node.text() for node in tree.nodes if node.is_prompt), "")
+    title = one_line(without_marks(text_of(export.get("title")), {})) or auto_title(first) or PROGRAM
+    conversation = Conversation(id, title=title, created=created, nodes=tree.nodes)
     conversation.updated = _moment(export.get("update_time")) or conversation.created
-    if (leaf := owner.get(export.get("current_node"))) is not None:  # type: ignore[arg-type]
+    if leaf := tree.owner.get(text_of(export.get("current_node"))):
         conversation.leaf = leaf
-    for kind, count in other_kinds.items():
-        left_out[kind] = left_out.get(kind, 0) + count
     return conversation
 
 
-def _from_the_root(mapping: dict[str, dict[str, Any]]) -> list[str]:
-    """The ids, each after its parent; entries that no root leads to are left out, and so are cycles.
+def _id(export: dict[str, Any], mapping: dict[str, Any]) -> str:
+    """A name that a later export gives again; it never is that of a conversation that began here."""
+    for key in ("conversation_id", "id"):
+        if (id := export.get(key)) and isinstance(id, str | int):
+            return hashed(str(id))
+    first = next((value for value in mapping.values() if isinstance(value, dict) and value.get("message")), None)
+    return hashed(json.dumps([export.get("create_time"), next(iter(mapping), None), first and first["message"]]))
 
-    Raises ValueError if that leaves nothing.
+
+def _places(mapping: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    """The entry that names another as its child, and as the how manieth."""
+    places: dict[str, tuple[str, int]] = {}
+    for name, value in mapping.items():
+        children = value.get("children") if isinstance(value, dict) else None
+        for number, child in enumerate(children if isinstance(children, list) else ()):
+            if isinstance(child, str):
+                places.setdefault(child, (name, number))
+    return places
+
+
+def _entry(
+    name: str, value: Any, place: dict[str, tuple[str, int]], created: float, model: str, result: ImportResult
+) -> Entry:
+    parent = value.get("parent") if isinstance(value, dict) else None
+    if not isinstance(parent, str):
+        parent = place[name][0] if name in place else None
+    try:
+        if not isinstance(value, dict):
+            raise OddMessageError
+        message = value.get("message")
+        messages = _messages(message, result)
+    except OddMessageError:
+        result.odd += 1
+        return Entry(name, parent)
+    if message is None:
+        return Entry(name, parent)
+    result.kept += bool(messages)
+    result.hidden += not messages
+    slug = _label(_fields(message.get("metadata")).get("model_slug"))
+    return Entry(name, parent, tuple(messages), _moment(message.get("create_time")) or created, slug or model)
+
+
+def _messages(message: Any, result: ImportResult) -> list[Message]:
+    """The text of an entry as ours; empty for system messages, hidden ones and those without text.
+
+    Raises OddMessageError.
     """
-    waiting = [id for id, entry in reversed(mapping.items()) if entry.get("parent") not in mapping]
-    ordered: dict[str, None] = {}
-    while waiting:
-        id = waiting.pop()
-        if id in mapping and id not in ordered:
-            ordered[id] = None
-            waiting.extend(reversed(mapping[id].get("children", [])))
-    if mapping and not ordered:
-        raise ValueError("no first message")
-    return list(ordered)
-
-
-def _messages(message: dict[str, Any] | None, other_kinds: Counter[str]) -> list[Message]:
-    """The text of an entry as ours; empty for system messages, hidden ones and those without text."""
-    if message is None or message["author"]["role"] == "system":
+    if message is None:
         return []
-    if (message.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
+    if not isinstance(message, dict) or not isinstance(author := message.get("author"), dict):
+        raise OddMessageError
+    role, content, metadata = author.get("role"), message.get("content"), _fields(message.get("metadata"))
+    if role in ("system", "developer") or metadata.get("is_visually_hidden_from_conversation"):
         return []
-    role, content = message["author"]["role"], message["content"]
-    kind = content.get("content_type", "unknown")
-    if kind in ("user_editable_context", "model_editable_context", "reasoning_recap"):
-        return []  # settings, and "thought for 8 seconds"
+    if role not in ("user", "assistant", "tool") or not isinstance(content, dict):
+        raise OddMessageError
+    kind = content.get("content_type")
+    if kind in _SETTINGS:
+        return []
     if kind == "thoughts":
-        thoughts = [thought.get("content") or thought.get("summary") or "" for thought in content["thoughts"]]
-        text = "\n\n".join(filter(None, thoughts))
-        return [Message(Role.ASSISTANT, text, channel="analysis")] if text else []
-    text = _text(content, kind, other_kinds)
-    if not text:
+        thoughts = without_marks(_thoughts(content), metadata)
+        return [Message(Role.ASSISTANT, thoughts, channel="analysis")] if thoughts else []
+    text = without_marks(_text(content, kind, result), metadata)
+    _count_files(content, metadata, result)
+    if not text.strip():
         return []
     if role == "user":
         return [Message(Role.USER, text)]
     if role == "tool":
-        return [Message(Role.TOOL, text, name=message["author"].get("name") or "tool", channel="commentary")]
-    if (recipient := message.get("recipient") or "all") != "all":
+        return [Message(Role.TOOL, text, name=_label(author.get("name")) or "tool", channel="commentary")]
+    if (recipient := _label(message.get("recipient")) or "all") != "all":
         return [Message(Role.ASSISTANT, text, channel="commentary", recipient=recipient)]
     return [Message(Role.ASSISTANT, text, channel="final")]
 
 
-def _text(content: dict[str, Any], kind: str, other_kinds: Counter[str]) -> str:
+def _thoughts(content: dict[str, Any]) -> str:
+    thoughts = content.get("thoughts")
+    if not isinstance(thoughts, list):
+        raise OddMessageError
     texts = []
-    for part in content.get("parts") or [content.get("text") or content.get("result") or ""]:
+    for thought in thoughts:
+        fields = _fields(thought)
+        chunks = fields.get("chunks")
+        joined = "\n\n".join(filter(None, map(text_of, chunks))) if isinstance(chunks, list) else ""
+        ways = (text_of(fields.get("content")), joined, text_of(fields.get("summary")), text_of(thought))
+        texts.append(next((way for way in ways if way.strip()), ""))
+    if thoughts and not any(texts):
+        raise OddMessageError
+    return "\n\n".join(filter(None, texts))
+
+
+def _text(content: dict[str, Any], kind: Any, result: ImportResult) -> str:
+    parts = content.get("parts")
+    parts = [parts] if isinstance(parts, str) else parts
+    if not isinstance(parts, list):
+        texts = [value for key in _TEXTS if isinstance(value := content.get(key), str)]
+        if not texts and kind in (None, "text", "code", "execution_output"):
+            raise OddMessageError
+        if not texts:
+            result.leave_out(kind)
+        return next(filter(str.strip, texts), "")
+    texts = []
+    for part in parts:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict) and isinstance(part.get("text"), str):  # a transcript of speech
             texts.append(part["text"])
         else:
-            part_kind = part.get("content_type", kind) if isinstance(part, dict) else kind
-            other_kinds["unknown" if part_kind == "text" else part_kind] += 1  # what is left out is no text
+            part_kind = part.get("content_type", kind) if isinstance(part, dict) else None
+            result.leave_out(None if part_kind == "text" else part_kind)  # what is left out is no text
     return "\n\n".join(filter(str.strip, texts))
 
 
-def _joins(node: Node, messages: list[Message]) -> bool:
-    return not node.is_prompt and messages[0].role is not Role.USER
+def _count_files(content: dict[str, Any], metadata: dict[str, Any], result: ImportResult) -> None:
+    """Files that the person attached are not in the export's text; pictures are counted among the parts."""
+    if content.get("content_type") == "multimodal_text":
+        return
+    attachments = metadata.get("attachments")
+    for _ in attachments if isinstance(attachments, list) else ():
+        result.leave_out("attached file")
 
 
-def _time(entry: dict[str, Any], export: dict[str, Any]) -> float:
-    message: dict[str, Any] = entry.get("message") or {}
-    return _moment(message.get("create_time")) or _moment(export.get("create_time")) or time.time()
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _label(value: Any) -> str:
+    return one_line(text_of(value)[:LABEL_LENGTH])
 
 
 def _moment(value: Any) -> float | None:
@@ -138,11 +193,3 @@ def _moment(value: Any) -> float | None:
         return moment(value)
     except (TypeError, ValueError):
         return None
-
-
-def _facts(entry: dict[str, Any], messages: list[Message]) -> AnswerFacts | None:
-    """What an answer's footer shows: no more than the model's name is known."""
-    if messages[0].role is Role.USER:
-        return None
-    metadata = entry["message"].get("metadata") or {}
-    return AnswerFacts(str(metadata.get("model_slug") or UNTITLED), None, "stop")

@@ -301,7 +301,11 @@ class ConversationKeeper:
         """
         desk = self._desk
         if id != self.conversation.id:
-            conversation = await self._journal.load(id)
+            try:
+                conversation = await self._journal.load(id)
+            except GptossError as error:
+                desk.notify(sentence(str(error)), severity="error")
+                return False
             if conversation is None:
                 desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False
@@ -315,6 +319,13 @@ class ConversationKeeper:
         elif at is not None and not desk.transcript.reveal(at):
             desk.warn(BUSY)
         return True
+
+    async def refresh(self) -> None:
+        """Show what was added to the conversation other than by this chat; an answer under way is not disturbed."""
+        conversation = await self._journal.load(self.conversation.id)
+        if conversation is not None and self.idle.is_set() and conversation.id == self.conversation.id:
+            self.conversation = conversation
+            await self.show()
 
     async def _leave(self, *, with_input: bool) -> None:
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""

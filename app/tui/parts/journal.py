@@ -1,7 +1,7 @@
 """The store as the chat uses it: on a thread of its own, and a chat that goes on when nothing can be saved."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,8 @@ from app.lines import sentence
 from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.exchange.importing import read
+from app.store.exchange.result import ImportResult
+from app.store.opened import DisplacedError
 from app.store.search import SearchHit
 from app.store.store import Store, Summary
 from app.store.unsaved import Unsaved
@@ -22,10 +24,12 @@ MEANWHILE = "The chat continues, and everything on the screen is kept"
 
 
 class Journal:
-    """Saves conversations. Only `import_file` raises StoreError: else `report` gets a sentence and a level, once.
+    """Saves conversations. Only what reads and `import_files` raise StoreError: else `report` gets a sentence and a
+    level, once.
 
     What could not be saved is kept, and tried again with every later save. A home that can't be written is replaced by
-    a copy of it in memory, so that list and search go on to work until the program ends.
+    a copy of it in memory, so that list and search go on to work until the program ends; one whose file is gone while
+    the chat runs, by a new one in the same place, with the conversations of this sitting.
     """
 
     def __init__(self, report: Callable[[str, str], None]) -> None:
@@ -33,12 +37,17 @@ class Journal:
         # One thread: SQLite's connection belongs to it, and writes stay in order. A commit waits for the disk.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: Store | None = None
+        self._unreadable: StoreError | None = None  # why earlier conversations can't be read
         self._unsaved = Unsaved(self._say, MEANWHILE)
         self._deleted: list[tuple[str, Conversation | None]] = []
         self._opening = False
         self._opened = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._passing = False
+        self._displaced = False  # and no new one could be made
+        self._news: list[tuple[str, str]] = []  # of the thread, to be reported
+        self.last_words = ""
+        """What a person should read once the screen is gone, "" for nothing."""
         self._closed = self._ended = False
 
     @property
@@ -49,7 +58,7 @@ class Journal:
     @property
     def loses(self) -> bool:
         """Whether something that was written would be gone if the program ended now."""
-        return bool(self._unsaved) or self._passing
+        return bool(self._unsaved) or self._passing or self._displaced
 
     async def open(self) -> None:
         """Open the store; everything else waits for it."""
@@ -71,9 +80,17 @@ class Journal:
         try:
             self._store = Store(path)
         except StoreError as error:
-            self._store = Store.in_memory(copy_of=path)
-            return f"conversations are not saved: {error}. {MEANWHILE} in memory until you quit"
+            return f"conversations are not saved: {error}. {self._open_in_memory(path)}"
         return self._store.warning
+
+    def _open_in_memory(self, path: Path) -> str:
+        line = f"{MEANWHILE} in memory until you quit"
+        try:
+            self._store = Store.in_memory(copy_of=path)
+        except StoreError as error:
+            self._store, self._unreadable = Store.in_memory(), error
+            line += "; earlier conversations can't be read"
+        return line
 
     async def close(self) -> None:
         """Save what is left, make deletions final, let the store go. Closing twice is the same as once."""
@@ -102,6 +119,8 @@ class Journal:
             try:
                 for conversation in [] if self._ended else self._unsaved:
                     await self._write(conversation)
+                if not self._ended:
+                    await self._do(Store.check)
             except StoreError as error:
                 self._unsaved.fail(error)
                 return
@@ -110,27 +129,32 @@ class Journal:
     async def _write(self, conversation: Conversation) -> None:
         with self._unsaved.writing(conversation) as write:
             if write is not None:
-                await self._run(lambda: write(self._connected()))
+                await self._do(write)
                 self._passing |= self._store is not None and not self._store.saves
 
     async def load(self, id: str) -> Conversation | None:
-        """A conversation, with what of it could not be saved; None if it is gone."""
-        return self._unsaved.get(id) or await self._try(lambda store: store.load(id), None)
+        """A conversation, with what of it could not be saved; None if it is gone. Raises StoreError."""
+        return self._unsaved.get(id) or await self._do(lambda store: store.load(id))
 
-    async def summaries(self) -> list[Summary]:
-        """All conversations, the latest first; those that could not be saved too."""
-        saved: list[Summary] = await self._try(Store.summaries, [])
+    async def summaries(self, limit: int | None = None) -> list[Summary]:
+        """All conversations, or the first so many, the latest first; unsaved ones too. Raises StoreError."""
+        saved = await self._do(lambda store: store.summaries(limit))
+        if self._unreadable is not None and not saved:
+            raise self._unreadable
         known = {summary.id for summary in saved}
         unsaved = [
             Summary(each.id, each.title, each.created, each.updated, len(each.nodes))
             for each in self._unsaved
             if each.id not in known and each.nodes
         ]
-        return sorted(unsaved + saved, key=lambda summary: -summary.updated)
+        return sorted(unsaved + saved, key=lambda summary: -summary.updated)[:limit]
 
     async def search(self, text: str) -> list[SearchHit]:
         """See Store.search."""
-        return await self._try(lambda store: store.search(text), [])
+        hits = await self._do(lambda store: store.search(text))
+        if self._unreadable is not None and not hits:
+            raise self._unreadable
+        return hits
 
     async def rename(self, id: str, title: str) -> None:
         """Give a conversation that isn't on the screen another title."""
@@ -151,25 +175,22 @@ class Journal:
         await self._try(lambda store: store.restore(id), None)
         return id
 
-    async def import_file(self, path: Path) -> str:
-        """Add the conversations of a file; returns what to tell the person. Raises ImportFileError and StoreError.
+    async def import_files(self, paths: Sequence[Path]) -> ImportResult:
+        """Add the conversations of files; returns what was done. Raises StoreError.
 
-        One at a time, so that an answer under way is saved in between.
+        One at a time, so that an answer under way is saved in between, and files may be larger than the memory.
         """
-        imported = await asyncio.to_thread(read, path)
         await self._opened.wait()
-        added: list[Conversation] = []
-        try:
-            for conversation in imported.conversations:
-                if not self._closed and await self._run(partial(self._insert, conversation)):
-                    added.append(conversation)
-        except StoreError as error:
-            done = f"{len(added)} of {len(imported.conversations)} conversations were imported"
-            raise StoreError(f"{error}; {done}; import the file again to add the others") from None
-        return imported.summary(added)
-
-    def _insert(self, conversation: Conversation) -> bool:
-        return self._connected().insert(conversation)
+        result = ImportResult()
+        for path in paths:
+            conversations = read(path, result)
+            while not self._closed and (each := await asyncio.to_thread(next, conversations, None)) is not None:
+                try:
+                    if not self._closed:
+                        result.inserted(await self._do(partial(Store.insert, conversation=each)), each)
+                except StoreError as error:
+                    raise result.stopped(error) from None
+        return result
 
     async def prompts(self) -> list[str]:
         """See Store.prompts."""
@@ -203,12 +224,34 @@ class Journal:
     async def _run(self, action: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, action)
 
+    async def _do(self, action: Callable[[Store], T]) -> T:
+        """Do this with the store, on its thread. Raises StoreError."""
+        await self._opened.wait()
+        if self._ended:
+            raise StoreError("the conversations are closed")
+        try:
+            return await self._run(lambda: self._act(action))
+        finally:
+            while self._news:
+                self._say(*self._news.pop(0))
+
+    def _act(self, action: Callable[[Store], T]) -> T:
+        try:
+            return action(self._connected())
+        except DisplacedError as why:
+            self._displaced = True
+            self._store = self._connected().reopened(why)
+            self._displaced = False
+            self.last_words = sentence(self._store.warning)
+            self._news.append((self._store.warning, "error"))
+            return action(self._store)
+
     async def _try(self, action: Callable[[Store], T], otherwise: T) -> T:
         await self._opened.wait()
         if self._ended:  # a timer or a worker of an app that is about to be gone
             return otherwise
         try:
-            return await self._run(lambda: action(self._connected()))
+            return await self._do(action)
         except StoreError as error:
             self._unsaved.fail(error)
             return otherwise

@@ -1,5 +1,7 @@
 """The commands of the sidebar: list, search, open, rename, delete, undo."""
 
+from app.lines import sentence
+from app.store.database import StoreError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -60,16 +62,25 @@ class Library:
 
     async def refresh(self) -> None:
         """Bring the list up to date, unless it is hidden or shows search results."""
-        desk = self._desk
-        if desk.sidebar.display and not desk.sidebar.searching:
-            desk.sidebar.show_conversations(await self._journal.summaries(), self._conversations.conversation.id)
+        sidebar = self._desk.sidebar
+        if not sidebar.display or sidebar.searching:
+            return
+        try:
+            summaries = await self._journal.summaries(limit=sidebar.wanted)
+        except StoreError as error:
+            sidebar.show_error(str(error))
+        else:
+            sidebar.show_conversations(summaries, self._conversations.conversation.id)
 
     async def search(self, text: str) -> None:
         """Show what a search finds; "" ends it."""
-        if text:
-            self._desk.sidebar.show_hits(await self._journal.search(text))
-        else:
+        if not text:
             await self.refresh()
+            return
+        try:
+            self._desk.sidebar.show_hits(await self._journal.search(text))
+        except StoreError as error:
+            self._desk.sidebar.show_error(str(error))
 
     async def open(self, entry: SidebarEntry) -> None:
         """Open a conversation; what is typed from now on goes to the input."""
@@ -79,8 +90,13 @@ class Library:
 
     async def resume(self) -> None:
         """Open the conversation that was last used."""
-        if last := next(iter(await self._journal.summaries()), None):
-            await self._conversations.open(last.id)
+        try:
+            latest = await self._journal.summaries(limit=1)
+        except StoreError as error:
+            self._desk.warn(sentence(str(error)))
+            return
+        if latest:
+            await self._conversations.open(latest[0].id)
             await self.refresh()
         else:
             self._desk.warn("There is no conversation to continue yet.")

@@ -1,12 +1,12 @@
 """The commands about models: download one while the chat goes on, switch to one, list them; and the greeting."""
 
 import asyncio
-from pathlib import Path
+from contextlib import suppress
 
 from textual.timer import Timer
 
 from app.chat.commands import BUSY
-from app.lines import sentence
+from app.lines import one_line, sentence
 from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
 from app.tui.parts.desk import Desk
@@ -15,7 +15,8 @@ from app.tui.text.first_run import WELCOME, ComputerFacts, welcome
 from app.tui.widgets.download_panel import figures
 from app.tui.widgets.messages import Notice
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.inventory import local_models
+from mlx_model.hub.environment import expanded, missing_disk
+from mlx_model.hub.inventory import local_models, unverified
 from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
 from mlx_model.memory.sizes import gigabytes
@@ -64,6 +65,13 @@ class Models:
         self._greet()
         if self._is_demo:
             self._desk.run(self._look(), group="look", exclusive=True)
+        else:
+            self._desk.run(self._say_unverified(model), group="unverified")
+
+    async def _say_unverified(self, model: str) -> None:
+        line = await asyncio.to_thread(unverified, model)
+        if line is not None:
+            self._desk.warn(sentence(one_line(line)))
 
     async def _look(self) -> None:
         self._computer = await examine()
@@ -196,12 +204,11 @@ class Models:
 
 def _find(name: str) -> None:
     """Raises CheckpointError, saying what to do in the chat, unless this model is on this computer."""
-    is_folder = name == DEMO or Path(name).expanduser().is_dir()
-    repository = None if is_folder else Repository.parse(name)
-    if repository is not None:
-        folder = repository.snapshot()
-        if folder is None or not is_complete(folder):
-            raise CheckpointError(
-                f"the model {name} is missing or incomplete on this computer; /download {name} fetches it"
-            )
-    resolve(name)
+    is_folder = name == DEMO or expanded(name).is_dir()
+    if is_folder or Repository.parse(name) is None or missing_disk() is not None:
+        resolve(name)
+        return
+    with suppress(CheckpointError):
+        if is_complete(resolve(name)):
+            return
+    raise CheckpointError(f"the model {name} is missing or incomplete on this computer; /download {name} fetches it")

@@ -11,7 +11,7 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import split
 from app.lines import one_line, sentence
 from app.store.exchange.export import to_json, to_markdown, write_new
-from app.store.exchange.importing import ImportFileError
+from app.store.exchange.sources import ImportFileError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -56,11 +56,16 @@ def _block(blocks: list[str], number: str) -> str:
 
 def typed_path(name: str) -> str:
     """A name as a shell would take it: a file that is dropped on a terminal comes in quotes, or with backslashes."""
-    try:
-        words = shlex.split(name)
-    except ValueError:  # a lone quote, which names may have
-        return name
+    words = typed_words(name)
     return words[0] if len(words) == 1 else name
+
+
+def typed_words(name: str) -> list[str]:
+    """The names that a shell would find in it."""
+    try:
+        return shlex.split(name)
+    except ValueError:  # a lone quote, which names may have
+        return [name]
 
 
 class Sharing:
@@ -107,18 +112,23 @@ class Sharing:
             desk.notify(f"Wrote {one_line(str(path.resolve()))}", timeout=FILE_NAME_S)
 
     async def import_(self, name: str) -> None:
-        """Add the conversations of a file to those in the sidebar."""
+        """Add the conversations of files to those in the sidebar."""
         desk = self._desk
         if not name:
-            desk.warn("/import FILE takes a JSON export of this program or ChatGPT's conversations.json.")
+            desk.warn("/import FILE takes a JSON export of this program, or the export of ChatGPT or Claude.")
             return
         try:
-            summary = await self._journal.import_file(_existing(typed_path(name)))
+            result = await self._journal.import_files(_paths(name))
         except GptossError as error:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
-            where = "" if desk.sidebar.display else " ^B shows them."
-            desk.notify(f"{sentence(summary)}{where}", timeout=FILE_NAME_S)
+            for failure in result.failed():
+                desk.notify(f"{failure}.", severity="error")  # it begins with a name
+            if result.found or result.unreadable or not result.failures:
+                where = "" if desk.sidebar.display else " ^B shows them."
+                desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)
+            if self._conversations.conversation.id in result.continued:
+                await self._conversations.refresh()
         await desk.saved()
 
 
@@ -132,12 +142,12 @@ def _with_suffix(name: str, suffix: str) -> str:
     return name if whole else f"{name}.{suffix}"
 
 
-def _existing(name: str) -> Path:
+def _paths(name: str) -> list[Path]:
+    """The files that are named: one, which may have spaces in its name, or several. Raises ImportFileError."""
     try:
-        path = Path(name).expanduser()
-        ordinary = path.is_file() or path.is_dir() or not path.exists()
+        whole = Path(typed_path(name)).expanduser()
+        words = [Path(word).expanduser() for word in typed_words(name)]
+        several = len(words) > 1 and not whole.exists() and all(word.exists() for word in words)
     except (OSError, ValueError, RuntimeError) as error:
         raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
-    if not ordinary:  # a pipe would be waited for, a device has no end
-        raise ImportFileError(f"{one_line(name)} is not an ordinary file; nothing was imported")
-    return path
+    return words if several else [whole]

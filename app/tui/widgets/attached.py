@@ -115,7 +115,8 @@ class Attached(VerticalScroll, can_focus=False):
 
 
 def describe(attachment: Attachment) -> str:
-    """Name, size and tokens in one line."""
+    """Name, size and tokens in one line, and what the file has that was not read."""
     size = attachment.size
     amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
-    return f"{one_line(attachment.name)}  {amount}, about {about_tokens(attachment.text):,} tokens"
+    note = f"; {one_line(attachment.note)}" if attachment.note else ""
+    return f"{one_line(attachment.name)}  {amount}, about {about_tokens(attachment.text):,} tokens{note}"

@@ -9,6 +9,7 @@ from textual.widgets import OptionList
 
 from app.documents.attachments import Attachment, AttachmentError, find, read
 from app.documents.mentions import candidates
+from app.documents.pdf_process import stop_readers
 from app.tui.text.completions import Completion
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MAX_ROWS
@@ -61,6 +62,10 @@ class InputArea(Vertical):
 
     def _reading(self, name: str) -> Attachment:
         return read(find(name, self.composer.folder), name)
+
+    def on_unmount(self) -> None:
+        """The chat ends: it must not wait for a file that takes long."""
+        stop_readers()
 
     def on_attached_removed(self, event: Attached.Removed) -> None:
         """One is removed, or becomes part of the text."""

@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from app.lines import one_line
+from app.lines import one_line, sentence
 from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
@@ -22,6 +22,10 @@ from app.tui.text.key_help import KeyHelp
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
+PAGE = 100
+"""The list has so many conversations, and as many more whenever its end is in sight."""
+IN_SIGHT = 10
+"""Rows below the highlighted one, or below the lowest on the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class SidebarEntry:
     title: str
     node: str | None = None
     channel: str | None = None
+
+
+Row = tuple[Content, SidebarEntry | None]
+
+
+def _option(text: Content, entry: SidebarEntry | None) -> Option:
+    return Option(text, disabled=entry is None)
 
 
 class ConversationList(OptionList):
@@ -57,19 +68,23 @@ class ConversationList(OptionList):
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
         self.entries: list[SidebarEntry | None] = []
+        self._rows: Sequence[Row] = ()
 
     @property
     def entry(self) -> SidebarEntry | None:
         """What is highlighted."""
         return self.entries[self.highlighted] if self.highlighted is not None else None
 
-    def fill(self, rows: Sequence[tuple[Content, SidebarEntry | None]], *highlights: tuple[str, str | None]) -> None:
+    def fill(self, rows: Sequence[Row], *highlights: tuple[str, str | None]) -> None:
         """Show rows; those without an entry are headings.
 
         Highlights the first of `highlights` (a conversation, and in it a node or None) that is there, else the first.
         """
-        self.entries = [entry for _, entry in rows]
-        self.set_options([Option(text, disabled=entry is None) for text, entry in rows])
+        before, self._rows, self.entries = self._rows, rows, [entry for _, entry in rows]
+        if rows[: len(before)] == before:  # what is there stays: a list may be long
+            self.add_options([_option(*row) for row in rows[len(before) :]])
+        else:
+            self.set_options([_option(*row) for row in rows])
         at = {(entry.conversation, entry.node): row for row, entry in enumerate(self.entries) if entry is not None}
         self.highlighted = next((at[key] for key in highlights if key in at), min(at.values(), default=None))
 
@@ -133,11 +148,16 @@ class Sidebar(Vertical):
     class LeaveRequested(Message):
         """The person is done here."""
 
+    @dataclass
+    class MoreRequested(Message):
+        """The end of the list is in sight."""
+
     def __init__(self) -> None:
         super().__init__()
         self._search = SearchInput(placeholder="search all (^F)", compact=True, id="search")
         self.list = ConversationList()
         self._pause: Timer | None = None
+        self._listed = 0  # conversations
 
     def compose(self) -> ComposeResult:
         """Two parts."""
@@ -147,15 +167,24 @@ class Sidebar(Vertical):
     def on_mount(self) -> None:
         """No timer when idle."""
         self._search.cursor_blink = False
+        self.watch(self.list, "scroll_y", self._want_more, init=False)
 
     @property
     def searching(self) -> str:
         """What is being searched for, "" for nothing."""
         return self._search.value.strip()
 
+    @property
+    def wanted(self) -> int:
+        """How many conversations to list: whole pages, to beyond what is on the screen and what is highlighted."""
+        highlighted = self.list.highlighted if self.list.has_focus else None
+        lowest = max(self.list.scroll_offset.y + self.list.size.height, highlighted or 0)
+        return PAGE * (1 + (lowest + IN_SIGHT) // PAGE)
+
     def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
         """List conversations, which come the latest first, under the names of their days."""
-        now, rows, heading = time.time(), list[tuple[Content, SidebarEntry | None]](), ""
+        self._listed = len(summaries)
+        now, rows, heading = time.time(), list[Row](), ""
         for summary in summaries:
             if (day := day_of(summary.updated, now)) != heading:
                 heading = day
@@ -172,7 +201,7 @@ class Sidebar(Vertical):
 
         The first hit is highlighted, where Enter leads to.
         """
-        rows: list[tuple[Content, SidebarEntry | None]] = []
+        rows: list[Row] = []
         for id in dict.fromkeys(hit.conversation for hit in hits):
             own_hits = [hit for hit in hits if hit.conversation == id]
             title = one_line(own_hits[0].title) or "untitled"
@@ -182,6 +211,10 @@ class Sidebar(Vertical):
                     rows.append((Content(f"  {hit.snippet}"), SidebarEntry(id, title, hit.node, hit.channel)))
         first = [(hit.conversation, hit.node) for hit in hits[:1]]
         self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], *first)
+
+    def show_error(self, text: str) -> None:
+        """Say why there is nothing to list."""
+        self.list.fill([(Content(sentence(one_line(text))), None)])
 
     def search(self) -> None:
         """Put the cursor into the search, at once: Widget.focus() waits, and the next keys would go astray."""
@@ -210,6 +243,14 @@ class Sidebar(Vertical):
         event.stop()
         if (entry := self.list.entries[event.option_index]) is not None:
             self.post_message(self.Opened(entry))
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Up or down in the list."""
+        self._want_more()
+
+    def _want_more(self) -> None:
+        if not self.searching and 0 < self._listed < self.wanted and self._listed % PAGE == 0:
+            self.post_message(self.MoreRequested())
 
     def action_into_list(self) -> None:
         """From the search down into the list."""

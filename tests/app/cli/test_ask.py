@@ -1,19 +1,28 @@
-"""`gptoss-chat ask` with answers that have no final text: the exit code, and what goes to which stream."""
+"""`gptoss-chat ask`: what is piped in; answers without a final text, the exit code, what goes to which stream."""
 
+import argparse
+import io
 import json
+import sys
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.cli import ask
 from app.cli.arguments import Start
 from app.cli.printing import AnswerPrinter
+from app.documents import attachments
+from app.documents.attachments import AttachmentError
+from app.documents.pdf import read_pdf
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.options import Options
 from mlx_model.request import Request
+from tests.fixtures.pdf import pdf
 
 CALL = Message(Role.ASSISTANT, '{"q": 1}', None, "commentary", "functions.search", "json")
 
@@ -140,3 +149,96 @@ async def test_an_answer_that_nobody_reads_ends_at_once(monkeypatch: pytest.Monk
     with pytest.raises(BrokenPipeError):
         await ask._answer("q", Start(Load(), Options(), None, False), as_json=False)
     assert backend.closed
+
+
+# What is piped in
+
+
+def prompt_of(
+    piped: bytes, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...] = (), files: tuple[Path, ...] = ()
+) -> str:
+    """The prompt that the model gets."""
+    prompts: list[str] = []
+
+    def keep(prompt: str, *_: object, **__: object) -> int:
+        prompts.append(prompt)
+        return 0
+
+    monkeypatch.setattr(ask, "answer", keep)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    monkeypatch.setattr(attachments, "read_apart", read_pdf)
+    arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
+    assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
+    return prompts[0]
+
+
+@pytest.mark.parametrize(
+    ("piped", "prompt", "said"),
+    [
+        (b"line 1\r\nline 2\n", "line 1\nline 2", ""),
+        (b"\xef\xbb\xbfmarked", "marked", ""),
+        ("wide".encode("utf-16"), "wide", ""),
+        (pdf("Bill"), '[file "standard input"]\n```\nBill\n```', ""),
+        (
+            pdf("Bill", ""),
+            '[file "standard input"; page 2 has no text (blank, or a scan)]\n```\nBill\n\n[page 2 has no text]\n```',
+            "gptoss-chat: standard input: page 2 has no text (blank, or a scan)\n",
+        ),
+        (
+            b"\x1b[1mFAIL\x1b[0m 3 tests",
+            '[file "standard input"; escape sequences (colours) left out]\n```\nFAIL 3 tests\n```',
+            "gptoss-chat: standard input: escape sequences (colours) left out\n",
+        ),
+    ],
+)
+def test_standard_input_is_read_as_a_file_is(
+    piped: bytes, prompt: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prompt_of(piped, monkeypatch) == prompt
+    whole = prompt_of(piped, monkeypatch, ("Explain",))
+    assert whole == f"Explain\n\n{prompt}"
+    assert capsys.readouterr().err == said * 2
+
+
+@pytest.mark.parametrize(
+    ("piped", "said"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0", "standard input is a picture"),
+        (b"\0\1\2" * 99, "standard input is a binary file"),
+        ("D\u00e9j\u00e0 vu".encode("cp1252"), "standard input is not UTF-8 (line 1); it may be WINDOWS-1252"),
+        (b"x" * 1_000_001, "standard input has 1.0 MB; at most 1 MB of text"),
+        (pdf(""), "standard input has no text: it is probably a scan"),
+    ],
+)
+def test_standard_input_that_can_not_be_read_is_refused_as_a_file_is(
+    piped: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AttachmentError) as error:
+        prompt_of(piped, monkeypatch)
+    assert str(error.value).startswith(said)
+
+
+def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "MOST_PDF_BYTES", 1000)
+    monkeypatch.setattr(attachments, "MOST_PDF_BYTES", 1000)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless(), isatty=lambda: False))
+    with pytest.raises(AttachmentError, match="standard input has more than"):
+        ask.answer_input(argparse.Namespace(), [])
+
+
+class Endless(io.RawIOBase):
+    """As `yes` and /dev/zero."""
+
+    def read(self, size: int = -1) -> bytes:
+        assert size >= 0
+        return b"y\n" * (size // 2) + b"y" * (size % 2)
+
+
+def test_files_and_what_is_missing_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf("Bill", ""))
+    prompt = prompt_of(b"piped", monkeypatch, ("Sum", "up"), (tmp_path / "a.pdf",))
+    note = "page 2 has no text (blank, or a scan)"
+    assert prompt.startswith(f'Sum up\n\npiped\n\n[file "{tmp_path}/a.pdf"; {note}]\n')
+    assert capsys.readouterr().err == f"gptoss-chat: {tmp_path}/a.pdf: {note}\n"

@@ -1,86 +1,63 @@
 """Files in a prompt: what is read, what is refused and why, no file forges where it ends, names while typing."""
 
 import os
-from io import BytesIO
 from pathlib import Path
 
 import bpe_openai
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pypdf import PdfWriter
 
 from app.documents import attachments
 from app.documents.attachments import Attachment, AttachmentError, find, join, read, split
 from app.documents.mentions import candidates, mention, written
+from app.documents.pdf import read_pdf
 from app.documents.tokens import about_tokens
 from tests.fixtures import ROOT
+from tests.fixtures.pdf import pdf
 
 
-def pdf(*pages: str) -> bytes:
-    """A PDF with these texts, written by hand as the format's specification (ISO 32000) has it."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
-    for text in pages:
-        drawn = f"BT /F 12 Tf 72 720 Td ({text}) Tj ET" if text else ""
-        objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F 3 0 R >> >> "
-            f"/Contents {len(objects) + 2} 0 R >>"
-        )
-        objects.append(f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream")
-    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
-    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>"
-    data, places = "%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(data))
-        data += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
-    count = len(objects) + 1
-    tail = f"trailer << /Size {count} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF\n"
-    return f"{data}xref\n0 {count}\n0000000000 65535 f \n{table}{tail}".encode()
-
-
-def locked_pdf() -> bytes:
-    writer, data = PdfWriter(), BytesIO()
-    writer.add_blank_page(100, 100)
-    writer.encrypt("secret", algorithm="RC4-128")
-    writer.write(data)
-    return data.getvalue()
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PDF files are read in this process, which is faster."""
+    monkeypatch.setattr(attachments, "read_apart", read_pdf)
 
 
 # Reading
 
 
 @pytest.mark.parametrize(
-    ("data", "text"),
+    ("data", "attachment"),
     [
-        (b"plain\n", "plain\n"),
-        ("größe\r\nzwei\rdrei".encode(), "größe\nzwei\ndrei"),
-        ("\ufeffmark".encode(), "mark"),
-        ("wide \u4f60".encode("utf-16"), "wide \u4f60"),
-        ("wide".encode("utf-32"), "wide"),
-        (b"color \x1b[31mred\x1b[0m" + b"." * 100, "color \x1b[31mred\x1b[0m" + "." * 100),
-        (pdf("Hello PDF", "", "page three"), "Hello PDF\n\npage three"),
+        (b"plain\r\n", Attachment("x", "plain\n")),
+        (pdf("Hello PDF", "page two"), Attachment("x", "Hello PDF\n\npage two")),
+        (
+            b"\n" + pdf("one", ""),
+            Attachment("x", "one\n\n[page 2 has no text]", "page 2 has no text (blank, or a scan)"),
+        ),
+        (
+            b"\x1b[1mbold" + b"." * 60 + b"\0",
+            Attachment("x", "bold" + "." * 60, "1 NUL byte left out; escape sequences (colours) left out"),
+        ),
     ],
 )
-def test_text_in_every_encoding_and_pdf(tmp_path: Path, data: bytes, text: str) -> None:
+def test_a_file_is_read_and_what_is_missing_is_said(tmp_path: Path, data: bytes, attachment: Attachment) -> None:
     file = tmp_path / "a file.txt"
     file.write_bytes(data)
-    assert read(file, "a file.txt") == Attachment("a file.txt", text)
+    assert read(file, "x") == attachment
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a binary file; only text, code and PDF files can be attached"),
-        (bytes(range(1, 256)), "is a binary file"),
-        ("größe".encode("latin-1"), "is not UTF-8 (line 1); if it is text in an older encoding, convert it"),
-        (b"\xff\xfea", "is not UTF-16 (line 1)"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture; the model reads text alone"),
+        (bytes(range(1, 256)), "is a binary file; only text, code and PDF files can be attached"),
+        ("größe".encode("latin-1"), "is not UTF-8 (line 1); it may be WINDOWS-1252"),
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"x" * 1_000_001, "has 1.0 MB; at most 1 MB of text"),
         (b"x" * 4_000_001, "has 4.0 MB; at most 1 MB of text"),
         (pdf(""), "has no text: it is probably a scan"),
-        (locked_pdf(), "is locked by a password"),
         (b"%PDF-1.7\nnothing", "can't be read: the PDF is damaged, or the file is not a PDF; nothing was attached"),
     ],
 )
@@ -95,15 +72,20 @@ def test_what_is_refused_and_why(tmp_path: Path, data: bytes, said: str) -> None
 def test_what_is_no_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "ring").symlink_to("ring")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(5_000_000_000)
     for path, said in (
         (tmp_path, "is a folder"),
         (tmp_path / "none", "there is no file"),
         (tmp_path / "none" / "none", "there is no file"),
-        (tmp_path / "pipe", "is not an ordinary file"),
-        (Path("/dev/zero"), "is not an ordinary file"),
+        (tmp_path / "dangling", "is a link to a file that isn't there"),
+        (tmp_path / "pipe", "is a pipe, not an ordinary file; pipe it in"),
+        (Path("/dev/zero"), "is a device, not an ordinary file"),
         (tmp_path / "ring", "can't be read"),
         (tmp_path / "n\0ul", "can't be read"),
         (tmp_path / ("x" * 300), "can't be read"),
+        (tmp_path / "sparse", "has 5,000.0 MB; at most 1 MB of text"),
     ):
         with pytest.raises(AttachmentError, match=said):
             read(path)
@@ -112,9 +94,41 @@ def test_what_is_no_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    monkeypatch.setattr(os, "open", refuse)  # root may read everything
     with pytest.raises(AttachmentError, match="can't be read: Permission denied"):
         read(tmp_path / "secret")
+
+
+def test_a_path_that_becomes_a_pipe_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("x")
+    before = (tmp_path / "file").stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: before)
+    with pytest.raises(AttachmentError, match="is a pipe"):
+        read(tmp_path / "pipe")
+
+
+def test_a_file_that_grows_is_not_read_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "MOST_PDF_BYTES", 100)
+    (tmp_path / "log").write_text("x" * 90)
+    status = (tmp_path / "log").stat()
+    (tmp_path / "log").write_text("x" * 200)
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    with pytest.raises(AttachmentError, match="has more than"):
+        read(tmp_path / "log")
+
+
+def test_a_file_that_gives_nothing_now_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg: an ordinary file by its kind, and without an end."""
+    (tmp_path / "file").write_text("x")
+    ends = os.pipe()
+    os.set_blocking(ends[0], False)
+    monkeypatch.setattr(os, "open", lambda *_: ends[0])
+    status = (tmp_path / "file").stat()
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    with pytest.raises(AttachmentError, match="it has no data now"):
+        read(tmp_path / "file")
+    os.close(ends[1])
 
 
 def test_a_long_pdf_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +151,15 @@ def test_the_prompt_that_the_model_reads() -> None:
     assert split(join("", files)) == ("", files) and join("", files).startswith("[file")
 
 
+def test_the_model_reads_the_same_note_as_the_person() -> None:
+    files = [Attachment("a.pdf", "text", "page 2 has no text"), Attachment('x"; y', "z"), Attachment("b", "z", "n; m]")]
+    prompt = join("Sum up", files)
+    assert prompt.startswith('Sum up\n\n[file "a.pdf"; page 2 has no text]\n```\ntext\n```\n\n[file "x"; y"]\n')
+    assert split(prompt) == ("Sum up", files)
+    for header in ('[file "a" note]', '[file "a"; ]', "[file a]"):
+        assert split(f"{header}\n```\nx\n```") == (f"{header}\n```\nx\n```", [])
+
+
 PIECES = st.lists(
     st.sampled_from(["`", "```", "````", "\n", "\n\n", '[file "x"]', '[file "', '"]', "text", " ", "\ud800", "\u2028"]),
     max_size=12,
@@ -144,7 +167,15 @@ PIECES = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(PIECES, st.lists(st.builds(Attachment, st.sampled_from(["a", 'b"c']), PIECES), max_size=3))
+@given(
+    PIECES,
+    st.lists(
+        st.builds(
+            Attachment, st.sampled_from(["a", 'b"c', 'b"; c']), PIECES, st.sampled_from(["", "n", "; n]", "[file '"])
+        ),
+        max_size=3,
+    ),
+)
 def test_no_file_can_forge_where_it_ends(text: str, files: list[Attachment]) -> None:
     assume(split(text) == (text, []))
     assert split(join(text, files)) == (text, files)

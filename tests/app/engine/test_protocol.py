@@ -1,11 +1,15 @@
 """The engine protocol: every message survives the pipe, anything else is refused by name."""
 
 import json
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.protocol import (
     Answer,
     AnswerNow,
@@ -22,6 +26,7 @@ from app.engine.protocol import (
     encode,
 )
 from app.engine.worker import merge
+from app.store.store import Store
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool, ResponseFormat
@@ -114,6 +119,52 @@ def test_any_text_is_one_ascii_line(text: str) -> None:
 def test_garbage_is_refused(line: bytes) -> None:
     with pytest.raises(ProtocolError, match="not a message"):
         decode(line)
+
+
+ABSURD = ["NaN", "Infinity", "-Infinity", "1e999", "-1", "1e300", "9" * 30, str(2**63), "5e-324"]
+
+
+@pytest.mark.parametrize("number", ABSURD)
+@pytest.mark.parametrize("name", [field.name for field in fields(Stats)])
+def test_a_figure_that_cannot_be_is_left_out_of_the_statistics(name: str, number: str) -> None:
+    """They come with the answer, which must be kept and can then be stored."""
+    good = {each.name: type(getattr(Stats(), each.name))(7) for each in fields(Stats)}
+    line = encode(Answer(1, Finished("stop", Stats(**good)))).decode()
+    (figure,) = re.findall(rf'"{name}":[\d.]+', line)
+    finished = decode(line.replace(figure, f'"{name}":{number}').encode()).event
+    seed = name == "seed" and number == str(2**63)
+    assert finished.stats == replace(Stats(**good), **{name: 2**63 if seed else type(good[name])(0)})
+
+
+@pytest.mark.parametrize("number", ABSURD[:-1])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type":"Ready","model":"m","context_length":4096,"resident_bytes":1,"budget_bytes":1,"load_s":#}',
+        '{"type":"Ready","model":"m","context_length":#,"resident_bytes":1,"budget_bytes":1,"load_s":1}',
+        '{"type":"Answer","number":1,"event":{"type":"PrefillProgress","done":1,"total":#}}',
+        '{"type":"Answer","number":1,"event":{"type":"MessageStart","channel":"final"},"deltas":#}',
+        '{"type":"Cancel","number":#}',
+    ],
+)
+def test_other_numbers_that_cannot_be_are_refused(line: str, number: str) -> None:
+    with pytest.raises(ProtocolError, match="not a message"):
+        decode(line.replace("#", number).encode())
+
+
+def test_sums_of_what_the_pipe_lets_through_can_be_stored(tmp_path: Path) -> None:
+    number, seconds = 2**48 - 1, float(2**48 - 1)
+    line = encode(
+        Answer(1, Finished("stop", Stats(number, number, number, seconds, seconds, seconds, number, 2**64 - 1)))
+    )
+    stats = decode(line).event.stats
+    for _ in range(1000):  # an answer that was cut off and continued as often
+        stats = stats.followed_by(decode(line).event.stats)
+    conversation, store = Conversation(), Store(tmp_path / "conversations.db")
+    conversation.add_answer(conversation.add_prompt("q", None).id, AnswerFacts("m", None, "stop", stats), [])
+    store.save(conversation.everything())
+    assert store.load(conversation.id).everything() == conversation.everything()  # type: ignore[union-attr]
+    store.close()
 
 
 keys = st.sampled_from(["type", "number", "request", "fields", "messages", "model"])

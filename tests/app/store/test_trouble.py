@@ -152,6 +152,33 @@ async def test_saves_that_overlap_lose_nothing() -> None:
     assert all(isinstance(node, Node) for node in stored()[0].path)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_save_returns_only_when_it_is_on_the_disk_though_another_save_writes_it(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    journal, tree, go = Journal(lambda text, level: None), titled("Slow"), threading.Event()
+    await journal.open()
+    save = Store.save
+
+    def held(store: Store, changes: Changes) -> None:
+        go.wait()
+        monkeypatch.setattr(Store, "save", save)
+        if fails:
+            raise StoreError("the disk is full")
+        save(store, changes)
+
+    monkeypatch.setattr(Store, "save", held)
+    first, second = (asyncio.create_task(journal.save(tree)) for _ in range(2))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not first.done() and not second.done() and stored() == []
+    go.set()
+    await second
+    assert [each.title for each in stored()] == ["Slow"] and not journal.loses
+    await first
+    await journal.close()
+
+
 async def test_a_conversation_deleted_during_a_save_that_fails_stays_deleted_until_the_undo(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

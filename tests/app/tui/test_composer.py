@@ -132,7 +132,9 @@ async def test_a_mention_without_its_file_is_held_back_once(folder: Path, typed:
         await wait_until(pilot, lambda: engine.asked)
         assert engine.asked[0][0][-1].text == typed
         await idle(pilot)
-        await pilot.press(*typed, "enter")  # another message: it may be wrong anew
+        await pilot.press(*typed)  # another message: it may be wrong anew
+        await wait_until(pilot, lambda: composer.attached.reading is None)
+        await pilot.press("enter")
         await wait_until(pilot, lambda: notifications(pilot).count(warning) == 2)
         assert len(engine.asked) == 1
 
@@ -161,6 +163,23 @@ async def test_a_file_that_is_removed_leaves_its_name_as_text() -> None:
         await pilot.press("enter")
         await wait_until(pilot, lambda: engine.asked)
         assert engine.asked[0][0][-1].text == "see @notes.txt "
+
+
+async def test_what_a_file_lacks_is_seen_on_its_line_and_read_by_the_model(folder: Path) -> None:
+    (folder / "run.log").write_bytes(b"\x1b[1mFAIL\x1b[0m")
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press(*"see @run.log", "space")
+        await attached(pilot, 1)
+        assert "escape sequences (colours) left out" in " ".join(text_on(pilot).split())
+        engine.answer("ok")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: engine.asked)
+        note = '[file "run.log"; escape sequences (colours) left out]'
+        assert engine.asked[0][0][-1].text == f"see @run.log \n\n{note}\n```\nFAIL\n```"
+        await wait_until(pilot, lambda: "+ run.log  4 bytes" in text_on(pilot))
+        assert "escape sequences (colours) left out" in " ".join(text_on(pilot).split())
 
 
 async def test_an_empty_input_says_what_fits_in_a_line() -> None:
@@ -217,9 +236,7 @@ async def test_what_cannot_be_attached_is_said_and_the_text_stays(folder: Path) 
         await pilot.press(*"@pic")
         await wait_until(pilot, lambda: composer.completion.display)
         await pilot.press("enter")
-        await wait_until(
-            pilot, lambda: "is a binary file; only text, code and PDF files can be attached." in notifications(pilot)
-        )
+        await wait_until(pilot, lambda: "picture.png is a picture; the model reads text alone" in notifications(pilot))
         assert composer.text == "@picture.png " and not composer.attached.attachments
         composer.attached.expect("slow.pdf")
         await pilot.press("enter")

@@ -14,7 +14,8 @@ from app.store.exchange.export import ExportError, file_name, to_json, to_markdo
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
 from tests.app.store.test_trouble import execute
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notified, opened, send, wait_until
+from tests.fixtures.exports import turns, written
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notifications, notified, opened, send, wait_until
 from tests.fixtures.trees import branched, keep, same, stored, titled
 
 WIDE = (120, 40)
@@ -183,12 +184,43 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
     assert len(stored()) == 3 and any(same(each, tree) or each.id == tree.id for each in stored())
 
 
+async def test_several_files_and_what_is_wrong_with_them(here: Path) -> None:
+    odd = [turns("Odd?", id="odd")]
+    odd[0]["mapping"]["m0"]["message"]["content"]["parts"] += [{"content_type": None}]
+    written(here, odd, "an odd one.json")
+    written(here, [*({"title": "[b]x\x1b" * 9, "mapping": n} for n in range(5000)), turns("Pears?")], "export/a.json")
+    async with chat(FakeEngine(), WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, "/import 'an odd one.json' export pipe")
+        await wait_until(pilot, lambda: notified(pilot, "No such file"))
+        os.mkfifo(here / "pipe")
+        await send(pilot, "/import 'an odd one.json' export pipe")
+        await wait_until(pilot, lambda: notified(pilot, "and 4997 more; left out content that is not text: 1 unknown."))
+        assert notified(pilot, "Imported 2 conversations with 2 prompts and answers; 5000 could not be read: ")
+        assert notified(pilot, "pipe is not an ordinary file")
+        assert len(notifications(pilot)) < 2000
+    assert len(stored()) == 2
+
+
+async def test_the_conversation_on_the_screen_shows_what_a_later_export_adds(here: Path) -> None:
+    written(here, [turns("Trip?", "Museum.")], "old.json")
+    written(here, [turns("Trip?", "Museum.", "And then?", "The lake.")], "new.json")
+    async with chat(FakeEngine(), WIDE) as pilot:
+        await idle(pilot)
+        await send(pilot, "/import old.json")
+        await opened(pilot, "T")
+        await send(pilot, "/import new.json")
+        await wait_until(pilot, lambda: notified(pilot, "Added 2 prompts and answers to 1 conversation that was here"))
+        await wait_until(pilot, lambda: len(app_of(pilot).conversations.conversation.path) == 4)
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         ("/import", "/import FILE takes"),
         ("/import none.json", "No such file"),
-        ("/import .", "Is a directory"),
+        ("/import empty", "empty holds no conversations.json"),
+        ("/import ~nobody-here/x", "can't be read"),
         ("/import pipe", "pipe is not an ordinary file"),
         ("/import broken.json", "is not JSON"),
         ("/import other.json", "neither an export"),
@@ -196,6 +228,7 @@ async def test_what_was_exported_is_imported_and_stands_in_the_list(here: Path) 
 )
 async def test_a_file_that_cannot_be_imported_says_why(here: Path, command: str, message: str) -> None:
     os.mkfifo(here / "pipe")
+    (here / "empty").mkdir()
     (here / "broken.json").write_text("{")
     (here / "other.json").write_text(json.dumps({"format": "another"}))
     async with chat(FakeEngine(), WIDE) as pilot:
@@ -213,7 +246,8 @@ async def test_a_disk_that_fills_up_says_how_much_was_imported(here: Path) -> No
         await execute(app_of(pilot), pages)
         await send(pilot, "/import chats.json")
         await wait_until(pilot, lambda: notified(pilot, "the disk is full"))
-        assert notified(pilot, "; 1 of 2 conversations were imported; import the file again to add the others.")
+        said = "; until then imported 1 conversation with 2 prompts and answers; import again to add the others."
+        assert notified(pilot, said)
     assert [tree.title for tree in stored()] == ["small"]
 
 
@@ -221,9 +255,9 @@ async def test_quitting_in_the_middle_of_an_import_keeps_what_is_there(here: Pat
     (here / "chats.json").write_text(to_json(titled(f"chat {number}") for number in range(200)))
     journal = Journal(lambda text, level: None)
     await journal.open()
-    importing = asyncio.create_task(journal.import_file(here / "chats.json"))
+    importing = asyncio.create_task(journal.import_files([here / "chats.json"]))
     while not await journal.summaries():
         await asyncio.sleep(0)
     await journal.close()
-    assert (await importing).startswith("imported ")
+    assert (await importing).summary().startswith("imported ")
     assert 0 < len(stored()) < 200 and all(len(tree.nodes) == 2 for tree in stored())

@@ -195,17 +195,56 @@ def test_other_tokenizers_are_refused_in_one_sentence(tmp_path: Path, data: byte
     assert "\n" not in str(caught.value)
 
 
-def test_bad_pattern_and_missing_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("([", "tiktoken can't use"),
+        ("", "doesn't cover every text"),
+        ("x*", "doesn't cover every text"),
+        ("(?=a)", "doesn't cover every text"),
+        ("|.", "doesn't cover every text"),
+        (r"[\s\S]*", "doesn't cover every text"),  # and then once more, at the end
+        (r"\w+", "doesn't cover every text"),
+        (".", "doesn't cover every text"),  # without line breaks
+        (r"(\w|\w\w)+_", "doesn't cover every text|takes too long"),
+    ],
+)
+def test_a_pattern_that_would_crash_or_lose_text(
+    tmp_path: Path, pattern: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     pre = json.loads(small())["pre_tokenizer"]
-    pre["pretokenizers"][0]["pattern"]["Regex"] = "(["
+    pre["pretokenizers"][0]["pattern"]["Regex"] = pattern
     (tmp_path / "tokenizer.json").write_bytes(small(root={"pre_tokenizer": pre}))
-    with pytest.raises(TokenizerError, match="tiktoken can't use"):
+    with pytest.raises(TokenizerError, match=says):
         Tokenizer.load(tmp_path)
+    assert capfd.readouterr().err == ""  # as Rust's panics print
+
+
+@pytest.mark.parametrize("kept", [[], [0], [1, 3]])
+def test_without_the_tokens_of_harmony(tmp_path: Path, kept: list[int]) -> None:
+    tokens = json.loads(small())["added_tokens"]
+    (tmp_path / "tokenizer.json").write_bytes(small(root={"added_tokens": [tokens[index] for index in kept]}))
+    with pytest.raises(TokenizerError, match=r"special tokens .*<\|return\|> are missing"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_clone_without_git_lfs(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 27868174\n"
+    )
+    with pytest.raises(TokenizerError, match="only git-lfs's pointer to the file: run `git lfs pull`"):
+        Tokenizer.load(tmp_path)
+
+
+def test_no_file_and_no_regular_file(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="missing; download"):
         Tokenizer.load(tmp_path / "nowhere")
     (tmp_path / "folder" / "tokenizer.json").mkdir(parents=True)
     with pytest.raises(TokenizerError, match="can't be read"):
         Tokenizer.load(tmp_path / "folder")
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(TokenizerError, match="not a regular file"):
+        Tokenizer.load(tmp_path)
 
 
 @pytest.fixture
@@ -232,13 +271,13 @@ def test_second_load_reads_the_cache_alone(cached: Path, monkeypatch: pytest.Mon
 def test_changed_file_is_never_served_from_an_old_cache(cached: Path) -> None:
     path = cached / "tokenizer.json"
     before, stat = vocabulary.load_vocabulary(path), path.stat()
-    swapped = small().replace(b'"<|end|>"', b'"<|END|>"')
+    swapped = small().replace(b'"<|endoftext|>"', b'"<|ENDOFTEXT|>"')
     path.write_bytes(swapped)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert path.stat().st_size == stat.st_size
     after = vocabulary.load_vocabulary(path)
     assert after != before
-    assert "<|END|>" in after.special
+    assert "<|ENDOFTEXT|>" in after.special
 
 
 @pytest.mark.parametrize(
@@ -258,7 +297,7 @@ def test_cache_of_another_file_is_ignored(cached: Path) -> None:
     path = cached / "tokenizer.json"
     first = vocabulary.load_vocabulary(path)
     (entry,) = _entries(cached)
-    path.write_bytes(small().replace(b'"<|end|>"', b'"<|END|>"'))
+    path.write_bytes(small().replace(b'"<|endoftext|>"', b'"<|ENDOFTEXT|>"'))
     vocabulary.load_vocabulary(path)
     (other,) = set(_entries(cached)) - {entry}
     entry.write_bytes(other.read_bytes())
@@ -279,17 +318,20 @@ def test_small_files_are_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_that_changes_while_it_is_read_spoils_no_cache(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashed in one state and parsed in the next: the cache goes under what was parsed."""
+    """What was hashed is what is parsed: the cache is of that content, whatever the file holds by then."""
     path = cached / "tokenizer.json"
     old = path.read_bytes()
     new = json.loads(old)
-    new["added_tokens"][0]["content"] = "<|changed|>"
+    new["added_tokens"][0]["id"] = 99
 
     def write_in_between(digest: bytes) -> None:
         path.write_text(json.dumps(new))
 
     with monkeypatch.context() as patched:
         patched.setattr(vocabulary, "_read_cache", write_in_between)
-        assert "<|changed|>" in vocabulary.load_vocabulary(path).special
+        first = vocabulary.load_vocabulary(path)
+    second = vocabulary.load_vocabulary(path)
+    assert (first, second) == (vocabulary.parse_vocabulary(old), vocabulary.parse_vocabulary(path.read_bytes()))
+    assert first != second
     path.write_bytes(old)
-    assert "<|changed|>" not in vocabulary.load_vocabulary(path).special
+    assert vocabulary.load_vocabulary(path) == first

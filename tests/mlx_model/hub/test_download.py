@@ -370,7 +370,12 @@ def test_a_hub_that_names_a_folder_elsewhere(server: HubServer) -> None:
     ("kind", "files", "message"),
     [
         ("llama", gpt_oss(), "is a model of another kind, llama; this program runs gpt-oss"),
-        ("gpt_oss", {"model.gguf": b"x", "config.json": b"{}"}, "has no weights as safetensors"),
+        ("gpt_oss", {"model.gguf": b"x", "config.json": b"{}"}, "has GGUF, .*, and no weights as safetensors"),
+        (
+            "gpt_oss",
+            {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"},
+            "is a LoRA adapter, not a model",
+        ),
         (None, {}, "has no weights as safetensors"),
     ],
 )

@@ -1,9 +1,17 @@
 """The digests of files, and the record of those that were verified."""
 
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mlx_model.errors import CheckpointError
 from mlx_model.hub.folder import File, ModelFolder, Record, is_intact, is_verified
 
 HELLO = b"hello\n"
@@ -79,11 +87,101 @@ def test_a_link_that_leads_elsewhere_is_replaced(tmp_path: Path) -> None:
         (model.folder / "config.json").symlink_to(wrong)
         model.link(file)
         assert (model.folder / "config.json").read_bytes() == HELLO
-    (model.folder / "config.json").unlink()
-    (model.folder / "config.json").write_bytes(b"a file of its own")
-    model.link(file)
-    assert (model.folder / "config.json").resolve() == model.path(file).resolve()
     assert model.found("config.json") == file
     assert not is_verified(model.folder, ["config.json"])
     Record(model.root).add(model.path(file), GIT)
     assert is_verified(model.folder, ["config.json"])
+    elsewhere = tmp_path / GIT
+    elsewhere.write_bytes(b"other\n")
+    (model.folder / "config.json").unlink()
+    (model.folder / "config.json").symlink_to(elsewhere)  # its name says the blob's digest
+    assert not is_verified(model.folder, ["config.json"])
+
+
+def test_a_file_of_the_snapshots_own_stays(tmp_path: Path) -> None:
+    """As where links can't be made: its content is verified before, like a blob's."""
+    model = ModelFolder.of(tmp_path / "models--org--name" / "snapshots" / "abc")
+    file = File("config.json", 6, GIT)
+    model.folder.mkdir(parents=True)
+    (model.folder / "config.json").write_bytes(HELLO)
+    model.link(file)
+    assert model.path(file) == model.folder / "config.json" and not model.path(file).is_symlink()
+    assert model.found("config.json") is None
+    Record(model.root).add(model.path(file), GIT)
+    assert model.found("config.json") == file and is_verified(model.folder, ["config.json"])
+
+
+def no_locks(error: int) -> Callable[[int, int], None]:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    return flock
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL])
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks(error))
+    model = ModelFolder.of(tmp_path)
+    for _ in range(2):
+        with model.locked(), pytest.raises(CheckpointError, match="another gptoss-chat"):
+            model.locked().__enter__()
+    assert not (tmp_path / ".gptoss-chat" / "claim").exists()
+
+
+def test_a_claim_that_was_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks(errno.ENOTSUP))
+    claim = tmp_path / ".gptoss-chat" / "claim"
+    claim.parent.mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    claim.write_text(f"{socket.gethostname()} {ended.pid}")
+    with ModelFolder.of(tmp_path).locked():
+        assert claim.read_text() == f"{socket.gethostname()} {os.getpid()}"
+    for other in (f"{socket.gethostname()} {os.getppid()}", f"another-mac {ended.pid}", "", "\x1b[2J x"):
+        claim.write_text(other)
+        with pytest.raises(CheckpointError) as caught, ModelFolder.of(tmp_path).locked():
+            pass
+        assert f"delete {claim}" in str(caught.value) and str(caught.value).isprintable()
+        assert claim.read_text() == other
+
+
+def test_an_error_of_the_disk_while_it_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks(errno.EIO))
+    with pytest.raises(CheckpointError, match="reading or writing failed: Input/output error"):
+        ModelFolder.of(tmp_path).locked().__enter__()
+
+
+def test_what_fails_under_the_lock_is_no_other_download(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), ModelFolder.of(tmp_path).locked():
+        raise BlockingIOError
+
+
+@pytest.mark.parametrize("step", ["take", "name", "record"])
+def test_what_a_power_cut_leaves_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Content has reached the disk before the name that others find it by."""
+    order: list[str] = []
+    model = ModelFolder.of(tmp_path / "models--org--name" / "snapshots" / ("a" * 40))
+    file = File("config.json", 6, GIT)
+    partial = model.partial(file)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(HELLO)
+    fsync, rename = os.fsync, Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        order.append("name")
+        return rename(path, target)
+
+    def sync(descriptor: int) -> None:
+        order.append("content")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    match step:
+        case "take":
+            model.take(file)
+        case "name":
+            model.name_revision("main")
+        case _:
+            Record(model.root).add(partial, GIT)
+    assert order == ["content", "name"]

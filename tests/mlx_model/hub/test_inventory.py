@@ -1,6 +1,7 @@
 """What `gptoss-chat models` finds on this computer, and removing it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -8,7 +9,7 @@ import pytest
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Downloaded, Progress, fetch, prepare
-from mlx_model.hub.inventory import LocalModel, local_models, removal
+from mlx_model.hub.inventory import LocalModel, local_models, removal, unverified
 from mlx_model.hub.names import resolve
 from tests.fixtures.hub import REPO
 from tests.fixtures.hub_server import HubServer, Repo, gpt_oss
@@ -134,6 +135,60 @@ def test_a_folder_that_can_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", denied)
     with pytest.raises(CheckpointError, match="/x/hub can't be read: Permission denied; check its permissions"):
         local_models()
+
+
+def test_what_another_program_fetched_is_said_to_be_unverified_once(server: HubServer, tmp_path: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    assert unverified("gpt-oss-20b") is None  # it isn't there
+    snapshot_download(REPO)
+    line = unverified("gpt-oss-20b")
+    assert line is not None and line.endswith("gptoss-chat download gpt-oss-20b")
+    assert unverified("gpt-oss-20b") is None
+    download()
+    assert unverified("gpt-oss-20b") is None and unverified("demo") is None
+    assert unverified(str(tmp_path)) is None and unverified("~nobody-of-this-name/x") is None
+
+
+def test_where_no_note_can_be_left_it_is_said_again(server: HubServer, cache: Path) -> None:
+    download()
+    own = cache / "models--openai--gpt-oss-20b" / ".gptoss-chat"
+    for path in own.iterdir():
+        path.unlink()
+    own.rmdir()
+    own.write_text("in the way")
+    assert None is not unverified("gpt-oss-20b") == unverified("gpt-oss-20b")
+
+
+def test_one_folder_that_can_not_be_read_is_named_beside_the_others(
+    server: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = download()
+    other = cache / "models--org--gpt-oss-other"
+    other.mkdir()
+    (cache / "models--org--llama").mkdir()
+    read = Path.rglob
+
+    def denied(path: Path, pattern: str) -> Iterator[Path]:
+        if path.name in ("models--org--gpt-oss-other", "models--org--llama"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, pattern)
+
+    monkeypatch.setattr(Path, "rglob", denied)
+    sound, damaged = local_models()
+    assert sound.folder == kept and sound.problem is None
+    assert damaged.problem == f"{other} can't be read: Permission denied; check its permissions"
+
+
+@pytest.mark.parametrize("total", [-1, True, 1e9, 10**30, "9" * 5000, '"x"', None])
+def test_sizes_that_make_no_sense(home: Path, total: object) -> None:
+    index = json.dumps({"metadata": {"total_size": 0}, "weight_map": {"a": SHARD}})
+    changed = index.replace(
+        '"total_size": 0', f'"total_size": {total if isinstance(total, str) else json.dumps(total)}'
+    )
+    write(home / ".lmstudio/models/a/gpt-oss", gpt_oss() | {"model.safetensors.index.json": changed.encode()})
+    [model] = local_models()
+    assert model.expected is None
 
 
 def test_removing_frees_what_it_says(server: HubServer, cache: Path) -> None:

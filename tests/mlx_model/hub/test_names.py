@@ -38,7 +38,7 @@ def test_what_can_be_no_repository(name: str, revision: str) -> None:
     assert Repository.parse(name + revision) is None
 
 
-@pytest.mark.parametrize("revision", ["..", "../../x", "/etc", "a//b", "a/../b", "\x1b[2J", "main "])
+@pytest.mark.parametrize("revision", ["..", "../../x", "/etc", "a//b", "a/../b", "\x1b[2J", "ma in"])
 def test_what_can_be_no_revision(revision: str) -> None:
     assert Repository.parse(f"org/name@{revision}") is None
 
@@ -72,6 +72,52 @@ def test_the_demo_ships_with_the_program() -> None:
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert hub.resolve(tmp_path) == hub.resolve(str(tmp_path)) == tmp_path
+
+
+def test_the_folder_of_a_repository_is_its_newest_revision(server: HubServer, cache: Path) -> None:
+    for _ in fetch(prepare("gpt-oss-20b")):
+        pass
+    root = cache / "models--openai--gpt-oss-20b"
+    assert hub.resolve(root) == hub.resolve("gpt-oss-20b")
+    (root / "refs" / "main").write_text("../..")
+    assert hub.resolve(root) == root  # and loading says what is wrong
+
+
+def test_names_in_other_case_and_in_quotes(server: HubServer, cache: Path, tmp_path: Path) -> None:
+    other = "mlx-community/gpt-oss-20b-MXFP4-Q8"
+    server.repos[other] = server.repos[REPO]
+    for _ in fetch(prepare(other)):
+        pass
+    folder = hub.resolve(other)
+    assert hub.resolve("MLX-Community/GPT-oss-20b-mxfp4-q8") == hub.resolve(f"https://huggingface.co/{other}") == folder
+    (cache / "models--MLX-community--gpt-oss-20b-MXFP4-Q8").mkdir()
+    with pytest.raises(CheckpointError, match="is not on this computer"):
+        hub.resolve("mlx-COMMUNITY/gpt-oss-20b-MXFP4-Q8")  # which of the two?
+    assert hub.resolve(f'"{tmp_path}"') == hub.resolve(f"{tmp_path}/ ") == tmp_path
+    assert hub.resolve("Demo") == hub.resolve("\u201cdemo\u201d") == hub.resolve("demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("model.safetensors", "is a file: give the folder"), ("gpt-oss-20b-Q4.GGUF", "is GGUF, llama.cpp's format")],
+)
+def test_a_file_is_no_model(tmp_path: Path, cache: Path, name: str, says: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=says):
+        hub.resolve(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "~nobody-of-this-name/models/x"])
+def test_the_home_of_someone_unknown(cache: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from huggingface_hub import constants
+
+    with pytest.raises(CheckpointError, match="this computer has no home for ~nobody-of-this-name"):
+        hub.resolve(name)
+    with pytest.raises(CheckpointError, match="this computer has no home for ~nobody-of-this-name"):
+        prepare("gpt-oss-20b", name)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", name)
+    with pytest.raises(CheckpointError, match="this computer has no home for ~nobody-of-this-name"):
+        hub.resolve("gpt-oss-20b")
 
 
 def test_a_known_model_that_is_not_there(cache: Path) -> None:

@@ -37,6 +37,13 @@ def test_rope_where_transformers_5_writes_it(tmp_path: Path) -> None:
     assert load(tmp_path, fields) == load(tmp_path, hub_config())
 
 
+def test_rope_as_it_was_called_before(tmp_path: Path) -> None:
+    """transformers wrote "type" before version 4.43, and other programs still do."""
+    rope = hub_config()["rope_scaling"]
+    old = {("type" if name == "rope_type" else name): value for name, value in rope.items()}
+    assert load(tmp_path, hub_config(rope_scaling=old)) == load(tmp_path, hub_config())
+
+
 def test_ends_of_generation(tmp_path: Path) -> None:
     assert load(tmp_path, hub_config()).eos_token_ids == (200002,)
     assert load(tmp_path, hub_config(), {"eos_token_id": [200002, 199999]}).eos_token_ids == (200002, 199999)
@@ -55,11 +62,18 @@ def test_ends_of_generation(tmp_path: Path) -> None:
         ({"sliding_window": "128"}, "\"sliding_window\" is '128'"),
         ({"layer_types": ["full_attention"]}, '"layer_types" must name 24 layers'),
         ({"rope_scaling": {"rope_type": "linear"}}, '"rope_scaling" of type "yarn" is missing'),
+        ({"rope_scaling": {"type": "linear"}}, '"rope_scaling" of type "yarn" is missing'),
+        ({"rope_scaling": {"type": "yarn", "rope_type": "linear"}}, '"rope_scaling" of type "yarn" is missing'),
         ({"rope_theta": None}, '"rope_theta" is None'),
+        ({"rope_theta": "x" * 5000}, f""""rope_theta" is '{"x" * 79} ..., not a number"""),
         ({"eos_token_id": "<|return|>"}, "\"eos_token_id\" is '<|return|>'"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "the experts are stored as gptq"),
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "the experts are stored as 'gptq'; gptoss-chat needs OpenAI's MXFP4: take the published",
+        ),
         ({"quantization_config": None}, "the experts are stored as plain floats"),
-        ({"attention_bias": False}, "attention biases"),
+        ({"attention_bias": False}, '"attention_bias" is false, but gpt-oss has attention biases; take the published'),
+        ({"tie_word_embeddings": True}, "doesn't belong to these weights; take the published model"),
         ({"num_hidden_layers": 1e300}, '"num_hidden_layers" is 1e+300'),
         ({"num_hidden_layers": 10**9}, "believes at most 1000"),
         ({"rope_scaling": hub_config()["rope_scaling"] | {"original_max_position_embeddings": 1.5}}, "is 1.5, not"),
@@ -73,11 +87,13 @@ def test_wrong_field(tmp_path: Path, change: dict[str, Any], message: str) -> No
     assert str(tmp_path / "config.json") in str(error.value)
 
 
-@pytest.mark.parametrize("field", ["hidden_size", "rms_norm_eps", "swiglu_limit", "sliding_window", "head_dim"])
+@pytest.mark.parametrize(
+    "field", ["hidden_size", "rms_norm_eps", "swiglu_limit", "sliding_window", "head_dim", "num_experts_per_tok"]
+)
 def test_missing_field(tmp_path: Path, field: str) -> None:
     fields = hub_config()
     del fields[field]
-    with pytest.raises(CheckpointError, match=f'the field "{field}" is missing'):
+    with pytest.raises(CheckpointError, match=f'the field "{field}" is missing, .*; take the published'):
         load(tmp_path, fields)
 
 
@@ -89,5 +105,6 @@ def test_not_an_object(tmp_path: Path, text: str) -> None:
 
 
 def test_no_config(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is missing"):
+    (tmp_path / "README.md").write_text("about it")
+    with pytest.raises(CheckpointError, match=r"config.json is missing: this folder is not a complete checkpoint"):
         ModelConfig.load(tmp_path)

@@ -209,10 +209,18 @@ def test_header_longer_than_the_file(folder: Path, nothing_read: None, length: i
     assert f"{file} is damaged" in error_of(folder)
 
 
-def test_not_safetensors(folder: Path, nothing_read: None) -> None:
+def test_a_sparse_file_that_claims_a_header_of_its_length(folder: Path, nothing_read: None) -> None:
     file = file_of(folder, DOWN)
-    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 4)
+    with file.open("r+b") as content:
+        content.write(struct.pack("<Q", 20 << 30))
+        content.truncate(21 << 30)
     assert f"{file} is damaged" in error_of(folder)
+
+
+def test_a_clone_without_git_lfs(folder: Path, nothing_read: None) -> None:
+    file = file_of(folder, DOWN)
+    file.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 13761300984\n")
+    assert f"{file} is only git-lfs's pointer to the file: run `git lfs pull`" in error_of(folder)
 
 
 # Where the files are

@@ -1,5 +1,6 @@
 """Checkpoints in mlx-lm's layout: the same model as the Hub's, or the one that their codes say; clear refusals."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -222,3 +223,16 @@ def test_wrong_dtype(quantised: Path) -> None:
     rewrite_header(quantised / "model.safetensors", lambda header: header[f"{GATE}.weight"].__setitem__("dtype", "I32"))
     with pytest.raises(CheckpointError, match=r"gate_proj.weight is I32 \[8, 96, 8\], but config.json asks for U32"):
         load(quantised)
+
+
+@pytest.mark.parametrize("matrix", ["gate_up_proj", "down_proj"])
+def test_experts_as_floats_beside_the_config_of_before(tmp_path: Path, matrix: str) -> None:
+    """As fine-tuning leaves them: bfloat16 experts, and a quantization_config that speaks of MXFP4."""
+    folder = write_checkpoint(tmp_path, tiny_config(num_hidden_layers=2))
+    name = f"model.layers.1.mlp.experts.{matrix}"
+
+    tensors = stored_tensors(folder)
+    codes = tensors.pop(f"{name}_blocks")
+    floats = tensors | {name: dataclasses.replace(codes, name=name, dtype="BF16", shape=(8, 64, 192))}
+    with pytest.raises(CheckpointError, match=rf"plain floats \({name}\); .* the original: gptoss-chat download"):
+        layout_of(folder, ModelConfig.load(folder), floats)

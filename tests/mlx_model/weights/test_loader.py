@@ -78,3 +78,15 @@ def test_resident_bytes_are_those_of_the_arrays(original: Path) -> None:
     widened = [n for n, (dtype, _) in sizes.items() if dtype == "BF16"]
     expected = sum(size for _, size in sizes.values()) + sum(sizes[n][1] for n in widened)
     assert load(original).resident_bytes == expected
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_resident_bytes_of_what_is_quantised_here(original: Path, bits: int) -> None:
+    """Codes of `bits`, and a scale and an offset in float32 for each 64 of them; the biases are counted once."""
+    floats = load(original)
+    config = floats.config
+    queries, keys = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+    numbers = (2 * queries + 2 * keys) * config.hidden_size * config.num_hidden_layers
+    numbers += config.vocab_size * config.hidden_size
+    saved = numbers * 4 - (numbers * bits // 8 + numbers // 64 * 2 * 4)
+    assert load(original, dense_bits=bits).resident_bytes == floats.resident_bytes - saved

@@ -1,0 +1,118 @@
+"""Conversations as rows of the tables."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from app.chat.conversation import AnswerFacts, Changes, Node
+from app.store.schema import folded
+from app.store.values import storable
+from mlx_model.events import Stats
+from mlx_model.harmony.message import Effort, Message, Role
+
+_COUNTS = (
+    *("prefill_tokens", "reused_tokens", "decode_tokens"),
+    *("ttft_s", "prefill_s", "decode_s", "peak_memory_bytes"),
+)
+"""Fields of Stats that are columns of the same name; the seed is the one other."""
+
+
+def read_nodes(connection: sqlite3.Connection, conversation: str) -> list[Node]:
+    """The nodes of a conversation, parents before their children."""
+    messages: dict[str, list[Message]] = {}
+    for node, role, text, name, channel, recipient, content_type, recovered in connection.execute(
+        """SELECT node, role, text, name, channel, recipient, content_type, recovered
+        FROM messages AS m JOIN nodes ON nodes.id = m.node WHERE conversation = ? ORDER BY node, position""",
+        (conversation,),
+    ):
+        message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
+        messages.setdefault(node, []).append(message)
+    facts: dict[str, AnswerFacts] = {}
+    for node, model, effort, reason, analysis_s, analysis_tokens, seed, *counts in connection.execute(
+        f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, seed, {", ".join(_COUNTS)}
+        FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
+        (conversation,),
+    ):
+        stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
+        facts[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
+    return [
+        Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
+        for id, parent, created in connection.execute(
+            "SELECT id, parent, created FROM nodes WHERE conversation = ? ORDER BY seq", (conversation,)
+        )
+    ]
+
+
+def write(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Write what has changed in a conversation, within a transaction."""
+    execute, title = connection.execute, _storable(changes.title)
+    if changes.removed:
+        connection.executemany("DELETE FROM nodes WHERE id = ?", [(id,) for id in changes.removed])
+    execute(
+        """INSERT INTO conversations (id, title, folded_title, created, updated, leaf)
+        VALUES (?1, coalesce(?2, ''), ?3, ?4, ?5, ?6)
+        ON CONFLICT (id) DO UPDATE SET title = coalesce(?2, title),
+        folded_title = CASE WHEN ?2 IS NULL THEN folded_title ELSE ?3 END,
+        updated = ?5, leaf = ?6, deleted = NULL""",
+        (changes.id, title, folded(title), changes.created, changes.updated, changes.leaf),
+    )
+    for node in changes.nodes:
+        execute(
+            "INSERT OR IGNORE INTO nodes (id, conversation, parent, created) VALUES (?, ?, ?, ?)",
+            (node.id, changes.id, node.parent, node.created),
+        )
+        _write_messages(connection, node.id, node.messages)
+        if node.facts is not None:
+            _write_facts(connection, node.id, node.facts)
+    if changes.leaf is None:  # a conversation whose only prompt was withdrawn has never been
+        execute(
+            "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM nodes WHERE conversation = ?1)",
+            (changes.id,),
+        )
+
+
+def _write_messages(connection: sqlite3.Connection, node: str, messages: Iterable[Message]) -> None:
+    rows = [
+        (
+            node,
+            i,
+            m.role.value,
+            text := storable(m.text),
+            folded(text),
+            *map(_storable, (m.name, m.channel, m.recipient, m.content_type)),
+            m.recovered,
+        )
+        for i, m in enumerate(messages)
+    ]
+    connection.executemany(
+        """INSERT INTO messages
+        (node, position, role, text, folded, name, channel, recipient, content_type, recovered)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, position) DO UPDATE SET role = excluded.role,
+        text = excluded.text, folded = excluded.folded, name = excluded.name, channel = excluded.channel,
+        recipient = excluded.recipient, content_type = excluded.content_type, recovered = excluded.recovered""",
+        rows,
+    )
+    connection.execute("DELETE FROM messages WHERE node = ? AND position >= ?", (node, len(rows)))
+
+
+def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) -> None:
+    counts = asdict(facts.stats)
+    connection.execute(
+        f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,
+        {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
+        (
+            *(
+                node,
+                _storable(facts.model),
+                facts.effort,
+                _storable(facts.reason),
+                facts.analysis_s,
+                facts.analysis_tokens,
+            ),
+            *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
+        ),
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)
