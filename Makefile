@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test lint metal-available metal-syntax metal-check fuzz bench roofline launches bench-harmony bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test lint metal-available metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -18,6 +18,7 @@ help:
 	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
 	@echo "make fuzz        try Harmony and the weights' headers on far more random input (FUZZ=200000 sequences)"
+	@echo "make torture     play random games at the screen, kill the chat at random moments (MONKEY=300 games, KILLS=40)"
 	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
@@ -88,6 +89,10 @@ fuzz: $(VENV)/.installed-test
 	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) $(BIN)/python -m pytest \
 		tests/mlx_model/harmony/test_fuzz.py tests/mlx_model/harmony/test_render.py tests/mlx_model/harmony/test_parse.py \
 		tests/mlx_model/weights/test_header_fuzz.py
+
+# Left out of `make test` by norecursedirs in pyproject.toml.
+torture: $(VENV)/.installed-test
+	@MONKEY=$(or $(MONKEY),300) KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest --numprocesses auto tests/torture
 
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony

@@ -39,6 +39,8 @@ class Actions(App[None]):
     models: Models
     preferences: Preferences
     sharing: Sharing
+    terminal_is_lent = False
+    """Whether a child has the terminal."""
     _quit_hint_until = 0.0  # when the hint how to quit goes away
 
     @property
@@ -110,10 +112,14 @@ class Actions(App[None]):
     async def action_editor(self) -> None:
         """Write the message in the person's own editor; what is attached stays."""
         composer = self.desk.composer
+        before = composer.text
+        self.terminal_is_lent = True
         try:
-            composer.rewrite(await editor.edit(self, composer.text))
+            composer.rewrite_part(before, await editor.edit(self, before))
         except editor.EditorError as error:
             self.desk.notify(sentence(str(error)), severity="error")
+        finally:
+            self.terminal_is_lent = False
 
     async def action_stop(self) -> None:
         """Stop the answer, or cancel the edit of an earlier message."""

@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
+from textual.worker import WorkerCancelled, WorkerFailed
 
 from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
 from app.engine.client import EngineClient
@@ -103,6 +104,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self._resume = resume
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
+        self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
 
@@ -127,8 +129,9 @@ class ChatApp(Actions, inherit_bindings=False):
         self.watch(self.desk.transcript, "scroll_y", self._hint_later)
         self.watch(self.desk.transcript, "virtual_size", self._hint_later)
         self.desk.composer.focus()
-        # Otherwise the terminal would stay in the state the chat set.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: self.run_worker(self._quit()))
+        # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         self._hang_up.watch()
         await self.conversations.show()
         await self.preferences.start()
@@ -144,18 +147,32 @@ class ChatApp(Actions, inherit_bindings=False):
         else:
             await self._quit()
 
+    def _end(self, number: int) -> None:
+        """A signal asks the chat to end. Ctrl-C while a child has the terminal is for that one alone."""
+        if not (number == signal.SIGINT and self.terminal_is_lent):
+            self.run_worker(self._quit(), group="quit")
+
     async def _quit(self) -> None:
         """End the engine, and with it the answer under way, while there is still a screen to write to."""
-        download = self.models.close()
-        await self._save_all()
-        lost = "Some messages could not be saved and are lost." if self.journal.loses else ""
-        self.exit(message="\n".join(filter(None, (self.journal.last_words, lost, download))) or None)
+        async with self._quitting:  # signals come when they like, and more than once
+            download = self.models.close()
+            await self._save_all()
+            lost = "Some messages could not be saved and are lost." if self.journal.loses else ""
+            self.exit(message="\n".join(filter(None, (self.journal.last_words, lost, download))) or None)
 
     async def _save_all(self) -> None:
         await self.engine.close()
         await self.conversations.idle.wait()
+        self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
+        await self._let_end("open", "rename", "export", "editor")
         await self.conversations.save_draft()
         await self.journal.close()
+
+    async def _let_end(self, *groups: str) -> None:
+        """Wait until what a person has asked for is done: the deletion of a conversation waits for its answer's end."""
+        for worker in [worker for worker in self.workers if worker.group in groups]:
+            with contextlib.suppress(WorkerFailed, WorkerCancelled):
+                await worker.wait()
 
     async def on_unmount(self) -> None:
         """Let engine and store go, however the app came to its end."""

@@ -81,7 +81,9 @@ class Notes:
         mine = subjects.pop(subject, {}) | {name: note}
         kept = dict(list(subjects.items())[-(_MOST_SUBJECTS - 1) :])
         try:
-            replace_file(self.path, json.dumps(kept | {subject: mine}, indent=1).encode())
+            content = json.dumps(kept | {subject: mine}, indent=1).encode()
+            # What ends a try that hangs the GPU may be the power button.
+            replace_file(self.path, content, durable=is_unended(note))
         except OSError as error:
             self._complain(f"can't be written ({error.strerror or error}); kernels are chosen again at the next start")
 

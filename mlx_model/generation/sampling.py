@@ -75,7 +75,7 @@ def filtered(logits: mx.array, options: Options) -> mx.array:
         if options.top_k:
             ranked = mx.where(mx.arange(ranked.size) < min(options.top_k, ranked.size), ranked, -mx.inf)
         if options.top_p < 1:
-            probabilities = mx.softmax(ranked, precise=True)
+            probabilities = mx.softmax(ranked)
             before = mx.cumsum(probabilities, inclusive=False)
             ranked = mx.where(before < options.top_p, ranked, -mx.inf)
         logits = mx.put_along_axis(logits, order, ranked, axis=0)

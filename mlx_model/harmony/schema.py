@@ -95,12 +95,17 @@ class _SchemaReader:
         with self._inside():
             own = _object_of(schema)
             rest = {key: value for key, value in own.items() if key not in ("$ref", "allOf")}
+            before, followed = len(self._open), list[str]()
             merged: Schema = {}
             if "$ref" in own:
                 merged = self._follow(own["$ref"])
             if isinstance(own.get("allOf"), list):
                 for member in own["allOf"]:
+                    # Members stand side by side: what one refers to is no recursion in the next.
+                    followed += self._open[before:]
+                    del self._open[before:]
                     merged = _merge(merged, self._resolve(member))
+            self._open[before:before] = followed
             return _merge(merged, rest)
 
     def _follow(self, reference: object) -> Schema:

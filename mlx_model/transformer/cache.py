@@ -67,7 +67,7 @@ def _written(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
     if buffer is None or end > buffer.shape[2]:
         batch, heads, _, dim = rows.shape
         grown = mx.zeros((batch, heads, -(-end // CACHE_STEP) * CACHE_STEP, dim), rows.dtype)
-        if buffer is not None and start:
+        if buffer is not None:
             grown[:, :, :start] = buffer[:, :, :start]
         buffer = grown
     buffer[:, :, start:end] = rows
@@ -121,8 +121,6 @@ class SlidingLayer:
         """Goes back to `position`, which `can_restore`."""
         if position in self._marked:
             self._window = self._marked[position]
-        elif position == 0:
-            self._window = None
         elif self._window is not None:
             self._window = (self._window[0][:, :, :position], self._window[1][:, :, :position])
         self.length = position

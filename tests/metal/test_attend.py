@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metal.attend import attend, splits, why_not
-from metal.launch import Call
+from metal.launch import Call, executed_by
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import Random
 from tests.fixtures.recorder import recorded
@@ -149,6 +149,59 @@ def test_a_growing_cache_compiles_nothing_anew() -> None:
 
     assert len(texts(range(1, 256, 50))) == 1
     assert len(texts(range(300, 1024, 200))) == 2  # attend in parts, merge
+
+
+def launched(case: Case) -> list[Call]:
+    """The calls that a case makes, none of which is run."""
+    calls: list[Call] = []
+
+    def executor(call: Call) -> list[mx.array]:
+        calls.append(call)
+        return [mx.zeros(shape, dtype) for shape, dtype in zip(call.output_shapes, call.output_dtypes, strict=True)]
+
+    with executed_by(executor):
+        attended = attend(*case.arguments(), case.cores, variant=())
+    assert (attended.shape, attended.dtype) == ((case.tokens, case.heads, 64), case.dtype)
+    return calls
+
+
+# Simdgroups that walk the same keys for each block of four queries, so that they are eight, or as near as that comes.
+STRIPS = {1: 4, 2: 4, 3: 2, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1}
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4])
+@pytest.mark.parametrize("group", range(1, 9))
+def test_a_threadgroup_is_what_the_registers_hold(group: int, tokens: int) -> None:
+    """256 threads at most: of 512 only one would fit on a core."""
+    case = Case(200, 256, heads=2 * group, kv_heads=2, tokens=tokens)
+    (call,) = launched(case)
+    parameters = dict(call.parameters)
+    blocks = -(-group * tokens // 4)
+    assert parameters["STRIPS"] == STRIPS[blocks]
+    assert call.threadgroup == (32 * blocks * STRIPS[blocks], 1, 1)
+    assert call.threadgroup[0] <= 256
+    assert call.grid == (2 * call.threadgroup[0], 1, 1)
+    assert (parameters["TOKENS"], parameters["GROUP"], parameters["WINDOW"]) == (tokens, group, 0)
+
+
+@pytest.mark.parametrize(("window", "keys", "parts"), [(None, 256, 1), (None, 257, 2), (400, 700, 2), (128, 2000, 1)])
+def test_keys_are_split_by_what_is_seen(window: int | None, keys: int, parts: int) -> None:
+    """The newest `window` keys and those of the tokens; parts are merged by a second launch, in float32 until then."""
+    calls = launched(Case(keys, 2048, heads=8, kv_heads=1, window=window))
+    assert [call.kernel.name for call in calls] == ["attend", "merge"][: 1 + (parts > 1)]
+    parameters = dict(calls[0].parameters)
+    assert calls[0].grid[1] == parts
+    assert (parameters["SPLIT"], parameters["WINDOW"]) == (parts > 1, window or 0)
+    assert parameters["O"] == calls[0].output_dtypes[0] == (mx.float32 if parts > 1 else mx.bfloat16)
+    assert calls[0].output_shapes == ((parts, 1, 8, 66) if parts > 1 else (1, 8, 64),)
+    assert calls[-1].threadgroup[0] == (32 if parts > 1 else 256)
+    assert parts == 1 or calls[1].grid == (32 * 8, 1, 1), "a simdgroup merges one head"
+
+
+@pytest.mark.parametrize(("tokens", "parts"), [(1, 1), (2, 2)])
+def test_a_window_reaches_further_back_for_the_first_of_several_tokens(tokens: int, parts: int) -> None:
+    calls = launched(Case(2000, 2048, heads=8, kv_heads=1, window=256, tokens=tokens))
+    assert calls[0].grid[1] == parts
 
 
 @pytest.mark.parametrize("cores", [0, 7, 10, 40, 80])

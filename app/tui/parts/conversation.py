@@ -290,8 +290,8 @@ class ConversationKeeper:
         """Stop what is under way and start an empty conversation; the text in the input stays."""
         await self._leave(with_input=False)
         unsent = self._unsent()
-        await self._enter(Conversation())
-        await self._entered(unsent or await self._journal.draft(""))
+        await self._enter(Conversation(), unsent)
+        await self._entered("" if unsent else await self._journal.draft(""))
         await self._desk.saved()
 
     async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
@@ -309,10 +309,11 @@ class ConversationKeeper:
             if conversation is None:
                 desk.warn("That conversation no longer exists: another program has deleted it.")
                 return False
+            draft = await self._journal.draft(id)
             await self._leave(with_input=True)
-            await self._enter(conversation)
+            await self._enter(conversation, draft)
             await self._preferences.enter(id)
-            await self._entered(await self._journal.draft(id), at, channel)
+            await self._entered("", at, channel)
             return True
         if self.idle.is_set():
             await self._go_to(at, channel)
@@ -340,11 +341,12 @@ class ConversationKeeper:
             saved = draft()
             await self._save_draft(saved)
 
-    async def _enter(self, conversation: Conversation) -> None:
-        """Make another conversation the current one, with an empty input. The previous one has been left."""
+    async def _enter(self, conversation: Conversation, draft: str) -> None:
+        """Make another conversation the current one, with its draft in the input. The previous one has been left."""
         self.conversation = conversation
         self._set_editing(None)
         self._desk.composer.clear_prompt()
+        self._desk.composer.put_back(draft)  # at once: whoever opens one more at the next await cancels this
         await self._desk.queue.remove_children()
 
     async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:

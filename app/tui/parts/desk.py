@@ -16,8 +16,12 @@ from app.tui.widgets.queue import Queue
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
 from app.tui.widgets.transcript import Transcript
+from mlx_model.text import clean
 
 T = TypeVar("T")
+
+MAX_NOTIFICATION = 600
+"""Characters that are said in the corner: an error may quote what was typed or read, however long that is."""
 
 
 class Desk:
@@ -47,8 +51,9 @@ class Desk:
     # Saying something
 
     def notify(self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
-        """Say something in the corner of the screen for `timeout` seconds, by default a few."""
-        self._app.notify(text, severity=severity, timeout=timeout, markup=False)
+        """Say something in the corner of the screen for `timeout` seconds, by default a few; cut to fit there."""
+        shown = clean(text[:MAX_NOTIFICATION]) + ("\u2026" if len(text) > MAX_NOTIFICATION else "")
+        self._app.notify(shown, severity=severity, timeout=timeout, markup=False)
 
     def warn(self, text: str) -> None:
         """Say why something isn't possible."""

@@ -204,7 +204,10 @@ class Models:
 
 def _find(name: str) -> None:
     """Raises CheckpointError, saying what to do in the chat, unless this model is on this computer."""
-    is_folder = name == DEMO or expanded(name).is_dir()
+    try:
+        is_folder = name == DEMO or expanded(name).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a NUL in it
+        raise CheckpointError(f"there is no model {one_line(name)}") from None
     if is_folder or Repository.parse(name) is None or missing_disk() is not None:
         resolve(name)
         return

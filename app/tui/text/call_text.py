@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.documents.fences import fenced
 from app.lines import one_line
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.pages import MAX_TEXT, left_out
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FUNCTIONS
@@ -16,8 +17,6 @@ MAX_LINE = 400
 MAX_OUTCOME = 32
 MAX_HIGHLIGHTED = 10_000
 """Characters up to which code is highlighted; ten times as many take two seconds of a core."""
-MAX_TEXT = 100_000
-"""Characters shown of one text: laying out so many takes a quarter of a second."""
 ARGUMENTS, RESULT = "arguments", "result"
 """Labels above a code block in place of a language; no language has these names."""
 NO_TOOLS = "The tool was not run: this chat cannot run tools."
@@ -104,4 +103,4 @@ def _block(label: str, text: str) -> str:
     """A code block below a language or label; says how many characters are left out."""
     label = label if len(text) <= MAX_HIGHLIGHTED or label == RESULT else ARGUMENTS
     block, more = fenced(clean(text[:MAX_TEXT]), label), len(text) - MAX_TEXT
-    return f"{block}\n\n\u2026 and {more:,} more characters (the export has them)." if more > 0 else block
+    return f"{block}\n\n{left_out(more)}" if more > 0 else block

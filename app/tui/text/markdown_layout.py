@@ -11,6 +11,7 @@ Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are sh
 take the backslashes away and make emphasis, lists and headings of what stands between.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import StringIO
@@ -23,7 +24,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markdown import CodeBlock, Heading, ListElement, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ImageItem, ListElement, MarkdownElement
 from rich.markdown import Markdown as RichMarkdown
 from rich.segment import Segment
 from rich.style import Style
@@ -32,10 +33,8 @@ from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
+from app.tui.text.pages import HEADER
 from mlx_model.text import clean
-
-HEADER = "header"
-"""Marks the style of the line above a code block; Textual finds the action of a click in the same place."""
 
 
 def _formula(state: StateInline, silent: bool) -> bool:
@@ -110,17 +109,20 @@ class _Parser(MarkdownIt):
 
 
 _PARSER = _Parser()
+_BLOCKS = _Parser()
+"""Finds blocks alone: for a text of any length, where looking for what stands within lines could take minutes."""
+_BLOCKS.core.ruler.enableOnly(["normalize", "block"])
 
 _CODE_TYPES = ("fence", "code_block")
 
 
 def code_blocks(source: str) -> list[str]:
     """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
-    return [token.content.removesuffix("\n") for token in _PARSER.parse(source) if token.type in _CODE_TYPES]
+    return [token.content.removesuffix("\n") for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
 
 
 def headers(content: Content) -> list[tuple[int, int]]:
-    """Where in the text of a layout the lines above code blocks begin and end, which the model did not write."""
+    """Where in a layout the lines above code blocks and around pages begin and end, which the model did not write."""
     spans = (span for span in content.spans if not isinstance(span.style, str) and HEADER in span.style.meta)
     return [(span.start, span.end) for span in spans]
 
@@ -229,13 +231,18 @@ def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: i
     return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
 
 
+_HOST = re.compile(r"([a-z]+://|mailto:)?[\x21-\x7e]*?([/?#]|$)", re.IGNORECASE)
+"""An address up to the end of its host, if that is ASCII."""
+
+
 def _mark_addresses(tokens: list[Token]) -> None:
     """Let links whose text is their address be underlined text, since behind the text of a link stands its address."""
     for opening, text, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if (opening.type, text.type, closing.type) == ("link_open", "text", "link_close"):
-            # Not so for a name of other letters than ASCII's, which the address has in Punycode: it may imitate one.
             address = quote(text.content, safe=";/?:@&=+$,-_.!~*'()#%")
-            if opening.attrs["href"] in (address, f"http://{address}", f"mailto:{address}"):
+            is_same = opening.attrs["href"] in (address, f"http://{address}", f"mailto:{address}")
+            # Not so for a name of other characters than ASCII's: it may imitate one, or have some that can't be seen.
+            if is_same and _HOST.match(text.content):
                 opening.type, closing.type = "address_open", "address_close"
                 opening.tag = closing.tag = "link"
 
@@ -276,6 +283,14 @@ class _Code(CodeBlock):
         yield Syntax(code, self.lexer_name or "text", theme=self.theme, word_wrap=True)
 
 
+class _Image(ImageItem):
+    """A line of what an image shows, and its address: it is not loaded."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        style = console.get_style("markdown.link_url")
+        yield Text.assemble(("image: ", style), self.text, " " if self.text else "", (f"({self.destination})", style))
+
+
 class _List(ListElement):
     """Numbers take the same room in every item, though each is laid out by itself."""
 
@@ -313,6 +328,7 @@ class _Document(RichMarkdown):
         "heading_open": _Heading,
         "fence": _Code,
         "code_block": _Code,
+        "image": _Image,
         "bullet_list_open": _List,
         "ordered_list_open": _List,
     }

@@ -5,6 +5,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.pages import beginning
 from app.tui.widgets.fold import Fold, FoldTitle
 from mlx_model.text import clean
 
@@ -49,7 +50,7 @@ class Analysis(Fold):
         if self.open:
             text = self.part.text
             tail = self.part.state is State.GROWING and len(text) > LIVE_TAIL
-            self._body.update(Content(clean(f"\u2026{text[-LIVE_TAIL:]}" if tail else text).strip()))
+            self._body.update(Content(clean(f"\u2026{text[-LIVE_TAIL:]}" if tail else beginning(text)).strip()))
 
     def _say(self) -> None:
         verb = "thinking" if self.part.state is State.GROWING else "thought"

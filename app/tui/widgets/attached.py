@@ -14,6 +14,7 @@ from app.documents.attachments import Attachment
 from app.documents.tokens import about_tokens
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
+from app.tui.widgets.live_container import LiveContainer
 
 CROSS = "\u00d7"
 
@@ -56,7 +57,7 @@ class Chip(Static, can_focus=True):
             self.post_message(Attached.Removed(self, unfold=True))
 
 
-class Attached(VerticalScroll, can_focus=False):
+class Attached(VerticalScroll, LiveContainer, can_focus=False):
     """Between conversation and input; not there when empty."""
 
     @dataclass

@@ -47,5 +47,4 @@ class CallView(Fold):
     async def _fill(self) -> None:
         async with self._filling:  # a click may come between
             if self.open and self._body.source != self._text.details:
-                self._body.source = self._text.details
-                await self._body.finish_layout()
+                await self._body.replace(self._text.details)

@@ -111,6 +111,8 @@ class Composer(TextArea):
         self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
         """What can follow a command."""
         self._submissions: deque[Composer.Submitted] = deque()  # those that nobody has dealt with yet
+        self._before = ""  # what stands before the text of these
+        self._taken = False  # whether the first of them was
         self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
         self._naming = False
 
@@ -122,23 +124,34 @@ class Composer(TextArea):
         return join(self.text, self.attached.attachments)
 
     def take(self, submitted: str) -> None:
-        """Remove what was submitted; what was typed in the moment since stays."""
+        """Remove what was submitted; what stands before it, and what was typed in the moment since, stays."""
         submission = self._submissions[0]
         if submitted == submission.prompt:
             self.attached.take(submission.attachments)
             self.recall.add(submission.prompt)
         self._only_text.clear()
-        self.rewrite(self.text.removeprefix(submission.typed))
+        self.rewrite(self._before + self._after_before().removeprefix(submission.typed))
+        self._taken = True
 
     def finish_submission(self) -> None:
         """The first Submitted has been dealt with; what of it was not taken is ordinary text again."""
-        self._submissions.popleft()
+        submission = self._submissions.popleft()
+        if not self._taken:
+            self._before += submission.typed
+        self._taken = False
+        if not self._submissions:
+            self._before = ""
+
+    def _after_before(self) -> str:
+        return self.text.removeprefix(self._before)
 
     def put_back(self, prompt: str) -> None:
         """Put a prompt that was not answered before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
         self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
+        if self._submissions and text:
+            self._before = f"{text}\n\n{self._before}"
         for attachment in attachments:
             self.attached.add(attachment)
         self.leave_as_text(names_in(text))  # it was sent so before, or would have been
@@ -146,6 +159,7 @@ class Composer(TextArea):
     def clear_prompt(self) -> None:
         """Empty it, attachments included."""
         self._only_text.clear()
+        self._before = ""
         self.load_text("")
         self.attached.clear()
 
@@ -171,6 +185,11 @@ class Composer(TextArea):
         """Replace the text, with the cursor at its end; what is attached stays."""
         self.load_text(text)
         self.move_cursor(self.document.end)
+
+    def rewrite_part(self, before: str, text: str) -> None:
+        """Replace the text there was `before`; a prompt that came back meanwhile stays before it."""
+        others = self.text.removesuffix(before).rstrip("\n")
+        self.rewrite(f"{others}\n\n{text}" if others else text)
 
     # Keys
 
@@ -260,7 +279,7 @@ class Composer(TextArea):
             warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends the message as text."
             self.notify(warning, severity="warning", markup=False)
             return
-        typed, attachments = self.text, self.attached.attachments
+        typed, attachments = self._after_before(), self.attached.attachments
         for earlier in self._submissions:
             typed = typed.removeprefix(earlier.typed)
             attachments = [each for each in attachments if each not in earlier.attachments]

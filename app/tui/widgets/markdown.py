@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import NamedTuple
 
 from textual.content import Content
 from textual.geometry import Size
@@ -9,30 +10,55 @@ from textual.selection import Selection
 from textual.widget import Widget
 
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks, headers
+from app.tui.text.pages import Pages, page_line
+from mlx_model.text import clean
+
+
+class _Shown(NamedTuple):
+    """What a layout depends on, apart from its text."""
+
+    page: int
+    width: int
+    dark: bool
 
 
 class MarkdownText(Widget):
-    """Markdown as plain Content, which can be selected with the mouse.
+    """Markdown as plain Content, which can be selected with the mouse; what is long is shown page by page.
 
     (Textual's Markdown holds a widget per paragraph, list item and table cell: sixty answers of it took 92% of a core
     while streaming, sixty of these 16%.) Growing text is laid out in a thread: a long table takes up to 0.3 s, in which
-    keys would else go unanswered.
+    keys would else go unanswered. While a text grows its last page is shown, unless the person has turned to another.
     """
 
-    def __init__(self, source: str = "") -> None:
+    def __init__(self, source: str = "", *, grows: bool = False) -> None:
         super().__init__()
-        self.source = source
+        self._pages = Pages(source)
+        self._page = len(self._pages) - 1 if grows else 0
+        self._shown = _Shown(0, 0, True)
         self._layout = GrowingLayout(0)
-        self._laid_out = ""
+        self._laid_out: Pages | None = None
         self._content = Content()
+
+    @property
+    def source(self) -> str:
+        """The whole text, as the model wrote it."""
+        return self._pages.source
 
     async def grow(self, source: str) -> None:
         """Show `source`, which begins with what is shown."""
-        await self._take(source, self._layout if self._fits(self.content_size.width) else self._new_layout())
+        pages = Pages(source, self._pages)
+        now = self._now(len(pages) - 1 if self._page == len(self._pages) - 1 else self._page)
+        await self._take(pages, now, self._layout if now == self._shown else self._new_layout(now))
+
+    async def replace(self, source: str) -> None:
+        """Show another text, from its beginning."""
+        now = self._now(0)
+        await self._take(Pages(source), now, self._new_layout(now))
 
     async def finish_layout(self) -> None:
         """Lay out the whole once more: a link may be defined behind the place that uses it."""
-        await self._take(self.source, self._new_layout())
+        now = self._now(self._page)
+        await self._take(self._pages, now, self._new_layout(now))
 
     def render(self) -> Content:
         """The text laid out for the present width."""
@@ -43,10 +69,24 @@ class MarkdownText(Widget):
         return self._at(width).plain.count("\n") + 1 if width else 0
 
     def action_copy_code(self, number: int) -> None:
-        """Copy a code block, counted from 0: the action in the line above it. Without such a block, do nothing."""
-        blocks = code_blocks(self._laid_out)
-        if 0 <= number < len(blocks):
-            self.app.copy_to_clipboard(blocks[number])
+        """Copy a code block of the page, counted from 0: the action in the line above it. Without one, do nothing.
+
+        One that goes on on another page is copied as a whole.
+        """
+        if not 0 <= number < len(code_blocks(self._pages.text(self._page))):
+            return
+        before = len(code_blocks(self.source[: self._pages.start(self._page)]))
+        at = before + number - self._pages.begins_in_code(self._page)
+        blocks = code_blocks(clean(self.source))
+        if at < len(blocks):
+            self.app.copy_to_clipboard(blocks[at])
+
+    def action_turn_to(self, page: int) -> None:
+        """Show another page, counted from 0, from its beginning: the action in the lines around a page."""
+        if 0 <= page < len(self._pages):
+            self._page = page
+            self.refresh(layout=True)
+            self.call_after_refresh(self.scroll_visible, animate=False, top=True)
 
     def get_selection(self, selection: Selection) -> tuple[str, str]:
         """What is selected of the model's own text, and what parts it from the next widget's."""
@@ -56,25 +96,32 @@ class MarkdownText(Widget):
             text = text[:start] + "\0" * (end - start) + text[end:]  # no text on the screen has one
         return re.sub(r"^[ \t]*\0+\n?|\0+", "", selection.extract(text), flags=re.MULTILINE), "\n"
 
-    async def _take(self, source: str, layout: GrowingLayout) -> None:
-        if layout.width:  # else the widget has no place on the screen yet
-            content = await asyncio.to_thread(layout.extend, source)
-            self._layout, self._laid_out, self._content = layout, source, content
-        self.source = source
+    async def _take(self, pages: Pages, now: _Shown, layout: GrowingLayout) -> None:
+        page = self._page
+        if now.width:  # else the widget has no place on the screen yet
+            content = await asyncio.to_thread(layout.extend, clean(pages.text(now.page)))
+            self._keep(pages, now, layout, content)
+        self._pages = pages
+        if self._page == page:  # else the person has turned to another meanwhile
+            self._page = now.page
         self.refresh(layout=True)
 
     def _at(self, width: int) -> Content:
-        if not (self._fits(width) and self._laid_out == self.source):
-            layout = GrowingLayout(width, dark=self._dark)
-            self._layout, self._laid_out, self._content = layout, self.source, layout.extend(self.source)
+        now, pages = self._now(self._page, width), self._pages
+        if not (now == self._shown and pages is self._laid_out):
+            layout = self._new_layout(now)
+            self._keep(pages, now, layout, layout.extend(clean(pages.text(now.page))))
         return self._content
 
-    def _new_layout(self) -> GrowingLayout:
-        return GrowingLayout(self.content_size.width, dark=self._dark)
+    def _keep(self, pages: Pages, now: _Shown, layout: GrowingLayout, content: Content) -> None:
+        if len(pages) > 1:
+            line = page_line(now.page, len(pages), now.width)
+            content = Content("\n\n").join([line, content, line])
+        self._shown, self._layout, self._laid_out, self._content = now, layout, pages, content
 
-    def _fits(self, width: int) -> bool:
-        return (self._layout.width, self._layout.dark) == (width, self._dark)
+    def _now(self, page: int, width: int | None = None) -> _Shown:
+        """What to show of a page, by default at the present width."""
+        return _Shown(page, self.content_size.width if width is None else width, self.app.current_theme.dark)
 
-    @property
-    def _dark(self) -> bool:
-        return self.app.current_theme.dark
+    def _new_layout(self, now: _Shown) -> GrowingLayout:
+        return GrowingLayout(now.width, dark=now.dark)

@@ -12,10 +12,12 @@ from app.chat.conversation import Conversation, Node
 from app.chat.footer import footer
 from app.documents.attachments import split
 from app.tui.text.answer_parts import Kind, Part, State, parts_of
+from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
 from app.tui.widgets.fold import Fold
+from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
@@ -28,7 +30,7 @@ class Prompt(Static):
 
     def __init__(self, prompt: str) -> None:
         text, attachments = split(prompt)
-        lines = [clean(text)] if text else []
+        lines = [clean(beginning(text))] if text else []
         super().__init__(Content("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)])), markup=False)
 
 
@@ -36,7 +38,7 @@ class Notice(Static):
     """A line of the program's own; `level` is "info", "warning" or "error"."""
 
     def __init__(self, text: str, level: str = "info") -> None:
-        super().__init__(Content(clean(text)), markup=False, classes=f"-{level}")
+        super().__init__(Content(clean(beginning(text))), markup=False, classes=f"-{level}")
 
     def say(self, text: str) -> None:
         """Say something else."""
@@ -47,14 +49,14 @@ class AnswerText(MarkdownText):
     """What the model says to the person: the answer, or something on the way to it."""
 
     def __init__(self, part: Part) -> None:
-        super().__init__(clean(part.text))
+        super().__init__(part.text, grows=part.state is State.GROWING)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
     async def show(self, part: Part) -> None:
         """Show this part, which has grown or ended."""
         if part.text != self.part.text:
-            await self.grow(clean(part.text))
+            await self.grow(part.text)
         self.part = part
         if part.state is not State.GROWING:
             await self.finish_layout()
@@ -64,7 +66,11 @@ PartView = Analysis | CallView | AnswerText
 """Each has the `part` it shows, and `show` for what has become of it."""
 
 
-class AnswerView(Vertical):
+class LastLine(Horizontal, LiveContainer):
+    """Below an answer: its footer, and the switch between its versions."""
+
+
+class AnswerView(Vertical, LiveContainer):
     """One answer: a widget for each part of its messages, and a footer. `show` brings it up to date."""
 
     def __init__(
@@ -87,7 +93,7 @@ class AnswerView(Vertical):
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._parts: list[PartView] = []
         self._footer = Static(markup=False, classes="footer")
-        self._last_line = Horizontal(self._footer, *([versions] if versions else []), classes="last-line")
+        self._last_line = LastLine(self._footer, *([versions] if versions else []))
         if stored is not None:
             self._show_stored(stored)
 

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from app.documents.attachments import split
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
+from app.tui.widgets.live_container import LiveContainer
 
 
 class Queued(Static, can_focus=True):
@@ -48,7 +49,7 @@ class Queued(Static, can_focus=True):
         self.post_message(Queue.Removed(self, edit=False))
 
 
-class Queue(Vertical):
+class Queue(Vertical, LiveContainer):
     """Between conversation and input; not there when empty."""
 
     @dataclass

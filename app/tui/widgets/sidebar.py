@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
+from mlx_model.text import clean
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -87,6 +89,16 @@ class ConversationList(OptionList):
             self.set_options([_option(*row) for row in rows])
         at = {(entry.conversation, entry.node): row for row, entry in enumerate(self.entries) if entry is not None}
         self.highlighted = next((at[key] for key in highlights if key in at), min(at.values(), default=None))
+
+    def action_page_up(self) -> None:
+        """A page up; nothing before the list is laid out, where Textual 8.2 fails."""
+        with suppress(KeyError, IndexError):
+            super().action_page_up()  # type: ignore[no-untyped-call]
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        with suppress(KeyError, IndexError):
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
     def action_rename(self) -> None:
         """Ask for another title of what is highlighted."""
@@ -172,7 +184,7 @@ class Sidebar(Vertical):
     @property
     def searching(self) -> str:
         """What is being searched for, "" for nothing."""
-        return self._search.value.strip()
+        return clean(self._search.value).strip()  # a lone surrogate, which a paste may have, fits in no query
 
     @property
     def wanted(self) -> int:

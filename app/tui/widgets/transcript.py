@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from app.chat.conversation import Node
 from app.tui.text.window import Window
+from app.tui.widgets.live_container import LiveContainer
 
 
 class More(Static):
@@ -30,7 +31,7 @@ class More(Static):
             self.parent.extend(self._step)
 
 
-class Transcript(VerticalScroll, can_focus=False):
+class Transcript(VerticalScroll, LiveContainer, can_focus=False):
     """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input.
 
     A long conversation costs its layout: `show` mounts the last nodes, or those around one, and more when the person

@@ -16,12 +16,12 @@ def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> Non
     call = Message(Role.ASSISTANT, "1+1", channel="commentary", recipient="python")
     for prompt, answer in (
         ("one", [assistant("hm", "analysis"), assistant("first")]),
-        ("two", [assistant("broken off", "analysis")]),
+        ("two", [assistant("broken off", "analysis"), assistant("and once more", "analysis")]),
         ("three", [assistant("so far", "analysis"), call]),
     ):
         chat.add_answer(chat.add_prompt(prompt, chat.leaf).id, TURN, answer)
     assert [m.text for m in chat.for_engine()] == ["one", "hm", "first", "two", "three", "so far", "1+1"]
-    assert len(chat.messages) == 8
+    assert len(chat.messages) == 9
     assert chat.last_answer() == "first" and present(chat.last_prompt()).text() == "three"
 
 
@@ -81,6 +81,20 @@ def test_what_was_given_back_is_taken_again_with_what_came_since() -> None:
     more = tree.add_prompt("more", tree.leaf)
     again = present(tree.take_changes())
     assert again.nodes == (*changes.nodes, more) and again.title == tree.title and again.leaf == more.id
+
+
+def test_what_was_withdrawn_and_could_not_be_saved_is_withdrawn_by_the_next_save() -> None:
+    chat = Conversation()
+    first, second = chat.add_prompt("one", None), chat.add_prompt("two", None)
+    chat.take_changes()
+    chat.withdraw(second.id, first.id)
+    changes = present(chat.take_changes())
+    chat.give_back(changes)
+    third = chat.add_prompt("three", first.id)
+    chat.withdraw(third.id, first.id)
+    again = present(chat.take_changes())
+    assert set(again.removed) == {second.id, third.id} and again.nodes == () and again.leaf == first.id
+    assert chat.take_changes() is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from app.chat import loop
 from app.chat.conversation import AnswerFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
-from app.tui.text.call_text import MAX_HIGHLIGHTED, MAX_LINE, MAX_TEXT, NO_TOOLS, describe
+from app.tui.text.call_text import MAX_HIGHLIGHTED, MAX_LINE, NO_TOOLS, describe
+from app.tui.text.pages import MAX_TEXT
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.messages import AnswerText, AnswerView

@@ -338,10 +338,12 @@ async def test_answers_of_a_long_sitting_are_whole_on_scrolling_back(monkeypatch
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        for number in range(5):
+        app, mounted = app_of(pilot), list[int]()
+        for number in range(9):
             await ask(pilot, engine, f"question {number}", f"line\n\nanswer {number}")
-        app = app_of(pilot)
+            mounted.append(len(app.desk.transcript.children))
         assert len(app.query(AnswerView)) < 5
+        assert max(mounted) <= 6 + 3  # the nodes, what stands for those before and after, and the greeting
         for _ in range(20):
             await pilot.press("pageup")
         await wait_until(pilot, lambda: "answer 0" in text_on(pilot))

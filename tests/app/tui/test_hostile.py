@@ -1,6 +1,7 @@
 """Text that attacks: markup, escape sequences, reordering. It must stay text: streamed, finished, clicked."""
 
 import pytest
+from textual.events import Paste
 
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.engine import EngineError
@@ -10,7 +11,7 @@ from app.tui.app import ChatApp
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.events import Finished, MessageStart
 from mlx_model.harmony.message import assistant
-from tests.fixtures.fakes import STATS, FakeEngine, app_of, deltas, desk_of, send, text_on, wait_until
+from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, desk_of, send, text_on, wait_until
 
 HOSTILE = [
     "[bold red]not bold[/bold red]",
@@ -119,3 +120,10 @@ async def test_stored_conversations_of_hostile_text() -> None:
             await pilot.pause()
             assert_inert(text_on(pilot))
         assert app.is_running
+
+
+async def test_a_search_for_what_no_query_can_have() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await pilot.press("ctrl+f")
+        pilot.app.post_message(Paste("a\ud800\x1b[2Jb"))
+        await wait_until(pilot, lambda: "Nothing found" in text_on(pilot))

@@ -1,5 +1,7 @@
 """What a person has written and not sent is not lost on the way to another conversation, nor to another program."""
 
+import asyncio
+
 import pytest
 from textual.events import Key
 
@@ -91,3 +93,18 @@ async def test_what_is_sent_while_another_conversation_opens_stays_in_its_own(mo
         texts = {tree.title: [message.text for message in tree.messages] for tree in stored()}
         assert texts == {"first": ["first", "one"], "second": ["second", "two", "in between", "late"]}
         assert "late" not in text_on(pilot)
+
+
+async def test_a_new_chat_that_is_overtaken_by_another_keeps_what_was_typed() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        app.desk.composer.rewrite("a draft")
+        await app.desk.queue.put("queued")
+        before = app.conversation
+        first = app.run_worker(app.conversations.new())
+        while app.conversation is before:
+            await asyncio.sleep(0)
+        first.cancel()  # as one more ^N does
+        await app.conversations.new()
+        assert app.desk.composer.text == "a draft"

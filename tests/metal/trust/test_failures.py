@@ -10,6 +10,7 @@ import mlx.core as mx
 import pytest
 
 from metal.operation import Operation, Variant
+from metal.trust.select import disagreement
 from tests.fixtures import ROOT
 from tests.metal.trust.gpu import NARROW, ODD, WIDE, Choose, Gpu, compile_error, logged
 
@@ -62,6 +63,54 @@ def test_where_the_default_fails_another_variant_runs(
     gpu.fails = {WIDE: lambda y: y * 1.5}
     assert chosen(gpu.operation())["doubled"] == NARROW
     assert "it runs by kernel rows=2" in logged(caplog)[0]
+
+
+def test_where_the_default_does_not_compile_another_variant_runs(
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu.fails = {WIDE: compile_error}
+    choice = chosen(gpu.operation(variants=(WIDE, NARROW, ODD)))
+    assert choice["doubled"] == NARROW
+    assert "kernel rows=3 200 us" in choice.verdicts[0].reason
+    (line,) = logged(caplog)
+    assert line == (
+        "doubled: RuntimeError: [metal::Device] Unable to build metal library from source; it runs by kernel rows=2"
+    )
+
+
+def test_what_is_wrong_is_said_once_for_all_variants(
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu.fails = {WIDE: compile_error, NARROW: lambda y: y * 1.5, ODD: compile_error}
+    reason = chosen(gpu.operation(variants=(WIDE, NARROW, ODD))).verdicts[0].reason
+    assert reason.count("Unable to build") == 1
+    assert "; kernel rows=2 is off by 5.0e-01 of the largest value, 1.0e-06 allowed" in reason
+    assert logged(caplog) == [f"doubled: {reason}; it runs by MLX"]
+
+
+@pytest.mark.parametrize(("off", "right"), [(0.9e-6, True), (1.1e-6, False)])
+def test_the_tolerance_is_a_share_of_the_largest_value(gpu: Gpu, chosen: Choose, off: float, right: bool) -> None:
+    gpu.fails = {WIDE: lambda y: y.at[mx.argmin(mx.abs(y))].add(off * mx.abs(y).max())}
+    assert (chosen(gpu.operation(variants=(WIDE,)))["doubled"] == WIDE) == right
+
+
+def test_zeros_are_right_and_anything_else_is_not() -> None:
+    operation = Gpu().operation()
+    zeros = [mx.zeros(4)]
+    assert disagreement(zeros, zeros, operation) is None
+    assert disagreement([mx.zeros(0)], [mx.zeros(0)], operation) is None
+    assert disagreement([mx.full(4, 1e-9)], zeros, operation) == (
+        "is off by 1.0e-09 of the largest value, 1.0e-06 allowed"
+    )
+    assert disagreement([*zeros, mx.ones(4)], [*zeros, mx.zeros(4)], operation) is not None
+    assert disagreement(zeros, [*zeros, *zeros], operation) == "gives results of other shapes or dtypes"
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(5.0, WIDE), (5.1, None)])
+def test_how_long_a_first_run_may_take(gpu: Gpu, chosen: Choose, seconds: float, used: Variant | None) -> None:
+    """Ten seconds for the two arguments that it is checked on."""
+    gpu.seconds = {WIDE: seconds, None: 100.0}
+    assert chosen(gpu.operation(variants=(WIDE,)))["doubled"] == used
 
 
 def test_a_variant_that_differs_in_a_bit_is_dropped(gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture) -> None:

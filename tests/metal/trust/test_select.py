@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from metal.operation import Variant
@@ -75,11 +76,26 @@ def test_the_environment_forces(monkeypatch: pytest.MonkeyPatch, gpu: Gpu, path:
         choose([gpu.operation()], machine=MACHINE, path=path)
 
 
+def test_without_operations_there_is_nothing_to_choose(chosen: Choose) -> None:
+    assert dict(chosen()) == {}
+
+
 def test_a_choice_is_remembered(gpu: Gpu, chosen: Choose) -> None:
     first = chosen(gpu.operation())
     again = chosen(gpu.operation())
     assert again.verdicts == first.verdicts
     assert not gpu.calls
+
+
+def test_what_a_try_held_is_given_back(gpu: Gpu, chosen: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each operation, before the next makes its arguments: a model may already fill most of the memory."""
+    cleared: list[int] = []
+    monkeypatch.setattr(mx, "clear_cache", lambda: cleared.append(len(gpu.calls)))
+    chosen(gpu.operation(), gpu.operation("other"))
+    assert len(cleared) == 2
+    assert 0 < cleared[0] < cleared[1] == len(gpu.calls)
+    chosen(gpu.operation(), gpu.operation("other"))
+    assert len(cleared) == 2, "what is remembered held nothing"
 
 
 @pytest.mark.parametrize("change", [{"machine": OTHER}, {"sizes": "E 128"}, {"mode": "metal"}])
@@ -107,6 +123,7 @@ def test_the_hash_covers_text_and_launches(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "launch.pyc").write_text("compiled")
     assert len(set(hashes)) == len(hashes)
     assert kernel_text() == hashes[-1]
+    assert {len(each) for each in hashes} == {16}
 
 
 def test_a_variant_that_is_gone_is_not_remembered(gpu: Gpu, chosen: Choose) -> None:

@@ -74,6 +74,73 @@ def test_runs_wait_for_each_other(gpu: Gpu) -> None:
     assert seen[:2] == [4, 8]
 
 
+def test_the_device_can_not_run_two_side_by_side() -> None:
+    """What is no number in a result would reach the next run's argument: that is computed from it."""
+    seen: list[float] = []
+
+    def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
+        seen.append(float(np.array(x.sum())))
+        return mx.ones(4), mx.full((4,), mx.nan)
+
+    operation = Operation("any", run, lambda seed: [mx.ones((4,))], (WIDE,), 0, 64 << 20)
+    seconds_per_run(operation, [WIDE], cold_arguments(operation))
+    for first, *others in (seen[at : at + 4] for at in range(0, len(seen), 4)):
+        assert first == 4, "each pass begins anew"
+        assert np.isnan(others).all()
+
+
+def test_making_arguments_is_no_part_of_a_run(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are computed where they are made, and where that is slow there are two."""
+    evaluate = mx.eval
+
+    def slow(*arrays: object) -> None:
+        gpu.now += 1
+        evaluate(*arrays)
+
+    monkeypatch.setattr(mx, "eval", slow)
+    operation = Operation("any", gpu.operation().run, lambda seed: [mx.ones(4) * 2, 7], (WIDE,), 0, 1)
+    assert len(cold_arguments(operation, gpu.clock)) == 2
+    assert gpu.now == 2
+
+
+@pytest.mark.parametrize("first", [7, mx.array([1, 2], mx.uint32)], ids=["a number", "whole numbers"])
+def test_what_can_not_wait_is_handed_on_as_it_is(first: object) -> None:
+    seen: list[object] = []
+
+    def run(first: object, x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
+        seen.append(first)
+        return (x * 3,)
+
+    operation = Operation("any", run, lambda seed: [first, mx.ones(4)], (WIDE,), 0, 128 << 20)
+    seconds_per_run(operation, [WIDE], cold_arguments(operation))
+    assert len(seen) > 2
+    assert all(each is first for each in seen)
+
+
+def test_results_may_be_of_another_size_and_dtype() -> None:
+    """The first argument keeps its own."""
+    seen: list[tuple[tuple[int, ...], mx.Dtype]] = []
+
+    def run(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
+        seen.append((x.shape, x.dtype))
+        return mx.zeros((3, 5)), mx.zeros((2, 7), mx.bfloat16)
+
+    operation = Operation("any", run, lambda seed: [mx.ones((4,), mx.float16)], (WIDE,), 0, 128 << 20)
+    seconds_per_run(operation, [WIDE], cold_arguments(operation))
+    assert set(seen) == {((4,), mx.float16)}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_all_operations_together_take_about_a_second(gpu: Gpu, chosen: Choose, count: int) -> None:
+    gpu.seconds = {None: 0.01, WIDE: 0.01}
+    start = gpu.now
+    chosen(*(gpu.operation(str(number), (WIDE,)) for number in range(count)))
+    rounds = ROUNDS * 2 * 2 * 4 * 0.01 * count
+    checked_and_warmed = (4 + 2 * 4) * 0.01 * count
+    spent = gpu.now - start - checked_and_warmed
+    assert spent == pytest.approx(min(rounds, 0.32 * count if count == 4 else rounds))
+
+
 def test_report(gpu: Gpu, chosen: Choose, path: Path) -> None:
     assert "nothing chosen yet" in report(mode="auto", machine=MACHINE, path=path)
     gpu.fails = {ODD: compile_error}

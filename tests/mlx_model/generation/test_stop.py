@@ -46,6 +46,7 @@ def test_not_found_loses_nothing(text: str, step: int) -> None:
     found, events = run(stop, answer(text, step=step))
     assert not stop.found
     assert found == text
+    assert {event.channel for event in events if isinstance(event, TextDelta)} <= {"final"}
     assert events[-1] == MessageEnd(assistant(text))
 
 

@@ -59,6 +59,14 @@ def test_names(recipient: str, name: str | None) -> None:
         assert call.error.startswith(f"Error: there is no tool {call.name}. Tools: browser, functions.get_weather, ")
 
 
+@pytest.mark.parametrize("recipient", ["browser.open", "open", "functions.open", "browser", "browser.close"])
+@pytest.mark.parametrize("known", [["functions.f"], ["python"], []])
+def test_tools_that_there_are_not(recipient: str, known: list[str]) -> None:
+    call = read_call(calling(recipient), known)
+    assert call is not None
+    assert call.error == f"Error: there is no tool {call.name}. Tools: {', '.join(known) or 'none'}."
+
+
 def test_names_when_the_tools_are_not_known() -> None:
     names = {to: read_call(calling(to)) for to in ("f", "functions.f", "python", "browser.search", "mcp.f")}
     assert {to: call.name for to, call in names.items() if call is not None} == {
@@ -100,6 +108,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     '{"a": 1,}': {"a": 1},
     '{"a": [1, 2, ], "b": {"c": 1,\n},\n}': {"a": [1, 2], "b": {"c": 1}},
     '{"a": ",}", "b": "x\\",]",}': {"a": ",}", "b": 'x",]'},
+    '{"a": true,}': {"a": True},
+    '{"a": [null, {"b": false,},\n],\t}': {"a": [None, {"b": False}]},
+    '{"a": true, "b": ",}",}': {"a": True, "b": ",}"},
     # Fences, and the type in front.
     '```json\n{"a": 1}\n```': {"a": 1},
     '```\n{"a": "```"}\n```\n': {"a": "```"},
@@ -107,6 +118,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "```json\n\n```": {},
     'json\n{"a": 1}': {"a": 1},
     'json{"a": 1}': {"a": 1},
+    'json {"a": "json {x}"}': {"a": "json {x}"},
+    '{"a": "json {x}"}': {"a": "json {x}"},
     # Line breaks and tabs inside texts, as of code.
     '{"code": "a\n\tb"}': {"code": "a\n\tb"},
     # JSON once more than needed.

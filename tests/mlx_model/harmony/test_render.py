@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.errors import TokenizerError
-from mlx_model.harmony.history import drop_old_analysis
+from mlx_model.harmony.history import drop_old_analysis, is_answer, is_final, is_thought
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
@@ -152,6 +153,65 @@ def test_random_conversations_are_the_librarys(opening: Opening | None, messages
     assert renderer().training(kept) == library_ids(theirs, "training", drop=drop)
 
 
+def headed(role: Role, **header: Any) -> Message:
+    return Message(role, "x", **header)
+
+
+RENDERED = {
+    "<|start|>user<|message|>x<|end|>": user("x"),
+    "<|start|>user:bob<|message|>x<|end|>": headed(Role.USER, name="bob"),
+    "<|start|>user to=python<|message|>x<|end|>": headed(Role.USER, recipient="python"),
+    "<|start|>assistant<|message|>x<|end|>": headed(Role.ASSISTANT),
+    "<|start|>assistant<|channel|><|message|>x<|end|>": headed(Role.ASSISTANT, channel=""),
+    "<|start|>assistant:a<|channel|>final code<|message|>x<|end|>": headed(
+        Role.ASSISTANT, name="a", channel="final", content_type="code"
+    ),
+    "<|start|>assistant to=f<|channel|>commentary json<|message|>x<|call|>": headed(
+        Role.ASSISTANT, channel="commentary", recipient="f", content_type="json"
+    ),
+    "<|start|>assistant to=f <|constrain|>json<|message|>x<|call|>": headed(
+        Role.ASSISTANT, recipient="f", content_type="<|constrain|>json"
+    ),
+    "<|start|>f to=assistant<|channel|>commentary<|message|>x<|end|>": headed(
+        Role.TOOL, name="f", channel="commentary", recipient="assistant"
+    ),
+    "<|start|>f<|message|>x<|end|>": headed(Role.TOOL, name="f", recipient="all"),
+}
+
+
+@pytest.mark.parametrize("text", RENDERED)
+def test_headers(text: str) -> None:
+    """Each field where the model was trained to find it."""
+    ids = renderer().message(RENDERED[text])
+    assert o200k().decode(ids) == text
+    # Markup is one token each, and none of it comes from a field.
+    assert [o200k().decode([token]) for token in ids if token >= 199_998] == re.findall(r"<\|\w+\|>", text)
+
+
+def test_only_an_answer_at_the_end_closes_the_conversation() -> None:
+    for messages, end in (
+        ([user("a"), assistant("b")], "<|return|>"),
+        ([assistant("b"), user("a")], "<|end|>"),
+        ([user("a"), assistant("b", "analysis")], "<|end|>"),
+        ([headed(Role.TOOL, name="f", channel="final")], "<|end|>"),
+    ):
+        ids = renderer().training(iter(messages))
+        assert o200k().decode(ids[-1:]) == end
+        assert ids[:-1] == renderer().conversation(messages)[:-1]
+    assert renderer().training([]) == []
+
+
+def test_the_opening_of_an_answer() -> None:
+    assert o200k().decode(renderer().prompt([user("a")])).endswith("<|end|><|start|>assistant")
+    begun = assistant("b", "analysis")
+    ids = renderer().prompt([user("a")], unfinished=begun)
+    assert ids == renderer().conversation([user("a"), begun])[:-1]
+    spelt = [*renderer().message(begun)[:-2], 1, 2, 3]
+    assert renderer().prompt([user("a")], {begun: spelt}, begun)[-2:] == [1, 2]
+    with pytest.raises(TokenizerError, match=r"lacks <\|start\|>, <\|channel\|>, .*: it is not a tokenizer of gpt-oss"):
+        Renderer(Tokenizer(Vocabulary(O200K_PATTERN, {bytes([b]): b for b in range(256)}, {})))
+
+
 def test_tool_without_a_name_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs the tool's name"):
         renderer().message(Message(Role.TOOL, "42"))
@@ -215,12 +275,37 @@ THOUGHT, CALL, RESULT = (
             [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
             id="first turn, still calling",
         ),
+        pytest.param([THOUGHT, user("a")], [THOUGHT, user("a")], id="a thought before all else"),
+        pytest.param(
+            [THOUGHT, assistant("a"), THOUGHT], [assistant("a"), THOUGHT], id="a thought behind the last answer"
+        ),
+        pytest.param([THOUGHT, assistant("")], [assistant("")], id="an empty answer"),
         pytest.param([user("a"), THOUGHT, user("b")], [user("a"), THOUGHT, user("b")], id="turn cut off in analysis"),
     ],
 )
 def test_which_analysis_stays(before: list[Any], after: list[Any]) -> None:
     assert drop_old_analysis(before) == after
     assert drop_old_analysis(after) == after
+
+
+@pytest.mark.parametrize(
+    ("message", "kinds"),
+    [
+        (assistant("a"), {"final", "answer"}),
+        (assistant(" \n"), {"final"}),
+        (assistant(""), {"final"}),
+        (THOUGHT, {"thought"}),
+        (CALL, set()),
+        (RESULT, set()),
+        (assistant("a", "commentary"), set()),
+        (user("a"), set()),
+        (headed(Role.USER, channel="final"), set()),
+        (headed(Role.TOOL, name="f", channel="analysis"), set()),
+    ],
+)
+def test_kinds_of_messages(message: Message, kinds: set[str]) -> None:
+    found = {"final": is_final(message), "answer": is_answer(message), "thought": is_thought(message)}
+    assert {kind for kind, holds in found.items() if holds} == kinds
 
 
 def test_dropping_agrees_with_the_library_where_it_drops() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.errors import TokenizerError
+from mlx_model.harmony import tokenizer as tokenizer_module
 from mlx_model.harmony import vocabulary
 from mlx_model.harmony.tokenizer import StreamDecoder, Tokenizer
 from tests.fixtures.vocabulary import O200K_PATTERN, SPECIAL, o200k, oracle, ranks, tokenizer_json
@@ -102,6 +103,50 @@ def test_runs_below_the_limit_are_never_cut() -> None:
     whole = tiktoken.Encoding("o200k", pat_str=O200K_PATTERN, mergeable_ranks=ranks(), special_tokens={})
     text = "x" * 99_000 + " " * 99_000 + "y" * 99_000 + "\n" + "words and more " * 20_000
     assert o200k().encode(text) == whole.encode_ordinary(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("abcd", ["abcd"]),
+        ("abcde", ["abcd", "e"]),
+        ("abcdefghij kl", ["abcd", "efgh", "ij kl"]),
+        ("ab cd ef", ["ab cd ef"]),
+        ("ab     c", ["ab    ", " c"]),
+        ("\n" * 9, ["\n" * 4, "\n" * 4, "\n"]),
+        ("", [""]),
+    ],
+)
+def test_runs_are_cut_where_they_are_too_long(monkeypatch: pytest.MonkeyPatch, text: str, pieces: list[str]) -> None:
+    monkeypatch.setattr(tokenizer_module, "_LONGEST_RUN", 4)
+    assert list(tokenizer_module._cut_long_runs(text)) == pieces
+
+
+def test_ordinary_text_is_not_cut_and_a_short_one_not_even_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiktoken.Encoding("o200k", pat_str=O200K_PATTERN, mergeable_ranks=ranks(), special_tokens={})
+    monkeypatch.setattr(tokenizer_module, "_cut_long_runs", None)
+    text = "words and more " * 10_000
+    assert o200k().encode(text) == whole.encode_ordinary(text)
+    monkeypatch.setattr(tokenizer_module, "_HAS_LONG_RUN", None)
+    assert o200k().encode("x" * 100_000) == whole.encode_ordinary("x" * 100_000)
+
+
+@pytest.mark.parametrize("run", ["x", " "])
+def test_the_longest_run_that_stays_whole(run: str) -> None:
+    """One character more and it is cut, which the tokens show: they are those of its pieces."""
+    whole = tiktoken.Encoding("o200k", pat_str=O200K_PATTERN, mergeable_ranks=ranks(), special_tokens={})
+    longest = run * (100_000 - 1)
+    other = " a" if run == "x" else "a b"
+    assert o200k().encode(longest + other) == whole.encode_ordinary(longest + other)
+    cut = run * 100_003 + other
+    pieces = [run * 100_000, run * 3 + other]
+    assert o200k().encode(cut) == [token for piece in pieces for token in whole.encode_ordinary(piece)]
+
+
+@pytest.mark.parametrize("token", [-1, 201_088, 2**31, 2**40, 200_019])
+def test_an_id_that_is_no_token(token: int) -> None:
+    assert o200k().token_bytes(token) == "\ufffd".encode()
+    assert o200k().decode([token, *o200k().encode("a")]) == "\ufffda"
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """What the model is told of functions, namespaces and response formats; reading other people's definitions."""
 
+import json
 from typing import Any
 
 import openai_harmony as oh
@@ -149,3 +150,32 @@ def test_response_format_without_end() -> None:
     endless["a"] = endless
     with pytest.raises(RequestError, match="is not JSON"):
         ResponseFormat("a", endless).text()
+
+
+def test_definitions_as_json_and_back() -> None:
+    for function in (FunctionTool("f"), FunctionTool("f", "D", SCHEMA)):
+        fields = json.loads(json.dumps(function.to_json()))
+        assert FunctionTool(**fields) == function
+        assert set(fields) == {"name", "description", "parameters"}
+    form = ResponseFormat("a", SCHEMA, "D")
+    assert ResponseFormat(**json.loads(json.dumps(form.to_json()))) == form
+
+
+def test_parameters_that_are_no_schema_name_the_function() -> None:
+    wrong = FunctionTool("get_day", "", {"properties": {"day": {"type": "date"}}})
+    with pytest.raises(RequestError, match=r"the parameters of the function 'get_day' can't be used: its type 'date'"):
+        wrong.text()
+    with pytest.raises(RequestError, match="'get_day'"):
+        developer_message(functions=[NOW, wrong])
+
+
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_a_function_that_takes_nothing(parameters: dict[str, Any] | None) -> None:
+    assert FunctionTool("f", "One.\nTwo.", parameters).text() == "// One.\n// Two.\ntype f = () => any;\n"
+    assert FunctionTool("f", "", {"type": "object"}).text() == "type f = (_: {\n}) => any;\n"
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 128, "mcp.files:read/all-1_é"])
+def test_names_that_a_header_can_hold(name: str) -> None:
+    assert f"type {name} = " in FunctionTool(name).text()
+    assert Namespace(name, description="d\ne").text() == f"## {name}\n\nd\ne"
