@@ -127,6 +127,10 @@ class Actions(App[None]):
             self.conversations.leave_edit()
         await self.conversations.stop()
 
+    async def action_answer_now(self) -> None:
+        """End the thought, so that the answer begins."""
+        await self.conversations.answer_now()
+
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
         if not self.conversations.idle.is_set():

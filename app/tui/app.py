@@ -48,6 +48,8 @@ DRAFT_S = 1.0
 # What the line below the input can say, the most urgent first.
 EDITING = "editing an earlier message (Esc cancels)"
 MORE_BELOW = "\u2193 more below, End jumps there"
+CIRCLING = "the thought repeats itself: ^S answers now"
+ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts a new chat"
 CUT_OFF = "^G continues the answer"
 
@@ -126,8 +128,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_mount(self) -> None:
         """Greet, say what is wrong with the settings, start the engine."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
-        self.watch(self.desk.transcript, "scroll_y", self._hint_later)
-        self.watch(self.desk.transcript, "virtual_size", self._hint_later)
+        transcript, status = self.desk.transcript, self.desk.status
+        watched = ((transcript, "scroll_y"), (transcript, "virtual_size"), (status, "state"), (status, "circling"))
+        for widget, name in watched:
+            self.watch(widget, name, self._hint_later)
         self.desk.composer.focus()
         # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -217,6 +221,10 @@ class ChatApp(Actions, inherit_bindings=False):
         else:
             self.desk.composer.take(line)
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
+
+    async def on_analysis_answer_wanted(self) -> None:
+        """A click behind the title of a thought."""
+        await self.conversations.answer_now()
 
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
@@ -349,7 +357,8 @@ class ChatApp(Actions, inherit_bindings=False):
         hints = (
             EDITING if conversations.editing else "",
             MORE_BELOW if not desk.transcript.follows else "",
-            NEARLY_FULL if desk.status.nearly_full else "",
+            CIRCLING if desk.status.circling else "",
+            (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
             CUT_OFF if conversations.cut_off is not None else "",
             self.preferences.hint(self.conversation.id),
         )

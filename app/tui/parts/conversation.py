@@ -227,6 +227,17 @@ class ConversationKeeper:
             self._desk.status.state = "stopping"
             await self._engine.process.cancel()
 
+    async def answer_now(self) -> None:
+        """End the thought under way, or one that is yet to come, so that the answer begins."""
+        if self.idle.is_set():
+            self._desk.warn("No answer is under way.")
+        elif self._desk.status.state == "answering":
+            self._desk.warn("The answer has begun already.")
+        else:
+            if self._desk.status.state != "thinking":
+                self._desk.notify("It will answer without thinking.")
+            await self._engine.process.answer_now()
+
     # Versions
 
     def edit(self) -> None:
