@@ -113,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
         if not isinstance(action, _Commands) or value in action.choices:
             super()._check_value(action, value)
         elif similar := get_close_matches(value, action.choices, n=1):
-            raise argparse.ArgumentError(None, f'there is no command "{value}"; did you mean {similar[0]}?')
+            raise argparse.ArgumentError(None, f'there is no command "{value}" (did you mean {similar[0]}?)')
 
 
 class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # not generic where it runs

@@ -75,7 +75,7 @@ class Actions(App[None]):
         if effort is None:
             self.desk.warn(EFFORTS)
         else:
-            self.desk.effort_switch.effort = effort
+            self.preferences.set_effort(effort)
 
     def action_thinking(self, display: str = "") -> None:
         """Show every analysis, and those to come, as `display` says, else open or close all of them."""

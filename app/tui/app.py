@@ -290,7 +290,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
-        self.desk.effort_switch.effort = event.effort
+        self.preferences.set_effort(event.effort)
 
     def on_key(self, event: events.Key) -> None:
         """Typing goes to the input, whichever widget has the focus."""

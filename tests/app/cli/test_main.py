@@ -58,7 +58,7 @@ def test_a_mistyped_command_is_no_prompt(
     with pytest.raises(SystemExit) as end:
         main([typed])
     assert end.value.code == 2
-    assert f'there is no command "{typed}"; did you mean {meant}?' in capsys.readouterr().err
+    assert f'there is no command "{typed}" (did you mean {meant}?); see' in capsys.readouterr().err
     assert not opened
 
 
