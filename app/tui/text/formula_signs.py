@@ -64,7 +64,7 @@ _MORE_SIGNS = _pairs(
     r"""iff ⇔ implies ⇒ impliedby ⇐ gets ← degree ° Re ℜ Im ℑ land ∧ lor ∨ lnot ¬ neg ¬ ne ≠ lt < gt > colon :
     dots … dotsc … dotsb ⋯ lbrace { rbrace } backslash \ % % $ $ & & # # _ _ | ‖ vert | Vert ‖ prime ′ intercal ⊺
     triangleq ≜ coloneqq ≔ square □ Box □ blacksquare ■ triangle △ models ⊨ top ⊤ bot ⊥ checkmark ✓ bmod mod"""
-) | {name: name for name in _names("cot sec csc lg det dim ker gcd Pr hom deg arg argmax argmin mod")}
+) | {name: name for name in _names("cot sec csc lg det dim ker gcd Pr deg arg argmax argmin mod")}
 
 
 @cache

@@ -51,7 +51,7 @@ def test_what_the_chat_opens_with(opened: list[dict[str, Any]], line: list[str],
     assert opened == [{"prompt": "", "effort": "medium", "resume": False, "mouse": True} | expected]
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("modles", "models"), ("serch", "search"), ("Doctor", "doctor")])
+@pytest.mark.parametrize(("typed", "meant"), [("mode", "models"), ("searching", "search"), ("Doctor", "doctor")])
 def test_a_mistyped_command_is_no_prompt(
     opened: list[dict[str, Any]], typed: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
