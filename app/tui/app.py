@@ -54,6 +54,12 @@ NEARLY_FULL = "context nearly full: ^N starts a new chat"
 CUT_OFF = "^G continues the answer"
 
 
+class ChatScreen(Screen[None]):
+    """The chat. What is typed before it is drawn goes to the input, not to the first field there is, the search."""
+
+    AUTO_FOCUS = "Composer"
+
+
 class ChatApp(Actions, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
@@ -109,6 +115,10 @@ class ChatApp(Actions, inherit_bindings=False):
         self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
+
+    def get_default_screen(self) -> Screen[None]:
+        """Called by Textual for the screen below all others."""
+        return ChatScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""

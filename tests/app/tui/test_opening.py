@@ -1,5 +1,8 @@
 """What the chat opens with when the command line says so: the last conversation, a prompt."""
 
+import pytest
+
+from app.tui.widgets.composer import Composer
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notified, on_screen, send, wait_until
 from tests.fixtures.trees import stored
 
@@ -60,3 +63,10 @@ async def test_nothing_to_continue_is_a_new_chat() -> None:
         await send(pilot, "Hi")
         await on_screen(pilot, "Hello.")
         assert app_of(pilot).conversation.title == "Hi"
+
+
+async def test_what_is_typed_before_it_is_drawn_goes_to_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The focus is there from the first moment on, not only once the app has moved it."""
+    monkeypatch.setattr(Composer, "focus", lambda composer, scroll_visible=True: composer)
+    async with chat(FakeEngine(), (120, 30)) as pilot:
+        assert pilot.app.focused is desk_of(pilot).composer
