@@ -173,7 +173,9 @@ class Gate:
         return False
 
 
-def test_a_step_while_another_thread_takes_one_is_refused(quick: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+def test_a_step_while_another_thread_takes_one_is_refused(
+    quick: Model, alone: dict[int, list[tuple[str, str]]]
+) -> None:
     """Of a second stream as of the same; the one under way is not disturbed."""
     session, gate = Session(quick), Gate()
     first = session.stream(FIRST, cancelled=gate)
