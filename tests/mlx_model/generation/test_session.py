@@ -191,7 +191,7 @@ def test_cut_off_while_thinking_there_is_no_answer(demo: Model) -> None:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A window of 128, as trained models have it: a short answer doesn't fill it, so the cache goes back to any token."""
+    """A window of 128, as in trained models: a short answer doesn't fill it, and the cache goes back to any token."""
     return load(write_quick_model(tmp_path_factory.mktemp("wide"), sliding_window=128))
 
 
