@@ -79,6 +79,15 @@ async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient)
     assert text_of(await ask(engine, "next")) == "next"
 
 
+async def test_a_stop_that_was_obeyed_kills_nothing_later(engine: EngineClient) -> None:
+    await load(engine)
+    async for answer in engine.ask(Request((user("forever"),))):
+        if isinstance(answer.event, TextDelta):
+            await engine.cancel()
+    engine._kill_if_asked(1)  # the timer, which may come a minute later
+    assert text_of(await ask(engine, "next")) == "next"
+
+
 async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
     await load(engine)
     answers = engine.ask(Request((user("forever"),)))
