@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.engine.client import EngineClient
+from app.engine.client import EngineClient, _exit_reason
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, Stats, TextDelta
@@ -96,6 +96,17 @@ async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
     assert text_of(await ask(engine, "next")) == "next"
 
 
+async def test_leaving_before_the_first_event_cancels(engine: EngineClient) -> None:
+    await load(engine)
+    asked = asyncio.create_task(ask(engine, "forever"))
+    while not engine._inboxes:
+        await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert text_of(await ask(engine, "next")) == "next"
+
+
 async def test_an_engine_that_does_not_stop_is_killed(engine: EngineClient) -> None:
     await load(engine)
     asked = asyncio.create_task(ask(engine, "hang"))
@@ -115,8 +126,9 @@ async def test_declined_prompt_says_so_and_the_engine_lives(engine: EngineClient
 
 
 async def test_failed_loads_leave_a_living_engine(engine: EngineClient) -> None:
-    with pytest.raises(EngineError, match="no checkpoint called missing"):
+    with pytest.raises(EngineError, match="no checkpoint called missing") as caught:
         await load(engine, "missing")
+    assert not caught.value.unusable
     with pytest.raises(EngineError, match=r"RuntimeError: .*out of memory"):
         await load(engine, "bug")
     assert (await load(engine, "fine"))[-1].model == "fine"
@@ -162,6 +174,35 @@ async def test_a_process_that_speaks_something_else_is_ended() -> None:
     with pytest.raises(EngineDied, match="can't be read"):
         await load(client)
     assert not client.alive
+
+
+async def test_closing_ends_the_process_without_force(engine: EngineClient) -> None:
+    await load(engine)
+    process = engine._process
+    assert process is not None
+    await engine.close()
+    assert process.returncode == 0 and str(await engine.died()) == "the engine was closed"
+
+
+async def test_one_that_never_ran_has_died_and_closes() -> None:
+    client = EngineClient(SCRIPTED)
+    await client.close()
+    assert not client.alive and str(await client.died()) == "the engine isn't running"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (0, "the engine process ended with exit code 0"),
+        (3, "the engine process ended with exit code 3"),
+        (-15, "the engine process was ended by signal 15 (SIGTERM)"),
+        (-9, "the engine process was ended by signal 9 (SIGKILL); often that means memory ran out"),
+        (-6, "the engine process was ended by signal 6 (SIGABRT); often that means memory ran out"),
+        (-99, "the engine process was ended by signal 99 (unknown)"),
+    ],
+)
+def test_how_it_ended_in_words(status: int, reason: str) -> None:
+    assert _exit_reason(status) == reason
 
 
 async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:
