@@ -99,6 +99,21 @@ async def test_what_waits_for_a_full_disk_is_listed_loaded_and_saved_later(
     assert len(await journal.summaries()) == 2
 
 
+async def test_of_two_saves_at_a_time_none_says_that_what_failed_was_saved(
+    journal: Journal, disk: Disk, said: Said
+) -> None:
+    disk.fails = True
+    disk.free.clear()
+    tree = titled("one")
+    saves = [asyncio.create_task(journal.save(tree)) for _ in range(2)]
+    await asyncio.to_thread(disk.begun.wait, 10)
+    await turns()
+    disk.free.set()
+    await asyncio.gather(*saves)
+    assert [level for _, level in said] == ["error"] and journal.loses and not journal.saves
+    disk.fails = False
+
+
 async def test_an_empty_conversation_is_not_listed(journal: Journal, disk: Disk) -> None:
     disk.fails = True
     tree = Conversation()

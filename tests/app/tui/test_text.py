@@ -195,6 +195,11 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.parametrize(("follows", "shown"), [("- item", " \u2022 item"), ("# head", "head"), ("1. x", " 1. x")])
+def test_a_formula_that_nothing_closes_ends_with_its_quote(follows: str, shown: str) -> None:
+    assert lay_out(f"> \\[\n> a\n{follows}", 40).plain == f"\u258c \\[\n\u258c a\n\n{shown}"
+
+
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize(
     ("written", "layout_text"),  # around it, and before its lines after the first
