@@ -106,6 +106,16 @@ def test_what_was_withdrawn_and_could_not_be_saved_is_withdrawn_by_the_next_save
     assert chat.take_changes() is None
 
 
+def test_a_conversation_that_was_just_loaded_has_not_changed() -> None:
+    tree = branched()
+    loaded = Conversation(tree.id, title=tree.title, created=1.5, nodes=tree.nodes.values())
+    assert loaded.take_changes() is None and Conversation().take_changes() is None
+    assert (loaded.created, loaded.updated, loaded.leaf, loaded.path) == (1.5, 1.5, tree.leaf, tree.path)
+    loaded.add_prompt("more", loaded.leaf)
+    changes = present(loaded.take_changes())
+    assert changes.title is None and len(changes.nodes) == 1
+
+
 def test_each_kind_of_change_is_one_by_itself() -> None:
     chat = Conversation()
     prompt = chat.add_prompt("one", None)
