@@ -14,7 +14,7 @@ from mlx_model.options import Options
 
 ANALYSIS = ("shown", "collapsed", "hidden")
 """How the analysis is displayed: open; open while it grows; closed."""
-SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens")
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
 _STILL_IN_EFFECT = "the changes stay in effect until you quit"

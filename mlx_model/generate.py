@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source.add_argument("--raw-tokens", metavar="IDS", help='ids to continue, without Harmony: "1,2,3"')
     parser.add_argument("--effort", choices=["low", "medium", "high"], default="medium")
     parser.add_argument("--max-tokens", type=int, metavar="N")
+    parser.add_argument("--max-thinking", type=int, metavar="N", help="end the analysis after N tokens and answer")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="of attention and output matrix")
@@ -50,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one object with text, analysis, tokens and stats")
     args = parser.parse_args(arguments)
     try:
-        options = Options(effort=args.effort, max_tokens=args.max_tokens, temperature=args.temperature, seed=args.seed)
+        options = Options(
+            effort=args.effort,
+            max_tokens=args.max_tokens,
+            temperature=args.temperature,
+            seed=args.seed,
+            max_thinking=args.max_thinking,
+        )
         model = load(args.model, dense_bits=args.dense_bits, map=args.map, memory=args.memory)
         if args.raw_tokens is not None:
             result = _run_ids(model, _ids(args.raw_tokens), options)

@@ -65,9 +65,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
     "app.store.exchange": (*CHAT, "app.store"),
-    # Subcommands may use everything but the screen; main alone opens it.
+    # Subcommands may use everything but the screen; the chat alone opens it.
     "app.cli": WITHOUT_SCREEN,
-    "app.cli.main": (*WITHOUT_SCREEN, "app.tui"),
+    "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
+    "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
     # Pure text and data for the screen; the first run words a plan and names a model.
     "app.tui.text": (*CHAT, *HUB),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
@@ -248,7 +249,7 @@ def test_a_package_says_in_a_line_what_belongs_in_it(path: Path) -> None:
         ("app/cli/ask.py", "from tests import fixtures", True),
         ("app/cli/ask.py", "import mlx_model.generate", False),
         ("app/cli/ask.py", "from app.tui.app import ChatApp", True),
-        ("app/cli/main.py", "from app.tui.app import ChatApp", False),
+        ("app/cli/chat.py", "from app.tui.app import ChatApp", False),
         ("app/tui/app.py", "from textual.app import App", False),
         ("app/tui/text/days.py", "from textual.widgets import Static", True),
         ("app/tui/text/days.py", "from textual.content import Content", False),

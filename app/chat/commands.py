@@ -55,6 +55,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             values=ANALYSIS,
         ),
         Command("stop the answer", "stop", key="escape", shown_key="Esc", label="stop"),
+        Command("end the thought and answer now", "answer_now", "answer", "ctrl+s", "^S"),
         Command("regenerate; the previous answer is kept", "again", "again", "ctrl+r", "^R", "again", waits=True),
         Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G", waits=True),
         Command("edit the last message; repeat for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),

@@ -4,13 +4,14 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
+from app.cli.completion import completed_by, model_names
 from app.engine.protocol import Load
-from app.settings import Settings
+from app.settings import SAMPLING, Settings
 from mlx_model.errors import RequestError
 from mlx_model.memory.sizes import parse_size
 from mlx_model.options import Options
 
-_OPTIONS = ("effort", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
+_OPTIONS = ("effort", *SAMPLING, "stop")
 """Arguments that are fields of Options."""
 
 
@@ -32,12 +33,13 @@ def answering() -> argparse.ArgumentParser:
     """
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
-    group.add_argument(
+    model = group.add_argument(
         "--model",
         metavar="NAME",
         help="demo, gpt-oss-20b, gpt-oss-120b, org/name or a folder (default: gpt-oss-20b once it is downloaded, "
         "until then demo)",
     )
+    completed_by(model, model_names)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument(
         "--dense-bits",
@@ -76,6 +78,9 @@ def answering() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--max-tokens", type=int, metavar="N", help="end after N tokens, thinking included (default: none)"
+    )
+    group.add_argument(
+        "--max-thinking", type=int, metavar="N", help="end the analysis after N tokens and answer (default: none)"
     )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
 

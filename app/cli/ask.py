@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -56,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     return _ask(arguments.prompt, files, setup, arguments)
 
 
-def answer_input(arguments: argparse.Namespace) -> int:
-    """Answer what is piped in; returns the exit code. Raises GptossError."""
-    return _ask(["-"], [], _start(arguments), arguments)
+def answer_input(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Answer a prompt of these words, and what is piped in; returns the exit code. Raises GptossError."""
+    return _ask([*words, "-"], [], _start(arguments), arguments)
 
 
 def _start(arguments: argparse.Namespace) -> Start:

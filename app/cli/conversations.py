@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from app.cli.completion import completed_by, conversation_ids
 from app.cli.printing import say
 from app.paths import conversations_file
 from app.store.database import StoreError, UnwritableError
@@ -45,7 +46,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="write conversations to standard output",
         description="Write a conversation, by default the latest, or all of them to standard output.",
     )
-    export.add_argument("id", nargs="?", metavar="ID", help="the id that `list` shows, or its beginning")
+    id = export.add_argument("id", nargs="?", metavar="ID", help="the id that `list` shows, or its beginning")
+    completed_by(id, conversation_ids)
     export.add_argument("--all", action="store_true", help="all conversations")
     export.add_argument(
         "--format",

@@ -10,26 +10,28 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from app import paths
 from app.cli import arguments as shared
-from app.cli import ask, bench, conversations, doctor, download, models
-from app.cli.printing import is_dumb, say
-from app.interrupt import INTERRUPTED, Importing
-from app.settings import Settings, load
+from app.cli import ask, bench, chat, completion, conversations, doctor, download, models
+from app.cli.printing import say
+from app.interrupt import INTERRUPTED
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
 OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
 
-SUBCOMMANDS = (ask, conversations, download, models, doctor, bench)
+SUBCOMMANDS = (chat, ask, conversations, download, models, doctor, bench, completion)
 """Modules that add a subcommand or several: `register` has each parser name the function that carries it out."""
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
 EPILOG = """\
 examples:
   gptoss-chat                                  open the chat
+  gptoss-chat -c                               open it where you left it
+  gptoss-chat "Why is the sky blue?"           open it with this question
   gptoss-chat --plain                          the chat line by line, e.g. for a screen reader
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
   git diff | gptoss-chat ask "Review this"     piped text follows the prompt
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
+    completion.complete(parser)
     parsed = parser.parse_args(arguments)
     if parsed.version:
         from importlib.metadata import version
@@ -105,57 +108,44 @@ class _Parser(argparse.ArgumentParser):
         """Called by argparse."""
         self.exit(USAGE, f"{self.prog}: {clean(message)}; see {self.prog} --help\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Called by argparse: what is no command is a prompt, unless it looks like a mistyped command."""
+        if not isinstance(action, _Commands) or value in action.choices:
+            super()._check_value(action, value)
+        elif similar := get_close_matches(value, action.choices, n=1):
+            raise argparse.ArgumentError(None, f'there is no command "{value}" (did you mean {similar[0]}?)')
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # not generic where it runs
+    """The commands, of which `chat` takes a line that begins with none."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Called by argparse with the command and what follows it."""
+        assert values
+        known = values[0] in self.choices
+        super().__call__(parser, namespace, values if known else ["chat", *values], option_string)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptoss-chat",
         description=DESCRIPTION,
         epilog=EPILOG,
-        parents=[shared.answering()],
+        parents=[shared.answering(), chat.opening()],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.add_argument(
-        "--no-mouse",
-        action="store_true",
-        help="leave the mouse to the terminal, so that it selects text itself (in the settings file: mouse = false)",
-    )
-    parser.add_argument("--plain", action="store_true", help="open the chat line by line, not full screen")
-    parser.set_defaults(run=_without_command)
-    commands = parser.add_subparsers(dest="command", metavar="[COMMAND]", title="commands")
+    parser.set_defaults(run=chat.run)
+    commands = parser.add_subparsers(dest="command", metavar="[COMMAND]", title="commands", action=_Commands)
     for command in SUBCOMMANDS:
         command.register(commands)
     return parser
-
-
-def _without_command(arguments: argparse.Namespace) -> int:
-    """The chat in a terminal, full screen or plain; else the answer to what is piped in."""
-    in_terminal = not hasattr(arguments, "json") and sys.stdin.isatty() and sys.stdout.isatty()
-    if not in_terminal:
-        return ask.answer_input(arguments)
-    settings = load()
-    start = shared.start(arguments, settings)
-    if not (arguments.plain or is_dumb()):
-        return _chat(start, settings, mouse=settings.mouse and not arguments.no_mouse)
-    for line in settings.warnings:
-        say(line)
-    with Importing():
-        from app.cli import plain
-
-    return plain.chat(start)
-
-
-def _chat(start: shared.Start, settings: Settings, *, mouse: bool) -> int:
-    if not sys.stderr.isatty():
-        raise RequestError(
-            "the full-screen chat needs standard error, which is redirected: remove the 2>, or use --plain"
-        )
-    with Importing():
-        from app.tui.app import ChatApp
-
-    app = ChatApp(start.load, start.options, start.instructions, settings=settings)
-    app.run(mouse=mouse)
-    return app.return_code or OK
 
 
 def _fail(text: str) -> int:

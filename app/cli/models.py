@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from app.cli.completion import completed_by, local_model_names
 from app.cli.printing import say
 from app.lines import one_line
 from mlx_model.errors import RequestError
@@ -30,7 +31,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         description="Delete a model from the Hub's cache, or with NAME@REVISION only that revision, and print how much "
         "space that freed.",
     )
-    remove.add_argument("name", metavar="NAME", help="a name that `gptoss-chat models` lists")
+    name = remove.add_argument("name", metavar="NAME", help="a name that `gptoss-chat models` lists")
+    completed_by(name, local_model_names)
     remove.add_argument("--yes", action="store_true", help="delete it without asking")
     remove.set_defaults(run=lambda arguments: delete(arguments.name, yes=arguments.yes))
 

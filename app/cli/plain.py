@@ -16,16 +16,21 @@ from app.cli.arguments import Start
 from app.cli.loading import load_model
 from app.cli.printing import AnswerPrinter, is_dumb, say
 from app.engine.local import LocalEngine, drive
+from app.lines import one_line
 from app.store.saver import Saver
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
+from mlx_model.text import clean
 
 SLASH_COMMANDS = ("effort", "continue", "new", "help", "quit")
 """The slash commands of the full-screen chat that this one has."""
 
 
-def chat(start: Start) -> int:
-    """Ask and answer until the person quits; returns 0. Raises GptossError if the model can't be loaded."""
+def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
+    """Ask and answer until the person quits; returns 0. `prompt` is asked first; `resume` continues the last chat.
+
+    Raises GptossError if the model can't be loaded.
+    """
     reason = ": TERM is dumb or not set, so the full-screen chat can't be shown" if is_dumb() else ""
     print(f"Plain chat{reason}.\nCtrl-D or /quit quits, Ctrl-C stops an answer, /help lists the commands.", flush=True)
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
@@ -34,7 +39,10 @@ def chat(start: Start) -> int:
     engine = LocalEngine()
     model = drive(load_model(engine, start.load)).model
     with contextlib.closing(Saver(say)) as saver:
-        PlainChat(engine, model, start, saver, edits_lines=edits_lines).run()
+        plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
+        if resume:
+            plain.resume()
+        plain.run(prompt)
     return 0
 
 
@@ -52,9 +60,20 @@ class PlainChat:
         self._edits_lines = edits_lines
         self._conversation = Conversation()
 
-    def run(self) -> None:
-        """Ask and answer until Ctrl-D, /quit, or a second Ctrl-C in a row."""
-        interrupted = False
+    def resume(self) -> None:
+        """Go on with the conversation that was last used, and print its end."""
+        last = self._saver.last()
+        if last is None:
+            print("There is no conversation to continue yet.")
+            return
+        self._conversation = last
+        print(f"Continuing: {one_line(last.title)}")
+        for node in last.path[-2:]:
+            print(clean(f"> {node.text()}" if node.is_prompt else node.text("final")), end="\n\n")
+
+    def run(self, prompt: str = "") -> None:
+        """Ask `prompt`, if there is one; then ask and answer until Ctrl-D, /quit, or a second Ctrl-C in a row."""
+        interrupted = self._ask(prompt) if prompt else False
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 try:

@@ -22,8 +22,13 @@ class Backend(Protocol):
         """Load a model; `announce` is called once its name is known."""
         ...
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true."""
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true.
+
+        Once `answer_now()` is true, a thought ends and the final message begins.
+        """
         ...
 
     def settle(self) -> Generator[object, None, None]:
@@ -53,7 +58,9 @@ class ModelBackend:
         sizes = (model.context_length, model.resident_bytes, model.plan.budget)
         return Ready(model.name, *sizes, model.load_s, model.residence.refusal)
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event]:
         """See Backend. One session answers all requests of a model."""
         from mlx_model.generation.session import Session
 
@@ -63,7 +70,7 @@ class ModelBackend:
             self._session = Session(self._model)
         self._answered = None
         answer: list[Message] = []
-        for event in self._session.stream(request, cancelled):
+        for event in self._session.stream(request, cancelled, answer_now=answer_now):
             match event:
                 case MessageEnd(message) if message.role is Role.ASSISTANT:
                     answer.append(message)

@@ -15,6 +15,7 @@ from itertools import count
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import (
     Answer,
+    AnswerNow,
     Ask,
     Cancel,
     Failed,
@@ -110,9 +111,18 @@ class EngineClient:
 
     async def cancel(self) -> None:
         """See Engine. Returns at once; the answer's iterator sees how it ends."""
-        for number in [number for number in self._inboxes if number is not None]:
+        for number in self._asked():
             await self._send(Cancel(number))
             asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, number)
+
+    async def answer_now(self) -> None:
+        """See Engine."""
+        for number in self._asked():
+            await self._send(AnswerNow(number))
+
+    def _asked(self) -> list[int]:
+        """The numbers of the answers under way."""
+        return [number for number in self._inboxes if number is not None]
 
     async def died(self) -> EngineDied:
         """See Engine. The very EngineDied that a running load or answer raises."""

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """Ask the running answer to end; an engine that doesn't react is killed."""
         ...
 
+    async def answer_now(self) -> None:
+        """Ask the running answer to end its thought, now or where it is yet to come, and to begin its final message."""
+        ...
+
     async def died(self) -> EngineDied:
         """Wait until the process has ended, however that came about."""
         ...

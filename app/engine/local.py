@@ -28,7 +28,7 @@ class LocalEngine:
         """`backend` is by default the model itself."""
         self._backend = backend or _model_backend()
         self._numbers = count(1)
-        self._stopped = False
+        self._stopped = self._hurried = False
         self._ended = asyncio.Event()
         self.alive = False
         """Whether it has been started, by `load`, and not closed since."""
@@ -53,9 +53,9 @@ class LocalEngine:
         """See Engine. `stop` and `cancel` end the answer after the step that is computed: a token, a prefill chunk."""
         if not self.alive:
             raise EngineDied("the engine isn't running")
-        number, self._stopped = next(self._numbers), False
+        number, self._stopped, self._hurried = next(self._numbers), False, False
         try:
-            for event in self._backend.stream(request, lambda: self._stopped):
+            for event in self._backend.stream(request, lambda: self._stopped, lambda: self._hurried):
                 yield Answer(number, event)
                 await asyncio.sleep(0)
         except GptossError as error:
@@ -68,6 +68,10 @@ class LocalEngine:
     async def cancel(self) -> None:
         """See Engine."""
         self.stop()
+
+    async def answer_now(self) -> None:
+        """See Engine."""
+        self._hurried = True
 
     async def died(self) -> EngineDied:
         """See Engine: it ends by `close` alone, or with the program."""

@@ -53,6 +53,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerNow:
+    """App to engine: end the thought of this answer within one token, and begin its final message."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loading:
     """Engine to app: loading has begun. `default` is true when nobody named this model."""
 
@@ -99,13 +106,13 @@ class Answer:
     deltas: int = 1
 
 
-ToEngine = Load | Ask | Cancel
+ToEngine = Load | Ask | Cancel | AnswerNow
 FromEngine = Loading | Ready | Failed | Answer
 
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Ask, Cancel, Loading, Ready, Failed, Answer, Message, Request, events.Stats),
+        *(Load, Ask, Cancel, AnswerNow, Loading, Ready, Failed, Answer, Message, Request, events.Stats),
         *get_args(Event),
     )
 }

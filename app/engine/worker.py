@@ -21,7 +21,19 @@ from functools import partial
 from typing import BinaryIO
 
 from app.engine.backend import Backend, ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Failed, FromEngine, Load, ProtocolError, ToEngine, decode, encode
+from app.engine.protocol import (
+    Answer,
+    AnswerNow,
+    Ask,
+    Cancel,
+    Failed,
+    FromEngine,
+    Load,
+    ProtocolError,
+    ToEngine,
+    decode,
+    encode,
+)
 from mlx_model.errors import ContextError, GptossError, RequestError
 from mlx_model.events import TextDelta
 
@@ -82,6 +94,7 @@ class Worker:
         self._outbox = outbox
         self._requests: queue.SimpleQueue[Load | Ask] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
+        self._hurried: set[int] = set()
 
     def run(self) -> None:
         """Serve without end; the reader thread ends the process."""
@@ -94,6 +107,7 @@ class Worker:
                 case Ask() as ask:
                     self._guard(ask.number, partial(self._answer, ask))
                     self._cancelled.discard(ask.number)
+                    self._hurried.discard(ask.number)
 
     def _read(self) -> None:
         for line in self._inbox:
@@ -104,10 +118,13 @@ class Worker:
             except ProtocolError as error:
                 print(error, file=sys.stderr, flush=True)
                 os._exit(os.EX_PROTOCOL)
-            if isinstance(message, Cancel):
-                self._cancelled.add(message.number)
-            else:
-                self._requests.put(message)
+            match message:
+                case Cancel(number):
+                    self._cancelled.add(number)
+                case AnswerNow(number):
+                    self._hurried.add(number)
+                case _:
+                    self._requests.put(message)
         os._exit(0)  # at once, whatever the main thread is computing
 
     def _settle(self) -> None:
@@ -125,7 +142,9 @@ class Worker:
         self._outbox.put(self._backend.load(load, self._outbox.put))
 
     def _answer(self, ask: Ask) -> None:
-        for event in self._backend.stream(ask.request, lambda: ask.number in self._cancelled):
+        number = ask.number
+        events = self._backend.stream(ask.request, lambda: number in self._cancelled, lambda: number in self._hurried)
+        for event in events:
             self._outbox.put(Answer(ask.number, event))
 
     def _guard(self, number: int | None, action: Callable[[], None]) -> None:

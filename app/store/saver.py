@@ -37,6 +37,17 @@ class Saver:
         self._unsaved.add(conversation)
         self._flush()
 
+    def last(self) -> Conversation | None:
+        """The conversation that was last added to; None if there is none, or if they can't be read."""
+        if self._store is None:
+            return None
+        try:
+            summaries = self._store.summaries(limit=1)
+            return self._store.load(summaries[0].id) if summaries else None
+        except StoreError as error:
+            self._report(f"the conversations can't be read: {error}")
+            return None
+
     def close(self) -> None:
         """Try once more to save what is left, and close the store."""
         if self._store is not None:

@@ -75,7 +75,7 @@ class Actions(App[None]):
         if effort is None:
             self.desk.warn(EFFORTS)
         else:
-            self.desk.effort_switch.effort = effort
+            self.preferences.set_effort(effort)
 
     def action_thinking(self, display: str = "") -> None:
         """Show every analysis, and those to come, as `display` says, else open or close all of them."""
@@ -126,6 +126,10 @@ class Actions(App[None]):
         if self.conversations.idle.is_set():
             self.conversations.leave_edit()
         await self.conversations.stop()
+
+    async def action_answer_now(self) -> None:
+        """End the thought, so that the answer begins."""
+        await self.conversations.answer_now()
 
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""

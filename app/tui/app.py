@@ -48,8 +48,16 @@ DRAFT_S = 1.0
 # What the line below the input can say, the most urgent first.
 EDITING = "editing an earlier message (Esc cancels)"
 MORE_BELOW = "\u2193 more below, End jumps there"
+CIRCLING = "the thought repeats itself: ^S answers now"
+ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts a new chat"
 CUT_OFF = "^G continues the answer"
+
+
+class ChatScreen(Screen[None]):
+    """The chat. What is typed before it is drawn goes to the input, not to the first field there is, the search."""
+
+    AUTO_FOCUS = "Composer"
 
 
 class ChatApp(Actions, inherit_bindings=False):
@@ -57,6 +65,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     `load` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
     `instructions` are those of the command line, completed from the `settings`, whose other values hold as they are.
+    It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if there is one.
     """
 
     CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
@@ -79,6 +88,9 @@ class ChatApp(Actions, inherit_bindings=False):
         instructions: str | None = None,
         engine: Engine | None = None,
         settings: Settings | None = None,
+        *,
+        prompt: str = "",
+        resume: bool = False,
     ) -> None:
         with contextlib.suppress(ImportError):  # without the guard if Textual moves its parser
             from app.tui.terminal import paste_guard
@@ -96,11 +108,17 @@ class ChatApp(Actions, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.models = Models(desk, self.engine, self.conversations.idle)
+        self._prompt = prompt
+        self._resume = resume
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
+
+    def get_default_screen(self) -> Screen[None]:
+        """Called by Textual for the screen below all others."""
+        return ChatScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below."""
@@ -120,8 +138,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_mount(self) -> None:
         """Greet, say what is wrong with the settings, start the engine."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
-        self.watch(self.desk.transcript, "scroll_y", self._hint_later)
-        self.watch(self.desk.transcript, "virtual_size", self._hint_later)
+        transcript, status = self.desk.transcript, self.desk.status
+        watched = ((transcript, "scroll_y"), (transcript, "virtual_size"), (status, "state"), (status, "circling"))
+        for widget, name in watched:
+            self.watch(widget, name, self._hint_later)
         self.desk.composer.focus()
         # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -176,12 +196,18 @@ class ChatApp(Actions, inherit_bindings=False):
 
     @work(group="journal")
     async def _open_journal(self) -> None:
-        """Open the store, and restore what was typed and not sent before the last end."""
+        """Open the store, and what the chat is to open with: what was typed and not sent before the last end, or the
+        last conversation; then send the prompt of the command line."""
         await self.journal.open()
         await self._saved()
         if draft := await self.journal.draft(""):
             self.desk.composer.put_back(draft)
+        if self._resume:
+            await self.library.resume()
         self.desk.composer.recall.learn(await self.journal.prompts())
+        if self._prompt:
+            self.desk.composer.recall.add(self._prompt)
+            await self.conversations.send(self._prompt)
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
@@ -205,6 +231,10 @@ class ChatApp(Actions, inherit_bindings=False):
         else:
             self.desk.composer.take(line)
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
+
+    async def on_analysis_answer_wanted(self) -> None:
+        """A click behind the title of a thought."""
+        await self.conversations.answer_now()
 
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
@@ -270,7 +300,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
-        self.desk.effort_switch.effort = event.effort
+        self.preferences.set_effort(event.effort)
 
     def on_key(self, event: events.Key) -> None:
         """Typing goes to the input, whichever widget has the focus."""
@@ -337,7 +367,8 @@ class ChatApp(Actions, inherit_bindings=False):
         hints = (
             EDITING if conversations.editing else "",
             MORE_BELOW if not desk.transcript.follows else "",
-            NEARLY_FULL if desk.status.nearly_full else "",
+            CIRCLING if desk.status.circling else "",
+            (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
             CUT_OFF if conversations.cut_off is not None else "",
             self.preferences.hint(self.conversation.id),
         )

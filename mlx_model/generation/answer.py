@@ -32,6 +32,7 @@ class Keywords(TypedDict, total=False):
     repetition_penalty: float
     seed: int | None
     stop: str | Sequence[str]
+    max_thinking: int | None
     instructions: str | None
     tools: Sequence[str]
     functions: Sequence[FunctionTool]
@@ -75,6 +76,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     top_p, top_k, min_p  which tokens may be drawn (default: all)
     repetition_penalty   above 1, tokens that are in the context already become less likely
     seed                 equal seeds give equal answers (default: one is drawn; Result.stats has it)
+    max_thinking         tokens of analysis at most; the thought then ends and the answer begins (default: no limit)
     stop                 a text, or several, that end the answer where they appear in it
     instructions         the developer message
     tools                builtin tools that the model may call, "python" or "browser"; the caller runs them

@@ -46,6 +46,15 @@ class Runner:
         """Forgets everything in the KV caches."""
         self._prefixes = PrefixPool(self.model)
         self._prefix = self._prefixes.take(())
+        self._inserted: list[int] = []
+
+    def insert(self, ids: Sequence[int]) -> None:
+        """Puts ids behind the token that `run` yielded last, as if they had been sampled; one prefill computes them.
+
+        For the caller of `run`, which yields the token sampled behind them next, unless they fill the context or
+        `max_tokens`: then the run ends ("length").
+        """
+        self._inserted += ids
 
     def run(
         self,
@@ -68,6 +77,7 @@ class Runner:
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self.finish_reason = "cancelled"
+        self._inserted = []
         with self._computing():
             self._prefix = self._prefixes.take(prompt[:-1])  # the last token's logits are needed
             self._prefix.answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
@@ -114,7 +124,7 @@ class Runner:
 
     def _answer(self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]) -> Iterator[int]:
         """The tokens up to a stop id or the limit, counted and timed."""
-        first_s = 0.0
+        first_s, inserted = 0.0, 0
         for count, token in enumerate(tokens, 1):
             if cancelled():
                 return
@@ -132,7 +142,8 @@ class Runner:
             if token in self.model.stop_ids:
                 self.finish_reason = "stop"
                 return
-            if count >= limit:
+            inserted += len(self._inserted)
+            if count + inserted >= limit:
                 self.finish_reason = "length"
                 return
             if count % _CLEAR_EVERY == 0:
@@ -213,6 +224,8 @@ class Runner:
                 constraint.accept(sampled)
             yield sampled
             logits = self._feed(token, sampled)
+            if self._inserted:
+                logits = self._behind_inserted(sampler, constraint)
 
     def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int]:
         """The device computes the next token while this one is used: one graph from a token to the next."""
@@ -222,6 +235,9 @@ class Runner:
             _submit(ahead, self._prefix.cache.present(), sampler.state())
             yield self._known(token)
             token = ahead
+            if self._inserted:
+                sampler.take_back()
+                token = sampler(self._behind_inserted(sampler))
 
     def _logits_ahead(self, logits: mx.array, sampler: Sampler, constraint: Constraint) -> Iterator[int]:
         """The device computes the next logits while this token is used and the next mask is made.
@@ -236,6 +252,23 @@ class Runner:
             sampled = self._known(token)
             constraint.accept(sampled)
             yield sampled
+            if self._inserted:
+                logits = self._behind_inserted(sampler, constraint)
+
+    def _behind_inserted(self, sampler: Sampler, constraint: Constraint | None = None) -> mx.array:
+        """Brings the inserted ids into the cache; returns the last one's logits [vocab]."""
+        ids, self._inserted = self._inserted, []
+        sampler.see(ids)
+        if constraint is not None:
+            for token in ids:
+                constraint.accept(token)
+        logits = None
+        while ids:
+            size = self.model.prefill_chunk(len(self._prefix.ids))
+            chunk, ids = ids[:size], ids[size:]
+            logits = self._compute(chunk, with_logits=not ids)
+        assert logits is not None
+        return logits
 
     def _known(self, token: mx.array) -> int:
         """Waits for a token that has been fed, and notes its id as cached."""

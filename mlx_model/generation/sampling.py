@@ -1,6 +1,7 @@
 """From logits to the next token, inside MLX's graph: nothing here waits for the device."""
 
 import os
+from collections.abc import Sequence
 
 import mlx.core as mx
 
@@ -19,12 +20,23 @@ class Sampler:
     def __init__(self, options: Options, vocab_size: int, context: list[int]) -> None:
         self.seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
         self._options = options
+        self._ids = mx.arange(vocab_size, dtype=mx.uint32)
         self._key = mx.random.key(self.seed)
-        self._seen: mx.array | None = None
-        if options.repetition_penalty != 1:
-            self._seen = mx.zeros(vocab_size, mx.bool_)
-            self._seen[mx.array(context, mx.uint32)] = True
+        self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
+        self._before = self._key, self._seen  # the last draw
+        self.see(context)
         mx.eval(self.state())
+
+    def see(self, tokens: Sequence[int]) -> None:
+        """Counts tokens that were not drawn as being in the context."""
+        if self._seen is not None and tokens:
+            added = mx.zeros_like(self._seen)
+            added[mx.array(list(tokens), mx.uint32)] = True
+            self._seen = self._seen | added
+
+    def take_back(self) -> None:
+        """Forgets the last draw: the next is made in its place, with what `see` takes meanwhile."""
+        self._key, self._seen = self._before
 
     def state(self) -> list[mx.array]:
         """What the next draw depends on besides its logits, lazy after a draw."""
@@ -37,6 +49,7 @@ class Sampler:
         allowed tokens alone.
         """
         options = self._options
+        self._before = self._key, self._seen
         if mask is not None:
             logits = mx.where(mask, logits, -mx.inf)
         if self._seen is not None:
@@ -50,7 +63,7 @@ class Sampler:
             scaled = (logits - logits.max()) / max(options.temperature, _COLDEST)
             token = mx.random.categorical(filtered(scaled, options), key=key)
         if self._seen is not None:
-            self._seen[token] = True
+            self._seen = self._seen | (self._ids == token)
         return token
 
 

@@ -11,6 +11,7 @@ from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
+from mlx_model.generation.thought import Thought
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.history import drop_old_analysis, is_answer
 from mlx_model.harmony.message import Message, Role
@@ -41,7 +42,7 @@ class Session:
             raise TokenizerError(f"{model.folder} has no tokenizer.json; without it the model works on token ids only")
         self.model = model
         self.tokens: list[int] = []
-        """The ids sampled for the last answer."""
+        """The ids of the last answer: those that were sampled, and those that ended its thought."""
         self._tokenizer = model.tokenizer
         self._start = model.tokenizer.special["<|start|>"]
         self._call = model.tokenizer.special.get("<|call|>")
@@ -69,7 +70,11 @@ class Session:
         return self._renderer.prompt([*self._head(request), *kept], self._sampled, unfinished)
 
     def stream(
-        self, request: Request, cancelled: Callable[[], bool] = never, constraint: Constraint | None = None
+        self,
+        request: Request,
+        cancelled: Callable[[], bool] = never,
+        constraint: Constraint | None = None,
+        answer_now: Callable[[], bool] = never,
     ) -> Stream[Event]:
         """Answers; the last event is always Finished. The caller appends the MessageEnd messages to its conversation.
 
@@ -77,9 +82,11 @@ class Session:
         MessageStart, which continue its text, and a MessageEnd with the whole of it, to take its place.
 
         `cancelled` is asked before each token and each prefill chunk. `constraint` follows the ids behind the prompt,
-        markup included, and says which may be sampled. Raises RequestError and ContextError.
+        markup included, and says which may be sampled. Once `answer_now` is true, a thought ends where it stands and
+        the final message begins; so it does after the request's `max_thinking` tokens. Raises RequestError and
+        ContextError.
         """
-        return Stream(self._exclusive, self._answer(request, cancelled, constraint))
+        return Stream(self._exclusive, self._answer(request, cancelled, constraint, answer_now))
 
     def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
         """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
@@ -111,16 +118,21 @@ class Session:
         return self._dates[messages[0]]
 
     def _answer(
-        self, request: Request, cancelled: Callable[[], bool], constraint: Constraint | None
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        constraint: Constraint | None,
+        answer_now: Callable[[], bool],
     ) -> Generator[Event, None, None]:
         messages, options = request.messages, request.options
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
         parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)
+        thought = Thought(options.max_thinking, answer_now)
         if (unfinished := _unfinished(messages)) is not None:
             parser = StreamParser(self._tokenizer, role=None)
             for token in prompt[boundaries[-1] :]:
-                parser.push(token)
+                thought.take(parser.push(token))
             stop = StopStrings(options.stop, unfinished)
         self.tokens = []
         reason = None
@@ -131,7 +143,15 @@ class Session:
                     yield item
                     continue
                 self.tokens.append(item)
-                for event in parser.push(item):
+                events = parser.push(item)
+                thought.take(events)
+                if thought.must_end and not parser.inside_character:
+                    ids = self._renderer.thought_to_answer
+                    self._runner.insert(ids)
+                    self.tokens += ids
+                    events += [event for token in ids for event in parser.push(token)]
+                    thought.take(events)
+                for event in events:
                     if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
                         reason = "stop"  # the model begins to write another role's message: its own turn is over
                         break

@@ -94,6 +94,11 @@ class StreamParser:
         return events + self._end(recovered=self._header is not None)
 
     @property
+    def inside_character(self) -> bool:
+        """Whether the last token ended within a character, of which the next is to bring the rest."""
+        return self._decoder.inside_character
+
+    @property
     def sampled(self) -> dict[Message, list[int]]:
         """For `Renderer.prompt`: the model's well-formed messages, with their ids as they stand in a history."""
         special = self._tokenizer.special

@@ -22,6 +22,12 @@ class Renderer:
             tokenizer.special[name] for name in names
         )
 
+    @property
+    def thought_to_answer(self) -> list[int]:
+        """The ids that end a message of the model's and begin its final one, as it writes them itself."""
+        opening = [self._start, *self._encode(Role.ASSISTANT), self._channel, *self._encode("final"), self._message]
+        return [self._end, *opening]
+
     def prompt(
         self,
         messages: Iterable[Message],

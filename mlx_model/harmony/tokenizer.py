@@ -100,6 +100,11 @@ class StreamDecoder:
         self._token_bytes = tokenizer.token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def inside_character(self) -> bool:
+        """Whether bytes wait for the rest of a character."""
+        return bool(self._decoder.getstate()[0])
+
     def push(self, token: int) -> str:
         """The text that `token` completes; empty while a character is incomplete."""
         return self._decoder.decode(self._token_bytes(token))

@@ -41,6 +41,7 @@ class AnswerStream:
         finally:
             await coalescer.close()
             self._status.speed, self._status.ttft, self._status.reused = 0.0, 0.0, 0
+            self._status.circling = False
 
     def _show(self, answer: TurnEvent) -> None:
         match answer.event:
@@ -83,4 +84,5 @@ class AnswerStream:
             tokens = sum(count for _, count in self._ticks) - self._ticks[0][1]
             self._status.speed = tokens / elapsed
         thinking = self._record.thinking
+        self._status.circling = thinking.under_way and thinking.repetition.found
         await self._view.show(self._record.messages, thinking.seconds(monotonic()), thinking.tokens)

@@ -77,6 +77,13 @@ class ConversationKeeper:
             desk.hint()
         self._ask(text, self.conversation.leaf if edited is None else edited.parent)
 
+    async def send(self, text: str) -> None:
+        """A prompt that does not come from the input: asked now, or later if an answer is under way."""
+        if self.idle.is_set():
+            self._ask(text, self.conversation.leaf)
+        else:
+            await self._desk.queue.put(text)
+
     def again(self) -> None:
         """Regenerate the last answer; the previous one stays as another version."""
         prompt = self.conversation.last_prompt()
@@ -219,6 +226,17 @@ class ConversationKeeper:
             self.stopped.set()
             self._desk.status.state = "stopping"
             await self._engine.process.cancel()
+
+    async def answer_now(self) -> None:
+        """End the thought under way, or one that is yet to come, so that the answer begins."""
+        if self.idle.is_set():
+            self._desk.warn("No answer is under way.")
+        elif self._desk.status.state == "answering":
+            self._desk.warn("The answer has begun already.")
+        else:
+            if self._desk.status.state != "thinking":
+                self._desk.notify("It will answer without thinking.")
+            await self._engine.process.answer_now()
 
     # Versions
 

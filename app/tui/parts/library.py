@@ -1,5 +1,6 @@
 """The commands of the sidebar: list, search, open, rename, delete, undo."""
 
+from app.lines import sentence
 from app.store.database import StoreError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
@@ -86,6 +87,19 @@ class Library:
         self.leave()
         await self._conversations.open(entry.conversation, entry.node, entry.channel)
         await self.refresh()
+
+    async def resume(self) -> None:
+        """Open the conversation that was last used."""
+        try:
+            latest = await self._journal.summaries(limit=1)
+        except StoreError as error:
+            self._desk.warn(sentence(str(error)))
+            return
+        if latest:
+            await self._conversations.open(latest[0].id)
+            await self.refresh()
+        else:
+            self._desk.warn("There is no conversation to continue yet.")
 
     def rename(self, title: str = "", entry: SidebarEntry | None = None) -> None:
         """Rename a conversation, by default the one on the screen; without a title, ask for one."""

@@ -1,6 +1,7 @@
 """What a person has chosen: theme, analysis, sampling, presets, instructions. Applies it and saves it."""
 
 import asyncio
+from dataclasses import replace
 
 from app.lines import sentence
 from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
@@ -10,13 +11,14 @@ from app.tui.parts.themes import Themes
 from app.tui.screens.settings import DEFAULTS, Form, SettingsScreen
 from app.tui.theme import THEMES
 from app.tui.widgets.messages import AnswerView
+from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
 
 
 class Preferences:
     """Changes the settings in effect, and writes them into the settings file in a thread.
 
-    `options` are those of the next answer except for the effort; `instructions` those of the command line, which apply
+    `options` are those of the next answer; `instructions` those of the command line, which apply
     to every conversation that has none of its own. If the file can't be written, a warning says so, and the choice
     stays in effect.
     """
@@ -87,6 +89,13 @@ class Preferences:
         if name != self.analysis:
             self.analysis = name
             self._remember({("analysis",): name})
+
+    def set_effort(self, effort: Effort) -> None:
+        """Take an effort for the next answers, in this chat and in later ones."""
+        self._desk.effort_switch.effort = effort
+        if effort is not self.options.effort:
+            self.options = replace(self.options, effort=effort)
+            self._remember({("effort",): None if effort is DEFAULTS["effort"] else effort.value})
 
     # Instructions
 

@@ -27,6 +27,7 @@ LABELS = {
     "repetition_penalty": ("Repetition penalty", "above 1 discourages repetition"),
     "seed": ("Seed", "same seed, same answer; empty: random"),
     "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
+    "max_thinking": ("Max thinking", "tokens of analysis at most; empty: no limit"),
 }
 DEFAULTS = {field.name: field.default for field in fields(Options)}
 

@@ -1,5 +1,6 @@
 """An answer's messages as the parts that a person sees, in the order in which the model wrote them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -56,6 +57,17 @@ class Part:
     def with_message(self, message: Message) -> "Part":
         """The part and one more."""
         return replace(self, messages=(*self.messages, message))
+
+
+_SENTENCE = re.compile(r"[^\s.!?\u3002][^.!?\u3002\n]{14,}(?:[.!?](?=\s)|[\u3002\n])")
+"""One that is complete, and no list number or "Hmm."."""
+
+
+def last_sentence(text: str) -> str:
+    """What a text that grows says at its end, in one line: its last complete sentence, else what there is of one."""
+    tail = text[-LIVE_TAIL:]
+    sentences = _SENTENCE.findall(tail)
+    return " ".join((sentences[-1] if sentences else tail).split())
 
 
 def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:

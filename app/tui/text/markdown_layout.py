@@ -7,20 +7,16 @@ exception; the whole document is laid out once more at the end.)
 Above each code block stands its language and a `copy` to click. The click is an action in the text's style, which holds
 only the number of the block: none of the model's text gets into a style.
 
-Formulas, which the model writes as LaTeX in `\\(...\\)` and `\\[...\\]`, are shown as they were written: Markdown would
-take the backslashes away and make emphasis, lists and headings of what stands between.
+Formulas, which the model writes as LaTeX, are shown in Unicode or as they were written (app.tui.text.formula_rules).
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from io import StringIO
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
@@ -33,65 +29,9 @@ from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
+from app.tui.text import formula_rules
 from app.tui.text.pages import HEADER
 from mlx_model.text import clean
-
-
-def _formula(state: StateInline, silent: bool) -> bool:
-    """A formula with its delimiters as text. Where none closes it (yet), the opening one alone is text.
-
-    A displayed formula that begins a paragraph is shown from its first character on as it will be when it is closed.
-    """
-    opening = state.src[state.pos : min(state.pos + 2, state.posMax)]
-    closing = {r"\(": r"\)", r"\[": r"\]"}.get(opening)
-    if closing is None:
-        return False
-    end = state.pos + 2
-    closed_at = state.src.find(closing, end, state.posMax) if _last(state.src, closing) >= end else -1
-    if closed_at >= 0:
-        end = closed_at + 2
-    elif state.pos == 0 and opening == r"\[":
-        end = state.posMax
-    if not silent:
-        # The type that escapes have: neither emphasis nor addresses are looked for in it.
-        state.push("text_special", "", 0).content = state.src[state.pos : end]
-    state.pos = end
-    return True
-
-
-@lru_cache(maxsize=4)
-def _last(text: str, closing: str) -> int:
-    """Where `closing` last occurs in a text; cached, for a text may have a thousand delimiters that nothing closes."""
-    return text.rfind(closing)
-
-
-def _display(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """A paragraph that begins with a displayed formula of several lines, none of which is a list item or a heading.
-
-    It ends with the line that closes the formula, or as every paragraph before an empty line: so it is known from its
-    first line on, and stays what it is while the text grows.
-    """
-    start = state.bMarks[first] + state.tShift[first]
-    opening = state.src[start : state.eMarks[first]]
-    if state.is_code_block(first) or not opening.startswith(r"\[") or r"\]" in opening:
-        return False
-    if silent:
-        return True
-    line, closed = first + 1, False
-    while line < end and not closed and not state.isEmpty(line):
-        if state.sCount[line] < state.blkIndent:  # outside of the list item, unless a paragraph goes on in the line
-            if line == first + 1:
-                return False
-            break
-        closed = r"\]" in state.src[state.bMarks[line] : state.eMarks[line]]
-        line += 1
-    state.line = line
-    state.push("paragraph_open", "p", 1).map = [first, line]
-    inline = state.push("inline", "", 0)
-    inline.content = state.getLines(first, line, state.sCount[first], False).strip()
-    inline.map, inline.children = [first, line], []
-    state.push("paragraph_close", "p", -1)
-    return True
 
 
 class _Parser(MarkdownIt):
@@ -99,9 +39,7 @@ class _Parser(MarkdownIt):
 
     def __init__(self) -> None:
         super().__init__("gfm-like", {"html": False})
-        self.inline.ruler.before("escape", "formula", _formula)
-        ends = ["paragraph", "reference", "blockquote", "list"]
-        self.block.ruler.before("table", "display", _display, {"alt": ends})
+        formula_rules.add_to(self)
 
     def normalizeLinkText(self, link: str) -> str:
         """A bare address stays as it was written, and can be copied."""

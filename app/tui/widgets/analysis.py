@@ -2,27 +2,41 @@
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
-from app.tui.text.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.answer_parts import LIVE_TAIL, Part, State, last_sentence
 from app.tui.text.pages import beginning
 from app.tui.widgets.fold import Fold, FoldTitle
 from mlx_model.text import clean
+
+OFFER = "^S answers now"
+"""What stands behind a thought under way."""
 
 
 class AnalysisTitle(FoldTitle):
     """The line to click."""
 
+    def outcome_clicked(self) -> bool:
+        """The offer is taken."""
+        self.post_message(Analysis.AnswerWanted())
+        return True
+
 
 class Analysis(Fold):
     """Renders the text only while open, so that hidden thinking costs next to nothing.
 
-    The first of an answer says what all of its thinking took.
+    The first of an answer says what all of its thinking took. One that was closed while it grows says what is being
+    thought about, unless it is `quiet`.
     """
 
-    def __init__(self, part: Part, *, opened: bool, first: bool) -> None:
+    class AnswerWanted(Message):
+        """A click on the offer to end the thought."""
+
+    def __init__(self, part: Part, *, opened: bool, first: bool, quiet: bool) -> None:
         super().__init__(AnalysisTitle(), opened=opened)
         self.part = part
+        self.quiet = quiet
         self._first = first
         self._seconds = 0.0
         self._tokens = 0
@@ -53,9 +67,12 @@ class Analysis(Fold):
             self._body.update(Content(clean(f"\u2026{text[-LIVE_TAIL:]}" if tail else beginning(text)).strip()))
 
     def _say(self) -> None:
-        verb = "thinking" if self.part.state is State.GROWING else "thought"
+        growing = self.part.state is State.GROWING
+        verb = "thinking" if growing else "thought"
         if not self._first:
             verb += " again"
         elif self._tokens:  # else nobody has counted: another program's answer
             verb += f" for {self._seconds:.1f} s, {self._tokens:,} tokens"
-        self.title.say(f"{self.arrow} {verb}")
+        if growing and not self.open and not self.quiet and (subject := last_sentence(self.part.text)):
+            verb += f": {clean(subject)}"
+        self.title.say(f"{self.arrow} {verb}", OFFER if growing else "")

@@ -23,6 +23,7 @@ class FoldTitle(Widget, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self._texts = ("", "")
+        self._outcome_at = 0  # the column where the second begins
 
     def say(self, text: str, outcome: str = "") -> None:
         """Show these clean texts. Costs no layout: the line is one line high whatever it says."""
@@ -33,14 +34,22 @@ class FoldTitle(Widget, can_focus=True):
     def render(self) -> Content:
         """The two texts at the present width."""
         text, outcome = map(Content, self._texts)
+        self._outcome_at = self.content_size.width
         if not outcome:
             return text.truncate(self.content_size.width, ellipsis=True)
         room = max(SHORTEST, self.content_size.width - outcome.cell_length - GAP)
-        return Content(" " * GAP).join([text.truncate(room, ellipsis=True), outcome])
+        text = text.truncate(room, ellipsis=True)
+        self._outcome_at = text.cell_length + GAP
+        return Content(" " * GAP).join([text, outcome])
 
-    def on_click(self) -> None:
-        """Open or close."""
-        self._toggle()
+    def on_click(self, event: events.Click) -> None:
+        """Open or close, unless the second text is something to click itself."""
+        if event.x < self._outcome_at or not self.outcome_clicked():
+            self._toggle()
+
+    def outcome_clicked(self) -> bool:
+        """A click on the second text; whether that did anything."""
+        return False
 
     def on_key(self, event: events.Key) -> None:
         """Open or close. (A binding would not keep the app from typing the space into the input as well.)"""

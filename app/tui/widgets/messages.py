@@ -126,6 +126,7 @@ class AnswerView(Vertical, LiveContainer):
         self._treatment = treatment
         for view in self._parts:
             if isinstance(view, Analysis):
+                view.quiet = treatment == "hidden"
                 view.open = treatment == "shown"
 
     async def switch(self, versions: VersionSwitch | None) -> None:
@@ -174,7 +175,8 @@ class AnswerView(Vertical, LiveContainer):
             view = CallView(part)
         elif part.kind is Kind.ANALYSIS:
             opened = self._treatment == "shown" or (self._treatment == "collapsed" and last)
-            view = Analysis(part, opened=opened, first=not any(isinstance(v, Analysis) for v in self._parts))
+            first = not any(isinstance(each, Analysis) for each in self._parts)
+            view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
             view = AnswerText(part)
         if self._parts and isinstance(view, Fold):

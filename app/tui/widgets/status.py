@@ -20,7 +20,8 @@ DEAD = ("stopped", "no model")
 class StatusLine(Widget):
     """Model, what the engine does, live speed; on the right the context in use. Changes without a layout.
 
-    The fields are those of StatusFigures, which says what they are.
+    The fields are those of StatusFigures, which says what they are. `circling` isn't shown here: it says whether the
+    thought under way repeats itself.
     """
 
     model: reactive[str] = reactive("")
@@ -33,6 +34,7 @@ class StatusLine(Widget):
     used: reactive[int] = reactive(0)
     limit: reactive[int] = reactive(0)
     saves: reactive[bool] = reactive(True)
+    circling: reactive[bool] = reactive(False)
 
     @property
     def figures(self) -> StatusFigures:

@@ -33,7 +33,9 @@ class Scripted:
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         return Ready("scripted", 4096, 0, 0, 0.0)
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event]:
         try:
             for item in self.script:
                 if isinstance(item, Exception):

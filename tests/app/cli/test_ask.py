@@ -37,7 +37,9 @@ class Scripted:
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
         return Ready("scripted", 4096, 7, 0, 0.5)
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event]:
         try:
             yield from self.events
         finally:
@@ -166,7 +168,7 @@ def prompt_of(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
     monkeypatch.setattr(attachments, "read_apart", read_pdf)
     arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
-    assert (ask.run(arguments) if words or files else ask.answer_input(arguments)) == 0
+    assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]
 
 
@@ -221,7 +223,7 @@ def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(attachments, "MOST_PDF_BYTES", 1000)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless(), isatty=lambda: False))
     with pytest.raises(AttachmentError, match="standard input has more than"):
-        ask.answer_input(argparse.Namespace())
+        ask.answer_input(argparse.Namespace(), [])
 
 
 class Endless(io.RawIOBase):

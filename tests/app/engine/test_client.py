@@ -12,7 +12,7 @@ import pytest
 from app.engine.client import EngineClient, _exit_reason
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
-from mlx_model.events import Finished, MessageEnd, Stats, TextDelta
+from mlx_model.events import Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures import FIXTURES
@@ -86,6 +86,17 @@ async def test_a_stop_that_was_obeyed_kills_nothing_later(engine: EngineClient) 
             await engine.cancel()
     engine._kill_if_asked(1)  # the timer, which may come a minute later
     assert text_of(await ask(engine, "next")) == "next"
+
+
+async def test_a_thought_ends_when_the_answer_is_wanted_now(engine: EngineClient) -> None:
+    await load(engine)
+    answers = []
+    async for answer in engine.ask(Request((user("think"),))):
+        answers.append(answer.event)
+        if answer.event == MessageStart("analysis"):
+            await engine.answer_now()
+    ends = [event.message.channel for event in answers if isinstance(event, MessageEnd)]
+    assert ends == ["analysis", "final"]
 
 
 async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:

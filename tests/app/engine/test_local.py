@@ -12,7 +12,7 @@ from app.engine.engine import Engine, EngineDied, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load, Loading, Ready
 from mlx_model.errors import CheckpointError
-from mlx_model.events import Finished, TextDelta
+from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures.scripted_worker import ScriptedBackend
@@ -80,6 +80,16 @@ async def test_a_declined_request_is_told_apart_from_a_failure(engine: LocalEngi
 async def test_a_bug_passes_as_it_is(engine: LocalEngine) -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         await load(engine, "bug")
+
+
+async def test_a_thought_ends_when_the_answer_is_wanted_now(engine: LocalEngine) -> None:
+    answers = []
+    async for answer in engine.ask(Request((user("think"),))):
+        answers.append(answer.event)
+        if answer.event == MessageStart("analysis"):
+            await engine.answer_now()
+    ends = [event.message.channel for event in answers if isinstance(event, MessageEnd)]
+    assert ends == ["analysis", "final"]
 
 
 async def test_it_computes_in_the_thread_that_asks(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.protocol import (
     Answer,
+    AnswerNow,
     Ask,
     Cancel,
     Failed,
@@ -50,6 +51,7 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Load(),
         Load("demo"),
         Cancel(3),
+        AnswerNow(3),
         Loading("demo", default=True),
         Ready("demo", 4096, 1, 2, 0.25),
         Ready("demo", 4096, 1, 2, 0.25, "mapping is switched off"),

@@ -14,6 +14,7 @@ from app.engine.backend import ModelBackend
 from app.engine.protocol import Answer, Ask, Cancel, Load, Ready, ToEngine, decode, encode
 from app.engine.worker import Outbox, Worker
 from mlx_model.events import Event, Finished, MessageEnd
+from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
 from mlx_model.options import Options
 from mlx_model.request import Request
@@ -80,7 +81,7 @@ def test_it_settles_after_an_answer_until_a_request_comes(engine: Engine) -> Non
 
 def test_a_request_that_waits_already_comes_first() -> None:
     backend = SettlingBackend()
-    list(backend.stream(Request((user("hello"),)), lambda: False))
+    list(backend.stream(Request((user("hello"),)), never, never))
     worker = Worker(backend, io.BytesIO(), Outbox(io.BytesIO()))
     worker._requests.put(Load())
     worker._settle()
@@ -130,7 +131,7 @@ def backend() -> ModelBackend:
 
 
 def asked(backend: ModelBackend, messages: list[Message], options: Options = GREEDY) -> tuple[list[Message], Finished]:
-    events: list[Event] = list(backend.stream(Request(messages, options), lambda: False))
+    events: list[Event] = list(backend.stream(Request(messages, options), never, never))
     assert isinstance(events[-1], Finished)
     return [event.message for event in events if isinstance(event, MessageEnd)], events[-1]
 

@@ -137,7 +137,7 @@ async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 async def commands(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The list of commands, one of them marked."""
-    await pilot.press("/", "down", "down", "down")
+    await pilot.press("/", "down", "down", "down", "down")
     await wait_until(pilot, lambda: desk_of(pilot).composer.completion.choice == "/again")
 
 

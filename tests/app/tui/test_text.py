@@ -186,12 +186,15 @@ def test_items_are_numbered_as_they_were_written() -> None:
     assert "\n 0. x\n" in plain and plain.endswith("\n100. y z")
 
 
+# With a macro that this program doesn't know.
 FORMULAS = [
-    r"\(a_1 * b_2 * c\)",
-    r"\[ E = *m*c^2 \{x\} \\ \]",
-    r"\(`x` <https://a.b> https://a.b &amp; [b](c)\)",
-    "\\[\n  E = mc^2\n+ *b*\n- c\n=\n# d\n1. e\n> f\n```\n\\]",
-    "\\[ a = b\n+ c\n+ d \\],",
+    r"\(a_1 * b_2 * c \odd\)",
+    r"\[ E = *m*c^2 \{x\} \odd \\ \]",
+    r"\(`x` <https://a.b> https://a.b &amp; [b](c) \odd\)",
+    "\\[\n  E = mc^2\n+ *b*\n- c\n=\n# d\n1. e\n> f\n```\n\\odd \\]",
+    "\\[ a = b\n+ c\n+ \\odd \\],",
+    "$$\n  E = mc^2\n- c\n=\n\\odd\n$$",
+    r"$a_1 * \odd *$",
 ]
 
 
@@ -222,12 +225,24 @@ def test_a_formula_is_shown_as_it_was_written(
 @pytest.mark.parametrize(
     ("source", "layout_text"),
     [
-        (r"so \(a*b*c\) is **\(x_1\)**, *y*", r"so \(a*b*c\) is \(x_1\), y"),
+        (r"so \(a*b*c\) is **\(x_1\)**, *y*", "so a*b*c is x₁, y"),
+        (r"$x^2$ and $x$ are *not* $5 and $10, nor $ x^2 $ or $x", "x² and x are not $5 and $10, nor $ x^2 $ or $x"),
+        (r"\$x^2\$ costs $3_000 or `$x^2$`", "$x^2$ costs $3_000 or $x^2$"),
+        ("$$\n\\frac{a}{b}\n- *c*\n$$", "a/b - *c*"),
+        (
+            "\\[\nA = \\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}\n\\].",
+            "A = ⎛ 1  2 ⎞\n    ⎝ 3  4 ⎠.",
+        ),
+        (
+            r"in a line: \[\begin{pmatrix} 1 \\ 2 \end{pmatrix}\]",
+            r"in a line: \[\begin{pmatrix} 1 \\ 2 \end{pmatrix}\]",
+        ),
         (r"open \( a and \[ b *c*", r"open \( a and \[ b c"),
         (r"escaped \*a\* \{b\} \\(c)", r"escaped *a* {b} \(c)"),
         ("`\\(a\\)` and `\\[`", r"\(a\) and \["),
+        ("- \\(x \\to y\\)\n- | a", "• x → y\n • | a"),
         ("a \\(\n\nb\\)", "a \\(\n\nb)"),
-        ("Thus\n\\[\nx\n+ y\n\\]\nwhere *x*", "Thus\n\n\\[\nx\n+ y\n\\]\n\nwhere x"),
+        ("Thus\n\\[\nx\n+ y\n\\]\nwhere *x*", "Thus\n\nx + y\n\nwhere x"),
         ("\\[\nx *y*\n- z\n\n- item", "\\[\nx *y*\n- z\n\n • item"),
         ("    \\[\n    x", "copy\n\\[\nx"),
     ],

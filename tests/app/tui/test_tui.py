@@ -3,6 +3,7 @@
 import pytest
 from textual import events
 
+from app.settings import load
 from app.tui.app import ChatApp
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.messages import AnswerView
@@ -163,6 +164,7 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)
         assert "low   42.0 tok/s" in text_on(pilot)
+    assert load().options == {"effort": Effort.LOW}  # and to those after the next start
 
 
 async def test_analysis_is_shown_and_hidden_by_key_and_by_click() -> None:

@@ -1,0 +1,77 @@
+"""The chat: what `gptoss-chat` does without a command, in a terminal; elsewhere it answers the prompt."""
+
+import argparse
+import sys
+
+from app.cli import ask
+from app.cli.arguments import Start, answering, start, text_of
+from app.cli.printing import is_dumb, say
+from app.interrupt import Importing
+from app.settings import Settings, load
+from mlx_model.errors import RequestError
+
+
+def opening() -> argparse.ArgumentParser:
+    """The options of the chat alone, as a parent of other parsers; see `answering`."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("chat")
+    group.add_argument(
+        "-c", "--continue", dest="resume", action="store_true", help="continue the conversation that was last used"
+    )
+    group.add_argument("--plain", action="store_true", help="open the chat line by line, not full screen")
+    group.add_argument(
+        "--no-mouse",
+        action="store_true",
+        help="leave the mouse to the terminal, so that it selects text itself (in the settings file: mouse = false)",
+    )
+    return shared
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "chat",
+        parents=[answering(), opening()],
+        help="open the chat (the default), with a prompt if there is one",
+        description="Open the chat, and send PROMPT if there is one. Without a terminal, answer it as `ask` does.",
+    )
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to send first")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open the chat in a terminal, full screen or plain; else answer the prompt, and what is piped in.
+
+    Returns the exit code. Raises GptossError.
+    """
+    words: list[str] = getattr(arguments, "prompt", [])
+    resume = hasattr(arguments, "resume")
+    in_terminal = not hasattr(arguments, "json") and sys.stdin.isatty() and sys.stdout.isatty()
+    if not in_terminal:
+        if resume:
+            raise RequestError("--continue opens the chat, which needs a terminal; `ask` answers without one")
+        return ask.answer_input(arguments, words)
+    settings = load()
+    setup = start(arguments, settings)
+    prompt = text_of(" ".join(words))
+    if not (hasattr(arguments, "plain") or is_dumb()):
+        return _full_screen(setup, settings, prompt, resume=resume, mouse=not hasattr(arguments, "no_mouse"))
+    for line in settings.warnings:
+        say(line)
+    with Importing():
+        from app.cli import plain
+
+    return plain.chat(setup, prompt, resume=resume)
+
+
+def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool, mouse: bool) -> int:
+    if not sys.stderr.isatty():
+        raise RequestError(
+            "the full-screen chat needs standard error, which is redirected: remove the 2>, or use --plain"
+        )
+    with Importing():
+        from app.tui.app import ChatApp
+
+    app = ChatApp(setup.load, setup.options, setup.instructions, settings=settings, prompt=prompt, resume=resume)
+    app.run(mouse=mouse and settings.mouse)
+    return app.return_code or 0

@@ -1,0 +1,93 @@
+"""The command line: which words are a command and which a prompt, and what the chat opens with."""
+
+import argparse
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.cli import ask, chat
+from app.cli.main import main
+from app.store.saver import Saver
+from tests.fixtures.trees import stored, titled
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each chat is opened with, in a terminal where nothing is shown."""
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(chat, "sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    calls: list[dict[str, Any]] = []
+
+    def full_screen(setup: Any, settings: Any, prompt: str, **rest: bool) -> int:
+        calls.append({"prompt": prompt, "effort": setup.options.effort.value, **rest})
+        return 0
+
+    monkeypatch.setattr(chat, "_full_screen", full_screen)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ([], {}),
+        (["-c"], {"resume": True}),
+        (["--continue", "and then?"], {"resume": True, "prompt": "and then?"}),
+        (["Why is the sky blue?"], {"prompt": "Why is the sky blue?"}),
+        (["why", "is", "it", "blue"], {"prompt": "why is it blue"}),
+        (["--effort", "high", "--no-mouse", "Why?"], {"prompt": "Why?", "effort": "high", "mouse": False}),
+        (["Why?", "--effort", "high", "-c"], {"prompt": "Why?", "effort": "high", "resume": True}),
+        (["--effort", "low", "Why?", "--effort", "high"], {"prompt": "Why?", "effort": "high"}),
+        (["chat", "models"], {"prompt": "models"}),
+        (["chat"], {}),
+        (["--", "-1 + 2?"], {"prompt": "-1 + 2?"}),
+    ],
+    ids=" ".join,
+)
+def test_what_the_chat_opens_with(opened: list[dict[str, Any]], line: list[str], expected: dict[str, Any]) -> None:
+    assert main(line) == 0
+    assert opened == [{"prompt": "", "effort": "medium", "resume": False, "mouse": True} | expected]
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("mode", "models"), ("searching", "search"), ("Doctor", "doctor")])
+def test_a_mistyped_command_is_no_prompt(
+    opened: list[dict[str, Any]], typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([typed])
+    assert end.value.code == 2
+    assert f'there is no command "{typed}" (did you mean {meant}?); see' in capsys.readouterr().err
+    assert not opened
+
+
+def test_without_a_terminal_the_prompt_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sequence[str]] = []
+
+    def answer(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+        asked.append(words)
+        return 0
+
+    monkeypatch.setattr(ask, "answer_input", answer)
+    assert main(["Why is the sky blue?"]) == 0
+    assert asked == [["Why is the sky blue?"]]
+
+
+def test_continuing_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-c"]) == 1
+    assert "--continue opens the chat, which needs a terminal" in capsys.readouterr().err
+
+
+def test_the_last_conversation_is_the_one_last_added_to() -> None:
+    lines: list[str] = []
+    saver = Saver(lines.append)
+    assert saver.last() is None
+    first, second = titled("first"), titled("second")
+    for conversation in (first, second, first):
+        conversation.add_prompt("more", conversation.leaf)
+        saver.save(conversation)
+    last = saver.last()
+    saver.close()
+    assert last is not None and last.id == stored()[0].id == first.id
+    assert not lines

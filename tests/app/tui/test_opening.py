@@ -1,0 +1,72 @@
+"""What the chat opens with when the command line says so: the last conversation, a prompt."""
+
+import pytest
+
+from app.tui.widgets.composer import Composer
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notified, on_screen, send, wait_until
+from tests.fixtures.trees import stored
+
+
+async def test_it_opens_with_a_prompt_which_waits_for_the_engine() -> None:
+    engine = FakeEngine(hold=True)
+    async with chat(engine, prompt="Why is the sky blue?") as pilot:
+        await on_screen(pilot, "Why is the sky blue?")
+        assert not engine.asked
+        engine.release()
+        engine.answer("Because of Rayleigh.")
+        await on_screen(pilot, "Because of Rayleigh.")
+        await idle(pilot)
+        assert desk_of(pilot).composer.text == ""
+    assert stored()[0].title == "Why is the sky blue?"
+
+
+async def test_it_continues_the_conversation_last_used_and_asks_in_it() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "First?", "One.")
+        await pilot.press("ctrl+n")
+        await ask(pilot, engine, "Second?", "Two.")
+    engine = FakeEngine()
+    async with chat(engine, resume=True, prompt="And then?") as pilot:
+        await wait_until(pilot, lambda: engine.asked)
+        messages = engine.asked[0][0]
+        assert [message.text for message in messages] == ["Second?", "Two.", "And then?"]
+        engine.answer("Three.")
+        await on_screen(pilot, "Three.")
+        await idle(pilot)
+    assert len(stored()) == 2
+
+
+async def test_an_unsent_draft_of_a_new_chat_stays_where_it_is() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "First?", "One.")
+        await pilot.press("ctrl+n")
+        desk_of(pilot).composer.insert("a thought")
+        await app_of(pilot).conversations.save_draft()
+    async with chat(FakeEngine(), resume=True) as pilot:
+        await on_screen(pilot, "One.")
+        await idle(pilot)
+        assert desk_of(pilot).composer.text == ""
+    async with chat(FakeEngine()) as pilot:
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "a thought")
+
+
+async def test_nothing_to_continue_is_a_new_chat() -> None:
+    engine = FakeEngine()
+    async with chat(engine, resume=True) as pilot:
+        await wait_until(pilot, lambda: notified(pilot, "There is no conversation to continue yet."))
+        await idle(pilot)
+        engine.answer("Hello.")
+        await send(pilot, "Hi")
+        await on_screen(pilot, "Hello.")
+        assert app_of(pilot).conversation.title == "Hi"
+
+
+async def test_what_is_typed_before_it_is_drawn_goes_to_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The focus is there from the first moment on, not only once the app has moved it."""
+    monkeypatch.setattr(Composer, "focus", lambda composer, scroll_visible=True: composer)
+    async with chat(FakeEngine(), (120, 30)) as pilot:
+        assert pilot.app.focused is desk_of(pilot).composer
