@@ -99,6 +99,12 @@ async def test_a_thought_ends_when_the_answer_is_wanted_now(engine: EngineClient
     assert ends == ["analysis", "final"]
 
 
+async def test_a_load_is_not_what_is_stopped(engine: EngineClient) -> None:
+    async for _ in engine.load(Load()):
+        await engine.cancel()
+    assert text_of(await ask(engine, "next")) == "next"
+
+
 async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
     await load(engine)
     answers = engine.ask(Request((user("forever"),)))
