@@ -89,6 +89,21 @@ async def test_the_end_is_shown_and_followed(
     assert transcript.follows and transcript.scroll_y == max(0, transcript.max_scroll_y)
 
 
+async def test_a_line_too_many_is_followed_and_one_less_is_not_scrolled(
+    pilot: Pilot[None], transcript: Transcript
+) -> None:
+    await transcript.show(nodes(3), build)
+    await settled(pilot, transcript)
+    assert (transcript.max_scroll_y, transcript.is_anchored) == (0, False)
+    line = Static("one\ntwo")
+    await transcript.add(line)
+    await wait_until(pilot, lambda: transcript.scroll_y == 1, "the last line")
+    assert transcript.is_anchored and transcript.follows
+    await line.remove()
+    await wait_until(pilot, lambda: transcript.scroll_y == 0, "the first line")
+    assert not transcript.is_anchored and transcript.follows
+
+
 async def test_a_node_is_shown_with_what_is_around_it(pilot: Pilot[None], transcript: Transcript) -> None:
     found = await transcript.show(nodes(20), build, "n8")
     assert [str(each.render()).strip() for each in found] == ["n8", "n8-2"]
