@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from app.documents.attachments import Attachment, join
 from app.tui.widgets.attached import Chip
-from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, HINT, Composer
+from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, HINT, PLACEHOLDERS, Composer
 from app.tui.widgets.input_area import InputArea
 from tests.fixtures.fakes import wait_until
 
@@ -276,6 +276,12 @@ async def test_end_in_an_empty_input_asks_for_the_latest(
     assert screen.latest == 1
     await pilot.press("a", "b", "home", "end", "c")
     assert (screen.latest, composer.text) == (1, "abc")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(100, 0), (70, 1), (40, 2), (10, 2)])
+async def test_an_empty_input_says_what_fits(pilot: Pilot[None], composer: Composer, width: int, shown: int) -> None:
+    await pilot.resize_terminal(width, 20)
+    await wait_until(pilot, lambda: composer.placeholder == PLACEHOLDERS[shown], PLACEHOLDERS[shown])
 
 
 async def test_commands_are_completed(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
