@@ -201,6 +201,16 @@ async def test_closing_ends_the_process_without_force(engine: EngineClient) -> N
     assert process.returncode == 0 and str(await engine.died()) == "the engine was closed"
 
 
+async def test_one_that_does_not_end_is_killed() -> None:
+    command = (sys.executable, "-c", "import sys, time; print('x' * 9000, file=sys.stderr, flush=True); time.sleep(60)")
+    client = EngineClient(command, close_grace_s=0.1)
+    await client.start()
+    await asyncio.wait_for(client.close(), 20)
+    death = await client.died()
+    assert not client.alive and str(death) == "the engine was closed"
+    assert all(len(line) == 500 for line in death.last_lines)
+
+
 async def test_one_that_never_ran_has_died_and_closes() -> None:
     client = EngineClient(SCRIPTED)
     await client.close()
