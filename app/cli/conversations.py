@@ -88,8 +88,12 @@ def _open(*, writing: bool) -> Store:
             store = Store.in_memory(copy_of=path)
         except StoreError:
             raise error from None
-    if store.warning:
-        say(store.warning)
+    if not store.warning:
+        return store
+    if not writing:  # the new file says nothing about what was in the damaged one
+        with closing(store):
+            raise StoreError(store.warning)
+    say(store.warning)
     return store
 
 

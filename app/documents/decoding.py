@@ -20,7 +20,11 @@ _BOMS = (
 )
 _WIDE = (("utf-32-le", "UTF-32"), ("utf-32-be", "UTF-32"), ("utf-16-le", "UTF-16"), ("utf-16-be", "UTF-16"))
 _CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
+_ISO_2022 = (
+    (re.compile(rb"\x1b\$[@B]|\x1b\([JI]"), "iso2022_jp", "ISO-2022-JP"),
+    (re.compile(rb"\x1b\$\)C[^\x0e]*\x0e"), "iso2022_kr", "ISO-2022-KR"),
+)
+"""Encodings that are ASCII but for escape sequences: these lead to them."""
 
 # ECMA-48: control sequences, then strings (OSC, DCS, APC, PM, SOS) up to their terminator, then other escapes.
 _ESCAPES = re.compile(
@@ -57,8 +61,9 @@ def decode(data: bytes) -> Decoded:
 def _unicode(data: bytes) -> tuple[str, list[str]]:
     if marked := next((encoding for bom, encoding in _BOMS if data.startswith(bom)), None):
         return _marked(data, marked)
-    if _ISO_2022_JP.search(data) and (text := _strictly(data, "iso2022_jp")) is not None:
-        return text, ["read as ISO-2022-JP"]
+    for leading, encoding, name in _ISO_2022:
+        if leading.search(data) and (text := _strictly(data, encoding)) is not None:
+            return text, [f"read as {name}"]
     if (b"\0" in data or _strictly(data, "utf-8") is None) and (wide := _wide(data)) is not None:
         return wide
     text_data, notes = _without_nul(data)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app.lines import one_line
 from app.store.folding import fold, spans
+from app.store.values import storable
 
 ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100
@@ -68,7 +69,7 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHi
 
 def words_of(text: str) -> list[str]:
     """What `find` looks for, folded."""
-    return fold(text.replace("\0", " ")).split()
+    return fold(storable(text.replace("\0", " "))).split()
 
 
 def snippet(text: str, words: Sequence[str]) -> str:

@@ -155,7 +155,8 @@ class ChatApp(Actions, inherit_bindings=False):
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
         await self.journal.flush()
-        if self.journal.loses and not self._warned:
+        # What came while it was flushed only waits its turn: ending the chat writes that too.
+        if self.journal.loses and not self.journal.saves and not self._warned:
             self._warned = True
             self.desk.warn(UNSAVED)
         else:

@@ -25,7 +25,7 @@ class Sampler:
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
         self._before = self._key, self._seen  # the last draw
         self.see(context)
-        mx.eval(self.state())
+        mx.eval(self._ids, self.state())
 
     def see(self, tokens: Sequence[int]) -> None:
         """Counts tokens that were not drawn as being in the context."""

@@ -21,7 +21,7 @@ from tests.fixtures.terminal import Terminal, needs_tmux
 
 COMMAND = [sys.executable, "-m", "app"]
 REPO = "openai/gpt-oss-20b"
-KILLS = 20
+KILLS = 8
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def wait_until_sent(server: HubServer, size: int, process: subprocess.Popen[str]
         time.sleep(0.001)
 
 
-def test_killed_at_twenty_points_it_goes_on_each_time(server: HubServer, environment: dict[str, str]) -> None:
+def test_killed_at_any_point_it_goes_on_each_time(server: HubServer, environment: dict[str, str]) -> None:
     files = gpt_oss(shard_bytes=4_000_000)
     server.repos[REPO].publish(files)
     total = sum(

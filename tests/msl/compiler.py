@@ -88,8 +88,9 @@ def kernel_compiler() -> tuple[str, ...]:
     for name in ("clang++-22", "clang++-21", "clang++-20", "clang++-19", "clang++"):
         if (path := shutil.which(name)) and _clang_version(path) >= _OLDEST_CLANG:
             return (path,)
-    if find_spec("ziglang"):
-        return (sys.executable, "-m", "ziglang", "c++")
+    # Its program itself: with `python -m ziglang` each kernel would wait for a Python to start.
+    if (found := find_spec("ziglang")) and found.origin:
+        return (str(Path(found.origin).with_name("zig")), "c++")
     raise NoCompilerError("kernels need clang 19 or newer, or the package ziglang (`pip install ziglang`)")
 
 
@@ -193,6 +194,6 @@ def _built(key: tuple[str, ...], suffix: str, build: Callable[[Path], object]) -
 @cache
 def _cache_folder() -> Path:
     """A folder of the checkout that git ignores."""
-    folder = _HERE.parents[2] / "build" / "metal-bench"
+    folder = _HERE.parents[1] / "build" / "metal-bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

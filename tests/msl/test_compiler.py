@@ -1,11 +1,12 @@
 """Where the bench finds its compiler, what happens where there is none, and the cache of what it has built."""
 
-import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
+from tests.fixtures import ROOT
 from tests.msl import BenchUnavailable, NoCompilerError, compiler, run_kernel, skipping
 from tests.msl.bodies import call
 
@@ -30,9 +31,9 @@ def add_clang(folder: Path, name: str, version: int) -> str:
 
 
 def test_the_newest_clang_comes_first(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "find_spec", lambda name: name == "ziglang")
+    monkeypatch.setattr(compiler, "find_spec", lambda name: ModuleSpec(name, None, origin=f"/site/{name}/__init__.py"))
     add_clang(bare, "clang++", 18)
-    assert compiler.kernel_compiler() == (sys.executable, "-m", "ziglang", "c++")
+    assert compiler.kernel_compiler() == ("/site/ziglang/zig", "c++")
     plain = add_clang(bare, "clang++", 20)
     assert compiler.kernel_compiler() == (plain,)
     newest = add_clang(bare, "clang++-22", 22)
@@ -71,6 +72,10 @@ def test_what_cannot_run_is_skipped_but_not_in_continuous_integration(monkeypatc
         skipping.skip_unless_required(NoCompilerError("no compiler"))
     with pytest.raises(pytest.skip.Exception, match="a Mac"):
         skipping.skip_unless_required(BenchUnavailable("a Mac"))
+
+
+def test_what_is_built_stays_inside_the_checkout() -> None:
+    assert compiler._cache_folder() == ROOT / "build" / "metal-bench"
 
 
 def test_two_builds_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

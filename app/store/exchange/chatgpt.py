@@ -87,6 +87,8 @@ def _entry(
         if not isinstance(value, dict):
             raise OddMessageError
         message = value.get("message")
+        if message is None and parent is not None:  # the root alone has none
+            raise OddMessageError
         messages = _messages(message, result)
     except OddMessageError:
         result.odd += 1

@@ -75,8 +75,11 @@ def sources(path: Path | None) -> Iterator[Source]:
             yield from _in_folder(path / name, f"{label}/{short(name)}")
         return
     with file:
-        start = file.read(4)
-        file.seek(0)
+        try:
+            start = file.read(4)
+            file.seek(0)
+        except OSError as error:
+            raise ImportFileError(f"{label} can't be read: {_reason(error)}") from None
         if start in _ARCHIVES:
             yield from _in_archive(file, label)
         else:

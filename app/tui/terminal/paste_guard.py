@@ -1,13 +1,18 @@
-"""Keeps pasted text from pressing keys: Textual's parser reads what follows an ESC in a paste as keys.
+"""Keeps what the terminal sends from doing harm: pasted text presses no keys, and bytes that aren't UTF-8 end nothing.
 
 In Textual 8.2.8, the latest version, `XTermParser.parse` reads an ESC inside a bracketed paste as the beginning of a
 key's sequence. A sequence it doesn't know becomes single keys, Enter among them: text copied from a web page could send
 itself, or run any command of the chat. So every ESC of a paste is replaced by a visible sign before the parser sees it.
 
 A paste ends at its end mark. An end mark inside the pasted text looks the same; most terminals remove it themselves.
+
+Its driver reads the keys in a thread that ends, with the chat, at the first byte that isn't UTF-8, as a terminal set to
+Latin-1 sends it. The replacement character stands for such a byte.
 """
 
-from collections.abc import Iterable
+from codecs import IncrementalDecoder, getincrementaldecoder
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
@@ -69,6 +74,12 @@ class GuardedParser(XTermParser):
         return super().feed(passed) if passed or not data else ()
 
 
+def tolerant_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
+    """As `getincrementaldecoder`, of what fails at no byte."""
+    return partial(getincrementaldecoder(encoding), errors="replace")
+
+
 def install() -> None:
-    """Have the terminal's driver use the guarded parser."""
+    """Have the terminal's driver use the guarded parser and a decoder that goes on."""
     linux_driver.XTermParser = GuardedParser  # type: ignore[attr-defined]  # imported there, not exported
+    linux_driver.getincrementaldecoder = tolerant_decoder  # type: ignore[attr-defined, assignment]

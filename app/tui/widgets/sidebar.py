@@ -20,7 +20,6 @@ from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
-from mlx_model.text import clean
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -184,7 +183,7 @@ class Sidebar(Vertical):
     @property
     def searching(self) -> str:
         """What is being searched for, "" for nothing."""
-        return clean(self._search.value).strip()  # a lone surrogate, which a paste may have, fits in no query
+        return self._search.value.strip()
 
     @property
     def wanted(self) -> int:

@@ -48,9 +48,15 @@ def test_two_and_four_bytes_a_character_without_a_mark(text: str, encoding: str)
     )
 
 
-def test_japanese_that_switches_by_escape_sequences() -> None:
-    text = "\u65e5\u672c\u8a9e mail\n"
-    assert decode(text.encode("iso2022_jp")) == Decoded(text, ("read as ISO-2022-JP",))
+@pytest.mark.parametrize(
+    ("text", "encoding", "name"),
+    [
+        ("\u65e5\u672c\u8a9e mail\n", "iso2022_jp", "ISO-2022-JP"),
+        ("mail \uc11c\uc6b8\n", "iso2022_kr", "ISO-2022-KR"),
+    ],
+)
+def test_text_that_switches_by_escape_sequences(text: str, encoding: str, name: str) -> None:
+    assert decode(text.encode(encoding)) == Decoded(text, (f"read as {name}",))
 
 
 @pytest.mark.parametrize(

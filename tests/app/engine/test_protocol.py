@@ -73,11 +73,15 @@ def test_round_trip(message: ToEngine | FromEngine) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | any_text | st.sampled_from(["Load", "Stats", "Message"]),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "fields", "number"]) | any_text, inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "fields", "number"]) | any_text, inner, max_size=3)
+    ),
+    max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.sampled_from(["type", "fields"]) | any_text, json_values))
+@given(st.dictionaries(st.sampled_from(["type", "fields"]) | any_text, json_values, max_size=4))
 def test_any_schema_passes_as_it_is(schema: dict[str, object]) -> None:
     request = Request((user("a"),), functions=(FunctionTool("f", "", schema),))
     assert decode(encode(Ask(1, request))).request.functions[0].parameters == schema

@@ -111,7 +111,7 @@ ODD_CONTENTS: tuple[Any, ...] = (
     *({"content_type": "thoughts", "thoughts": None}, {"content_type": "thoughts", "thoughts": [7]}),
 )
 ODD_MESSAGES: tuple[Any, ...] = (
-    *(7, "text", ["list"], True),
+    *(None, 7, "text", ["list"], True),
     *({}, {"author": None}, {"author": []}, {"author": {"role": None}}, {"author": {"role": ["user"]}}),
     *({"author": {"role": "boss"}, "content": text("x")}, {"author": {"role": "user"}}),
     *({"author": {"role": "assistant"}, "content": content} for content in ODD_CONTENTS),

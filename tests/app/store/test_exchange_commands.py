@@ -99,6 +99,17 @@ def test_an_empty_store_says_so(capsys: pytest.CaptureFixture[str], arguments: l
     assert captured.out == "" and said in captured.err
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["search", "x"], ["export"]], ids=" ".join)
+def test_a_damaged_database_is_not_taken_for_an_empty_one(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(1)
+    conversations_file().write_bytes(b"no database" * 1000)
+    assert main(command) == 1
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and "the file is damaged. It was kept as" in errors
+
+
 def test_ids_that_fit_nothing_or_too_much(capsys: pytest.CaptureFixture[str]) -> None:
     trees = fill(3)
     for arguments, said in (

@@ -1,5 +1,6 @@
 """The files of an export: folders, archives, encodings, what is cut off, what is no export, what has no end."""
 
+import errno
 import gzip
 import io
 import json
@@ -145,6 +146,16 @@ def test_conversations_without_text_are_counted(tmp_path: Path) -> None:
 
 
 # What is no ordinary file
+
+
+def test_a_disk_that_fails_at_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("app.store.exchange.sources.os.fdopen", lambda *_: Failing())
+    (tmp_path / "x.json").write_text("[]")
+    assert refused(tmp_path / "x.json").endswith("x.json can't be read: Input/output error; nothing was imported")
 
 
 def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:

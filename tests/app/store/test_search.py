@@ -94,6 +94,11 @@ def test_what_people_type_finds_what_is_written(store: Store) -> None:
         assert store.search(query) == [], query
 
 
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800b", "straw\udcffberry", "\0"])
+def test_what_no_text_has_is_not_found(store: Store, text: str) -> None:
+    assert store.search(text) == []
+
+
 def test_the_index_follows_every_change(store: Store, path: Path) -> None:
     tree = titled("Ångström")
     answer = tree.path[-1].id

@@ -122,8 +122,8 @@ def test_a_textual_with_its_parser_elsewhere_costs_the_guard_not_the_chat(monkey
     assert vars(linux_driver)["XTermParser"] is XTermParser
 
 
-def test_the_terminals_driver_uses_the_guarded_parser() -> None:
-    """Textual makes the parser where it reads the terminal: read from a pipe in its place."""
+def test_the_terminals_driver_uses_the_guarded_parser_and_goes_on_after_any_byte() -> None:
+    """Textual makes parser and decoder where it reads the terminal: read from a pipe in its place."""
     driver = linux_driver.LinuxDriver.__new__(linux_driver.LinuxDriver)
     ChatApp()
     reading, writing = os.pipe()
@@ -137,9 +137,9 @@ def test_the_terminals_driver_uses_the_guarded_parser() -> None:
 
     driver.process_message = take  # type: ignore[method-assign, assignment]
     try:
-        os.write(writing, f"x{START}one\x1b\rtwo{END}".encode())
+        os.write(writing, b"\xe9x" + f"{START}one\x1b\rtwo{END}".encode())
         driver.run_input_thread()
     finally:
         os.close(reading)
         os.close(writing)
-    assert summary(found) == ["x", "paste 'one\u241b\\rtwo'"]
+    assert summary(found) == ["replacement_character", "x", "paste 'one\u241b\\rtwo'"]

@@ -164,15 +164,15 @@ def test_every_keyword_is_a_field_and_is_documented() -> None:
         assert re.search(rf"^ +(\w+, )*{name}[ ,]", generate.__doc__, re.MULTILINE), name
 
 
-def test_a_conversation_of_openai_messages_is_answered(demo: Model) -> None:
+def test_a_conversation_of_openai_messages_is_answered(quick: Model) -> None:
     conversation: list[Message | dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "How many r's are in strawberry?"}]},
     ]
-    result = generate(demo, conversation, temperature=0, max_tokens=100)
-    plain = generate(demo, "How many r's are in strawberry?", temperature=0, max_tokens=100, instructions="Be brief.")
+    result = generate(quick, conversation, temperature=0, max_tokens=12)
+    plain = generate(quick, "How many r's are in strawberry?", temperature=0, max_tokens=12, instructions="Be brief.")
     assert result.tokens == plain.tokens
-    *_, last = stream_generate(demo, conversation, temperature=0, max_tokens=100)
+    *_, last = stream_generate(quick, conversation, temperature=0, max_tokens=12)
     assert isinstance(last, Finished)
     assert last.reason == plain.finish_reason
 

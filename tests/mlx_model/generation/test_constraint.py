@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import mlx.core as mx
 import pytest
 
-from mlx_model import Model, Options, Session, load
+from mlx_model import Model, Options, Session
 from mlx_model.events import Finished, MessageEnd
 from mlx_model.generation.runner import Runner
 from mlx_model.generation.sampling import Sampler
@@ -16,22 +16,17 @@ from tests.fixtures.gpu_way import step_ahead
 
 QUESTION = user("How many r's are in strawberry?")
 OPTIONS = [
-    Options(temperature=0, max_tokens=40),
-    Options(seed=3, max_tokens=40),
-    Options(seed=4, max_tokens=40, temperature=1.5, top_k=40, top_p=0.9, repetition_penalty=1.2),
+    Options(temperature=0, max_tokens=16),
+    Options(seed=3, max_tokens=16),
+    Options(seed=4, max_tokens=16, temperature=1.5, top_k=40, top_p=0.9, repetition_penalty=1.2),
 ]
 
 
-@pytest.fixture(scope="module")
-def demo() -> Model:
-    return load("demo")
-
-
 @pytest.fixture(params=["as on a CPU", "as on a GPU"])
-def way(demo: Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def way(quick: Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Both ways to decode."""
     if request.param == "as on a GPU":
-        step_ahead(monkeypatch, demo)
+        step_ahead(monkeypatch, quick)
     yield request.param
 
 
@@ -62,36 +57,36 @@ def only(vocab: int, *ids: int) -> mx.array:
 
 
 def run(model: Model, options: Options, constraint: Recorded | None = None) -> list[int]:
-    prompt = Session(model).prompt(Request([QUESTION], options))
-    return [item for item in Runner(model).run(prompt, options, constraint=constraint) if isinstance(item, int)]
+    items = Runner(model).run(list(range(40, 60)), options, constraint=constraint)
+    return [item for item in items if isinstance(item, int)]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["greedy", "sampled", "filtered"])
 @pytest.mark.parametrize("kind", ["all true", "none"])
-def test_a_constraint_that_allows_all_changes_nothing(demo: Model, way: str, options: Options, kind: str) -> None:
-    vocab = demo.config.vocab_size
+def test_a_constraint_that_allows_all_changes_nothing(quick: Model, way: str, options: Options, kind: str) -> None:
+    vocab = quick.config.vocab_size
     constraint = Recorded(vocab) if kind == "all true" else Recorded(vocab, lambda position: None)
-    tokens = run(demo, options)
-    assert run(demo, options, constraint) == tokens
+    tokens = run(quick, options)
+    assert run(quick, options, constraint) == tokens
     assert constraint.calls[: 2 * len(tokens)] == [call for token in tokens for call in ("mask", token)]
 
 
-def test_nothing_else_is_sampled(demo: Model, way: str) -> None:
+def test_nothing_else_is_sampled(quick: Model, way: str) -> None:
     """A script of single ids, then a choice of three."""
-    vocab, script = demo.config.vocab_size, [5, 9, 300, 5]
+    vocab, script = quick.config.vocab_size, [5, 9, 300, 5]
     masks = [only(vocab, token) for token in script]
     constraint = Recorded(vocab, lambda position: masks[position] if position < 4 else only(vocab, 7, 8, 9))
-    tokens = run(demo, Options(temperature=2.0, seed=1, max_tokens=40), constraint)
+    tokens = run(quick, Options(temperature=2.0, seed=1, max_tokens=40), constraint)
     assert tokens[:4] == script
     assert set(tokens[4:]) == {7, 8, 9}
 
 
-def test_both_ways_draw_the_same(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    even = mx.arange(demo.config.vocab_size) % 2 == 0
+def test_both_ways_draw_the_same(quick: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    even = mx.arange(quick.config.vocab_size) % 2 == 0
     options = Options(seed=5, max_tokens=30, top_p=0.95)
-    tokens = run(demo, options, Recorded(demo.config.vocab_size, lambda position: even))
-    step_ahead(monkeypatch, demo)
-    assert run(demo, options, Recorded(demo.config.vocab_size, lambda position: even)) == tokens
+    tokens = run(quick, options, Recorded(quick.config.vocab_size, lambda position: even))
+    step_ahead(monkeypatch, quick)
+    assert run(quick, options, Recorded(quick.config.vocab_size, lambda position: even)) == tokens
     assert all(token % 2 == 0 for token in tokens)
 
 
@@ -104,11 +99,11 @@ def test_a_mask_acts_before_the_filters() -> None:
     assert int(Sampler(Options(temperature=0), 4, [])(logits, mask).item()) == 1  # type: ignore[arg-type]
 
 
-def test_the_next_step_is_under_way_when_a_token_is_accepted(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_step_is_under_way_when_a_token_is_accepted(quick: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in for a GPU: the forward pass behind a token begins before its id is looked at, and the mask for the
     next comes after it, while the device computes."""
-    step_ahead(monkeypatch, demo)
-    constraint = Recorded(demo.config.vocab_size)
+    step_ahead(monkeypatch, quick)
+    constraint = Recorded(quick.config.vocab_size)
     forward = Transformer.__call__
 
     def noted(self: Transformer, tokens: mx.array, *more: object) -> mx.array:
@@ -117,36 +112,36 @@ def test_the_next_step_is_under_way_when_a_token_is_accepted(demo: Model, monkey
         return forward(self, tokens, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Transformer, "__call__", noted)
-    tokens = run(demo, Options(temperature=0, max_tokens=5), constraint)
+    tokens = run(quick, Options(temperature=0, max_tokens=5), constraint)
     assert constraint.calls == [call for token in tokens for call in ("mask", "forward", token)]
 
 
-def test_a_session_hands_it_on(demo: Model, way: str) -> None:
+def test_a_session_hands_it_on(quick: Model, way: str) -> None:
     """The constraint sees everything behind the prompt, markup and stop token included."""
-    tokenizer = demo.tokenizer
+    tokenizer = quick.tokenizer
     assert tokenizer is not None
     special = tokenizer.special
     script = [special["<|channel|>"], *tokenizer.encode("final"), special["<|message|>"], *tokenizer.encode("Three.")]
     script.append(special["<|return|>"])
-    masks = [only(demo.config.vocab_size, token) for token in script]
-    constraint = Recorded(demo.config.vocab_size, lambda position: masks[position])
-    *events, last = Session(demo).stream(Request([QUESTION]), constraint=constraint)
+    masks = [only(quick.config.vocab_size, token) for token in script]
+    constraint = Recorded(quick.config.vocab_size, lambda position: masks[position])
+    *events, last = Session(quick).stream(Request([QUESTION]), constraint=constraint)
     assert [event.message.text for event in events if isinstance(event, MessageEnd)] == ["Three."]
     assert isinstance(last, Finished)
     assert last.reason == "stop"
     assert constraint.accepted == script
 
 
-def test_a_constraint_that_fails_leaves_a_usable_session(demo: Model, way: str) -> None:
+def test_a_constraint_that_fails_leaves_a_usable_session(quick: Model, way: str) -> None:
     def fail(position: int) -> mx.array | None:
         if position == 2:
             raise RuntimeError("no such rule")
         return None
 
-    session = Session(demo)
+    session = Session(quick)
     options = OPTIONS[0]
     with pytest.raises(RuntimeError, match="no such rule"):
-        list(session.stream(Request([QUESTION], options), constraint=Recorded(demo.config.vocab_size, fail)))
+        list(session.stream(Request([QUESTION], options), constraint=Recorded(quick.config.vocab_size, fail)))
     again = list(session.stream(Request([QUESTION], options)))
-    expected = list(Session(demo).stream(Request([QUESTION], options)))
+    expected = list(Session(quick).stream(Request([QUESTION], options)))
     assert [e for e in again if isinstance(e, MessageEnd)] == [e for e in expected if isinstance(e, MessageEnd)]

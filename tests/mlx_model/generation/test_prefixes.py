@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -10,15 +11,11 @@ from mlx_model.events import Finished, MessageEnd, Stats
 from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
+from tests.fixtures.quick_model import Shaped
 
 GREEDY = Options(temperature=0, max_tokens=24)
 TODAY = datetime.date(2026, 11, 21)
 LONG = "Spell these words, one after the other, with a dash between the letters: " + "house tree river stone " * 8
-
-
-@pytest.fixture(scope="module")
-def demo() -> Model:
-    return load("demo")
 
 
 class Chat:
@@ -44,13 +41,13 @@ class Chat:
 
 
 def answered(session: Session, request: Request) -> tuple[list[Message], Stats]:
-    *events, last = session.stream(request)
+    *events, last = session.stream(request, constraint=Shaped(session.model))
     assert isinstance(last, Finished)
     return [event.message for event in events if isinstance(event, MessageEnd)], last.stats
 
 
-def test_two_chats_that_take_turns_keep_their_caches(demo: Model) -> None:
-    session = Session(demo, today=TODAY)
+def test_two_chats_that_take_turns_keep_their_caches(quick: Model) -> None:
+    session = Session(quick, today=TODAY)
     chats = [Chat(session, "Answer in one word."), Chat(session, "Answer at length.")]
     for chat in chats:
         chat.ask(LONG)
@@ -60,8 +57,8 @@ def test_two_chats_that_take_turns_keep_their_caches(demo: Model) -> None:
         assert stats.prefill_tokens < 80
 
 
-def test_a_title_in_between_costs_a_chat_nothing(demo: Model) -> None:
-    session, undisturbed = Session(demo, today=TODAY), Chat(Session(demo, today=TODAY))
+def test_a_title_in_between_costs_a_chat_nothing(quick: Model) -> None:
+    session, undisturbed = Session(quick, today=TODAY), Chat(Session(quick, today=TODAY))
     chat, title = Chat(session), Chat(session, "Write a title of three words for the question.")
     for text in (LONG, "hello"):
         assert chat.ask(text).prefill_tokens == undisturbed.ask(text).prefill_tokens
@@ -69,9 +66,9 @@ def test_a_title_in_between_costs_a_chat_nothing(demo: Model) -> None:
         title.ask(text, Options(temperature=0, max_tokens=12, effort="low"))  # type: ignore[arg-type]
 
 
-def test_changed_instructions_keep_what_stands_before_them(demo: Model) -> None:
+def test_changed_instructions_keep_what_stands_before_them(quick: Model) -> None:
     """And going back to the old ones finds the old cache."""
-    session = Session(demo, today=TODAY)
+    session = Session(quick, today=TODAY)
     chat = Chat(session, "Be brief.")
     chat.ask(LONG)
     chat.instructions = "Be friendly."
@@ -85,8 +82,8 @@ def test_changed_instructions_keep_what_stands_before_them(demo: Model) -> None:
     assert chat.ask(text).reused_tokens > system + 10
 
 
-def test_an_edit_leaves_the_other_version_in_the_cache(demo: Model) -> None:
-    session = Session(demo, today=TODAY)
+def test_an_edit_leaves_the_other_version_in_the_cache(quick: Model) -> None:
+    session = Session(quick, today=TODAY)
     chat = Chat(session)
     chat.ask(LONG)
     first = list(chat.messages)
@@ -97,9 +94,9 @@ def test_an_edit_leaves_the_other_version_in_the_cache(demo: Model) -> None:
     assert chat.ask("hello " * 20).prefill_tokens <= 2
 
 
-def test_what_was_used_longest_ago_is_dropped() -> None:
+def test_what_was_used_longest_ago_is_dropped(quick_folder: Path) -> None:
     """A lean plan for 512 tokens holds some short chats beside each other, and never more than planned."""
-    small = load("demo", context=512, memory="160MB")
+    small = load(quick_folder, context=512, memory="160MB")
     session = Session(small, today=TODAY)
     pool = session._runner._prefixes
     chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcd"]
@@ -118,8 +115,8 @@ def test_what_was_used_longest_ago_is_dropped() -> None:
     assert chats[0].ask("hello " * 30, Options(temperature=0, max_tokens=5)).prefill_tokens > 30
 
 
-def test_a_nearly_full_context_keeps_to_the_plan() -> None:
-    small = load("demo", context=1024)
+def test_a_nearly_full_context_keeps_to_the_plan(quick_folder: Path) -> None:
+    small = load(quick_folder, context=1024)
     session = Session(small, today=TODAY)
     Chat(session, "Answer in one word.").ask("hello")
     Chat(session).ask("word " * 400)
@@ -140,21 +137,21 @@ def pool_of(model: Model, *held: Sequence[int]) -> PrefixPool:
     return pool
 
 
-def test_the_longest_prefix_wins_whatever_was_used_last(demo: Model) -> None:
-    pool = pool_of(demo, [1, 2, 3, 4, 5], [1, 2, 9], [8])
+def test_the_longest_prefix_wins_whatever_was_used_last(quick: Model) -> None:
+    pool = pool_of(quick, [1, 2, 3, 4, 5], [1, 2, 9], [8])
     assert pool.take([1, 2, 3, 4, 6]).ids == [1, 2, 3, 4]
     assert [prefix.ids for prefix in pool._prefixes] == [[1, 2, 9], [8], [1, 2, 3, 4]]
 
 
-def test_only_what_can_be_restored_counts(demo: Model) -> None:
+def test_only_what_can_be_restored_counts(quick: Model) -> None:
     """A window has filled: without a mark there is no way back into a long prefix, so the shorter one is better."""
     long = [7, 7, 7, *range(10, 400)]
-    pool = pool_of(demo, long, [7, 7, 7, 10, 11])
+    pool = pool_of(quick, long, [7, 7, 7, 10, 11])
     assert pool.take([*long[:50], 1]).ids == [7, 7, 7, 10, 11]
 
 
-def test_a_prompt_that_parts_inside_the_last_prompt_gets_a_fork(demo: Model) -> None:
-    pool = pool_of(demo, [1, 2, 3, 4, 5])
+def test_a_prompt_that_parts_inside_the_last_prompt_gets_a_fork(quick: Model) -> None:
+    pool = pool_of(quick, [1, 2, 3, 4, 5])
     (held,) = pool._prefixes
     held.answer_start = 4
     assert pool.take([1, 2, 6]).ids == [1, 2]
@@ -162,16 +159,16 @@ def test_a_prompt_that_parts_inside_the_last_prompt_gets_a_fork(demo: Model) -> 
     assert pool.take([1, 2, 3, 4, 9]) is held
 
 
-def test_a_prompt_whose_prefill_was_cancelled_goes_on_with_its_cache(demo: Model) -> None:
-    pool = pool_of(demo, [1, 2, 3])
+def test_a_prompt_whose_prefill_was_cancelled_goes_on_with_its_cache(quick: Model) -> None:
+    pool = pool_of(quick, [1, 2, 3])
     (held,) = pool._prefixes
     held.answer_start = 7  # of a prompt of 8 tokens, of which 3 have been computed
     assert pool.take([1, 2, 3, 4, 5]) is held
     assert pool._prefixes == [held]
 
 
-def test_what_a_fork_was_made_of_is_dropped_after_the_others(demo: Model) -> None:
-    pool = pool_of(demo, [1, 2, 3, 4, 5], [8, 9])
+def test_what_a_fork_was_made_of_is_dropped_after_the_others(quick: Model) -> None:
+    pool = pool_of(quick, [1, 2, 3, 4, 5], [8, 9])
     held, other = pool._prefixes
     held.answer_start = 4
     fork = pool.take([1, 2, 6])
@@ -181,8 +178,8 @@ def test_what_a_fork_was_made_of_is_dropped_after_the_others(demo: Model) -> Non
     assert pool._prefixes == [held, fork]
 
 
-def test_without_room_for_a_fork_the_cache_is_rewound(demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = pool_of(demo, [1, 2, 3, 4, 5])
+def test_without_room_for_a_fork_the_cache_is_rewound(quick: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(quick, [1, 2, 3, 4, 5])
     (held,) = pool._prefixes
     held.answer_start = 4
     pool._room = size_of(pool)
@@ -197,10 +194,10 @@ def test_common_prefix(length: int) -> None:
     assert common_prefix(ids[:length], ids) == length
 
 
-def test_a_plan_is_all_that_the_caches_may_hold(demo: Model) -> None:
+def test_a_plan_is_all_that_the_caches_may_hold(quick: Model) -> None:
     """The pool counts as the plan does: a full context with every rewind point is its room, but for rounding."""
-    plan, config = demo.plan, demo.config
-    pool = PrefixPool(demo)
+    plan, config = quick.plan, quick.config
+    pool = PrefixPool(quick)
     token = 2 * config.num_key_value_heads * config.head_dim * plan.kv_bits // 8
     full = sum(kind == "full_attention" for kind in config.layer_types)
     assert 0.99 * plan.kv <= pool._room * token * full <= 1.01 * plan.kv

@@ -23,8 +23,8 @@ PROMPT = [(7 * i * i + 3 * i) % 500 for i in range(90)]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A window of 16, so that all that follows happens long after it has wrapped."""
-    return load(write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config()))
+    """A sliding layer and a full one; a window of 16, so that all that follows happens long after it has wrapped."""
+    return load(write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config(num_hidden_layers=2)))
 
 
 def ids(items: Iterable[PrefillProgress | int]) -> list[int]:
@@ -102,7 +102,7 @@ def test_stop_ids_end_the_answer_and_are_part_of_it(model: Model, monkeypatch: p
 
 
 def test_a_full_context_ends_the_answer(tmp_path: Path) -> None:
-    config = tiny_config()
+    config = tiny_config(num_hidden_layers=2)
     config["max_position_embeddings"] = 96
     runner = Runner(load(write_checkpoint(tmp_path, config)))
     assert len(ids(runner.run(PROMPT, Options(temperature=0)))) == 6

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from mlx_model import Message, Model, Options, Session, generate, load, stream_generate
+from mlx_model import Message, Model, Options, Result, Session, generate, load, stream_generate
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Effort, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.request import Request
+from tests.fixtures.quick_model import Shaped, write_quick_model
 
 GREEDY = Options(temperature=0, max_tokens=200)
 STRAWBERRY = user("How many r's are in strawberry?")
@@ -30,6 +31,18 @@ def session(demo: Model) -> Session:
     return Session(demo, today=TODAY)
 
 
+@pytest.fixture
+def other(quick: Model) -> Session:
+    """Of a model that has learnt nothing, for what does not depend on it."""
+    return Session(quick, today=TODAY)
+
+
+@pytest.fixture(scope="module")
+def strawberry(demo: Model) -> dict[Effort, Result]:
+    """The demo's answers about strawberry."""
+    return {effort: generate(demo, STRAWBERRY.text, effort=effort, temperature=0) for effort in Effort}
+
+
 def messages_of(events: Iterable[Event]) -> list[Message]:
     return [event.message for event in events if isinstance(event, MessageEnd)]
 
@@ -39,6 +52,11 @@ def finish_of(events: list[Event]) -> Finished:
     assert isinstance(last, Finished)
     assert not any(isinstance(event, Finished) for event in before)
     return last
+
+
+def answer(session: Session, *messages: Message, options: Options = GREEDY, done: int = 0) -> list[Event]:
+    """The events of an analysis and an answer in words of the model's choice, of which so many tokens are there."""
+    return list(session.stream(Request(messages, options), constraint=Shaped(session.model, done=done)))
 
 
 def test_the_shape_of_an_answer(session: Session) -> None:
@@ -58,40 +76,39 @@ def test_the_shape_of_an_answer(session: Session) -> None:
 
 
 @pytest.mark.parametrize("effort", [Effort.MEDIUM, Effort.HIGH])
-def test_it_counts(demo: Model, effort: Effort) -> None:
-    assert "3" in generate(demo, STRAWBERRY.text, effort=effort, temperature=0).text
+def test_it_counts(strawberry: dict[Effort, Result], effort: Effort) -> None:
+    assert "3" in strawberry[effort].text
 
 
-def test_more_effort_is_more_analysis(demo: Model) -> None:
-    lengths = [len(generate(demo, STRAWBERRY.text, effort=effort, temperature=0).analysis) for effort in Effort]
+def test_more_effort_is_more_analysis(strawberry: dict[Effort, Result]) -> None:
+    lengths = [len(strawberry[effort].analysis) for effort in Effort]
     assert lengths[0] < lengths[1] < lengths[2]
 
 
-def test_statistics_count_every_token(session: Session) -> None:
-    stats = finish_of(list(session.stream(Request([STRAWBERRY], GREEDY)))).stats
-    prompt = session.prompt(Request([STRAWBERRY], GREEDY))
+def test_statistics_count_every_token(other: Session) -> None:
+    stats = finish_of(answer(other, STRAWBERRY)).stats
+    prompt = other.prompt(Request([STRAWBERRY], GREEDY))
     assert (stats.prefill_tokens, stats.reused_tokens) == (len(prompt), 0)
-    assert stats.decode_tokens == len(session.tokens) > 10
+    assert stats.decode_tokens == len(other.tokens) > 10
     assert stats.ttft_s > 0
     assert stats.decode_tok_s > 0
 
 
-def test_later_turns_compute_only_what_is_new_and_answer_as_if_alone(demo: Model, session: Session) -> None:
-    """Long past the window of 128, with the analysis of every earlier turn left out again."""
+def test_later_turns_compute_only_what_is_new_and_answer_as_if_alone(quick: Model, other: Session) -> None:
+    """Long past the window of 16, with the analysis of every earlier turn left out again."""
     messages: list[Message] = []
-    for turn in range(6):
+    for turn in range(4):
         messages.append(user(f"How many {'abcdef'[turn]}'s are in banana?"))
-        prompt = session.prompt(Request(messages, GREEDY))
-        events = list(session.stream(Request(messages, GREEDY)))
+        prompt = other.prompt(Request(messages, GREEDY))
+        events = answer(other, *messages)
         stats = finish_of(events).stats
-        alone = list(Session(demo, today=TODAY).stream(Request(messages, GREEDY)))
-        assert messages_of(events) == messages_of(alone)
+        assert messages_of(events) == messages_of(answer(Session(quick, today=TODAY), *messages))
         assert stats.reused_tokens + stats.prefill_tokens == len(prompt)
         if turn:
             # The last answer and the new question, whatever came before them.
-            assert stats.prefill_tokens < 80
+            assert stats.prefill_tokens < 50
         messages += messages_of(events)
-    assert len(prompt) > 200
+    assert len(prompt) > 150
 
 
 def test_answered_analysis_is_left_out_of_the_prompt(demo: Model, session: Session) -> None:
@@ -104,18 +121,18 @@ def test_answered_analysis_is_left_out_of_the_prompt(demo: Model, session: Sessi
     assert "Current date: 2026-11-21" in text
 
 
-def test_regenerating_prefills_two_tokens_at_most(session: Session) -> None:
-    list(session.stream(Request([STRAWBERRY], GREEDY)))
-    stats = finish_of(list(session.stream(Request([STRAWBERRY], Options(temperature=1, seed=5))))).stats
+def test_regenerating_prefills_two_tokens_at_most(other: Session) -> None:
+    answer(other, STRAWBERRY)
+    stats = finish_of(answer(other, STRAWBERRY, options=Options(temperature=1, seed=5))).stats
     assert stats.prefill_tokens <= 2
 
 
-def test_an_edited_message_keeps_what_came_before_it(session: Session) -> None:
-    first = [STRAWBERRY, *messages_of(session.stream(Request([STRAWBERRY], GREEDY)))]
-    list(session.stream(Request([*first, user("hello")], GREEDY)))
-    prompt = session.prompt(Request([*first, user("hello")], GREEDY))
+def test_an_edited_message_keeps_what_came_before_it(other: Session) -> None:
+    first = [STRAWBERRY, *messages_of(answer(other, STRAWBERRY))]
+    answer(other, *first, user("hello"))
+    prompt = other.prompt(Request([*first, user("hello")], GREEDY))
     *_, before, _ = (at for at, token in enumerate(prompt) if token == prompt[0])  # where the new question starts
-    stats = finish_of(list(session.stream(Request([*first, user("thanks, and bye")], GREEDY)))).stats
+    stats = finish_of(answer(other, *first, user("thanks, and bye"))).stats
     assert stats.reused_tokens == before
 
 
@@ -155,8 +172,8 @@ def test_a_tool_call_and_the_answer_after_its_result(demo: Model) -> None:
     assert stats.reused_tokens > 200
 
 
-def test_stop_strings_end_the_final_message(demo: Model) -> None:
-    whole = generate(demo, STRAWBERRY.text, temperature=0)
+def test_stop_strings_end_the_final_message(demo: Model, strawberry: dict[Effort, Result]) -> None:
+    whole = strawberry[Effort.MEDIUM]
     word = whole.text.split()[2]
     cut = generate(demo, STRAWBERRY.text, temperature=0, stop=word)
     assert cut.finish_reason == "stop_string"
@@ -172,18 +189,30 @@ def test_cut_off_while_thinking_there_is_no_answer(demo: Model) -> None:
     assert len(result.tokens) == 8
 
 
-@pytest.mark.parametrize("cut", range(1, 46, 4))
-def test_an_answer_that_was_cut_off_goes_on_as_if_it_had_not_been(demo: Model, session: Session, cut: int) -> None:
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A window of 128, as in trained models: a short answer doesn't fill it, and the cache goes back to any token."""
+    return load(write_quick_model(tmp_path_factory.mktemp("wide"), sliding_window=128))
+
+
+@pytest.fixture(scope="module")
+def whole(wide: Model) -> list[Message]:
+    """An answer that is not cut off."""
+    return messages_of(answer(Session(wide, today=TODAY), STRAWBERRY))
+
+
+@pytest.mark.parametrize("cut", range(1, 24, 2))
+def test_an_answer_that_was_cut_off_goes_on_as_if_it_had_not_been(wide: Model, whole: list[Message], cut: int) -> None:
     """Wherever it is cut, inside a header too; and what was computed of it is not computed again."""
-    whole = list(Session(demo, today=TODAY).stream(Request([STRAWBERRY], GREEDY)))
+    session = Session(wide, today=TODAY)
     prompt = session.prompt(Request([STRAWBERRY], GREEDY))
-    before = list(session.stream(Request([STRAWBERRY], replace(GREEDY, max_tokens=cut))))
+    before = answer(session, STRAWBERRY, options=replace(GREEDY, max_tokens=cut))
     assert finish_of(before).reason == "length"
     sampled, unfinished = session.tokens, messages_of(before)
-    after = list(session.stream(Request([STRAWBERRY, *unfinished], GREEDY)))
-    assert [*unfinished[:-1], *messages_of(after)] == messages_of(whole)
-    assert finish_of(after).stats.prefill_tokens < 5
     resumed = session.prompt(Request([STRAWBERRY, *unfinished], GREEDY))
+    after = answer(session, STRAWBERRY, *unfinished, done=len(resumed) - len(prompt))
+    assert [*unfinished[:-1], *messages_of(after)] == whole
+    assert finish_of(after).stats.prefill_tokens < 5
     if unfinished:
         assert resumed == (prompt + sampled)[: len(resumed)]
         assert len(resumed) > len(prompt)
@@ -212,14 +241,14 @@ def test_generate_goes_on_with_a_text_that_is_given(demo: Model) -> None:
     assert result.analysis == ""
 
 
-def test_cancelling(session: Session) -> None:
+def test_cancelling(other: Session) -> None:
     deltas = 0
 
     def enough() -> bool:
         return deltas >= 3
 
     events = []
-    for event in session.stream(Request([STRAWBERRY], GREEDY), enough):
+    for event in other.stream(Request([STRAWBERRY], GREEDY), enough, Shaped(other.model)):
         deltas += isinstance(event, TextDelta)
         events.append(event)
     assert finish_of(events).reason == "cancelled"
@@ -227,8 +256,8 @@ def test_cancelling(session: Session) -> None:
     assert messages_of(events)[-1].text == "".join(e.text for e in events if isinstance(e, TextDelta))
 
 
-def test_equal_seeds_give_equal_answers(demo: Model) -> None:
-    first, again = (generate(demo, "hello", seed=11, temperature=2.0, max_tokens=40).tokens for _ in range(2))
+def test_equal_seeds_give_equal_answers(quick: Model) -> None:
+    first, again = (generate(quick, "hello", seed=11, temperature=2.0, max_tokens=20).tokens for _ in range(2))
     assert first == again
 
 
@@ -270,9 +299,9 @@ def test_a_prompt_longer_than_the_context(session: Session, demo: Model, monkeyp
         list(session.stream(Request([user("word " * 200)], GREEDY)))
 
 
-def test_stream_generate_is_generate_event_by_event(demo: Model) -> None:
+def test_stream_generate_is_generate_event_by_event(demo: Model, strawberry: dict[Effort, Result]) -> None:
     events = stream_generate(demo, STRAWBERRY.text, temperature=0, effort="low")
-    assert tuple(messages_of(events)) == generate(demo, STRAWBERRY.text, temperature=0, effort="low").messages
+    assert tuple(messages_of(events)) == strawberry[Effort.LOW].messages
 
 
 class Calendar(datetime.date):

@@ -31,7 +31,7 @@ GOLDEN_PROMPT = [
     *(200007, 200006, 1428, 200008, 4827, 382, 220, 17, 659, 220, 17, 30, 200007, 200006, 173781),
 ]
 # More of them under `make fuzz`, as many tenths as sequences.
-CONVERSATIONS = max(2000, int(os.environ.get("HARMONY_FUZZ", "0")) // 10)
+CONVERSATIONS = max(400, int(os.environ.get("HARMONY_FUZZ", "0")) // 10)
 
 
 def drop_analysis_as_the_library(messages: Sequence[Message]) -> list[Message]:
