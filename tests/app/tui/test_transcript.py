@@ -197,6 +197,18 @@ async def test_further_down_more_is_mounted_too(pilot: Pilot[None], transcript: 
     assert not transcript.follows
 
 
+async def test_whoever_scrolls_back_to_the_end_follows_again(pilot: Pilot[None], transcript: Transcript) -> None:
+    await transcript.show(nodes(6), build)
+    await settled(pilot, transcript)
+    transcript.release_anchor()
+    transcript.scroll_to(y=0, animate=False)
+    await wait_until(pilot, lambda: not transcript.follows, "the beginning")
+    transcript.scroll_to(y=transcript.max_scroll_y, animate=False)
+    await wait_until(pilot, lambda: transcript.follows, "the end")
+    await transcript.add(Static("one\ntwo\nthree"))
+    await wait_until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y == 11, "what came since")
+
+
 @pytest.mark.parametrize(("which", "first", "end"), [("#earlier", 2, 12), ("#later", 6, 16)])
 async def test_a_click_mounts_more(
     pilot: Pilot[None], transcript: Transcript, which: str, first: int, end: int
