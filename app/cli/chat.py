@@ -1,12 +1,14 @@
 """The chat: what `gptoss-chat` does without a command, in a terminal; elsewhere it answers the prompt."""
 
 import argparse
+import os
 import sys
 
 from app.cli import ask
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.printing import is_dumb, say
 from app.interrupt import Importing
+from app.paths import is_debugging
 from app.settings import Settings, load
 from mlx_model.errors import RequestError
 
@@ -69,6 +71,9 @@ def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool,
         raise RequestError(
             "the full-screen chat needs standard error, which is redirected: remove the 2>, or use --plain"
         )
+    if not is_debugging():  # Textual's own variables are for those who develop; a value it doesn't know ends it
+        for name in [name for name in os.environ if name.startswith("TEXTUAL_")]:
+            del os.environ[name]
     with Importing():
         from app.tui.app import ChatApp
 

@@ -8,7 +8,7 @@ import json
 import types
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import EnumType
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -195,9 +195,6 @@ def _build(cls: type, values: Mapping[str, Any]) -> Any:
     hints = _hints(cls)
     if unknown := values.keys() - hints.keys():
         raise TypeError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
-    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
-    if missing := required - values.keys():
-        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
     if cls is events.Stats:
         return _stats(values)
     return cls(**{name: _from_json(item, hints[name]) for name, item in values.items()})

@@ -9,6 +9,7 @@ import pytest
 from app import paths
 from app.settings import Settings, SettingsError, load, update
 from mlx_model.harmony.message import Effort
+from mlx_model.options import Options
 
 WRITTEN = """\
 # mine
@@ -74,6 +75,38 @@ def test_the_first_change_makes_the_file_and_its_folder(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
 
 
+def test_what_is_taken_out_of_a_table_that_is_not_there_changes_nothing(home: Path) -> None:
+    update({("sampling", "seed"): None, ("presets", "a"): None})
+    assert (home / "settings.toml").read_text("utf-8") == ""
+    update({("sampling", "seed"): 3})
+    assert load().options == {"seed": 3}
+
+
+def test_every_option_is_read(file: Path) -> None:
+    options = Options(Effort.LOW, 99, 0.5, 0.25, 7, 0.125, 1.5, 3)
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens")
+    update({("effort",): "low", **{("sampling", name): getattr(options, name) for name in names}})
+    assert Options(**load().options) == options and len(load().options) == 8
+
+
+def test_a_preset_of_several_lines_stands_in_as_many(file: Path) -> None:
+    update({("presets", "a"): "one\ntwo\nthree"})
+    assert "\ntwo\nthree" in file.read_text("utf-8")
+
+
+def test_folders_above_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GPTOSS_CHAT_HOME", str(tmp_path / "one" / "two"))
+    update({("theme",): "light"})
+    assert load().theme == "light"
+
+
+def test_a_change_outlives_a_power_cut(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    update({("theme",): "light"})
+    assert len(synced) == 2  # the content, and the folder with the name
+
+
 def test_a_pipe_in_its_place_is_not_waited_for(file: Path) -> None:
     os.mkfifo(file)
     [line] = load().warnings
@@ -133,7 +166,7 @@ def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
     file.parent.rmdir()
     file.parent.write_text("in the way")
     assert load() == Settings()
-    with pytest.raises(SettingsError, match=r"can't be written: .*; the changes stay in effect until you quit"):
+    with pytest.raises(SettingsError, match=r"can't be written: File exists; the changes stay in effect until you"):
         update({("theme",): "light"})
 
 

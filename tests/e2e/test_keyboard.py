@@ -50,3 +50,8 @@ def test_commands_help_palette_and_sidebar_by_keys_alone() -> None:
         terminal.wait_for("\u25cf hello")
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
+
+
+def test_values_that_textual_does_not_know_do_not_end_the_chat() -> None:
+    with Terminal(CHAT, environment={"TEXTUAL_COLOR_SYSTEM": "odd", "TEXTUAL_DRIVER": "odd:Driver"}) as terminal:
+        terminal.wait_for("ready")

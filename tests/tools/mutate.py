@@ -134,6 +134,9 @@ class Scratch:
 
     def _run(self) -> NoReturn:
         os.setsid()
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a shell's background jobs ignore it, and what they start
         signal.alarm(math.ceil(self._limit_s))  # which ends this process
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]

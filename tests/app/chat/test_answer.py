@@ -62,6 +62,19 @@ def test_a_continued_answer_keeps_its_effort_and_adds_up_its_figures() -> None:
     assert (kept.facts.model, kept.facts.effort, kept.facts.analysis_s) == ("other", Effort.LOW, TURN.analysis_s)
 
 
+def test_an_answer_that_grows_stays_where_it_is_and_takes_nobody_to_it() -> None:
+    chat = Conversation()
+    prompt = chat.add_prompt("q", None)
+    record = filled(*whole("half")[:2], record=AnswerRecord(Effort.LOW, prompt))
+    record.keep_in(chat, 1.0)
+    chat.add_prompt("another", None)
+    nodes, leaf, updated = list(chat.nodes), chat.leaf, chat.updated
+    record.take(TextDelta("final", " more"), 2.0)
+    record.keep_in(chat, 2.0)
+    assert chat.nodes[record.id].text("final") == "half more"
+    assert (list(chat.nodes), chat.leaf, chat.updated) == (nodes, leaf, updated)
+
+
 @pytest.mark.parametrize("reason", ["stop", "no_answer", "tool_call", "length", "stop_string", "cancelled"])
 def test_the_reason_is_the_engines(reason: str) -> None:
     record = filled(*whole("hm", "analysis"), Finished(reason, STATS))

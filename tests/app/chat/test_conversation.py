@@ -50,6 +50,15 @@ def test_a_withdrawn_prompt_leaves_no_trace() -> None:
     assert chat.messages == [] and chat.last_answer() is None and present(chat.take_changes()).removed == (prompt.id,)
 
 
+def test_only_what_nothing_follows_can_be_withdrawn() -> None:
+    chat = Conversation()
+    first = chat.add_prompt("one", None)
+    chat.add_prompt("two", first.id)
+    with pytest.raises(AssertionError):
+        chat.withdraw(first.id, None)
+    assert first.id in chat.nodes
+
+
 def test_a_conversation_keeps_the_person_as_the_last_to_speak() -> None:
     chat = Conversation()
     chat.add_prompt("hi", None)
@@ -95,6 +104,62 @@ def test_what_was_withdrawn_and_could_not_be_saved_is_withdrawn_by_the_next_save
     again = present(chat.take_changes())
     assert set(again.removed) == {second.id, third.id} and again.nodes == () and again.leaf == first.id
     assert chat.take_changes() is None
+
+
+def test_a_conversation_that_was_just_loaded_has_not_changed() -> None:
+    tree = branched()
+    loaded = Conversation(tree.id, title=tree.title, created=1.5, nodes=tree.nodes.values())
+    assert loaded.take_changes() is None and Conversation().take_changes() is None
+    assert (loaded.created, loaded.updated, loaded.leaf, loaded.path) == (1.5, 1.5, tree.leaf, tree.path)
+    loaded.add_prompt("more", loaded.leaf)
+    changes = present(loaded.take_changes())
+    assert changes.title is None and len(changes.nodes) == 1
+
+
+def test_each_kind_of_change_is_one_by_itself() -> None:
+    chat = Conversation()
+    prompt = chat.add_prompt("one", None)
+    answer = chat.add_answer(prompt.id, TURN, [assistant("so")])
+    assert present(chat.take_changes()).title == "one" and chat.take_changes() is None
+    chat.update_answer(answer.id, TURN, [assistant("so far")])
+    changes = present(chat.take_changes())
+    assert changes.nodes == (chat.nodes[answer.id],) and changes.title is None and changes.removed == ()
+    chat.rename("other\nname")
+    changes = present(chat.take_changes())
+    assert changes.nodes == () and changes.title == "other name" and chat.take_changes() is None
+    second = chat.add_answer(prompt.id, TURN, [assistant("or")])
+    chat.take_changes()
+    chat.select(second.id)
+    assert chat.take_changes() is None  # it is shown already
+    chat.select(answer.id)
+    changes = present(chat.take_changes())
+    assert changes.nodes == () and changes.leaf == answer.id and changes.title is None
+    chat.give_back(changes)
+    again = present(chat.take_changes())
+    assert again == changes
+
+
+@pytest.mark.parametrize("reason", [None, "died", "cancelled", "length", "stop", "no_answer", "stop_string"])
+def test_what_was_cut_off_can_be_continued(reason: str | None) -> None:
+    chat = Conversation()
+    assert chat.unfinished is None
+    prompt = chat.add_prompt("one", None)
+    assert chat.unfinished is prompt
+    answer = chat.add_answer(prompt.id, replace(TURN, reason=reason), [assistant("so")])
+    assert chat.unfinished is (answer if reason in (None, "died", "cancelled", "length") else None)
+
+
+def test_a_withdrawn_first_prompt_takes_its_title_along_unless_the_person_chose_it() -> None:
+    chat = Conversation()
+    chat.withdraw(chat.add_prompt("one", None).id, None)
+    assert chat.title == "" and chat.leaf is None
+    prompt = chat.add_prompt("two", None)
+    assert chat.title == "two"
+    chat.rename("mine")
+    chat.withdraw(prompt.id, None)
+    assert chat.title == "mine"
+    chat.add_prompt("three", None)
+    assert chat.title == "mine"
 
 
 @pytest.mark.parametrize(

@@ -29,5 +29,6 @@ def test_seconds_and_tokens(what: str, events: list[Event], seconds: float, toke
 
 def test_text_of_several_tokens_counts_as_such() -> None:
     thought = Thinking()
+    assert (thought.seconds(9.0), thought.tokens, thought.under_way) == (0.0, 0, False)
     thought.take(THOUGHT, 0.0, 7)
     assert thought.tokens == 7 and thought.under_way

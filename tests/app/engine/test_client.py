@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.engine.client import EngineClient
+from app.engine.client import EngineClient, _exit_reason
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
 from mlx_model.events import Finished, MessageEnd, MessageStart, Stats, TextDelta
@@ -79,6 +79,15 @@ async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient)
     assert text_of(await ask(engine, "next")) == "next"
 
 
+async def test_a_stop_that_was_obeyed_kills_nothing_later(engine: EngineClient) -> None:
+    await load(engine)
+    async for answer in engine.ask(Request((user("forever"),))):
+        if isinstance(answer.event, TextDelta):
+            await engine.cancel()
+    engine._kill_if_asked(1)  # the timer, which may come a minute later
+    assert text_of(await ask(engine, "next")) == "next"
+
+
 async def test_a_thought_ends_when_the_answer_is_wanted_now(engine: EngineClient) -> None:
     await load(engine)
     answers = []
@@ -90,11 +99,28 @@ async def test_a_thought_ends_when_the_answer_is_wanted_now(engine: EngineClient
     assert ends == ["analysis", "final"]
 
 
+async def test_a_load_is_not_what_is_stopped(engine: EngineClient) -> None:
+    async for _ in engine.load(Load()):
+        await engine.cancel()
+    assert text_of(await ask(engine, "next")) == "next"
+
+
 async def test_leaving_the_iterator_cancels(engine: EngineClient) -> None:
     await load(engine)
     answers = engine.ask(Request((user("forever"),)))
     await anext(answers)
     await answers.aclose()
+    assert text_of(await ask(engine, "next")) == "next"
+
+
+async def test_leaving_before_the_first_event_cancels(engine: EngineClient) -> None:
+    await load(engine)
+    asked = asyncio.create_task(ask(engine, "forever"))
+    while not engine._inboxes:
+        await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
     assert text_of(await ask(engine, "next")) == "next"
 
 
@@ -117,8 +143,9 @@ async def test_declined_prompt_says_so_and_the_engine_lives(engine: EngineClient
 
 
 async def test_failed_loads_leave_a_living_engine(engine: EngineClient) -> None:
-    with pytest.raises(EngineError, match="no checkpoint called missing"):
+    with pytest.raises(EngineError, match="no checkpoint called missing") as caught:
         await load(engine, "missing")
+    assert not caught.value.unusable
     with pytest.raises(EngineError, match=r"RuntimeError: .*out of memory"):
         await load(engine, "bug")
     assert (await load(engine, "fine"))[-1].model == "fine"
@@ -164,6 +191,45 @@ async def test_a_process_that_speaks_something_else_is_ended() -> None:
     with pytest.raises(EngineDied, match="can't be read"):
         await load(client)
     assert not client.alive
+
+
+async def test_closing_ends_the_process_without_force(engine: EngineClient) -> None:
+    await load(engine)
+    process = engine._process
+    assert process is not None
+    await engine.close()
+    assert process.returncode == 0 and str(await engine.died()) == "the engine was closed"
+
+
+async def test_one_that_does_not_end_is_killed() -> None:
+    command = (sys.executable, "-c", "import sys, time; print('x' * 9000, file=sys.stderr, flush=True); time.sleep(60)")
+    client = EngineClient(command, close_grace_s=0.1)
+    await client.start()
+    await asyncio.wait_for(client.close(), 20)
+    death = await client.died()
+    assert not client.alive and str(death) == "the engine was closed"
+    assert all(len(line) == 500 for line in death.last_lines)
+
+
+async def test_one_that_never_ran_has_died_and_closes() -> None:
+    client = EngineClient(SCRIPTED)
+    await client.close()
+    assert not client.alive and str(await client.died()) == "the engine isn't running"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (0, "the engine process ended with exit code 0"),
+        (3, "the engine process ended with exit code 3"),
+        (-15, "the engine process was ended by signal 15 (SIGTERM)"),
+        (-9, "the engine process was ended by signal 9 (SIGKILL); often that means memory ran out"),
+        (-6, "the engine process was ended by signal 6 (SIGABRT); often that means memory ran out"),
+        (-99, "the engine process was ended by signal 99 (unknown)"),
+    ],
+)
+def test_how_it_ended_in_words(status: int, reason: str) -> None:
+    assert _exit_reason(status) == reason
 
 
 async def test_asks_are_answered_in_turn(engine: EngineClient) -> None:

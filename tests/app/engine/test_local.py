@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from app.engine.backend import ModelBackend
 from app.engine.engine import Engine, EngineDied, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load, Loading, Ready
@@ -52,6 +53,10 @@ async def test_it_loads_and_answers_as_the_process_does() -> None:
     assert engine.alive
     assert text_of(await ask(engine, "hello")) == "hello"
     assert {answer.number for answer in await ask(engine, "again")} == {2}
+
+
+def test_it_computes_with_the_model_itself_unless_told_otherwise() -> None:
+    assert isinstance(LocalEngine()._backend, ModelBackend)
 
 
 async def test_a_failed_load_says_what_it_began_and_why_it_failed() -> None:

@@ -184,6 +184,11 @@ def test_no_json_raises_anything_but_protocol_errors(value: object) -> None:
     assert decode(encode(message)) == message
 
 
+def test_a_whole_number_of_seconds_is_a_number_of_seconds() -> None:
+    line = encode(Ready("m", 4096, 1, 1, 7.0)).replace(b"7.0", b"7")
+    assert b'"load_s":7,' in line and decode(line) == Ready("m", 4096, 1, 1, 7.0)
+
+
 def test_merge_joins_only_neighbours_of_one_message() -> None:
     def delta(text: str, channel: str = "final", request: int = 1) -> Answer:
         return Answer(request, TextDelta(channel, text))

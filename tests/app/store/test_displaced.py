@@ -74,6 +74,22 @@ displaced = pytest.mark.parametrize("displace", KINDS, ids=lambda kind: kind.__n
 Displace = Callable[[Path], None]
 
 
+def test_what_was_restored_before_is_listed_in_a_new_store() -> None:
+    path = conversations_file()
+    store, trees = Store(path), [titled("Now"), titled("Restored"), titled("Deleted")]
+    for each in trees:
+        store.save(present(each.take_changes()))
+    for each in trees[1:]:
+        store.delete(each.id)
+    store.restore(trees[1].id)
+    delete_file(path)
+    with pytest.raises(DisplacedError) as refused:
+        store.check()
+    after = store.reopened(refused.value)
+    assert {summary.title for summary in after.summaries()} == {"Now", "Restored"}
+    after.close()
+
+
 @displaced
 def test_a_save_is_refused_and_a_new_store_has_what_was_in_use(displace: Displace) -> None:
     path = conversations_file()

@@ -47,6 +47,12 @@ def integrity(path: Path) -> None:
     connection.close()
 
 
+def test_folders_above_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "one" / "two" / "conversations.db"
+    Store(path).close()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
 # Saving and loading
 
 

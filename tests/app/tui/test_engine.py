@@ -99,6 +99,21 @@ async def test_an_engine_that_dies_in_an_answer_leaves_everything_on_the_screen(
         assert engine.asked[1][0] == [user("tell me"), assistant("The answer is"), user("and?")]
 
 
+async def test_what_is_queued_waits_when_the_engine_dies() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        engine.say(MessageStart("final"), *deltas("final", "half"))
+        await send(pilot, "one")
+        await wait_until(pilot, lambda: "half" in text_on(pilot))
+        await send(pilot, "two")
+        await wait_until(pilot, lambda: desk_of(pilot).queue.texts == ["two"])
+        engine.die(asking=True)
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
+        await pilot.pause()
+        assert desk_of(pilot).queue.texts == ["two"] and engine.loads == 1
+
+
 async def test_an_engine_that_dies_while_idle_says_so_and_sending_starts_another() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:

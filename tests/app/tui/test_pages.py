@@ -77,6 +77,28 @@ def test_a_page_that_begins_within_code_shows_code() -> None:
     assert any("After." in pages.text(n) and not pages.text(n).endswith("After.") for n in range(len(pages)))
 
 
+@pytest.mark.parametrize(
+    ("number", "count", "labels"),
+    [
+        (0, 1, {}),
+        (0, 2, {"next": 1, "last": 1}),
+        (1, 2, {"first": 0, "previous": 0}),
+        (0, 3, {"next": 1, "last": 2}),
+        (1, 3, {"first": 0, "previous": 0, "next": 2, "last": 2}),
+        (2, 3, {"first": 0, "previous": 1}),
+    ],
+)
+def test_the_line_around_a_page_leads_to_the_others(number: int, count: int, labels: dict[str, int]) -> None:
+    line = page_line(number, count, 80)
+    assert line.plain == "  ".join([f"page {number + 1} of {count}", *labels])
+    clicks = {
+        line.plain[span.start : span.end]: span.style.meta["@click"]
+        for span in line.spans
+        if not isinstance(span.style, str) and "@click" in span.style.meta
+    }
+    assert clicks == {label: f"turn_to({page})" for label, page in labels.items()}
+
+
 @pytest.mark.parametrize("width", [0, 1, 12, 40, 100])
 def test_the_line_around_a_page_fits(width: int) -> None:
     line = page_line(3, 250, width)

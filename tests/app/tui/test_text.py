@@ -198,6 +198,18 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.parametrize("level", range(1, 7))
+def test_the_first_heading_alone_is_underlined(level: int) -> None:
+    content = lay_out(f"{'#' * level} T", 40)
+    [style] = [span.style for span in content.spans if not isinstance(span.style, str)]
+    assert content.plain == "T" and style.bold and bool(style.underline) == (level == 1)
+
+
+@pytest.mark.parametrize(("follows", "shown"), [("- item", " \u2022 item"), ("# head", "head"), ("1. x", " 1. x")])
+def test_a_formula_that_nothing_closes_ends_with_its_quote(follows: str, shown: str) -> None:
+    assert lay_out(f"> \\[\n> a\n{follows}", 40).plain == f"\u258c \\[\n\u258c a\n\n{shown}"
+
+
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize(
     ("written", "layout_text"),  # around it, and before its lines after the first

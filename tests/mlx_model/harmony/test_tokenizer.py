@@ -362,18 +362,23 @@ def test_small_files_are_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not _entries(tmp_path)
 
 
-def test_a_file_that_changes_while_it_is_read_spoils_no_cache(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["read", "hashed"])
+def test_a_file_that_changes_while_it_is_read_spoils_no_cache(
+    cached: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     """What was hashed is what is parsed: the cache is of that content, whatever the file holds by then."""
     path = cached / "tokenizer.json"
     old = path.read_bytes()
     new = json.loads(old)
     new["added_tokens"][0]["id"] = 99
 
-    def write_in_between(digest: bytes) -> None:
+    def write_in_between(*_: object) -> bytes | None:
         path.write_text(json.dumps(new))
+        return old if moment == "read" else None
 
     with monkeypatch.context() as patched:
-        patched.setattr(vocabulary, "_read_cache", write_in_between)
+        patched.setattr(vocabulary, "_read_cache", lambda digest: None)
+        patched.setattr(vocabulary, "read_small" if moment == "read" else "_read_cache", write_in_between)
         first = vocabulary.load_vocabulary(path)
     second = vocabulary.load_vocabulary(path)
     assert (first, second) == (vocabulary.parse_vocabulary(old), vocabulary.parse_vocabulary(path.read_bytes()))

@@ -110,7 +110,9 @@ def test_what_huggingface_hub_fetched_is_verified_without_a_request(server: HubS
 
 def test_progress_never_falls_and_ends_at_the_total(server: HubServer) -> None:
     plan = prepare("gpt-oss-20b")
-    progress = [event for event in run(plan) if isinstance(event, Progress)]
+    events = run(plan)
+    assert sorted(event.name for event in events if isinstance(event, Verified)) == sorted(NEEDED)
+    progress = [event for event in events if isinstance(event, Progress)]
     assert [event.done for event in progress] == sorted(event.done for event in progress)
     assert {event.total for event in progress} == {plan.total} and progress[-1].done == plan.total
 

@@ -1,0 +1,70 @@
+"""What a command line can be completed to."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from app.chat.commands import COMMANDS, Command
+from app.tui.text.completions import completions, marked_at_once
+
+
+def values_of(command: Command) -> Sequence[str]:
+    """Those of the command, and three names of models."""
+    return ("GPT", "gpt-oss", "demo") if command.slash == "model" else command.values
+
+
+def lines(line: str) -> list[str]:
+    return [each.line for each in completions(line, values_of)]
+
+
+def test_a_slash_lists_all_commands_in_the_order_of_the_help() -> None:
+    found = completions("/", values_of)
+    slashed = [command for command in COMMANDS if command.slash]
+    assert [each.line.strip() for each in found] == [f"/{command.slash}" for command in slashed]
+    for each, command in zip(found, slashed, strict=True):
+        assert each.usage == command.usage and each.line.endswith(" ") == bool(command.takes)
+        assert each.help == (f"{command.help} *" if command.waits else command.help)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("/ef", ["/effort "]),
+        ("/EF", ["/effort "]),
+        ("/nothing", []),
+        ("hello", []),
+        ("", []),
+        (" /ef", []),
+        ("/ef\n", []),
+        ("/model ", ["/model GPT", "/model gpt-oss", "/model demo"]),
+        ("/model   d", ["/model demo"]),
+        ("/model gpt", ["/model GPT", "/model gpt-oss"]),
+        ("/model GPT-oss", ["/model gpt-oss"]),
+        ("/MODEL d", ["/model demo"]),
+        ("/model demo x", []),
+        ("/new x", []),
+        ("/nothing x", []),
+    ],
+)
+def test_a_line(line: str, found: list[str]) -> None:
+    assert lines(line) == found
+
+
+def test_what_is_typed_to_its_end_comes_first() -> None:
+    slashes = [command.slash for command in COMMANDS if command.slash]
+    for slash in slashes:
+        assert lines(f"/{slash}")[0].strip() == f"/{slash}"
+    assert [each.line for each in completions("/model b", lambda _: ("bb", "bc", "b"))] == [
+        "/model b",
+        "/model bb",
+        "/model bc",
+    ]
+
+
+def test_values_have_no_help() -> None:
+    assert {(each.usage, each.help) for each in completions("/model d", values_of)} == {("demo", "")}
+
+
+@pytest.mark.parametrize(("line", "marked"), [("/", False), ("/effort ", False), ("/e", True), ("/effort l", True)])
+def test_enter_means_the_first_only_if_something_of_it_is_typed(line: str, marked: bool) -> None:
+    assert marked_at_once(line) == marked

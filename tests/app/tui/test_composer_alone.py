@@ -1,0 +1,369 @@
+"""The input by itself: what is submitted, taken, put back, pasted, completed and recalled."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from app.documents.attachments import Attachment, join
+from app.tui.widgets.attached import Chip
+from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, HINT, PLACEHOLDERS, Composer
+from app.tui.widgets.input_area import InputArea
+from tests.fixtures.fakes import wait_until
+
+NOTES = Attachment("notes.txt", "some notes")
+
+
+class Screen(App[None]):
+    """The input alone; notes what it posts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.area = InputArea()
+        self.submitted: list[Composer.Submitted] = []
+        self.latest = 0
+
+    def compose(self) -> ComposeResult:
+        yield self.area
+
+    def on_composer_submitted(self, event: Composer.Submitted) -> None:
+        self.submitted.append(event)
+
+    def on_composer_latest_requested(self) -> None:
+        self.latest += 1
+
+    def warnings(self) -> list[str]:
+        return [each.message for each in self._notifications]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where names of files begin."""
+    (tmp_path / "src").mkdir()
+    for name in ("notes.txt", "src/a.py"):
+        (tmp_path / name).write_text("some notes")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+async def pilot(folder: Path) -> AsyncIterator[Pilot[None]]:
+    async with Screen().run_test(size=(60, 20)) as pilot:
+        screen_of(pilot).area.composer.focus()
+        await pilot.pause()
+        yield pilot
+
+
+def screen_of(pilot: Pilot[None]) -> Screen:
+    assert isinstance(pilot.app, Screen)
+    return pilot.app
+
+
+@pytest.fixture
+def screen(pilot: Pilot[None]) -> Screen:
+    return screen_of(pilot)
+
+
+@pytest.fixture
+def composer(screen: Screen) -> Composer:
+    return screen.area.composer
+
+
+def attached(composer: Composer) -> list[str]:
+    return [each.name for each in composer.attached.attachments]
+
+
+async def paste(pilot: Pilot[None], text: str) -> None:
+    screen_of(pilot).area.composer.post_message(events.Paste(text))
+    await pilot.pause()
+
+
+# What is submitted, and what becomes of it
+
+
+async def test_what_is_taken_goes_and_what_was_typed_since_stays(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    composer.insert("one")
+    composer.attached.add(NOTES)
+    await pilot.press("enter", "t", "w", "o")
+    [first] = screen.submitted
+    assert (first.prompt, first.typed, first.attachments) == (join("one", [NOTES]), "one", [NOTES])
+    composer.take(first.prompt)
+    composer.finish_submission()
+    assert composer.text == "two" and attached(composer) == [] and not composer.attached.display
+    await pilot.press("enter")
+    assert (screen.submitted[1].prompt, screen.submitted[1].attachments) == ("two", [])
+
+
+async def test_two_that_nobody_has_dealt_with_yet_are_told_apart(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    composer.insert("one")
+    composer.attached.add(NOTES)
+    await pilot.press("enter", "2")
+    other = Attachment("other.txt", "x")
+    composer.attached.add(other)
+    await pilot.press("enter", "3", "enter")
+    assert [(each.typed, each.attachments) for each in screen.submitted] == [
+        ("one", [NOTES]),
+        ("2", [other]),
+        ("3", []),
+    ]
+    composer.finish_submission()  # the first is refused: it stays, before the others
+    composer.take(screen.submitted[1].prompt)
+    composer.finish_submission()
+    assert composer.text == "one3" and attached(composer) == ["notes.txt"]
+    composer.take(screen.submitted[2].prompt)
+    composer.finish_submission()
+    assert composer.text == "one" and composer._before == ""
+    await pilot.press("enter")
+    assert screen.submitted[3].typed == "one" and screen.submitted[3].attachments == [NOTES]
+
+
+async def test_what_comes_back_stands_before_what_was_typed_since(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    composer.insert("one")
+    await pilot.press("enter")
+    composer.take("one")
+    composer.insert("two")
+    await pilot.press("enter")
+    composer.put_back(join("one", [NOTES]))
+    assert composer.text == "one\n\ntwo" and attached(composer) == ["notes.txt"]
+    composer.finish_submission()
+    composer.take("two")
+    composer.finish_submission()
+    assert composer.text.strip() == "one"
+
+
+@pytest.mark.parametrize(
+    ("typed", "back", "text"),
+    [("", "one", "one"), ("two", "one", "one\n\ntwo"), ("two", "", "two"), ("  ", "one", "one"), ("\x1b", "\x07", "")],
+)
+async def test_to_put_back(pilot: Pilot[None], composer: Composer, typed: str, back: str, text: str) -> None:
+    composer.insert(typed.strip("\x1b"))
+    composer.put_back(back)
+    assert composer.text.strip("\u2407\u241b") == text.strip("\u2407")
+    assert composer.cursor_location == composer.document.end
+
+
+async def test_clearing_forgets_all_of_it(pilot: Pilot[None], composer: Composer) -> None:
+    composer.put_back(join("@a.py one", [NOTES]))
+    composer.clear_prompt()
+    assert composer.prompt == "" and attached(composer) == [] and composer._only_text == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "result"),
+    [
+        ("draft", "draft", "new"),
+        ("back\n\ndraft", "draft", "back\n\nnew"),
+        ("", "", "new"),
+        ("other", "draft", "other\n\nnew"),
+    ],
+)
+async def test_what_the_editor_brings_replaces_what_it_was_given(
+    pilot: Pilot[None], composer: Composer, text: str, before: str, result: str
+) -> None:
+    composer.load_text(text)
+    composer.rewrite_part(before, "new")
+    assert composer.text == result
+
+
+async def test_nothing_is_sent_while_a_file_is_read(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    chip = composer.attached.expect("a\nb")
+    composer.insert("one")
+    await pilot.press("enter")
+    assert screen.submitted == [] and screen.warnings() == ["a b is still being read."] and composer.text == "one"
+    chip.fill(NOTES)
+    await pilot.press("enter")
+    assert len(screen.submitted) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("see @nowhere.txt", "@nowhere.txt is not a file; Enter again sends the message as text."),
+        ("@no.txt @nor.py", "@no.txt, @nor.py are not files; Enter again sends the message as text."),
+        ("see @notes.txt", "@notes.txt is not attached; Enter again sends the message as text."),
+        ("@no.txt @notes.txt", "@no.txt, @notes.txt are not attached; Enter again sends the message as text."),
+    ],
+)
+async def test_a_mention_without_its_file_is_held_back_once(
+    pilot: Pilot[None], screen: Screen, composer: Composer, text: str, warning: str
+) -> None:
+    composer.insert(text)
+    await pilot.press("enter")
+    assert screen.warnings() == [warning] and screen.submitted == []
+    await pilot.press("enter")
+    assert [each.typed for each in screen.submitted] == [text] and len(screen.warnings()) == 1
+
+
+@pytest.mark.parametrize("text", ["@someone", "mail a@b.com", "/attach @nowhere.txt"])
+async def test_what_names_no_file_is_sent(pilot: Pilot[None], screen: Screen, composer: Composer, text: str) -> None:
+    composer.insert(text)
+    await pilot.press("enter")
+    assert (len(screen.submitted), screen.warnings()) == (1, [])
+
+
+# Pastes
+
+
+@pytest.mark.parametrize(
+    ("text", "folds"),
+    [
+        ("x\n" * (FOLD_LINES - 1), False),
+        ("x\n" * FOLD_LINES, True),
+        ("x" * FOLD_LENGTH, False),
+        ("x" * (FOLD_LENGTH + 1), True),
+        ("x\r\n" * (FOLD_LINES - 1), False),
+        ("x\r" * FOLD_LINES, True),
+    ],
+)
+async def test_a_paste_that_does_not_fit_is_folded(
+    pilot: Pilot[None], composer: Composer, text: str, folds: bool
+) -> None:
+    composer.insert("before ")
+    await paste(pilot, text)
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    if folds:
+        assert composer.text == "before [pasted text 1]"
+        assert composer.attached.attachments == [Attachment("pasted text 1", plain)]
+    else:
+        assert composer.text == f"before {plain}" and attached(composer) == []
+
+
+async def test_pastes_get_the_first_free_number_and_are_unfolded_where_they_stand(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    for letter in "abc":
+        await paste(pilot, letter * 3000)
+    assert composer.text == "[pasted text 1][pasted text 2][pasted text 3]"
+    chips = list(screen.query(Chip))
+    chips[1].action_unfold()
+    await pilot.pause()
+    assert composer.text == f"[pasted text 1]{'b' * 3000}[pasted text 3]"
+    await paste(pilot, "d" * 3000)
+    assert attached(composer) == ["pasted text 1", "pasted text 3", "pasted text 2"]
+    composer.unfold(Attachment("gone", "\x07here"))
+    assert composer.text.endswith("[pasted text 2]\u2407here")
+
+
+async def test_mentions_in_a_paste_name_no_files(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    await paste(pilot, "@notes.txt and @nowhere.txt")
+    assert composer.named is None
+    await pilot.press("enter")
+    assert len(screen.submitted) == 1 and screen.warnings() == []
+
+
+# Keys
+
+
+@pytest.mark.parametrize("key", ["shift+enter", "alt+enter", "ctrl+j"])
+async def test_a_new_line(pilot: Pilot[None], screen: Screen, composer: Composer, key: str) -> None:
+    await pilot.press("a", key, "b")
+    assert composer.text == "a\nb" and screen.submitted == []
+
+
+async def test_end_in_an_empty_input_asks_for_the_latest(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    await pilot.press("end")
+    assert screen.latest == 1
+    await pilot.press("a", "b", "home", "end", "c")
+    assert (screen.latest, composer.text) == (1, "abc")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(100, 0), (70, 1), (40, 2), (10, 2)])
+async def test_an_empty_input_says_what_fits(pilot: Pilot[None], composer: Composer, width: int, shown: int) -> None:
+    await pilot.resize_terminal(width, 20)
+    await wait_until(pilot, lambda: composer.placeholder == PLACEHOLDERS[shown], PLACEHOLDERS[shown])
+
+
+async def test_commands_are_completed(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    completion = composer.completion
+    await pilot.press("/")
+    assert completion.display and completion.choice is None and completion.border_subtitle == HINT
+    await pilot.press("e", "f")
+    assert completion.names == ["/effort "] and completion.choice == "/effort "
+    await pilot.press("enter")
+    assert composer.text == "/effort " and completion.names == [f"/effort {each}" for each in ("low", "medium", "high")]
+    assert completion.choice is None and completion.border_subtitle == ""
+    await pilot.press("down", "down")
+    assert completion.choice == "/effort medium"
+    await pilot.press("up", "up")
+    assert completion.choice == "/effort high"
+    await pilot.press("enter")
+    assert composer.text == "/effort high" and screen.submitted == []
+    await pilot.press("enter")
+    assert [each.typed for each in screen.submitted] == ["/effort high"]
+
+
+async def test_tab_takes_the_first_and_escape_closes_the_list(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    await pilot.press("/", "h", "escape")
+    assert not composer.completion.display and composer.text == "/h"
+    await pilot.press("backspace", "tab")
+    assert composer.text == "/effort "
+
+
+async def test_during_an_edit_a_slash_is_text(pilot: Pilot[None], composer: Composer) -> None:
+    composer.takes_commands = False
+    await pilot.press("/", "h")
+    assert not composer.completion.display
+
+
+async def test_a_file_is_completed_and_attached(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    await pilot.press("s", "e", "e", "space", "@", "n", "o")
+    await wait_until(pilot, lambda: composer.completion.choice == "notes.txt")
+    await pilot.press("tab")
+    await wait_until(pilot, lambda: attached(composer) == ["notes.txt"])
+    assert composer.text == "see @notes.txt " and not composer.completion.display
+    await pilot.press("enter")
+    assert screen.submitted[0].attachments == [NOTES]
+
+
+async def test_a_folder_is_gone_into(pilot: Pilot[None], composer: Composer) -> None:
+    await pilot.press("@", "s", "r")
+    await wait_until(pilot, lambda: composer.completion.choice == "src/")
+    await pilot.press("enter")
+    assert composer.text == "@src/"
+    await wait_until(pilot, lambda: composer.completion.choice == "src/a.py")
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: attached(composer) == ["src/a.py"])
+    assert composer.text == "@src/a.py "
+
+
+async def test_a_name_typed_to_its_end_is_a_file_unless_escape_says_no(pilot: Pilot[None], composer: Composer) -> None:
+    await pilot.press(*"@notes.txt", "space", "x")
+    await wait_until(pilot, lambda: attached(composer) == ["notes.txt"])
+    assert composer.text == "@notes.txt x"
+    composer.clear_prompt()
+    await pilot.press(*"@notes.txt")
+    await wait_until(pilot, lambda: composer.completion.choice == "notes.txt")
+    await pilot.press("escape", "space", "x")
+    assert attached(composer) == [] and composer.text == "@notes.txt x"
+
+
+async def test_recall(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    composer.recall.learn(["one", "two\nlines"])
+    composer.insert("typed")
+    await pilot.press("up")
+    assert composer.text == "two\nlines" and composer.cursor_location == (0, 0)
+    await pilot.press("up", "up")
+    assert composer.text == "one"
+    await pilot.press("down")
+    assert composer.text == "two\nlines" and composer.cursor_location == (1, 5)
+    await pilot.press("up")
+    assert composer.text == "two\nlines" and composer.cursor_location[0] == 0  # first to its first line
+    await pilot.press("up")
+    assert composer.text == "one"
+    await pilot.press("down", "down")
+    assert composer.text == "typed"
+    await pilot.press("shift+left", "up")
+    assert composer.text == "typed"  # something is selected
