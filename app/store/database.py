@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import sqlite3
 import stat
@@ -140,11 +141,22 @@ def _open_intact(path: Path) -> sqlite3.Connection:
             _refuse_newer(path, connection)
             _set_up(connection)
             if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                _refuse_unread(path, found)
                 raise DamagedError(f"{path} is damaged: {found}")
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _refuse_unread(path: Path, found: str) -> None:
+    """What could not be read is not damaged: a failing disk, or a log that was deleted while another program has it."""
+    codes = re.findall(r"unable to get the page. error code=(\d+)", found)
+    if any(int(code) & 0xFF == sqlite3.SQLITE_IOERR for code in codes):
+        raise UnwritableError(
+            f"{path} can't be opened: the system could not read all of it, or its log, {path.name}-wal, was deleted "
+            "while another gptoss-chat had it open; quit that one, which mends it, and start again"
+        )
 
 
 def _make(path: Path) -> None:

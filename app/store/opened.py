@@ -6,20 +6,25 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from app.store.database import StoreError, application_id
+from app.store.database import StoreError, UnwritableError, application_id, explained
 
 TRIES, PAUSE_S = 5, 0.02
 """Before a file counts as overwritten."""
 
 _LOG, _MEMORY = "-wal", "-shm"
+_NONE = (-1, -1)
 
 
 class DisplacedError(StoreError):
-    """What is at the path isn't the database that was opened. `overwritten`: the same file has another content."""
+    """What is at the path isn't the database that was opened.
 
-    def __init__(self, text: str, *, overwritten: bool = False) -> None:
+    `overwritten`: the same file has another content. `log_only`: the file is in its place, but its log is not.
+    """
+
+    def __init__(self, text: str, *, overwritten: bool = False, log_only: bool = False) -> None:
         super().__init__(text)
         self.overwritten = overwritten
+        self.log_only = log_only
 
 
 class OpenedFile:
@@ -34,6 +39,7 @@ class OpenedFile:
         self._id = application_id(connection)
         self._status = os.stat(path)  # noqa: PTH116  # by name, as all below
         self._beside = {suffix: _inode(self._named(suffix)) for suffix in (_LOG, _MEMORY)}
+        self._abandoned = False
 
     def check(self) -> None:
         """Raises DisplacedError if what is written now would not be found at the path."""
@@ -45,7 +51,18 @@ class OpenedFile:
             raise DisplacedError(f"{self.path} was replaced by another file while this program had it open")
         if self._has_changed(status) and not self._is_ours():
             raise DisplacedError(f"{self.path} was overwritten while this program had it open", overwritten=True)
+        if not self._has_log():
+            text = f"{self._named(_LOG)} was deleted or replaced while this program had it open"
+            raise DisplacedError(text, log_only=True)
         self._status = status
+
+    def check_log(self) -> None:
+        """Raises DisplacedError if the log isn't at its path: SQLite would read and write what nobody else finds.
+
+        Nothing but a person deletes it while it is open: SQLite itself does so with the last connection.
+        """
+        if not self._abandoned and not self._has_log():
+            self.check()
 
     def note(self) -> None:
         """What has changed until now was this program's doing."""
@@ -57,6 +74,7 @@ class OpenedFile:
 
         What its log holds is brought into the file, wherever that is now; unless the file is overwritten.
         """
+        self._abandoned = True
         if not overwritten:
             with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -64,6 +82,33 @@ class OpenedFile:
             with suppress(OSError):
                 if inode is not None and _inode(self._named(suffix)) == inode:
                     self._named(suffix).unlink()  # SQLite would apply it to the next file of this name
+
+    def bring_in_log(self) -> None:
+        """Write what a deleted log holds into the file, unless another program has gone on with a log of its own.
+
+        Such a program of ours could only open the file if it already had all that the log held; or if the shared
+        memory was deleted too. Raises StoreError: nothing is lost yet, this can be tried again.
+        """
+        self._abandoned = True
+        if self._beside[_LOG] == _NONE or _size(self._named(_LOG)):
+            return
+        if _inode(self._named(_MEMORY)) not in (None, self._beside[_MEMORY]):
+            return
+        with explained(f"{self.path} can't be written", self.path.parent):
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise UnwritableError(f"{self.path} can't be written: another program has kept it locked")
+
+    def has_memory(self) -> bool:
+        """Whether the shared memory is still at its path. All connections of a process go on with a deleted one."""
+        return _inode(self._named(_MEMORY)) == self._beside[_MEMORY]
+
+    def forget(self) -> None:
+        """The connection was closed: other files may now have the numbers of its log and memory."""
+        self._beside = dict.fromkeys(self._beside, _NONE)
+
+    def _has_log(self) -> bool:
+        return self._beside[_LOG] is None or _inode(self._named(_LOG)) == self._beside[_LOG]
 
     def _has_changed(self, status: os.stat_result) -> bool:
         return (status.st_size, status.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns)
@@ -87,3 +132,9 @@ def _inode(path: Path) -> tuple[int, int] | None:
         status = path.stat()
         return status.st_dev, status.st_ino
     return None
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0

@@ -102,15 +102,15 @@ class Store:
         to be read.
         """
         assert self._opened is not None
+        if why.log_only:
+            return self._with_new_log(self._opened, why)
         path, aside = self._opened.path, None
         self._opened.abandon(overwritten=why.overwritten)
         if why.overwritten:
             aside = set_aside(path)
         is_there = path.exists()
         store = Store(path)
-        for id in self._used:
-            with suppress(StoreError):
-                self._copy_to(store, id)
+        self._copy_used_to(store)
         self._connection.close()  # which leaves what is at the path alone: SQLite sees that its file has moved
         what = "A new file was made there, with the conversations of this sitting; earlier ones are not in it"
         if is_there and not store.warning:
@@ -118,6 +118,44 @@ class Store:
         kept = f"what is there now was kept as {aside}" if aside else ""
         store.warning = "; ".join(filter(None, (f"{why}. {what}", kept, store.warning)))
         return store
+
+    def _with_new_log(self, opened: OpenedFile, why: DisplacedError) -> "Store":
+        opened.bring_in_log()
+        if opened.has_memory():  # which says that the log is empty, or what another has written to the new one
+            store = Store(opened.path)
+            store._used, store._deleted = self._used, self._deleted
+            if self._deleted and store._undo_lock is not None:
+                store._undo_lock.hold()
+            what = "What was saved is in the database, and is saved there from now on"
+        else:
+            missed = self._move_to_memory(opened)
+            store = Store(opened.path)
+            self._copy_used_to(store)
+            what = "The conversations of this sitting were written to what is there now"
+            if missed:
+                what += f", but {missed} of them could not be read"
+        self._connection.close()  # not as the last one, which would delete the new log
+        store.warning = "; ".join(filter(None, (f"{why}. {what}", store.warning)))
+        return store
+
+    def _move_to_memory(self, opened: OpenedFile) -> int:
+        """Close the file, with what is in use still to be read; returns how many conversations are not."""
+        memory = Store.in_memory()
+        missed = self._copy_used_to(memory)
+        self._connection.close()
+        self._connection = memory._connection
+        opened.forget()
+        return missed
+
+    def _copy_used_to(self, other: "Store") -> int:
+        """Copy what can be read; returns how many conversations can't."""
+        missed = 0
+        for id in self._used:
+            try:
+                self._copy_to(other, id)
+            except StoreError:
+                missed += 1
+        return missed
 
     def _copy_to(self, other: "Store", id: str) -> None:
         if (conversation := self.load(id)) is None:
@@ -138,7 +176,11 @@ class Store:
             self.check()
         except DisplacedError as why:
             assert self._opened is not None
-            self._opened.abandon(overwritten=why.overwritten)
+            if why.log_only:
+                with suppress(StoreError):
+                    self.reopened(why).close()
+            else:
+                self._opened.abandon(overwritten=why.overwritten)
         self._connection.close()
 
     # Writing: one transaction each
@@ -301,6 +343,8 @@ class Store:
         with explained(self._unwritable, self._folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                if self._opened is not None:  # once more: while this waited, another program may have begun a new log
+                    self._opened.check_log()
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as error:
@@ -315,6 +359,8 @@ class Store:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Several reads that see the same moment."""
+        if self._opened is not None:
+            self._opened.check_log()
         with explained(self._unreadable, self._folder):
             self._connection.execute("BEGIN")
             try:
