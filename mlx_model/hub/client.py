@@ -6,14 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.spelling import unquoted
-
-if TYPE_CHECKING:
-    import httpx2
 
 TIMEOUT = 20.0
 """Seconds without a byte: a laptop that slept finds its connections dead this much after waking."""
@@ -30,8 +27,8 @@ _NO_CONNECTION = "the connection can't be set up: check HTTPS_PROXY, ALL_PROXY a
 _lock = Lock()
 
 
-def session() -> "httpx2.Client":
-    """The client that all requests share. Raises CheckpointError, naming the variable, if it can't be made."""
+def session() -> Any:
+    """The client that all requests share, httpx's or httpx2's (see `_httpx`). Raises CheckpointError, naming the variable, if it can't be made."""
     from huggingface_hub import get_session
 
     with _lock, _checked_proxies():
@@ -82,7 +79,7 @@ def ask(url: str, most: int) -> bytes:
 
 
 @contextmanager
-def opened(url: str, headers: Mapping[str, str]) -> Iterator["httpx2.Response"]:
+def opened(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
     """The answer to a GET, after redirects; the client leaves the login out when the host changes.
 
     Of an error, and of what stands beside a redirect, no body is read: it may have no end. Raises CheckpointError and

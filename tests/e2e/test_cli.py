@@ -173,7 +173,7 @@ def test_nothing_written_can_command_a_terminal() -> None:
         (["ask", "--model", "demo", "hi", "--temperature", "-1"], 2, "temperature"),
         (["ask", "--model", "demo", "hi", "--effort", "extreme"], 2, "extreme"),
         (["ask", "--model", "demo", "hi", "--top-k", "many"], 2, "many"),
-        (["answer", "hi"], 2, "answer"),
+        (["searches", "hi"], 2, "did you mean search?"),
         (["download", "nonsense"], 1, "nonsense"),
     ],
 )

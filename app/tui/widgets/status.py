@@ -86,9 +86,13 @@ class EffortSwitch(Horizontal):
 
     effort: reactive[Effort] = reactive(Effort.MEDIUM)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._hint = Static(markup=False, id="hint")
+
     def compose(self) -> ComposeResult:
         """The three choices, with space on the left for a hint."""
-        yield Static(markup=False, id="hint")
+        yield self._hint
         yield Static(Content("effort "), markup=False, id="effort-label")
         for effort in Effort:
             yield EffortChoice(effort)
@@ -106,4 +110,4 @@ class EffortSwitch(Horizontal):
 
     def hint(self, text: str) -> None:
         """Show a short hint on the left."""
-        self.query_one("#hint", Static).update(Content(text))
+        self._hint.update(Content(text))
