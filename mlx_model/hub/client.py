@@ -28,7 +28,10 @@ _lock = Lock()
 
 
 def session() -> Any:
-    """The client that all requests share, httpx's or httpx2's (see `_httpx`). Raises CheckpointError, naming the variable, if it can't be made."""
+    """The client that all requests share, httpx's or httpx2's (see `_httpx`).
+
+    Raises CheckpointError, naming the variable, if it can't be made.
+    """
     from huggingface_hub import get_session
 
     with _lock, _checked_proxies():
