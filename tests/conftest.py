@@ -32,6 +32,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(cores, MOST_PROCESSES) if cores > 1 else 0
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: an archive's hold the time, and each process has to collect the same tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_finish() -> None:
     """The garbage collector looks at what tests make, not at all that was imported, and less often: a fifth of the
     time of the screen's tests."""
