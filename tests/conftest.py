@@ -27,9 +27,10 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: a process a core that this one may run on; none beside this one where there is a single core."""
+    """For `-n auto`: one more than the cores that this process may run on, for a test of the screen or of a process
+    waits a quarter of its time; none beside this one where there is a single core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES) if cores > 1 else 0
+    return min(cores + 1, MOST_PROCESSES) if cores > 1 else 0
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
