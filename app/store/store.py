@@ -296,8 +296,7 @@ class Store:
         """A conversation with all its nodes; None if there is none of that id."""
         with self._reading():
             conversation = self._load(id)
-        if conversation is not None:
-            self._used[id] = None
+        self._used[id] = None
         return conversation
 
     def draft(self, conversation: str) -> str:

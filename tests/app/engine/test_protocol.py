@@ -109,6 +109,8 @@ def test_any_text_is_one_ascii_line(text: str) -> None:
         b'{"type": "Cancel", "number": true}',
         b'{"type": "Cancel", "number": 1, "more": 1}',
         b'{"type": "Stats"}',
+        b'{"type": "Answer", "number": 1, "event": '
+        b'{"type": "Finished", "reason": "stop", "stats": {"type": "Stats", "ttft_s": true}}}',
         b'{"type": ["Load"]}',
         b'{"type": "Answer", "number": 1, "event": {"type": "Load"}}',
         b'{"type": "Ask", "number": 1, "request": {"type": "Request"}}',
