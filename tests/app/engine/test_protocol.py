@@ -158,6 +158,11 @@ def test_other_numbers_that_cannot_be_are_refused(line: str, number: str) -> Non
         decode(line.replace("#", number).encode())
 
 
+def test_a_microsecond_is_a_time() -> None:
+    stats = Stats(ttft_s=1e-6, decode_s=0.5)
+    assert decode(encode(Answer(1, Finished("stop", stats)))).event.stats == stats
+
+
 def test_sums_of_what_the_pipe_lets_through_can_be_stored(tmp_path: Path) -> None:
     number, seconds = 2**48 - 1, float(2**48 - 1)
     line = encode(

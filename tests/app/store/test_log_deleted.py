@@ -8,6 +8,7 @@ import pytest
 
 from app.paths import conversations_file
 from app.store.database import StoreError
+from app.store.locks import UndoLock
 from app.store.opened import DisplacedError
 from app.store.store import Store
 from tests.app.store.test_store import integrity
@@ -133,6 +134,21 @@ def test_what_was_deleted_can_still_be_restored_and_purged(gone: tuple[str, ...]
     after.purge([deleted.id])
     after.close()
     assert titles() == {"Kept"}
+
+
+@pytest.mark.parametrize("has_deleted", [True, False])
+def test_only_who_has_deleted_something_keeps_others_from_purging(has_deleted: bool) -> None:
+    store, conversation = Store(conversations_file()), titled("Deleted")
+    store.save(present(conversation.take_changes()))
+    if has_deleted:
+        store.delete(conversation.id)
+    remove("-wal")
+    with pytest.raises(DisplacedError) as refused:
+        store.summaries()
+    after = store.reopened(refused.value)
+    with UndoLock(conversations_file()).alone() as alone:
+        assert alone is not has_deleted
+    after.close()
 
 
 def test_where_no_new_log_can_be_begun_all_is_still_to_be_read_and_a_later_try_finds_it(
