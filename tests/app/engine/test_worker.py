@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from app.engine.backend import ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Load, Ready, ToEngine, decode, encode
+from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, Ready, ToEngine, decode, encode
 from app.engine.worker import Outbox, Worker
 from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
+from mlx_model.hub import names
 from mlx_model.options import Options
 from mlx_model.request import Request
 from tests.fixtures import FIXTURES
@@ -160,3 +161,12 @@ def test_loading_forgets_what_there_was_to_settle(backend: ModelBackend) -> None
     asked(backend, [user("hello")])
     backend.load(Load("demo"), lambda loading: None)
     assert list(backend.settle()) == []
+
+
+def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, announced = ModelBackend(), list[Loading]()
+    monkeypatch.setattr(names, "default_model", lambda: "demo")
+    assert backend.load(Load(None), announced.append).model == "demo"
+    monkeypatch.setattr(names, "default_model", lambda: "another")
+    assert backend.load(Load("demo"), announced.append).model == "demo"
+    assert announced == [Loading("demo", True), Loading("demo", False)]
