@@ -13,6 +13,7 @@ import pytest
 from app.engine.backend import ModelBackend
 from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, Ready, ToEngine, decode, encode
 from app.engine.worker import Outbox, Worker
+from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
@@ -170,3 +171,8 @@ def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.Mon
     monkeypatch.setattr(names, "default_model", lambda: "another")
     assert backend.load(Load("demo"), announced.append).model == "demo"
     assert announced == [Loading("demo", True), Loading("demo", False)]
+
+
+def test_without_a_model_nothing_is_answered() -> None:
+    with pytest.raises(RequestError, match="no model is loaded yet"):
+        list(ModelBackend().stream(Request((user("hello"),)), never, never))
