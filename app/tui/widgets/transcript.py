@@ -59,9 +59,9 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         await self.mount(*widgets)
 
     def below(self, id: str) -> list[Widget]:
-        """What was put after a node."""
+        """What was put after a node; nothing if that isn't here, or no longer, because the screen ends."""
         children, views = list(self.children), self._views.get(id)
-        return children[children.index(views[-1]) + 1 :] if views else []
+        return children[children.index(views[-1]) + 1 :] if views and views[-1] in children else []
 
     async def show(
         self,

@@ -227,3 +227,13 @@ async def test_one_that_is_mounted_is_scrolled_to(pilot: Pilot[None], transcript
     assert transcript.reveal("n1") and not transcript.reveal("n9")
     await pilot.pause()
     assert transcript.scroll_y == HEIGHT - 1 and not transcript.follows
+
+
+async def test_what_was_put_after_a_node_that_is_removed_already() -> None:
+    async with Screen().run_test(size=(40, 10)) as pilot:
+        transcript = pilot.app.query_one(Transcript)
+        await transcript.show(nodes(2), build)
+        await transcript.add(Static("a notice"))
+        assert [str(each.render()) for each in transcript.below("n1") if not isinstance(each, More)] == ["a notice"]
+        await transcript.remove_children()  # as the end of the screen does, under an answer that is being withdrawn
+        assert transcript.below("n1") == []
