@@ -68,7 +68,9 @@ class ChatApp(Actions, inherit_bindings=False):
     It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if there is one.
     """
 
-    CSS_PATH: ClassVar[list[str]] = ["theme.tcss", "no_color.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
+        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "over", "no_color")
+    ]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.

@@ -75,7 +75,7 @@ def test_everything_needed_at_run_time_is_inside(contents: set[str]) -> None:
         for path in (ROOT / package).rglob("*")
         if path.suffix in {".py", ".tcss", ".metal", ".h"} or path.name == "py.typed"
     }
-    assert {"mlx_model/py.typed", "metal/kernels/common.h", "app/tui/theme.tcss"} <= needed
+    assert {"mlx_model/py.typed", "metal/kernels/common.h", "app/tui/styles/screen.tcss"} <= needed
     demo = {path.relative_to(ROOT).as_posix() for path in (ROOT / "assets" / "demo").iterdir() if path.is_file()}
     assert {"assets/demo/config.json", "assets/demo/tokenizer.json"} <= demo
     assert needed | demo | {"assets/__init__.py"} <= contents
