@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, TextArea
+from textual.widgets import Footer, Input, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
 from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
@@ -305,23 +305,27 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
 
-    def on_key(self, event: events.Key) -> None:
-        """Typing goes to the input, whichever widget has the focus."""
-        if event.character == "/" and self.desk.sidebar.list.has_focus:
-            self.desk.sidebar.search()
-        elif event.is_printable and event.character and self._types_elsewhere:
-            self.library.leave()
-            self.desk.composer.insert(event.character)
+    async def on_event(self, event: events.Event) -> None:
+        """Typing and pasting go to the input whichever widget has the focus, except to a line such as the search.
 
-    def on_paste(self, event: events.Paste) -> None:
-        """Pasted text goes to the input, whichever widget has the focus, except to a line such as the search."""
-        if self._types_elsewhere:
+        Textual gives a key to the widget that has the focus when the key arrives. So the focus moves here, before that:
+        once the first key of a burst had bubbled up to the app, the next ones would be with the wrong widget already.
+        """
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._is_typed(event):
+            if isinstance(event, events.Key) and event.character == "/" and self.desk.sidebar.list.has_focus:
+                self.desk.sidebar.search()
+                return
             self.library.leave()
-            self.desk.composer.on_paste(event)
+        await super().on_event(event)
 
-    @property
-    def _types_elsewhere(self) -> bool:
-        return len(self.screen_stack) == 1 and not self.desk.composer.has_focus
+    def _is_typed(self, event: events.Key | events.Paste) -> bool:
+        """Whether it belongs into the input, which does not have the focus."""
+        focused = self.focused
+        if len(self.screen_stack) > 1 or isinstance(focused, TextArea | Input):
+            return False
+        return isinstance(event, events.Paste) or bool(
+            event.is_printable and event.character and event.key not in getattr(focused, "OWN_LETTERS", ())
+        )
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Save the draft once the typing rests."""

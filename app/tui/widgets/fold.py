@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
@@ -19,6 +20,9 @@ class FoldTitle(Widget, can_focus=True):
     """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis or a tool call", (("Enter, Space", "open or close it"),))
+    OWN_LETTERS: ClassVar[frozenset[str]] = frozenset({"space"})
+    """Printable keys that are its own while it has the focus; all others go to the input."""
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "toggle", "Open or close", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,19 +49,14 @@ class FoldTitle(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Open or close, unless the second text is something to click itself."""
         if event.x < self._outcome_at or not self.outcome_clicked():
-            self._toggle()
+            self.action_toggle()
 
     def outcome_clicked(self) -> bool:
         """A click on the second text; whether that did anything."""
         return False
 
-    def on_key(self, event: events.Key) -> None:
-        """Open or close. (A binding would not keep the app from typing the space into the input as well.)"""
-        if event.key in ("enter", "space"):
-            event.stop()
-            self._toggle()
-
-    def _toggle(self) -> None:
+    def action_toggle(self) -> None:
+        """Open or close what stands under it."""
         if isinstance(self.parent, Fold):
             self.parent.toggle()
 
