@@ -16,6 +16,7 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.screens.help import HelpScreen
 from app.tui.terminal import clipboard, editor
@@ -38,6 +39,7 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
+    selection: Selection
     sharing: Sharing
     terminal_is_lent = False
     """Whether a child has the terminal."""
@@ -122,10 +124,19 @@ class Actions(App[None]):
             self.terminal_is_lent = False
 
     async def action_stop(self) -> None:
-        """Stop the answer, or cancel the edit of an earlier message."""
-        if self.conversations.idle.is_set():
-            self.conversations.leave_edit()
-        await self.conversations.stop()
+        """Stop the answer; without one, be done with the message that is selected, edited or branched from."""
+        conversations, selected = self.conversations, self.desk.transcript.selected is not None
+        self.desk.transcript.select(None)
+        if not conversations.idle.is_set():
+            await conversations.stop()
+        elif conversations.editing:
+            conversations.leave_edit()
+        elif not selected:
+            await conversations.leave_branch()
+
+    async def action_message(self, action: str) -> None:
+        """Do something with the message that is selected."""
+        await self.selection.act(action)
 
     async def action_answer_now(self) -> None:
         """End the thought, so that the answer begins."""

@@ -30,8 +30,10 @@ from app.tui.parts.journal import Journal
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.themes import Themes
+from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
@@ -47,17 +49,12 @@ DRAFT_S = 1.0
 
 # What the line below the input can say, the most urgent first.
 EDITING = "editing an earlier message (Esc cancels)"
+BRANCHING = "the next message branches here (Esc goes back)"
 MORE_BELOW = "\u2193 more below, End jumps there"
 CIRCLING = "the thought repeats itself: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts a new chat"
 CUT_OFF = "^G continues the answer"
-
-
-class ChatScreen(Screen[None]):
-    """The chat. What is typed before it is drawn goes to the input, not to the first field there is, the search."""
-
-    AUTO_FOCUS = "Composer"
 
 
 class ChatApp(Actions, inherit_bindings=False):
@@ -69,7 +66,7 @@ class ChatApp(Actions, inherit_bindings=False):
     """
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "over", "no_color")
+        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "selection", "over", "no_color")
     ]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -109,6 +106,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
+        self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
         self.models = Models(desk, self.engine, self.conversations.idle)
         self._prompt = prompt
         self._resume = resume
@@ -135,6 +133,7 @@ class ChatApp(Actions, inherit_bindings=False):
                 with Vertical(id="bottom"):
                     yield desk.input
                     yield desk.effort_switch
+                    yield desk.message_keys
         yield Footer(show_command_palette=False, compact=True)
 
     async def on_mount(self) -> None:
@@ -182,7 +181,7 @@ class ChatApp(Actions, inherit_bindings=False):
         await self.conversations.idle.wait()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
-        await self.conversations.save_draft()
+        await self.conversations.close()
         await self.journal.close()
 
     async def _let_end(self, *groups: str) -> None:
@@ -238,6 +237,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""
         await self.conversations.answer_now()
+
+    def on_selectable_transcript_selection_changed(self) -> None:
+        """Another message is selected, or none any more."""
+        self.selection.show()
 
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
@@ -323,12 +326,14 @@ class ChatApp(Actions, inherit_bindings=False):
         focused = self.focused
         if len(self.screen_stack) > 1 or isinstance(focused, TextArea | Input):
             return False
-        return isinstance(event, events.Paste) or bool(
-            event.is_printable and event.character and event.key not in getattr(focused, "OWN_LETTERS", ())
-        )
+        if focused is self.desk.transcript and isinstance(event, events.Key) and self.desk.transcript.takes(event.key):
+            return False
+        return isinstance(event, events.Paste) or bool(event.is_printable and event.character)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Save the draft once the typing rests."""
+        """Save the draft once the typing rests. Who types is done with a message that was clicked."""
+        if not self.desk.transcript.has_focus:
+            self.desk.transcript.select(None)
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
@@ -372,7 +377,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
         desk, conversations = self.desk, self.conversations
         hints = (
-            EDITING if conversations.editing else "",
+            EDITING if conversations.editing else BRANCHING if conversations.branching else "",
             MORE_BELOW if not desk.transcript.follows else "",
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",

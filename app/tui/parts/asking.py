@@ -48,6 +48,8 @@ class Asking:
         self.idle.set()
         self.stopped = asyncio.Event()
         """Set from the moment the person stops an answer until it has ended."""
+        self._branched_from: str | None = None
+        """The leaf before the person went back to an answer, for the next message to follow that; None otherwise."""
 
     async def send(self, text: str) -> None:
         """A prompt that does not come from the input: asked now, or later if an answer is under way."""
@@ -56,14 +58,14 @@ class Asking:
         else:
             await self._desk.queue.put(text)
 
-    def again(self) -> None:
-        """Regenerate the last answer; the previous one stays as another version."""
-        prompt = self.conversation.last_prompt()
+    def again(self, prompt: Node | None = None) -> None:
+        """Answer a prompt of the path again, by default the last; the previous answer stays as another version."""
+        prompt = prompt or self.conversation.last_prompt()
         if prompt is None:
             self._desk.warn("There is nothing to regenerate yet.")
             return
         self.idle.clear()
-        self._desk.run(self._answer(prompt, self.conversation.leaf, is_new=False), group="answer")
+        self._desk.run(self._answer(prompt, self._end_branch(), is_new=False), group="answer")
 
     def go_on(self) -> None:
         """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
@@ -85,9 +87,14 @@ class Asking:
     def _ask(self, text: str, parent: str | None) -> None:
         self.idle.clear()
         self._desk.queue.go_on()
-        before = self.conversation.leaf
+        before = self._end_branch()
         prompt = self.conversation.add_prompt(text, parent)
         self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
+
+    def _end_branch(self) -> str | None:
+        """Something is asked, in a branch or not; returns the leaf to go back to if nothing comes of it."""
+        before, self._branched_from = self._branched_from or self.conversation.leaf, None
+        return before
 
     async def _ask_queued(self) -> None:
         """Ask the first prompt of the queue. Idle only if it is empty: else a new prompt could overtake it."""

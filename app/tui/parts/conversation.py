@@ -54,8 +54,9 @@ class ConversationKeeper(Asking):
 
     # Versions
 
-    def edit(self) -> None:
-        """Take the last prompt into the input, to send another version of it; again: the one before."""
+    def edit(self, prompt: Node | None = None) -> None:
+        """Take a prompt of the path into the input, to send another version of it; by default the last one, or the one
+        before that which is being edited."""
         desk = self._desk
         prompts = [node for node in self.conversation.path if node.is_prompt]
         if not prompts:
@@ -63,12 +64,13 @@ class ConversationKeeper(Asking):
             return
         if self._editing is None:
             self._set_aside = desk.composer.prompt
-        at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
-        prompt = prompts[max(0, at - 1)]
+        if prompt is None:
+            at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
+            prompt = prompts[max(0, at - 1)]
         self._set_editing(prompt)
         desk.composer.clear_prompt()
         desk.composer.put_back(prompt.text())
-        desk.composer.focus()
+        desk.focus(desk.composer)
         desk.hint()
 
     @property
@@ -88,6 +90,27 @@ class ConversationKeeper(Asking):
             self._desk.composer.put_back(self._set_aside)
             self._desk.hint()
 
+    @property
+    def branching(self) -> bool:
+        """Whether the next message follows an earlier answer, up to which the conversation is shown."""
+        return self._branched_from is not None
+
+    async def branch(self, answer: Node) -> None:
+        """Let the next message follow this answer of the path; what has followed it so far stays as another version."""
+        if answer.id != self.conversation.leaf:
+            self._branched_from = self._branched_from or self.conversation.leaf
+            self.conversation.end_at(answer.id)
+            await self.show()
+        self._desk.hint()
+
+    async def leave_branch(self) -> None:
+        """Show again what follows: nothing was asked."""
+        if self._branched_from is not None:
+            answer = self.conversation.leaf
+            self.conversation.end_at(self._end_branch())
+            await self.show(at=answer)
+            self._desk.hint()
+
     async def switch(self, step: int, id: str | None = None) -> None:
         """Show another version of a node, or by default the next of all paths; after the last comes the first.
 
@@ -98,6 +121,7 @@ class ConversationKeeper(Asking):
         if len(leaves) < 2 or not self.idle.is_set():
             self._desk.warn("There are no other versions here." if self.idle.is_set() else BUSY)
             return
+        self._branched_from = None
         if id is None:
             at = leaves.index(conversation.leaf) if conversation.leaf in leaves else -1
             conversation.select(leaves[(at + step) % len(leaves)])
@@ -150,6 +174,7 @@ class ConversationKeeper(Asking):
         """Show what was added to the conversation other than by this chat; an answer under way is not disturbed."""
         conversation = await self._journal.load(self.conversation.id)
         if conversation is not None and self.idle.is_set() and conversation.id == self.conversation.id:
+            self._branched_from = None
             self.conversation = conversation
             await self.show()
 
@@ -165,6 +190,13 @@ class ConversationKeeper(Asking):
             await self.idle.wait()
             saved = draft()
             await self._save_draft(saved)
+        await self._forget_branch()
+
+    async def _forget_branch(self) -> None:
+        """Leave the conversation with the path that it had before the branch, in which nothing was asked."""
+        if self._branched_from is not None:
+            self.conversation.end_at(self._end_branch())
+            await self._journal.save(self.conversation)
 
     async def _enter(self, conversation: Conversation, draft: str) -> None:
         """Make another conversation the current one, with its draft in the input. The previous one has been left."""
@@ -184,6 +216,7 @@ class ConversationKeeper(Asking):
     async def _go_to(self, at: str | None, channel: str | None) -> None:
         if at is not None and at in self.conversation.nodes:
             if at not in {node.id for node in self.conversation.path}:
+                self._branched_from = None
                 self.conversation.select(at)
             for view in await self.show(at=at):
                 view.add_class("-hit")
@@ -202,6 +235,11 @@ class ConversationKeeper(Asking):
     async def save_draft(self) -> None:
         """Save what is in the input and in the queue for the next start."""
         await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
+
+    async def close(self) -> None:
+        """The chat ends: save what has not been sent."""
+        await self._forget_branch()
+        await self.save_draft()
 
     def _unsent(self) -> str:
         """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""

@@ -1,14 +1,9 @@
 """A line that opens and closes what stands under it."""
 
-from typing import ClassVar
-
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
-
-from app.tui.text.key_help import KeyHelp
 
 GAP = 2
 """Columns between the two texts of a title."""
@@ -16,13 +11,8 @@ SHORTEST = 12
 """Columns that the first text of a title keeps however long the second is."""
 
 
-class FoldTitle(Widget, can_focus=True):
+class FoldTitle(Widget):
     """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
-
-    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis or a tool call", (("Enter, Space", "open or close it"),))
-    OWN_LETTERS: ClassVar[frozenset[str]] = frozenset({"space"})
-    """Printable keys that are its own while it has the focus; all others go to the input."""
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "toggle", "Open or close", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,17 +38,13 @@ class FoldTitle(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Open or close, unless the second text is something to click itself."""
-        if event.x < self._outcome_at or not self.outcome_clicked():
-            self.action_toggle()
+        event.stop()  # else it would select the message as well
+        if (event.x < self._outcome_at or not self.outcome_clicked()) and isinstance(self.parent, Fold):
+            self.parent.toggle()
 
     def outcome_clicked(self) -> bool:
         """A click on the second text; whether that did anything."""
         return False
-
-    def action_toggle(self) -> None:
-        """Open or close what stands under it."""
-        if isinstance(self.parent, Fold):
-            self.parent.toggle()
 
 
 class Fold(Vertical):
