@@ -7,11 +7,13 @@ from textual import events
 from app.chat.commands import BUSY
 from app.chat.conversation import Node
 from app.documents.attachments import split
+from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.text import message_keys as keys
 from app.tui.text.markdown_layout import code_blocks
 from app.tui.text.message_keys import MessageFacts
+from app.tui.widgets.composer import FOLD_LENGTH
 from app.tui.widgets.messages import AnswerView
 from mlx_model.text import clean
 
@@ -176,8 +178,13 @@ class Selection:
         composer = self._desk.composer
         self.leave()
         row, column = composer.cursor_location
-        before = "\n" if composer.document.get_line(row)[:column].strip() else ""
-        composer.on_paste(events.Paste(before + quoted(text)))  # which folds what is long
+        if composer.document.get_line(row)[:column].strip():
+            composer.write("\n")
+        if len(text) > FOLD_LENGTH:
+            composer.on_paste(events.Paste(quoted(text)))  # which folds it
+        else:
+            composer.write(quoted(text))
+            composer.leave_as_text(names_in(text))
 
 
 def _block(blocks: list[str], number: str) -> str:

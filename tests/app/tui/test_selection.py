@@ -1,8 +1,13 @@
 """Messages that are selected by keyboard and mouse, their keys, and typing wherever the focus is."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from textual import events
+from textual.keys import _character_to_key
+from textual.layouts.vertical import VerticalLayout
 from textual.pilot import Pilot
-from textual.screen import Screen
 from textual.widget import Widget
 
 from app.chat.commands import BUSY
@@ -11,7 +16,6 @@ from app.documents.attachments import Attachment, join
 from app.engine.engine import EngineError
 from app.tui.app import BRANCHING, EDITING, ChatApp
 from app.tui.parts.selection import quoted
-from app.tui.text.message_keys import MessageFacts, offers, offers_line
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.markdown import MarkdownText
@@ -34,15 +38,10 @@ from tests.fixtures.fakes import (
 from tests.fixtures.trees import TURN, keep, stored, titled
 
 
-def burst(pilot: Pilot[None], *keys: str) -> None:
+def burst(pilot: Pilot[None], text: str) -> None:
     """Keys that arrive before the app has dealt with the first of them."""
-    for key in keys:
-        pilot.app.post_message(events.Key(key, key if len(key) == 1 else {"space": " "}.get(key)))
-
-
-def typed(text: str) -> list[str]:
-    """The keys of a text."""
-    return ["space" if character == " " else character for character in text]
+    for character in text:
+        pilot.app.post_message(events.Key(_character_to_key(character), character))
 
 
 async def test_a_burst_of_typing_reaches_the_input_whole_whatever_has_the_focus() -> None:
@@ -59,14 +58,14 @@ async def test_a_burst_of_typing_reaches_the_input_whole_whatever_has_the_focus(
         for place in [*places, None]:
             app.set_focus(place)
             await pilot.pause()
-            burst(pilot, *typed("hello there world"))
+            burst(pilot, "hello there world")
             app.post_message(events.Paste(" and"))
-            burst(pilot, *typed(" more"))
+            burst(pilot, " more")
             await wait_until(pilot, lambda: desk.composer.text == "hello there world and more", str(place))
             desk.composer.load_text("")
         assert app.desk.queue.texts == ["waits"]
         app.set_focus(desk.sidebar.list)
-        burst(pilot, *typed("/word"))
+        burst(pilot, "/word")
         await wait_until(pilot, lambda: desk.sidebar.searching == "word")
         engine.say(Finished("stop", STATS))
 
@@ -98,13 +97,19 @@ async def test_a_message_is_selected_by_keys_and_marked_without_laying_anything_
     tree = titled("first", 40, "A long answer.\n\n" * 8)
     keep(tree)
     laid_out: list[object] = []
-    new_layout, refresh_layout = MarkdownText._new_layout, Screen._refresh_layout
-    monkeypatch.setattr(MarkdownText, "_new_layout", lambda self, now: laid_out.append(self) or new_layout(self, now))
-    monkeypatch.setattr(
-        Screen,
-        "_refresh_layout",
-        lambda self, *args, **more: laid_out.append(self) or refresh_layout(self, *args, **more),
-    )
+
+    arrange, new_layout = VerticalLayout.arrange, MarkdownText._new_layout
+
+    def arranged(layout: VerticalLayout, parent: Widget, *rest: Any, **named: Any) -> Any:
+        laid_out.append(parent)
+        return arrange(layout, parent, *rest, **named)
+
+    def laid(text: MarkdownText, *rest: Any) -> Any:
+        laid_out.append(text)
+        return new_layout(text, *rest)
+
+    monkeypatch.setattr(VerticalLayout, "arrange", arranged)
+    monkeypatch.setattr(MarkdownText, "_new_layout", laid)
     async with chat(FakeEngine()) as pilot:
         await reopened(pilot, tree)
         app, transcript, path = app_of(pilot), desk_of(pilot).transcript, [node.id for node in tree.path]
@@ -116,9 +121,8 @@ async def test_a_message_is_selected_by_keys_and_marked_without_laying_anything_
         for key, at in (("k", -2), ("up", -3), ("j", -2), ("down", -1), ("down", -1), ("k", -2)):
             await pilot.press(key)
             assert transcript.selected == path[at]
-            row = next(view for view in transcript.selected_views).region
-            assert row.y in bar(pilot) and transcript.region.contains_region(row.split_vertical(1)[0] or row)
-        assert not [each for each in laid_out if isinstance(each, MarkdownText)] and len(laid_out) <= 1, laid_out
+            assert transcript.selected_views[0].region.y in bar(pilot)
+        assert laid_out == []
         await pilot.press("tab")
         assert desk_of(pilot).composer.has_focus and transcript.selected is None and not bar(pilot)
         assert "effort" in shown_keys(pilot)
@@ -162,9 +166,9 @@ async def test_letters_are_keys_of_the_selected_message_and_all_else_goes_to_the
         await pilot.press("shift+tab")
         assert desk_of(pilot).composer.has_focus  # there is nothing to select
         await ask(pilot, engine, "hi", "hello")
-        for keys, text in ((typed("Hello there"), "Hello there"), (["slash"], "/"), (typed("1 plus"), "1 plus")):
+        for text in ("Hello there", "/", "1 plus", "die"):
             await pilot.press("shift+tab")
-            burst(pilot, *keys)
+            burst(pilot, text)
             await wait_until(pilot, lambda text=text: desk_of(pilot).composer.text == text, text)
             assert desk_of(pilot).transcript.selected is None
             desk_of(pilot).composer.clear_prompt()
@@ -201,7 +205,7 @@ async def test_copying_and_quoting_any_message(copied: list[str]) -> None:
         await pilot.press("q")
         assert composer.text == "> Look\n\n" and composer.has_focus and desk_of(pilot).transcript.selected is None
         composer.insert("so")
-        await pilot.press("shift+tab", "k", "k", "o", "q")
+        await pilot.press("shift+tab", "home", "j", "o", "q")
         assert composer.text == "> Look\n\nso\n" + quoted(blocks)
 
 
@@ -350,7 +354,7 @@ async def test_during_an_answer_what_would_disturb_it_waits(copied: list[str]) -
 async def test_a_click_selects_and_its_actions_are_clicked(copied: list[str]) -> None:
     tree = titled("first", 2)
     keep(tree)
-    async with chat(FakeEngine()) as pilot:
+    async with chat(FakeEngine(), (80, 40)) as pilot:
         await reopened(pilot, tree)
         desk, path = desk_of(pilot), [node.id for node in tree.path]
         transcript, keys = desk.transcript, desk.message_keys
@@ -379,36 +383,3 @@ async def test_a_click_selects_and_its_actions_are_clicked(copied: list[str]) ->
         await pilot.click(Prompt, offset=(3, 0))
         await pilot.press("escape")
         assert transcript.selected is None
-
-
-# The pure parts
-
-
-ALL = MessageFacts(is_prompt=False, code_blocks=3, details="thought", pages=2, versions=2, can_go_on=True)
-
-
-@pytest.mark.parametrize(
-    ("facts", "width", "line"),
-    [
-        (MessageFacts(is_prompt=True), 76, "c copy  e edit  r again  q quote  Up Down move  Esc back"),
-        (MessageFacts(is_prompt=True), 32, "c copy  e edit  r again  Esc back"[:24] + "  Esc back"),
-        (MessageFacts(is_prompt=False, code_blocks=1), 40, "c copy  x code  b branch  Esc back"),
-        (ALL, 76, "c copy  1 2 3 code  b branch  g continue  r again  q quote  o thought  Esc back"[:69] + "Esc back"),
-        (ALL, 120, "c copy  1 2 3 code  b branch  g continue  r again  q quote  o thought  [ ] page  < > version"),
-        (MessageFacts(is_prompt=True), 4, "Esc back"),
-    ],
-)
-def test_the_line_names_what_fits(facts: MessageFacts, width: int, line: str) -> None:
-    assert offers_line(offers(facts), width, with_keys=True).plain.startswith(line)
-
-
-def test_without_keys_words_are_clicked() -> None:
-    line = offers_line(offers(ALL), 120, with_keys=False)
-    assert line.plain == "copy  code 1 2 3  branch  continue  again  quote  thought  page [ ]  version < >  back"
-    clicked = {line.plain[s.start : s.end]: s.style.meta["@click"] for s in line.spans if not isinstance(s.style, str)}
-    assert clicked["copy"] == "app.message('copy')" and clicked["2"] == "app.message('code 2')"
-    assert clicked["back"] == "app.message('leave')"
-
-
-def test_a_quote_has_a_mark_before_every_line() -> None:
-    assert quoted("\na\n\nb\n") == "> a\n>\n> b\n\n"
