@@ -38,6 +38,7 @@ from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.queue import Queue
+from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch
 from app.tui.widgets.versions import VersionSwitch
@@ -242,6 +243,10 @@ class ChatApp(Actions, inherit_bindings=False):
         """Another message is selected, or none any more."""
         self.selection.show()
 
+    async def on_message_keys_chosen(self, event: MessageKeys.Chosen) -> None:
+        """A click on something that can be done with it."""
+        await self.selection.act(event.action)
+
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
@@ -385,3 +390,4 @@ class ChatApp(Actions, inherit_bindings=False):
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))
+        self.selection.show()  # an answer that has ended can be continued, say

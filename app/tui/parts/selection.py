@@ -45,6 +45,7 @@ class Selection:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
+        self._counted: tuple[Node | None, int] = (None, 0)
 
     @property
     def _node(self) -> Node | None:
@@ -56,7 +57,7 @@ class Selection:
         return next((view for view in self._desk.transcript.selected_views if isinstance(view, AnswerView)), None)
 
     def show(self) -> None:
-        """Bring the line with the keys up to date, and the focus where the keys go."""
+        """Bring the line with the keys up to date; without a message the focus is where typing goes."""
         desk = self._desk
         transcript, facts = desk.transcript, self._facts()
         if transcript.selected is None and transcript.has_focus:
@@ -71,12 +72,18 @@ class Selection:
         node, view, conversation = self._node, self._view, self._conversations.conversation
         return MessageFacts(
             is_prompt=view is None,
-            code_blocks=len(code_blocks(text_of(node))) if node else 0,
+            code_blocks=self._code_blocks(node) if node else 0,
             details=view.details if view else "",
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
         )
+
+    def _code_blocks(self, node: Node) -> int:
+        """How many it has; counted once, which takes a while in a long answer."""
+        if self._counted[0] is not node:
+            self._counted = (node, len(code_blocks(text_of(node))))
+        return self._counted[1]
 
     def leave(self) -> None:
         """Nothing is selected any more, and typing goes on."""

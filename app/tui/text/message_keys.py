@@ -7,6 +7,9 @@ from textual.content import Content
 from textual.style import Style
 
 GAP = "  "
+OFFER = "offer"
+"""Marks in the line what a click does."""
+_STYLE = "bold $accent"
 MAX_NUMBERED = 9
 """Code blocks that have a key of their own, a digit."""
 
@@ -85,14 +88,15 @@ def offers(facts: MessageFacts) -> list[Offer]:
 
 
 def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Content:
-    """The offers that fit in `width` columns, each to be clicked: what matters least is left out, `Esc back` never is.
+    """The offers that fit in `width` columns: what matters least is left out, `Esc back` never is.
 
-    Without keys where those go to the input: then a word is clicked.
+    Without keys where those go to the input; either way each has its action as the meta OFFER, for a click.
     """
+    texts = [_offer(offer, with_keys=with_keys) for offer in (*found, *([MOVE] if with_keys else []))]
+    texts += [Content("other letters type")] if with_keys else []
     back = _offer(BACK, with_keys=with_keys)
     shown, room = list[Content](), width - back.cell_length
-    for offer in [*found, *([MOVE] if with_keys else [])]:
-        text = _offer(offer, with_keys=with_keys)
+    for text in texts:
         room -= text.cell_length + len(GAP)
         if room < 0:
             break
@@ -102,17 +106,14 @@ def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Conte
 
 def _offer(offer: Offer, *, with_keys: bool) -> Content:
     """`c copy` or `1 2 3 code`; without keys `copy` or `code 1 2 3`."""
+    word = Content(offer.word)
+    keys = Content(" ").join([_clicked(key, action) for key, action in offer.keys])
     if len(offer.keys) == 1:
         [(key, action)] = offer.keys
-        text = Content(offer.word).stylize(_click(action))
-        return Content.assemble(_key(key, action), " ", text) if with_keys else text
-    keys = Content(" ").join([_key(*each) for each in offer.keys])
-    return Content(" ").join([keys, Content(offer.word)] if with_keys else [Content(offer.word), keys])
+        text = Content(f"{key} {offer.word}").stylize(_STYLE, 0, len(key)) if with_keys else word.stylize(_STYLE)
+        return text.stylize(Style.from_meta({OFFER: action}))
+    return Content(" ").join([keys, word] if with_keys else [word, keys])
 
 
-def _key(key: str, action: str) -> Content:
-    return Content(key).stylize("bold $accent").stylize(_click(action))
-
-
-def _click(action: str) -> Style:
-    return Style.from_meta({"@click": f"app.message({action!r})"})
+def _clicked(key: str, action: str) -> Content:
+    return Content(key).stylize(_STYLE).stylize(Style.from_meta({OFFER: action}))

@@ -1,5 +1,6 @@
 """The conversation with a message that is selected, by keyboard or mouse, and the line that says what it can do."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,6 +17,7 @@ from app.tui.text.message_keys import (
     ACTION_KEYS,
     CODE,
     MAX_NUMBERED,
+    OFFER,
     OWN_KEYS,
     MessageFacts,
     Offer,
@@ -33,6 +35,12 @@ class MessageKeys(Static):
     # A click on what Textual counts to the system leaves the text that is selected with the mouse as it is.
     DEFAULT_CLASSES = "-textual-system"
 
+    @dataclass
+    class Chosen(Message):
+        """A click on an action."""
+
+        action: str
+
     def __init__(self) -> None:
         super().__init__(markup=False)
         self.display = False
@@ -41,9 +49,16 @@ class MessageKeys(Static):
 
     def show(self, facts: MessageFacts | None, *, with_keys: bool) -> None:
         """Say what there is to do `with_keys` or by a click alone; None: nothing."""
-        self.display = facts is not None
-        self._offers, self._with_keys = offers(facts) if facts else [], with_keys
-        self._say()
+        found = offers(facts) if facts else []
+        if (found, with_keys) != (self._offers, self._with_keys):
+            self._offers, self._with_keys = found, with_keys
+            self._say()
+        self.display = bool(found)
+
+    def on_click(self, event: events.Click) -> None:
+        """Whatever stands there."""
+        if (action := event.style.meta.get(OFFER)) is not None:
+            self.post_message(self.Chosen(action))
 
     def on_resize(self) -> None:
         """More fits, or less."""
@@ -64,7 +79,7 @@ class SelectableTranscript(Transcript, can_focus=True):
     FOCUS_ON_CLICK = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"transcript--bar"}
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
-        "A selected message (Shift+Tab, or a click)",
+        "A selected message (Shift+Tab)",
         (
             ("Up, Down, or k, j", "the previous, the next message"),
             ("Home, End", "the first, the last message"),

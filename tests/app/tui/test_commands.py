@@ -404,7 +404,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         app.desk.transcript.focus()
         await pilot.pause()
         selected = app.desk.transcript.selected
-        assert "Left, Right" in await helped(pilot, "A selected message (Shift+Tab, or a click)")
+        assert "Left, Right" in await helped(pilot, "A selected message (Shift+Tab)")
         assert selected is not None and app.desk.transcript.selected == selected
         app.desk.composer.put_back(join("", [Attachment("notes.txt", "x")]))
         app.desk.composer.focus()

@@ -1,9 +1,10 @@
 """The line that names what can be done with a selected message, and quotes."""
 
 import pytest
+from textual.style import Style
 
 from app.tui.parts.selection import quoted
-from app.tui.text.message_keys import MessageFacts, offers, offers_line
+from app.tui.text.message_keys import OFFER, MessageFacts, offers, offers_line
 
 ALL = MessageFacts(is_prompt=False, code_blocks=3, details="thought", pages=2, versions=2, can_go_on=True)
 
@@ -11,7 +12,12 @@ ALL = MessageFacts(is_prompt=False, code_blocks=3, details="thought", pages=2, v
 @pytest.mark.parametrize(
     ("facts", "width", "line"),
     [
-        (MessageFacts(is_prompt=True), 76, "c copy  e edit  r again  q quote  Up Down move  Esc back"),
+        (MessageFacts(is_prompt=True), 75, "c copy  e edit  r again  q quote  Up Down move  Esc back"),
+        (
+            MessageFacts(is_prompt=True),
+            76,
+            "c copy  e edit  r again  q quote  Up Down move  other letters type  Esc back",
+        ),
         (MessageFacts(is_prompt=True), 33, "c copy  e edit  r again  Esc back"),
         (MessageFacts(is_prompt=True), 32, "c copy  e edit  Esc back"),
         (MessageFacts(is_prompt=False, code_blocks=1), 40, "c copy  x code  b branch  Esc back"),
@@ -27,9 +33,9 @@ def test_the_line_names_what_fits(facts: MessageFacts, width: int, line: str) ->
 def test_without_keys_words_are_clicked() -> None:
     line = offers_line(offers(ALL), 120, with_keys=False)
     assert line.plain == "copy  code 1 2 3  branch  continue  again  quote  thought  page [ ]  version < >  back"
-    clicked = {line.plain[s.start : s.end]: s.style.meta["@click"] for s in line.spans if not isinstance(s.style, str)}
-    assert clicked["copy"] == "app.message('copy')" and clicked["2"] == "app.message('code 2')"
-    assert clicked["back"] == "app.message('leave')"
+    metas = [(line.plain[s.start : s.end], s.style.meta) for s in line.spans if isinstance(s.style, Style)]
+    clicked = {text: meta[OFFER] for text, meta in metas}
+    assert (clicked["copy"], clicked["2"], clicked["back"]) == ("copy", "code 2", "leave") and "code" not in clicked
 
 
 def test_a_quote_has_a_mark_before_every_line() -> None:

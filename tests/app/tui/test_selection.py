@@ -1,6 +1,7 @@
 """Messages that are selected by keyboard and mouse, their keys, and typing wherever the focus is."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,6 +80,16 @@ def bar(pilot: Pilot[None]) -> list[int]:
     return [y for y, line in enumerate(text_on(pilot).splitlines()) if line[left : left + 1] == "\u258c"]
 
 
+def selects(pilot: Pilot[None], id: str) -> bool:
+    """Whether this message is selected."""
+    return desk_of(pilot).transcript.selected == id
+
+
+def holds(pilot: Pilot[None], text: str) -> bool:
+    """Whether the input holds this."""
+    return desk_of(pilot).composer.text == text
+
+
 def shown_keys(pilot: Pilot[None]) -> str:
     """The line below the input."""
     return text_on(pilot).splitlines()[-2].strip()
@@ -148,7 +159,7 @@ async def test_messages_that_are_not_mounted_yet_are_reached() -> None:
         await pilot.press("shift+tab")
         for step in range(25):
             await pilot.press("k")
-            await wait_until(pilot, lambda at=-2 - step: transcript.selected == path[at], f"step {step}")
+            await wait_until(pilot, partial(selects, pilot, path[-2 - step]), f"step {step}")
         await wait_until(pilot, lambda: bar(pilot))
         await pilot.press("home")
         await wait_until(pilot, lambda: transcript.selected == path[0] and "first" in text_on(pilot))
@@ -169,7 +180,7 @@ async def test_letters_are_keys_of_the_selected_message_and_all_else_goes_to_the
         for text in ("Hello there", "/", "1 plus", "die"):
             await pilot.press("shift+tab")
             burst(pilot, text)
-            await wait_until(pilot, lambda text=text: desk_of(pilot).composer.text == text, text)
+            await wait_until(pilot, partial(holds, pilot, text), text)
             assert desk_of(pilot).transcript.selected is None
             desk_of(pilot).composer.clear_prompt()
             await pilot.pause()
@@ -344,8 +355,11 @@ async def test_during_an_answer_what_would_disturb_it_waits(copied: list[str]) -
         assert len(engine.asked) == 2 and desk_of(pilot).transcript.has_focus
         await pilot.press("escape")
         assert engine.cancelled == 0
-        engine.say(Finished("stop", STATS))
+        await pilot.press("shift+tab", "end")
+        assert "continue" not in shown_keys(pilot)
+        engine.say(Finished("length", STATS))
         await idle(pilot)
+        await wait_until(pilot, lambda: "g continue" in shown_keys(pilot))
 
 
 # By mouse
