@@ -132,9 +132,9 @@ class AnswerView(Vertical, LiveContainer):
     @property
     def details(self) -> str:
         """What stands under its folds, in a word; "" without any."""
-        if any(isinstance(view, Analysis) for view in self._parts):
-            return "thought"
-        return "calls" if any(isinstance(view, Fold) for view in self._parts) else ""
+        if any(isinstance(view, CallView) for view in self._parts):
+            return "steps"
+        return "thought" if any(isinstance(view, Analysis) for view in self._parts) else ""
 
     def toggle_details(self) -> None:
         """Open all folds, or close them if all are open."""
