@@ -16,7 +16,6 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
-from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.screens.help import HelpScreen
 from app.tui.terminal import clipboard, editor
@@ -39,7 +38,6 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
-    selection: Selection
     sharing: Sharing
     terminal_is_lent = False
     """Whether a child has the terminal."""
@@ -133,10 +131,6 @@ class Actions(App[None]):
             conversations.leave_edit()
         elif not selected:
             await conversations.leave_branch()
-
-    async def action_message(self, action: str) -> None:
-        """Do something with the message that is selected."""
-        await self.selection.act(action)
 
     async def action_answer_now(self) -> None:
         """End the thought, so that the answer begins."""

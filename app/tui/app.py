@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Input, TextArea
+from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
 from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
@@ -27,6 +27,7 @@ from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
+from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
@@ -108,6 +109,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
+        self.keys = Keys(desk, self.library, self.selection)
         self.models = Models(desk, self.engine, self.conversations.idle)
         self._prompt = prompt
         self._resume = resume
@@ -314,26 +316,12 @@ class ChatApp(Actions, inherit_bindings=False):
         self.preferences.set_effort(event.effort)
 
     async def on_event(self, event: events.Event) -> None:
-        """Typing and pasting go to the input whichever widget has the focus, except to a line such as the search.
-
-        Textual gives a key to the widget that has the focus when the key arrives. So the focus moves here, before that:
-        once the first key of a burst had bubbled up to the app, the next ones would be with the wrong widget already.
-        """
-        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._is_typed(event):
-            if isinstance(event, events.Key) and event.character == "/" and self.desk.sidebar.list.has_focus:
-                self.desk.sidebar.search()
+        """Keys and pasted text first pass by the part that knows where they belong."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.app_focus = True  # a terminal may not say that its window is in front again
+            if await self.keys.arrive(event):
                 return
-            self.library.leave()
         await super().on_event(event)
-
-    def _is_typed(self, event: events.Key | events.Paste) -> bool:
-        """Whether it belongs into the input, which does not have the focus."""
-        focused = self.focused
-        if len(self.screen_stack) > 1 or isinstance(focused, TextArea | Input):
-            return False
-        if focused is self.desk.transcript and isinstance(event, events.Key) and self.desk.transcript.takes(event.key):
-            return False
-        return isinstance(event, events.Paste) or bool(event.is_printable and event.character)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Save the draft once the typing rests. Who types is done with a message that was clicked."""

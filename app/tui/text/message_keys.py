@@ -17,7 +17,7 @@ COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch"
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
 PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
 
-ACTION_KEYS = {
+_KEYS = {
     "c": COPY,
     "x": CODE,
     "e": EDIT,
@@ -25,20 +25,19 @@ ACTION_KEYS = {
     "r": AGAIN,
     "g": GO_ON,
     "q": QUOTE,
-    "o,enter,space": DETAILS,
+    "o enter space": DETAILS,
     "left_square_bracket": PAGE_BACK,
     "right_square_bracket": PAGE_ON,
-    "left,less_than_sign": VERSION_BACK,
-    "right,greater_than_sign": VERSION_ON,
-    "up,k": PREVIOUS,
-    "down,j": NEXT,
+    "left less_than_sign": VERSION_BACK,
+    "right greater_than_sign": VERSION_ON,
+    "up k": PREVIOUS,
+    "down j": NEXT,
     "home": FIRST,
     "end": LAST,
     "escape": LEAVE,
 }
-"""The keys of a selected message, as Textual names them, and what they do."""
-OWN_KEYS = frozenset(key for keys in ACTION_KEYS for key in keys.split(","))
-"""Those that don't go to the input while a message is selected; besides the digits of its code blocks."""
+ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()}
+"""The keys of a selected message, as Textual names them, and what they do; besides the digits of its code blocks."""
 
 
 @dataclass(frozen=True, slots=True)

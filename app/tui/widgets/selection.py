@@ -14,11 +14,9 @@ from textual.widgets import Static
 
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.message_keys import (
-    ACTION_KEYS,
+    ACTIONS,
     CODE,
-    MAX_NUMBERED,
     OFFER,
-    OWN_KEYS,
     MessageFacts,
     Offer,
     offers,
@@ -98,8 +96,6 @@ class SelectableTranscript(Transcript, can_focus=True):
         ),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(keys, f"app.message({action!r})", action, show=False) for keys, action in ACTION_KEYS.items()),
-        *(Binding(str(n), f"app.message('{CODE} {n}')", CODE, show=False) for n in range(1, MAX_NUMBERED + 1)),
         Binding("pageup", "app.scroll_transcript(-1)", "Scroll up", show=False),
         Binding("pagedown", "app.scroll_transcript(1)", "Scroll down", show=False),
     ]
@@ -134,9 +130,11 @@ class SelectableTranscript(Transcript, can_focus=True):
         """Whether a message is mounted, and can be selected."""
         return id in self._views
 
-    def takes(self, key: str) -> bool:
-        """Whether a printable key is for the message that is selected."""
-        return self.selected is not None and (key in OWN_KEYS or key in map(str, range(1, self.numbered + 1)))
+    def action_of(self, key: str) -> str | None:
+        """What a key does with the selected message; None for what goes to the input, or wherever it leads."""
+        if key in map(str, range(1, self.numbered + 1)):
+            return f"{CODE} {key}"
+        return ACTIONS.get(key)
 
     def select(self, id: str | None, *, scroll: bool = True) -> None:
         """Select a message that is mounted, and scroll to it; None: none."""
@@ -170,18 +168,21 @@ class SelectableTranscript(Transcript, can_focus=True):
         """Without messages there is nothing to select."""
         return bool(self._mounted) and super().allow_focus()
 
-    def on_focus(self) -> None:
+    def enter(self) -> None:
         """Select the newest message in sight: whoever has scrolled up reads there."""
         if self.selected is None:
             low, mounted = self.scroll_y + self.size.height, self._mounted
             in_sight = [id for id in mounted if self._views[id][0].virtual_region.y < low]
-            self.select((in_sight or mounted)[-1], scroll=False)
-        else:
-            self.post_message(self.SelectionChanged())  # its keys are keys now
+            self.select(next(reversed(in_sight or mounted), None), scroll=False)
+
+    def on_focus(self) -> None:
+        """A message is selected, and its keys are keys now."""
+        self.enter()
+        self.post_message(self.SelectionChanged())
 
     def on_blur(self) -> None:
         """Whoever goes elsewhere is done with the message; not who goes to another window."""
-        if self.app.app_focus:
+        if self.app.app_focus and self.screen.focused is not self:  # it may be back already
             self.select(None)
 
     def on_click(self, event: events.Click) -> None:

@@ -71,6 +71,14 @@ async def test_a_burst_of_typing_reaches_the_input_whole_whatever_has_the_focus(
         engine.say(Finished("stop", STATS))
 
 
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is copied."""
+    texts: list[str] = []
+    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text: texts.append(text))
+    return texts
+
+
 # What is selected
 
 
@@ -150,6 +158,17 @@ async def test_a_message_is_selected_by_keys_and_marked_without_laying_anything_
         assert transcript.selected is None and desk_of(pilot).composer.has_focus
 
 
+async def test_keys_in_a_burst_find_the_message_that_those_before_them_selected(copied: list[str]) -> None:
+    tree = titled("first", 3)
+    keep(tree)
+    async with chat(FakeEngine()) as pilot:
+        await reopened(pilot, tree)
+        for key in ("shift+tab", "k", "c", "k", "c", "tab", "d", "c", "shift+tab", "c", "escape", "c"):
+            pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "dcc")
+        assert copied == ["question 2", "answer 1", "answer 2"]
+
+
 async def test_messages_that_are_not_mounted_yet_are_reached() -> None:
     tree = titled("first", 40)
     keep(tree)
@@ -187,14 +206,6 @@ async def test_letters_are_keys_of_the_selected_message_and_all_else_goes_to_the
 
 
 # What is done with it
-
-
-@pytest.fixture
-def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is copied."""
-    texts: list[str] = []
-    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text: texts.append(text))
-    return texts
 
 
 async def test_copying_and_quoting_any_message(copied: list[str]) -> None:
