@@ -187,7 +187,7 @@ class SelectableTranscript(Transcript, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Select the message, or the opposite; not at the end of a selection of text."""
-        if event.chain > 1 or self.screen.get_selected_text():
+        if self.screen.get_selected_text():
             return
         here = event.widget.ancestors_with_self if event.widget is not None else ()
         found = next((id for id, views in self._views.items() if any(view in views for view in here)), None)
