@@ -375,6 +375,14 @@ def test_a_damaged_database_is_set_aside_and_never_written(path: Path, damage: s
     integrity(path)
 
 
+def test_the_latest_prompts_of_all_conversations_come_oldest_first(store: Store) -> None:
+    for text in ("one", "two", "three"):
+        tree = Conversation()
+        tree.add_prompt(text, None)
+        save(store, tree)
+    assert store.prompts() == ["one", "two", "three"] and store.prompts(limit=2) == ["two", "three"]
+
+
 def test_of_two_damaged_at_one_moment_both_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda layout: "now")
     path.parent.mkdir(parents=True)
