@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events, work
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -23,8 +20,6 @@ from app.tui.text.message_keys import (
     offers_line,
 )
 from app.tui.widgets.transcript import Transcript
-
-BAR = "\u258c"
 
 
 class MessageKeys(Static):
@@ -70,12 +65,10 @@ class SelectableTranscript(Transcript, can_focus=True):
     """While it has the focus a message is selected, and keys are for that one. A click selects one too, but leaves the
     focus where it is, so that typing goes on: then its actions are there to be clicked.
 
-    What is selected is marked by a bar at the left of it. The bar is painted on the ground between the messages, so
-    that moving it lays out nothing.
+    What is selected is marked by a bar at its left edge: an outline, which lays out nothing.
     """
 
     FOCUS_ON_CLICK = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"transcript--bar"}
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "A selected message (Shift+Tab)",
         (
@@ -140,8 +133,9 @@ class SelectableTranscript(Transcript, can_focus=True):
         """Select a message that is mounted, and scroll to it; None: none."""
         if id == self._selected:
             return
+        self._mark(False)
         self._selected = id
-        self.refresh()
+        self._mark(True)
         if id is not None and scroll:
             self._bring_into_sight()
         self.post_message(self.SelectionChanged())
@@ -193,11 +187,16 @@ class SelectableTranscript(Transcript, can_focus=True):
         found = next((id for id, views in self._views.items() if any(view in views for view in here)), None)
         self.select(None if found == self._selected else found, scroll=False)
 
+    def _mark(self, selected: bool) -> None:
+        for view in self.selected_views:
+            view.set_class(selected, "-selected")
+
     def _say_more(self) -> None:
         """Called when what is mounted has changed: what is no longer there is no longer selected."""
         super()._say_more()
         if self._selected is not None and self.selected is None:
             self.select(None)
+        self._mark(True)  # it may have been made anew
 
     # On the screen
 
@@ -213,17 +212,3 @@ class SelectableTranscript(Transcript, can_focus=True):
             if target < self.scroll_y:
                 self.release_anchor()
             self.scroll_to(y=target, animate=False, immediate=True, force=True)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The ground between the messages, with the bar."""
-        strips, places = super().render_lines(crop), [view.region for view in self.selected_views]
-        places = [place.translate(-self.region.offset) for place in places if place]
-        column = min((place.x for place in places), default=0) - 1 - crop.x
-        if not 0 <= column < crop.width:
-            return strips
-        bar = Strip([Segment(BAR, self.get_component_rich_style("transcript--bar"))])
-        top, end = places[0].y, places[-1].bottom
-        for y in range(max(top, crop.y), min(end, crop.bottom)):
-            strip = strips[y - crop.y]
-            strips[y - crop.y] = Strip.join([strip.crop(0, column), bar, strip.crop(column + 1)])
-        return strips

@@ -85,8 +85,16 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def bar(pilot: Pilot[None]) -> list[int]:
     """The rows of the screen beside which the bar of the selected message stands."""
-    left = desk_of(pilot).transcript.region.x + 1
-    return [y for y, line in enumerate(text_on(pilot).splitlines()) if line[left : left + 1] == "\u258c"]
+    place = desk_of(pilot).transcript.region
+    lines = enumerate(line[place.x : place.right] for line in text_on(pilot).splitlines())
+    return [y for y, line in lines if line.startswith("\u2588")]
+
+
+def rows_of(pilot: Pilot[None]) -> list[int]:
+    """The rows that show some of the selected message."""
+    transcript = desk_of(pilot).transcript
+    place = transcript.selected_views[0].region.intersection(transcript.region)
+    return list(range(place.y, place.bottom))
 
 
 def selects(pilot: Pilot[None], id: str) -> bool:
@@ -145,9 +153,7 @@ async def test_a_message_is_selected_by_keys_and_marked_without_laying_anything_
         assert laid_out == []
         for rows in (-3, 5):  # the bar is where the message is
             transcript.scroll_to(y=transcript.scroll_y + rows, animate=False)
-            await pilot.pause()
-            region = transcript.selected_views[0].region.intersection(transcript.region)
-            assert bar(pilot) == list(range(region.y, region.bottom))
+            await wait_until(pilot, lambda: bar(pilot) == rows_of(pilot), "the bar beside the message")
         await pilot.press("tab")
         assert desk_of(pilot).composer.has_focus and transcript.selected is None and not bar(pilot)
         assert "effort" in shown_keys(pilot)
