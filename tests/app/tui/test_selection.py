@@ -412,8 +412,8 @@ async def test_a_click_selects_and_its_actions_are_clicked(copied: list[str]) ->
         assert transcript.selected == path[1]
         await pilot.press("c")  # a letter
         assert desk.composer.text == "c" and transcript.selected is None
-        await drag(pilot, pilot.app.query(AnswerText).first().region.offset, 4)
-        assert transcript.selected is None and desk.selected_text == "answe"
+        await drag(pilot, pilot.app.query(AnswerText).first().region.offset, 5)
+        assert transcript.selected is None and desk.selected_text == "answer"
         await pilot.press("shift+tab")
         selected = desk.selected_text
         await pilot.click(keys, offset=(shown_keys(pilot).index("quote") + 2, 0))
