@@ -30,7 +30,7 @@ class InputArea(Vertical):
         yield self.composer
 
     @work(exclusive=True, group="complete")
-    async def on_composer_named(self, event: Composer.Named) -> None:
+    async def on_completing_area_named(self, event: Composer.Named) -> None:
         """Show the files that may be meant."""
         composer = self.composer
         if event.name is None:
@@ -46,7 +46,7 @@ class InputArea(Vertical):
         self.composer.focus()
         self.composer.choose(self.composer.completion.names[event.option_index])
 
-    def on_composer_mentioned(self, event: Composer.Mentioned) -> None:
+    def on_completing_area_mentioned(self, event: Composer.Mentioned) -> None:
         """A file was chosen."""
         self._read(event.name, self.composer.attached.expect(event.name))
 

@@ -202,7 +202,7 @@ async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() ->
         await idle(pilot)
         await pilot.press(*"/ed")
         await listed(pilot, "/edit", "/editor")
-        await desk_of(pilot).input.on_composer_named(Composer.Named("a")).wait()
+        await desk_of(pilot).input.on_completing_area_named(Composer.Named("a")).wait()
         assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 

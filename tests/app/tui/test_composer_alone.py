@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 
 from app.documents.attachments import Attachment, join
 from app.tui.widgets.attached import Chip
-from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, HINT, PLACEHOLDERS, Composer
+from app.tui.widgets.completing_area import HINT
+from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, PLACEHOLDERS, Composer
 from app.tui.widgets.input_area import InputArea
 from tests.fixtures.fakes import wait_until
 
