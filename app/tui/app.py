@@ -214,14 +214,15 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
+        if not self.desk.composer.received(event):
+            return
         if (line := parse(event.typed)) is not None and not self.conversations.editing:
-            self._run_slash(event.typed, *line)
+            self._run_slash(*line)
         else:
             await self.conversations.submit(event.prompt)
-        self.desk.composer.finish_submission()
 
-    def _run_slash(self, line: str, name: str, argument: str) -> None:
-        """Run a command line; one that can't be run now stays in the input."""
+    def _run_slash(self, name: str, argument: str) -> None:
+        """Run a command line, or say why not; Up brings it back into the input."""
         command = find(name)
         if command is None:
             self.desk.warn(
@@ -232,7 +233,6 @@ class ChatApp(Actions, inherit_bindings=False):
         elif self.must_wait(command):
             self.desk.warn(BUSY)
         else:
-            self.desk.composer.take(line)
             self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
 
     async def on_analysis_answer_wanted(self) -> None:

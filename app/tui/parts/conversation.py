@@ -63,13 +63,11 @@ class ConversationKeeper:
         desk = self._desk
         if not self.idle.is_set():
             if text.strip():
-                desk.composer.take(text)
                 await desk.queue.put(text)
             return
         if not text.strip():
             await self._ask_queued()
             return
-        desk.composer.take(text)
         edited = self._editing
         self._set_editing(None)
         if edited is not None:
@@ -248,11 +246,11 @@ class ConversationKeeper:
             desk.warn("There is no message to edit yet.")
             return
         if self._editing is None:
-            self._set_aside = desk.composer.prompt
+            self._set_aside = desk.composer.unsent
         at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
         prompt = prompts[max(0, at - 1)]
         self._set_editing(prompt)
-        desk.composer.clear_prompt()
+        desk.composer.withdraw()
         desk.composer.put_back(prompt.text())
         desk.composer.focus()
         desk.hint()
@@ -356,7 +354,7 @@ class ConversationKeeper:
         """Make another conversation the current one, with its draft in the input. The previous one has been left."""
         self.conversation = conversation
         self._set_editing(None)
-        self._desk.composer.clear_prompt()
+        self._desk.composer.withdraw()
         self._desk.composer.put_back(draft)  # at once: whoever opens one more at the next await cancels this
         await self._desk.queue.remove_children()
 
@@ -403,7 +401,7 @@ class ConversationKeeper:
 
     def _unsent(self) -> str:
         """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""
-        typed = self._desk.composer.prompt
+        typed = self._desk.composer.unsent
         if self._editing is None:
             return typed
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])

@@ -104,11 +104,6 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
             self.display = bool(self._chips)
             chip.remove()
 
-    def take(self, attachments: list[Attachment]) -> None:
-        """Take these away: they were sent."""
-        for chip in [chip for chip in self._chips if chip.attachment in attachments]:
-            self.drop(chip)
-
     def clear(self) -> None:
         """Take all away."""
         for chip in list(self._chips):

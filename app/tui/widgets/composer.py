@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +12,7 @@ from textual.keys import Keys
 from textual.message import Message
 
 from app.chat.commands import parse
-from app.documents.attachments import Attachment, join, split
+from app.documents.attachments import Attachment, join, merge, split
 from app.documents.mentions import looks_like_path, names_in, written
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
@@ -41,10 +40,9 @@ PLACEHOLDERS = (
 
 
 class Composer(CompletingArea):
-    """Posts Submitted on Enter and keeps its text, until `take` clears what was submitted.
+    """Posts Submitted on Enter and is empty at once, ready for the next; Up brings back what was sent.
 
-    Who receives Submitted ends with `finish_submission`: a person may press Enter again before that, and means by it
-    what was typed since the last one.
+    Who receives Submitted says so by `received`: until then it is `unsent`, as is what is being typed.
 
     `attached` is what goes with the text, `recall` the earlier prompts. `prompt` is all that is sent: the text and what
     is attached.
@@ -87,9 +85,7 @@ class Composer(CompletingArea):
         self.cursor_blink = False  # a blinking cursor is a timer, and this program has none when idle
         self.attached = Attached()
         self.recall = Recall()
-        self._submissions: deque[Composer.Submitted] = deque()  # those that nobody has dealt with yet
-        self._before = ""  # what stands before the text of these
-        self._taken = False  # whether the first of them was
+        self._on_the_way: list[Composer.Submitted] = []  # sent, and not yet received
         self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
 
     # What stands in it
@@ -99,35 +95,28 @@ class Composer(CompletingArea):
         """The text and what is attached."""
         return join(self.text, self.attached.attachments)
 
-    def take(self, submitted: str) -> None:
-        """Remove what was submitted; what stands before it, and what was typed in the moment since, stays."""
-        submission = self._submissions[0]
-        if submitted == submission.prompt:
-            self.attached.take(submission.attachments)
-            self.recall.add(submission.prompt)
-        self._only_text.clear()
-        self.rewrite(self._before + self._after_before().removeprefix(submission.typed))
-        self._taken = True
+    @property
+    def unsent(self) -> str:
+        """All that the chat does not have yet: what is on the way to it, and what is being typed."""
+        return merge([*(each.prompt for each in self._on_the_way), self.prompt])
 
-    def finish_submission(self) -> None:
-        """The first Submitted has been dealt with; what of it was not taken is ordinary text again."""
-        submission = self._submissions.popleft()
-        if not self._taken:
-            self._before += submission.typed
-        self._taken = False
-        if not self._submissions:
-            self._before = ""
+    def received(self, submission: Submitted) -> bool:
+        """The chat has it now; false if it was withdrawn on the way."""
+        if submission not in self._on_the_way:
+            return False
+        self._on_the_way.remove(submission)
+        return True
 
-    def _after_before(self) -> str:
-        return self.text.removeprefix(self._before)
+    def withdraw(self) -> None:
+        """Empty it, and take back what is on the way to the chat."""
+        self._on_the_way.clear()
+        self.clear_prompt()
 
     def put_back(self, prompt: str) -> None:
         """Put a prompt that was not answered before what was typed since."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
         self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
-        if self._submissions and text:
-            self._before = f"{text}\n\n{self._before}"
         for attachment in attachments:
             self.attached.add(attachment)
         self.leave_as_text(names_in(text))  # it was sent so before, or would have been
@@ -135,7 +124,6 @@ class Composer(CompletingArea):
     def clear_prompt(self) -> None:
         """Empty it, attachments included."""
         self._only_text.clear()
-        self._before = ""
         self.load_text("")
         self.attached.clear()
 
@@ -239,12 +227,10 @@ class Composer(CompletingArea):
             warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends the message as text."
             self.notify(warning, severity="warning", markup=False)
             return
-        typed, attachments = self._after_before(), self.attached.attachments
-        for earlier in self._submissions:
-            typed = typed.removeprefix(earlier.typed)
-            attachments = [each for each in attachments if each not in earlier.attachments]
-        submission = self.Submitted(join(typed, attachments), typed, attachments)
-        self._submissions.append(submission)
+        submission = self.Submitted(self.prompt, self.text, self.attached.attachments)
+        self.recall.add(submission.prompt)
+        self.clear_prompt()
+        self._on_the_way.append(submission)
         self.post_message(submission)
 
     def _unattached(self) -> list[str]:

@@ -85,7 +85,7 @@ async def paste(pilot: Pilot[None], text: str) -> None:
 # What is submitted, and what becomes of it
 
 
-async def test_what_is_taken_goes_and_what_was_typed_since_stays(
+async def test_enter_empties_it_and_all_of_it_is_unsent_until_it_is_received(
     pilot: Pilot[None], screen: Screen, composer: Composer
 ) -> None:
     composer.insert("one")
@@ -93,52 +93,16 @@ async def test_what_is_taken_goes_and_what_was_typed_since_stays(
     await pilot.press("enter", "t", "w", "o")
     [first] = screen.submitted
     assert (first.prompt, first.typed, first.attachments) == (join("one", [NOTES]), "one", [NOTES])
-    composer.take(first.prompt)
-    composer.finish_submission()
     assert composer.text == "two" and attached(composer) == [] and not composer.attached.display
+    assert composer.unsent == join("one\n\ntwo", [NOTES])
+    assert composer.received(first) and not composer.received(first)
+    assert composer.unsent == "two"
     await pilot.press("enter")
     assert (screen.submitted[1].prompt, screen.submitted[1].attachments) == ("two", [])
-
-
-async def test_two_that_nobody_has_dealt_with_yet_are_told_apart(
-    pilot: Pilot[None], screen: Screen, composer: Composer
-) -> None:
-    composer.insert("one")
-    composer.attached.add(NOTES)
-    await pilot.press("enter", "2")
-    other = Attachment("other.txt", "x")
-    composer.attached.add(other)
-    await pilot.press("enter", "3", "enter")
-    assert [(each.typed, each.attachments) for each in screen.submitted] == [
-        ("one", [NOTES]),
-        ("2", [other]),
-        ("3", []),
-    ]
-    composer.finish_submission()  # the first is refused: it stays, before the others
-    composer.take(screen.submitted[1].prompt)
-    composer.finish_submission()
-    assert composer.text == "one3" and attached(composer) == ["notes.txt"]
-    composer.take(screen.submitted[2].prompt)
-    composer.finish_submission()
-    assert composer.text == "one" and composer._before == ""
-    await pilot.press("enter")
-    assert screen.submitted[3].typed == "one" and screen.submitted[3].attachments == [NOTES]
-
-
-async def test_what_comes_back_stands_before_what_was_typed_since(
-    pilot: Pilot[None], screen: Screen, composer: Composer
-) -> None:
-    composer.insert("one")
-    await pilot.press("enter")
-    composer.take("one")
-    composer.insert("two")
-    await pilot.press("enter")
-    composer.put_back(join("one", [NOTES]))
-    assert composer.text == "one\n\ntwo" and attached(composer) == ["notes.txt"]
-    composer.finish_submission()
-    composer.take("two")
-    composer.finish_submission()
-    assert composer.text.strip() == "one"
+    composer.withdraw()
+    assert not composer.received(screen.submitted[1]) and composer.unsent == ""
+    await pilot.press("up", "up")
+    assert composer.prompt == first.prompt
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,70 @@
 """Enter, and Enter again before the chat has dealt with the first; prompts that come back while an editor is open."""
 
+import asyncio
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from textual.events import Key
+from textual.pilot import Pilot
 
 from app.engine.engine import EngineError
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, send, text_on, wait_until
 
 
-@pytest.mark.parametrize("stays", ["/nonsense", "/new x", "/again"])
-async def test_a_command_that_cannot_run_stays_and_what_was_sent_behind_it_goes(stays: str) -> None:
+def burst(pilot: Pilot[None], *keys: str) -> None:
+    """Keys as the terminal's reader posts them: nothing is waited for."""
+    for key in keys:
+        pilot.app.post_message(Key(key, "\r" if key == "enter" else key if len(key) == 1 else None))
+
+
+@pytest.mark.parametrize("moments", [0, 1, 3, 10, 40])
+async def test_prompts_in_quick_succession_are_told_apart_and_the_input_is_empty(moments: int) -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        if stays == "/again":  # has to wait for the answer
+        for text in ("What is 1 + 2?", "What is 2 + 3?", "What is 3 + 4?"):
+            burst(pilot, *text, "enter")
+            for _ in range(moments):
+                await asyncio.sleep(0)
+        queue, composer = desk_of(pilot).queue, desk_of(pilot).composer
+        await wait_until(pilot, lambda: engine.asked and queue.texts == ["What is 2 + 3?", "What is 3 + 4?"])
+        assert [message.text for message in engine.asked[0][0]] == ["What is 1 + 2?"]
+        assert composer.text == "" and composer.unsent == ""
+
+
+async def test_the_input_is_empty_at_enter_and_what_nobody_has_received_is_unsent() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        composer.write("one")
+        await composer.on_key(Key("enter", None))
+        assert composer.text == ""
+        composer.write("two")
+        assert composer.unsent == "one\n\ntwo"
+        await app.conversations.save_draft()
+        assert await app.journal.draft("") == "one\n\ntwo"
+        composer.withdraw()  # as opening another conversation does, which takes the draft along
+        await pilot.pause()
+        assert composer.unsent == "" and app.conversations.idle.is_set()
+
+
+@pytest.mark.parametrize("refused", ["/nonsense", "/new x", "/again"])
+async def test_a_command_that_cannot_run_leaves_the_input_and_comes_back_by_up(refused: str) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        if refused == "/again":  # has to wait for the answer
             await send(pilot, "first")
             await wait_until(pilot, lambda: len(engine.asked) == 1)
-        await pilot.press(*stays, "escape")
-        for key in ("enter", *"hello", "enter", *"more", "enter", *"next"):
-            pilot.app.post_message(Key(key, "\r" if key == "enter" else key))
-        await wait_until(pilot, lambda: "more" in desk_of(pilot).queue.texts)
-        await pilot.pause()
-        assert desk_of(pilot).composer.text == f"{stays}next"
-        assert "hello" in text_on(pilot)
+        composer = desk_of(pilot).composer
+        burst(pilot, *refused, "escape", "enter", *"hello", "enter", *"more", "enter", *"next")
+        await wait_until(pilot, lambda: "more" in desk_of(pilot).queue.texts and composer.text == "next")
+        assert "hello" in text_on(pilot) and len(engine.asked) == 1
+        await pilot.press("up", "up", "up")
+        assert composer.text == refused
+        await pilot.press("down", "down", "down")
+        assert composer.text == "next"
 
 
 async def test_what_an_edit_had_set_aside_is_not_sent_again_with_the_next_message() -> None:
@@ -34,8 +74,7 @@ async def test_what_an_edit_had_set_aside_is_not_sent_again_with_the_next_messag
         await ask(pilot, engine, "question", "answer")
         desk_of(pilot).composer.insert("unsent")
         await pilot.press("alt+up")
-        for key in ("enter", *"more", "enter"):
-            pilot.app.post_message(Key(key, "\r" if key == "enter" else key))
+        burst(pilot, "enter", *"more", "enter")
         await wait_until(pilot, lambda: desk_of(pilot).queue.texts == ["more"])
         await pilot.pause()
         assert desk_of(pilot).composer.text.strip() == "unsent"
