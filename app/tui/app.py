@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
-from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
+from app.chat.commands import BUSY, COMMANDS, Command, CommandLine, no_argument, parse, unknown
 from app.engine.client import EngineClient
 from app.engine.engine import Engine
 from app.engine.protocol import Load
@@ -216,20 +216,18 @@ class ChatApp(Actions, inherit_bindings=False):
         """Enter: a command, or a prompt."""
         if not self.desk.composer.received(event):
             return
-        if (line := parse(event.typed)) is not None and not self.conversations.editing:
-            self._run_slash(*line)
+        if not self.conversations.editing and (line := parse(event.prompt)) is not None:
+            self._run_slash(line)
         else:
             await self.conversations.submit(event.prompt)
 
-    def _run_slash(self, name: str, argument: str) -> None:
+    def _run_slash(self, line: CommandLine) -> None:
         """Run a command line, or say why not; Up brings it back into the input."""
-        command = find(name)
+        command, argument = line.command, line.argument
         if command is None:
-            self.desk.warn(
-                f"There is no command /{name}; / lists all. A space before the slash sends the line as a message."
-            )
+            self.desk.warn(f"{unknown(line.name)} Up brings it back; with a space before it, it is a message.")
         elif argument and not command.takes:
-            self.desk.warn(no_argument(name))
+            self.desk.warn(no_argument(line.name))
         elif self.must_wait(command):
             self.desk.warn(BUSY)
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.chat.commands import COMMANDS, Command, find
 
-_LINE = re.compile(r"/(?P<name>[A-Za-z]*)(?:(?P<space> +)(?P<argument>.*))?")
+_LINE = re.compile(r"/(?P<name>[?\w]*)(?:(?P<space> +)(?P<argument>.*))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,28 @@ def completions(line: str, values_of: Callable[[Command], Sequence[str]]) -> lis
     """Everything `line` can be completed to, as whole lines; nothing for a prompt.
 
     `values_of` says what the argument of a command can be, as far as that is known. What is typed to its end comes
-    first; the rest is in the order of the help.
+    first, other names of commands last, and only where their own doesn't fit; the rest is in the order of the help.
     """
     match = _LINE.fullmatch(line)
     if match is None:
         return []
     typed = match["name"].lower()
     if match["space"] is None:
-        commands = [command for command in COMMANDS if command.slash and command.slash.startswith(typed)]
-        return [_completed(command) for command in sorted(commands, key=lambda command: command.slash != typed)]
+        named = [(command.slash, command) for command in COMMANDS if command.slash]
+        others = [
+            (alias, command)
+            for slash, command in named
+            for alias in command.aliases
+            if alias == typed or (typed and not slash.startswith(typed))
+        ]
+        fitting = [(name, command) for name, command in (*named, *others) if name.startswith(typed)]
+        return [_completed(*each) for each in sorted(fitting, key=lambda each: each[0] != typed)]
     command, argument = find(typed), match["argument"].casefold()
-    values = values_of(command) if command is not None and command.takes else ()
+    values = values_of(command) if command is not None and command.takes and typed not in command.values else ()
+    more = " " if command is not None and " " in command.takes else ""
     matches = [value for value in values if value.casefold().startswith(argument)]
     matches.sort(key=lambda value: value.casefold() != argument)
-    return [Completion(f"/{typed} {value}", value) for value in matches]
+    return [Completion(f"/{typed} {value}{more}", value) for value in matches]
 
 
 def marked_at_once(line: str) -> bool:
@@ -43,6 +51,6 @@ def marked_at_once(line: str) -> bool:
     return line != "/" and not line.endswith(" ")
 
 
-def _completed(command: Command) -> Completion:
+def _completed(name: str, command: Command) -> Completion:
     help = f"{command.help} *" if command.waits else command.help
-    return Completion(f"/{command.slash} " if command.takes else f"/{command.slash}", command.usage, help)
+    return Completion(f"/{name} " if command.takes else f"/{name}", command.usage_as(name), help)

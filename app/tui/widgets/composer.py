@@ -70,11 +70,9 @@ class Composer(CompletingArea):
 
     @dataclass
     class Submitted(Message):
-        """The person pressed Enter. `prompt` is the whole of it, `typed` without what is attached."""
+        """The person pressed Enter: a command, or the whole of a prompt."""
 
         prompt: str
-        typed: str
-        attachments: list[Attachment]
 
     @dataclass
     class LatestRequested(Message):
@@ -227,15 +225,23 @@ class Composer(CompletingArea):
             warning = f"{listed} {'is' if len(names) == 1 else 'are'} {what}; Enter again sends the message as text."
             self.notify(warning, severity="warning", markup=False)
             return
-        submission = self.Submitted(self.prompt, self.text, self.attached.attachments)
+        if self._is_command:  # what is attached waits for the prompt
+            submission = self.Submitted(self.text)
+            self.load_text("")
+        else:
+            submission = self.Submitted(self.prompt)
+            self.clear_prompt()
         self.recall.add(submission.prompt)
-        self.clear_prompt()
         self._on_the_way.append(submission)
         self.post_message(submission)
 
+    @property
+    def _is_command(self) -> bool:
+        return self.takes_commands and parse(self.text) is not None
+
     def _unattached(self) -> list[str]:
         """The mentions that look like files, have none attached, and have not been warned about yet."""
-        if self.takes_commands and parse(self.text) is not None:
+        if self._is_command:
             return []
         without_warning = self._only_text | {attachment.name for attachment in self.attached.attachments}
         names = (name for name in names_in(self.text) if one_line(name) not in without_warning)

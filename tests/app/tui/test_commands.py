@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
+from app.paths import settings_file
 from app.settings import Settings
 from app.tui.screens.help import WIDGETS, HelpScreen, help_of
 from app.tui.text.completions import Completion, completions, marked_at_once
@@ -22,7 +23,19 @@ from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    notifications,
+    send,
+    text_on,
+    wait_until,
+)
 
 
 def values(command: Command) -> tuple[str, ...]:
@@ -48,6 +61,15 @@ def test_a_slash_alone_lists_every_command_in_the_order_of_the_help() -> None:
     ("typed", "found"),
     [
         ("/ed", ["/edit", "/editor"]),
+        ("/sy", ["/system "]),
+        ("/ex", ["/export ", "/exit"]),
+        ("/q", ["/q", "/quit"]),
+        ("/exit", ["/exit"]),
+        ("/top", ["/top_p ", "/top_k "]),
+        ("/set te", ["/set temperature "]),
+        ("/set temperature 0", []),
+        ("/temperature ", []),
+        ("/?", ["/?"]),
         ("/editor", ["/editor"]),
         ("/TH", ["/thinking ", "/theme "]),
         ("/new ", []),
@@ -206,22 +228,44 @@ async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() ->
         assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 
-async def test_what_only_looks_like_a_command_is_a_prompt_and_what_cannot_be_run_stays() -> None:
+async def test_what_only_looks_like_a_command_is_a_prompt_and_a_mistyped_one_comes_back_by_up() -> None:
     engine = FakeEngine()
     async with chat(engine, (120, 30)) as pilot:
         await idle(pilot)
         composer = desk_of(pilot).composer
         engine.answer("a folder")
-        await pilot.press(*"/usr/bin what is it", "enter")
-        await wait_until(pilot, lambda: engine.asked)
-        assert engine.asked[0][0][-1].text == "/usr/bin what is it"
-        await idle(pilot)
         await pilot.press(*"/tmp is full", "enter")
-        await wait_until(pilot, lambda: "There is no command /tmp" in text_on(pilot))
-        assert composer.text == "/tmp is full"
-        engine.answer("delete something")
+        await wait_until(pilot, lambda: engine.asked)
+        assert engine.asked[0][0][-1].text == "/tmp is full"
+        await idle(pilot)
+        await pilot.press(*"/efort high", "enter")
+        await wait_until(pilot, lambda: "There is no command /efort; did you mean /effort? Up" in notifications(pilot))
+        assert composer.text == "" and len(engine.asked) == 1
+        await pilot.press("up")
+        assert composer.text == "/efort high"
+        engine.answer("high")
         await pilot.press("home", "space", "enter")
         await wait_until(pilot, lambda: len(engine.asked) == 2)
+
+
+async def test_other_names_of_commands_and_options_that_are_set_by_their_names() -> None:
+    async with chat(FakeEngine(), (120, 30)) as pilot:
+        await idle(pilot)
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        composer.attached.add(Attachment("notes.txt", "x"))
+        await pilot.press(*"/seed 7", "enter", *"/set top_p 2", "enter", *"/temp", "enter", *"0", "enter")
+        await wait_until(pilot, lambda: app.preferences.options.temperature == 0)
+        assert (app.preferences.options.seed, app.preferences.options.top_p) == (7, 1.0)
+        await wait_until(pilot, lambda: "seed = 7" in settings_file().read_text())
+        assert "temperature = 0" in settings_file().read_text()
+        said = notifications(pilot)
+        assert "Seed is 7 from the next answer on." in said
+        assert "Top_p is 2; it must be above 0 and at most 1." in said
+        assert len(composer.attached.attachments) == 1  # it waits for the prompt
+        await pilot.press(*"/system Be brief.", "enter")
+        await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Be brief.")
+        await pilot.press(*"exit", "enter")
+        await wait_until(pilot, lambda: not app.is_running)
 
 
 async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
@@ -274,8 +318,7 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
             await warns()
         await send(pilot, f"/{command.slash}")
         await warns()
-        assert app.desk.composer.text == f"/{command.slash}"
-        app.desk.composer.clear_prompt()
+        assert app.desk.composer.text == ""
         await pilot.press("ctrl+p")
         await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*command.slash)
