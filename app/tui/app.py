@@ -24,6 +24,7 @@ from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
 from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
@@ -107,6 +108,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
         self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
         self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
+        self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.models = Models(desk, self.engine, self.conversations.idle)
@@ -322,10 +324,15 @@ class ChatApp(Actions, inherit_bindings=False):
         return len(self.screen_stack) == 1 and not self.desk.composer.has_focus
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Save the draft once the typing rests."""
+        """Save the draft once the typing rests, and count it."""
+        self.counting.changed()
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
+
+    def on_attached_changed(self) -> None:
+        """Something is attached, or not any more."""
+        self.counting.changed()
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""
@@ -340,6 +347,11 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def _loaded(self, model: str) -> None:
         self.models.loaded(model)
+        self.counting.loaded()
+
+    def _used(self) -> int:
+        """How much of the context stands before what is being typed; of an earlier message that is edited, unknown."""
+        return 0 if self.conversations.editing else self.desk.status.used
 
     async def _welcome(self) -> None:
         await self.models.welcome()

@@ -148,6 +148,11 @@ class Composer(CompletingArea):
         others = self.text.removesuffix(before).rstrip("\n")
         self.rewrite(f"{others}\n\n{text}" if others else text)
 
+    def say_size(self, text: str, *, fits: bool) -> None:
+        """Say on the border how long the prompt is."""
+        self.border_subtitle = text
+        self.set_class(not fits, "-too-long")
+
     # Keys
 
     async def on_key(self, event: events.Key) -> None:
