@@ -31,7 +31,8 @@ class Command:
     command with a `label` is in the footer. One that `waits` can't be used while an answer is under way.
 
     `aliases` are other names, as people know them from other programs; one that is also a value stands for that value:
-    `/seed 7` is `/set seed 7`. `words` mean the command without a slash, as the whole message.
+    `/seed 7` is `/set seed 7`. `files` are the suffixes of the files that its argument can name, besides folders; None:
+    it names none. `words` mean the command without a slash, as the whole message.
     """
 
     help: str
@@ -44,6 +45,7 @@ class Command:
     values: tuple[str, ...] = ()
     waits: bool = False
     aliases: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
     words: tuple[str, ...] = ()
 
     @property
@@ -110,8 +112,15 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             takes="file",
             values=EXPORT_FORMATS,
             aliases=("save",),
+            files=(),  # it writes a new one
         ),
-        Command("import the conversations of a file", "import", "import", takes="file", aliases=("load",)),
+        Command(
+            "import the conversations of a file",
+            *("import", "import"),
+            takes="file",
+            aliases=("load",),
+            files=(".json", ".zip"),
+        ),
     ),
     "Instructions and settings": (
         Command(

@@ -10,7 +10,7 @@ from textual.widgets import TextArea
 from app.chat.commands import Command
 from app.documents.attachments import AttachmentError, find
 from app.documents.mentions import mention, written
-from app.tui.text.completions import completions, marked_at_once
+from app.tui.text.completions import Completion, completions, marked_at_once, names_file
 from app.tui.widgets.completion import CompletionList
 from mlx_model.text import clean
 
@@ -26,6 +26,12 @@ class CompletingArea(TextArea):
         """A mention is being typed, as far as `name`; None: it isn't any more."""
 
         name: str | None
+
+    @dataclass
+    class FileNamed(Message):
+        """A command line is being typed that names a file."""
+
+        line: str
 
     @dataclass
     class Mentioned(Message):
@@ -51,7 +57,11 @@ class CompletingArea(TextArea):
 
     def on_text_area_selection_changed(self) -> None:
         """The cursor has moved: show the commands, or say which file is being named, if one is being typed."""
-        if (line := self._line()) is None or not self._naming or not self._offer(line):
+        line = self.line if self._naming else None
+        offered = line is not None and self._offer(line)
+        if line is not None and names_file(line):
+            self.post_message(self.FileNamed(line))
+        elif not offered:
             self.post_message(self.Named(self.named))
 
     @property
@@ -62,7 +72,7 @@ class CompletingArea(TextArea):
 
     def _complete(self, key: str) -> bool:
         """What a key does while a command or a file is being named; false for what it does anyway."""
-        line = self._line()
+        line = self.line
         # The list may lag behind fast typing: then it is made now, so that keys act on what is typed.
         if line is not None and (self.completion.typed == line or self._offer(line)):
             return self._complete_line(key, line)
@@ -99,9 +109,18 @@ class CompletingArea(TextArea):
 
     def _offer(self, line: str) -> bool:
         """Show what a command line may become; false if that is nothing."""
-        found = completions(line, self.values_of)
+        return self._show(line, completions(line, self.values_of))
+
+    def offer_files(self, line: str, files: Sequence[Completion]) -> None:
+        """Show the files that a command line may name, unless it has changed since."""
+        if line == self.line and not self._show(line, [*completions(line, self.values_of), *files]):
+            self.completion.hide()
+
+    def _show(self, line: str, found: Sequence[Completion]) -> bool:
+        """Show these; false if there are none."""
         if found:
-            self.completion.show(found, line, marked=marked_at_once(line), hint=HINT if found[0].help else "")
+            marked = marked_at_once(line) and not found[0].waits
+            self.completion.show(found, line, marked=marked, hint=HINT if found[0].help else "")
         return bool(found)
 
     def _path(self, name: str) -> Path | None:
@@ -121,7 +140,7 @@ class CompletingArea(TextArea):
 
         The name of a folder is to go on with, and so is a command; that of a file ends it.
         """
-        if self._line() is not None and name.startswith("/"):
+        if self.line is not None and name.startswith("/"):
             self._naming = True
             self.rewrite(name)
             return
@@ -138,7 +157,8 @@ class CompletingArea(TextArea):
             self.completion.hide()
             self.post_message(self.Mentioned(name))
 
-    def _line(self) -> str | None:
+    @property
+    def line(self) -> str | None:
         """The command line that is being typed, with the cursor at its end."""
         is_line = self.takes_commands and self.text.startswith("/") and self.document.line_count == 1
         return self.text if is_line and self.selection.is_empty and self.cursor_at_end_of_text else None

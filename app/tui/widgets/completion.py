@@ -30,7 +30,7 @@ class CompletionList(OptionList, can_focus=False):
         width = max((len(each.usage) for each in completions if each.help), default=0)
         self.set_options([Option(_row(each, width)) for each in completions])
         self.border_subtitle = hint
-        self.styles.offset = (1, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
+        self.styles.offset = (0, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
         self.highlighted = 0 if completions and marked else None
         self.display = bool(completions)
 

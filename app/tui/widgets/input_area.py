@@ -10,7 +10,7 @@ from textual.widgets import OptionList
 from app.documents.attachments import Attachment, AttachmentError, find, read
 from app.documents.mentions import candidates
 from app.documents.pdf_process import stop_readers
-from app.tui.text.completions import Completion
+from app.tui.text.completions import Completion, file_completions
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MAX_ROWS
 from app.tui.widgets.composer import Composer
@@ -39,6 +39,12 @@ class InputArea(Vertical):
         names = await asyncio.to_thread(candidates, event.name, composer.folder, MAX_ROWS)
         if composer.named == event.name:  # else something else is being typed by now
             composer.completion.show([Completion(name, name) for name in names], event.name)
+
+    @work(exclusive=True, group="complete")
+    async def on_completing_area_file_named(self, event: Composer.FileNamed) -> None:
+        """Show the files that a command may mean."""
+        files = await asyncio.to_thread(file_completions, event.line, self.composer.folder, MAX_ROWS)
+        self.composer.offer_files(event.line, files)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click on one of them."""

@@ -293,6 +293,29 @@ async def test_a_file_is_completed_and_attached(pilot: Pilot[None], screen: Scre
     assert screen.submitted[0].prompt == join("see @notes.txt ", [NOTES])
 
 
+async def test_the_files_of_a_command_are_completed(
+    pilot: Pilot[None], screen: Screen, composer: Composer, folder: Path
+) -> None:
+    for name in ("src/old.json", "src/more.txt"):
+        (folder / name).write_text("{}")
+    completion = composer.completion
+    await pilot.press(*"/import s")
+    await wait_until(pilot, lambda: completion.display and completion.choice == "/import src/")
+    await pilot.press("enter")
+    assert composer.text == "/import src/"
+    await wait_until(pilot, lambda: completion.names == ["/import src/old.json"])
+    assert completion.choice is None  # Enter would import the folder
+    await pilot.press("tab", "enter")
+    assert [each.prompt for each in screen.submitted] == ["/import src/old.json"] and composer.text == ""
+    await pilot.press(*"/export s")
+    await wait_until(pilot, lambda: completion.display and completion.names == ["/export src/"])
+    assert completion.choice is None  # it may be the name of the new file
+    await pilot.press("enter")
+    assert screen.submitted[1].prompt == "/export s"
+    await pilot.press(*"/import x")
+    await wait_until(pilot, lambda: not completion.display)
+
+
 async def test_a_folder_is_gone_into(pilot: Pilot[None], composer: Composer) -> None:
     await pilot.press("@", "s", "r")
     await wait_until(pilot, lambda: composer.completion.choice == "src/")
