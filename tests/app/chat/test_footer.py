@@ -17,8 +17,8 @@ SOME = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5)
 @pytest.mark.parametrize(
     ("reason", "stats", "said"),
     [
-        ("stop", SOME, "low   20.0 tok/s   first token 0.5 s   1,234 tokens"),
-        ("cancelled", SOME, "low   20.0 tok/s   first token 0.5 s   1,234 tokens   stopped"),
+        ("stop", SOME, "low   20.0 tok/s   1,234 tokens   first token 0.5 s"),
+        ("cancelled", SOME, "low   20.0 tok/s   1,234 tokens   first token 0.5 s   stopped"),
         ("cancelled", Stats(), "low   stopped before it began"),
         ("cancelled", None, "low   stopped"),
         ("died", None, "low   cut off: the engine stopped"),
