@@ -47,11 +47,11 @@ DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 
 # What the line below the input can say, the most urgent first.
-EDITING = "editing an earlier message (Esc cancels)"
+EDITING = "editing a message: Esc cancels"
 MORE_BELOW = "\u2193 more below, End jumps there"
-CIRCLING = "the thought repeats itself: ^S answers now"
+CIRCLING = "the thought repeats: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
-NEARLY_FULL = "context nearly full: ^N starts a new chat"
+NEARLY_FULL = "context nearly full: ^N starts anew"
 CUT_OFF = "^G continues the answer"
 
 

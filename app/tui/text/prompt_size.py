@@ -27,8 +27,9 @@ class PromptSize:
         """Nothing for a short prompt that fits."""
         amount = f"{self.tokens:,} tokens" if self.exact else f"about {self.tokens:,} tokens"
         if not self.fits:
-            used = f", of which {self.used:,} are in use; ^N starts a new chat" if self.used else ""
-            return f"{amount} do not fit: the context has {self.limit:,}{used}"
+            if not self.used:
+                return f"{amount} do not fit: the context has {self.limit:,}"
+            return f"{amount} do not fit: {max(0, self.limit - self.used - HEAD):,} are left, ^N starts a new chat"
         if self.tokens < LEAST:
             return ""
         share = (

@@ -11,6 +11,8 @@ from app.tui.text.completions import Completion
 
 MAX_ROWS = 8
 """Rows shown at once; the list scrolls."""
+BESIDE = 4
+"""Columns of the border and the space within it."""
 
 
 class CompletionList(OptionList, can_focus=False):
@@ -28,7 +30,11 @@ class CompletionList(OptionList, can_focus=False):
         """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
         self.names, self.typed = [each.line for each in completions], typed
         width = max((len(each.usage) for each in completions if each.help), default=0)
-        self.set_options([Option(_row(each, width)) for each in completions])
+        rows = [_row(each, width) for each in completions]
+        self.set_options([Option(row) for row in rows])
+        # Textual's `auto` leaves no room for the scrollbar.
+        longest = max((row.cell_length for row in rows), default=0)
+        self.styles.width = longest + BESIDE + (len(rows) > MAX_ROWS)
         self.border_subtitle = hint
         self.styles.offset = (0, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
         self.highlighted = 0 if completions and marked else None

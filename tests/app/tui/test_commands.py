@@ -12,6 +12,7 @@ from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
 from app.paths import settings_file
 from app.settings import Settings
+from app.tui.app import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
 from app.tui.screens.help import WIDGETS, HelpScreen, help_of
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.widgets.analysis import AnalysisTitle
@@ -132,6 +133,26 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
         assert completion.choice == "/effort "
         await pilot.press("backspace")
         await wait_until(pilot, lambda: not completion.display)
+
+
+async def test_the_list_and_the_hints_are_whole_at_every_width() -> None:
+    hints = (EDITING, MORE_BELOW, CIRCLING, ROOM_TO_ANSWER, NEARLY_FULL, CUT_OFF)
+    async with chat(FakeEngine(), (80, 24)) as pilot:
+        await idle(pilot)
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        completion, hint = composer.completion, app.query_one("#hint")
+        for width in (80, 99, 100, 101, 160):
+            await pilot.resize_terminal(width, 30)
+            composer.clear_prompt()
+            await pilot.press("/")
+            await wait_until(pilot, lambda: completion.display)
+            await pilot.pause()
+            assert completion.region.x >= composer.region.x and completion.region.right <= composer.region.right
+            row = text_on(pilot).splitlines()[completion.region.y]
+            assert row[completion.region.x] == "\u256d" and row[completion.region.right - 1] == "\u256e", width
+            if composer.region.width >= 78:  # else what is too long ends in an ellipsis
+                assert "regenerate; the previous answer is kept *" in text_on(pilot) and "\u2026" not in text_on(pilot)
+            assert max(map(len, hints)) <= hint.region.width, width
 
 
 async def test_tab_completes_and_enter_runs_what_is_complete() -> None:

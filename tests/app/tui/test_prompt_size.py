@@ -20,11 +20,11 @@ from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, o
         (PromptSize(4096, True, 0, 4096), "4,096 tokens do not fit: the context has 4,096"),
         (
             PromptSize(500, False, 3900, 4096),
-            "about 500 tokens do not fit: the context has 4,096, of which 3,900 are in use; ^N starts a new chat",
+            "about 500 tokens do not fit: 96 are left, ^N starts a new chat",
         ),
         (
             PromptSize(200, True, 4000, 4096),
-            "200 tokens do not fit: the context has 4,096, of which 4,000 are in use; ^N starts a new chat",
+            "200 tokens do not fit: 0 are left, ^N starts a new chat",
         ),
     ],
 )
@@ -88,7 +88,7 @@ async def test_what_the_conversation_takes_counts_except_while_an_earlier_messag
         await ask(pilot, engine, "one", "1")  # the fake's figures: 374 tokens
         composer = desk_of(pilot).composer
         composer.insert("word " * 3700)
-        await on_screen(pilot, "3,700 tokens do not fit: the context has 4,096, of which 374")
+        await on_screen(pilot, "3,700 tokens do not fit: 3,622 are left, ^N")
         composer.clear_prompt()
         await pilot.press("alt+up")
         composer.insert(" word" * 3700)
