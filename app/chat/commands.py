@@ -89,7 +89,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             aliases=("regenerate", "retry"),
         ),
         Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G", waits=True),
-        Command("edit the last message; repeat for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),
+        Command("edit the last message; again for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),
         Command("show the next version of an answer or message", "version", "version", "ctrl+o", "^O", waits=True),
         Command(
             "copy: the answer, its code, the prompt, the chat",

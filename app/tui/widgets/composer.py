@@ -56,6 +56,9 @@ class Composer(CompletingArea):
             ("@ and part of a name", "attach a text, code or PDF file"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
             ("Up in the first line", "earlier messages; Down goes back"),
+            ("^W, ^U, ^K", "delete a word, to the line's start, to its end"),
+            ("Alt+Left, Alt+Right", "move by a word"),
+            ("^C", "copy what is selected, else stop the answer"),
             ("PageUp, PageDown", "scroll the conversation"),
             ("End, in empty input", "jump to the latest"),
             ("Enter, in empty input", "send the queued messages"),
@@ -66,6 +69,14 @@ class Composer(CompletingArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "app.scroll_transcript(-1)", "Scroll up", show=False),
         Binding("pagedown", "app.scroll_transcript(1)", "Scroll down", show=False),
+        # What Option and Command send on a Mac, and a shell's Alt+D; Textual has the same by other keys.
+        Binding("alt+left", "cursor_word_left", show=False),
+        Binding("alt+right", "cursor_word_right", show=False),
+        Binding("alt+shift+left", "cursor_word_left(True)", show=False),
+        Binding("alt+shift+right", "cursor_word_right(True)", show=False),
+        Binding("alt+d", "delete_word_right", show=False),
+        Binding("super+left", "cursor_line_start", show=False),
+        Binding("super+right", "cursor_line_end", show=False),
     ]
 
     @dataclass

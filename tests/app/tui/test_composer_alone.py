@@ -234,6 +234,29 @@ async def test_a_new_line(pilot: Pilot[None], screen: Screen, composer: Composer
     assert composer.text == "a\nb" and screen.submitted == []
 
 
+async def test_the_keys_of_a_shell_edit_the_line(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    for keys, left in (
+        (["ctrl+w"], "one two \nthree four |"),
+        (["alt+backspace", "ctrl+w"], "one two \nthree |"),
+        (["ctrl+u"], "one two \n|"),
+        (["alt+left", "ctrl+k"], "one two \nthree four |"),
+        (["ctrl+a", "ctrl+k"], "one two \n|"),
+        (["alt+left", "alt+left", "alt+right", "x"], "one two \nthree fourx| five"),
+        (["ctrl+left", "ctrl+left", "ctrl+right", "alt+d"], "one two \nthree four|"),
+        (["super+left", "x", "super+right", "y"], "one two \nxthree four fivey|"),
+        (["alt+shift+left", "x"], "one two \nthree four x|"),
+        (["alt+left", "alt+shift+right", "x"], "one two \nthree four x|"),
+    ):
+        composer.rewrite("one two \nthree four five")
+        await pilot.press(*keys)
+        row, column = composer.cursor_location
+        lines = composer.text.split("\n")
+        lines[row] = f"{lines[row][:column]}|{lines[row][column:]}"
+        assert "\n".join(lines) == left, keys
+    await pilot.press("shift+left", "ctrl+c")
+    assert screen.clipboard == "x" and screen.submitted == []
+
+
 async def test_end_in_an_empty_input_asks_for_the_latest(
     pilot: Pilot[None], screen: Screen, composer: Composer
 ) -> None:
