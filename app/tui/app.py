@@ -116,6 +116,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self._resume = resume
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
+        self._submitting = asyncio.Lock()  # keeps the order of what waits
         self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
@@ -216,15 +217,27 @@ class ChatApp(Actions, inherit_bindings=False):
             await self.conversations.send(self._prompt)
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
-        """Enter: a command, or a prompt."""
-        if not self.desk.composer.received(event):
-            return
+        """Enter: a command, or a prompt. What is sent behind /new waits for the new chat."""
+        if any(worker.group in ("open", "submit") for worker in self.workers):
+            self._submit_later(event)
+        else:
+            await self._submit(event)
+
+    @work(group="submit")
+    async def _submit_later(self, event: Composer.Submitted) -> None:
+        async with self._submitting:
+            await self._let_end("open")
+            await self._submit(event)
+
+    async def _submit(self, event: Composer.Submitted) -> None:
+        if self.engine.leaving or not self.desk.composer.received(event):
+            return  # it is saved as the draft, or was withdrawn
         if not self.conversations.editing and (line := parse(event.prompt)) is not None:
-            self._run_slash(line)
+            await self._run_slash(line)
         else:
             await self.conversations.submit(event.prompt)
 
-    def _run_slash(self, line: CommandLine) -> None:
+    async def _run_slash(self, line: CommandLine) -> None:
         """Run a command line, or say why not; Up brings it back into the input."""
         command, argument = line.command, line.argument
         if command is None:
@@ -234,7 +247,7 @@ class ChatApp(Actions, inherit_bindings=False):
         elif self.must_wait(command):
             self.desk.warn(BUSY)
         else:
-            self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
+            await self.run_action(f"{command.action}({argument!r})" if argument else command.action)
 
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""

@@ -298,7 +298,7 @@ class ConversationKeeper:
     async def new(self) -> None:
         """Stop what is under way and start an empty conversation; the text in the input stays."""
         await self._leave(with_input=False)
-        unsent = self._unsent()
+        unsent = self._unsent(self._desk.composer.prompt)  # what is on the way is for the new chat
         await self._enter(Conversation(), unsent)
         await self._entered("" if unsent else await self._journal.draft(""))
         await self._desk.saved()
@@ -320,6 +320,7 @@ class ConversationKeeper:
                 return False
             draft = await self._journal.draft(id)
             await self._leave(with_input=True)
+            desk.composer.withdraw()  # it is in the draft
             await self._enter(conversation, draft)
             await self._preferences.enter(id)
             await self._entered("", at, channel)
@@ -341,7 +342,7 @@ class ConversationKeeper:
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 
         def draft() -> str:
-            return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
+            return merge([*self._desk.queue.texts, *([self._unsent(self._desk.composer.unsent)] if with_input else [])])
 
         saved: str | None = None
         while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
@@ -354,7 +355,7 @@ class ConversationKeeper:
         """Make another conversation the current one, with its draft in the input. The previous one has been left."""
         self.conversation = conversation
         self._set_editing(None)
-        self._desk.composer.withdraw()
+        self._desk.composer.clear_prompt()
         self._desk.composer.put_back(draft)  # at once: whoever opens one more at the next await cancels this
         await self._desk.queue.remove_children()
 
@@ -397,11 +398,10 @@ class ConversationKeeper:
 
     async def save_draft(self) -> None:
         """Save what is in the input and in the queue for the next start."""
-        await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
+        await self._save_draft(merge([*self._desk.queue.texts, self._unsent(self._desk.composer.unsent)]))
 
-    def _unsent(self) -> str:
-        """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""
-        typed = self._desk.composer.unsent
+    def _unsent(self, typed: str) -> str:
+        """What was `typed`; during an edit what that has set aside, and the edit itself if it changed anything."""
         if self._editing is None:
             return typed
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])

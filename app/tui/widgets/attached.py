@@ -41,13 +41,16 @@ class Chip(Static, can_focus=True):
     def fill(self, attachment: Attachment) -> None:
         """It has been read."""
         self.attachment = attachment
-        self.update(Content(f"{CROSS} {describe(attachment)}"))
+        self._show(f"about {about_tokens(attachment.text):,}")
         self.post_message(Attached.Changed())
 
     def count(self, tokens: int) -> None:
         """It has been counted."""
+        self._show(f"{tokens:,}")
+
+    def _show(self, tokens: str) -> None:
         if self.attachment is not None:
-            self.update(Content(f"{CROSS} {describe(self.attachment, tokens)}"))
+            self.update(Content(f"{CROSS} {describe(self.attachment, f', {tokens} tokens')}"))
 
     def on_click(self, event: events.Click) -> None:
         """On the cross."""
@@ -127,10 +130,9 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
             self.drop(chip)
 
 
-def describe(attachment: Attachment, tokens: int | None = None) -> str:
-    """Name, size and tokens, estimated if they are not given, in one line; and what the file has that was not read."""
+def describe(attachment: Attachment, tokens: str = "") -> str:
+    """Name, size and `tokens` in one line, and what the file has that was not read."""
     size = attachment.size
     amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
     note = f"; {one_line(attachment.note)}" if attachment.note else ""
-    counted = f"about {about_tokens(attachment.text):,}" if tokens is None else f"{tokens:,}"
-    return f"{one_line(attachment.name)}  {amount}, {counted} tokens{note}"
+    return f"{one_line(attachment.name)}  {amount}{tokens}{note}"

@@ -33,6 +33,23 @@ async def test_prompts_in_quick_succession_are_told_apart_and_the_input_is_empty
         assert composer.text == "" and composer.unsent == ""
 
 
+@pytest.mark.parametrize("answering", [False, True])
+async def test_what_is_sent_behind_new_is_asked_in_the_new_chat(answering: bool) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "first", "one")
+        if answering:
+            await send(pilot, "second")
+            await wait_until(pilot, lambda: len(engine.asked) == 2)
+        before = len(engine.asked)
+        burst(pilot, *"/new", "escape", "enter", *"third", "enter", *"fourth", "enter", *"fifth")
+        await wait_until(pilot, lambda: len(engine.asked) == before + 1)
+        assert [message.text for message in engine.asked[-1][0]] == ["third"]
+        await wait_until(pilot, lambda: desk_of(pilot).queue.texts == ["fourth"])
+        assert desk_of(pilot).composer.text == "fifth"
+
+
 async def test_what_nobody_has_received_at_the_end_is_a_draft_and_what_was_withdrawn_is_not_asked() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
