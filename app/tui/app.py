@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
-from app.chat.commands import BUSY, COMMANDS, Command, CommandLine, no_argument, parse, unknown
+from app.chat.commands import BUSY, COMMANDS, Command
 from app.engine.client import EngineClient
 from app.engine.engine import Engine
 from app.engine.protocol import Load
@@ -32,6 +32,7 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
+from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
 from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
@@ -111,12 +112,18 @@ class ChatApp(Actions, inherit_bindings=False):
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
+        self.submitting = Submitting(
+            *(desk, self.engine, self.conversations),
+            run=self.run_action,
+            must_wait=self.must_wait,
+            is_opening=lambda: any(worker.group == "open" for worker in self.workers),
+            opened=partial(self._let_end, "open"),
+        )
         self.models = Models(desk, self.engine, self.conversations.idle)
         self._prompt = prompt
         self._resume = resume
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
-        self._submitting = asyncio.Lock()  # keeps the order of what waits
         self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
@@ -217,37 +224,8 @@ class ChatApp(Actions, inherit_bindings=False):
             await self.conversations.send(self._prompt)
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
-        """Enter: a command, or a prompt. What is sent behind /new waits for the new chat."""
-        if any(worker.group in ("open", "submit") for worker in self.workers):
-            self._submit_later(event)
-        else:
-            await self._submit(event)
-
-    @work(group="submit")
-    async def _submit_later(self, event: Composer.Submitted) -> None:
-        async with self._submitting:
-            await self._let_end("open")
-            await self._submit(event)
-
-    async def _submit(self, event: Composer.Submitted) -> None:
-        if self.engine.leaving or not self.desk.composer.received(event):
-            return  # it is saved as the draft, or was withdrawn
-        if not self.conversations.editing and (line := parse(event.prompt)) is not None:
-            await self._run_slash(line)
-        else:
-            await self.conversations.submit(event.prompt)
-
-    async def _run_slash(self, line: CommandLine) -> None:
-        """Run a command line, or say why not; Up brings it back into the input."""
-        command, argument = line.command, line.argument
-        if command is None:
-            self.desk.warn(f"{unknown(line.name)} Up brings it back; with a space before it, it is a message.")
-        elif argument and not command.takes:
-            self.desk.warn(no_argument(line.name))
-        elif self.must_wait(command):
-            self.desk.warn(BUSY)
-        else:
-            await self.run_action(f"{command.action}({argument!r})" if argument else command.action)
+        """Enter: a command, or a prompt."""
+        await self.submitting.take(event)
 
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""

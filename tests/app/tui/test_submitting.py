@@ -63,6 +63,7 @@ async def test_what_nobody_has_received_at_the_end_is_a_draft_and_what_was_withd
         assert composer.unsent == "" and not engine.asked
         burst(pilot, *"one", "enter", *"two", "ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
+        assert not app_of(pilot).conversation.nodes
     async with chat(engine) as pilot:
         await wait_until(pilot, lambda: desk_of(pilot).composer.text == "one\n\ntwo")
 
