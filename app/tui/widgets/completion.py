@@ -14,6 +14,8 @@ MAX_ROWS = 8
 """Rows shown at once; the list scrolls."""
 NARROW = 75
 """Columns below which commands are shown without what may follow them, so that their help fits."""
+HELP_STYLE = "$foreground 80%"
+"""Dim enough beside the name, and to be read where the row is marked."""
 BESIDE = 4
 """Columns of the border and the space within it."""
 
@@ -63,4 +65,4 @@ class CompletionList(OptionList, can_focus=False):
 
 def _row(usage: str, help: str, width: int) -> Content:
     name = Content(one_line(usage))
-    return Content.assemble(name.pad_right(width + 2 - len(name)), (help, "dim")) if help else name
+    return Content.assemble(name.pad_right(width + 2 - len(name)), (help, HELP_STYLE)) if help else name
