@@ -1,5 +1,8 @@
 """Text in one line: untrusted names and titles, sentences of the program."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from mlx_model.text import clean
 
 
@@ -11,3 +14,8 @@ def one_line(text: str) -> str:
 def sentence(text: str) -> str:
     """`text`, as errors word it, as a sentence: with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def similar(word: str, words: Iterable[str], least: float = 0.6) -> str | None:
+    """The one of `words` that is probably meant; `least` is how much they must have in common, 1 for all."""
+    return next(iter(get_close_matches(word, list(words), n=1, cutoff=least)), None)

@@ -1,9 +1,11 @@
 """Every command and key of the chat as data: bindings, palette, help and slash commands read this."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.settings import ANALYSIS
+from app.lines import similar
+from app.settings import ANALYSIS, SAMPLING
 from mlx_model.harmony.message import Effort
 
 BUSY = "An answer is under way: Esc stops it."
@@ -17,6 +19,9 @@ EXPORT_FORMATS = ("md", "json")
 EFFORTS = "The effort can be low, medium or high."
 """The answer to `/effort` with anything else."""
 
+_ALMOST = 0.75
+"""How much a name has in common with that of a command where it is mistyped, rather than the beginning of a prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -24,6 +29,10 @@ class Command:
 
     `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each. A
     command with a `label` is in the footer. One that `waits` can't be used while an answer is under way.
+
+    `aliases` are other names, as people know them from other programs; one that is also a value stands for that value:
+    `/seed 7` is `/set seed 7`. `files` are the suffixes of the files that its argument can name, besides folders; None:
+    it names none. `words` mean the command without a slash, as the whole message.
     """
 
     help: str
@@ -35,11 +44,28 @@ class Command:
     takes: str = ""
     values: tuple[str, ...] = ()
     waits: bool = False
+    aliases: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
         """The slash name and what may follow it, "" without one."""
-        return f"/{self.slash}" + (f" [{self.takes}]" if self.takes else "") if self.slash else ""
+        return self.usage_as(self.slash) if self.slash else ""
+
+    def usage_as(self, name: str) -> str:
+        """As `usage`, by another name."""
+        takes = self.takes.split()[-1] if name in self.values else self.takes
+        return f"/{name} [{takes}]" if takes else f"/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What a person has typed: the name in lower case, and the command, None where none has such a name."""
+
+    name: str
+    argument: str
+    command: Command | None
 
 
 GROUPS: dict[str, tuple[Command, ...]] = {
@@ -54,11 +80,16 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             *("thinking", "thinking", "ctrl+t", "^T", "thinking", "display"),
             values=ANALYSIS,
         ),
-        Command("stop the answer", "stop", key="escape", shown_key="Esc", label="stop"),
+        Command("stop the answer", "stop", "stop", "escape", "Esc", "stop"),
         Command("end the thought and answer now", "answer_now", "answer", "ctrl+s", "^S"),
-        Command("regenerate; the previous answer is kept", "again", "again", "ctrl+r", "^R", "again", waits=True),
+        Command(
+            "regenerate; the previous answer is kept",
+            *("again", "again", "ctrl+r", "^R", "again"),
+            waits=True,
+            aliases=("regenerate", "retry"),
+        ),
         Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G", waits=True),
-        Command("edit the last message; repeat for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),
+        Command("edit the last message; again for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),
         Command("show the next version of an answer or message", "version", "version", "ctrl+o", "^O", waits=True),
         Command(
             "copy: the answer, its code, the prompt, the chat",
@@ -69,32 +100,63 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
     ),
     "Conversations": (
-        Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new"),
-        Command("search all conversations", "find", "find", "ctrl+f", "^F", "find"),
-        Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B"),
+        Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new", aliases=("clear", "reset")),
+        Command("search all conversations", "find", "find", "ctrl+f", "^F", "find", aliases=("search",)),
+        Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B", aliases=("history",)),
         Command("rename this conversation", "rename", "rename", takes="title"),
         Command("delete this conversation", "delete", "delete"),
         Command("restore the conversation deleted last", "undo", "undo"),
-        Command("export this conversation to a file", "export", "export", takes="file", values=EXPORT_FORMATS),
-        Command("import the conversations of a file", "import", "import", takes="file"),
+        Command(
+            "export this conversation to a file",
+            *("export", "export"),
+            takes="file",
+            values=EXPORT_FORMATS,
+            aliases=("save",),
+            files=(),  # it writes a new one
+        ),
+        Command(
+            "import the conversations of a file",
+            *("import", "import"),
+            takes="file",
+            aliases=("load",),
+            files=(".json", ".zip"),
+        ),
     ),
     "Instructions and settings": (
-        Command("instructions for this conversation", "instructions", "instructions", takes="text"),
+        Command(
+            "instructions for this conversation", "instructions", "instructions", takes="text", aliases=("system",)
+        ),
         Command("use the instructions of a preset", "preset", "preset", takes="name"),
-        Command("settings: sampling, presets, appearance", "settings", "settings", "f3", "F3"),
+        Command("settings: sampling, presets, appearance", "settings", "settings", "f3", "F3", aliases=("config",)),
+        Command(
+            "sampling option: temperature, seed and others",
+            *("set", "set"),
+            takes="name value",
+            values=SAMPLING,
+            aliases=SAMPLING,
+        ),
         Command("theme: dark, light, ansi or one of Textual's", "theme", "theme", takes="name"),
         Command("write the message in $VISUAL or $EDITOR", "editor", "editor", "f4", "F4"),
     ),
     "Models": (
-        Command("switch to another model, or list them", "model", "model", takes="name", waits=True),
-        Command("download a model (gpt-oss-20b); or pause, hide", "download", "download", takes="name"),
+        Command(
+            "switch to another model, or list them", "model", "model", takes="name", waits=True, aliases=("models",)
+        ),
+        Command(
+            "download a model (gpt-oss-20b); or pause, hide", "download", "download", takes="name", aliases=("pull",)
+        ),
         Command("download: start, pause, resume, switch", "download_step", key="ctrl+l", shown_key="^L"),
         Command("restart the engine after it stopped", "restart", "restart"),
     ),
     "Program": (
         Command("search all commands", "command_palette", "", "ctrl+p", "^P", "commands"),
-        Command("show keys and commands", "help", "help", "f1", "F1", "help"),
-        Command("quit", "quit", "quit", "ctrl+q", "^Q", "quit"),
+        Command("show keys and commands", "help", "help", "f1", "F1", "help", aliases=("?", "commands")),
+        Command(
+            "quit",
+            *("quit", "quit", "ctrl+q", "^Q", "quit"),
+            aliases=("exit", "q", "bye"),
+            words=("exit", "quit", ":q"),
+        ),
     ),
 }
 """In the order of the help; the footer has those with a label in this order."""
@@ -102,19 +164,40 @@ GROUPS: dict[str, tuple[Command, ...]] = {
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
-def parse(text: str) -> tuple[str, str] | None:
-    """A slash name and its argument, if `text` is a command line; None for a prompt.
+def parse(text: str) -> CommandLine | None:
+    """The command line that `text` is; None for a prompt.
 
-    One line that begins with a slash and a word of letters is a command, known or not, and so is a slash alone, which
-    asks for help; "/usr/bin" is a prompt, and so is a command line with a space before it.
+    One line that begins with a slash and the name of a command is one, and so are a slash alone, which asks for help,
+    an unknown name alone, and one with more behind it that is nearly a command's ("/efort low", but not "/tmp is
+    full"). "/usr/bin" is a prompt, and so is a command line with a space before it.
     """
-    match = re.fullmatch(r"/([A-Za-z]*)(?: +(\S.*?))? *", text)
-    return (match[1].lower() or "help", match[2] or "") if match else None
+    if (meant := next((command for command in COMMANDS if text in command.words), None)) is not None:
+        return CommandLine(text, "", meant)
+    match = re.fullmatch(r"/(\?|[A-Za-z]\w*|)(?: +(\S.*?))? *", text, re.ASCII)
+    if match is None:
+        return None
+    name, argument = match[1].lower() or "help", match[2] or ""
+    command = find(name)
+    if argument and (not match[1] or (command is None and similar(name, _names(COMMANDS), _ALMOST) is None)):
+        return None
+    if command is not None and name in command.values:
+        argument = f"{name} {argument}".rstrip()
+    return CommandLine(name, argument, command)
 
 
-def find(slash: str) -> Command | None:
-    """The command of a slash name."""
-    return next((command for command in COMMANDS if command.slash == slash), None)
+def find(name: str) -> Command | None:
+    """The command of a slash name or an alias."""
+    return next((command for command in COMMANDS if name == command.slash or name in command.aliases), None)
+
+
+def unknown(name: str, commands: Iterable[Command] = COMMANDS) -> str:
+    """What to say of a name that none of `commands` has."""
+    meant = similar(name, _names(commands))
+    return f"There is no command /{name}" + (f"; did you mean /{meant}?" if meant else "; /help lists all.")
+
+
+def _names(commands: Iterable[Command]) -> list[str]:
+    return [name for command in commands for name in (command.slash, *command.aliases) if name]
 
 
 def no_argument(slash: str) -> str:

@@ -10,7 +10,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from app import paths
@@ -18,6 +17,7 @@ from app.cli import arguments as shared
 from app.cli import ask, bench, chat, completion, conversations, doctor, download, models
 from app.cli.printing import say
 from app.interrupt import INTERRUPTED
+from app.lines import similar
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
@@ -112,8 +112,8 @@ class _Parser(argparse.ArgumentParser):
         """Called by argparse: what is no command is a prompt, unless it looks like a mistyped command."""
         if not isinstance(action, _Commands) or value in action.choices:
             super()._check_value(action, value)
-        elif similar := get_close_matches(value, action.choices, n=1):
-            raise argparse.ArgumentError(None, f'there is no command "{value}" (did you mean {similar[0]}?)')
+        elif (meant := similar(value, action.choices)) is not None:
+            raise argparse.ArgumentError(None, f'there is no command "{value}" (did you mean {meant}?)')
 
 
 class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # not generic where it runs

@@ -8,22 +8,25 @@ from dataclasses import replace
 from time import monotonic
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
-from app.chat.commands import COMMANDS, EFFORTS, next_effort, no_argument, parse
+from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import turn
+from app.chat.sampling import change
 from app.cli.arguments import Start
 from app.cli.loading import load_model
 from app.cli.printing import AnswerPrinter, is_dumb, say
 from app.engine.local import LocalEngine, drive
-from app.lines import one_line
+from app.lines import one_line, sentence
 from app.store.saver import Saver
-from mlx_model.errors import GptossError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 from mlx_model.text import clean
 
-SLASH_COMMANDS = ("effort", "continue", "new", "help", "quit")
-"""The slash commands of the full-screen chat that this one has."""
+SLASH_COMMANDS = tuple(
+    command for command in COMMANDS if command.slash in ("effort", "set", "continue", "new", "help", "quit")
+)
+"""The commands of the full-screen chat that this one has."""
 
 
 def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
@@ -89,31 +92,49 @@ class PlainChat:
                     print("Ctrl-C again quits.")
                     continue
                 interrupted = False
-                if (command := parse(text)) == ("quit", ""):
+                line = parse(text)
+                slash = line.command.slash if line is not None and line.command and not line.argument else ""
+                if slash == "quit":
                     return
-                if command == ("continue", ""):
+                if slash == "continue":
                     interrupted = self._go_on()
-                elif command is not None:
-                    print(self._command(*command))
+                elif line is not None:
+                    print(self._command(line))
                 elif text.strip():
                     interrupted = self._ask(text)
 
-    def _command(self, name: str, argument: str) -> str:
+    def _command(self, line: CommandLine) -> str:
         """Carry out a slash command; returns the line to print."""
-        if name not in SLASH_COMMANDS:
-            return f"The plain chat has no command /{name}; /help lists its commands."
+        if line.command not in SLASH_COMMANDS:
+            if line.command is None:
+                return unknown(line.name, SLASH_COMMANDS)
+            return f"The plain chat has no command /{line.name}; /help lists its commands."
+        name, argument = line.command.slash, line.argument
         if name == "effort":
-            effort = next_effort(self._options.effort, argument)
-            if effort is None:
-                return EFFORTS
-            self._options = replace(self._options, effort=effort)
-            return f"The effort of the next answer is {effort}."
+            return self._effort(argument)
+        if name == "set":
+            try:
+                after = change(self._options, argument)
+            except RequestError as error:
+                return sentence(str(error))
+            self._options = after.options
+            return sentence(after.text)
         if argument:
-            return no_argument(name)
+            return no_argument(line.name)
         if name == "new":
             self._conversation = Conversation()
             return "This is a new conversation."
         return _help()
+
+    def _effort(self, level: str) -> str:
+        """Set the effort, or state it."""
+        if not level:
+            return f"The effort is {self._options.effort}. /effort low, /effort medium or /effort high changes it."
+        effort = next_effort(self._options.effort, level)
+        if effort is None:
+            return EFFORTS
+        self._options = replace(self._options, effort=effort)
+        return f"The effort of the next answer is {effort}."
 
     def _ask(self, text: str) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""
@@ -231,7 +252,7 @@ def _line(prompt: str, edits_lines: bool) -> str:
 
 
 def _help() -> str:
-    rows = [(command.usage, command.help) for command in COMMANDS if command.slash in SLASH_COMMANDS]
+    rows = [(command.usage, command.help) for command in SLASH_COMMANDS]
     rows += [
         ("Ctrl-C", "stop the answer; at the prompt, twice: quit"),
         ("Ctrl-D", "quit"),

@@ -42,8 +42,9 @@ def looks_like_path(name: str) -> bool:
     return ("." in name or "/" in name) and not set(name) & set("@(")
 
 
-def candidates(typed: str, folder: Path, most: int) -> list[str]:
-    """Up to `most` names that `typed` may become, those of folders with a slash at the end.
+def candidates(typed: str, folder: Path, most: int, suffixes: tuple[str, ...] | None = None) -> list[str]:
+    """Up to `most` names that `typed` may become, those of folders with a slash at the end; files only with one of the
+    `suffixes`, if these are given.
 
     What begins as typed comes before what only contains it, then in the order of the alphabet. A file whose name begins
     with a dot is offered only once the dot is typed, and a link out of the folder never (see attachments.find).
@@ -59,7 +60,9 @@ def candidates(typed: str, folder: Path, most: int) -> list[str]:
                 name = entry.name.casefold()
                 whole = f"{head}{slash}{entry.name}"
                 hidden = name.startswith(".") and not part.startswith(".")
-                if part in name and not hidden and (kind := _kind(entry, whole, folder)) is not None:
+                if part not in name or hidden or (kind := _kind(entry, whole, folder)) is None:
+                    continue
+                if kind or suffixes is None or name.endswith(suffixes):
                     matches.append((not name.startswith(part), name, whole + kind))
     except (AttachmentError, OSError, ValueError):
         return []

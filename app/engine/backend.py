@@ -1,7 +1,7 @@
 """What the engine process runs: a model and its session behind three calls, so that tests can script one."""
 
 import gc
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from app.engine.protocol import Load, Loading, Ready
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Anything that loads a model and streams answers. `load` and `stream` may raise GptossError."""
+    """Anything that loads a model and streams answers. `load`, `stream` and `count` may raise GptossError."""
 
     def load(self, load: Load, announce: Callable[[Loading], None]) -> Ready:
         """Load a model; `announce` is called once its name is known."""
@@ -29,6 +29,10 @@ class Backend(Protocol):
 
         Once `answer_now()` is true, a thought ends and the final message begins.
         """
+        ...
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text. Called in any thread, whatever else is under way."""
         ...
 
     def settle(self) -> Generator[object, None, None]:
@@ -77,6 +81,13 @@ class ModelBackend:
                 case Finished("stop"):
                     self._answered = request, answer
             yield event
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """See Backend."""
+        model = self._model
+        if model is None or model.tokenizer is None:
+            raise RequestError("no model with a tokenizer is loaded yet")
+        return [len(model.tokenizer.encode(text)) for text in texts]
 
     def settle(self) -> Generator[object, None, None]:
         """See Backend. Brings the last answer into the KV cache as the next turn's prompt will have it."""

@@ -18,6 +18,8 @@ from app.engine.protocol import (
     AnswerNow,
     Ask,
     Cancel,
+    Count,
+    Counted,
     Failed,
     FromEngine,
     Load,
@@ -55,6 +57,7 @@ class EngineClient:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[EngineDied] | None = None
         self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
+        self._counting: set[int] = set()  # the numbers that are no answers
         self._killed_because: str | None = None
 
     @property
@@ -120,9 +123,24 @@ class EngineClient:
         for number in self._asked():
             await self._send(AnswerNow(number))
 
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """See Engine."""
+        if not self.alive:
+            raise EngineDied("the engine isn't running")
+        number = next(self._numbers)
+        self._counting.add(number)
+        try:
+            async with contextlib.aclosing(self._replies(number, Count(number, tuple(texts)))) as replies:
+                async for reply in replies:
+                    if isinstance(reply, Counted):
+                        return list(reply.tokens)
+            raise EngineError("the engine did not count")
+        finally:
+            self._counting.discard(number)
+
     def _asked(self) -> list[int]:
         """The numbers of the answers under way."""
-        return [number for number in self._inboxes if number is not None]
+        return [number for number in self._inboxes if number is not None and number not in self._counting]
 
     async def died(self) -> EngineDied:
         """See Engine. The very EngineDied that a running load or answer raises."""

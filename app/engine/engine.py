@@ -48,6 +48,10 @@ class Engine(Protocol):
         """Ask the running answer to end its thought, now or where it is yet to come, and to begin its final message."""
         ...
 
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text in the loaded model's vocabulary. Raises EngineError without a model, EngineDied."""
+        ...
+
     async def died(self) -> EngineDied:
         """Wait until the process has ended, however that came about."""
         ...

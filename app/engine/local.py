@@ -1,7 +1,7 @@
 """The engine in this very process: the same protocol over the same backend as in the worker, without a pipe."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any, TypeVar
@@ -72,6 +72,13 @@ class LocalEngine:
     async def answer_now(self) -> None:
         """See Engine."""
         self._hurried = True
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """See Engine."""
+        try:
+            return self._backend.count(texts)
+        except GptossError as error:
+            raise _declined(error) from error
 
     async def died(self) -> EngineDied:
         """See Engine: it ends by `close` alone, or with the program."""

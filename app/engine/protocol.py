@@ -60,6 +60,22 @@ class AnswerNow:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """App to engine: how many tokens does each of these texts have? Answered at once, beside an answer under way."""
+
+    number: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Engine to app: the tokens of each text, in the vocabulary of the loaded model."""
+
+    number: int
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Loading:
     """Engine to app: loading has begun. `default` is true when nobody named this model."""
 
@@ -86,7 +102,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Engine to app: the Ask of this number, or a Load where that is None, came to nothing; `text` says why.
+    """Engine to app: the Ask or Count of this number, or a Load where that is None, came to nothing; `text` says why.
 
     `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
     work.
@@ -106,13 +122,14 @@ class Answer:
     deltas: int = 1
 
 
-ToEngine = Load | Ask | Cancel | AnswerNow
-FromEngine = Loading | Ready | Failed | Answer
+ToEngine = Load | Ask | Cancel | AnswerNow | Count
+FromEngine = Loading | Ready | Failed | Answer | Counted
 
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Ask, Cancel, AnswerNow, Loading, Ready, Failed, Answer, Message, Request, events.Stats),
+        *(Load, Ask, Cancel, AnswerNow, Count, Loading, Ready, Failed, Answer, Counted),
+        *(Message, Request, events.Stats),
         *get_args(Event),
     )
 }

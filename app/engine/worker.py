@@ -2,10 +2,11 @@
 
     python -m app.engine.worker
 
-Three threads. The main one computes. The reader takes requests, so that a cancel is seen before the next
+Four threads. The main one computes. The reader takes requests, so that a cancel is seen before the next
 token, and ends the process the moment standard input closes: an app that was killed leaves no process
 behind that holds the model. The writer sends, so that a slow reader at the other end never holds up the
-model.
+model. The counter counts tokens, which takes no interpreter lock: neither a long text nor a chunk of
+prefill keeps the other waiting.
 """
 
 import os
@@ -26,6 +27,8 @@ from app.engine.protocol import (
     AnswerNow,
     Ask,
     Cancel,
+    Count,
+    Counted,
     Failed,
     FromEngine,
     Load,
@@ -93,12 +96,14 @@ class Worker:
         self._inbox = inbox
         self._outbox = outbox
         self._requests: queue.SimpleQueue[Load | Ask] = queue.SimpleQueue()
+        self._counts: queue.SimpleQueue[Count] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._hurried: set[int] = set()
 
     def run(self) -> None:
         """Serve without end; the reader thread ends the process."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
+        threading.Thread(target=self._count, name="counter", daemon=True).start()
         while True:
             self._settle()
             match self._requests.get():
@@ -123,9 +128,19 @@ class Worker:
                     self._cancelled.add(number)
                 case AnswerNow(number):
                     self._hurried.add(number)
+                case Count() as count:
+                    self._counts.put(count)
                 case _:
                     self._requests.put(message)
         os._exit(0)  # at once, whatever the main thread is computing
+
+    def _count(self) -> None:
+        while True:
+            count = self._counts.get()
+            self._guard(count.number, partial(self._counted, count))
+
+    def _counted(self, count: Count) -> None:
+        self._outbox.put(Counted(count.number, tuple(self._backend.count(count.texts))))
 
     def _settle(self) -> None:
         """Has the backend prepare for the next request, one step at a time, until it comes."""

@@ -93,6 +93,10 @@ class Actions(App[None]):
         """Show the settings."""
         self.preferences.open(self.conversation.id)
 
+    def action_set(self, argument: str = "") -> None:
+        """Set a sampling option, or say what is set."""
+        self.preferences.set_option(argument)
+
     def action_instructions(self, text: str = "") -> None:
         """Give this conversation instructions, or show those it has."""
         if text:

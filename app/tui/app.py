@@ -17,13 +17,14 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
-from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
+from app.chat.commands import BUSY, COMMANDS, Command
 from app.engine.client import EngineClient
 from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
 from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
@@ -33,6 +34,7 @@ from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
+from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
 from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
@@ -50,12 +52,12 @@ DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 
 # What the line below the input can say, the most urgent first.
-EDITING = "editing an earlier message (Esc cancels)"
-BRANCHING = "the next message branches here (Esc goes back)"
+EDITING = "editing a message: Esc cancels"
+BRANCHING = "the next message branches here: Esc goes back"
 MORE_BELOW = "\u2193 more below, End jumps there"
-CIRCLING = "the thought repeats itself: ^S answers now"
+CIRCLING = "the thought repeats: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
-NEARLY_FULL = "context nearly full: ^N starts a new chat"
+NEARLY_FULL = "context nearly full: ^N starts anew"
 CUT_OFF = "^G continues the answer"
 
 
@@ -106,10 +108,18 @@ class ChatApp(Actions, inherit_bindings=False):
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
         self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
         self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
+        self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
         self.keys = Keys(desk, self.library, self.selection)
+        self.submitting = Submitting(
+            *(desk, self.engine, self.conversations),
+            run=self.run_action,
+            must_wait=self.must_wait,
+            is_opening=lambda: any(worker.group == "open" for worker in self.workers),
+            opened=partial(self._let_end, "open"),
+        )
         self.models = Models(desk, self.engine, self.conversations.idle)
         self._prompt = prompt
         self._resume = resume
@@ -217,26 +227,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
-        if (line := parse(event.typed)) is not None and not self.conversations.editing:
-            self._run_slash(event.typed, *line)
-        else:
-            await self.conversations.submit(event.prompt)
-        self.desk.composer.finish_submission()
-
-    def _run_slash(self, line: str, name: str, argument: str) -> None:
-        """Run a command line; one that can't be run now stays in the input."""
-        command = find(name)
-        if command is None:
-            self.desk.warn(
-                f"There is no command /{name}; / lists all. A space before the slash sends the line as a message."
-            )
-        elif argument and not command.takes:
-            self.desk.warn(no_argument(name))
-        elif self.must_wait(command):
-            self.desk.warn(BUSY)
-        else:
-            self.desk.composer.take(line)
-            self.run_worker(self.run_action(f"{command.action}({argument!r})" if argument else command.action))
+        await self.submitting.take(event)
 
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""
@@ -325,12 +316,17 @@ class ChatApp(Actions, inherit_bindings=False):
         await super().on_event(event)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Save the draft once the typing rests. Who types is done with a message that was clicked."""
+        """Save the draft once the typing rests, and count it. Who types is done with a message that was clicked."""
         if not self.desk.transcript.has_focus:
             self.desk.transcript.select(None)
+        self.counting.changed()
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
+
+    def on_attached_changed(self) -> None:
+        """Something is attached, or not any more."""
+        self.counting.changed()
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""
@@ -345,6 +341,11 @@ class ChatApp(Actions, inherit_bindings=False):
 
     def _loaded(self, model: str) -> None:
         self.models.loaded(model)
+        self.counting.loaded()
+
+    def _used(self) -> int:
+        """How much of the context stands before what is being typed; of an earlier message that is edited, unknown."""
+        return 0 if self.conversations.editing else self.desk.status.used
 
     async def _welcome(self) -> None:
         await self.models.welcome()

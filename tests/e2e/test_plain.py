@@ -80,7 +80,7 @@ def test_a_dumb_terminal_says_why_and_gets_no_control_sequence(terminal: Termina
     why = "Plain chat: TERM is dumb or not set, so the full-screen chat can't be shown."
     assert f"{why}\nCtrl-D or /quit quits" in terminal.screen()
     send(terminal, "hello")
-    terminal.type("/quit")
+    terminal.type("exit")
     terminal.keys("Enter")
     assert terminal.exit_code() == 0
     assert [texts(messages) for messages in saved()] == [["hello", "hello"]]
@@ -89,9 +89,13 @@ def test_a_dumb_terminal_says_why_and_gets_no_control_sequence(terminal: Termina
 def test_commands(terminal: Terminal) -> None:
     assert "/effort [level]" in send(terminal, "/help")
     assert "effort of the next answer is low." in send(terminal, "/effort LOW")
-    assert "effort of the next answer is medium." in send(terminal, "/effort")
+    assert "The effort is low. /effort low, /effort medium or /effort high" in send(terminal, "/effort")
     assert "The effort can be low, medium or high." in send(terminal, "/effort much")
     assert "The plain chat has no command /theme" in send(terminal, "/theme dark")
+    assert "There is no command /efort; did you mean /effort?" in send(terminal, "/efort")
+    assert "Seed is 7 from the next answer on." in send(terminal, "/seed 7")
+    assert "Top_p is 2; it must be above 0" in send(terminal, "/set top_p 2")
+    assert "This is a new conversation." in send(terminal, "/clear")
     assert "/new takes no argument." in send(terminal, "/new x")
     send(terminal, "one")
     send(terminal, "/new")

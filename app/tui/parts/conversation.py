@@ -38,13 +38,11 @@ class ConversationKeeper(Asking):
         desk = self._desk
         if not self.idle.is_set():
             if text.strip():
-                desk.composer.take(text)
                 await desk.queue.put(text)
             return
         if not text.strip():
             await self._ask_queued()
             return
-        desk.composer.take(text)
         edited = self._editing
         self._set_editing(None)
         if edited is not None:
@@ -63,12 +61,12 @@ class ConversationKeeper(Asking):
             desk.warn("There is no message to edit yet.")
             return
         if self._editing is None:
-            self._set_aside = desk.composer.prompt
+            self._set_aside = desk.composer.unsent
         if prompt is None:
             at = prompts.index(self._editing) if self._editing in prompts else len(prompts)
             prompt = prompts[max(0, at - 1)]
         self._set_editing(prompt)
-        desk.composer.clear_prompt()
+        desk.composer.withdraw()
         desk.composer.put_back(prompt.text())
         desk.focus(desk.composer)
         desk.hint()
@@ -138,7 +136,7 @@ class ConversationKeeper(Asking):
     async def new(self) -> None:
         """Stop what is under way and start an empty conversation; the text in the input stays."""
         await self._leave(with_input=False)
-        unsent = self._unsent()
+        unsent = self._unsent(self._desk.composer.prompt)  # what is on the way is for the new chat
         await self._enter(Conversation(), unsent)
         await self._entered("" if unsent else await self._journal.draft(""))
         await self._desk.saved()
@@ -160,6 +158,7 @@ class ConversationKeeper(Asking):
                 return False
             draft = await self._journal.draft(id)
             await self._leave(with_input=True)
+            desk.composer.withdraw()  # it is in the draft
             await self._enter(conversation, draft)
             await self._preferences.enter(id)
             await self._entered("", at, channel)
@@ -182,7 +181,7 @@ class ConversationKeeper(Asking):
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 
         def draft() -> str:
-            return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
+            return merge([*self._desk.queue.texts, *([self._unsent(self._desk.composer.unsent)] if with_input else [])])
 
         saved: str | None = None
         while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
@@ -234,16 +233,15 @@ class ConversationKeeper(Asking):
 
     async def save_draft(self) -> None:
         """Save what is in the input and in the queue for the next start."""
-        await self._save_draft(merge([*self._desk.queue.texts, self._unsent()]))
+        await self._save_draft(merge([*self._desk.queue.texts, self._unsent(self._desk.composer.unsent)]))
 
     async def close(self) -> None:
         """The chat ends: save what has not been sent."""
         await self._forget_branch()
         await self.save_draft()
 
-    def _unsent(self) -> str:
-        """What the input holds; during an edit what that has set aside, and the edit itself if it changed anything."""
-        typed = self._desk.composer.prompt
+    def _unsent(self, typed: str) -> str:
+        """What was `typed`; during an edit what that has set aside, and the edit itself if it changed anything."""
         if self._editing is None:
             return typed
         return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])

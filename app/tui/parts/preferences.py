@@ -3,14 +3,16 @@
 import asyncio
 from dataclasses import replace
 
+from app.chat.sampling import DEFAULTS, change
 from app.lines import sentence
 from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
-from app.tui.screens.settings import DEFAULTS, Form, SettingsScreen
+from app.tui.screens.settings import Form, SettingsScreen
 from app.tui.theme import THEMES
 from app.tui.widgets.messages import AnswerView
+from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
 
@@ -96,6 +98,21 @@ class Preferences:
         if effort is not self.options.effort:
             self.options = replace(self.options, effort=effort)
             self._remember({("effort",): None if effort is DEFAULTS["effort"] else effort.value})
+
+    # Sampling
+
+    def set_option(self, argument: str) -> None:
+        """Set a sampling option, as "temperature 0.5", for the next answers; or say what is set."""
+        try:
+            after = change(self.options, argument)
+        except RequestError as error:
+            self._desk.warn(sentence(str(error)))
+            return
+        if after.name and after.options != self.options:
+            self.options = after.options
+            value = getattr(self.options, after.name)
+            self._remember({("sampling", after.name): None if value == DEFAULTS[after.name] else value})
+        self._desk.notify(sentence(after.text))
 
     # Instructions
 

@@ -1,7 +1,7 @@
 """The settings: a form whose values are checked as Options checks them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
+from app.chat.sampling import DEFAULTS, number
 from app.lines import one_line
 from app.settings import ANALYSIS, SAMPLING
 from app.tui.text.key_help import KeyHelp
@@ -29,7 +30,6 @@ LABELS = {
     "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
     "max_thinking": ("Max thinking", "tokens of analysis at most; empty: no limit"),
 }
-DEFAULTS = {field.name: field.default for field in fields(Options)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class SettingsScreen(ModalScreen[Form | None]):
 
     def action_save(self) -> None:
         """End with what is in the form, or say what is wrong with it."""
-        values: dict[str, Any] = {name: _number(self._value(name), DEFAULTS[name]) for name in SAMPLING}
+        values: dict[str, Any] = {name: number(self._value(name), DEFAULTS[name]) for name in SAMPLING}
         try:
             options = replace(self._form.options, effort=Effort(self._chosen("effort")), **values)
         except RequestError as error:
@@ -155,13 +155,3 @@ def _row(label: str, field: Select[str] | Input) -> ComposeResult:
 
 def _choice(id: str, values: list[str] | tuple[str, ...], value: str) -> Select[str]:
     return Select([(Content(name), name) for name in values], value=value, allow_blank=False, id=id, compact=True)
-
-
-def _number(text: str, default: Any) -> Any:
-    """`text` as a number, the default if it is empty; any other text is returned as it is, for Options to refuse."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text or default

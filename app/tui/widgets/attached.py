@@ -1,5 +1,6 @@
 """What goes with the prompt in the input, one line each: files, and pasted text that is folded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,7 +41,16 @@ class Chip(Static, can_focus=True):
     def fill(self, attachment: Attachment) -> None:
         """It has been read."""
         self.attachment = attachment
-        self.update(Content(f"{CROSS} {describe(attachment)}"))
+        self._show(f"about {about_tokens(attachment.text):,}")
+        self.post_message(Attached.Changed())
+
+    def count(self, tokens: int) -> None:
+        """It has been counted."""
+        self._show(f"{tokens:,}")
+
+    def _show(self, tokens: str) -> None:
+        if self.attachment is not None:
+            self.update(Content(f"{CROSS} {describe(self.attachment, f', {tokens} tokens')}"))
 
     def on_click(self, event: events.Click) -> None:
         """On the cross."""
@@ -67,6 +77,9 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
         chip: Chip
         unfold: bool
 
+    class Changed(Message):
+        """There are others than before."""
+
     def __init__(self) -> None:
         super().__init__()
         self._chips: list[Chip] = []
@@ -76,6 +89,12 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
     def attachments(self) -> list[Attachment]:
         """Those that have been read."""
         return [chip.attachment for chip in self._chips if chip.attachment is not None]
+
+    def count(self, tokens: Mapping[Attachment, int]) -> None:
+        """These have been counted."""
+        for chip in self._chips:
+            if chip.attachment is not None and chip.attachment in tokens:
+                chip.count(tokens[chip.attachment])
 
     @property
     def reading(self) -> str | None:
@@ -103,11 +122,7 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
             self._chips.remove(chip)
             self.display = bool(self._chips)
             chip.remove()
-
-    def take(self, attachments: list[Attachment]) -> None:
-        """Take these away: they were sent."""
-        for chip in [chip for chip in self._chips if chip.attachment in attachments]:
-            self.drop(chip)
+            self.post_message(self.Changed())
 
     def clear(self) -> None:
         """Take all away."""
@@ -115,9 +130,9 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
             self.drop(chip)
 
 
-def describe(attachment: Attachment) -> str:
-    """Name, size and tokens in one line, and what the file has that was not read."""
+def describe(attachment: Attachment, tokens: str = "") -> str:
+    """Name, size and `tokens` in one line, and what the file has that was not read."""
     size = attachment.size
     amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
     note = f"; {one_line(attachment.note)}" if attachment.note else ""
-    return f"{one_line(attachment.name)}  {amount}, about {about_tokens(attachment.text):,} tokens{note}"
+    return f"{one_line(attachment.name)}  {amount}{tokens}{note}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -11,6 +12,12 @@ from app.tui.text.completions import Completion
 
 MAX_ROWS = 8
 """Rows shown at once; the list scrolls."""
+NARROW = 75
+"""Columns below which commands are shown without what may follow them, so that their help fits."""
+HELP_STYLE = "$foreground 80%"
+"""Dim enough beside the name, and to be read where the row is marked."""
+BESIDE = 4
+"""Columns of the border and the space within it."""
 
 
 class CompletionList(OptionList, can_focus=False):
@@ -27,10 +34,16 @@ class CompletionList(OptionList, can_focus=False):
     def show(self, completions: Sequence[Completion], typed: str = "", *, marked: bool = True, hint: str = "") -> None:
         """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
         self.names, self.typed = [each.line for each in completions], typed
-        width = max((len(each.usage) for each in completions if each.help), default=0)
-        self.set_options([Option(_row(each, width)) for each in completions])
+        is_narrow = isinstance(self.parent, Widget) and self.parent.size.width < NARROW
+        usages = [each.line.strip() if is_narrow and each.help else each.usage for each in completions]
+        width = max((len(usage) for usage, each in zip(usages, completions, strict=True) if each.help), default=0)
+        rows = [_row(usage, each.help, width) for usage, each in zip(usages, completions, strict=True)]
+        self.set_options([Option(row) for row in rows])
+        # Textual's `auto` leaves no room for the scrollbar.
+        longest = max((row.cell_length for row in rows), default=0)
+        self.styles.width = longest + BESIDE + (len(rows) > MAX_ROWS)
         self.border_subtitle = hint
-        self.styles.offset = (1, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
+        self.styles.offset = (0, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is
         self.highlighted = 0 if completions and marked else None
         self.display = bool(completions)
 
@@ -50,8 +63,6 @@ class CompletionList(OptionList, can_focus=False):
         self.highlighted = (at + by) % len(self.names)
 
 
-def _row(completion: Completion, width: int) -> Content:
-    usage = Content(one_line(completion.usage))
-    if not completion.help:
-        return usage
-    return Content.assemble(usage.pad_right(width + 2 - len(usage)), (completion.help, "dim"))
+def _row(usage: str, help: str, width: int) -> Content:
+    name = Content(one_line(usage))
+    return Content.assemble(name.pad_right(width + 2 - len(name)), (help, HELP_STYLE)) if help else name

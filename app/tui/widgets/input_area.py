@@ -10,7 +10,7 @@ from textual.widgets import OptionList
 from app.documents.attachments import Attachment, AttachmentError, find, read
 from app.documents.mentions import candidates
 from app.documents.pdf_process import stop_readers
-from app.tui.text.completions import Completion
+from app.tui.text.completions import Completion, file_completions
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MAX_ROWS
 from app.tui.widgets.composer import Composer
@@ -30,7 +30,7 @@ class InputArea(Vertical):
         yield self.composer
 
     @work(exclusive=True, group="complete")
-    async def on_composer_named(self, event: Composer.Named) -> None:
+    async def on_completing_area_named(self, event: Composer.Named) -> None:
         """Show the files that may be meant."""
         composer = self.composer
         if event.name is None:
@@ -40,13 +40,19 @@ class InputArea(Vertical):
         if composer.named == event.name:  # else something else is being typed by now
             composer.completion.show([Completion(name, name) for name in names], event.name)
 
+    @work(exclusive=True, group="complete")
+    async def on_completing_area_file_named(self, event: Composer.FileNamed) -> None:
+        """Show the files that a command may mean."""
+        files = await asyncio.to_thread(file_completions, event.line, self.composer.folder, MAX_ROWS)
+        self.composer.offer_files(event.line, files)
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click on one of them."""
         event.stop()
         self.composer.focus()
         self.composer.choose(self.composer.completion.names[event.option_index])
 
-    def on_composer_mentioned(self, event: Composer.Mentioned) -> None:
+    def on_completing_area_mentioned(self, event: Composer.Mentioned) -> None:
         """A file was chosen."""
         self._read(event.name, self.composer.attached.expect(event.name))
 

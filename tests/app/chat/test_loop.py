@@ -1,6 +1,6 @@
 """One turn over the engine protocol: its events, what is recorded of them, and how it ends."""
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 
 import pytest
 
@@ -43,6 +43,9 @@ class Scripted:
                 yield item
         finally:
             self.closed = True
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
 
     def settle(self) -> Generator[object, None, None]:
         yield from ()

@@ -4,7 +4,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +44,9 @@ class Scripted:
             yield from self.events
         finally:
             self.closed = True
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
 
     def settle(self) -> Generator[object, None, None]:
         yield from ()

@@ -73,6 +73,33 @@ async def test_prints_of_libraries_do_not_reach_the_protocol(engine: EngineClien
     assert text_of(await ask(engine, "noise")) == "noise"
 
 
+async def test_it_counts_beside_an_answer_which_goes_on(engine: EngineClient) -> None:
+    with pytest.raises(EngineDied):
+        await engine.count(["a"])
+    await load(engine)
+    counts: list[int] = []
+    reason = None
+    async for answer in engine.ask(Request((user("forever"),))):
+        match answer.event:
+            case TextDelta() if not counts:
+                counts = await engine.count(["one two", "", "three"])
+                assert len(engine._inboxes) == 1 and not engine._counting
+            case TextDelta():
+                await engine.cancel()
+            case Finished() as finished:
+                reason = finished.reason
+    assert (counts, reason) == ([2, 0, 1], "cancelled")
+
+
+async def test_stop_is_not_meant_for_a_count(engine: EngineClient) -> None:
+    await load(engine)
+    counting = asyncio.create_task(engine.count(["one"]))
+    while not engine._inboxes:
+        await asyncio.sleep(0)
+    assert engine._asked() == []
+    assert await counting == [1]
+
+
 async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient) -> None:
     await load(engine)
     reason = None

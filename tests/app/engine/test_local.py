@@ -55,6 +55,12 @@ async def test_it_loads_and_answers_as_the_process_does() -> None:
     assert {answer.number for answer in await ask(engine, "again")} == {2}
 
 
+async def test_it_counts_with_the_model(engine: LocalEngine) -> None:
+    assert await engine.count(["one two", ""]) == [2, 0]
+    with pytest.raises(EngineError, match="is loaded yet"):
+        await LocalEngine().count(["one"])
+
+
 def test_it_computes_with_the_model_itself_unless_told_otherwise() -> None:
     assert isinstance(LocalEngine()._backend, ModelBackend)
 

@@ -173,6 +173,14 @@ def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.Mon
     assert announced == [Loading("demo", True), Loading("demo", False)]
 
 
+def test_the_loaded_model_counts(backend: ModelBackend) -> None:
+    assert backend._model is not None and backend._model.tokenizer is not None
+    text = "How many r's are in strawberry? <|end|>"
+    assert backend.count([text, ""]) == [len(backend._model.tokenizer.encode(text)), 0]
+
+
 def test_without_a_model_nothing_is_answered() -> None:
+    with pytest.raises(RequestError, match="is loaded yet"):
+        ModelBackend().count(["hello"])
     with pytest.raises(RequestError, match="no model is loaded yet"):
         list(ModelBackend().stream(Request((user("hello"),)), never, never))

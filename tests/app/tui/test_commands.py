@@ -1,25 +1,34 @@
 """The commands: the list while one is typed, what waits for an answer, palette, footer, help by widget."""
 
-from collections.abc import Iterator
-
 import pytest
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
-from textual.widget import Widget
 
-from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
-from app.documents.attachments import Attachment, join
+from app.chat.commands import BUSY, COMMANDS, Command
+from app.documents.attachments import Attachment
+from app.paths import settings_file
 from app.settings import Settings
-from app.tui.screens.help import WIDGETS, HelpScreen
+from app.tui.app import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
+from app.tui.screens.help import HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from app.tui.widgets.composer import Composer
-from app.tui.widgets.download_panel import DownloadPanel, Step
-from app.tui.widgets.queue import Queued
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    notifications,
+    send,
+    text_on,
+    wait_until,
+)
 
 
 def values(command: Command) -> tuple[str, ...]:
@@ -45,6 +54,15 @@ def test_a_slash_alone_lists_every_command_in_the_order_of_the_help() -> None:
     ("typed", "found"),
     [
         ("/ed", ["/edit", "/editor"]),
+        ("/sy", ["/system "]),
+        ("/ex", ["/export ", "/exit"]),
+        ("/q", ["/q", "/quit"]),
+        ("/exit", ["/exit"]),
+        ("/top", ["/top_p ", "/top_k "]),
+        ("/set te", ["/set temperature "]),
+        ("/set temperature 0", []),
+        ("/temperature ", []),
+        ("/?", ["/?"]),
         ("/editor", ["/editor"]),
         ("/TH", ["/thinking ", "/theme "]),
         ("/new ", []),
@@ -107,6 +125,26 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
         assert completion.choice == "/effort "
         await pilot.press("backspace")
         await wait_until(pilot, lambda: not completion.display)
+
+
+async def test_the_list_and_the_hints_are_whole_at_every_width() -> None:
+    hints = (EDITING, MORE_BELOW, CIRCLING, ROOM_TO_ANSWER, NEARLY_FULL, CUT_OFF)
+    async with chat(FakeEngine(), (80, 24)) as pilot:
+        await idle(pilot)
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        completion, hint = composer.completion, app.query_one("#hint")
+        for width in (80, 99, 100, 101, 160):
+            await pilot.resize_terminal(width, 30)
+            composer.clear_prompt()
+            await pilot.press("/")
+            await wait_until(pilot, lambda: completion.display)
+            await pilot.pause()
+            assert completion.region.x >= composer.region.x and completion.region.right <= composer.region.right
+            row = text_on(pilot).splitlines()[completion.region.y]
+            assert row[completion.region.x] == "\u256d" and row[completion.region.right - 1] == "\u256e", width
+            shown = "\n".join(line[completion.region.x :] for line in text_on(pilot).splitlines())
+            assert "regenerate; the previous answer is kept *" in shown and "\u2026" not in shown, width
+            assert max(map(len, hints)) <= hint.region.width, width
 
 
 async def test_tab_completes_and_enter_runs_what_is_complete() -> None:
@@ -199,26 +237,48 @@ async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() ->
         await idle(pilot)
         await pilot.press(*"/ed")
         await listed(pilot, "/edit", "/editor")
-        await desk_of(pilot).input.on_composer_named(Composer.Named("a")).wait()
+        await desk_of(pilot).input.on_completing_area_named(Composer.Named("a")).wait()
         assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 
-async def test_what_only_looks_like_a_command_is_a_prompt_and_what_cannot_be_run_stays() -> None:
+async def test_what_only_looks_like_a_command_is_a_prompt_and_a_mistyped_one_comes_back_by_up() -> None:
     engine = FakeEngine()
     async with chat(engine, (120, 30)) as pilot:
         await idle(pilot)
         composer = desk_of(pilot).composer
         engine.answer("a folder")
-        await pilot.press(*"/usr/bin what is it", "enter")
-        await wait_until(pilot, lambda: engine.asked)
-        assert engine.asked[0][0][-1].text == "/usr/bin what is it"
-        await idle(pilot)
         await pilot.press(*"/tmp is full", "enter")
-        await wait_until(pilot, lambda: "There is no command /tmp" in text_on(pilot))
-        assert composer.text == "/tmp is full"
-        engine.answer("delete something")
+        await wait_until(pilot, lambda: engine.asked)
+        assert engine.asked[0][0][-1].text == "/tmp is full"
+        await idle(pilot)
+        await pilot.press(*"/efort high", "enter")
+        await wait_until(pilot, lambda: "There is no command /efort; did you mean /effort? Up" in notifications(pilot))
+        assert composer.text == "" and len(engine.asked) == 1
+        await pilot.press("up")
+        assert composer.text == "/efort high"
+        engine.answer("high")
         await pilot.press("home", "space", "enter")
         await wait_until(pilot, lambda: len(engine.asked) == 2)
+
+
+async def test_other_names_of_commands_and_options_that_are_set_by_their_names() -> None:
+    async with chat(FakeEngine(), (120, 30)) as pilot:
+        await idle(pilot)
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        composer.attached.add(Attachment("notes.txt", "x"))
+        await pilot.press(*"/seed 7", "enter", *"/set top_p 2", "enter", *"/temp", "enter", *"0", "enter")
+        await wait_until(pilot, lambda: app.preferences.options.temperature == 0)
+        assert (app.preferences.options.seed, app.preferences.options.top_p) == (7, 1.0)
+        await wait_until(pilot, lambda: "seed = 7" in settings_file().read_text())
+        assert "temperature = 0" in settings_file().read_text()
+        said = notifications(pilot)
+        assert "Seed is 7 from the next answer on." in said
+        assert "Top_p is 2; it must be above 0 and at most 1." in said
+        assert len(composer.attached.attachments) == 1  # it waits for the prompt
+        await pilot.press(*"/system Be brief.", "enter")
+        await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Be brief.")
+        await pilot.press(*"exit", "enter")
+        await wait_until(pilot, lambda: not app.is_running)
 
 
 async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
@@ -271,8 +331,7 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
             await warns()
         await send(pilot, f"/{command.slash}")
         await warns()
-        assert app.desk.composer.text == f"/{command.slash}"
-        app.desk.composer.clear_prompt()
+        assert app.desk.composer.text == ""
         await pilot.press("ctrl+p")
         await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*command.slash)
@@ -349,96 +408,3 @@ async def test_the_footer(width: int, footer: str) -> None:
     async with chat(FakeEngine(), (width, 24)) as pilot:
         await idle(pilot)
         await wait_until(pilot, lambda: text_on(pilot).splitlines()[-1].strip() == footer)
-
-
-# Help
-
-
-def test_every_key_and_command_fits_an_old_terminal() -> None:
-    rows = [row for keys in WIDGETS for row in keys.rows]
-    rows += [(", ".join(filter(None, (c.shown_key, c.usage))), f"{c.help} *" * c.waits or c.help) for c in COMMANDS]
-    assert max(len(keys) for keys, _ in rows) + 2 + max(len(what) for _, what in rows) <= 80 - 7
-    assert all(keys and what for keys, what in rows)
-
-
-def test_the_help_knows_every_widget_that_says_what_its_keys_do() -> None:
-    def below(kind: type[Widget]) -> Iterator[type[Widget]]:
-        for each in kind.__subclasses__():
-            yield each
-            yield from below(each)
-
-    own = [vars(widget)["KEY_HELP"] for widget in below(Widget) if "KEY_HELP" in vars(widget)]
-    assert len(own) > 8 and all(help in WIDGETS for help in own)
-
-
-async def helped(pilot: Pilot[None], title: str) -> str:
-    """Press F1 and return what stands on the screen, which begins with the help of one widget."""
-    await pilot.press("f1")
-    await wait_until(
-        pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and f"{title} (focused)" in text_on(pilot), title
-    )
-    screen = text_on(pilot)
-    assert f"{title} (focused)" in screen.splitlines()[1]
-    await pilot.press("escape")
-    await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
-    return screen
-
-
-async def test_f1_begins_with_the_focused_widget() -> None:
-    engine = FakeEngine()
-    async with chat(engine) as pilot:
-        await idle(pilot)
-        app = app_of(pilot)
-        await ask(pilot, engine, "one", "1", analysis="hm")
-        engine.answer("2")
-        await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "2/2" in text_on(pilot))
-        await idle(pilot)
-        assert "send, or queue while an answer is under way" in await helped(pilot, "The message")
-        await pilot.press("ctrl+b")
-        await wait_until(pilot, lambda: app.desk.sidebar.list.has_focus)
-        assert "delete, and restore" in await helped(pilot, "The list of conversations")
-        await pilot.press("ctrl+f")
-        assert "search all conversations" in await helped(pilot, "The search")
-        await pilot.press("escape")
-        app.desk.transcript.focus()
-        await pilot.pause()
-        selected = app.desk.transcript.selected
-        assert "Left, Right" in await helped(pilot, "A selected message (Shift+Tab)")
-        assert selected is not None and app.desk.transcript.selected == selected
-        app.desk.composer.put_back(join("", [Attachment("notes.txt", "x")]))
-        app.desk.composer.focus()
-        await pilot.pause()
-        await pilot.press("shift+tab")
-        assert "write its text into the message" in await helped(pilot, "An attached file or text")
-        app.desk.composer.clear_prompt()
-        app.desk.composer.focus()
-        await pilot.pause()
-        engine.think("well")
-        await send(pilot, "two")
-        await send(pilot, "three")
-        await wait_until(pilot, lambda: app.query(Queued))
-        app.query(Queued).first().focus()
-        await pilot.pause()
-        assert "take it back into the input" in await helped(pilot, "A queued message")
-        app.query_one(DownloadPanel).display = True
-        app.query(Step).first().focus()
-        await pilot.pause()
-        assert "do what the highlighted word says" in await helped(pilot, "The download")
-
-
-async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
-    async with chat(FakeEngine(), (80, 130)) as pilot:
-        await idle(pilot)
-        await pilot.press("f1")
-        await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
-        titles = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
-        for title in (*GROUPS, *(keys.title for keys in WIDGETS)):
-            assert titles.count(title) + titles.count(f"{title} (focused)") == 1, title
-        for command in COMMANDS:
-            assert command.help in text_on(pilot)
-        await pilot.resize_terminal(80, 24)
-        await pilot.press("end")
-        await wait_until(pilot, lambda: "Ctrl key" in text_on(pilot))
-        await pilot.press("q")
-        await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)

@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 
 from app.documents.attachments import Attachment, join
 from app.tui.widgets.attached import Chip
-from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, HINT, PLACEHOLDERS, Composer
+from app.tui.widgets.completing_area import HINT
+from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, PLACEHOLDERS, Composer
 from app.tui.widgets.input_area import InputArea
 from tests.fixtures.fakes import wait_until
 
@@ -84,60 +85,24 @@ async def paste(pilot: Pilot[None], text: str) -> None:
 # What is submitted, and what becomes of it
 
 
-async def test_what_is_taken_goes_and_what_was_typed_since_stays(
+async def test_enter_empties_it_and_all_of_it_is_unsent_until_it_is_received(
     pilot: Pilot[None], screen: Screen, composer: Composer
 ) -> None:
     composer.insert("one")
     composer.attached.add(NOTES)
     await pilot.press("enter", "t", "w", "o")
     [first] = screen.submitted
-    assert (first.prompt, first.typed, first.attachments) == (join("one", [NOTES]), "one", [NOTES])
-    composer.take(first.prompt)
-    composer.finish_submission()
+    assert first.prompt == join("one", [NOTES])
     assert composer.text == "two" and attached(composer) == [] and not composer.attached.display
+    assert composer.unsent == join("one\n\ntwo", [NOTES])
+    assert composer.received(first) and not composer.received(first)
+    assert composer.unsent == "two"
     await pilot.press("enter")
-    assert (screen.submitted[1].prompt, screen.submitted[1].attachments) == ("two", [])
-
-
-async def test_two_that_nobody_has_dealt_with_yet_are_told_apart(
-    pilot: Pilot[None], screen: Screen, composer: Composer
-) -> None:
-    composer.insert("one")
-    composer.attached.add(NOTES)
-    await pilot.press("enter", "2")
-    other = Attachment("other.txt", "x")
-    composer.attached.add(other)
-    await pilot.press("enter", "3", "enter")
-    assert [(each.typed, each.attachments) for each in screen.submitted] == [
-        ("one", [NOTES]),
-        ("2", [other]),
-        ("3", []),
-    ]
-    composer.finish_submission()  # the first is refused: it stays, before the others
-    composer.take(screen.submitted[1].prompt)
-    composer.finish_submission()
-    assert composer.text == "one3" and attached(composer) == ["notes.txt"]
-    composer.take(screen.submitted[2].prompt)
-    composer.finish_submission()
-    assert composer.text == "one" and composer._before == ""
-    await pilot.press("enter")
-    assert screen.submitted[3].typed == "one" and screen.submitted[3].attachments == [NOTES]
-
-
-async def test_what_comes_back_stands_before_what_was_typed_since(
-    pilot: Pilot[None], screen: Screen, composer: Composer
-) -> None:
-    composer.insert("one")
-    await pilot.press("enter")
-    composer.take("one")
-    composer.insert("two")
-    await pilot.press("enter")
-    composer.put_back(join("one", [NOTES]))
-    assert composer.text == "one\n\ntwo" and attached(composer) == ["notes.txt"]
-    composer.finish_submission()
-    composer.take("two")
-    composer.finish_submission()
-    assert composer.text.strip() == "one"
+    assert screen.submitted[1].prompt == "two"
+    composer.withdraw()
+    assert not composer.received(screen.submitted[1]) and composer.unsent == ""
+    await pilot.press("up", "up")
+    assert composer.prompt == first.prompt
 
 
 @pytest.mark.parametrize(
@@ -200,10 +165,10 @@ async def test_a_mention_without_its_file_is_held_back_once(
     await pilot.press("enter")
     assert screen.warnings() == [warning] and screen.submitted == []
     await pilot.press("enter")
-    assert [each.typed for each in screen.submitted] == [text] and len(screen.warnings()) == 1
+    assert [each.prompt for each in screen.submitted] == [text] and len(screen.warnings()) == 1
 
 
-@pytest.mark.parametrize("text", ["@someone", "mail a@b.com", "/attach @nowhere.txt"])
+@pytest.mark.parametrize("text", ["@someone", "mail a@b.com", "/import @nowhere.txt"])
 async def test_what_names_no_file_is_sent(pilot: Pilot[None], screen: Screen, composer: Composer, text: str) -> None:
     composer.insert(text)
     await pilot.press("enter")
@@ -269,6 +234,29 @@ async def test_a_new_line(pilot: Pilot[None], screen: Screen, composer: Composer
     assert composer.text == "a\nb" and screen.submitted == []
 
 
+async def test_the_keys_of_a_shell_edit_the_line(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    for keys, left in (
+        (["ctrl+w"], "one two \nthree four |"),
+        (["alt+backspace", "ctrl+w"], "one two \nthree |"),
+        (["ctrl+u"], "one two \n|"),
+        (["alt+left", "ctrl+k"], "one two \nthree four |"),
+        (["ctrl+a", "ctrl+k"], "one two \n|"),
+        (["alt+left", "alt+left", "alt+right", "x"], "one two \nthree fourx| five"),
+        (["ctrl+left", "ctrl+left", "ctrl+right", "alt+d"], "one two \nthree four|"),
+        (["super+left", "x", "super+right", "y"], "one two \nxthree four fivey|"),
+        (["alt+shift+left", "x"], "one two \nthree four x|"),
+        (["alt+left", "alt+shift+right", "x"], "one two \nthree four x|"),
+    ):
+        composer.rewrite("one two \nthree four five")
+        await pilot.press(*keys)
+        row, column = composer.cursor_location
+        lines = composer.text.split("\n")
+        lines[row] = f"{lines[row][:column]}|{lines[row][column:]}"
+        assert "\n".join(lines) == left, keys
+    await pilot.press("shift+left", "ctrl+c")
+    assert screen.clipboard == "x" and screen.submitted == []
+
+
 async def test_end_in_an_empty_input_asks_for_the_latest(
     pilot: Pilot[None], screen: Screen, composer: Composer
 ) -> None:
@@ -300,7 +288,7 @@ async def test_commands_are_completed(pilot: Pilot[None], screen: Screen, compos
     await pilot.press("enter")
     assert composer.text == "/effort high" and screen.submitted == []
     await pilot.press("enter")
-    assert [each.typed for each in screen.submitted] == ["/effort high"]
+    assert [each.prompt for each in screen.submitted] == ["/effort high"]
 
 
 async def test_tab_takes_the_first_and_escape_closes_the_list(
@@ -325,7 +313,30 @@ async def test_a_file_is_completed_and_attached(pilot: Pilot[None], screen: Scre
     await wait_until(pilot, lambda: attached(composer) == ["notes.txt"])
     assert composer.text == "see @notes.txt " and not composer.completion.display
     await pilot.press("enter")
-    assert screen.submitted[0].attachments == [NOTES]
+    assert screen.submitted[0].prompt == join("see @notes.txt ", [NOTES])
+
+
+async def test_the_files_of_a_command_are_completed(
+    pilot: Pilot[None], screen: Screen, composer: Composer, folder: Path
+) -> None:
+    for name in ("src/old.json", "src/more.txt"):
+        (folder / name).write_text("{}")
+    completion = composer.completion
+    await pilot.press(*"/import s")
+    await wait_until(pilot, lambda: completion.display and completion.choice == "/import src/")
+    await pilot.press("enter")
+    assert composer.text == "/import src/"
+    await wait_until(pilot, lambda: completion.names == ["/import src/old.json"])
+    assert completion.choice is None  # Enter would import the folder
+    await pilot.press("tab", "enter")
+    assert [each.prompt for each in screen.submitted] == ["/import src/old.json"] and composer.text == ""
+    await pilot.press(*"/export s")
+    await wait_until(pilot, lambda: completion.display and completion.names == ["/export src/"])
+    assert completion.choice is None  # it may be the name of the new file
+    await pilot.press("enter")
+    assert screen.submitted[1].prompt == "/export s"
+    await pilot.press(*"/import x")
+    await wait_until(pilot, lambda: not completion.display)
 
 
 async def test_a_folder_is_gone_into(pilot: Pilot[None], composer: Composer) -> None:

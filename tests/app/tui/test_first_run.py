@@ -294,7 +294,7 @@ async def test_no_switch_under_an_answer_and_questions_wait_for_a_switch(server:
         engine.answer("done")
         await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
         engine.hold()
-        await pilot.press("enter")  # the line has stayed
+        await pilot.press("up", "enter")  # the line comes back
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
         await send(pilot, "and now?")
         await shows(pilot, "waiting for the model")

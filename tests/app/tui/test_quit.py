@@ -38,7 +38,7 @@ async def test_a_command_during_an_answer_and_quit_at_once(command: str, moments
         await wait_until(pilot, lambda: "half" in text_on(pilot))
         await pilot.press(*command, "escape")
         app.post_message(events.Key("enter", "\r"))
-        while desk_of(pilot).composer.text:
+        while desk_of(pilot).composer.unsent:
             await asyncio.sleep(0)
         for _ in range(moments):
             await asyncio.sleep(0)

@@ -168,7 +168,7 @@ async def editing(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 async def commands(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The list of commands, one of them marked."""
-    await pilot.press("/", "down", "down", "down", "down")
+    await pilot.press("/", "down", "down", "down", "down", "down")
     await wait_until(pilot, lambda: desk_of(pilot).composer.completion.choice == "/again")
 
 
@@ -218,7 +218,7 @@ async def attached(pilot: Pilot[None], engine: FakeEngine) -> None:
     composer.attached.add(Attachment("letters.py", 'print("strawberry".count("r"))\n' * 40))
     composer.insert("What do these do?\n")
     composer.post_message(Paste("one line\n" * 300))
-    await wait_until(pilot, lambda: "[pasted text 1]" in text_on(pilot))
+    await wait_until(pilot, lambda: "[pasted text 1]" in text_on(pilot) and "1,300 tokens \u2500" in text_on(pilot))
 
 
 async def sidebar(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -281,9 +281,23 @@ async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "copy code" in text_on(pilot))
 
 
+async def too_long(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A message that does not fit behind the conversation."""
+    engine.tokens = lambda text: len(text.split())
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    desk_of(pilot).composer.insert("apple and pear, " * 1400)
+    await wait_until(pilot, lambda: "4,200 tokens do not fit" in text_on(pilot))
+
+
+async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Commands, the last ones by other names."""
+    await pilot.press(*"/s")
+    await wait_until(pilot, lambda: "/system" in text_on(pilot))
+
+
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
-    *(found, editing, cut_off, held, attached, sidebar),
+    *(found, editing, cut_off, held, attached, sidebar, too_long, completing),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
 )
 

@@ -10,7 +10,7 @@ import pytest
 from markdown_it.token import Token
 from textual.content import Content
 
-from app.chat.commands import COMMANDS, find, parse
+from app.chat.commands import COMMANDS, find
 from app.tui.text import markdown_layout
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks
@@ -70,25 +70,6 @@ async def test_an_error_in_a_flush_reaches_whoever_closes() -> None:
     await asyncio.sleep(0.01)
     with pytest.raises(ValueError, match="layout"):
         await coalescer.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        ("/new", ("new", "")),
-        ("/Effort  high ", ("effort", "high")),
-        ("/", ("help", "")),
-        ("/nonsense", ("nonsense", "")),
-        ("/usr/bin/env is what?", None),
-        (" /new", None),
-        ("/new\nand more", None),
-        ("a / b", None),
-        ("//", None),
-        ("", None),
-    ],
-)
-def test_what_is_a_command(text: str, command: tuple[str, str] | None) -> None:
-    assert parse(text) == command
 
 
 def test_every_command_has_a_way_in_and_an_action() -> None:

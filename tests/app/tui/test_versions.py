@@ -87,7 +87,7 @@ async def test_the_context_meter_is_that_of_the_version_shown() -> None:
         await wait_until(pilot, lambda: desk_of(pilot).status.used == 40 + 312 + 22)
 
 
-async def test_the_figures_wrap_beside_the_switch_with_a_gap() -> None:
+async def test_the_figures_take_one_line_beside_the_switch_with_a_gap() -> None:
     engine = FakeEngine()
     async with chat(engine, size=(100, 30)) as pilot:
         await idle(pilot)
@@ -97,7 +97,7 @@ async def test_the_figures_wrap_beside_the_switch_with_a_gap() -> None:
         await wait_until(pilot, lambda: "  < 2/2 >" in text_on(pilot))
         switch = pilot.app.query_one(VersionSwitch)
         figures = next(each for each in switch.siblings if each.has_class("footer"))
-        assert figures.region.height == 2 and switch.region.x >= figures.region.right + 2
+        assert figures.region.height == 1 and switch.region.x >= figures.region.right + 2
 
 
 async def test_an_answer_again_that_comes_to_nothing_leaves_the_old_one() -> None:
