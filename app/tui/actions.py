@@ -1,7 +1,6 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping
-from time import monotonic
 
 from textual import actions, work
 from textual.app import App
@@ -41,7 +40,6 @@ class Actions(App[None]):
     sharing: Sharing
     terminal_is_lent = False
     """Whether a child has the terminal."""
-    _quit_hint_until = 0.0  # when the hint how to quit goes away
 
     @property
     def conversation(self) -> Conversation:
@@ -135,8 +133,7 @@ class Actions(App[None]):
         """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
         if not self.conversations.idle.is_set():
             self.run_worker(self.conversations.stop())
-        elif monotonic() >= self._quit_hint_until:  # else it is still in sight
-            self._quit_hint_until = monotonic() + self.NOTIFICATION_TIMEOUT
+        else:
             self.desk.notify("^Q quits.")
 
     def action_again(self) -> None:

@@ -12,6 +12,7 @@ from textual import events, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
@@ -130,6 +131,7 @@ class ChatApp(Actions, inherit_bindings=False):
             with Vertical():
                 yield desk.status
                 yield desk.transcript
+                yield desk.toast
                 yield desk.download_panel
                 yield desk.queue
                 with Vertical(id="bottom"):
@@ -304,6 +306,24 @@ class ChatApp(Actions, inherit_bindings=False):
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """What widgets and Textual have to say for a moment is said where everything else is."""
+        self.desk.notify(message, severity=severity, timeout=timeout)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Every key comes through here, wherever it then goes."""
+        if isinstance(event, events.Key):
+            self.desk.toast.on_any_key()
+        await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
         """Typing goes to the input, whichever widget has the focus."""

@@ -15,13 +15,14 @@ from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
+from app.tui.widgets.toast import Toast
 from app.tui.widgets.transcript import Transcript
 from mlx_model.text import clean
 
 T = TypeVar("T")
 
 MAX_NOTIFICATION = 600
-"""Characters that are said in the corner: an error may quote what was typed or read, however long that is."""
+"""Characters of a short message: an error may quote what was typed or read, however long that is."""
 
 
 class Desk:
@@ -39,6 +40,7 @@ class Desk:
         self.queue = Queue()
         self.input = InputArea()
         self.effort_switch = EffortSwitch()
+        self.toast = Toast(self.effort_switch)
         self.sidebar = Sidebar()
         self.hint = hint
         self.saved = saved
@@ -51,9 +53,9 @@ class Desk:
     # Saying something
 
     def notify(self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
-        """Say something in the corner of the screen for `timeout` seconds, by default a few; cut to fit there."""
+        """Say something for `timeout` seconds, by default a few; what was said before goes. Cut to fit (see Toast)."""
         shown = clean(text[:MAX_NOTIFICATION]) + ("\u2026" if len(text) > MAX_NOTIFICATION else "")
-        self._app.notify(shown, severity=severity, timeout=timeout, markup=False)
+        self.toast.say(shown, severity, timeout)
 
     def warn(self, text: str) -> None:
         """Say why something isn't possible."""
@@ -64,8 +66,8 @@ class Desk:
         await self.transcript.add(Notice(text, level))
 
     def clear_notifications(self) -> None:
-        """Take away what still stands in the corner."""
-        self._app.clear_notifications()
+        """Take away what `notify` has said."""
+        self.toast.hide()
 
     # Doing something
 

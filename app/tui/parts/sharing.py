@@ -123,7 +123,7 @@ class Sharing:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
             for failure in result.failed():
-                desk.notify(f"{failure}.", severity="error")  # it begins with a name
+                await desk.notice(f"{failure}.", "error")  # it begins with a name
             if result.found or result.unreadable or not result.failures:
                 where = "" if desk.sidebar.display else " ^B shows them."
                 desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)

@@ -89,6 +89,7 @@ class EffortSwitch(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self._hint = Static(markup=False, id="hint")
+        self._hint_text, self._message = "", Content()
 
     def compose(self) -> ComposeResult:
         """The three choices, with space on the left for a hint."""
@@ -110,4 +111,20 @@ class EffortSwitch(Horizontal):
 
     def hint(self, text: str) -> None:
         """Show a short hint on the left."""
-        self._hint.update(Content(text))
+        self._hint_text = text
+        self._show()
+
+    @property
+    def room(self) -> int:
+        """Columns on the left."""
+        return self._hint.size.width
+
+    def say(self, message: Content, severity: str) -> None:
+        """Show a message of "information", "warning" or "error" in place of the hint; an empty one: the hint again."""
+        self._message = message
+        for name in ("information", "warning", "error"):
+            self._hint.set_class(bool(message) and name == severity, f"-{name}")
+        self._show()
+
+    def _show(self) -> None:
+        self._hint.update(self._message or Content(self._hint_text))

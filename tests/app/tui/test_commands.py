@@ -22,7 +22,19 @@ from app.tui.widgets.queue import Queued
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.fakes import (
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    notified,
+    send,
+    text_on,
+    wait_until,
+)
 
 
 def values(command: Command) -> tuple[str, ...]:
@@ -261,13 +273,10 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         engine.say(MessageStart("final"), *deltas("final", "a long story"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long story" in text_on(pilot))
-        warned = 0
 
         async def warns() -> None:
-            nonlocal warned
-            warned += 1
-            await wait_until(pilot, lambda: len(app._notifications) == warned, BUSY)
-            assert [each.message for each in app._notifications] == [BUSY] * warned
+            await wait_until(pilot, lambda: notified(pilot, BUSY), BUSY)
+            app.desk.clear_notifications()
 
         if command.key:
             await pilot.press(command.key)
