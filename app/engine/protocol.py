@@ -68,6 +68,14 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """Engine to app: so many bytes of the model's weights are loaded, of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds.
 
@@ -107,12 +115,12 @@ class Answer:
 
 
 ToEngine = Load | Ask | Cancel | AnswerNow
-FromEngine = Loading | Ready | Failed | Answer
+FromEngine = Loading | LoadProgress | Ready | Failed | Answer
 
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Ask, Cancel, AnswerNow, Loading, Ready, Failed, Answer, Message, Request, events.Stats),
+        *(Load, Ask, Cancel, AnswerNow, Loading, LoadProgress, Ready, Failed, Answer, Message, Request, events.Stats),
         *get_args(Event),
     )
 }

@@ -24,6 +24,7 @@ from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
+from app.tui.parts.attention import Attention
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -101,7 +102,8 @@ class ChatApp(Actions, inherit_bindings=False):
             paste_guard.install()
         # Without this Textual would turn colours into shades of grey.
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)
-        desk = self.desk = Desk(self, hint=self._hint, saved=self._saved)
+        attention = Attention(self, lambda: self.terminal_is_lent)
+        desk = self.desk = Desk(self, attention, hint=self._hint, saved=self._saved)
         desk.composer.values_of = self.values_of
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
@@ -194,7 +196,8 @@ class ChatApp(Actions, inherit_bindings=False):
                 await worker.wait()
 
     async def on_unmount(self) -> None:
-        """Let engine and store go, however the app came to its end."""
+        """Let engine, store and the window's title go, however the app came to its end."""
+        self.desk.attention.restore()
         self._hang_up.restore()
         await self.engine.close()
         await self.journal.close()
@@ -396,3 +399,4 @@ class ChatApp(Actions, inherit_bindings=False):
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))
+        desk.attention.show(desk.status.state, self.conversation.title)

@@ -135,6 +135,8 @@ class ConversationKeeper:
         stream = AnswerStream(view, desk.status, record)
         answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
+        if engine.answers:
+            stream.begin()
         await self._show_question(prompt, answer, view, is_new=is_new)
         await desk.transcript.remove_children(reasons)
         desk.hint()
@@ -143,7 +145,7 @@ class ConversationKeeper:
             if prompt.parent is None:
                 await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
         saving = asyncio.create_task(self._checkpoints(record))
-        died = failed = False
+        died, failed, began = False, False, monotonic()
         try:
             if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
@@ -159,10 +161,15 @@ class ConversationKeeper:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
+        finished, took = record.finished, monotonic() - began
+        if finished is not None and not self.stopped.is_set():
+            desk.attention.ended(f"The answer has ended: {conversation.title}", took)
+        elif died or failed:
+            desk.attention.ended(f"There is no whole answer: {conversation.title}", took)
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
-            await view.finish(record.finished)
+            await view.finish(finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
             await self._withdraw(prompt, answer, before, is_new=is_new)
@@ -381,7 +388,7 @@ class ConversationKeeper:
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
         """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         desk, path = self._desk, self.conversation.path
-        desk.status.used = self.conversation.tokens
+        desk.status.used, desk.status.estimated = self.conversation.tokens
         views = await desk.transcript.show(path, self._build, at, keep)
         if not path:
             await self._welcome()

@@ -8,6 +8,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from app.tui.parts.attention import Attention
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.input_area import InputArea
@@ -28,12 +29,15 @@ MAX_NOTIFICATION = 600
 class Desk:
     """The widgets, which the app lays out, and the verbs. A part that needs anything else takes it as an argument.
 
-    `hint` brings the line below the input up to date. `saved` shows what there is after something was saved, or could
+    `attention` reaches a person who has looked away. `hint` brings the line below the input up to date. `saved` shows what there is after something was saved, or could
     not be.
     """
 
-    def __init__(self, app: App[None], *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: App[None], attention: Attention, *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]
+    ) -> None:
         self._app = app
+        self.attention = attention
         self.status = StatusLine()
         self.transcript = Transcript()
         self.download_panel = DownloadPanel()

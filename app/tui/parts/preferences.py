@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from app.lines import sentence
-from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
+from app.settings import ANALYSIS, NOTIFY, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
@@ -40,6 +40,7 @@ class Preferences:
         self.presets = dict(settings.presets)
         self.analysis = settings.analysis
         self._theme = settings.theme
+        desk.attention.notify = settings.notify
         self._default_instructions = instructions
         self._own_instructions: dict[str, str] = {}  # by the id of a conversation
         self._writing = asyncio.Lock()
@@ -134,7 +135,8 @@ class Preferences:
 
     def open(self, conversation: str, *, at_instructions: bool = False) -> None:
         """Show the settings, with the instructions of a conversation."""
-        before = Form(self.options, self._theme, self.analysis, self.instructions_of(conversation) or "")
+        attention, instructions = self._desk.attention, self.instructions_of(conversation) or ""
+        before = Form(self.options, self._theme, self.analysis, attention.notify, instructions)
 
         def closed(after: Form | None) -> None:
             if after is not None:
@@ -157,6 +159,9 @@ class Preferences:
             changes["presets", after.save_as] = after.instructions
         if after.instructions != before.instructions:
             self.set_instructions(conversation, after.instructions)
+        if after.notify != before.notify:
+            self._desk.attention.notify = after.notify
+            changes["notify",] = None if after.notify == NOTIFY[0] else after.notify
         if changes:
             self._remember(changes)
         self.set_theme(after.theme)

@@ -122,11 +122,15 @@ class Sharing:
         except GptossError as error:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
-            for failure in result.failed():
-                await desk.notice(f"{failure}.", "error")  # it begins with a name
+            lines = [(f"{failure}.", "error") for failure in result.failed()]  # it begins with a name
             if result.found or result.unreadable or not result.failures:
                 where = "" if desk.sidebar.display else " ^B shows them."
-                desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)
+                lines.append((f"{sentence(result.summary())}{where}", "info"))
+            for text, level in lines:
+                if len(lines) > 1:  # too much to read in a moment
+                    await desk.notice(text, level)
+                else:
+                    desk.notify(text, severity="error" if level == "error" else "information", timeout=FILE_NAME_S)
             if self._conversations.conversation.id in result.continued:
                 await self._conversations.refresh()
         await desk.saved()

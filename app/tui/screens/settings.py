@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.lines import one_line
-from app.settings import ANALYSIS, SAMPLING
+from app.settings import ANALYSIS, NOTIFY, SAMPLING
 from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
@@ -39,6 +39,7 @@ class Form:
     options: Options
     theme: str
     analysis: str
+    notify: str
     instructions: str
     save_as: str = ""
 
@@ -78,6 +79,7 @@ class SettingsScreen(ModalScreen[Form | None]):
             yield from _row("Effort", _choice("effort", [effort.value for effort in Effort], form.options.effort.value))
             yield from _row("Analysis", _choice("analysis", ANALYSIS, form.analysis))
             yield from _row("Theme", _choice("theme", self._themes, form.theme))
+            yield from _row("Notifications", _choice("notify", NOTIFY, form.notify))
             for name in SAMPLING:
                 label, hint = LABELS[name]
                 value = getattr(form.options, name)
@@ -134,7 +136,8 @@ class SettingsScreen(ModalScreen[Form | None]):
         if save_as and not instructions:
             self._refuse("There are no instructions to save as a preset.", "instructions")
             return
-        self.dismiss(Form(options, self._chosen("theme"), self._chosen("analysis"), instructions, save_as))
+        theme, analysis, notify = (self._chosen(name) for name in ("theme", "analysis", "notify"))
+        self.dismiss(Form(options, theme, analysis, notify, instructions, save_as))
 
     def _refuse(self, text: str, name: str) -> None:
         self.query_one("#wrong", Static).update(Content(clean(text)))

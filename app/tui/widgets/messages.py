@@ -92,6 +92,7 @@ class AnswerView(Vertical, LiveContainer):
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._parts: list[PartView] = []
+        self._waits_for: str | None = None
         self._footer = Static(markup=False, classes="footer")
         self._last_line = LastLine(self._footer, *([versions] if versions else []))
         if stored is not None:
@@ -137,7 +138,9 @@ class AnswerView(Vertical, LiveContainer):
 
     def wait(self, text: str) -> None:
         """Say what the answer waits for."""
-        self._footer.update(Content(clean(text)))
+        if text != self._waits_for:
+            self._waits_for = text
+            self._footer.update(Content(clean(text)))
 
     async def show(
         self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None

@@ -1,4 +1,4 @@
-"""The lines around the conversation: model, memory, speed and context above, the effort switch below."""
+"""The lines around the conversation: what goes on, memory and context above; a hint and the effort switch below."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -8,6 +8,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from app.tui.text.progress import Progress
 from app.tui.text.status_line import GAP, StatusFigures, fitted
 from mlx_model.harmony.message import Effort
 
@@ -30,9 +31,10 @@ class StatusLine(Widget):
     state: reactive[str] = reactive("starting")
     speed: reactive[float] = reactive(0.0)
     ttft: reactive[float] = reactive(0.0)
-    reused: reactive[int] = reactive(0)
+    progress: reactive[Progress | None] = reactive(None)
     used: reactive[int] = reactive(0)
     limit: reactive[int] = reactive(0)
+    estimated: reactive[bool] = reactive(False)
     saves: reactive[bool] = reactive(True)
     circling: reactive[bool] = reactive(False)
 
@@ -41,7 +43,7 @@ class StatusLine(Widget):
         """What it shows."""
         return StatusFigures(
             *(self.model, self.memory, self.budget, self.state, self.speed, self.ttft),
-            *(self.reused, self.used, self.limit, self.saves),
+            *(self.progress, self.used, self.limit, self.estimated, self.saves),
         )
 
     @property

@@ -18,6 +18,7 @@ from tests.fixtures.fakes import (
     ask,
     chat,
     deltas,
+    desk_of,
     idle,
     notifications,
     on_screen,
@@ -111,7 +112,8 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
         ):
             await send(pilot, command)
             await on_screen(pilot, message)
-        assert "preset brief" in text_on(pilot)
+        desk_of(pilot).clear_notifications()
+        await on_screen(pilot, "preset brief")
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/instructions Sing.")
         await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Sing.")
