@@ -161,15 +161,13 @@ class ConversationKeeper:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
-        finished, took = record.finished, monotonic() - began
-        if finished is not None and not self.stopped.is_set():
-            desk.attention.ended(f"The answer has ended: {conversation.title}", took)
-        elif died or failed:
-            desk.attention.ended(f"There is no whole answer: {conversation.title}", took)
+        if not self.stopped.is_set():
+            how = "The answer has failed" if died or failed else "The answer has ended"
+            desk.attention.ended(f"{how}: {conversation.title}", monotonic() - began)
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
-            await view.finish(finished)
+            await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
             await self._withdraw(prompt, answer, before, is_new=is_new)

@@ -29,8 +29,8 @@ MAX_NOTIFICATION = 600
 class Desk:
     """The widgets, which the app lays out, and the verbs. A part that needs anything else takes it as an argument.
 
-    `attention` reaches a person who has looked away. `hint` brings the line below the input up to date. `saved` shows what there is after something was saved, or could
-    not be.
+    `attention` reaches a person who has looked away. `hint` brings the line below the input up to date. `saved` shows
+    what there is after something was saved, or could not be.
     """
 
     def __init__(
