@@ -161,9 +161,7 @@ class ConversationKeeper:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
-        if not self.stopped.is_set():
-            how = "The answer has failed" if died or failed else "The answer has ended"
-            desk.attention.ended(f"{how}: {conversation.title}", monotonic() - began)
+        self._announce("failed" if died or failed else "ended", monotonic() - began)
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
@@ -182,6 +180,10 @@ class ConversationKeeper:
         else:
             await self._ask_queued()
         desk.hint()
+
+    def _announce(self, how: str, seconds: float) -> None:
+        if not self.stopped.is_set():
+            self._desk.attention.ended(f"The answer has {how}: {self.conversation.title}", seconds)
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""

@@ -11,7 +11,7 @@ import pytest
 
 from app.engine.client import EngineClient, death_of
 from app.engine.engine import EngineDied, EngineError
-from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
+from app.engine.protocol import Answer, Ask, Load, Loading, LoadProgress, Ready, encode
 from mlx_model.events import Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
@@ -28,7 +28,7 @@ async def engine() -> AsyncIterator[EngineClient]:
     assert not client.alive
 
 
-async def load(engine: EngineClient, name: str | None = None) -> list[Loading | Ready]:
+async def load(engine: EngineClient, name: str | None = None) -> list[Loading | LoadProgress | Ready]:
     return [reply async for reply in engine.load(Load(name))]
 
 

@@ -178,9 +178,8 @@ def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.Mon
     first = announced[: announced.index(Loading("demo", False))]
     progress = [each for each in first if isinstance(each, LoadProgress)]
     assert 3 < len(progress) < 60  # four times a second; there are 117 tensors
-    assert {each.total for each in progress} == {
-        sum(tensor.nbytes for tensor in stored_tensors(names.resolve("demo")).values())
-    }
+    stored = stored_tensors(names.resolve("demo")).values()
+    assert {each.total for each in progress} == {sum(tensor.nbytes for tensor in stored)}
     sizes = [each.done for each in progress]
     assert sizes == sorted(sizes) and sizes[0] > 0 and sizes[-1] <= progress[0].total
 

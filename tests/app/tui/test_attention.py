@@ -100,7 +100,7 @@ def test_nothing_is_written_to_what_is_no_terminal(
     sent: list[str] = []
 
     class Recorder(Driver):
-        is_headless = headless  # type: ignore[assignment]
+        is_headless = headless
 
         def write(self, data: str) -> None:
             sent.append(data)
@@ -121,7 +121,12 @@ async def test_long_work_that_ends_unseen_is_announced_and_the_title_follows(mon
     clock = [100.0]
     monkeypatch.setattr(conversation, "monotonic", lambda: clock[0])
     written: list[str] = []
-    monkeypatch.setattr(attention, "write", lambda app, environment, sequence: not written.append(sequence))
+
+    def taken(app: object, environment: object, sequence: str) -> bool:
+        written.append(sequence)
+        return True
+
+    monkeypatch.setattr(attention, "write", taken)
     monkeypatch.setattr(attention, "notification", lambda environment, title, text: f"{title}: {text}")
     engine = FakeEngine()
     async with chat(engine) as pilot:
