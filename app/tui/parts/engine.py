@@ -102,7 +102,7 @@ class EngineKeeper:
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
-                        status.memory = status.budget = 0
+                        status.memory = status.budget = status.limit = 0
                     case LoadProgress(done=done, total=total):
                         status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:

@@ -32,7 +32,7 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
         (BUSY, 3, "answering 41 tok/s", "10%"),
         (READY, 78, "gpt-oss-20b · ready", f"context 3,214 / 32,768  {FULL} 10%"),
         (READY, 90, "gpt-oss-20b · ready · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
-        (replace(BUSY, state="stopping"), 50, "gpt-oss-20b · stopping", "context 3,214 / 32,768  10%"),
+        (replace(BUSY, state="stopping"), 52, "gpt-oss-20b · stopping", "context 3,214 / 32,768  10%"),
         (replace(READY, saves=False), 78, "not saved · gpt-oss-20b · ready", f"context 3,214 / 32,768  {FULL} 10%"),
         (replace(READY, estimated=True), 60, "gpt-oss-20b · ready", "context about 3,214 / 32,768  10%"),
         (StatusFigures(state="starting"), 78, "starting", ""),
