@@ -62,7 +62,8 @@ def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
         ((model, with_bar), numbers),
         ((model, with_bar), used),
         ((model, with_bar), share),
-        ((model, with_numbers), share),
+        ((with_bar,), share),
+        ((with_numbers,), share),
         ((model, brief), share),
         ((brief,), share),
     ):

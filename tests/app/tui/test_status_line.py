@@ -48,8 +48,9 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
             f"context 3,214 / 32,768  {FULL} 10%",
         ),
         (READING, 80, f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "10%"),
-        (READING, 66, "gpt-oss-20b · reading the prompt 1,051 of 3,503, 12 s left", "10%"),
-        (READING, 62, "gpt-oss-20b · reading 30%, 12 s left", "10%"),
+        (READING, 66, f"reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "10%"),
+        (READING, 57, "reading the prompt 1,051 of 3,503, 12 s left", "10%"),
+        (READING, 42, "gpt-oss-20b · reading 30%, 12 s left", "10%"),
         (READING, 30, "reading 30%, 12 s left", "10%"),
     ],
 )
