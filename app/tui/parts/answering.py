@@ -57,7 +57,7 @@ class AnswerStream:
                 progress = self._reading.take(done, total, monotonic())
                 self._say("reading")
                 self._status.used, self._status.estimated = total, False
-                if done < total:
+                if done < total and progress is not None:
                     self._status.progress = progress
                     self._view.wait(f"{READING}: {progress.text}")
             case MessageStart(channel=channel, recipient=recipient):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 LEAST_LEFT_S = 2.0
 """Seconds below which the time left isn't worth a word."""
+FEW_TOKENS, MOMENT_S = 500, 1.0
+"""A prompt of fewer tokens is read before figures could be, unless it already takes so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,13 @@ class Reading:
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def take(self, done: int, total: int, now: float) -> Progress:
-        """It has read `done` tokens of `total` at `now`, in seconds."""
+    def take(self, done: int, total: int, now: float) -> Progress | None:
+        """It has read `done` tokens of `total` at `now`, in seconds. None while that isn't worth saying."""
         if self._first is None:
             self._first = now, done
         since, before = self._first
+        if total - before < FEW_TOKENS and now - since < MOMENT_S:
+            return None
         seconds = (now - since) * (total - done) / (done - before) if done > before else 0.0
         left = f", {seconds:.0f} s left" if seconds > LEAST_LEFT_S else ""
         share = done / total if total else 0.0

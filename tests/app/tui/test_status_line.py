@@ -9,6 +9,7 @@ from app.tui.text.progress import Progress, Reading, loading
 from app.tui.text.status_line import GAP, StatusFigures, fitted, memory
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
 from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.trees import present
 
 BUSY = StatusFigures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, None, 3214, 32_768)
 READY = replace(BUSY, state="ready", speed=0.0, ttft=0.0)
@@ -83,10 +84,18 @@ def test_memory_is_said_in_the_unit_of_the_budget(held: int, budget: int, text: 
 def test_the_time_left_follows_from_the_speed_once_that_is_known() -> None:
     reading = Reading()
     assert reading.take(1000, 9000, 50.0) == Progress(1 / 9, "1,000 of 9,000", "11%")  # those the cache had
-    assert reading.take(3000, 9000, 54.0).text == "3,000 of 9,000, 12 s left"
-    assert reading.take(7900, 9000, 63.8).text == "7,900 of 9,000, 2 s left"
-    assert reading.take(8100, 9000, 64.2).text == "8,100 of 9,000"  # in a moment
-    assert Reading().take(0, 0, 1.0).share == 0.0
+    texts = [present(reading.take(*at)).text for at in ((3000, 9000, 54.0), (7900, 9000, 63.8), (8100, 9000, 64.2))]
+    assert texts == ["3,000 of 9,000, 12 s left", "7,900 of 9,000, 2 s left", "8,100 of 9,000"]  # then in a moment
+
+
+def test_a_short_prompt_has_no_figures_unless_it_takes_long() -> None:
+    reading = Reading()
+    assert reading.take(1000, 1400, 50.0) is None and reading.take(1064, 1400, 50.2) is None
+    assert present(reading.take(1100, 1400, 51.0)).text == "1,100 of 1,400, 3 s left"
+    assert Reading().take(0, 0, 1.0) is None
+
+
+def test_a_load_is_told_in_bytes_and_seconds() -> None:
     assert loading(4_140_000, 13_800_000, 0.4).text == "4.1 of 13.8 MB, 0 s"
 
 
