@@ -38,11 +38,11 @@ class AnswerStream:
 
         The turn is closed at once whatever happens here: left to the garbage collector, its answer would go on.
         """
-        self.begin()
         coalescer = Coalescer(self._flush)
         self._asked_at = monotonic()
         try:
             async with aclosing(turn) as events:
+                self.begin()
                 async for event in events:
                     self._show(event)
                     coalescer.poke()

@@ -26,6 +26,10 @@ from mlx_model.request import Request
 from mlx_model.text import clean
 
 
+WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
+PROMPT_BACK = "Your message is back in the input."
+
+
 class ConversationKeeper:
     """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
     (app.chat.commands) only then. `welcome` puts the greeting into an empty conversation.
@@ -156,7 +160,8 @@ class ConversationKeeper:
             await engine.bury(death)
         except GptossError as error:
             failed = True
-            await desk.notice(sentence(str(error)), "error")
+            kept = WRITTEN_KEPT if record.has_begun else PROMPT_BACK if is_new else ""
+            await desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -262,6 +267,7 @@ class ConversationKeeper:
         desk.composer.clear_prompt()
         desk.composer.put_back(prompt.text())
         desk.composer.focus()
+        desk.clear_notifications()  # the hint says how to leave
         desk.hint()
 
     @property

@@ -15,7 +15,7 @@ from mlx_model.errors import GptossError
 
 LAST_LINES = 3
 """Lines of the engine's last words that are shown."""
-_RETRY = "Send a message to try again."
+_RETRY = "A message, or /restart, tries again; /model lists the other models."
 
 
 class EngineKeeper:
@@ -118,7 +118,7 @@ class EngineKeeper:
             return False
         except GptossError as error:
             status.state = "no model"
-            await desk.notice(f"{error}. {otherwise}", "error")
+            await desk.notice(f"The model could not be loaded: {error}. {otherwise}", "error")
             desk.attention.ended("The model could not be loaded.", monotonic() - began)
             return False
         finally:

@@ -218,7 +218,7 @@ def _find(name: str) -> None:
     try:
         is_folder = name == DEMO or expanded(name).is_dir()
     except (OSError, ValueError):  # too long for a name, or with a NUL in it
-        raise CheckpointError(f"there is no model {one_line(name)}") from None
+        raise CheckpointError(f"there is no model {one_line(name)}; /model lists those on this computer") from None
     if is_folder or Repository.parse(name) is None or missing_disk() is not None:
         resolve(name)
         return

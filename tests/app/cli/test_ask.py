@@ -61,7 +61,7 @@ THOUGHT, SAID, FINAL = (
     whole(assistant("I look", "commentary")),
     whole(assistant("3")),
 )
-CUT_OFF = "gptoss-chat: the answer was cut off at the token limit, after 9 tokens"
+CUT_OFF = "gptoss-chat: the answer was cut off at the token limit, after 9 tokens; allow more with --max-tokens"
 NO_ANSWER = "gptoss-chat: no answer: the model ended its turn without one"
 CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
     "an answer": ([*THOUGHT, *FINAL], "stop", 0, "3\n", []),

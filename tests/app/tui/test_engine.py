@@ -76,6 +76,7 @@ async def test_a_prompt_that_does_not_fit_comes_back_before_what_was_typed_since
         await wait_until(pilot, lambda: "9,999 tokens" in text_on(pilot))
         await idle(pilot)
         assert desk_of(pilot).composer.text == "a very long prompt\n\nnext"
+        assert "Your message is back in" in text_on(pilot)
         assert app_of(pilot).conversation.messages == [] and not app_of(pilot).query(Prompt)
 
 
