@@ -131,12 +131,13 @@ class ChatApp(Actions, inherit_bindings=False):
         with Horizontal():
             yield desk.sidebar
             with Vertical():
-                yield desk.status
+                with Vertical(id="top"):
+                    yield desk.status
                 yield desk.transcript
-                yield desk.toast
-                yield desk.download_panel
-                yield desk.queue
                 with Vertical(id="bottom"):
+                    yield desk.toast
+                    yield desk.download_panel
+                    yield desk.queue
                     yield desk.input
                     yield desk.effort_switch
         yield Footer(show_command_palette=False, compact=True)

@@ -25,7 +25,6 @@ from mlx_model.errors import GptossError
 from mlx_model.request import Request
 from mlx_model.text import clean
 
-
 WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
 PROMPT_BACK = "Your message is back in the input."
 
@@ -196,7 +195,7 @@ class ConversationKeeper:
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)
-            await transcript.append(prompt, Prompt(prompt.text()), *([versions] if versions else []))
+            await transcript.append(prompt, Prompt(prompt), *([versions] if versions else []))
         await transcript.append(answer, view)
         transcript.follow()
 

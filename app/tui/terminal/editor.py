@@ -30,7 +30,9 @@ async def edit(app: App[None], text: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise EditorError(f"$VISUAL or $EDITOR is {command!r}, which is no command ({error}); the message is unchanged") from None
+        raise EditorError(
+            f"$VISUAL or $EDITOR is {command!r}, which is no command ({error}); the message is unchanged"
+        ) from None
     if not words or shutil.which(words[0]) is None:
         raise EditorError(f"there is no editor {clean(command)}; set VISUAL or EDITOR to one that is installed")
     try:

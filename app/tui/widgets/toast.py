@@ -4,7 +4,6 @@ from time import monotonic
 
 from textual.content import Content
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import Static
 
 from app.tui.widgets.status import EffortSwitch
@@ -13,8 +12,8 @@ INFORMATION_S, WARNING_S, ERROR_S = 4.0, 7.0, 3.0
 """How long a message stays; an error at least so long, and then until a key is pressed: it may be read later."""
 
 
-MAX_ROWS, PADDING = 3, 2
-"""Of a long message: rows, and columns left and right as in the style sheet."""
+MAX_ROWS = 3
+"""Of a long message."""
 
 
 class Toast(Static):
@@ -81,6 +80,5 @@ class Toast(Static):
 
     @property
     def _space(self) -> tuple[int, int]:
-        """Columns for it below the input, and above."""
-        above = self.parent.size.width if isinstance(self.parent, Widget) else 0
-        return self._row.room, max(1, above - 2 * PADDING)
+        """Columns for it below the input, and above it, where it is as wide as the row below."""
+        return self._row.room, max(1, self._row.size.width)
