@@ -81,4 +81,4 @@ class Toast(Static):
     @property
     def _space(self) -> tuple[int, int]:
         """Columns for it below the input, and above it, where it is as wide as the row below."""
-        return self._row.room, max(1, self._row.size.width)
+        return self._row.room, max(1, self._row.content_size.width)

@@ -15,7 +15,7 @@ async def test_typing_is_possible_while_the_model_loads() -> None:
         assert "loading gpt-oss-20b" in text_on(pilot)
         engine.release()
         await idle(pilot)
-        assert "gpt-oss-20b · ready · memory 11.0 / 11.4 GB" in text_on(pilot)
+        assert "gpt-oss-20b · ready" in text_on(pilot)
         assert "context 0 / 4,096" in text_on(pilot)
     assert engine.closed
 
