@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ NOTIFY = ("auto", "always", "off")
 """When the end of long work is a notification: while the terminal has not the focus; always; never."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
+
+DEFAULTS = {option.name: option.default for option in fields(Options)}
+"""Of every option, by its name."""
 
 _STILL_IN_EFFECT = "the changes stay in effect until you quit"
 

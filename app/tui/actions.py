@@ -16,7 +16,6 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
-from app.tui.screens.help import HelpScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -236,6 +235,8 @@ class Actions(App[None]):
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""
+        from app.tui.screens.help import HelpScreen
+
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:

@@ -2,17 +2,20 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from app.lines import sentence
-from app.settings import ANALYSIS, NOTIFY, SAMPLING, SettingChanges, Settings, SettingsError, update
+from app.settings import ANALYSIS, DEFAULTS, NOTIFY, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
-from app.tui.screens.settings import DEFAULTS, Form, SettingsScreen
 from app.tui.theme import THEMES
 from app.tui.widgets.messages import AnswerView
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
+
+if TYPE_CHECKING:
+    from app.tui.screens.settings import Form
 
 
 class Preferences:
@@ -135,6 +138,8 @@ class Preferences:
 
     def open(self, conversation: str, *, at_instructions: bool = False) -> None:
         """Show the settings, with the instructions of a conversation."""
+        from app.tui.screens.settings import Form, SettingsScreen
+
         attention, instructions = self._desk.attention, self.instructions_of(conversation) or ""
         before = Form(self.options, self._theme, self.analysis, attention.notify, instructions)
 
@@ -144,7 +149,7 @@ class Preferences:
 
         self._desk.ask(SettingsScreen(before, self.presets, self.themes, at_instructions=at_instructions), closed)
 
-    def _take(self, conversation: str, before: Form, after: Form) -> None:
+    def _take(self, conversation: str, before: "Form", after: "Form") -> None:
         changes: dict[tuple[str, ...], object] = {}
         for name in ("effort", *SAMPLING):
             value = getattr(after.options, name)

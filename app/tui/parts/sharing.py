@@ -10,12 +10,9 @@ from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.documents.attachments import split
 from app.lines import one_line, sentence
-from app.store.exchange.export import to_json, to_markdown, write_new
-from app.store.exchange.sources import ImportFileError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
@@ -34,6 +31,8 @@ def part(conversation: Conversation, argument: str) -> str:
     if kind == "chat":
         if not conversation.nodes:
             raise RequestError("there is no conversation to copy yet")
+        from app.store.exchange.export import to_markdown
+
         return to_markdown(conversation)
     if kind == "prompt":
         if (prompt := conversation.last_prompt()) is None:
@@ -41,7 +40,11 @@ def part(conversation: Conversation, argument: str) -> str:
         return clean(split(prompt.text())[0] or prompt.text())  # without the files that went with it
     if (answer := conversation.last_answer()) is None:
         raise RequestError("there is no answer to copy yet")
-    return _block(code_blocks(clean(answer)), number) if kind == "code" else clean(answer)
+    if kind != "code":
+        return clean(answer)
+    from app.tui.text.markdown_layout import code_blocks
+
+    return _block(code_blocks(clean(answer)), number)
 
 
 def _block(blocks: list[str], number: str) -> str:
@@ -97,6 +100,8 @@ class Sharing:
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
+        from app.store.exchange.export import to_json, to_markdown, write_new
+
         desk, conversation = self._desk, self._conversations.conversation
         if not conversation.nodes:
             desk.warn("There is no conversation to export yet.")
@@ -153,5 +158,7 @@ def _paths(name: str) -> list[Path]:
         words = [Path(word).expanduser() for word in typed_words(name)]
         several = len(words) > 1 and not whole.exists() and all(word.exists() for word in words)
     except (OSError, ValueError, RuntimeError) as error:
+        from app.store.exchange.sources import ImportFileError
+
         raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
     return words if several else [whole]

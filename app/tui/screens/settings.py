@@ -1,7 +1,7 @@
 """The settings: a form whose values are checked as Options checks them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.lines import one_line
-from app.settings import ANALYSIS, NOTIFY, SAMPLING
+from app.settings import ANALYSIS, DEFAULTS, NOTIFY, SAMPLING
 from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
@@ -29,7 +29,6 @@ LABELS = {
     "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
     "max_thinking": ("Max thinking", "tokens of analysis at most; empty: no limit"),
 }
-DEFAULTS = {field.name: field.default for field in fields(Options)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ def prompt_of(
 
     monkeypatch.setattr(ask, "answer", keep)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
-    monkeypatch.setattr(attachments, "read_apart", read_pdf)
+    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
     arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
     assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]
