@@ -91,7 +91,7 @@ def test_an_engine_that_hangs_is_ended_by_stop() -> None:
         terminal.keys("Enter")
         terminal.wait_for("▌ hang")
         terminal.keys("Escape")
-        screen = terminal.wait_for("did not react")
+        screen = terminal.wait_for("did not stop within")
         assert "│ hang" in terminal.wait_for("│ hang") and "stopped" in screen
 
 
