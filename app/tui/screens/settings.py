@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -28,6 +29,12 @@ LABELS = {
     "seed": ("Seed", "same seed, same answer; empty: random"),
     "max_tokens": ("Max tokens", "analysis included; empty: until the context is full"),
     "max_thinking": ("Max thinking", "tokens of analysis at most; empty: no limit"),
+}
+
+
+NOTIFY_HELP = {
+    "auto": "auto: when work of 10 s ends and you look elsewhere",
+    "always": "always: when work of 10 s ends",
 }
 
 
@@ -78,7 +85,7 @@ class SettingsScreen(ModalScreen[Form | None]):
             yield from _row("Effort", _choice("effort", [effort.value for effort in Effort], form.options.effort.value))
             yield from _row("Analysis", _choice("analysis", ANALYSIS, form.analysis))
             yield from _row("Theme", _choice("theme", self._themes, form.theme))
-            yield from _row("Notifications", _choice("notify", NOTIFY, form.notify))
+            yield from _row("Notifications", _choice("notify", NOTIFY, form.notify, NOTIFY_HELP))
             for name in SAMPLING:
                 label, hint = LABELS[name]
                 value = getattr(form.options, name)
@@ -155,8 +162,11 @@ def _row(label: str, field: Select[str] | Input) -> ComposeResult:
         yield field
 
 
-def _choice(id: str, values: list[str] | tuple[str, ...], value: str) -> Select[str]:
-    return Select([(Content(name), name) for name in values], value=value, allow_blank=False, id=id, compact=True)
+def _choice(
+    id: str, values: list[str] | tuple[str, ...], value: str, words: Mapping[str, str] = MappingProxyType({})
+) -> Select[str]:
+    options = [(Content(words.get(name, name)), name) for name in values]
+    return Select(options, value=value, allow_blank=False, id=id, compact=True)
 
 
 def _number(text: str, default: Any) -> Any:

@@ -85,7 +85,16 @@ def test_the_first_screen_loads_only_what_it_shows() -> None:
         "print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    late: tuple[str, ...] = ("mlx", "numpy", "markdown_it", "pygments", "pylatexenc", "pypdf", "huggingface_hub", "tomlkit")
+    late: tuple[str, ...] = (
+        "mlx",
+        "numpy",
+        "markdown_it",
+        "pygments",
+        "pylatexenc",
+        "pypdf",
+        "huggingface_hub",
+        "tomlkit",
+    )
     late += ("app.store.exchange.", "app.documents.decoding", "app.documents.pdf", "app.tui.screens.settings")
     assert [name for name in loaded if name.startswith(late) and not name.startswith("mlx_model")] == []
 
