@@ -33,8 +33,8 @@ LABELS = {
 
 
 NOTIFY_HELP = {
-    "auto": "auto: when work of 10 s ends and you look elsewhere",
-    "always": "always: when work of 10 s ends",
+    "auto": "auto: after 10 s of work, if you look elsewhere",
+    "always": "always: after 10 s of work",
 }
 
 
