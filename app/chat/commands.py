@@ -81,7 +81,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Instructions and settings": (
         Command("instructions for this conversation", "instructions", "instructions", takes="text"),
         Command("use the instructions of a preset", "preset", "preset", takes="name"),
-        Command("settings: sampling, presets, looks, notifications", "settings", "settings", "f3", "F3"),
+        Command("settings: sampling, presets, appearance", "settings", "settings", "f3", "F3"),
         Command("theme: dark, light, ansi or one of Textual's", "theme", "theme", takes="name"),
         Command("write the message in $VISUAL or $EDITOR", "editor", "editor", "f4", "F4"),
     ),

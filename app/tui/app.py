@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import ClassVar
 
 from textual import events, work
@@ -158,6 +159,8 @@ class ChatApp(Actions, inherit_bindings=False):
         await self.preferences.start()
         self.engine.open()
         self._open_journal()
+        # What the first answer needs is loaded while the person types.
+        self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
