@@ -66,6 +66,7 @@ def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
         ((with_numbers,), share),
         ((model, brief), share),
         ((brief,), share),
+        ((brief,), ""),
     ):
         yield " \u00b7 ".join(filter(None, (unsaved, *parts))), context
 
@@ -92,7 +93,7 @@ def _context(figures: StatusFigures) -> tuple[str, str, str, str]:
     share = f"{figures.share:.0%}"
     used = f"context {'about ' if figures.estimated else ''}{figures.used:,}"
     numbers = f"{used} / {figures.limit:,}"
-    return f"{numbers}  {_bar(figures.share)} {share}", f"{numbers}  {share}", f"{used}  {share}", share
+    return f"{numbers}  {_bar(figures.share)} {share}", f"{numbers}  {share}", f"{used}  {share}", f"context {share}"
 
 
 def _bar(share: float) -> str:

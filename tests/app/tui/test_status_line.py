@@ -28,9 +28,10 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
         (BUSY, 91, f"{HEAD} · first token 0.3 s", "context 3,214 / 32,768  10%"),
         (BUSY, 80, HEAD, "context 3,214 / 32,768  10%"),
         (BUSY, 60, HEAD, "context 3,214  10%"),
-        (BUSY, 50, HEAD, "10%"),
-        (BUSY, 36, "answering 41 tok/s", "10%"),
-        (BUSY, 3, "answering 41 tok/s", "10%"),
+        (BUSY, 50, HEAD, "context 10%"),
+        (BUSY, 36, "answering 41 tok/s", "context 10%"),
+        (BUSY, 30, "answering 41 tok/s", ""),
+        (BUSY, 3, "answering 41 tok/s", ""),
         (READY, 78, "gpt-oss-20b · ready", f"context 3,214 / 32,768  {FULL} 10%"),
         (READY, 90, "gpt-oss-20b · ready · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
         (replace(BUSY, state="stopping"), 52, "gpt-oss-20b · stopping", "context 3,214 / 32,768  10%"),
@@ -38,7 +39,7 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
         (replace(READY, estimated=True), 60, "gpt-oss-20b · ready", "context about 3,214 / 32,768  10%"),
         (StatusFigures(state="starting"), 78, "starting", ""),
         (StatusFigures("a\x1bb", state="loading"), 78, "loading a␛b", ""),
-        (StatusFigures("日本" * 8, state="ready", used=5, limit=10), 45, "日本" * 8 + " · ready", "50%"),
+        (StatusFigures("日本" * 8, state="ready", used=5, limit=10), 54, "日本" * 8 + " · ready", "context 50%"),
         (LOADING, 78, f"loading gpt-oss-20b {THIRD} 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 45, "loading gpt-oss-20b 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 30, "loading gpt-oss-20b 30%", ""),
@@ -48,11 +49,12 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
             f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left",
             f"context 3,214 / 32,768  {FULL} 10%",
         ),
-        (READING, 80, f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "10%"),
-        (READING, 66, f"reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "10%"),
-        (READING, 57, "reading the prompt 1,051 of 3,503, 12 s left", "10%"),
-        (READING, 42, "gpt-oss-20b · reading 30%, 12 s left", "10%"),
-        (READING, 30, "reading 30%, 12 s left", "10%"),
+        (READING, 82, f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 68, f"reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 57, "reading the prompt 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 49, "gpt-oss-20b · reading 30%, 12 s left", "context 10%"),
+        (READING, 35, "reading 30%, 12 s left", "context 10%"),
+        (READING, 34, "reading 30%, 12 s left", ""),
     ],
 )
 def test_figures_give_way_in_order(figures: StatusFigures, width: int, left: str, right: str) -> None:
@@ -63,7 +65,7 @@ def test_figures_give_way_in_order(figures: StatusFigures, width: int, left: str
 def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigures) -> None:
     lengths = [sum(map(len, fitted(figures, width))) for width in range(200)]
     assert lengths == sorted(lengths)
-    assert all(length + GAP <= width for width, length in enumerate(lengths) if width >= 30)
+    assert all(length + GAP <= width for width, length in enumerate(lengths) if width >= 24)
 
 
 @pytest.mark.parametrize(
