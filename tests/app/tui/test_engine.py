@@ -26,8 +26,9 @@ async def test_a_message_sent_while_loading_is_answered_afterwards() -> None:
         await send(pilot, "early")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
         assert engine.asked == []
-        engine.answer("here you are")
         engine.release()
+        await wait_until(pilot, lambda: "reading the prompt" in text_on(pilot))
+        engine.answer("here you are")
         await wait_until(pilot, lambda: "here you are" in text_on(pilot))
 
 

@@ -44,7 +44,7 @@ async def test_a_message_has_a_place_of_its_own_and_one_replaces_another(monkeyp
         assert CUT_OFF in lines[-2] and widget.has_class("-error")
         # In another width it has other rows.
         await pilot.resize_terminal(40, 24)
-        await wait_until(pilot, lambda: "\u2026" in text_on(pilot))
+        await wait_until(pilot, lambda: str(widget.content).endswith("\u2026"))
         assert widget.size.height == toast.MAX_ROWS
         await pilot.resize_terminal(300, 24)
         await wait_until(pilot, lambda: LONG in " ".join(text_on(pilot).split()))
