@@ -371,7 +371,7 @@ async def test_in_a_small_terminal_a_long_prompt_keeps_its_border_and_the_status
         assert app.screen.region.contains_region(app.desk.composer.region) and app.desk.transcript.region.height >= 2
         status = text_on(pilot).splitlines()[0]
         assert "gpt-oss-20b" in status and "answering" in status and status.rstrip().endswith("0%")
-        await pilot.resize_terminal(76, 12)
+        await pilot.resize_terminal(60, 12)
         await wait_until(pilot, lambda: "context 400 / 131,072  0%" in text_on(pilot), "the limit")
         await pilot.resize_terminal(90, 12)
         await wait_until(pilot, lambda: "context 400 / 131,072  \u2591" in text_on(pilot), "the bar")
