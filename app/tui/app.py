@@ -160,7 +160,8 @@ class ChatApp(Actions, inherit_bindings=False):
         self.engine.open()
         self._open_journal()
         # What the first answer needs is loaded while the person types.
-        self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
+        load = partial(import_module, "app.tui.text.markdown_layout")
+        self.call_after_refresh(self.run_worker, load, group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
