@@ -14,10 +14,10 @@ from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
+from app.tui.widgets.selection import MessageKeys, SelectableTranscript
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
 from app.tui.widgets.toast import Toast
-from app.tui.widgets.transcript import Transcript
 from mlx_model.text import clean
 
 T = TypeVar("T")
@@ -39,12 +39,13 @@ class Desk:
         self._app = app
         self.attention = attention
         self.status = StatusLine()
-        self.transcript = Transcript()
+        self.transcript = SelectableTranscript()
         self.download_panel = DownloadPanel()
         self.queue = Queue()
         self.input = InputArea()
         self.effort_switch = EffortSwitch()
         self.toast = Toast(self.effort_switch)
+        self.message_keys = MessageKeys()
         self.sidebar = Sidebar()
         self.hint = hint
         self.saved = saved
@@ -53,6 +54,11 @@ class Desk:
     def composer(self) -> Composer:
         """The field in which the person types."""
         return self.input.composer
+
+    @property
+    def selected_text(self) -> str:
+        """What is selected with the mouse."""
+        return self._app.screen.get_selected_text() or ""
 
     # Saying something
 

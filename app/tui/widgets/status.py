@@ -112,7 +112,7 @@ class EffortSwitch(Horizontal):
         self.watch_effort(self.effort)
 
     def hint(self, text: str) -> None:
-        """Show a short hint on the left."""
+        """Show a short hint on the left; the same again costs no layout."""
         self._hint_text = text
         self._show()
 
@@ -129,4 +129,5 @@ class EffortSwitch(Horizontal):
         self._show()
 
     def _show(self) -> None:
-        self._hint.update(self._message or Content(self._hint_text))
+        if self._hint.content != (content := self._message or Content(self._hint_text)):
+            self._hint.update(content)

@@ -4,6 +4,7 @@ from time import monotonic
 
 from textual.content import Content
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
 from app.tui.widgets.status import EffortSwitch
@@ -12,8 +13,8 @@ INFORMATION_S, WARNING_S, ERROR_S = 4.0, 7.0, 3.0
 """How long a message stays; an error at least so long, and then until a key is pressed: it may be read later."""
 
 
-MAX_ROWS = 3
-"""Of a long message."""
+MAX_ROWS, WIDTH, PADDING = 3, 100, 2
+"""Of a long message; the last two as in the style sheet."""
 
 
 class Toast(Static):
@@ -81,4 +82,7 @@ class Toast(Static):
     @property
     def _space(self) -> tuple[int, int]:
         """Columns for it below the input, and above it, where it is as wide as the row below."""
-        return self._row.room, max(1, self._row.content_size.width)
+        if self._row.display:
+            return self._row.room, max(1, self._row.content_size.width)
+        above = self.parent.content_size.width if isinstance(self.parent, Widget) else 0
+        return 0, max(1, min(above, WIDTH) - 2 * PADDING)

@@ -7,7 +7,7 @@ import pytest
 from textual.app import App
 from textual.driver import Driver
 
-from app.tui.parts import attention, conversation
+from app.tui.parts import asking, attention
 from app.tui.parts.attention import window_title
 from app.tui.terminal.notification import MOST_TEXT, notification
 from app.tui.terminal.output import write
@@ -119,7 +119,7 @@ def test_nothing_is_written_to_what_is_no_terminal(
 
 async def test_long_work_that_ends_unseen_is_announced_and_the_title_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(conversation, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(asking, "monotonic", lambda: clock[0])
     written: list[str] = []
 
     def taken(app: object, environment: object, sequence: str) -> bool:
