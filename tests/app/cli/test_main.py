@@ -67,7 +67,7 @@ def test_a_mistyped_command_is_no_prompt(
 
 def test_every_command_is_loaded_by_its_name_and_all_of_them_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     names = [name for each in SUBCOMMANDS.values() for name in each]
-    for words in (["--help"], ["--hel"], ["-ch"]):
+    for words in (["--help"], ["--he"], ["-ch"]):
         assert list(commands_of(_parser(words))) == names
     for name in names:
         assert name in commands_of(_parser(["--model", "demo", name]))
