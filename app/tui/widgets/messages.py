@@ -251,7 +251,7 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(" \u00b7 ".join(filter(None, [*took, end])) or otherwise)
+        self._last_line.say(" \u00b7 ".join(filter(None, [end, *took])) or otherwise)
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 
