@@ -14,6 +14,8 @@ from mlx_model.options import Options
 
 ANALYSIS = ("shown", "collapsed", "hidden")
 """How the analysis is displayed: open; open while it grows; closed."""
+NOTIFY = ("auto", "always", "off")
+"""When the end of long work is a notification: while the terminal has not the focus; always; never."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -40,6 +42,7 @@ class Settings:
     model: str | None = None
     theme: str = "dark"
     analysis: str = "collapsed"
+    notify: str = "auto"
     mouse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
@@ -144,12 +147,12 @@ def _checked(path: Path, text: str) -> Settings:
         else:
             refuse(name, f'the preset "{name}" is {value!r}; it must be text')
     model, theme = choice("model", None), choice("theme", "dark")
-    analysis = choice("analysis", "collapsed", ANALYSIS)
+    analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     mouse = values.get("mouse", True)
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, mouse, options, presets, warnings=tuple(warnings))
+    return Settings(model, theme, analysis, notify, mouse, options, presets, warnings=tuple(warnings))
 
 
 def _line_of(key: str, text: str) -> str:

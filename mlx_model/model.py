@@ -20,7 +20,7 @@ from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import attach_kernels
-from mlx_model.weights.loader import Residence, load_transformer, stored_dense_bits
+from mlx_model.weights.loader import Progress, Residence, load_transformer, stored_dense_bits
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
 _STOP_IDS = {200002, 200012, 199999}
@@ -103,6 +103,7 @@ def load(
     context: int | None = None,
     map: str = "auto",
     differentiable: bool = False,
+    progress: Progress = lambda done, total: None,
 ) -> Model:
     """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder.
 
@@ -114,7 +115,8 @@ def load(
     MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came of it. Files
     in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose `forward`
     has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a CPU
-    (compute.CpuCompute) and fails on a GPU where it meets a kernel.
+    (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the bytes of
+    weights that are loaded, and with those of all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -131,7 +133,7 @@ def load(
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     with device.memory_errors():
         compute = compute_on(gpu=on_gpu, differentiable=differentiable)
-        transformer, residence = load_transformer(folder, config, compute, bits, map)
+        transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
     # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
     attach_kernels(transformer)

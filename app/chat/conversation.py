@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from app.documents.attachments import split
 from app.documents.mentions import written
+from app.documents.tokens import about_tokens
 from app.lines import one_line
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
@@ -140,11 +141,21 @@ class Conversation:
         return None
 
     @property
-    def tokens(self) -> int:
-        """Size in tokens after the last answer that has figures (one that was cut off has none); 0 before."""
-        stats = (node.facts.stats for node in reversed(self.path) if node.facts)
-        sizes = (each.reused_tokens + each.prefill_tokens + each.decode_tokens for each in stats)
-        return next(filter(None, sizes), 0)
+    def tokens(self) -> tuple[int, bool]:
+        """Size in tokens, and whether some of them are estimated.
+
+        Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
+        program's. Earlier analysis doesn't count, since the model doesn't see it again.
+        """
+        path, counted, texts = self.path, 0, list[str]()
+        for node in reversed(path):
+            if node.facts is not None:
+                stats = node.facts.stats
+                counted = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
+                if counted:
+                    break
+            texts += (m.text for m in node.messages if node is path[-1] or not _is_analysis(m))
+        return counted + (about_tokens("\n\n".join(texts)) if any(texts) else 0), any(texts)
 
     @property
     def unfinished(self) -> Node | None:

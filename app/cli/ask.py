@@ -130,7 +130,8 @@ async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
     printer.end_line()
     if record.text.strip():
         if finished.reason == "length":
-            say(f"the answer was cut off at the token limit, after {finished.stats.decode_tokens:,} tokens")
+            tokens = f"{finished.stats.decode_tokens:,} tokens"
+            say(f"the answer was cut off at the token limit, after {tokens}; allow more with --max-tokens")
         return 0
     say(f"no answer: {_why_empty(record, finished)}")
     if not as_json and not setup.show_analysis and (rest := _unseen(record, finished.reason)):

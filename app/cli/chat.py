@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 
-from app.cli import ask
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.printing import is_dumb, say
 from app.interrupt import Importing
@@ -52,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not in_terminal:
         if resume:
             raise RequestError("--continue opens the chat, which needs a terminal; `ask` answers without one")
+        from app.cli import ask
+
         return ask.answer_input(arguments, words)
     settings = load()
     setup = start(arguments, settings)

@@ -38,9 +38,14 @@ def _print(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def is_asked() -> bool:
+    """Whether a shell asks what may follow."""
+    return "_ARGCOMPLETE" in os.environ
+
+
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that asks what may follow, and end the process; nothing where no shell asks."""
-    if "_ARGCOMPLETE" in os.environ:
+    if is_asked():
         from argcomplete import autocomplete
 
         autocomplete(parser)

@@ -10,21 +10,32 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from app import paths
 from app.cli import arguments as shared
-from app.cli import ask, bench, chat, completion, conversations, doctor, download, models
+from app.cli import chat, completion
 from app.cli.printing import say
-from app.interrupt import INTERRUPTED
+from app.interrupt import INTERRUPTED, Importing
 from app.lines import similar
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
 OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
 
-SUBCOMMANDS = (chat, ask, conversations, download, models, doctor, bench, completion)
-"""Modules that add a subcommand or several: `register` has each parser name the function that carries it out."""
+SUBCOMMANDS = {
+    "chat": ("chat",),
+    "ask": ("ask",),
+    "conversations": ("list", "search", "export", "import"),
+    "download": ("download",),
+    "models": ("models",),
+    "doctor": ("doctor",),
+    "bench": ("bench",),
+    "completion": ("completion",),
+}
+"""Modules of app.cli, and the subcommands that each adds: `register` has each parser name the function that carries it
+out. Only those that a command line may mean are loaded."""
 
 DESCRIPTION = "Chat with OpenAI's gpt-oss on your own computer: private, offline, in the terminal."
 EPILOG = """\
@@ -85,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = _parser()
+    parser = _parser(sys.argv[1:] if arguments is None else arguments)
     completion.complete(parser)
     parsed = parser.parse_args(arguments)
     if parsed.version:
@@ -112,7 +123,7 @@ class _Parser(argparse.ArgumentParser):
         """Called by argparse: what is no command is a prompt, unless it looks like a mistyped command."""
         if not isinstance(action, _Commands) or value in action.choices:
             super()._check_value(action, value)
-        elif (meant := similar(value, action.choices)) is not None:
+        elif (meant := similar(value, [name for names in SUBCOMMANDS.values() for name in names])) is not None:
             raise argparse.ArgumentError(None, f'there is no command "{value}" (did you mean {meant}?)')
 
 
@@ -132,7 +143,8 @@ class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # not ge
         super().__call__(parser, namespace, values if known else ["chat", *values], option_string)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of a command line of these words, and of any other where help is asked for, or a completion."""
     parser = _Parser(
         prog="gptoss-chat",
         description=DESCRIPTION,
@@ -143,8 +155,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(run=chat.run)
     commands = parser.add_subparsers(dest="command", metavar="[COMMAND]", title="commands", action=_Commands)
-    for command in SUBCOMMANDS:
-        command.register(commands)
+    # -h may stand among other letters, and --help may be shortened.
+    every = completion.is_asked() or any(word.startswith("-") and "h" in word for word in words)
+    with Importing():
+        modules = [
+            import_module(f"app.cli.{module}")
+            for module, names in SUBCOMMANDS.items()
+            if every or module == "chat" or not set(names).isdisjoint(words)
+        ]
+    for module in modules:
+        module.register(commands)
     return parser
 
 

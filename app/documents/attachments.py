@@ -6,11 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.documents.decoding import NotText, decode
 from app.documents.fences import fenced
-from app.documents.kinds import kind_of
-from app.documents.pdf import PdfError, is_pdf
-from app.documents.pdf_process import read_apart
 from app.lines import one_line
 from mlx_model.errors import GptossError
 
@@ -74,11 +70,16 @@ def read(path: Path, name: str | None = None) -> Attachment:
 
 def read_bytes(data: bytes, name: str) -> Attachment:
     """As `read`: a file that was read already, or standard input, as far as MOST_PDF_BYTES and one more byte."""
+    # Now: most prompts have no file, and what reads files takes time to load.
+    from app.documents import pdf_process
+    from app.documents.decoding import NotText, decode
+    from app.documents.pdf import PdfError, is_pdf
+
     try:
         if len(data) > MOST_PDF_BYTES:
             raise AttachmentError(f"{name} has more than {MOST_PDF_BYTES / 1e6:,.0f} MB; {_LIMIT}")
         if is_pdf(data):
-            pdf = read_apart(data, MOST_BYTES)
+            pdf = pdf_process.read_apart(data, MOST_BYTES)
             text, notes = pdf.text, pdf.notes
         else:
             decoded = decode(_checked(data, name))
@@ -181,6 +182,8 @@ def _check_kind(status: os.stat_result, name: str) -> None:
 
 def _checked(data: bytes, name: str) -> bytes:
     """The same bytes. Raises AttachmentError for a kind of file that is no text, or for more than can be text."""
+    from app.documents.kinds import kind_of
+
     if (kind := kind_of(data)) is not None:
         raise AttachmentError(f"{name} is {kind}")
     if len(data) > 4 * MOST_BYTES:  # UTF-32 takes four bytes for one of ASCII

@@ -2,9 +2,10 @@
 
 import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from app.engine.protocol import Load, Loading, Ready
+from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.harmony.message import Message, Role
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from mlx_model.model import Model
 
 
+PROGRESS_S = 0.25
+"""Seconds between two reports on a load: more often they can't be read."""
+
+
 class Backend(Protocol):
     """Anything that loads a model and streams answers. `load`, `stream` and `count` may raise GptossError."""
 
-    def load(self, load: Load, announce: Callable[[Loading], None]) -> Ready:
-        """Load a model; `announce` is called once its name is known."""
+    def load(self, load: Load, announce: Callable[[Loading | LoadProgress], None]) -> Ready:
+        """Load a model; `announce` is called once its name is known, and then now and then with how far it is."""
         ...
 
     def stream(
@@ -48,7 +53,7 @@ class ModelBackend:
         self._session: Session | None = None
         self._answered: tuple[Request, list[Message]] | None = None
 
-    def load(self, load: Load, announce: Callable[[Loading], None]) -> Ready:
+    def load(self, load: Load, announce: Callable[[Loading | LoadProgress], None]) -> Ready:
         """See Backend. The previous model is released first: two of them may not fit into memory."""
         from mlx_model.hub import names as hub
 
@@ -58,7 +63,17 @@ class ModelBackend:
         gc.collect()
         from mlx_model.model import load as load_model
 
-        model = self._model = load_model(chosen, dense_bits=load.dense_bits, map=load.map, memory=load.memory)
+        due = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal due
+            if monotonic() >= due:
+                due = monotonic() + PROGRESS_S
+                announce(LoadProgress(done, total))
+
+        model = self._model = load_model(
+            chosen, dense_bits=load.dense_bits, map=load.map, memory=load.memory, progress=progress
+        )
         sizes = (model.context_length, model.resident_bytes, model.plan.budget)
         return Ready(model.name, *sizes, model.load_s, model.residence.refusal)
 

@@ -24,6 +24,7 @@ from app.engine.protocol import (
     FromEngine,
     Load,
     Loading,
+    LoadProgress,
     ProtocolError,
     Ready,
     ToEngine,
@@ -78,15 +79,15 @@ class EngineClient:
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as error:
-            raise EngineDied(f"the engine process could not be started: {error}") from None
+            raise EngineDied(f"the engine could not be started: {error.strerror or error}") from None
         self._reader = asyncio.create_task(self._read(process))
 
-    async def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
-        """See Engine. Yields Loading, then Ready with what was loaded."""
+    async def load(self, request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
+        """See Engine. Yields Loading, how far it is, then Ready with what was loaded."""
         await self.start()
         async with contextlib.aclosing(self._replies(None, request)) as replies:
             async for reply in replies:
-                if isinstance(reply, Loading | Ready):
+                if isinstance(reply, Loading | LoadProgress | Ready):
                     yield reply
                 if isinstance(reply, Ready):
                     return
@@ -195,26 +196,30 @@ class EngineClient:
                 reply = decode(line)
                 if not isinstance(reply, FromEngine):
                     raise ProtocolError(f"{type(reply).__name__} is a request")
-                inbox = self._inboxes.get(None if isinstance(reply, Loading | Ready) else reply.number)
+                number = None if isinstance(reply, Loading | LoadProgress | Ready) else reply.number
+                inbox = self._inboxes.get(number)
                 if inbox is not None:
                     inbox.put_nowait(reply)
         except Exception as error:  # whatever it is, those who wait must hear of it
-            self._kill(f"the engine sent a message that can't be read ({error})")
+            self._kill(f"the engine sent what can't be read ({error}) and was ended")
         try:
             await asyncio.wait_for(process.wait(), self._close_grace_s)
         except TimeoutError:
-            self._kill("the engine closed its pipe and did not end")
+            self._kill("the engine no longer answered and was ended")
             await process.wait()
         await asyncio.wait([errors], timeout=1.0)  # a child of its own may hold the pipe open
         errors.cancel()
-        death = EngineDied(self._killed_because or _exit_reason(process.returncode or 0), last_lines)
+        if self._killed_because is not None:
+            death = EngineDied(self._killed_because, last_lines)
+        else:
+            death = death_of(process.returncode or 0, last_lines)
         for inbox in self._inboxes.values():
             inbox.put_nowait(death)
         return death
 
     def _kill_if_asked(self, number: int) -> None:
         if number in self._inboxes:
-            self._kill(f"the engine did not react to stop within {self._cancel_grace_s:g} s and was ended")
+            self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
 
     def _kill(self, reason: str) -> None:
         self._killed_because = self._killed_because or reason
@@ -243,14 +248,20 @@ async def _tail(stream: asyncio.StreamReader, last: deque[str]) -> None:
             last.append(text[:500])
 
 
-def _exit_reason(returncode: int) -> str:
-    """What an exit status says, in words."""
+def death_of(returncode: int, last_lines: Sequence[str]) -> EngineDied:
+    """What an exit status says, in words. The system kills what takes too much memory; MLX aborts where the GPU has too
+    little, and says so in its last lines."""
     if returncode >= 0:
-        return f"the engine process ended with exit code {returncode}"
+        code = f" with exit code {returncode}" if returncode else ""
+        return EngineDied(f"the engine ended by itself{code}", last_lines)
+    if -returncode == signal.SIGKILL:
+        return EngineDied("the engine was killed, probably because memory ran out", last_lines, memory=True)
     try:
         name = signal.Signals(-returncode).name
     except ValueError:
-        name = "unknown"
-    text = f"the engine process was ended by signal {-returncode} ({name})"
-    memory = -returncode in (signal.SIGKILL, signal.SIGABRT)
-    return text + ("; often that means memory ran out" if memory else "")
+        name = f"signal {-returncode}"
+    if -returncode in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return EngineDied(f"the engine was ended from outside ({name})", last_lines)
+    if any("memory" in line.lower() for line in last_lines):
+        return EngineDied(f"the engine crashed because memory ran out ({name})", last_lines, memory=True)
+    return EngineDied(f"the engine crashed ({name})", last_lines)

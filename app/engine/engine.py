@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
-from app.engine.protocol import Answer, Load, Loading, Ready
+from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 
@@ -17,11 +17,13 @@ class EngineError(GptossError):
 
 
 class EngineDied(GptossError):
-    """The engine process is gone. `last_lines` is what it last wrote to standard error."""
+    """The engine process is gone. `last_lines` is what it last wrote to standard error; `memory` is true if it probably
+    needed more memory than there was."""
 
-    def __init__(self, what: str, last_lines: Sequence[str] = ()) -> None:
+    def __init__(self, what: str, last_lines: Sequence[str] = (), *, memory: bool = False) -> None:
         super().__init__(what)
         self.last_lines = tuple(last_lines)
+        self.memory = memory
 
 
 class Engine(Protocol):
@@ -32,7 +34,7 @@ class Engine(Protocol):
         """Whether it runs and can be asked."""
         ...
 
-    def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
+    def load(self, request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from app.engine.backend import Backend, ModelBackend
 from app.engine.engine import EngineDied, EngineError
-from app.engine.protocol import Answer, Load, Loading, Ready
+from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from app.interrupt import Importing
 from mlx_model.errors import ContextError, GptossError, RequestError
 from mlx_model.request import Request
@@ -39,8 +39,13 @@ class LocalEngine:
         self.alive = True
         announcements: list[Loading] = []
         failure: GptossError | None = None
+
+        def announce(reply: Loading | LoadProgress) -> None:
+            if isinstance(reply, Loading):  # how far it was is no news afterwards
+                announcements.append(reply)
+
         try:
-            ready = self._backend.load(request, announcements.append)
+            ready = self._backend.load(request, announce)
         except GptossError as error:
             failure = error
         for each in announcements:

@@ -84,6 +84,14 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """Engine to app: so many bytes of the model's weights are loaded, of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Engine to app: the model answers from now on. Lengths in tokens, memory in bytes, time in seconds.
 
@@ -123,12 +131,12 @@ class Answer:
 
 
 ToEngine = Load | Ask | Cancel | AnswerNow | Count
-FromEngine = Loading | Ready | Failed | Answer | Counted
+FromEngine = Loading | LoadProgress | Ready | Failed | Answer | Counted
 
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Ask, Cancel, AnswerNow, Count, Loading, Ready, Failed, Answer, Counted),
+        *(Load, Ask, Cancel, AnswerNow, Count, Loading, LoadProgress, Ready, Failed, Answer, Counted),
         *(Message, Request, events.Stats),
         *get_args(Event),
     )

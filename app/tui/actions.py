@@ -1,7 +1,6 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping
-from time import monotonic
 
 from textual import actions, work
 from textual.app import App
@@ -17,7 +16,6 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
-from app.tui.screens.help import HelpScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -41,7 +39,6 @@ class Actions(App[None]):
     sharing: Sharing
     terminal_is_lent = False
     """Whether a child has the terminal."""
-    _quit_hint_until = 0.0  # when the hint how to quit goes away
 
     @property
     def conversation(self) -> Conversation:
@@ -144,8 +141,7 @@ class Actions(App[None]):
         """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
         if not self.conversations.idle.is_set():
             self.run_worker(self.conversations.stop())
-        elif monotonic() >= self._quit_hint_until:  # else it is still in sight
-            self._quit_hint_until = monotonic() + self.NOTIFICATION_TIMEOUT
+        else:
             self.desk.notify("^Q quits.")
 
     def action_again(self) -> None:
@@ -248,6 +244,8 @@ class Actions(App[None]):
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""
+        from app.tui.screens.help import HelpScreen
+
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:

@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
@@ -23,6 +25,7 @@ from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
+from app.tui.parts.attention import Attention
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
@@ -101,7 +104,8 @@ class ChatApp(Actions, inherit_bindings=False):
             paste_guard.install()
         # Without this Textual would turn colours into shades of grey.
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)
-        desk = self.desk = Desk(self, hint=self._hint, saved=self._saved)
+        attention = Attention(self, lambda: self.terminal_is_lent)
+        desk = self.desk = Desk(self, attention, hint=self._hint, saved=self._saved)
         desk.composer.values_of = self.values_of
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
@@ -143,6 +147,7 @@ class ChatApp(Actions, inherit_bindings=False):
                     yield desk.status
                 yield desk.transcript
                 with Vertical(id="bottom"):
+                    yield desk.toast
                     yield desk.download_panel
                     yield desk.queue
                     yield desk.input
@@ -166,6 +171,9 @@ class ChatApp(Actions, inherit_bindings=False):
         await self.preferences.start()
         self.engine.open()
         self._open_journal()
+        # What the first answer needs is loaded while the person types.
+        load = partial(import_module, "app.tui.text.markdown_layout")
+        self.call_after_refresh(self.run_worker, load, group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -205,7 +213,8 @@ class ChatApp(Actions, inherit_bindings=False):
                 await worker.wait()
 
     async def on_unmount(self) -> None:
-        """Let engine and store go, however the app came to its end."""
+        """Let engine, store and the window's title go, however the app came to its end."""
+        self.desk.attention.restore()
         self._hang_up.restore()
         await self.engine.close()
         await self.journal.close()
@@ -307,10 +316,23 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """What widgets and Textual have to say for a moment is said where everything else is."""
+        self.desk.notify(message, severity=severity, timeout=timeout)
+
     async def on_event(self, event: events.Event) -> None:
         """Keys and pasted text first pass by the part that knows where they belong."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             self.app_focus = True  # a terminal may not say that its window is in front again
+            self.desk.toast.on_any_key()
             if await self.keys.arrive(event):
                 return
         await super().on_event(event)
@@ -380,4 +402,5 @@ class ChatApp(Actions, inherit_bindings=False):
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))
+        desk.attention.show(desk.status.state, self.conversation.title)
         self.selection.show()  # an answer that has ended can be continued, say

@@ -1,5 +1,6 @@
 """From a checkpoint's files to a Transformer: every tensor checked first, then loaded one at a time."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from mlx_model.weights.rows import open_rows
 _NO_NUMBER = 255
 """E8M0's NaN (OCP Microscaling Formats 1.0, 5.4.1), which MLX would multiply with as infinity."""
 
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the files' tensors that are loaded, and with those of all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Residence:
@@ -45,7 +49,9 @@ class Residence:
 class _Loader:
     """Builds the Transformer's parts from a checkpoint and counts the bytes they keep."""
 
-    def __init__(self, folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None, map: str) -> None:
+    def __init__(
+        self, folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None, map: str, progress: Progress
+    ) -> None:
         self.config = config
         self.dense_bits = dense_bits
         self.dtype = compute.dtype
@@ -53,6 +59,8 @@ class _Loader:
         self.layout = layout_of(folder, config, self.tensors)
         self.reader = Reader(self.tensors.values(), map, adopts_memory=compute.adopts_memory)
         self.resident_bytes = self.mapped_bytes = 0
+        self.progress = progress
+        self.done, self.total = 0, sum(tensor.nbytes for tensor in self.tensors.values())
 
     @property
     def residence(self) -> Residence:
@@ -60,10 +68,21 @@ class _Loader:
         reader = self.reader
         return Residence(self.resident_bytes, self.mapped_bytes, reader.unaligned_bytes, reader.refusal)
 
+    def take(self, name: str, alignment: int) -> mx.array:
+        """See Reader.take."""
+        array = self.reader.take(self.tensors[name], alignment)
+        self.report(self.tensors[name].nbytes)
+        return array
+
+    def report(self, nbytes: int) -> None:
+        """So many more bytes of the files are loaded."""
+        self.done += nbytes
+        self.progress(self.done, self.total)
+
     def read(self, *names: str, dtype: mx.Dtype | None = None, alignment: int = VECTOR_ALIGNMENT) -> mx.array:
         """The tensor as stored or in `dtype`, computed. Of several [E, rows, ...], one whose rows take turns."""
         # In a variable until what is made of them is computed: see Reader.take.
-        parts = [self.reader.take(self.tensors[name], alignment) for name in names]
+        parts = [self.take(name, alignment) for name in names]
         array = parts[0] if len(parts) == 1 else mx.stack(parts, axis=2).flatten(1, 2)
         if dtype is not None:
             array = array.astype(dtype)
@@ -86,7 +105,7 @@ class _Loader:
             return Matrix(codes, added, scales, offsets[0] if offsets else None, packing)
         if bits is None:
             return Matrix(self.read(stem + ".weight", dtype=self.dtype, alignment=MATRIX_ALIGNMENT), added)
-        stored = self.reader.take(self.tensors[stem + ".weight"], MATRIX_ALIGNMENT)
+        stored = self.take(stem + ".weight", MATRIX_ALIGNMENT)
         weight = stored.astype(self.dtype)
         mx.eval(weight)
         del stored
@@ -109,9 +128,10 @@ class _Loader:
         parts = ["weight", "scales", "biases"] if packing is not None and packing.mode == "affine" else ["weight"]
         if packing is not None and packing.mode != "affine":
             parts.append("scales")
-        stored = (self.tensors[f"model.embed_tokens.{part}"] for part in parts)
+        stored = [self.tensors[f"model.embed_tokens.{part}"] for part in parts]
         lazily = self.reader.refusal is None or bool(self.reader.mapped)
         rows = tuple(open_rows(tensor, lazily=lazily) for tensor in stored)
+        self.report(sum(tensor.nbytes for tensor in stored))
         return Embedding(rows, self.dtype, packing)
 
     def experts(self, names: tuple[ExpertNames, ...]) -> ExpertMatrix:
@@ -188,17 +208,22 @@ def stored_dense_bits(folder: Path, config: ModelConfig) -> int | None:
 
 
 def load_transformer(
-    folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None = None, map: str = "auto"
+    folder: Path,
+    config: ModelConfig,
+    compute: Compute,
+    dense_bits: int | None = None,
+    map: str = "auto",
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Transformer, Residence]:
     """The model in `folder`, in the Hub's layout or mlx-lm's, and where its weights are.
 
     `compute` says where it will be computed. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, where the file has them as floats; the experts stay as published. `map` is how tensors come out of the
-    files: see Reader.
+    files: see Reader. `progress` is called after every tensor, of which there are some hundreds.
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
     for MXFP4 scales that are not numbers; RequestError for another `map`.
     """
-    loader = _Loader(folder, config, compute, dense_bits, map)
+    loader = _Loader(folder, config, compute, dense_bits, map, progress)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the
     # peak stays that of the finished model.
     lm_head = loader.matrix("lm_head", bias=False, bits=dense_bits)

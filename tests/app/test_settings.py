@@ -41,9 +41,10 @@ def test_without_a_file_there_are_defaults(home: Path) -> None:
 
 
 def test_a_file_is_read(file: Path) -> None:
-    file.write_text(f'model = "demo"\nanalysis = "hidden"\nmouse = false\n{WRITTEN}', "utf-8")
+    file.write_text(f'model = "demo"\nanalysis = "hidden"\nnotify = "always"\nmouse = false\n{WRITTEN}', "utf-8")
     found = load()
     assert not found.mouse and Settings().mouse
+    assert (found.notify, Settings().notify) == ("always", "auto")
     assert (found.model, found.theme, found.analysis, found.warnings) == ("demo", "light", "hidden", ())
     assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
     assert found.presets == {"brief": "Answer in one sentence."}

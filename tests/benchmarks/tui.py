@@ -235,6 +235,9 @@ def first_screen(*command: str) -> float:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
+        # As for a person who has started it before: what is compiled is kept, of both.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = os.environ["GPTOSS_CHAT_HOME"]
         termios.tcsetwinsize(0, SIZE[::-1])
         os.execv(sys.executable, [sys.executable, *command])
     seen = b""

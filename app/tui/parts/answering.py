@@ -8,10 +8,12 @@ from time import monotonic
 from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent
 from app.tui.text.coalesce import Coalescer
+from app.tui.text.progress import Reading
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 
+READING = "reading the prompt"
 SPEED_WINDOW_S = 2.0
 
 
@@ -22,9 +24,14 @@ class AnswerStream:
         self._view = view
         self._status = status
         self._record = record
-        self._reading = self._writing = False
+        self._reading, self._writing = Reading(), False
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked_at = 0.0
+
+    def begin(self) -> None:
+        """Say at once that the prompt is being read: the engine has it, or gets it now."""
+        self._say("reading")
+        self._view.wait(READING)
 
     async def run(self, turn: AsyncGenerator[TurnEvent, None]) -> None:
         """Show events until the turn ends. Raises what the turn raises, after showing everything received.
@@ -35,23 +42,24 @@ class AnswerStream:
         self._asked_at = monotonic()
         try:
             async with aclosing(turn) as events:
+                self.begin()
                 async for event in events:
                     self._show(event)
                     coalescer.poke()
         finally:
             await coalescer.close()
-            self._status.speed, self._status.ttft, self._status.reused = 0.0, 0.0, 0
+            self._status.speed, self._status.ttft, self._status.progress = 0.0, 0.0, None
             self._status.circling = False
 
     def _show(self, answer: TurnEvent) -> None:
         match answer.event:
             case PrefillProgress(done=done, total=total):
-                if not self._reading:  # the first of them says what the cache had
-                    self._reading, self._status.reused = True, done
+                progress = self._reading.take(done, total, monotonic())
                 self._say("reading")
-                self._status.used = total
-                if done < total:
-                    self._view.wait(f"reading the prompt: {done:,} of {total:,} tokens")
+                self._status.used, self._status.estimated = total, False
+                if done < total and progress is not None:
+                    self._status.progress = progress
+                    self._view.wait(f"{READING}: {progress.text}")
             case MessageStart(channel=channel, recipient=recipient):
                 self._begin(channel, recipient)
             case TextDelta(channel=channel, recipient=recipient):
@@ -66,8 +74,9 @@ class AnswerStream:
     def _begin(self, channel: str, recipient: str | None) -> None:
         if not self._writing:
             self._writing, self._status.ttft = True, monotonic() - self._asked_at
+        self._status.progress = None
         self._say("thinking" if channel == "analysis" and recipient is None else "answering")
-        self._view.wait("")
+        self._view.wait(self._status.state)  # until there is some of it to see
 
     def _say(self, state: str) -> None:
         if self._status.state != "stopping":  # that holds until it has stopped
@@ -86,3 +95,5 @@ class AnswerStream:
         thinking = self._record.thinking
         self._status.circling = thinking.under_way and thinking.repetition.found
         await self._view.show(self._record.messages, thinking.seconds(monotonic()), thinking.tokens)
+        if self._writing and self._record.messages:
+            self._view.wait("")

@@ -22,6 +22,9 @@ from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, view
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 
+WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
+PROMPT_BACK = "Your message is back in the input."
+
 
 class Asking:
     """Has the conversation on the screen, and asks and answers in it. `welcome` puts the greeting into an empty one.
@@ -114,6 +117,8 @@ class Asking:
         stream = AnswerStream(view, desk.status, record)
         answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
+        if engine.answers:
+            stream.begin()
         await self._show_question(prompt, answer, view, is_new=is_new)
         await desk.transcript.remove_children(reasons)
         desk.hint()
@@ -122,7 +127,7 @@ class Asking:
             if prompt.parent is None:
                 await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
         saving = asyncio.create_task(self._checkpoints(record))
-        died = failed = False
+        died, failed, began = False, False, monotonic()
         try:
             if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
@@ -133,11 +138,13 @@ class Asking:
             await engine.bury(death)
         except GptossError as error:
             failed = True
-            await desk.notice(sentence(str(error)), "error")
+            kept = WRITTEN_KEPT if record.has_begun else PROMPT_BACK if is_new else ""
+            await desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
         finally:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
+        self._announce("failed" if died or failed else "ended", monotonic() - began)
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
@@ -156,6 +163,10 @@ class Asking:
         else:
             await self._ask_queued()
         desk.hint()
+
+    def _announce(self, how: str, seconds: float) -> None:
+        if not self.stopped.is_set():
+            self._desk.attention.ended(f"The answer has {how}: {self.conversation.title}", seconds)
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
@@ -222,7 +233,7 @@ class Asking:
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
         """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
         desk, path = self._desk, self.conversation.path
-        desk.status.used = self.conversation.tokens
+        desk.status.used, desk.status.estimated = self.conversation.tokens
         views = await desk.transcript.show(path, self._build, at, keep)
         if not path:
             await self._welcome()

@@ -69,6 +69,7 @@ class ConversationKeeper(Asking):
         desk.composer.withdraw()
         desk.composer.put_back(prompt.text())
         desk.focus(desk.composer)
+        desk.clear_notifications()  # the hint says how to leave
         desk.hint()
 
     @property

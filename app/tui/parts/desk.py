@@ -8,6 +8,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from app.tui.parts.attention import Attention
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.input_area import InputArea
@@ -16,29 +17,34 @@ from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys, SelectableTranscript
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
+from app.tui.widgets.toast import Toast
 from mlx_model.text import clean
 
 T = TypeVar("T")
 
 MAX_NOTIFICATION = 600
-"""Characters that are said in the corner: an error may quote what was typed or read, however long that is."""
+"""Characters of a short message: an error may quote what was typed or read, however long that is."""
 
 
 class Desk:
     """The widgets, which the app lays out, and the verbs. A part that needs anything else takes it as an argument.
 
-    `hint` brings the line below the input up to date. `saved` shows what there is after something was saved, or could
-    not be.
+    `attention` reaches a person who has looked away. `hint` brings the line below the input up to date. `saved` shows
+    what there is after something was saved, or could not be.
     """
 
-    def __init__(self, app: App[None], *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: App[None], attention: Attention, *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]
+    ) -> None:
         self._app = app
+        self.attention = attention
         self.status = StatusLine()
         self.transcript = SelectableTranscript()
         self.download_panel = DownloadPanel()
         self.queue = Queue()
         self.input = InputArea()
         self.effort_switch = EffortSwitch()
+        self.toast = Toast(self.effort_switch)
         self.message_keys = MessageKeys()
         self.sidebar = Sidebar()
         self.hint = hint
@@ -57,9 +63,9 @@ class Desk:
     # Saying something
 
     def notify(self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
-        """Say something in the corner of the screen for `timeout` seconds, by default a few; cut to fit there."""
+        """Say something for `timeout` seconds, by default a few; what was said before goes. Cut to fit (see Toast)."""
         shown = clean(text[:MAX_NOTIFICATION]) + ("\u2026" if len(text) > MAX_NOTIFICATION else "")
-        self._app.notify(shown, severity=severity, timeout=timeout, markup=False)
+        self.toast.say(shown, severity, timeout)
 
     def warn(self, text: str) -> None:
         """Say why something isn't possible."""
@@ -70,8 +76,8 @@ class Desk:
         await self.transcript.add(Notice(text, level))
 
     def clear_notifications(self) -> None:
-        """Take away what still stands in the corner."""
-        self._app.clear_notifications()
+        """Take away what `notify` has said."""
+        self.toast.hide()
 
     # Doing something
 

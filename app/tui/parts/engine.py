@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 
 from app.engine.engine import Engine, EngineDied
-from app.engine.protocol import Load, Loading, Ready
+from app.engine.protocol import Load, Loading, LoadProgress, Ready
+from app.lines import sentence
 from app.tui.parts.desk import Desk
+from app.tui.text.progress import loading
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
-_RETRY = "Send a message to try again."
+LAST_LINES = 3
+"""Lines of the engine's last words that are shown."""
+_RETRY = "A message, or /restart, tries again; /model lists the other models."
 
 
 class EngineKeeper:
@@ -29,6 +34,11 @@ class EngineKeeper:
         self._last_death: EngineDied | None = None
         self.leaving = False
 
+    @property
+    def answers(self) -> bool:
+        """Whether a model is loaded that can be asked now."""
+        return self.process.alive and self._opening is not None and self._opening.done() and self._opening.result()
+
     async def close(self) -> None:
         """End the engine without a notice."""
         self.leaving = True
@@ -37,7 +47,7 @@ class EngineKeeper:
     def open(self) -> asyncio.Task[bool]:
         """Start and load, unless that is under way or done; the task's result is whether the engine can be asked."""
         opening = self._opening
-        if opening is None or (opening.done() and not (self.process.alive and opening.result())):
+        if opening is None or (opening.done() and not self.answers):
             opening = self._opening = asyncio.create_task(self._start())
         return opening
 
@@ -69,7 +79,6 @@ class EngineKeeper:
         await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
         gave_up = stopped.is_set()
         stop.cancel()
-        view.wait("")
         return not gave_up and opening.result()
 
     async def bury(self, death: EngineDied) -> None:
@@ -78,19 +87,24 @@ class EngineKeeper:
             return
         self._last_death = death
         self._desk.status.state = "stopped"
-        last = "".join(f"\n    {line}" for line in death.last_lines[-3:])
-        advice = "Everything on the screen is kept. Press ^R or send a message to restart the engine."
-        await self._desk.notice(f"The engine stopped: {death}.{last}\n{advice}", "error")
+        kept = "Your text is saved." if self._desk.status.saves else "What is on the screen is kept."
+        smaller = "; at the next start --memory 10GB makes it smaller" if death.memory else ""
+        last = "".join(f"\n    {line}" for line in death.last_lines[-LAST_LINES:])
+        said = f"\nIt last said:{last}" if last else ""
+        text = f"{sentence(str(death))} {kept} /restart, or a message, starts it again{smaller}.{said}"
+        await self._desk.notice(text, "error")
 
     async def _start(self, otherwise: str = _RETRY) -> bool:
         desk, status = self._desk, self._desk.status
-        status.state = "starting"
+        status.state, began = "starting", monotonic()
         try:
             async for reply in self.process.load(self._load):
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
-                        status.memory = status.budget = 0
+                        status.memory = status.budget = status.limit = 0
+                    case LoadProgress(done=done, total=total):
+                        status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:
                         # A new default may be there when it is started again.
                         self._load = replace(self._load, model=ready.model)
@@ -104,8 +118,12 @@ class EngineKeeper:
             return False
         except GptossError as error:
             status.state = "no model"
-            await desk.notice(f"{error}. {otherwise}", "error")
+            await desk.notice(f"The model could not be loaded: {error}. {otherwise}", "error")
+            desk.attention.ended("The model could not be loaded.", monotonic() - began)
             return False
+        finally:
+            status.progress = None
+        desk.attention.ended(f"{self.model} is ready.", monotonic() - began)
         desk.run(self._await_death(), group="death")
         return True
 

@@ -5,18 +5,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.paths import conversations_file
 from app.store.database import StoreError
-from app.store.exchange.importing import read
-from app.store.exchange.result import ImportResult
 from app.store.opened import DisplacedError
 from app.store.search import SearchHit
 from app.store.store import Store, Summary
 from app.store.unsaved import Unsaved
+
+if TYPE_CHECKING:
+    from app.store.exchange.result import ImportResult
 
 T = TypeVar("T")
 
@@ -175,12 +176,15 @@ class Journal:
         await self._try(lambda store: store.restore(id), None)
         return id
 
-    async def import_files(self, paths: Sequence[Path]) -> ImportResult:
+    async def import_files(self, paths: Sequence[Path]) -> "ImportResult":
         """Add the conversations of files; returns what was done. Raises StoreError.
 
         One at a time, so that an answer under way is saved in between, and files may be larger than the memory.
         """
         await self._opened.wait()
+        from app.store.exchange.importing import read
+        from app.store.exchange.result import ImportResult
+
         result = ImportResult()
         for path in paths:
             conversations = read(path, result)

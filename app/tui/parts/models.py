@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 
 from textual.timer import Timer
 
@@ -38,6 +39,7 @@ class Models:
         self._computer: ComputerFacts | None = None
         self._download: Download | None = None
         self._timer: Timer | None = None
+        self._began = 0.0
 
     @property
     def _is_demo(self) -> bool:
@@ -119,6 +121,7 @@ class Models:
         if download is None or done or name not in ("", download.name):
             download = self._download = Download(name or DEFAULT)
         download.start()
+        self._began = monotonic()
         self._greet()
         self._show()
 
@@ -153,6 +156,14 @@ class Models:
             self._timer.stop()
             self._timer = None
             panel.display = True
+            self._say_ended(self._download)
+
+    def _say_ended(self, download: Download) -> None:
+        took = monotonic() - self._began
+        if download.state.phase is Phase.DONE:
+            self._desk.attention.ended(f"{download.name} is downloaded.", took)
+        elif download.state.phase is Phase.FAILED:
+            self._desk.attention.ended(f"The download of {download.name} has stopped.", took)
 
     def close(self) -> str:
         """Stop the download at the end of the chat; returns what to tell the person, "" for nothing."""
@@ -207,7 +218,7 @@ def _find(name: str) -> None:
     try:
         is_folder = name == DEMO or expanded(name).is_dir()
     except (OSError, ValueError):  # too long for a name, or with a NUL in it
-        raise CheckpointError(f"there is no model {one_line(name)}") from None
+        raise CheckpointError(f"there is no model {one_line(name)}; /model lists those on this computer") from None
     if is_folder or Repository.parse(name) is None or missing_disk() is not None:
         resolve(name)
         return

@@ -2,19 +2,22 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from app.chat.sampling import DEFAULTS, change
 from app.lines import sentence
-from app.settings import ANALYSIS, SAMPLING, SettingChanges, Settings, SettingsError, update
+from app.settings import ANALYSIS, NOTIFY, SAMPLING, SettingChanges, Settings, SettingsError, update
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
-from app.tui.screens.settings import Form, SettingsScreen
 from app.tui.theme import THEMES
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
+
+if TYPE_CHECKING:
+    from app.tui.screens.settings import Form
 
 
 class Preferences:
@@ -42,6 +45,7 @@ class Preferences:
         self.presets = dict(settings.presets)
         self.analysis = settings.analysis
         self._theme = settings.theme
+        desk.attention.notify = settings.notify
         self._default_instructions = instructions
         self._own_instructions: dict[str, str] = {}  # by the id of a conversation
         self._writing = asyncio.Lock()
@@ -151,7 +155,10 @@ class Preferences:
 
     def open(self, conversation: str, *, at_instructions: bool = False) -> None:
         """Show the settings, with the instructions of a conversation."""
-        before = Form(self.options, self._theme, self.analysis, self.instructions_of(conversation) or "")
+        from app.tui.screens.settings import Form, SettingsScreen
+
+        attention, instructions = self._desk.attention, self.instructions_of(conversation) or ""
+        before = Form(self.options, self._theme, self.analysis, attention.notify, instructions)
 
         def closed(after: Form | None) -> None:
             if after is not None:
@@ -159,7 +166,7 @@ class Preferences:
 
         self._desk.ask(SettingsScreen(before, self.presets, self.themes, at_instructions=at_instructions), closed)
 
-    def _take(self, conversation: str, before: Form, after: Form) -> None:
+    def _take(self, conversation: str, before: "Form", after: "Form") -> None:
         changes: dict[tuple[str, ...], object] = {}
         for name in ("effort", *SAMPLING):
             value = getattr(after.options, name)
@@ -174,6 +181,9 @@ class Preferences:
             changes["presets", after.save_as] = after.instructions
         if after.instructions != before.instructions:
             self.set_instructions(conversation, after.instructions)
+        if after.notify != before.notify:
+            self._desk.attention.notify = after.notify
+            changes["notify",] = None if after.notify == NOTIFY[0] else after.notify
         if changes:
             self._remember(changes)
         self.set_theme(after.theme)

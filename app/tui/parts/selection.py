@@ -11,7 +11,6 @@ from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.text import message_keys as keys
-from app.tui.text.markdown_layout import code_blocks
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
 from app.tui.widgets.messages import AnswerView
@@ -82,6 +81,8 @@ class Selection:
     def _code_blocks(self, node: Node) -> int:
         """How many it has; counted once, which takes a while in a long answer."""
         if self._counted[0] is not node:
+            from app.tui.text.markdown_layout import code_blocks
+
             self._counted = (node, len(code_blocks(text_of(node))))
         return self._counted[1]
 
@@ -110,6 +111,8 @@ class Selection:
         elif name == keys.COPY:
             self._copy(text_of(node), NO_TEXT)
         elif name == keys.CODE:
+            from app.tui.text.markdown_layout import code_blocks
+
             self._copy(_block(code_blocks(text_of(node)), number), NO_CODE)
         elif name == keys.QUOTE:
             self._quote(self._desk.selected_text or text_of(node))

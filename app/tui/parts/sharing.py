@@ -10,12 +10,9 @@ from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.documents.attachments import split
 from app.lines import one_line, sentence
-from app.store.exchange.export import to_json, to_markdown, write_new
-from app.store.exchange.sources import ImportFileError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from app.tui.text.markdown_layout import code_blocks
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
 
@@ -34,6 +31,8 @@ def part(conversation: Conversation, argument: str) -> str:
     if kind == "chat":
         if not conversation.nodes:
             raise RequestError("there is no conversation to copy yet")
+        from app.store.exchange.export import to_markdown
+
         return to_markdown(conversation)
     if kind == "prompt":
         if (prompt := conversation.last_prompt()) is None:
@@ -41,7 +40,11 @@ def part(conversation: Conversation, argument: str) -> str:
         return clean(split(prompt.text())[0] or prompt.text())  # without the files that went with it
     if (answer := conversation.last_answer()) is None:
         raise RequestError("there is no answer to copy yet")
-    return _block(code_blocks(clean(answer)), number) if kind == "code" else clean(answer)
+    if kind != "code":
+        return clean(answer)
+    from app.tui.text.markdown_layout import code_blocks
+
+    return _block(code_blocks(clean(answer)), number)
 
 
 def _block(blocks: list[str], number: str) -> str:
@@ -97,6 +100,8 @@ class Sharing:
 
         Without a name, or with but a format, the file is named by the title; in a folder too.
         """
+        from app.store.exchange.export import to_json, to_markdown, write_new
+
         desk, conversation = self._desk, self._conversations.conversation
         if not conversation.nodes:
             desk.warn("There is no conversation to export yet.")
@@ -122,11 +127,15 @@ class Sharing:
         except GptossError as error:
             desk.notify(one_line(f"{error}."), severity="error")
         else:
-            for failure in result.failed():
-                desk.notify(f"{failure}.", severity="error")  # it begins with a name
+            lines = [(f"{failure}.", "error") for failure in result.failed()]  # it begins with a name
             if result.found or result.unreadable or not result.failures:
                 where = "" if desk.sidebar.display else " ^B shows them."
-                desk.notify(f"{sentence(result.summary())}{where}", timeout=FILE_NAME_S)
+                lines.append((f"{sentence(result.summary())}{where}", "info"))
+            for text, level in lines:
+                if len(lines) > 1:  # too much to read in a moment
+                    await desk.notice(text, level)
+                else:
+                    desk.notify(text, severity="error" if level == "error" else "information", timeout=FILE_NAME_S)
             if self._conversations.conversation.id in result.continued:
                 await self._conversations.refresh()
         await desk.saved()
@@ -149,5 +158,7 @@ def _paths(name: str) -> list[Path]:
         words = [Path(word).expanduser() for word in typed_words(name)]
         several = len(words) > 1 and not whole.exists() and all(word.exists() for word in words)
     except (OSError, ValueError, RuntimeError) as error:
+        from app.store.exchange.sources import ImportFileError
+
         raise ImportFileError(f"{one_line(name)} can't be read: {error}; nothing was imported") from None
     return words if several else [whole]

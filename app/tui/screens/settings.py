@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -13,7 +14,7 @@ from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.chat.sampling import DEFAULTS, number
 from app.lines import one_line
-from app.settings import ANALYSIS, SAMPLING
+from app.settings import ANALYSIS, NOTIFY, SAMPLING
 from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
@@ -31,6 +32,11 @@ LABELS = {
     "max_thinking": ("Max thinking", "tokens of analysis at most; empty: no limit"),
 }
 
+NOTIFY_HELP = {
+    "auto": "auto: after 10 s of work, if you look elsewhere",
+    "always": "always: after 10 s of work",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -39,6 +45,7 @@ class Form:
     options: Options
     theme: str
     analysis: str
+    notify: str
     instructions: str
     save_as: str = ""
 
@@ -78,6 +85,7 @@ class SettingsScreen(ModalScreen[Form | None]):
             yield from _row("Effort", _choice("effort", [effort.value for effort in Effort], form.options.effort.value))
             yield from _row("Analysis", _choice("analysis", ANALYSIS, form.analysis))
             yield from _row("Theme", _choice("theme", self._themes, form.theme))
+            yield from _row("Notifications", _choice("notify", NOTIFY, form.notify, NOTIFY_HELP))
             for name in SAMPLING:
                 label, hint = LABELS[name]
                 value = getattr(form.options, name)
@@ -134,7 +142,8 @@ class SettingsScreen(ModalScreen[Form | None]):
         if save_as and not instructions:
             self._refuse("There are no instructions to save as a preset.", "instructions")
             return
-        self.dismiss(Form(options, self._chosen("theme"), self._chosen("analysis"), instructions, save_as))
+        theme, analysis, notify = (self._chosen(name) for name in ("theme", "analysis", "notify"))
+        self.dismiss(Form(options, theme, analysis, notify, instructions, save_as))
 
     def _refuse(self, text: str, name: str) -> None:
         self.query_one("#wrong", Static).update(Content(clean(text)))
@@ -153,5 +162,8 @@ def _row(label: str, field: Select[str] | Input) -> ComposeResult:
         yield field
 
 
-def _choice(id: str, values: list[str] | tuple[str, ...], value: str) -> Select[str]:
-    return Select([(Content(name), name) for name in values], value=value, allow_blank=False, id=id, compact=True)
+def _choice(
+    id: str, values: list[str] | tuple[str, ...], value: str, words: Mapping[str, str] = MappingProxyType({})
+) -> Select[str]:
+    options = [(Content(words.get(name, name)), name) for name in values]
+    return Select(options, value=value, allow_blank=False, id=id, compact=True)

@@ -1,1 +1,1 @@
-"""What speaks with the terminal and the system around it: clipboard, editor, pasted text, hang-up."""
+"""What speaks with the terminal and the system around it: clipboard, editor, pasted text, notifications, hang-up."""

@@ -25,11 +25,11 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
     """
     if not text:
         raise ClipboardError("there is nothing to copy")
-    data, size = text.encode(), f"{len(text):,} characters"
+    data = text.encode()
     if shutil.which("pbcopy") and shutil.which("pbpaste") and "SSH_CONNECTION" not in os.environ:
         await _run(["pbcopy"], data)
         await _verify(["pbpaste"], data, "the clipboard")
-        return f"Copied {size}."
+        return "Copied"
     if os.environ.get("TMUX") and shutil.which("tmux"):
         try:
             await _run(["tmux", "load-buffer", "-w", "-"], data)
@@ -37,9 +37,9 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
             pass
         else:
             await _verify(["tmux", "save-buffer", "-"], data, "tmux's buffer")
-            return f"Copied {size} to tmux's buffer; the terminal's clipboard may have the text, too."
+            return "Copied to tmux's buffer"
     osc52(text)
-    return f"Sent {size} to the terminal's clipboard (OSC 52). Some terminals ignore this."
+    return "Sent to the terminal's clipboard; some ignore it"
 
 
 async def _verify(paste: list[str], data: bytes, place: str) -> None:

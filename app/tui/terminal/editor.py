@@ -30,7 +30,9 @@ async def edit(app: App[None], text: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise EditorError(f"$VISUAL or $EDITOR is {command!r}: {error}") from None
+        raise EditorError(
+            f"$VISUAL or $EDITOR is {command!r}, which is no command ({error}); the message is unchanged"
+        ) from None
     if not words or shutil.which(words[0]) is None:
         raise EditorError(f"there is no editor {clean(command)}; set VISUAL or EDITOR to one that is installed")
     try:
@@ -44,7 +46,7 @@ async def edit(app: App[None], text: str) -> str:
                 raise EditorError(f"the editor {words[0]} ended with code {code}; the message is unchanged")
             return clean(file.read_bytes().decode("utf-8").replace("\r\n", "\n").removesuffix("\n"))
     except SuspendNotSupported:
-        raise EditorError("this terminal cannot run an editor inside the chat") from None
+        raise EditorError("this terminal cannot run an editor inside the chat; the message is unchanged") from None
     except UnicodeDecodeError:
         raise EditorError(f"the editor {words[0]} saved text that is not UTF-8; the message is unchanged") from None
     except OSError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from app.tui.text.progress import Progress
 from mlx_model.text import clean
 
 BAR, GAP = 10, 2
@@ -15,10 +16,11 @@ WRITING = ("thinking", "answering")
 
 @dataclass(frozen=True, slots=True)
 class StatusFigures:
-    """What the line can show. `memory`, `budget` in bytes, `used`, `limit`, `reused` in tokens; 0 and "" are not shown.
+    """What the line can show. `memory`, `budget` in bytes, `used`, `limit` in tokens; 0, "" and None are not shown.
 
     `memory` is the most that the engine has held, out of the `budget` of the memory plan. `speed` and `ttft` are those
-    of the answer under way, in tokens a second and in seconds.
+    of the answer under way, in tokens a second and in seconds; `progress` is that of what `state` names. `used` is
+    `estimated` where nobody has counted.
     """
 
     model: str = ""
@@ -27,9 +29,10 @@ class StatusFigures:
     state: str = ""
     speed: float = 0.0
     ttft: float = 0.0
-    reused: int = 0
+    progress: Progress | None = None
     used: int = 0
     limit: int = 0
+    estimated: bool = False
     saves: bool = True
 
     @property
@@ -45,41 +48,57 @@ def fitted(figures: StatusFigures, width: int) -> tuple[str, str]:
 
 
 def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
-    """From the longest to the shortest.
-
-    What can be seen elsewhere is left out first: the bar (the percentage says the same), the state (the answer grows),
-    the reused tokens (in the answer's footer later). The model and how full the context is stay to the end.
-    """
-    state, speed = figures.state, f"{figures.speed:.0f} tok/s" if figures.speed else ""
+    """From the longest to the shortest. The memory goes first; what goes on stays to the end, with its word."""
     ttft = f"first token {figures.ttft:.1f} s" if figures.ttft else ""
-    reused = f"{figures.reused:,} reused" if figures.reused else ""
-    brief = speed if speed and state in WRITING else state
-    model, of_it = clean(figures.model), memory(figures.memory, figures.budget)
-    model_and_memory = "  ".join(filter(None, (model, of_it)))
+    held = memory(figures.memory, figures.budget)
+    of_it = f"memory {held}" if held else ""
+    model, with_bar, with_numbers, brief = _work(figures)
     bar, numbers, used, share = _context(figures)
     unsaved = "" if figures.saves else "not saved"
     for parts, context in (
-        ((model_and_memory, state, speed, ttft, reused), bar),
-        ((model_and_memory, state, speed, ttft, reused), numbers),
-        ((model_and_memory, brief, ttft, reused), numbers),
-        ((model_and_memory, brief, ttft), numbers),
-        ((model_and_memory, brief, ttft), used),
-        ((model_and_memory, brief), used),
-        ((model, brief), used),
+        ((model, with_bar, ttft, of_it), bar),
+        ((model, with_bar, ttft), bar),
+        ((model, with_bar, ttft), numbers),
+        ((model, with_bar), numbers),
+        ((model, with_bar), used),
+        ((model, with_bar), share),
+        ((with_bar,), share),
+        ((with_numbers,), share),
         ((model, brief), share),
+        ((brief,), share),
+        ((brief,), ""),
     ):
         yield " \u00b7 ".join(filter(None, (unsaved, *parts))), context
+
+
+def _work(figures: StatusFigures) -> tuple[str, str, str, str]:
+    """The model, and what goes on from the longest form to the shortest."""
+    model, state = clean(figures.model), figures.state
+    if state == "loading":
+        model, state = "", f"loading {model}"
+    if figures.speed and state in WRITING:
+        state = f"{state} {figures.speed:.0f} tok/s"
+    if (progress := figures.progress) is None:
+        return model, state, state, state
+    brief = f"{state} {progress.brief}"
+    if state == "reading":
+        state = "reading the prompt"
+    return model, f"{state} {_bar(progress.share)} {progress.text}", f"{state} {progress.text}", brief
 
 
 def _context(figures: StatusFigures) -> tuple[str, str, str, str]:
     """The context in use, from the longest form to the shortest."""
     if not figures.limit:
         return "", "", "", ""
-    full, share = round(figures.share * BAR), f"{figures.share:.0%}"
-    bar = "\u2588" * full + "\u2591" * (BAR - full)
-    used = f"context {figures.used:,}"
+    share = f"{figures.share:.0%}"
+    used = f"context {'about ' if figures.estimated else ''}{figures.used:,}"
     numbers = f"{used} / {figures.limit:,}"
-    return f"{numbers}  {bar} {share}", f"{numbers}  {share}", f"{used}  {share}", share
+    return f"{numbers}  {_bar(figures.share)} {share}", f"{numbers}  {share}", f"{used}  {share}", f"context {share}"
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR)
+    return "\u2588" * full + "\u2591" * (BAR - full)
 
 
 def memory(held: int, budget: int) -> str:

@@ -9,7 +9,6 @@ from textual.widgets import OptionList
 
 from app.documents.attachments import Attachment, AttachmentError, find, read
 from app.documents.mentions import candidates
-from app.documents.pdf_process import stop_readers
 from app.tui.text.completions import Completion, file_completions
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MAX_ROWS
@@ -71,6 +70,8 @@ class InputArea(Vertical):
 
     def on_unmount(self) -> None:
         """The chat ends: it must not wait for a file that takes long."""
+        from app.documents.pdf_process import stop_readers
+
         stop_readers()
 
     def on_attached_removed(self, event: Attached.Removed) -> None:

@@ -1,7 +1,7 @@
 """A model's Markdown in one widget, while it grows and ever after."""
 
 import asyncio
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.content import Content
 from textual.geometry import Size
@@ -9,9 +9,11 @@ from textual.selection import Selection
 from textual.widget import Widget
 
 from app.tui.text.looks import written
-from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.text.pages import Pages, page_line
 from mlx_model.text import clean
+
+if TYPE_CHECKING:  # it loads markdown-it and Pygments: a tenth of the time until the first screen, which has no answer
+    from app.tui.text.markdown_layout import GrowingLayout
 
 
 class _Shown(NamedTuple):
@@ -34,7 +36,7 @@ class MarkdownText(Widget):
         self._pages = Pages(source)
         self._page = len(self._pages) - 1 if grows else 0
         self._shown = _Shown(0, 0)
-        self._layout = GrowingLayout(0)
+        self._layout: GrowingLayout | None = None
         self._laid_out: Pages | None = None
         self._content = Content()
 
@@ -52,7 +54,8 @@ class MarkdownText(Widget):
         """Show `source`, which begins with what is shown."""
         pages = Pages(source, self._pages)
         now = self._now(len(pages) - 1 if self._page == len(self._pages) - 1 else self._page)
-        await self._take(pages, now, self._layout if now == self._shown else self._new_layout(now))
+        layout = self._layout if now == self._shown else None
+        await self._take(pages, now, layout or self._new_layout(now))
 
     async def replace(self, source: str) -> None:
         """Show another text, from its beginning."""
@@ -77,6 +80,8 @@ class MarkdownText(Widget):
 
         One that goes on on another page is copied as a whole.
         """
+        from app.tui.text.markdown_layout import code_blocks
+
         if not 0 <= number < len(code_blocks(self._pages.text(self._page))):
             return
         before = len(code_blocks(self.source[: self._pages.start(self._page)]))
@@ -100,7 +105,7 @@ class MarkdownText(Widget):
         """What is selected of the model's own text, and what parts it from the next widget's."""
         return written(self.render(), selection), "\n"
 
-    async def _take(self, pages: Pages, now: _Shown, layout: GrowingLayout) -> None:
+    async def _take(self, pages: Pages, now: _Shown, layout: "GrowingLayout") -> None:
         page = self._page
         if now.width:  # else the widget has no place on the screen yet
             content = await asyncio.to_thread(layout.extend, clean(pages.text(now.page)))
@@ -117,7 +122,7 @@ class MarkdownText(Widget):
             self._keep(pages, now, layout, layout.extend(clean(pages.text(now.page))))
         return self._content
 
-    def _keep(self, pages: Pages, now: _Shown, layout: GrowingLayout, content: Content) -> None:
+    def _keep(self, pages: Pages, now: _Shown, layout: "GrowingLayout", content: Content) -> None:
         if len(pages) > 1:
             line = page_line(now.page, len(pages), now.width)
             content = Content("\n\n").join([line, content, line])
@@ -127,5 +132,7 @@ class MarkdownText(Widget):
         """What to show of a page, by default at the present width."""
         return _Shown(page, self.content_size.width if width is None else width)
 
-    def _new_layout(self, now: _Shown) -> GrowingLayout:
+    def _new_layout(self, now: _Shown) -> "GrowingLayout":
+        from app.tui.text.markdown_layout import GrowingLayout
+
         return GrowingLayout(now.width)

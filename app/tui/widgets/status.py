@@ -1,4 +1,4 @@
-"""The lines around the conversation: model, memory, speed and context above, the effort switch below."""
+"""The lines around the conversation: what goes on, memory and context above; a hint and the effort switch below."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -8,6 +8,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from app.tui.text.progress import Progress
 from app.tui.text.status_line import GAP, StatusFigures, fitted
 from mlx_model.harmony.message import Effort
 
@@ -30,9 +31,10 @@ class StatusLine(Widget):
     state: reactive[str] = reactive("starting")
     speed: reactive[float] = reactive(0.0)
     ttft: reactive[float] = reactive(0.0)
-    reused: reactive[int] = reactive(0)
+    progress: reactive[Progress | None] = reactive(None)
     used: reactive[int] = reactive(0)
     limit: reactive[int] = reactive(0)
+    estimated: reactive[bool] = reactive(False)
     saves: reactive[bool] = reactive(True)
     circling: reactive[bool] = reactive(False)
 
@@ -41,7 +43,7 @@ class StatusLine(Widget):
         """What it shows."""
         return StatusFigures(
             *(self.model, self.memory, self.budget, self.state, self.speed, self.ttft),
-            *(self.reused, self.used, self.limit, self.saves),
+            *(self.progress, self.used, self.limit, self.estimated, self.saves),
         )
 
     @property
@@ -89,6 +91,7 @@ class EffortSwitch(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self._hint = Static(markup=False, id="hint")
+        self._hint_text, self._message = "", Content()
 
     def compose(self) -> ComposeResult:
         """The three choices, with space on the left for a hint."""
@@ -110,5 +113,21 @@ class EffortSwitch(Horizontal):
 
     def hint(self, text: str) -> None:
         """Show a short hint on the left; the same again costs no layout."""
-        if self._hint.content != (content := Content(text)):
+        self._hint_text = text
+        self._show()
+
+    @property
+    def room(self) -> int:
+        """Columns on the left."""
+        return self._hint.size.width
+
+    def say(self, message: Content, severity: str) -> None:
+        """Show a message of "information", "warning" or "error" in place of the hint; an empty one: the hint again."""
+        self._message = message
+        for name in ("information", "warning", "error"):
+            self._hint.set_class(bool(message) and name == severity, f"-{name}")
+        self._show()
+
+    def _show(self) -> None:
+        if self._hint.content != (content := self._message or Content(self._hint_text)):
             self._hint.update(content)

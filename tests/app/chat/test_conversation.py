@@ -25,13 +25,18 @@ def test_a_conversation_sends_everything_but_thoughts_without_an_answer() -> Non
     assert chat.last_answer() == "first" and present(chat.last_prompt()).text() == "three"
 
 
-def test_the_size_is_that_of_the_last_answer_with_figures() -> None:
+def test_the_size_is_that_of_the_last_answer_with_figures_and_what_came_since_is_estimated() -> None:
     chat = Conversation()
-    assert chat.tokens == 0
+    assert chat.tokens == (0, False)
     chat.add_answer(chat.add_prompt("one", None).id, TURN, [assistant("first")])
+    assert chat.tokens == (40 + 312 + 22, False)
     broken = replace(TURN, reason=None, stats=Stats())
-    chat.add_answer(chat.add_prompt("two", chat.leaf).id, broken, [assistant("broken off")])
-    assert chat.tokens == 40 + 312 + 22
+    messages = [assistant("a thought " * 500, "analysis"), assistant("broken off")]
+    chat.add_answer(chat.add_prompt("two", chat.leaf).id, broken, messages)
+    tokens, estimated = chat.tokens
+    assert 374 + 800 < tokens < 374 + 1300 and estimated
+    chat.add_prompt("three", chat.leaf)  # the earlier thought is no longer sent
+    assert 374 < chat.tokens[0] < 374 + 20
 
 
 def test_leaves_come_with_the_older_versions_first() -> None:

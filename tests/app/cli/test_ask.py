@@ -64,7 +64,7 @@ THOUGHT, SAID, FINAL = (
     whole(assistant("I look", "commentary")),
     whole(assistant("3")),
 )
-CUT_OFF = "gptoss-chat: the answer was cut off at the token limit, after 9 tokens"
+CUT_OFF = "gptoss-chat: the answer was cut off at the token limit, after 9 tokens; allow more with --max-tokens"
 NO_ANSWER = "gptoss-chat: no answer: the model ended its turn without one"
 CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
     "an answer": ([*THOUGHT, *FINAL], "stop", 0, "3\n", []),
@@ -169,7 +169,7 @@ def prompt_of(
 
     monkeypatch.setattr(ask, "answer", keep)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
-    monkeypatch.setattr(attachments, "read_apart", read_pdf)
+    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
     arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
     assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]

@@ -1,6 +1,9 @@
 """The command line: which words are a command and which a prompt, and what the chat opens with."""
 
 import argparse
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.cli import ask, chat
-from app.cli.main import main
+from app.cli.main import SUBCOMMANDS, _parser, main
 from app.store.saver import Saver
 from tests.fixtures.trees import stored, titled
 
@@ -60,6 +63,34 @@ def test_a_mistyped_command_is_no_prompt(
     assert end.value.code == 2
     assert f'there is no command "{typed}" (did you mean {meant}?); see' in capsys.readouterr().err
     assert not opened
+
+
+def test_every_command_is_loaded_by_its_name_and_all_of_them_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name for each in SUBCOMMANDS.values() for name in each]
+    for words in (["--help"], ["--he"], ["-ch"]):
+        assert list(commands_of(_parser(words))) == names
+    for name in names:
+        assert name in commands_of(_parser(["--model", "demo", name]))
+    assert commands_of(_parser(["--model", "demo", "hello"])) == ["chat"]
+
+
+def commands_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The names of its subcommands."""
+    return [name for action in parser._actions for name in action.choices or () if action.dest == "command"]
+
+
+def test_the_first_screen_loads_only_what_it_shows() -> None:
+    """What takes a noticeable time to load, and what an answer, a file or another screen needs first."""
+    code = (
+        "import sys; from app.cli.main import _parser; _parser(['--model', 'demo']); import app.tui.app; "
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    late = re.compile(
+        r"(mlx|numpy|markdown_it|pygments|pypdf|huggingface_hub|tomlkit)\b"
+        r"|app\.(store\.exchange\.|documents\.(decoding|pdf)|tui\.screens\.settings|cli\.(ask|doctor))"
+    )
+    assert [name for name in loaded if late.match(name)] == []
 
 
 def test_without_a_terminal_the_prompt_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

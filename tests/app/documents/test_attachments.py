@@ -20,7 +20,7 @@ from tests.fixtures.pdf import pdf
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """PDF files are read in this process, which is faster."""
-    monkeypatch.setattr(attachments, "read_apart", read_pdf)
+    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
 
 
 # Reading

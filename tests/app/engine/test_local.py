@@ -10,7 +10,7 @@ import pytest
 from app.engine.backend import ModelBackend
 from app.engine.engine import Engine, EngineDied, EngineError
 from app.engine.local import LocalEngine, drive
-from app.engine.protocol import Answer, Load, Loading, Ready
+from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from mlx_model.errors import CheckpointError
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import user
@@ -26,7 +26,7 @@ async def engine() -> LocalEngine:
     return engine
 
 
-async def load(engine: Engine, name: str | None = None) -> list[Loading | Ready]:
+async def load(engine: Engine, name: str | None = None) -> list[Loading | LoadProgress | Ready]:
     return [reply async for reply in engine.load(Load(name))]
 
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
 from app.engine.backend import ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, Ready, ToEngine, decode, encode
+from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, LoadProgress, Ready, ToEngine, decode, encode
 from app.engine.worker import Outbox, Worker
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd
@@ -20,6 +21,7 @@ from mlx_model.harmony.message import Message, user
 from mlx_model.hub import names
 from mlx_model.options import Options
 from mlx_model.request import Request
+from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import FIXTURES
 from tests.fixtures.settling_worker import SettlingBackend
 
@@ -165,12 +167,21 @@ def test_loading_forgets_what_there_was_to_settle(backend: ModelBackend) -> None
 
 
 def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, announced = ModelBackend(), list[Loading]()
+    backend, announced = ModelBackend(), list[Loading | LoadProgress]()
+    clock = count(0.0, 0.1)
+    monkeypatch.setattr("app.engine.backend.monotonic", lambda: next(clock))
     monkeypatch.setattr(names, "default_model", lambda: "demo")
     assert backend.load(Load(None), announced.append).model == "demo"
     monkeypatch.setattr(names, "default_model", lambda: "another")
     assert backend.load(Load("demo"), announced.append).model == "demo"
-    assert announced == [Loading("demo", True), Loading("demo", False)]
+    assert [each for each in announced if isinstance(each, Loading)] == [Loading("demo", True), Loading("demo", False)]
+    first = announced[: announced.index(Loading("demo", False))]
+    progress = [each for each in first if isinstance(each, LoadProgress)]
+    assert 3 < len(progress) < 60  # four times a second; there are 117 tensors
+    stored = stored_tensors(names.resolve("demo")).values()
+    assert {each.total for each in progress} == {sum(tensor.nbytes for tensor in stored)}
+    sizes = [each.done for each in progress]
+    assert sizes == sorted(sizes) and sizes[0] > 0 and sizes[-1] <= progress[0].total
 
 
 def test_the_loaded_model_counts(backend: ModelBackend) -> None:

@@ -25,6 +25,7 @@ from tests.fixtures.fakes import (
     desk_of,
     idle,
     notifications,
+    notified,
     send,
     text_on,
     wait_until,
@@ -266,14 +267,15 @@ async def test_other_names_of_commands_and_options_that_are_set_by_their_names()
         await idle(pilot)
         app, composer = app_of(pilot), desk_of(pilot).composer
         composer.attached.add(Attachment("notes.txt", "x"))
-        await pilot.press(*"/seed 7", "enter", *"/set top_p 2", "enter", *"/temp", "enter", *"0", "enter")
+        await pilot.press(*"/seed 7", "enter")
+        await wait_until(pilot, lambda: notified(pilot, "Seed is 7 from the next answer on."))
+        await pilot.press(*"/set top_p 2", "enter")
+        await wait_until(pilot, lambda: notified(pilot, "Top_p is 2; it must be above 0 and at most 1."))
+        await pilot.press(*"/temp", "enter", *"0", "enter")
         await wait_until(pilot, lambda: app.preferences.options.temperature == 0)
         assert (app.preferences.options.seed, app.preferences.options.top_p) == (7, 1.0)
         await wait_until(pilot, lambda: "seed = 7" in settings_file().read_text())
         assert "temperature = 0" in settings_file().read_text()
-        said = notifications(pilot)
-        assert "Seed is 7 from the next answer on." in said
-        assert "Top_p is 2; it must be above 0 and at most 1." in said
         assert len(composer.attached.attachments) == 1  # it waits for the prompt
         await pilot.press(*"/system Be brief.", "enter")
         await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Be brief.")
@@ -318,13 +320,10 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         engine.say(MessageStart("final"), *deltas("final", "a long story"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long story" in text_on(pilot))
-        warned = 0
 
         async def warns() -> None:
-            nonlocal warned
-            warned += 1
-            await wait_until(pilot, lambda: len(app._notifications) == warned, BUSY)
-            assert [each.message for each in app._notifications] == [BUSY] * warned
+            await wait_until(pilot, lambda: notified(pilot, BUSY), BUSY)
+            app.desk.clear_notifications()
 
         if command.key:
             await pilot.press(command.key)

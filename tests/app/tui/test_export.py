@@ -13,9 +13,10 @@ from app.chat.commands import EXPORT_FORMATS
 from app.store.exchange.export import ExportError, file_name, to_json, to_markdown, write_new
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
+from app.tui.widgets.messages import Notice
 from tests.app.store.test_trouble import execute
 from tests.fixtures.exports import turns, written
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notifications, notified, opened, send, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notified, opened, send, wait_until
 from tests.fixtures.trees import branched, keep, same, stored, titled
 
 WIDE = (120, 40)
@@ -195,10 +196,14 @@ async def test_several_files_and_what_is_wrong_with_them(here: Path) -> None:
         await wait_until(pilot, lambda: notified(pilot, "No such file"))
         os.mkfifo(here / "pipe")
         await send(pilot, "/import 'an odd one.json' export pipe")
-        await wait_until(pilot, lambda: notified(pilot, "and 4997 more; left out content that is not text: 1 unknown."))
-        assert notified(pilot, "Imported 2 conversations with 2 prompts and answers; 5000 could not be read: ")
-        assert notified(pilot, "pipe is not an ordinary file")
-        assert len(notifications(pilot)) < 2000
+
+        def said() -> str:
+            return "\n".join(str(each.content) for each in pilot.app.query(Notice))
+
+        await wait_until(pilot, lambda: "4997 more; left out content that is not text: 1 unknown." in said())
+        assert "Imported 2 conversations with 2 prompts and answers; 5000 could not be read: " in said()
+        assert "pipe is not an ordinary file" in said()
+        assert len(said()) < 2000
     assert len(stored()) == 2
 
 

@@ -87,7 +87,7 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
         await done(pilot)
         await pilot.press("ctrl+l")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
-        await shows(pilot, "gpt-oss-20b 11.0 / 11.4 GB · ready")
+        await shows(pilot, "gpt-oss-20b · ready")
         await wait_until(pilot, lambda: not desk_of(pilot).download_panel.display)
         await ask(pilot, engine, "again", "from the large one")
         assert "hello meanwhile" in words_on(pilot)
@@ -274,7 +274,7 @@ async def test_a_model_that_can_not_be_loaded_gives_way_to_the_present_one(serve
         for error in (EngineError("it needs 40 GB"), EngineDied("it ran out of memory")):
             engine.load_errors.append(error)
             await send(pilot, "/model gpt-oss-20b")
-            await shows(pilot, str(error))
+            await shows(pilot, str(error)[3:])  # which may begin a sentence
             await idle(pilot)
             await ask(pilot, engine, "hi", "still here")
         assert engine.models == [None, "gpt-oss-20b", "demo", "gpt-oss-20b", "demo"]

@@ -15,12 +15,13 @@ from textual.pilot import Pilot
 from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
+from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
 from app.tui.app import BRANCHING
-from app.tui.parts import answering, models
+from app.tui.parts import answering, engine, models
 from app.tui.text.first_run import ComputerFacts
 from app.tui.theme import long_name
-from mlx_model.events import Finished, MessageEnd, MessageStart
+from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
 from tests.fixtures.contrast import READABLE, pairs_on
@@ -184,13 +185,42 @@ async def settings(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: len(pilot.app.screen_stack) > 1)
 
 
+async def loading(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """Another model on its way into memory."""
+    engine.hold()
+    engine.load_progress = [LoadProgress(4_140_000_000, 13_800_000_000)]
+    app_of(pilot).models.switch("demo")
+    await wait_until(pilot, lambda: "4.1 of 13.8 GB" in text_on(pilot))
+
+
+async def reading(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A long prompt."""
+    engine.say(PrefillProgress(1051, 3201))
+    await send(pilot, "Summarise this.")
+    await wait_until(pilot, lambda: "1,051 of 3,201" in text_on(pilot))
+
+
+async def toast(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A message that is too long for the row below the input."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    desk_of(pilot).notify(f"{'/tmp/a-long-name' * 9}.json can't be read: no such file. " * 2, severity="error")
+    await wait_until(pilot, lambda: "no such file" in text_on(pilot))
+
+
+async def short_toast(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A message in the place of the hint."""
+    await ask(pilot, engine, "Name a fruit.", "An apple.")
+    desk_of(pilot).notify("Copied")
+    await wait_until(pilot, lambda: "Copied" in text_on(pilot))
+
+
 async def died(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The engine's end in the middle of an answer."""
     engine.say(MessageStart("final"), *deltas("final", "There are"))
     await send(pilot, "How many r's are in strawberry?")
     await wait_until(pilot, lambda: "There are" in text_on(pilot))
     engine.die(asking=True)
-    await wait_until(pilot, lambda: "SIGKILL" in text_on(pilot))
+    await wait_until(pilot, lambda: "memory ran out" in text_on(pilot))
 
 
 async def cut_off(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -298,6 +328,7 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
     *(found, editing, cut_off, held, attached, sidebar, too_long, completing),
+    *(loading, reading, toast, short_toast),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
 )
 
@@ -305,7 +336,7 @@ SCENES = (
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thinking takes no time, and the computer is always the same."""
-    for module in (loop, answering):
+    for module in (loop, answering, engine):
         monkeypatch.setattr(module, "monotonic", lambda: 0.0)
 
     async def known() -> ComputerFacts:

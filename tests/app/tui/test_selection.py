@@ -258,9 +258,14 @@ async def test_thoughts_open_and_pages_turn_by_keys() -> None:
         await wait_until(pilot, lambda: "page 2 of 3" in text_on(pilot))
         await pilot.press("[")
         await wait_until(pilot, lambda: "page 1 of 3" in text_on(pilot))
-        await pilot.press("k", "o", "]", "left")
-        said = ("nothing to open", "has one page", "no other versions of this message")
-        assert all(notified(pilot, each) for each in said) and desk_of(pilot).composer.text == ""
+        await pilot.press("k")
+        for key, said in (
+            ("o", "nothing to open"),
+            ("]", "has one page"),
+            ("left", "no other versions of this message"),
+        ):
+            await pilot.press(key)
+            assert notified(pilot, said) and desk_of(pilot).composer.text == ""
 
 
 async def three_turns(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -275,9 +280,12 @@ async def test_editing_and_answering_again_in_the_middle() -> None:
     async with chat(engine) as pilot:
         await three_turns(pilot, engine)
         conversation, desk = app_of(pilot).conversation, desk_of(pilot)
-        await pilot.press("shift+tab", "e", "g", "k", "b")
-        said = ("Only messages of yours", "cut off can be continued", "A branch begins at an answer")
-        assert all(notified(pilot, each) for each in said) and desk.composer.text == ""
+        await pilot.press("shift+tab")
+        for key, said in (("e", "Only messages of yours"), ("g", "cut off can be continued")):
+            await pilot.press(key)
+            assert notified(pilot, said)
+        await pilot.press("k", "b")
+        assert notified(pilot, "A branch begins at an answer") and desk.composer.text == ""
         await pilot.press("up", "up", "e")
         assert desk.composer.text == "question 1" and EDITING in text_on(pilot) and desk.composer.has_focus
         await pilot.press("escape", "shift+tab", "k", "k")

@@ -18,6 +18,7 @@ from tests.fixtures.fakes import (
     ask,
     chat,
     deltas,
+    desk_of,
     idle,
     notifications,
     on_screen,
@@ -55,6 +56,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         field(pilot, "top_p").value = ""
         pilot.app.screen.query_one("#effort", Select).value = "high"
         pilot.app.screen.query_one("#analysis", Select).value = "shown"
+        pilot.app.screen.query_one("#notify", Select).value = "off"
         pilot.app.screen.query_one("#theme", Select).value = "ansi"
         pilot.app.screen.query_one("#instructions", TextArea).text = "Be [b]brief[/b]."
         field(pilot, "save_as").value = "[b]short"
@@ -75,12 +77,13 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[1][2] is None  # those of a conversation are its own
     saved = load()
-    assert saved.warnings == () and (saved.theme, saved.analysis) == ("ansi", "shown")
+    assert saved.warnings == () and (saved.theme, saved.analysis, saved.notify) == ("ansi", "shown", "off")
     assert saved.options == {"effort": Effort.HIGH, "temperature": 0.5, "seed": 12}  # not what the command line said
     async with chat(engine, settings=saved) as pilot:
         app = app_of(pilot)
         await idle(pilot)
         assert app.theme == ANSI.name and app.preferences.analysis == "shown"
+        assert app.desk.attention.notify == "off"
         await opened(pilot)
         pilot.app.screen.query_one("#preset", Select).value = "[b]short"
         await wait_until(
@@ -111,7 +114,8 @@ async def test_commands_for_theme_analysis_presets_and_instructions() -> None:
         ):
             await send(pilot, command)
             await on_screen(pilot, message)
-        assert "preset brief" in text_on(pilot)
+        desk_of(pilot).clear_notifications()
+        await on_screen(pilot, "preset brief")
         await ask(pilot, engine, "hi", "hello")
         await send(pilot, "/instructions Sing.")
         await wait_until(pilot, lambda: app.preferences.instructions_of(app.conversation.id) == "Sing.")

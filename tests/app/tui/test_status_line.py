@@ -5,50 +5,67 @@ from dataclasses import replace
 import pytest
 
 from app.tui.parts import answering
+from app.tui.text.progress import Progress, Reading, loading
 from app.tui.text.status_line import GAP, StatusFigures, fitted, memory
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
 from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.trees import present
 
-BUSY = StatusFigures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, 312, 3214, 32_768)
-READY = replace(BUSY, state="ready", speed=0.0, ttft=0.0, reused=0)
-HEAD = "gpt-oss-20b  11.0 / 11.4 GB \u00b7 "
-BAR = "\u2588" + "\u2591" * 9
+BUSY = StatusFigures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, None, 3214, 32_768)
+READY = replace(BUSY, state="ready", speed=0.0, ttft=0.0)
+HEAD = "gpt-oss-20b · answering 41 tok/s"
+FULL = "█" + "░" * 9
+THIRD = "███" + "░" * 7
+LOADING = StatusFigures("gpt-oss-20b", state="loading", progress=loading(4_140_000_000, 13_800_000_000, 6.2))
+READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503, 12 s left", "30%, 12 s left"))
 
 
 @pytest.mark.parametrize(
     ("figures", "width", "left", "right"),
     [
-        (
-            BUSY,
-            123,
-            f"{HEAD}answering · 41 tok/s · first token 0.3 s · 312 reused",
-            f"context 3,214 / 32,768  {BAR} 10%",
-        ),
-        (BUSY, 122, f"{HEAD}answering · 41 tok/s · first token 0.3 s · 312 reused", "context 3,214 / 32,768  10%"),
-        (BUSY, 110, f"{HEAD}41 tok/s · first token 0.3 s · 312 reused", "context 3,214 / 32,768  10%"),
-        (BUSY, 98, f"{HEAD}41 tok/s · first token 0.3 s", "context 3,214 / 32,768  10%"),
-        (BUSY, 78, f"{HEAD}41 tok/s · first token 0.3 s", "context 3,214  10%"),
-        (BUSY, 66, f"{HEAD}41 tok/s", "context 3,214  10%"),
-        (BUSY, 50, "gpt-oss-20b · 41 tok/s", "context 3,214  10%"),
-        (BUSY, 38, "gpt-oss-20b · 41 tok/s", "10%"),
-        (BUSY, 3, "gpt-oss-20b · 41 tok/s", "10%"),
-        (READY, 78, f"{HEAD}ready", f"context 3,214 / 32,768  {BAR} 10%"),
-        (replace(BUSY, state="stopping"), 78, f"{HEAD}stopping · first token 0.3 s", "context 3,214  10%"),
-        (replace(READY, saves=False), 78, f"not saved · {HEAD}ready", "context 3,214 / 32,768  10%"),
+        (BUSY, 116, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
+        (BUSY, 115, f"{HEAD} · first token 0.3 s", f"context 3,214 / 32,768  {FULL} 10%"),
+        (BUSY, 91, f"{HEAD} · first token 0.3 s", "context 3,214 / 32,768  10%"),
+        (BUSY, 80, HEAD, "context 3,214 / 32,768  10%"),
+        (BUSY, 60, HEAD, "context 3,214  10%"),
+        (BUSY, 50, HEAD, "context 10%"),
+        (BUSY, 36, "answering 41 tok/s", "context 10%"),
+        (BUSY, 30, "answering 41 tok/s", ""),
+        (BUSY, 3, "answering 41 tok/s", ""),
+        (READY, 78, "gpt-oss-20b · ready", f"context 3,214 / 32,768  {FULL} 10%"),
+        (READY, 90, "gpt-oss-20b · ready · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
+        (replace(BUSY, state="stopping"), 52, "gpt-oss-20b · stopping", "context 3,214 / 32,768  10%"),
+        (replace(READY, saves=False), 78, "not saved · gpt-oss-20b · ready", f"context 3,214 / 32,768  {FULL} 10%"),
+        (replace(READY, estimated=True), 60, "gpt-oss-20b · ready", "context about 3,214 / 32,768  10%"),
         (StatusFigures(state="starting"), 78, "starting", ""),
-        (StatusFigures("a\x1bb", state="loading"), 78, "a\u241bb · loading", ""),
-        (StatusFigures("日本" * 8, state="ready", used=5, limit=10), 45, "日本" * 8 + " · ready", "50%"),
+        (StatusFigures("a\x1bb", state="loading"), 78, "loading a␛b", ""),
+        (StatusFigures("日本" * 8, state="ready", used=5, limit=10), 54, "日本" * 8 + " · ready", "context 50%"),
+        (LOADING, 78, f"loading gpt-oss-20b {THIRD} 4.1 of 13.8 GB, 6 s", ""),
+        (LOADING, 45, "loading gpt-oss-20b 4.1 of 13.8 GB, 6 s", ""),
+        (LOADING, 30, "loading gpt-oss-20b 30%", ""),
+        (
+            READING,
+            120,
+            f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left",
+            f"context 3,214 / 32,768  {FULL} 10%",
+        ),
+        (READING, 82, f"gpt-oss-20b · reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 68, f"reading the prompt {THIRD} 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 57, "reading the prompt 1,051 of 3,503, 12 s left", "context 10%"),
+        (READING, 49, "gpt-oss-20b · reading 30%, 12 s left", "context 10%"),
+        (READING, 35, "reading 30%, 12 s left", "context 10%"),
+        (READING, 34, "reading 30%, 12 s left", ""),
     ],
 )
 def test_figures_give_way_in_order(figures: StatusFigures, width: int, left: str, right: str) -> None:
     assert fitted(figures, width) == (left, right)
 
 
-@pytest.mark.parametrize("figures", [BUSY, READY])
+@pytest.mark.parametrize("figures", [BUSY, READY, READING])
 def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigures) -> None:
     lengths = [sum(map(len, fitted(figures, width))) for width in range(200)]
     assert lengths == sorted(lengths)
-    assert all(length + GAP <= width for width, length in enumerate(lengths) if width >= 38)
+    assert all(length + GAP <= width for width, length in enumerate(lengths) if width >= 24)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +83,24 @@ def test_memory_is_said_in_the_unit_of_the_budget(held: int, budget: int, text: 
     assert memory(held, budget) == text
 
 
+def test_the_time_left_follows_from_the_speed_once_that_is_known() -> None:
+    reading = Reading()
+    assert reading.take(1000, 9000, 50.0) == Progress(1 / 9, "1,000 of 9,000", "11%")  # those the cache had
+    texts = [present(reading.take(*at)).text for at in ((3000, 9000, 54.0), (7900, 9000, 63.8), (8100, 9000, 64.2))]
+    assert texts == ["3,000 of 9,000, 12 s left", "7,900 of 9,000, 2 s left", "8,100 of 9,000"]  # then in a moment
+
+
+def test_a_short_prompt_has_no_figures_unless_it_takes_long() -> None:
+    reading = Reading()
+    assert reading.take(1000, 1400, 50.0) is None and reading.take(1064, 1400, 50.2) is None
+    assert present(reading.take(1100, 1400, 51.0)).text == "1,100 of 1,400, 3 s left"
+    assert Reading().take(0, 0, 1.0) is None
+
+
+def test_a_load_is_told_in_bytes_and_seconds() -> None:
+    assert loading(4_140_000, 13_800_000, 0.4).text == "4.1 of 13.8 MB, 0 s"
+
+
 async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(answering, "monotonic", lambda: clock[0])
@@ -80,22 +115,32 @@ async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> No
         async def shows(*texts: str) -> None:
             await wait_until(pilot, lambda: all(text in line() for text in texts), f"{texts} in {line()}")
 
-        assert "11.0 / 11.4 GB" in line()
-        engine.say(PrefillProgress(312, 352), PrefillProgress(352, 352))
-        await send(pilot, "go")
-        await shows("reading", "312 reused", "context 352")
+        assert "memory 11.0 / 11.4 GB" in line()
+        await send(pilot, "go")  # before the engine has said anything
+        await shows("reading")
+        assert "reading the prompt" in text_on(pilot)
+        engine.say(PrefillProgress(312, 3520))
+        await shows("reading the prompt \u2588", "312 of 3,520")
+        clock[0] += 4.0
+        engine.say(PrefillProgress(1312, 3520))
+        await shows("1,312 of 3,520, 9 s left")
+        assert "reading the prompt: 1,312 of 3,520, 9 s left" in text_on(pilot)
+        engine.say(PrefillProgress(3520, 3520))
+        await shows("context 3,520 / 4,096")
         clock[0] += 0.4
         engine.say(MessageStart("final"))
-        await shows("answering", "first token 0.4 s")
+        await shows("gpt-oss-20b \u00b7 answering", "first token 4.4 s")
+        assert "of 3,520" not in text_on(pilot)
+        await wait_until(pilot, lambda: text_on(pilot).count("answering") == 2)  # as long as there is no text
         for tokens in range(1, 5):  # each at a time of its own
             clock[0] += 0.5
             engine.say(TextDelta("final", "word "))
-            await shows(f"context {352 + tokens}")
-        await shows("2 tok/s", "first token 0.4 s", "312 reused", "context 356")
+            await shows(f"context {3520 + tokens:,}")
+        await shows("answering 2 tok/s", "first token 4.4 s", "context 3,524")
         engine.say(Finished("stop", replace(STATS, peak_memory_bytes=11_260_000_000)))
         await idle(pilot)
-        await shows("11.3 / 11.4 GB · ready", "context 374")
-        assert (status.speed, status.ttft, status.reused) == (0.0, 0.0, 0)
+        await shows("ready · memory 11.3 / 11.4 GB", "context 374")
+        assert (status.speed, status.ttft, status.progress) == (0.0, 0.0, None)
         engine.say(Finished("cancelled", Stats()))  # before anything was held
         await send(pilot, "again")
         await pilot.pause(0.1)

@@ -34,7 +34,7 @@ async def test_a_message_that_waits_for_the_model_stays_behind_as_a_draft() -> N
         await pilot.press("ctrl+n")
         await ask(pilot, engine, "second", "two")
         engine.die(asking=False)
-        await wait_until(pilot, lambda: "The engine stopped" in text_on(pilot))
+        await wait_until(pilot, lambda: "The engine was killed" in text_on(pilot))
         engine.hold()
         await send(pilot, "a long question")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))

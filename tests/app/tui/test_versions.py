@@ -266,13 +266,13 @@ async def test_what_was_said_of_an_answers_end_goes_when_it_goes_on() -> None:
         await wait_until(pilot, lambda: "one two" in text_on(pilot))
         engine.die(asking=True)
         await wait_until(
-            pilot, lambda: "The engine stopped" in text_on(pilot) and app_of(pilot).conversations.idle.is_set()
+            pilot, lambda: "The engine was killed" in text_on(pilot) and app_of(pilot).conversations.idle.is_set()
         )
         engine.say(TextDelta("final", " three"), Finished("stop", STATS))
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: "one two three" in text_on(pilot))
         await idle(pilot)
-        assert "The engine stopped" not in text_on(pilot)
+        assert "The engine was killed" not in text_on(pilot)
 
 
 async def test_continuing_a_prompt_without_an_answer_answers_it() -> None:
