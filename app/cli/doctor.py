@@ -18,7 +18,7 @@ from app.lines import one_line, sentence
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.names import DEFAULT
 from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size, memory_size
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
@@ -157,13 +157,13 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
-    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
+    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}."), on_gpu=True)
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
         "risks": "The limit lasts until the Mac restarts; 0 restores the default. Memory that the GPU holds can't be "
         "swapped: if macOS and all other programs need more than the remaining "
-        f"{gigabytes(computer.memory - nbytes)}, the whole Mac may stall.",
+        f"{memory_size(computer.memory - nbytes)}, the whole Mac may stall.",
         "gain": gain,
     }
 
@@ -181,8 +181,8 @@ def describe(config: ModelConfig, budget: Budget, *, on_gpu: bool) -> dict[str, 
 def _summary(plan: MemoryPlan) -> str:
     dense = "" if plan.dense_bits == 16 else f" (all but the experts at {plan.dense_bits} bits)"
     return (
-        f"{gigabytes(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
-        f"at most {gigabytes(plan.total)} in all"
+        f"{memory_size(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
+        f"at most {memory_size(plan.total)} in all"
     )
 
 
@@ -277,14 +277,14 @@ def render(report: dict[str, Any]) -> str:
 def _computer_lines(report: dict[str, Any]) -> Iterator[str]:
     machine, disk, metal = report["machine"], report["disk"], report["metal"]
     yield f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})"
-    yield f"Memory     {gigabytes(machine['memory'])}, of which {gigabytes(machine['available'])} are free now"
+    yield f"Memory     {memory_size(machine['memory'])}, of which {memory_size(machine['available'])} are free now"
     if machine["working_set"] is not None:
         setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
-        yield f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})"
+        yield f"GPU        may hold {memory_size(machine['working_set'])} (Metal's working set{setting})"
     if metal["missing"]:
         yield f"GPU        none. {metal['missing']}"
     yield f"Weights    {report['loading']}"
-    yield f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}"
+    yield f"Disk       {disk_size(disk['free'])} free for {disk['folder']}"
     yield f"Terminal   {_terminal_line(report['terminal'])}"
     yield "Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
 
@@ -301,7 +301,7 @@ def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterat
     for model in models:
         state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
         state = f" (damaged: {one_line(model['problem'])})" if model["problem"] else state
-        yield f"  {one_line(model['name'])}  {gigabytes(model['bytes'])}, {model['source']}{state}"
+        yield f"  {one_line(model['name'])}  {disk_size(model['bytes'])}, {model['source']}{state}"
     if disk["problem"]:
         yield f"  {disk['problem']}"
     elif not models:

@@ -10,8 +10,8 @@ from app.lines import one_line
 from mlx_model.errors import RequestError
 from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import LocalModel, local_models, removal
-from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.hub.names import DEFAULT, SIZES
+from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 
 
@@ -46,7 +46,7 @@ def show(*, as_json: bool = False) -> int:
         print(json.dumps([{**vars(model), "folder": str(model.folder)} for model in models], indent=1))
         return 0
     if not models and problem is None:
-        size = SIZES[KNOWN[DEFAULT]]
+        size = disk_size(SIZES[DEFAULT])
         print(f"no gpt-oss model is on this computer yet; to download one ({size}): gptoss-chat download gpt-oss-20b")
         return 0
     if not models:
@@ -71,20 +71,20 @@ def delete(name: str, *, yes: bool = False) -> int:
     if not yes:
         if not sys.stdin.isatty():
             raise RequestError(f"there is no terminal to confirm it: to remove {name} without confirming, add --yes")
-        question = f"Remove {clean(name)}, {gigabytes(deletion.size)}, from this computer? [y/N] "
+        question = f"Remove {clean(name)}, {disk_size(deletion.size)}, from this computer? [y/N] "
         print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was removed", file=sys.stderr)
             return 1
     deletion.run()
-    print(f"removed {clean(name)}; {gigabytes(deletion.size)} freed")
+    print(f"removed {clean(name)}; {disk_size(deletion.size)} freed")
     return 0
 
 
 def _size(model: LocalModel) -> str:
     if model.complete or model.expected is None:
-        return gigabytes(model.size)
-    return f"{gigabytes(model.size)} of {gigabytes(max(model.expected, model.size))}"
+        return disk_size(model.size)
+    return f"{disk_size(model.size)} of {disk_size(max(model.expected, model.size))}"
 
 
 def _state(model: LocalModel) -> str:

@@ -32,7 +32,7 @@ from mlx_model.hub.listing import NoRevision, list_files
 from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 
 _THREADS = 4  # connections: one alone is often slower than the line
@@ -102,7 +102,7 @@ class DownloadPlan:
         missing, free = self.total - self.present, self.free
         if missing and missing + _SPARE > free:
             raise CheckpointError(
-                f"the disk has {gigabytes(free)} free, and {gigabytes(missing)} are still to be fetched to "
+                f"the disk has {disk_size(free)} free, and {disk_size(missing)} are still to be fetched to "
                 f"{self.target.root}: free some space, or put the model elsewhere with --dest or HF_HOME"
             )
 

@@ -12,7 +12,7 @@ from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder
 from mlx_model.hub.folder import ModelFolder, is_first_mention, is_verified
 from mlx_model.hub.names import Repository, is_complete, needed_files, resolve
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 
 _MOST = 1 << 50  # bytes of a model: more than any disk
 _LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
@@ -182,5 +182,5 @@ def unverified(name: str) -> str | None:
         return None
     return (
         f"another program downloaded {name}, and its files were never verified; "
-        f"to verify them (reads {gigabytes(size)}): gptoss-chat download {name}"
+        f"to verify them (reads {disk_size(size)}): gptoss-chat download {name}"
     )

@@ -19,7 +19,7 @@ from mlx_model.hub.environment import expanded, missing_disk
 from mlx_model.hub.inventory import local_models, unverified
 from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 
 POLL_S = 0.25
 """Seconds between two updates of the download panel: figures that change faster can't be read."""
@@ -196,7 +196,7 @@ class Models:
         except GptossError as error:
             self._desk.notify(sentence(str(error)), severity="error")
             return
-        names = [DEMO, *(f"{model.name} ({gigabytes(model.size)})" for model in here if model.complete)]
+        names = [DEMO, *(f"{model.name} ({disk_size(model.size)})" for model in here if model.complete)]
         await self._desk.notice(
             f"On this computer: {', '.join(names)}. /model NAME switches to a model; NAME can also be a folder."
         )

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
-from mlx_model.memory.sizes import gigabytes, parse_size
+from mlx_model.hub.names import DEFAULT, SIZES
+from mlx_model.memory.sizes import disk_size, memory_size
 
-SIZE = SIZES[KNOWN[DEFAULT]]
+SIZE = disk_size(SIZES[DEFAULT])
 
 WELCOME = "Ask anything. Your messages and the answers stay on this computer."
 DEMO_GREETING = (
@@ -62,13 +62,13 @@ def welcome(computer: ComputerFacts | None, *, downloading: bool) -> str:
 
 def _facts(computer: ComputerFacts) -> str:
     # Memory is sold in powers of two: the owner of a "16 GB" Mac has 17.18 billion bytes.
-    memory = f"{computer.memory / 2**30:.0f} GB of memory"
-    lines = [f"This computer: {computer.chip}, {memory}, {gigabytes(computer.free)} free on the disk."]
+    memory = f"{memory_size(computer.memory)} of memory"
+    lines = [f"This computer: {computer.chip}, {memory}, {disk_size(computer.free)} free on the disk."]
     lines += [computer.missing] if computer.missing else []
     lines.append(f"{DEFAULT} fits: {computer.fit}." if computer.fits else f"{DEFAULT} does not fit: {computer.fit}")
-    missing = max(0, parse_size(SIZE) - computer.present)
+    missing = max(0, SIZES[DEFAULT] - computer.present)
     if not computer.complete and computer.free < missing:
-        lines.append(f"The download needs {gigabytes(missing)} on the disk. Free some space first.")
+        lines.append(f"The download needs {disk_size(missing)} on the disk. Free some space first.")
     return "\n".join(lines)
 
 
@@ -78,6 +78,6 @@ def _offer(computer: ComputerFacts | None) -> str:
     if computer is not None and computer.complete:
         return f"{DEFAULT} is on this computer but not verified yet: ^L or /download verifies it, without fetching."
     if computer is not None and computer.present:
-        here = f"{gigabytes(computer.present)} of its {SIZE} are already on this computer"
+        here = f"{disk_size(computer.present)} of its {SIZE} are already on this computer"
         return f"{here}: ^L or /download fetches the rest in the background."
     return f"^L or /download fetches {DEFAULT} ({SIZE}) in the background; the demo keeps answering."

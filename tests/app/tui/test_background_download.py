@@ -29,19 +29,19 @@ SHARD = "model-00001-of-00002.safetensors"
     [
         (
             COMPUTER,
-            "This computer: Apple M2, 16 GB of memory, 210.30 GB free on the disk.\ngpt-oss-20b fits: 10.98 GB of",
+            "This computer: Apple M2, 16 GB of memory, 210.3 GB free on the disk.\ngpt-oss-20b fits: 10.2 GB of",
         ),
         (COMPUTER, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
         (None, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
         (
-            replace(COMPUTER, fits=False, fit="Budget: 2.00 GB. It does not fit."),
-            "gpt-oss-20b does not fit: Budget: 2.00 GB.",
+            replace(COMPUTER, fits=False, fit="Budget: 2 GB. It does not fit."),
+            "gpt-oss-20b does not fit: Budget: 2 GB.",
         ),
         (replace(COMPUTER, missing="Metal needs a Mac."), "free on the disk.\nMetal needs a Mac.\ngpt-oss-20b fits"),
-        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk. Free some space first."),
+        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.8 GB on the disk. Free some space first."),
         (
             replace(COMPUTER, present=11 * 10**9),
-            "11.00 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
+            "11 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
         ),
         (
             replace(COMPUTER, complete=True, present=14 * 10**9),

@@ -172,7 +172,7 @@ def small_disk(server: HubServer) -> Iterator[str]:
     usage = shutil.disk_usage("/")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=MB))
-        yield "the disk has 1.0 MB free"
+        yield "the disk has 1 MB free"
 
 
 @contextmanager
