@@ -21,7 +21,7 @@ from mlx_model.checkpoint_files import (
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder, endpoint, expanded, missing_disk
 from mlx_model.hub.folder import is_verified
-from mlx_model.hub.spelling import meant, no_name, unquoted
+from mlx_model.hub.spelling import gguf, meant, no_name, unquoted
 from mlx_model.memory.sizes import disk_size
 
 DEMO = "demo"
@@ -98,6 +98,8 @@ def resolve(name: str | Path) -> Path:
         raise CheckpointError(f"{name} is a file: give the folder of a model, as in --model {path.absolute().parent}")
     if repository is None:
         return _by_another_name(str(name))
+    if (what := gguf(str(name))) is not None:
+        raise CheckpointError(f"{what}, or --model demo")
     size = f" ({disk_size(SIZES[repository.short])})" if repository.short in SIZES else ""
     raise CheckpointError(
         missing_disk()

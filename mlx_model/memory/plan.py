@@ -126,11 +126,18 @@ def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = Non
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
     context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
     planner = _Planner(config, wishes or Wishes(), on_gpu)
-    least = min(budget.limit, planner.leanest(planner.target).total)
-    if least <= budget.nbytes:
+    comfortable = min(budget.limit, planner.leanest(planner.target).total)
+    if comfortable <= budget.nbytes:
         return planner.plan(budget.nbytes, budget.reason)
     more = "The system has to make room by compressing or swapping other programs: close some if it gets slow."
-    return planner.plan(least, f"{budget.reason} The model takes {memory_size(least)} at the leanest. {more}")
+    reason = f"{budget.reason} The model takes {memory_size(comfortable)} at the leanest. {more}"
+    return planner.plan(comfortable, reason)
+
+
+def least(config: ModelConfig, wishes: Wishes | None = None, *, on_gpu: bool) -> int:
+    """Bytes below which the model does not fit: the leanest plan, with a context of LEAST tokens."""
+    planner = _Planner(config, wishes or Wishes(), on_gpu)
+    return planner.leanest(min(planner.target, LEAST)).total
 
 
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:

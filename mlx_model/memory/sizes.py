@@ -1,8 +1,8 @@
 """Sizes as a person reads and writes them: one rule for memory, one for files, and nowhere another.
 
 Memory is counted in powers of two: it is sold so (a Mac "with 16 GB" has 16 * 2^30 bytes), and Activity Monitor and
-`top` show it so. Files, downloads, free disk space and speeds are counted in powers of ten, as macOS' Finder and the Hub
-do. Both are written "GB", as everywhere; with at most one decimal, for more would change from start to start.
+`top` show it so. Files, downloads, free disk space and speeds are counted in powers of ten, as macOS' Finder and the
+Hub do. Both are written "GB", as everywhere; with at most one decimal, for more would change from start to start.
 """
 
 import re

@@ -1,6 +1,7 @@
 """`gptoss-chat doctor`: what it says on Macs that are made up here, and on the machine that it runs on."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -139,3 +140,54 @@ def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPa
     (tmp_path / "demo" / "model.safetensors").write_bytes(b"")
     monkeypatch.setattr("mlx_model.hub.names.resolve", lambda name: tmp_path / "demo")
     assert f"\nWeights    {tmp_path / 'demo' / 'model.safetensors'} is damaged: " in render(doctor.examine())
+
+
+# One model
+
+
+def test_a_model_of_ones_own_choice(on_a_mac: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("gpt-oss-120b", "openai/gpt-oss-120b"):
+        assert cli.main(["doctor", name]) == 0
+        text = capsys.readouterr().out
+        assert "\ngpt-oss-120b: does not fit\n  Budget: " in text and "needs 58 GB for a context" in text
+        assert "\ngpt-oss-20b: " not in text and "To download" not in text
+    assert cli.main(["doctor", str(resolve("demo")), "--memory", "2GB"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"\n{re.escape(str(resolve('demo')))}: \d\.\d MB of weights", text)
+
+
+def test_a_model_that_fits_and_is_not_here_can_be_downloaded(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "memory", lambda: (128 * GIB, 120 * GIB))
+    monkeypatch.setattr(device, "working_set", lambda: 96 * GIB)
+    assert "\n  To download 65.2 GB: gptoss-chat download gpt-oss-120b" in render(doctor.examine(None, "gpt-oss-120b"))
+    assert "To download" not in render(doctor.examine(None, "demo"))
+
+
+@pytest.mark.parametrize("name", ["nonsense", "org/none", "/nowhere/at/all"])
+def test_no_model_is_one_line(on_a_mac: None, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert cli.main(["doctor", name]) == 1
+    printed = capsys.readouterr()
+    assert name in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+
+
+def test_what_the_chat_reads_is_the_same_at_every_start(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much memory happens to be free."""
+    found = [doctor.examine()["plans"]]
+    monkeypatch.setattr(device, "memory", lambda: (MAC.memory, 2 * GIB))
+    found.append(doctor.examine()["plans"])
+    assert found[0].keys() == {"gpt-oss-20b", "gpt-oss-120b", "demo"}
+    assert found[0]["gpt-oss-20b"]["at_best"] == {"dense_bits": 4, "context": 12_800}
+    assert found[0]["gpt-oss-120b"]["at_best"] is None
+    assert found[0]["gpt-oss-120b"]["needs"] == pytest.approx(62.19e9, rel=0.001)
+    for key in ("at_best", "needs"):
+        assert [plan[key] for plan in found[0].values()] == [plan[key] for plan in found[1].values()]
+    without_gpu = replace(MAC, working_set=None)
+    assert doctor._capacity(MAC) == MAC.working_set and doctor._capacity(without_gpu) == 13 * GIB
+
+
+def test_a_model_that_can_not_be_read_takes_no_plan_away(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = LocalModel("org/damaged", "Hub cache", Path("/x"), 5, None, False, False, "config.json is damaged")
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", lambda: [damaged])
+    report = doctor.examine()
+    assert "org/damaged" not in report["plans"] and "gpt-oss-20b" in report["plans"]
+    assert "(damaged: config.json is damaged)" in render(report)
