@@ -23,7 +23,8 @@ class Command:
     """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name.
 
     `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each. A
-    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way.
+    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way, unless it only
+    `opens` a list when nothing follows it.
     """
 
     help: str
@@ -35,6 +36,7 @@ class Command:
     takes: str = ""
     values: tuple[str, ...] = ()
     waits: bool = False
+    opens: bool = False
 
     @property
     def usage(self) -> str:
@@ -86,12 +88,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("write the message in $VISUAL or $EDITOR", "editor", "editor", "f4", "F4"),
     ),
     "Models": (
-        Command("switch to another model, or list them", "model", "model", takes="name", waits=True),
+        Command("choose a model from those there are", "model", "model", takes="name", waits=True, opens=True),
         Command("download a model (gpt-oss-20b); or pause, hide", "download", "download", takes="name"),
-        Command("download: start, pause, resume, switch", "download_step", key="ctrl+l", shown_key="^L"),
+        Command("download: start, pause, resume, switch", "download_step", key="f6", shown_key="F6"),
         Command("restart the engine after it stopped", "restart", "restart"),
     ),
     "Program": (
+        Command("redraw the screen", "redraw", key="ctrl+l", shown_key="^L"),
         Command("search all commands", "command_palette", "", "ctrl+p", "^P", "commands"),
         Command("show keys and commands", "help", "help", "f1", "F1", "help"),
         Command("quit", "quit", "quit", "ctrl+q", "^Q", "quit"),

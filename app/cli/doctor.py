@@ -255,16 +255,13 @@ def _summary(plan: MemoryPlan) -> str:
 
 def _disk() -> dict[str, Any]:
     """Free space where the Hub's cache is, or would be."""
-    from mlx_model.hub.environment import cache_folder
+    from mlx_model.hub.environment import cache_folder, free_space
 
     try:
         cache = cache_folder()
     except CheckpointError:
         cache = Path.home()
-    for folder in (cache, *cache.parents):
-        with suppress(OSError):  # not made yet
-            return {"folder": str(cache), "free": shutil.disk_usage(folder).free}
-    return {"folder": str(cache), "free": 0}
+    return {"folder": str(cache), "free": free_space(cache)}
 
 
 def _terminal() -> dict[str, Any]:

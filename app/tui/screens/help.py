@@ -24,6 +24,7 @@ from app.tui.widgets.fold import FoldTitle
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.sidebar import ConversationList, SearchInput
 from app.tui.widgets.versions import VersionSwitch
+from app.tui.widgets.welcome import Welcome
 
 PALETTE = KeyHelp(
     "The commands",
@@ -32,7 +33,7 @@ PALETTE = KeyHelp(
 """That of the command palette, which is Textual's own."""
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
-    *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
+    *(Welcome.KEY_HELP, DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 

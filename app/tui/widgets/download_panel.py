@@ -99,7 +99,7 @@ class DownloadPanel(Vertical):
             self._note.update(Content(text))
         if state.phase is not self._phase:
             self._phase = state.phase
-            self._step.update(Content(f"^L {'pause' if state.phase in ACTIVE else STEPS[state.phase]}"))
+            self._step.update(Content(f"F6 {'pause' if state.phase in ACTIVE else STEPS[state.phase]}"))
             self.set_class(state.phase is Phase.FAILED, "-error")
 
 

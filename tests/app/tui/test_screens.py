@@ -16,8 +16,8 @@ from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
-from app.tui.parts import answering, models
-from app.tui.text.first_run import ComputerFacts
+from app.tui.parts import answering, greeting
+from app.tui.text.computer import ComputerFacts
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
@@ -265,7 +265,7 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     async def known() -> ComputerFacts:
         return COMPUTER
 
-    monkeypatch.setattr(models, "examine", known)
+    monkeypatch.setattr(greeting, "examine", known)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
