@@ -15,6 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.chat.commands import GROUPS, Command
+from app.tui.screens.download import DownloadScreen
+from app.tui.screens.models import ModelScreen
 from app.tui.screens.settings import SettingsScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
@@ -33,7 +35,8 @@ PALETTE = KeyHelp(
 """That of the command palette, which is Textual's own."""
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
-    *(Welcome.KEY_HELP, DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
+    *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
+    *(SettingsScreen.KEY_HELP, PALETTE),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 

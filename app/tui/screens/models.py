@@ -17,6 +17,9 @@ from app.tui.text.key_help import KeyHelp
 from app.tui.text.model_rows import matching, model_rows
 from mlx_model.text import clean
 
+WIDTH, FRAME = 96, 6
+"""Columns of the box, as over.tcss has them, and of what is around a row: borders, padding, scrollbar."""
+
 
 class ModelScreen(ModalScreen[ModelFacts | None]):
     """Ends with the chosen model, or with None. The keys go to the line above the list, which filters it."""
@@ -62,6 +65,10 @@ class ModelScreen(ModalScreen[ModelFacts | None]):
         if self.is_mounted:
             self._fill()
 
+    def on_resize(self) -> None:
+        """Names are cut elsewhere."""
+        self._fill()
+
     def on_input_changed(self) -> None:
         """What is typed filters."""
         self._fill()
@@ -86,7 +93,7 @@ class ModelScreen(ModalScreen[ModelFacts | None]):
     def _fill(self) -> None:
         before = self._shown[self._list.highlighted].name if self._list.highlighted is not None else ""
         self._shown = matching(self._models, self._typed.value)
-        rows = model_rows(self._shown, self._in_use)
+        rows = model_rows(self._shown, self._in_use, min(WIDTH, self.app.size.width) - FRAME)
         self._list.set_options(
             [Option(Content.assemble(clean(row.text), (row.fit, "$foreground 65%"))) for row in rows]
         )

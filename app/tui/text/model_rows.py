@@ -10,8 +10,8 @@ from app.tui.text.computer import ModelFacts
 from mlx_model.memory.sizes import disk_size
 
 IN_USE, OTHER = "\u2022", " "
-MOST_NAME = 40
-"""Columns of a name beyond which it is cut: a folder may be long."""
+LEAST_NAME = 16
+"""Columns that a name has in a narrow window, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,22 @@ class ModelRow:
     fit: str
 
 
-def model_rows(models: Sequence[ModelFacts], in_use: str) -> list[ModelRow]:
-    """One for each, in their order; that of the model `in_use` is marked."""
+def model_rows(models: Sequence[ModelFacts], in_use: str, width: int) -> list[ModelRow]:
+    """One for each, in their order; that of the model `in_use` is marked. Names are cut where `width` columns are less
+    than all would take."""
     cells = [
-        (_cut(one_line(model.name)), disk_size(model.size) if model.size else "", _where(model)) for model in models
+        (one_line(model.name), disk_size(model.size) if model.size else "", _where(model), model.fit)
+        for model in models
     ]
-    widths = [max((cell_len(row[column]) for row in cells), default=0) for column in range(3)]
+    longest, sizes, places, fits = (max((cell_len(row[column]) for row in cells), default=0) for column in range(4))
+    names = min(longest, max(LEAST_NAME, width - sizes - places - fits - 8))
     return [
         ModelRow(
             model.name,
-            f"{IN_USE if model.name == in_use else OTHER} {_padded(name, widths[0])}  {size:>{widths[1]}}  "
-            f"{_padded(where, widths[2])}  ",
-            model.fit,
+            f"{IN_USE if model.name == in_use else OTHER} {_fitted(name, names)}  {size:>{sizes}}  {where:<{places}}  ",
+            fit,
         )
-        for model, (name, size, where) in zip(models, cells, strict=True)
+        for model, (name, size, where, fit) in zip(models, cells, strict=True)
     ]
 
 
@@ -54,10 +56,10 @@ def _where(model: ModelFacts) -> str:
     return f"{disk_size(model.present)} of it here" if model.size else f"{disk_size(model.present)} here"
 
 
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - cell_len(text))
-
-
-def _cut(name: str) -> str:
+def _fitted(name: str, width: int) -> str:
     """A long one by its end, which tells folders apart."""
-    return name if len(name) <= MOST_NAME else f"\u2026{name[1 - MOST_NAME :]}"
+    if cell_len(name) <= width:
+        return name + " " * (width - cell_len(name))
+    while cell_len(name) >= width:
+        name = name[1:]
+    return _fitted(f"\u2026{name}", width)

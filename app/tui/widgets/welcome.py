@@ -151,7 +151,7 @@ class Welcome(Vertical):
     def show(self, screen: FirstScreen) -> None:
         """Bring it up to date."""
         self._shown = screen
-        if not self.is_mounted:
+        if not self._action.is_attached:
             return
         self._computer.display = screen.computer is not None
         self._computer.forms = screen.computer or ("",)
