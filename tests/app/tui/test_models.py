@@ -56,7 +56,7 @@ def test_the_rows() -> None:
         "\u2022 gpt-oss-20b                    13.8 GB  not here|fits, 4-bit, up to 8k context",
         "  gpt-oss-120b                   65.2 GB  not here|does not fit: needs 58 GB",
         "  org/gpt-oss-mine                 13 GB  5.2 GB of it here|",
-        "  \u2026isk/models/of/mine/gpt-oss-20b    12 GB  on this computer|",
+        "  \u2026k/models/of/mine/gpt-oss-20b    12 GB  on this computer|",
     ]
     assert {len(row.text) + 29 for row in rows} == {90}
     assert model_rows(MODELS, "", 10)[3].text.split()[0] == "org/gpt-oss-mine"

@@ -16,8 +16,9 @@ from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
-from app.tui.parts import answering, greeting
+from app.tui.parts import answering, background_download, greeting, models
 from app.tui.text.computer import ComputerFacts
+from app.tui.widgets import welcome as welcome_widget
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
@@ -243,6 +244,19 @@ async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "37%" in text_on(pilot))
 
 
+async def picker(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The models, to choose one."""
+    await send(pilot, "/model")
+    await wait_until(pilot, lambda: "needs 58 GB" in text_on(pilot))
+
+
+async def confirming(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """What is asked before a download."""
+    await picker(pilot, engine)
+    await pilot.press("down", "enter")
+    await wait_until(pilot, lambda: "Not now" in text_on(pilot))
+
+
 async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
     """Every command, to search and choose."""
     await pilot.press("ctrl+p")
@@ -252,7 +266,20 @@ async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, found, editing, cut_off, held, attached, sidebar),
-    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
+    *(
+        renaming,
+        deleted,
+        nearly_full,
+        unsaved,
+        downloading,
+        picker,
+        confirming,
+        commands,
+        palette,
+        help_screen,
+        settings,
+        died,
+    ),
 )
 
 
@@ -266,6 +293,10 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return COMPUTER
 
     monkeypatch.setattr(greeting, "examine", known)
+    monkeypatch.setattr(welcome_widget, "version", lambda name: "1.2.3")
+    monkeypatch.setattr(models, "local_models", list)
+    for name, value in (("local_models", []), ("free_space", COMPUTER.free), ("cache_folder", Path(COMPUTER.folder))):
+        monkeypatch.setattr(background_download, name, lambda *_, value=value: value)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
