@@ -83,6 +83,7 @@ class ChatApp(Actions, inherit_bindings=False):
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012
 
     def __init__(
         self,

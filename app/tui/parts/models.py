@@ -216,6 +216,7 @@ class Models:
         self._desk.notify(f"Switched to {self._engine.model}.")
         if self._download is not None and self._download.name == name and not self._download.active:
             self._download = None
+            self.greeting.download(under_way=False)
             self.hide()
 
     async def _choose(self) -> None:

@@ -58,7 +58,7 @@ class ComputerFacts:
         here = {model["name"]: model for model in report["models"]}
         names = dict.fromkeys((DEMO, *SIZES, *here))
         return cls(
-            chip=one_line(report["machine"]["chip"]),
+            chip=one_line(report["machine"]["chip"]).replace("(R)", "").replace("(TM)", ""),
             memory=report["machine"]["memory"],
             free=report["disk"]["free"],
             folder=report["disk"]["folder"],

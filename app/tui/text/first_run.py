@@ -47,11 +47,12 @@ def first_screen(
 
 def _about(computer: ComputerFacts) -> tuple[str, ...]:
     memory = memory_size(computer.memory)
-    here = f"{computer.chip}, {memory}" if computer.has_gpu else f"{computer.chip}, {memory}, no Metal GPU"
+    memory = memory if computer.has_gpu else f"{memory}, no Metal GPU"
     model = computer.default
-    brief = f"{DEFAULT} {'fits' if model.dense_bits else 'does not fit'}"
     slow = "" if computer.has_gpu or not model.dense_bits else ", slowly"
-    return f"{here}: {DEFAULT} {model.fit}{slow}", f"{here}: {brief}{slow}", f"{memory}: {brief}", brief
+    full, brief = f"{DEFAULT} {model.fit}{slow}", f"{DEFAULT} {'fits' if model.dense_bits else 'does not fit'}{slow}"
+    forms = (f"{computer.chip}, {memory}: {full}", f"{memory}: {full}", f"{computer.chip}, {memory}: {brief}")
+    return tuple(sorted((*forms, f"{memory}: {brief}", brief), key=len, reverse=True))
 
 
 def _action(model: ModelFacts) -> str:

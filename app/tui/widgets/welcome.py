@@ -34,7 +34,7 @@ _OF_IT = (
 )
 _WIDTH = len(_NAME[0]) + 1 + len(_OF_IT[0])
 _LOW = 22
-"""Rows of a window below which the name takes one row, and nothing stands above it."""
+"""Rows of a window below which the name takes one row, and nothing stands above it; the app's class -low."""
 
 
 class Wordmark(Widget):

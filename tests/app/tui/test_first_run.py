@@ -135,6 +135,10 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
         await ask(pilot, engine, "again", "from the large one")
         assert "hello meanwhile" in words_on(pilot)
         assert [message.text for message in engine.asked[1][0]] == ["hi", "hello meanwhile", "again"]
+        await send(pilot, "/model demo")
+        await wait_until(pilot, lambda: engine.models[-1] == "demo")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "F6 Get gpt-oss-20b")  # the facts of these tests never change
 
 
 async def test_pause_and_going_on(server: HubServer) -> None:

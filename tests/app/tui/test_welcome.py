@@ -123,7 +123,7 @@ async def test_the_name_is_as_large_as_the_window_allows_and_a_line_is_shortened
         await on_screen(pilot, "up to 8k context")
         assert "\u250f\u2501\u2578" in text_on(pilot) and "gptoss-chat" not in text_on(pilot)
         for width, height, line in (
-            (60, 20, "Apple M2, 16 GB: gpt-oss-20b fits"),
+            (60, 20, "  16 GB: gpt-oss-20b fits, 4-bit, up to 8k context"),
             (30, 24, "16 GB: gpt-oss-20b fits"),
             (80, 21, "8k"),
         ):
