@@ -95,7 +95,7 @@ class ModelScreen(ModalScreen[ModelFacts | None]):
         self._shown = matching(self._models, self._typed.value)
         rows = model_rows(self._shown, self._in_use, min(WIDTH, self.app.size.width) - FRAME)
         self._list.set_options(
-            [Option(Content.assemble(clean(row.text), (row.fit, "$foreground 65%"))) for row in rows]
+            [Option(Content.assemble(clean(row.text), (row.fit, "$foreground 80%"))) for row in rows]
         )
         names = [row.name for row in rows]
         self._list.highlighted = names.index(before) if before in names else 0 if names else None

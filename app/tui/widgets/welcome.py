@@ -135,14 +135,13 @@ class Welcome(Vertical):
 
     def compose(self) -> ComposeResult:
         """From above."""
-        with Vertical(id="welcome"):
-            yield Wordmark()
-            yield Static(Content(f"{version('gptoss-chat')}  {PROMISE}"), markup=False, id="promise")
-            yield self._computer
-            yield self._note
-            yield self._action
-            yield Static(Content(HOW), markup=False, id="how")
-            yield from self._suggestions
+        yield Wordmark()
+        yield Static(Content(f"{version('gptoss-chat')}  {PROMISE}"), markup=False, id="promise")
+        yield self._computer
+        yield self._note
+        yield self._action
+        yield Static(Content(HOW), markup=False, id="how")
+        yield from self._suggestions
 
     def on_mount(self) -> None:
         """Fill in what is known."""
