@@ -35,7 +35,7 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         terminal.wait_for(lambda screen: re.search(r"━+─+ +\d\d%  1\.\d of 3\.\d MB", screen))
         terminal.type("How many r's are in strawberry?")
         terminal.keys("Enter")
-        terminal.wait_for("tok/s   first token")
+        terminal.wait_for(re.compile(r"tok/s · \d+ tokens").search)
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
         assert "The download of gpt-oss-20b stopped at" in terminal.screen()
@@ -51,7 +51,7 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         terminal.wait_for("Switched to gpt-oss-20b")
         terminal.type("How many r's are in strawberry?")
         terminal.keys("Enter")
-        screen = terminal.wait_for("tok/s   first token")
+        screen = terminal.wait_for(re.compile(r"tok/s · \d+ tokens").search)
         assert "gpt-oss-20b" in screen.splitlines()[0] and "F6" not in screen
         terminal.keys("C-q")
         assert terminal.exit_code() == 0

@@ -11,7 +11,7 @@ THE_DEMO = "A tiny demo model answers here. It is not gpt-oss."
 # What the demo can do, and what shows in a minute that the other one thinks.
 OF_DEMO = ("How many r's are in strawberry?", "What is 48 * 7?", "What can you do?")
 OF_OTHERS = (
-    "Explain how a hash table works, with a short example in Python.",
+    "Explain how a hash table works, with an example in Python.",
     "Which is larger, 9.11 or 9.9? Show why.",
     "Plan three rainy days in Lisbon with two children.",
 )

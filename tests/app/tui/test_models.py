@@ -61,7 +61,7 @@ def test_the_rows() -> None:
     assert {len(row.text) + 29 for row in rows} == {90}
     assert model_rows(MODELS, "", 10)[3].text.split()[0] == "org/gpt-oss-mine"
     assert model_rows(MODELS[-1:], "", 200)[0].text.split("  ")[1].strip() == MODELS[-1].name
-    assert [model.name for model in matching(MODELS, "20B  GPT")] == ["gpt-oss-20b", MODELS[-1].name]
+    assert [model.name for model in matching(MODELS, "-20B  GPT")] == ["gpt-oss-20b", MODELS[-1].name]
     assert model_rows([], "", 80) == [] and matching(MODELS, "") == list(MODELS)
 
 
