@@ -22,10 +22,9 @@ from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
-from app.tui.widgets.fold import FoldTitle
 from app.tui.widgets.queue import Queued
+from app.tui.widgets.selection import SelectableTranscript
 from app.tui.widgets.sidebar import ConversationList, SearchInput
-from app.tui.widgets.versions import VersionSwitch
 from app.tui.widgets.welcome import Welcome
 
 PALETTE = KeyHelp(
@@ -34,7 +33,7 @@ PALETTE = KeyHelp(
 )
 """That of the command palette, which is Textual's own."""
 WIDGETS = (
-    *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
+    *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
     *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
     *(SettingsScreen.KEY_HELP, PALETTE),
 )

@@ -11,15 +11,12 @@ from textual.widget import Widget
 from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
 from app.settings import Settings
-from app.tui.screens.help import WIDGETS, HelpScreen, help_of
+from app.tui.screens.help import WIDGETS, HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
-from app.tui.widgets.analysis import AnalysisTitle
-from app.tui.widgets.calls import CallTitle
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel, Step
 from app.tui.widgets.queue import Queued
-from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, deltas, desk_of, idle, send, text_on, wait_until
@@ -407,9 +404,11 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         await pilot.press("ctrl+f")
         assert "search all conversations" in await helped(pilot, "The search")
         await pilot.press("escape")
-        app.query(VersionSwitch).first().focus()
+        app.desk.transcript.focus()
         await pilot.pause()
-        assert "Left, Right" in await helped(pilot, "The versions < 1/2 >")
+        selected = app.desk.transcript.selected
+        assert "Left, Right" in await helped(pilot, "A selected message (Shift+Tab)")
+        assert selected is not None and app.desk.transcript.selected == selected
         app.desk.composer.put_back(join("", [Attachment("notes.txt", "x")]))
         app.desk.composer.focus()
         await pilot.pause()
@@ -417,14 +416,9 @@ async def test_f1_begins_with_the_focused_widget() -> None:
         assert "write its text into the message" in await helped(pilot, "An attached file or text")
         app.desk.composer.clear_prompt()
         app.desk.composer.focus()
+        await pilot.pause()
         engine.think("well")
         await send(pilot, "two")
-        await wait_until(pilot, lambda: app.query(AnalysisTitle))
-        app.query(AnalysisTitle).last().focus()
-        await pilot.pause()
-        assert "open or close it" in await helped(pilot, "An analysis or a tool call")
-        assert help_of(CallTitle()) is help_of(app.focused)
-        app.desk.composer.focus()
         await send(pilot, "three")
         await wait_until(pilot, lambda: app.query(Queued))
         app.query(Queued).first().focus()
