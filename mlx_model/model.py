@@ -14,7 +14,7 @@ from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
 from mlx_model.memory.plan import AS_PUBLISHED, MemoryPlan, Wishes, plan_within, prefill_chunk
-from mlx_model.memory.sizes import parse_size
+from mlx_model.memory.sizes import parse_memory
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import compute_on
@@ -109,14 +109,14 @@ def load(
 
     Files may be in the Hub's layout or in that of mlx-lm's conversions (mlx-community, LM Studio) with MXFP4 experts.
     The model is made to fit the memory there is (memory/plan.py; Model.plan.reasons says how): `memory`, bytes or
-    "10GB", is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while loading, unless
-    the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is the number of
-    tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of copies where
-    MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came of it. Files
-    in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose `forward`
-    has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a CPU
-    (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the bytes of
-    weights that are loaded, and with those of all of them.
+    "10GB" (10 * 2^30), is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
+    loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
+    the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
+    copies where MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came
+    of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
+    `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
+    CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
+    bytes of weights that are loaded, and with those of all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -125,7 +125,7 @@ def load(
     config = ModelConfig.load(folder)
     wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
     mx.clear_cache()  # what an earlier model left there is free memory
-    budget = device.budget(None if memory is None else parse_size(memory))
+    budget = device.budget(None if memory is None else parse_memory(memory))
     on_gpu = device.on_gpu()
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
     device.enforce(plan)

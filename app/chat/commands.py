@@ -28,7 +28,8 @@ class Command:
     """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name.
 
     `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each. A
-    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way.
+    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way, unless it only
+    `opens` a list when nothing follows it.
 
     `aliases` are other names, as people know them from other programs; one that is also a value stands for that value:
     `/seed 7` is `/set seed 7`. `files` are the suffixes of the files that its argument can name, besides folders; None:
@@ -44,6 +45,7 @@ class Command:
     takes: str = ""
     values: tuple[str, ...] = ()
     waits: bool = False
+    opens: bool = False
     aliases: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
     words: tuple[str, ...] = ()
@@ -140,15 +142,21 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Models": (
         Command(
-            "switch to another model, or list them", "model", "model", takes="name", waits=True, aliases=("models",)
+            "choose a model from those there are",
+            *("model", "model"),
+            takes="name",
+            waits=True,
+            opens=True,
+            aliases=("models",),
         ),
         Command(
             "download a model (gpt-oss-20b); or pause, hide", "download", "download", takes="name", aliases=("pull",)
         ),
-        Command("download: start, pause, resume, switch", "download_step", key="ctrl+l", shown_key="^L"),
+        Command("download: start, pause, resume, switch", "download_step", key="f6", shown_key="F6"),
         Command("restart the engine after it stopped", "restart", "restart"),
     ),
     "Program": (
+        Command("redraw the screen", "redraw", key="ctrl+l", shown_key="^L"),
         Command("search all commands", "command_palette", "", "ctrl+p", "^P", "commands"),
         Command("show keys and commands", "help", "help", "f1", "F1", "help", aliases=("?", "commands")),
         Command(

@@ -8,7 +8,7 @@ from app.cli.completion import completed_by, model_names
 from app.engine.protocol import Load
 from app.settings import SAMPLING, Settings
 from mlx_model.errors import RequestError
-from mlx_model.memory.sizes import parse_size
+from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
 
 _OPTIONS = ("effort", *SAMPLING, "stop")
@@ -51,7 +51,8 @@ def answering() -> argparse.ArgumentParser:
         "--memory",
         type=size,
         metavar="SIZE",
-        help='use at most this much memory, as in "10GB" (default: what is free; see doctor)',
+        help='use at most this much memory, as in "10GB"; GB as memory is sold, 2^30 bytes (default: what is free; see '
+        "doctor)",
     )
     group.add_argument(
         "--map",
@@ -95,7 +96,7 @@ def answering() -> argparse.ArgumentParser:
 def size(text: str) -> int:
     """Bytes of "10GB": the type of an argument."""
     try:
-        return parse_size(text)
+        return parse_memory(text)
     except RequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.arguments import size
+from app.cli.completion import completed_by, model_names
 from app.lines import one_line, sentence
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT
-from mlx_model.memory.plan import Budget, MemoryPlan, plan_within
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.hub.names import DEFAULT, KNOWN, SIZES, Repository
+from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, least, plan_within
+from mlx_model.memory.sizes import disk_size, memory_size
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
@@ -50,18 +51,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="say what this computer is, and how a model would fit into its memory",
         description="Say what this computer is, which weights it has, and how a model would fit into its memory.",
     )
+    name = parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="plan for this model alone: gpt-oss-120b, org/name or a folder (default: gpt-oss-20b, and what is loaded)",
+    )
+    completed_by(name, model_names)
     parser.add_argument(
         "--memory", type=size, metavar="SIZE", help='plan for this much memory, as in "10GB", instead of what is free'
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
     parser.set_defaults(
-        run=lambda arguments: show(getattr(arguments, "memory", None), as_json=getattr(arguments, "json", False))
+        run=lambda arguments: show(
+            getattr(arguments, "memory", None),
+            as_json=getattr(arguments, "json", False),
+            model=getattr(arguments, "model", None),
+        )
     )
 
 
-def show(memory: int | None, *, as_json: bool) -> int:
-    """Print the report; returns 0. `memory` is a budget in bytes, None for the computer's own."""
-    report = examine(memory)
+def show(memory: int | None, *, as_json: bool, model: str | None = None) -> int:
+    """Print the report; returns 0. `memory` is a budget in bytes, None for the computer's own. The plan is that of
+    `model`, None: of gpt-oss-20b and of what is loaded by default. Raises CheckpointError where there is no `model`."""
+    report = examine(memory, model)
     if as_json:
         print(json.dumps(report), flush=True)
     else:
@@ -69,8 +82,12 @@ def show(memory: int | None, *, as_json: bool) -> int:
     return 0
 
 
-def examine(memory: int | None = None) -> dict[str, Any]:
-    """Everything the report says, fit for JSON: sizes in bytes, names as they are found."""
+def examine(memory: int | None = None, model: str | None = None) -> dict[str, Any]:
+    """Everything the report says, fit for JSON: sizes in bytes, names as they are found. "plans" are those of the
+    published models, of all on this computer, and of `model`; "shown" names those that a person is to see.
+
+    Raises CheckpointError where there is no `model`.
+    """
     from mlx_model.hub import names as hub
     from mlx_model.hub.environment import missing_disk
     from mlx_model.hub.inventory import local_models
@@ -82,9 +99,19 @@ def examine(memory: int | None = None) -> dict[str, Any]:
         default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
         default, models, problem = hub.DEMO, [], str(error)
-    plans = {DEFAULT: describe(PUBLISHED[DEFAULT], budget, on_gpu=on_gpu)}
-    if default != DEFAULT:
-        plans[default] = describe(ModelConfig.load(hub.resolve(default)), budget, on_gpu=on_gpu)
+    shown = list(dict.fromkeys((DEFAULT, default))) if model is None else [_short(model)]
+    plans = {}
+    for name in dict.fromkeys((*shown, *KNOWN, default, *(each.name for each in models))):
+        try:
+            config, wishes = _shape(name)
+        except GptossError:
+            if name == model:
+                raise
+            continue  # what is wrong with it stands in its own line
+        plans[name] = describe(config, budget, wishes, on_gpu=on_gpu) | {
+            "needs": least(config, wishes, on_gpu=on_gpu),
+            "at_best": _at_best(config, _capacity(computer), wishes, on_gpu=on_gpu),
+        }
     return {
         "machine": asdict(computer),
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
@@ -93,17 +120,18 @@ def examine(memory: int | None = None) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "models": [
             {
-                "name": model.name,
-                "source": model.source,
-                "folder": str(model.folder),
-                "bytes": model.size,
-                "complete": model.complete,
-                "verified": model.verified,
-                "problem": model.problem,
+                "name": each.name,
+                "source": each.source,
+                "folder": str(each.folder),
+                "bytes": each.size,
+                "complete": each.complete,
+                "verified": each.verified,
+                "problem": each.problem,
             }
-            for model in models
+            for each in models
         ],
         "default_model": default,
+        "shown": shown,
         "plans": plans,
         "loading": _loading(hub.resolve(default)),
         "kernels": _kernels(computer),
@@ -153,51 +181,87 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     """
     if computer.working_set is None:
         return None
-    megabytes = (computer.memory - max(3 * _GIB, computer.memory // 8)) // _MIB
+    megabytes = (computer.memory - _left_to_others(computer)) // _MIB
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
-    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {gigabytes(nbytes)}."), on_gpu=True)
+    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}."), on_gpu=True)
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
         "risks": "The limit lasts until the Mac restarts; 0 restores the default. Memory that the GPU holds can't be "
         "swapped: if macOS and all other programs need more than the remaining "
-        f"{gigabytes(computer.memory - nbytes)}, the whole Mac may stall.",
+        f"{memory_size(computer.memory - nbytes)}, the whole Mac may stall.",
         "gain": gain,
     }
 
 
-def describe(config: ModelConfig, budget: Budget, *, on_gpu: bool) -> dict[str, Any]:
+def _left_to_others(computer: Computer) -> int:
+    return max(3 * _GIB, computer.memory // 8)
+
+
+def _capacity(computer: Computer) -> int:
+    """The most that a model could ever have here. It is the same at every start, what is free now is not."""
+    most = computer.memory - _left_to_others(computer)
+    return most if computer.working_set is None else min(most, computer.working_set)
+
+
+def _short(name: str) -> str:
+    """The name of a published model as the plans have it; any other as it is."""
+    repository = Repository.parse(name)
+    return repository.short if repository is not None and repository.short in PUBLISHED else name
+
+
+def _shape(name: str) -> tuple[ModelConfig, Wishes]:
+    """What the plan of a model depends on. Raises CheckpointError where it is neither published nor here."""
+    from mlx_model.hub import names as hub
+    from mlx_model.weights.loader import stored_dense_bits
+
+    if name in PUBLISHED:
+        return PUBLISHED[name], Wishes()
+    folder = hub.resolve(name)
+    config, stored = ModelConfig.load(folder), None
+    with suppress(GptossError):  # not all of it is here: planned as published
+        stored = stored_dense_bits(folder, config)
+    return config, Wishes(stored_bits=stored)
+
+
+def describe(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> dict[str, Any]:
     """A model's plan, or why there is none."""
     try:
-        plan = plan_within(config, budget, on_gpu=on_gpu)
+        found = plan_within(config, budget, wishes, on_gpu=on_gpu)
     except GptossError as error:
         problem = sentence(f"it does not fit: {error}")
         return {"fits": False, "problem": f"{budget.reason} {problem}"}
-    return {"fits": True, "total": plan.total, "weights": plan.weights, **asdict(plan), "summary": _summary(plan)}
+    return {"fits": True, "total": found.total, "weights": found.weights, **asdict(found), "summary": _summary(found)}
+
+
+def _at_best(config: ModelConfig, capacity: int, wishes: Wishes, *, on_gpu: bool) -> dict[str, int] | None:
+    """How the model would be held if it had all that this computer can give; None: not at all."""
+    try:
+        found = plan_within(config, Budget(capacity, capacity, ""), wishes, on_gpu=on_gpu)
+    except GptossError:
+        return None
+    return {"dense_bits": found.dense_bits, "context": found.context}
 
 
 def _summary(plan: MemoryPlan) -> str:
     dense = "" if plan.dense_bits == 16 else f" (all but the experts at {plan.dense_bits} bits)"
     return (
-        f"{gigabytes(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
-        f"at most {gigabytes(plan.total)} in all"
+        f"{memory_size(plan.weights)} of weights{dense}, a context of {plan.context:,} tokens, "
+        f"at most {memory_size(plan.total)} in all"
     )
 
 
 def _disk() -> dict[str, Any]:
     """Free space where the Hub's cache is, or would be."""
-    from mlx_model.hub.environment import cache_folder
+    from mlx_model.hub.environment import cache_folder, free_space
 
     try:
         cache = cache_folder()
     except CheckpointError:
         cache = Path.home()
-    for folder in (cache, *cache.parents):
-        with suppress(OSError):  # not made yet
-            return {"folder": str(cache), "free": shutil.disk_usage(folder).free}
-    return {"folder": str(cache), "free": 0}
+    return {"folder": str(cache), "free": free_space(cache)}
 
 
 def _terminal() -> dict[str, Any]:
@@ -265,8 +329,11 @@ def render(report: dict[str, Any]) -> str:
         "Weights on this computer",
         *_weights_lines(report["models"], report["disk"]),
     ]
-    for name, plan in report["plans"].items():
-        lines += ["", *_plan_lines(name, plan, is_default=name == report["default_model"])]
+    for name in report["shown"]:
+        lines += ["", *_plan_lines(name, report["plans"][name], is_default=name == report["default_model"])]
+        here = [model["name"] for model in report["models"]]
+        if report["plans"][name]["fits"] and name in SIZES and name not in here and (here or name != DEFAULT):
+            lines.append(f"  To download {disk_size(SIZES[name])}: gptoss-chat download {name}")
     if report["metal"]["raise"]:
         lines += ["", "To let the GPU hold more", *_raise_lines(report["metal"]["raise"])]
     if report["kernels"]:
@@ -277,14 +344,14 @@ def render(report: dict[str, Any]) -> str:
 def _computer_lines(report: dict[str, Any]) -> Iterator[str]:
     machine, disk, metal = report["machine"], report["disk"], report["metal"]
     yield f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})"
-    yield f"Memory     {gigabytes(machine['memory'])}, of which {gigabytes(machine['available'])} are free now"
+    yield f"Memory     {memory_size(machine['memory'])}, of which {memory_size(machine['available'])} are free now"
     if machine["working_set"] is not None:
         setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
-        yield f"GPU        may hold {gigabytes(machine['working_set'])} (Metal's working set{setting})"
+        yield f"GPU        may hold {memory_size(machine['working_set'])} (Metal's working set{setting})"
     if metal["missing"]:
         yield f"GPU        none. {metal['missing']}"
     yield f"Weights    {report['loading']}"
-    yield f"Disk       {gigabytes(disk['free'])} free for {disk['folder']}"
+    yield f"Disk       {disk_size(disk['free'])} free for {disk['folder']}"
     yield f"Terminal   {_terminal_line(report['terminal'])}"
     yield "Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
 
@@ -301,16 +368,16 @@ def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterat
     for model in models:
         state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
         state = f" (damaged: {one_line(model['problem'])})" if model["problem"] else state
-        yield f"  {one_line(model['name'])}  {gigabytes(model['bytes'])}, {model['source']}{state}"
+        yield f"  {one_line(model['name'])}  {disk_size(model['bytes'])}, {model['source']}{state}"
     if disk["problem"]:
         yield f"  {disk['problem']}"
     elif not models:
-        yield "  none; to download 13.8 GB: gptoss-chat download gpt-oss-20b"
+        yield f"  none; to download {disk_size(SIZES[DEFAULT])}: gptoss-chat download {DEFAULT}"
 
 
 def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:
     here = " (loaded by default)" if is_default else ""
-    yield f"{name}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")
+    yield f"{one_line(name)}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")
     for reason in plan["reasons"] if plan["fits"] else [plan["problem"]]:
         yield f"  {reason}"
 

@@ -17,7 +17,7 @@ from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, Download
 from mlx_model.hub.names import DEFAULT, KNOWN
 from mlx_model.hub.progress import DownloadState, Meter, Phase, damage, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         with display.open():
             folder = _follow(fetch(plan, again=arguments.verify), display, Meter())
     except KeyboardInterrupt:
-        share = f"{gigabytes(plan.present)} of {gigabytes(plan.total)}"
+        share = f"{disk_size(plan.present)} of {disk_size(plan.total)}"
         _say(f"interrupted; {share} are kept: the same command goes on from there")
         raise
     model = shlex.quote(folder if arguments.dest else arguments.name)
@@ -132,7 +132,7 @@ class Lines:
         if state.phase is self._phase and not is_due:
             return
         self._phase, self._tenth, self._last = state.phase, percent // 10, now
-        share = f"{state.phase}: {percent}%, {gigabytes(done)} of {gigabytes(total)}"
+        share = f"{state.phase}: {percent}%, {disk_size(done)} of {disk_size(total)}"
         _say(", ".join([share, *pace(state)]))
 
     def note(self, text: str) -> None:
@@ -166,11 +166,11 @@ def _announce(plan: DownloadPlan) -> None:
     present, total = plan.present, plan.total
     where = plan.target.root.parent if plan.target.in_cache else plan.target.root
     if present == total:
-        _say(f"{gigabytes(total)} in {len(plan.files)} files, all of them here already, in {where}")
+        _say(f"{disk_size(total)} in {len(plan.files)} files, all of them here already, in {where}")
         return
-    here = f", of which {gigabytes(present)} are here already" if present else ""
-    _say(f"{gigabytes(total)} in {len(plan.files)} files{here}; to {where}")
-    _say(f"{gigabytes(total - present)} to download, {gigabytes(plan.free)} free on the disk")
+    here = f", of which {disk_size(present)} are here already" if present else ""
+    _say(f"{disk_size(total)} in {len(plan.files)} files{here}; to {where}")
+    _say(f"{disk_size(total - present)} to download, {disk_size(plan.free)} free on the disk")
     short = next((short for short, repository in KNOWN.items() if repository == plan.repository.name), None)
     if short is not None:
         _say(f"in this computer's memory: {_memory(short)}")

@@ -47,11 +47,11 @@ class Actions(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While another screen lies over the chat, keys are for that one; help and quit always work."""
-        return len(self.screen_stack) < 2 or action in ("help", "quit") or action not in _COMMANDS
+        return len(self.screen_stack) < 2 or action in ("help", "quit", "redraw") or action not in _COMMANDS
 
-    def must_wait(self, command: Command) -> bool:
+    def must_wait(self, command: Command, argument: str = "") -> bool:
         """Whether a command has to wait for the end of the answer under way."""
-        return command.waits and not self.conversations.idle.is_set()
+        return command.waits and not (command.opens and not argument) and not self.conversations.idle.is_set()
 
     async def run_action(
         self,
@@ -60,8 +60,8 @@ class Actions(App[None]):
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """Carry out an action; keys, slash commands and palette all come through here."""
-        name = (actions.parse(action) if isinstance(action, str) else action)[1]
-        if (command := _COMMANDS.get(name)) is not None and self.must_wait(command):
+        _, name, arguments = actions.parse(action) if isinstance(action, str) else action
+        if (command := _COMMANDS.get(name)) is not None and self.must_wait(command, "".join(map(str, arguments))):
             self.desk.warn(BUSY)
             return True
         return await super().run_action(action, default_namespace, namespaces)
@@ -231,12 +231,16 @@ class Actions(App[None]):
         self.models.download(argument)
 
     def action_download_step(self) -> None:
-        """The next step of a download: start, pause, resume, switch to the model."""
+        """The next step of a download: ask and start, pause, resume, switch to the model."""
         self.models.step()
 
     def action_model(self, name: str = "") -> None:
-        """Switch to another model; without a name, say which there are."""
+        """Switch to another model; without a name, show which there are."""
         self.models.switch(name)
+
+    def action_redraw(self) -> None:
+        """Draw everything again, as after another program has written on the terminal."""
+        self.screen.refresh(layout=True)
 
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""

@@ -48,6 +48,7 @@ from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch
 from app.tui.widgets.versions import VersionSwitch
+from app.tui.widgets.welcome import Welcome
 from mlx_model.options import Options
 
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
@@ -73,7 +74,8 @@ class ChatApp(Actions, inherit_bindings=False):
     """
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "selection", "over", "no_color")
+        f"styles/{name}.tcss"
+        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "over", "no_color")
     ]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,6 +88,7 @@ class ChatApp(Actions, inherit_bindings=False):
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012
 
     def __init__(
         self,
@@ -162,6 +165,7 @@ class ChatApp(Actions, inherit_bindings=False):
         watched = ((transcript, "scroll_y"), (transcript, "virtual_size"), (status, "state"), (status, "circling"))
         for widget, name in watched:
             self.watch(widget, name, self._hint_later)
+        self.watch(status, "model", self.models.name, init=False)
         self.desk.composer.focus()
         # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -299,6 +303,15 @@ class ChatApp(Actions, inherit_bindings=False):
         else:
             self.models.step()
 
+    async def on_welcome_chosen(self, event: Welcome.Chosen) -> None:
+        """A click, or Enter, on the first screen."""
+        if event.prompt is None:
+            self.models.step()
+        else:
+            self.desk.focus(self.desk.composer)
+            self.desk.composer.recall.add(event.prompt)
+            await self.conversations.send(event.prompt)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every command but the palette itself; those that must wait now say so."""
         for command in COMMANDS:
@@ -354,6 +367,8 @@ class ChatApp(Actions, inherit_bindings=False):
         """What can follow a command, as far as that is known at once."""
         if command.action == "theme":
             return self.preferences.themes
+        if command.action in ("model", "download"):
+            return self.models.names if command.action == "model" else self.models.downloads
         return list(self.preferences.presets) if command.action == "preset" else command.values
 
     async def _saved(self) -> None:
@@ -370,7 +385,7 @@ class ChatApp(Actions, inherit_bindings=False):
         return 0 if self.conversations.editing else self.desk.status.used
 
     async def _welcome(self) -> None:
-        await self.models.welcome()
+        await self.models.greeting.welcome()
 
     def _report(self, text: str, level: str) -> None:
         """Say something at the end of the conversation, when there is time; once the chat ends there is none."""

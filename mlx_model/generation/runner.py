@@ -13,7 +13,7 @@ from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.prefixes import PrefixPool
 from mlx_model.generation.sampling import Sampler
 from mlx_model.memory import device
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
 from mlx_model.options import Options
 
@@ -169,7 +169,9 @@ class Runner:
     def _why(self) -> str:
         """Why the context is as short as it is, if the model's is longer."""
         plan, longest = self.model.plan, self.model.config.max_position_embeddings
-        return "" if plan.context == longest else f" (the model's {longest:,} don't fit into {gigabytes(plan.budget)})"
+        return (
+            "" if plan.context == longest else f" (the model's {longest:,} don't fit into {memory_size(plan.budget)})"
+        )
 
     def _prefill(
         self, prompt: list[int], boundaries: Iterable[int], cancelled: Callable[[], bool]

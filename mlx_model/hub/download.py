@@ -11,7 +11,6 @@ only once it has been read back and has the digest that the Hub announces, so wh
 loaded; a branch gets its new meaning only when all of its files are there: an older revision stays usable until then.
 """
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -25,14 +24,14 @@ from urllib.parse import quote
 
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.client import errors, headers
-from mlx_model.hub.environment import endpoint, expanded, missing_disk
+from mlx_model.hub.environment import endpoint, expanded, free_space, missing_disk
 from mlx_model.hub.explain import explain
 from mlx_model.hub.folder import File, ModelFolder, Record, copies
 from mlx_model.hub.listing import NoRevision, list_files
 from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 
 _THREADS = 4  # connections: one alone is often slower than the line
@@ -92,17 +91,14 @@ class DownloadPlan:
     @property
     def free(self) -> int:
         """Bytes free where the model goes."""
-        for folder in (self.target.root, *self.target.root.parents):
-            with suppress(OSError):  # not made yet
-                return shutil.disk_usage(folder).free
-        return 0
+        return free_space(self.target.root)
 
     def check_space(self) -> None:
         """Raises CheckpointError if what is missing doesn't fit on the disk."""
         missing, free = self.total - self.present, self.free
         if missing and missing + _SPARE > free:
             raise CheckpointError(
-                f"the disk has {gigabytes(free)} free, and {gigabytes(missing)} are still to be fetched to "
+                f"the disk has {disk_size(free)} free, and {disk_size(missing)} are still to be fetched to "
                 f"{self.target.root}: free some space, or put the model elsewhere with --dest or HF_HOME"
             )
 

@@ -1,6 +1,8 @@
 """Where the Hub and its cache are, as huggingface_hub's variables say: HF_HOME, HF_ENDPOINT and others."""
 
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,14 @@ def expanded(path: str | Path) -> Path:
         return files.expanded(path)
     except OSError as error:
         raise CheckpointError(f"{path} is nowhere: {error.strerror}; write the path in full") from None
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free on the disk where a folder is, or will be."""
+    for place in (folder, *folder.parents):
+        with suppress(OSError):  # not made yet
+            return shutil.disk_usage(place).free
+    return 0
 
 
 def missing_disk() -> str | None:

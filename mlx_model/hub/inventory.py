@@ -11,8 +11,8 @@ from mlx_model.checkpoint_files import CONFIG, INDEX, read_object
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder
 from mlx_model.hub.folder import ModelFolder, is_first_mention, is_verified
-from mlx_model.hub.names import Repository, is_complete, needed_files, resolve
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.hub.names import DEMO, Repository, is_complete, needed_files, resolve
+from mlx_model.memory.sizes import disk_size
 
 _MOST = 1 << 50  # bytes of a model: more than any disk
 _LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
@@ -25,7 +25,7 @@ class LocalModel:
     name: str
     """As `--model` takes it: a short name, "org/name", "org/name@commit" or a folder."""
     source: str
-    """The program whose folder it lies in: "Hub cache" or "LM Studio"."""
+    """The program whose folder it lies in: "Hub cache", "LM Studio" or "this program"."""
     folder: Path
     size: int
     """Bytes of its files on disk, unfinished ones included."""
@@ -44,6 +44,13 @@ def local_models() -> list[LocalModel]:
         return sorted([*_in_cache(), *_in_lm_studio()], key=lambda model: (model.name, model.folder))
     except OSError as error:
         raise CheckpointError(f"{error.filename} can't be read: {error.strerror}; check its permissions") from None
+
+
+def demo_model() -> LocalModel:
+    """The demo, which comes with the program."""
+    folder = resolve(DEMO)
+    size = sum((folder / file).stat().st_size for file in needed_files(folder))
+    return LocalModel(DEMO, "this program", folder, size, None, complete=True, verified=True)
 
 
 @dataclass(frozen=True)
@@ -182,5 +189,5 @@ def unverified(name: str) -> str | None:
         return None
     return (
         f"another program downloaded {name}, and its files were never verified; "
-        f"to verify them (reads {gigabytes(size)}): gptoss-chat download {name}"
+        f"to verify them (reads {disk_size(size)}): gptoss-chat download {name}"
     )

@@ -21,7 +21,8 @@ from mlx_model.checkpoint_files import (
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder, endpoint, expanded, missing_disk
 from mlx_model.hub.folder import is_verified
-from mlx_model.hub.spelling import meant, no_name, unquoted
+from mlx_model.hub.spelling import gguf, meant, no_name, unquoted
+from mlx_model.memory.sizes import disk_size
 
 DEMO = "demo"
 DEFAULT = "gpt-oss-20b"
@@ -30,7 +31,8 @@ DEFAULT = "gpt-oss-20b"
 KNOWN = {DEFAULT: f"openai/{DEFAULT}", "gpt-oss-120b": "openai/gpt-oss-120b"}
 """Short names of the published models."""
 
-SIZES = {KNOWN[DEFAULT]: "13.8 GB", "openai/gpt-oss-120b": "65.2 GB"}
+SIZES = {DEFAULT: 13_800_000_000, "gpt-oss-120b": 65_200_000_000}
+"""Bytes of their downloads, rounded to what is written of them."""
 
 _NEEDED = (CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, "model-*.safetensors", INDEX)
 # What the Hub allows (huggingface_hub.utils.validate_repo_id), kept here because importing that takes a third of a
@@ -96,7 +98,9 @@ def resolve(name: str | Path) -> Path:
         raise CheckpointError(f"{name} is a file: give the folder of a model, as in --model {path.absolute().parent}")
     if repository is None:
         return _by_another_name(str(name))
-    size = f" ({SIZES[repository.name]})" if repository.name in SIZES else ""
+    if (what := gguf(str(name))) is not None:
+        raise CheckpointError(f"{what}, or --model demo")
+    size = f" ({disk_size(SIZES[repository.short])})" if repository.short in SIZES else ""
     raise CheckpointError(
         missing_disk()
         or f"{repository.short} is not on this computer, or not all of it; "

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
-from mlx_model.memory.sizes import gigabytes
 
 SPEED_S = 5.0
 """Seconds over which the speed is taken: long enough to be read, short enough to notice a stall."""
@@ -168,7 +167,7 @@ def pace(state: DownloadState) -> list[str]:
     """Speed and time left, in words; nothing while nothing comes."""
     if state.seconds_left is None:
         return []
-    return [f"{gigabytes(int(state.speed))}/s", f"{duration(state.seconds_left)} left"]
+    return [f"{state.speed / 1e6:.1f} MB/s", f"{duration(state.seconds_left)} left"]
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ _NO_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "buckets")
 _QUOTES = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a"
 _SIZE = re.compile(r"(?:openai/)?gpt[-_ ]?oss[-_ :]+(20b|120b)", re.IGNORECASE)  # with ":" as in Ollama
 _SIZELESS = re.compile(r"(?:openai/)?gpt[-_ ]?oss(:latest)?", re.IGNORECASE)
+_GGUF = re.compile(r"(?:.*[-_.])?gguf(?:[-_.].*)?", re.IGNORECASE | re.DOTALL)
 _OF_OLLAMA = re.compile(r"(?:[\w.-]+/)?[\w.-]+:[\w.-]+", re.ASCII)
 
 
@@ -31,13 +32,21 @@ def meant(text: str, endpoint: str = "") -> str:
     return f"{name}{at}{revision}"
 
 
+def gguf(text: str) -> str | None:
+    """That `text` names GGUF, a file or a repository of such files, and what to take instead; None if it doesn't."""
+    last = unquoted(text).rstrip("/").rpartition("/")[2].partition("@")[0]
+    if not _GGUF.fullmatch(last):
+        return None
+    return f"\"{text}\" is GGUF, llama.cpp's format, which gptoss-chat doesn't read: take {_BOTH}"
+
+
 def no_name(text: str, endpoint: str = "") -> str | None:
     """What `text`, which names no model, is, and what to take instead; None if it may be anything."""
     plain = unquoted(text)
     if _SIZELESS.fullmatch(plain):
         return f'"{text}" comes in two sizes: take {_BOTH}'
-    if plain.lower().endswith(".gguf"):
-        return f"\"{text}\" is GGUF, llama.cpp's format, which gptoss-chat doesn't read: take {_BOTH}"
+    if (what := gguf(text)) is not None:
+        return what
     parts = _split(plain)
     if parts is not None:
         host, path = parts

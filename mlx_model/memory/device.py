@@ -9,12 +9,12 @@ import mlx.core as mx
 
 from mlx_model.errors import BudgetError
 from mlx_model.memory.plan import Budget, MemoryPlan
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import memory_size
 
 _OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate", "Unable to allocate")
 """What MLX's errors say then: those of a command buffer, and those of its allocator (backend/metal)."""
 
-_MARGIN = 1_000_000_000
+_MARGIN = 2**30
 """Free bytes that are left to other programs: they grow too while this one runs."""
 
 
@@ -54,18 +54,18 @@ def budget(explicit: int | None = None) -> Budget:
     total, available = memory()
     recommended = working_set()
     limit = total if recommended is None else min(total, recommended)
-    what = "this computer has" if recommended is None else f"the GPU of a computer with {gigabytes(total)} may hold"
+    what = "this computer has" if recommended is None else f"the GPU of a computer with {memory_size(total)} may hold"
     if explicit is not None:
         capped = min(explicit, limit)
-        reason = f"Budget: {gigabytes(capped)}, as asked for."
+        reason = f"Budget: {memory_size(capped)}, as asked for."
         if capped < explicit:
-            reason = f"Budget: {gigabytes(capped)}, all that {what}; you asked for {gigabytes(explicit)}."
+            reason = f"Budget: {memory_size(capped)}, all that {what}; you asked for {memory_size(explicit)}."
         return Budget(capped, capped, reason)
     free = max(0, available - _MARGIN)
     if free >= limit:
-        return Budget(limit, limit, f"Budget: {gigabytes(limit)}, all that {what}.")
-    now = f"the memory that is free now, less {gigabytes(_MARGIN)} for other programs"
-    return Budget(free, limit, f"Budget: {gigabytes(free)}, {now}; {gigabytes(limit)} is all that {what}.")
+        return Budget(limit, limit, f"Budget: {memory_size(limit)}, all that {what}.")
+    now = f"the memory that is free now, less {memory_size(_MARGIN)} for other programs"
+    return Budget(free, limit, f"Budget: {memory_size(free)}, {now}; {memory_size(limit)} is all that {what}.")
 
 
 def enforce(plan: MemoryPlan, mapped_bytes: int = 0) -> None:

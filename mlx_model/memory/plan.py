@@ -8,10 +8,11 @@ smaller chunk costs some speed on long prompts, fewer bits cost accuracy in ever
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 
 from metal.formats import MXFP4_BLOCK, QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import memory_size
 from mlx_model.transformer.config import CACHE_STEP, ModelConfig
 
 AS_PUBLISHED = 16
@@ -125,11 +126,18 @@ def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = Non
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
     context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
     planner = _Planner(config, wishes or Wishes(), on_gpu)
-    least = min(budget.limit, planner.leanest(planner.target).total)
-    if least <= budget.nbytes:
+    comfortable = min(budget.limit, planner.leanest(planner.target).total)
+    if comfortable <= budget.nbytes:
         return planner.plan(budget.nbytes, budget.reason)
     more = "The system has to make room by compressing or swapping other programs: close some if it gets slow."
-    return planner.plan(least, f"{budget.reason} The model takes {gigabytes(least)} at the leanest. {more}")
+    reason = f"{budget.reason} The model takes {memory_size(comfortable)} at the leanest. {more}"
+    return planner.plan(comfortable, reason)
+
+
+def least(config: ModelConfig, wishes: Wishes | None = None, *, on_gpu: bool) -> int:
+    """Bytes below which the model does not fit: the leanest plan, with a context of LEAST tokens."""
+    planner = _Planner(config, wishes or Wishes(), on_gpu)
+    return planner.leanest(min(planner.target, LEAST)).total
 
 
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
@@ -249,7 +257,7 @@ class _Planner:
                 raise self.nothing_fits(budget)
             if self.wishes.context is not None:
                 raise ContextError(
-                    f"a context of {self.target:,} tokens doesn't fit into {gigabytes(budget)}; "
+                    f"a context of {self.target:,} tokens doesn't fit into {memory_size(budget)}; "
                     f"{self.most_context(bits, rung, budget):,} tokens do"
                 )
         context = self.wishes.context or self.most_context(bits, rung, budget)
@@ -305,8 +313,8 @@ class _Planner:
             "" if least.dense_bits == AS_PUBLISHED else f", with attention and output matrix at {least.dense_bits} bits"
         )
         text = (
-            f"this model needs {gigabytes(least.total)} for a context of {least.context:,} tokens and "
-            f"{gigabytes(better.total)} for {better.context:,}{at}; there are {gigabytes(budget)}"
+            f"this model needs {memory_size(least.total, ceil)} for a context of {least.context:,} tokens and "
+            f"{memory_size(better.total, ceil)} for {better.context:,}{at}; there are {memory_size(budget, floor)}"
         )
         if self.wishes.dense_bits is not None and self.wishes.dense_bits > DENSE_BITS[-1]:
             text += ". Fewer dense bits need less"
@@ -325,9 +333,9 @@ class _Planner:
         c, sizes = self.config, self.sizes
         resident = c.vocab_size * c.hidden_size * 2
         reasons = [because] if because else []
-        reasons.append(f"Experts: {gigabytes(sizes.experts())}, as published (MXFP4), never converted.")
-        reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {gigabytes(resident)}.")
-        dense = f"Attention and output matrix: {gigabytes(sizes.dense(bits))} "
+        reasons.append(f"Experts: {memory_size(sizes.experts())}, as published (MXFP4), never converted.")
+        reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {memory_size(resident)}.")
+        dense = f"Attention and output matrix: {memory_size(sizes.dense(bits))} "
         tokens = f"a context of {self.target:,} tokens"
         if bits == AS_PUBLISHED:
             reasons.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
@@ -337,11 +345,11 @@ class _Planner:
             reasons.append(f"{dense}at {bits} bits, as asked for.")
         else:
             more = [pair for pair in rejected if pair[0] != bits][-1]
-            need = gigabytes(self.held(*more, self.target).total)
+            need = memory_size(self.held(*more, self.target).total)
             reasons.append(f"{dense}at {bits} bits: at {more[0]}, {tokens} would need {need}.")
         larger = [pair for pair in rejected if pair[0] == bits]
         if larger:
-            need = gigabytes(self.held(*larger[-1], self.target).total)
+            need = memory_size(self.held(*larger[-1], self.target).total)
             kv = ", keys and values in bfloat16" if not self.on_gpu and rung.kv_bits < 32 else ""
             reasons.append(
                 f"Prompts: {rung.chunk} tokens at a time and {rung.rewind_points} points to rewind to{kv}: "
@@ -354,5 +362,5 @@ class _Planner:
         elif context == self.longest:
             reasons.append(f"Context: all of the model's {context:,} tokens.")
         else:
-            reasons.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {gigabytes(budget)} hold.")
+            reasons.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {memory_size(budget)} hold.")
         return tuple(reasons)

@@ -31,7 +31,7 @@ import mlx.core as mx
 
 from mlx_model.generation.runner import Runner
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan
-from mlx_model.memory.sizes import gigabytes, parse_size
+from mlx_model.memory.sizes import parse_memory
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.config import ModelConfig
@@ -167,13 +167,18 @@ def run(arguments: list[str], python: str, limit: int | None) -> tuple[dict[str,
     return json.loads(found.stdout.splitlines()[-1]), how
 
 
+def _gb(nbytes: int) -> str:
+    """In powers of ten, as the tables of BENCHMARKS.md."""
+    return f"{nbytes / 1e9:.2f} GB"
+
+
 def print_plan(foretold: MemoryPlan) -> None:
     """The plan, line by line."""
-    print(f"Plan for {gigabytes(foretold.budget)} and a context of {foretold.context:,} tokens, on the CPU:\n")
+    print(f"Plan for {_gb(foretold.budget)} and a context of {foretold.context:,} tokens, on the CPU:\n")
     for reason in foretold.reasons:
         print(f"- {reason}")
     parts = {name: getattr(foretold, name) for name in ("weights", "kv", "working", "program", "total")}
-    print("\n" + ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items()) + "\n", flush=True)
+    print("\n" + ", ".join(f"{name} {_gb(size)}" for name, size in parts.items()) + "\n", flush=True)
 
 
 def full_size(checkpoint: Path, memory: int, context: int, peer_python: str) -> None:
@@ -250,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.memory")
     folder = Path(os.environ.get("BENCH_DIR") or Path(tempfile.gettempdir()) / "gptoss-bench")
     parser.add_argument("--checkpoint", type=Path, default=folder, metavar="DIR")
-    parser.add_argument("--memory", type=parse_size, default=A_16_GB_MAC, metavar="SIZE")
+    parser.add_argument("--memory", type=parse_memory, default=A_16_GB_MAC, metavar="SIZE")
     parser.add_argument("--context", type=int, default=8192, metavar="N")
     parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="one that has mlx-lm")
     parser.add_argument("--two-layer", type=Path, default=folder / "two-layer", metavar="DIR")

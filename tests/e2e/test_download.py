@@ -91,7 +91,7 @@ def test_killed_at_any_point_it_goes_on_each_time(server: HubServer, environment
     assert len(names) == 8 and all((folder / name).read_bytes() == files[name] for name in names)
     assert "complete and verified" in done.stderr
     assert server.sent <= 1.2 * total, f"{server.sent} bytes were sent for {total}"
-    [listed] = json.loads(run("models", "--json", environment=environment).stdout)
+    _, listed = json.loads(run("models", "--json", environment=environment).stdout)
     assert listed["complete"] and listed["verified"] and listed["name"] == "gpt-oss-20b"
 
 
@@ -154,12 +154,16 @@ def test_a_failure_is_one_line_and_tells_what_to_do(environment: dict[str, str])
 
 def test_models_are_listed_and_removed(server: HubServer, environment: dict[str, str], tmp_path: Path) -> None:
     empty = run("models", environment=environment)
-    assert "no gpt-oss model is on this computer" in empty.stdout
-    assert run("models", "--json", environment=environment).stdout == "[]\n"
+    assert re.search(
+        r"^demo +[\d.]+ MB +complete, verified +this program\n\nto download gpt-oss-20b, 13.8 GB: ", empty.stdout, re.M
+    )
+    [demo] = json.loads(run("models", "--json", environment=environment).stdout)
+    assert (demo["name"], demo["complete"]) == ("demo", True)
     run("download", environment=environment)
     listing = run("models", environment=environment).stdout.splitlines()
     assert [line.split() for line in listing] == [
         ["NAME", "SIZE", "STATE", "IN"],
+        ["demo", "3.1", "MB", "complete,", "verified", "this", "program"],
         ["gpt-oss-20b", "0.3", "MB", "complete,", "verified", "Hub", "cache"],
     ]
     refused = run("models", "remove", "gpt-oss-20b", environment=environment, stdin="y\n")

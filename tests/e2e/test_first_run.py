@@ -28,28 +28,31 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
     environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
     server.hold(1_500_000)
     with Terminal(CHAT, environment=environment) as terminal:
-        screen = terminal.wait_for("GB of memory")
-        assert "^L or /download fetches gpt-oss-20b" in screen
-        terminal.keys("C-l")
+        terminal.wait_for("F6 Get gpt-oss-20b, 13.8 GB")
+        terminal.keys("F6")
+        terminal.wait_for("Free disk")
+        terminal.keys("Enter")
         terminal.wait_for(lambda screen: re.search(r"━+─+ +\d\d%  1\.\d of 3\.\d MB", screen))
         terminal.type("How many r's are in strawberry?")
         terminal.keys("Enter")
-        terminal.wait_for("tok/s   first token")
+        terminal.wait_for(re.compile(r"tok/s · \d+ tokens").search)
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
         assert "The download of gpt-oss-20b stopped at" in terminal.screen()
     server.release()
     with Terminal(CHAT, environment=environment) as terminal:
-        terminal.wait_for("are already on this computer: ^L or /download fetches")
+        terminal.wait_for(re.compile(r"F6 Resume gpt-oss-20b, 1\.\d MB of 13\.8 GB here").search)
         terminal.type("/download")
         terminal.keys("Enter")
-        terminal.wait_for("^L switch to this model")
-        terminal.keys("C-l")
+        terminal.wait_for("Free disk")
+        terminal.keys("Enter")
+        terminal.wait_for("F6 switch to this model")
+        terminal.keys("F6")
         terminal.wait_for("Switched to gpt-oss-20b")
         terminal.type("How many r's are in strawberry?")
         terminal.keys("Enter")
-        screen = terminal.wait_for("tok/s   first token")
-        assert "gpt-oss-20b" in screen.splitlines()[0] and "^L" not in screen
+        screen = terminal.wait_for(re.compile(r"tok/s · \d+ tokens").search)
+        assert "gpt-oss-20b" in screen.splitlines()[0] and "F6" not in screen
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
         assert "The download" not in terminal.screen()

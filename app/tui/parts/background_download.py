@@ -1,14 +1,40 @@
-"""A download in the background of the chat: a thread that fetches, and can be paused and resumed. No Textual."""
+"""A download in the background of the chat: what it means beforehand, and a thread that fetches and can be paused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import ParamSpec
 
+from app.tui.text.computer import ModelFacts
+from app.tui.text.download_offer import DownloadOffer
 from mlx_model.errors import GptossError
 from mlx_model.hub.download import fetch, prepare
+from mlx_model.hub.environment import cache_folder, free_space, missing_disk
+from mlx_model.hub.inventory import local_models
+from mlx_model.hub.names import SIZES, Repository
 from mlx_model.hub.progress import ACTIVE, DownloadState, Meter, Phase
 
 Arguments = ParamSpec("Arguments")
+
+
+def offer_of(model: ModelFacts, *, is_demo: bool) -> DownloadOffer | None:
+    """What the download of this model means, of which little but the name may be known; None where it can't begin.
+
+    The Hub is asked only about a model whose size isn't known. `is_demo`: the demo answers meanwhile. Raises
+    GptossError.
+    """
+    repository = Repository.parse(model.name)
+    if repository is None or missing_disk() is not None:
+        return None
+    if repository.short in SIZES:
+        here = next((each for each in local_models() if each.name == repository.short), None)
+        present = here.size if here else 0
+        size = present if here and here.complete else SIZES[repository.short]
+    else:
+        plan = prepare(model.name)
+        size, present = plan.total, plan.present
+    folder = cache_folder()
+    return DownloadOffer(replace(model, size=size, present=present), free_space(folder), str(folder), is_demo)
 
 
 class Download:

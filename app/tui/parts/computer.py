@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 
-from app.tui.text.first_run import ComputerFacts
+from app.tui.text.computer import ComputerFacts
 
 # In a process of its own, for the plan needs MLX; -P: a folder named "app" must not be taken for this package.
 DOCTOR = (sys.executable, "-P", "-m", "app", "doctor", "--json")
@@ -26,7 +26,7 @@ async def examine() -> ComputerFacts | None:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), _PATIENCE_S)
         return ComputerFacts.of(json.loads(output))
-    except (TimeoutError, ValueError, LookupError):
+    except (TimeoutError, ValueError, LookupError, TypeError):
         return None
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The commands about models: download one while the chat goes on, switch to one, list them; and the greeting."""
+"""The commands about models: download one while the chat goes on, switch to one, choose from those there are."""
 
 import asyncio
 from contextlib import suppress
@@ -8,35 +8,36 @@ from textual.timer import Timer
 
 from app.chat.commands import BUSY
 from app.lines import one_line, sentence
-from app.tui.parts.background_download import Download
-from app.tui.parts.computer import examine
+from app.tui.parts.background_download import Download, offer_of
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
-from app.tui.text.first_run import WELCOME, ComputerFacts, welcome
+from app.tui.parts.greeting import Greeting
+from app.tui.screens.download import DownloadScreen
+from app.tui.screens.models import ModelScreen
+from app.tui.text.computer import ModelFacts
 from app.tui.widgets.download_panel import figures
-from app.tui.widgets.messages import Notice
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.environment import expanded, missing_disk
 from mlx_model.hub.inventory import local_models, unverified
-from mlx_model.hub.names import DEFAULT, DEMO, Repository, is_complete, resolve
+from mlx_model.hub.names import DEFAULT, DEMO, SIZES, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.hub.spelling import gguf
 
 POLL_S = 0.25
 """Seconds between two updates of the download panel: figures that change faster can't be read."""
 
 
 class Models:
-    """Owns the download, if there is one, and the facts about this computer."""
+    """Owns the download, if there is one, and the first screen, which offers it."""
 
     def __init__(self, desk: Desk, engine: EngineKeeper, idle: asyncio.Event) -> None:
         """`idle` is set while no answer is under way: only then another model can be loaded."""
         self._desk = desk
         self._engine = engine
         self._idle = idle
-        self._greeting: Notice | None = None
+        self.greeting = Greeting(desk)
         self._model = ""  # the full name of the model that answers
-        self._computer: ComputerFacts | None = None
+        self._local: list[str] = []  # names of models on this computer, as far as known
         self._download: Download | None = None
         self._timer: Timer | None = None
         self._began = 0.0
@@ -45,39 +46,43 @@ class Models:
     def _is_demo(self) -> bool:
         return self._model == DEMO
 
-    # The greeting
-
-    async def welcome(self) -> None:
-        """Greet at the beginning of a conversation."""
-        self._greeting = Notice(self._greeting_text)
-        await self._desk.transcript.add(self._greeting)
-
-    def _greet(self) -> None:
-        """Bring the greeting up to date."""
-        if self._greeting is not None:
-            self._greeting.say(self._greeting_text)
+    @property
+    def names(self) -> list[str]:
+        """Those that `/model` may be followed by, as far as known at once."""
+        return list(dict.fromkeys((DEMO, *SIZES, *self._local, *filter(None, (self._model,)))))
 
     @property
-    def _greeting_text(self) -> str:
-        return welcome(self._computer, downloading=self._download is not None) if self._is_demo else WELCOME
+    def downloads(self) -> list[str]:
+        """What `/download` may be followed by."""
+        return [
+            *SIZES,
+            *(name for name in self._local if name not in SIZES and Repository.parse(name)),
+            "pause",
+            "hide",
+        ]
+
+    def name(self, model: str) -> None:
+        """This model is being loaded; a short name."""
+        self.greeting.name(model)
 
     def loaded(self, model: str) -> None:
-        """This model answers from now on."""
+        """This model answers from now on; its full name."""
         self._model = model
-        self._greet()
+        self.greeting.name(model)
         if self._is_demo:
-            self._desk.run(self._look(), group="look", exclusive=True)
+            self.greeting.look()
         else:
             self._desk.run(self._say_unverified(model), group="unverified")
+        self._desk.run(self._list_local(), group="local", exclusive=True)
+
+    async def _list_local(self) -> None:
+        with suppress(GptossError):
+            self._local = [model.name for model in await asyncio.to_thread(local_models) if model.problem is None]
 
     async def _say_unverified(self, model: str) -> None:
         line = await asyncio.to_thread(unverified, model)
         if line is not None:
             self._desk.warn(sentence(one_line(line)))
-
-    async def _look(self) -> None:
-        self._computer = await examine()
-        self._greet()
 
     # The download
 
@@ -88,7 +93,7 @@ class Models:
         elif argument == "pause":
             self._pause()
         else:
-            self._start(argument)
+            self._resume_or_offer(argument)
 
     def step(self) -> None:
         """Do the next step: start, pause, resume, retry, switch to the model. A hidden panel is shown first."""
@@ -105,12 +110,35 @@ class Models:
             self._start(download.name)
 
     def _begin(self) -> None:
-        if self._is_demo and self._computer is not None and self._computer.verified:
+        computer = self.greeting.computer
+        if self._is_demo and computer is not None and computer.default.verified:
             self.switch(DEFAULT)
         elif self._is_demo or self._desk.status.state == "no model":
-            self._start(DEFAULT)
+            self._resume_or_offer(DEFAULT)
         else:  # nothing has offered it
             self._desk.warn("No download is under way; /download NAME starts one.")
+
+    def _resume_or_offer(self, name: str) -> None:
+        """What this chat has paused goes on at once; before anything else a person is asked."""
+        download = self._download
+        is_same = download is not None and name in ("", download.name)
+        if download is not None and download.active and not is_same:
+            self._desk.warn(f"{download.name} is being downloaded. Pause that download first: /download pause.")
+        elif download is not None and is_same and download.state.phase is not Phase.DONE:
+            self._start(download.name)
+        else:
+            self._desk.run(self._offer(name or DEFAULT), group="offer", exclusive=True)
+
+    async def _offer(self, name: str) -> None:
+        """Ask; where there is nothing to fetch, or nothing can be, the download says so itself."""
+        offer = None
+        facts = next((model for model in self._facts() if model.name == name), ModelFacts(name))
+        with suppress(GptossError, OSError):
+            offer = await asyncio.to_thread(offer_of, facts, is_demo=self._is_demo)
+        if offer is None or not offer.missing:
+            self._start(name)
+        else:
+            self._desk.ask(DownloadScreen(offer), lambda wanted: self._start(name) if wanted else None)
 
     def _start(self, name: str) -> None:
         download = self._download
@@ -122,7 +150,7 @@ class Models:
             download = self._download = Download(name or DEFAULT)
         download.start()
         self._began = monotonic()
-        self._greet()
+        self.greeting.download(under_way=True)
         self._show()
 
     def _pause(self) -> None:
@@ -138,7 +166,7 @@ class Models:
         if panel.has_focus_within:
             self._desk.composer.focus()
         if panel.display and self._download is not None and self._download.active:
-            self._desk.notify("The download continues; ^L shows it again.")
+            self._desk.notify("The download continues; F6 shows it again.")
         panel.display = False
 
     def _show(self) -> None:
@@ -180,9 +208,9 @@ class Models:
     # Switching
 
     def switch(self, name: str = "") -> None:
-        """Switch to another model, in this conversation too; without a name, list them."""
+        """Switch to another model, in this conversation too; without a name, show which there are."""
         if not name:
-            self._desk.run(self._list(), group="model")
+            self._desk.run(self._choose(), group="choose", exclusive=True)
         elif not self._idle.is_set():
             self._desk.warn(BUSY)
         else:
@@ -199,18 +227,29 @@ class Models:
         self._desk.notify(f"Switched to {self._engine.model}.")
         if self._download is not None and self._download.name == name and not self._download.active:
             self._download = None
+            self.greeting.download(under_way=False)
             self.hide()
 
-    async def _list(self) -> None:
-        try:
-            here = await asyncio.to_thread(local_models)
-        except GptossError as error:
-            self._desk.notify(sentence(str(error)), severity="error")
+    async def _choose(self) -> None:
+        """Show the models; what isn't known of them yet comes while they are shown."""
+        screen = ModelScreen(self._facts(), self._model)
+        self._desk.ask(screen, self._chosen)
+        await self.greeting.examine()
+        screen.know(self._facts())
+
+    def _facts(self) -> list[ModelFacts]:
+        computer = self.greeting.computer
+        known = {model.name: model for model in computer.models} if computer else {}
+        facts = [known.get(name, ModelFacts(name, SIZES.get(name, 0), complete=name == DEMO)) for name in self.names]
+        return facts + [model for name, model in known.items() if name not in self.names]
+
+    def _chosen(self, model: ModelFacts | None) -> None:
+        if model is None or model.name == self._model:
             return
-        names = [DEMO, *(f"{model.name} ({gigabytes(model.size)})" for model in here if model.complete)]
-        await self._desk.notice(
-            f"On this computer: {', '.join(names)}. /model NAME switches to a model; NAME can also be a folder."
-        )
+        if model.complete or Repository.parse(model.name) is None:
+            self.switch(model.name)
+        else:
+            self._resume_or_offer(model.name)
 
 
 def _find(name: str) -> None:
@@ -222,6 +261,8 @@ def _find(name: str) -> None:
     if is_folder or Repository.parse(name) is None or missing_disk() is not None:
         resolve(name)
         return
+    if (what := gguf(name)) is not None:
+        raise CheckpointError(what)
     with suppress(CheckpointError):
         if is_complete(resolve(name)):
             return

@@ -21,7 +21,7 @@ class Submitting:
         conversations: ConversationKeeper,
         *,
         run: Callable[[str], Awaitable[bool]],
-        must_wait: Callable[[Command], bool],
+        must_wait: Callable[[Command, str], bool],
         is_opening: Callable[[], bool],
         opened: Callable[[], Awaitable[None]],
     ) -> None:
@@ -64,7 +64,7 @@ class Submitting:
             self._desk.warn(f"{unknown(line.name)} Up brings it back; with a space before it, it is a message.")
         elif argument and not command.takes:
             self._desk.warn(no_argument(line.name))
-        elif self._must_wait(command):
+        elif self._must_wait(command, argument):
             self._desk.warn(BUSY)
         else:
             await self._run(f"{command.action}({argument!r})" if argument else command.action)

@@ -15,6 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.chat.commands import GROUPS, Command
+from app.tui.screens.download import DownloadScreen
+from app.tui.screens.models import ModelScreen
 from app.tui.screens.settings import SettingsScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
@@ -23,6 +25,7 @@ from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.queue import Queued
 from app.tui.widgets.selection import SelectableTranscript
 from app.tui.widgets.sidebar import ConversationList, SearchInput
+from app.tui.widgets.welcome import Welcome
 
 PALETTE = KeyHelp(
     "The commands",
@@ -31,7 +34,8 @@ PALETTE = KeyHelp(
 """That of the command palette, which is Textual's own."""
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
-    *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
+    *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
+    *(SettingsScreen.KEY_HELP, PALETTE),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 

@@ -1,83 +1,67 @@
-"""The greeting while the demo model answers: what this computer is, whether gpt-oss-20b fits, how to get it."""
+"""What the first screen says: this computer, what answers here, how to get gpt-oss-20b, what one could ask."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from mlx_model.hub.names import DEFAULT, KNOWN, SIZES
-from mlx_model.memory.sizes import gigabytes, parse_size
+from app.tui.text.computer import ComputerFacts, ModelFacts
+from mlx_model.hub.names import DEFAULT, DEMO, SIZES
+from mlx_model.memory.sizes import disk_size, memory_size
 
-SIZE = SIZES[KNOWN[DEFAULT]]
-
-WELCOME = "Ask anything. Your messages and the answers stay on this computer."
-DEMO_GREETING = (
-    f"{WELCOME}\n\n"
-    "You are talking to the demo model, a tiny model trained on facts about this program. It shows how the chat "
-    "works; it is not gpt-oss."
+PROMISE = "What you write stays on this computer."
+THE_DEMO = "A tiny demo model answers here. It is not gpt-oss."
+# What the demo can do, and what shows in a minute that the other one thinks.
+OF_DEMO = ("How many r's are in strawberry?", "What is 48 * 7?", "What can you do?")
+OF_OTHERS = (
+    "Explain how a hash table works, with an example in Python.",
+    "Which is larger, 9.11 or 9.9? Show why.",
+    "Plan three rainy days in Lisbon with two children.",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class ComputerFacts:
-    """What the greeting says of this computer. Sizes in bytes; `present` bytes of gpt-oss-20b are on its disk."""
+class FirstScreen:
+    """The texts of the first screen. `computer` is one line from its longest form to its shortest; "" is not known yet.
 
-    chip: str
-    memory: int
-    free: int
-    fits: bool
-    fit: str
-    """How it would be held in memory, or why it can't."""
-    missing: str
-    """What keeps it from a GPU, "" if nothing does."""
-    present: int
-    complete: bool
-    verified: bool
+    None for `computer`, `note` and `action` is what this screen doesn't have, nor space for it.
+    """
 
-    @classmethod
-    def of(cls, report: dict[str, Any]) -> "ComputerFacts":
-        """Read from the report of `gptoss-chat doctor`. Raises LookupError if something is missing there."""
-        plan, machine = report["plans"][DEFAULT], report["machine"]
-        here = next((model for model in report["models"] if model["name"] == DEFAULT), None)
-        return cls(
-            chip=machine["chip"],
-            memory=machine["memory"],
-            free=report["disk"]["free"],
-            fits=plan["fits"],
-            fit=plan["summary"] if plan["fits"] else plan["problem"],
-            missing=report["metal"]["missing"] or "",
-            present=here["bytes"] if here else 0,
-            complete=bool(here and here["complete"]),
-            verified=bool(here and here["verified"]),
-        )
+    computer: tuple[str, ...] | None = ("",)
+    note: str | None = ""
+    action: str | None = ""
+    suggestions: tuple[str, ...] = ("", "", "")
 
 
-def welcome(computer: ComputerFacts | None, *, downloading: bool) -> str:
-    """The greeting while the demo answers. `downloading`: a download has been started, and its panel says the rest."""
-    parts = [DEMO_GREETING]
-    if computer is not None:
-        parts.append(_facts(computer))
-    if not downloading:
-        parts.append(_offer(computer))
-    return "\n\n".join(parts)
+def first_screen(
+    model: str, computer: ComputerFacts | None, *, examined: bool, downloading: bool = False
+) -> FirstScreen:
+    """For the model that answers, "" before that is known. `computer`: None if not `examined` yet, or in vain.
+
+    `downloading`: a download has been started, and its panel says the rest.
+    """
+    if not model:
+        return FirstScreen()
+    if model != DEMO:
+        return FirstScreen(None, None, None, OF_OTHERS)
+    action = _action(computer.default if computer else ModelFacts(DEFAULT)) if examined and not downloading else ""
+    return FirstScreen(_about(computer) if computer else ("",), THE_DEMO, action, OF_DEMO)
 
 
-def _facts(computer: ComputerFacts) -> str:
-    # Memory is sold in powers of two: the owner of a "16 GB" Mac has 17.18 billion bytes.
-    memory = f"{computer.memory / 2**30:.0f} GB of memory"
-    lines = [f"This computer: {computer.chip}, {memory}, {gigabytes(computer.free)} free on the disk."]
-    lines += [computer.missing] if computer.missing else []
-    lines.append(f"{DEFAULT} fits: {computer.fit}." if computer.fits else f"{DEFAULT} does not fit: {computer.fit}")
-    missing = max(0, parse_size(SIZE) - computer.present)
-    if not computer.complete and computer.free < missing:
-        lines.append(f"The download needs {gigabytes(missing)} on the disk. Free some space first.")
-    return "\n".join(lines)
+def _about(computer: ComputerFacts) -> tuple[str, ...]:
+    memory = memory_size(computer.memory)
+    memory = memory if computer.has_gpu else f"{memory}, no Metal GPU"
+    model = computer.default
+    slow = "" if computer.has_gpu or not model.dense_bits else ", slowly"
+    full, brief = f"{DEFAULT} {model.fit}{slow}", f"{DEFAULT} {'fits' if model.dense_bits else 'does not fit'}{slow}"
+    forms = (f"{computer.chip}, {memory}: {full}", f"{memory}: {full}", f"{computer.chip}, {memory}: {brief}")
+    return tuple(sorted((*forms, f"{memory}: {brief}", brief), key=len, reverse=True))
 
 
-def _offer(computer: ComputerFacts | None) -> str:
-    if computer is not None and computer.verified:
-        return f"{DEFAULT} is on this computer: ^L or /model {DEFAULT} switches to it."
-    if computer is not None and computer.complete:
-        return f"{DEFAULT} is on this computer but not verified yet: ^L or /download verifies it, without fetching."
-    if computer is not None and computer.present:
-        here = f"{gigabytes(computer.present)} of its {SIZE} are already on this computer"
-        return f"{here}: ^L or /download fetches the rest in the background."
-    return f"^L or /download fetches {DEFAULT} ({SIZE}) in the background; the demo keeps answering."
+def _action(model: ModelFacts) -> str:
+    """The next step to gpt-oss-20b, "" where there is none to recommend."""
+    if model.verified:
+        return f"Use {DEFAULT}"
+    if model.complete:
+        return f"Verify {DEFAULT}, {disk_size(model.size)} that are here"
+    if model.needs and not model.dense_bits:
+        return ""
+    size = disk_size(SIZES[DEFAULT])
+    return f"Resume {DEFAULT}, {disk_size(model.present)} of {size} here" if model.present else f"Get {DEFAULT}, {size}"

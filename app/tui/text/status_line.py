@@ -102,7 +102,8 @@ def _bar(share: float) -> str:
 
 
 def memory(held: int, budget: int) -> str:
-    """Bytes as people name them, in powers of ten as the Hub does: "11.0 / 11.4 GB", or without a budget "11.0 GB"."""
+    """Bytes of memory, of which a GB has 2^30 (mlx_model/memory/sizes.py): "11.0 / 11.4 GB", or without a budget
+    "11.0 GB". Always with a decimal: the figure may grow while one looks."""
     if not budget:
         return _size(held) if held else ""
     amount, of = _size(held), _size(budget)
@@ -110,4 +111,4 @@ def memory(held: int, budget: int) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 / 10 else f"{count / 1e6:.0f} MB"
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 / 10 else f"{count / 2**20:.0f} MB"

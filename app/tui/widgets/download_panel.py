@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from app.tui.text.key_help import KeyHelp
 from mlx_model.hub.progress import ACTIVE, DownloadState, Phase, pace
-from mlx_model.memory.sizes import gigabytes
+from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 
 NAME = 24
@@ -99,7 +99,7 @@ class DownloadPanel(Vertical):
             self._note.update(Content(text))
         if state.phase is not self._phase:
             self._phase = state.phase
-            self._step.update(Content(f"^L {'pause' if state.phase in ACTIVE else STEPS[state.phase]}"))
+            self._step.update(Content(f"F6 {'pause' if state.phase in ACTIVE else STEPS[state.phase]}"))
             self.set_class(state.phase is Phase.FAILED, "-error")
 
 
@@ -107,7 +107,7 @@ def words(state: DownloadState) -> str:
     """What is going on."""
     if state.phase is Phase.CHECKING:
         share = 100 * state.checked // max(1, state.to_check)
-        return f"{state.phase}: {share}% of {gigabytes(state.to_check)} read"
+        return f"{state.phase}: {share}% of {disk_size(state.to_check)} read"
     if state.phase is Phase.FAILED:
         return f"{state.phase}: {state.note}."
     return state.note or str(state.phase)

@@ -103,6 +103,7 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
     async def append(self, node: Node, *widgets: Widget) -> None:
         """Put a new node's widgets at the end, of which the window must have sight."""
         self._path.append(node)
+        self.add_class("-begun")
         self._views[node.id] = list(widgets)
         start, self._window = self._window.start, self._window.grown()
         await self.mount(*widgets)
@@ -153,6 +154,7 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         return [view for node in self._path[start:end] for view in self._views[node.id]]
 
     def _say_more(self) -> None:
+        self.set_class(bool(self._path), "-begun")
         self._earlier.say(self._window.start, "\u2191")
         self._later.say(self._window.total - self._window.end, "\u2193")
 

@@ -1,6 +1,7 @@
 """`gptoss-chat doctor`: what it says on Macs that are made up here, and on the machine that it runs on."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -39,24 +40,24 @@ def test_a_mac_with_16_gb(on_a_mac: None) -> None:
     report = doctor.examine()
     text = render(report)
     assert "Apple M4, macOS 15.6 (arm64)" in text
-    assert "may hold 11.45 GB (Metal's working set)" in text
-    assert "gpt-oss-20b: 10.85 GB of weights (all but the experts at 4 bits), a context of 8,192 tokens" in text
+    assert "may hold 10.7 GB (Metal's working set)" in text
+    assert "gpt-oss-20b: 10.1 GB of weights (all but the experts at 4 bits), a context of 8,192 tokens" in text
     assert "none; to download 13.8 GB: gptoss-chat download gpt-oss-20b" in text
     assert "demo (loaded by default): " in text
     assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
-    assert "Then gpt-oss-20b: 12.60 GB of weights, a context of 25,088 tokens" in text
+    assert "Then gpt-oss-20b: 11.7 GB of weights, a context of 25,088 tokens" in text
     assert text.endswith("Kernels\n  Apple M4, 10 GPU cores\n  qkv runs by kernel: faster")
     assert report["plans"]["gpt-oss-20b"]["dense_bits"] == 4
 
 
 def test_a_budget_of_ones_own(on_a_mac: None) -> None:
     plan = doctor.examine(11_400_000_000)["plans"]["gpt-oss-20b"]
-    assert plan["reasons"][0] == "Budget: 11.40 GB, as asked for."
+    assert plan["reasons"][0] == "Budget: 10.6 GB, as asked for."
     assert plan["context"] > 8192
     tight = doctor.examine(10_000_000_000)["plans"]["gpt-oss-20b"]
     assert tight["fits"] is False
-    assert "this model needs 11.14 GB for a context of 1,024 tokens" in tight["problem"]
-    assert "gpt-oss-20b: does not fit\n  Budget: 10.00 GB, as asked for. It does not fit" in render(
+    assert "this model needs 10.4 GB for a context of 1,024 tokens" in tight["problem"]
+    assert "gpt-oss-20b: does not fit\n  Budget: 9.3 GB, as asked for. It does not fit" in render(
         doctor.examine(10_000_000_000)
     )
 
@@ -106,12 +107,12 @@ def test_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--memory", "12GB", "doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     plan = report["plans"]["gpt-oss-20b"]
-    assert plan["budget"] == 12 * 10**9 or plan["fits"] is False
+    assert plan["budget"] == 12 * GIB or plan["fits"] is False
     assert report["versions"]["mlx"] != "missing"
     assert report["disk"]["free"] > 0
     assert cli.main(["doctor", "--memory", "12GB"]) == 0
     text = capsys.readouterr().out
-    assert "Budget: 12.00 GB, as asked for." in text
+    assert "Budget: 12 GB, as asked for." in text
     if report["machine"]["working_set"] is None:
         assert report["kernels"] == [] and "Kernels" not in text
 
@@ -125,7 +126,7 @@ def test_a_size_that_makes_no_sense_is_an_error_of_usage(capsys: pytest.CaptureF
 
 def test_a_plan_in_one_line() -> None:
     found = describe(PUBLISHED["gpt-oss-20b"], Budget(10**12, 10**12, "Budget: much."), on_gpu=True)
-    assert found["summary"].startswith("12.60 GB of weights, a context of 131,072 tokens, at most ")
+    assert found["summary"].startswith("11.7 GB of weights, a context of 131,072 tokens, at most ")
 
 
 def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -139,3 +140,54 @@ def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPa
     (tmp_path / "demo" / "model.safetensors").write_bytes(b"")
     monkeypatch.setattr("mlx_model.hub.names.resolve", lambda name: tmp_path / "demo")
     assert f"\nWeights    {tmp_path / 'demo' / 'model.safetensors'} is damaged: " in render(doctor.examine())
+
+
+# One model
+
+
+def test_a_model_of_ones_own_choice(on_a_mac: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("gpt-oss-120b", "openai/gpt-oss-120b"):
+        assert cli.main(["doctor", name]) == 0
+        text = capsys.readouterr().out
+        assert "\ngpt-oss-120b: does not fit\n  Budget: " in text and "needs 58 GB for a context" in text
+        assert "\ngpt-oss-20b: " not in text and "To download" not in text
+    assert cli.main(["doctor", str(resolve("demo")), "--memory", "2GB"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"\n{re.escape(str(resolve('demo')))}: \d\.\d MB of weights", text)
+
+
+def test_a_model_that_fits_and_is_not_here_can_be_downloaded(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "memory", lambda: (128 * GIB, 120 * GIB))
+    monkeypatch.setattr(device, "working_set", lambda: 96 * GIB)
+    assert "\n  To download 65.2 GB: gptoss-chat download gpt-oss-120b" in render(doctor.examine(None, "gpt-oss-120b"))
+    assert "To download" not in render(doctor.examine(None, "demo"))
+
+
+@pytest.mark.parametrize("name", ["nonsense", "org/none", "/nowhere/at/all"])
+def test_no_model_is_one_line(on_a_mac: None, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert cli.main(["doctor", name]) == 1
+    printed = capsys.readouterr()
+    assert name in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+
+
+def test_what_the_chat_reads_is_the_same_at_every_start(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much memory happens to be free."""
+    found = [doctor.examine()["plans"]]
+    monkeypatch.setattr(device, "memory", lambda: (MAC.memory, 2 * GIB))
+    found.append(doctor.examine()["plans"])
+    assert found[0].keys() == {"gpt-oss-20b", "gpt-oss-120b", "demo"}
+    assert found[0]["gpt-oss-20b"]["at_best"] == {"dense_bits": 4, "context": 12_800}
+    assert found[0]["gpt-oss-120b"]["at_best"] is None
+    assert found[0]["gpt-oss-120b"]["needs"] == pytest.approx(62.19e9, rel=0.001)
+    for key in ("at_best", "needs"):
+        assert [plan[key] for plan in found[0].values()] == [plan[key] for plan in found[1].values()]
+    without_gpu = replace(MAC, working_set=None)
+    assert doctor._capacity(MAC) == MAC.working_set and doctor._capacity(without_gpu) == 13 * GIB
+
+
+def test_a_model_that_can_not_be_read_takes_no_plan_away(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = LocalModel("org/damaged", "Hub cache", Path("/x"), 5, None, False, False, "config.json is damaged")
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", lambda: [damaged])
+    report = doctor.examine()
+    assert "org/damaged" not in report["plans"] and "gpt-oss-20b" in report["plans"]
+    assert "(damaged: config.json is damaged)" in render(report)

@@ -11,7 +11,9 @@ import pytest
 
 from app.tui.parts.background_download import Download
 from app.tui.parts.computer import examine
-from app.tui.text.first_run import DEMO_GREETING, ComputerFacts, welcome
+from app.tui.text.computer import ComputerFacts, ModelFacts
+from app.tui.text.download_offer import DownloadOffer
+from app.tui.text.first_run import OF_DEMO, OF_OTHERS, THE_DEMO, FirstScreen, first_screen
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import DownloadEvent, Progress
 from mlx_model.hub.progress import Phase
@@ -24,47 +26,76 @@ SHARD = "model-00001-of-00002.safetensors"
 # What is found
 
 
+def of(**facts: object) -> ComputerFacts:
+    """This computer with other facts of gpt-oss-20b."""
+    demo, default, large = COMPUTER.models
+    return replace(COMPUTER, models=(demo, replace(default, **facts), large))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    ("computer", "words"),
+    ("computer", "line", "action"),
     [
+        (COMPUTER, "Apple M2, 16 GB: gpt-oss-20b fits, 4-bit, up to 8k context", "Get gpt-oss-20b, 13.8 GB"),
+        (None, "", "Get gpt-oss-20b, 13.8 GB"),
         (
-            COMPUTER,
-            "This computer: Apple M2, 16 GB of memory, 210.30 GB free on the disk.\ngpt-oss-20b fits: 10.98 GB of",
+            of(dense_bits=16, context=131_072),
+            "Apple M2, 16 GB: gpt-oss-20b fits, up to 128k context",
+            "Get gpt-oss-20b",
         ),
-        (COMPUTER, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
-        (None, "\n\n^L or /download fetches gpt-oss-20b (13.8 GB) in the background; the demo keeps answering."),
+        (of(dense_bits=0, context=0), "Apple M2, 16 GB: gpt-oss-20b does not fit: needs 10.4 GB", ""),
         (
-            replace(COMPUTER, fits=False, fit="Budget: 2.00 GB. It does not fit."),
-            "gpt-oss-20b does not fit: Budget: 2.00 GB.",
+            replace(COMPUTER, has_gpu=False),
+            "Apple M2, 16 GB, no Metal GPU: gpt-oss-20b fits, 4-bit, up to 8k context, slowly",
+            "Get",
         ),
-        (replace(COMPUTER, missing="Metal needs a Mac."), "free on the disk.\nMetal needs a Mac.\ngpt-oss-20b fits"),
-        (replace(COMPUTER, free=3 * 10**9), "The download needs 13.80 GB on the disk. Free some space first."),
-        (
-            replace(COMPUTER, present=11 * 10**9),
-            "11.00 GB of its 13.8 GB are already on this computer: ^L or /download fetches the",
-        ),
-        (
-            replace(COMPUTER, complete=True, present=14 * 10**9),
-            "not verified yet: ^L or /download verifies it, without fetching",
-        ),
-        (
-            replace(COMPUTER, complete=True, verified=True),
-            "is on this computer: ^L or /model gpt-oss-20b switches to it.",
-        ),
+        (of(present=11 * 10**9), "Apple M2", "Resume gpt-oss-20b, 11 GB of 13.8 GB here"),
+        (of(complete=True, present=1, size=13_761_300_984), "Apple M2", "Verify gpt-oss-20b, 13.8 GB that are here"),
+        (of(complete=True, verified=True), "Apple M2", "Use gpt-oss-20b"),
     ],
 )
-def test_what_the_welcome_says(computer: ComputerFacts | None, words: str) -> None:
-    text = welcome(computer, downloading=False)
-    assert text.startswith(DEMO_GREETING) and words in text
-    assert ("The download needs" in text) == (computer is not None and computer.free < 10**10)
-    assert "^L" not in welcome(computer, downloading=True)
+def test_what_the_first_screen_says(computer: ComputerFacts | None, line: str, action: str) -> None:
+    screen = first_screen("demo", computer, examined=True)
+    assert screen.computer is not None and screen.action is not None
+    assert (
+        screen.computer[0].startswith(line) and screen.action.startswith(action) and bool(screen.action) == bool(action)
+    )
+    assert list(screen.computer) == sorted(screen.computer, key=len, reverse=True)
+    assert screen.note == THE_DEMO and screen.suggestions == OF_DEMO
+    assert first_screen("demo", computer, examined=True, downloading=True).action == ""
+    assert first_screen("demo", None, examined=False).action == ""  # an offer would have to be taken back
+
+
+def test_another_model_has_other_suggestions_and_needs_no_action() -> None:
+    assert first_screen("gpt-oss-20b", COMPUTER, examined=True) == FirstScreen(None, None, None, OF_OTHERS)
+    assert first_screen("", None, examined=False).suggestions == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"), [(1024, "1k"), (8191, "4k"), (12_800, "8k"), (73_216, "64k"), (131_072, "128k")]
+)
+def test_the_context_is_a_round_figure(tokens: int, words: str) -> None:
+    assert ModelFacts("x", needs=1, dense_bits=8, context=tokens).fit == f"fits, 8-bit, up to {words} context"
+    assert ModelFacts("x").fit == ""
+
+
+def test_the_question_before_a_download() -> None:
+    model = COMPUTER.model("gpt-oss-20b")
+    offer = DownloadOffer(model, 210_300_000_000, "/hub", is_demo=True)
+    assert offer.missing == 13_800_000_000 and offer.warning == ""
+    assert dict(offer.rows) == {"Size": "13.8 GB", "Free disk": "210.3 GB", "Folder": "/hub", "Memory": model.fit}
+    resumed = replace(offer, model=replace(model, present=11 * 10**9), free=2 * 10**9)
+    assert dict(resumed.rows)["Size"] == "13.8 GB, of which 11 GB are here"
+    assert resumed.warning == "The disk has no space for it: free 800 MB more first."
+    assert "too little memory" in replace(offer, model=COMPUTER.model("gpt-oss-120b")).warning
+    assert replace(offer, is_demo=False).meanwhile.startswith("The chat goes on meanwhile.")
 
 
 async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     seen = await examine()
-    assert seen is not None and seen.chip and seen.memory > 2**30 and seen.free > 0 and seen.present == 0
-    assert "of weights" in seen.fit or "fit" in seen.fit
+    assert seen is not None and seen.chip and seen.memory > 2**30 and seen.free > 0
+    assert [model.name for model in seen.models] == ["demo", "gpt-oss-20b", "gpt-oss-120b"]
+    assert "fit" in seen.default.fit and seen.default.present == 0 and seen.models[0].verified
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(1)", "print('{}')", "print('no JSON')"])

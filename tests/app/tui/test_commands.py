@@ -310,7 +310,9 @@ async def chosen(pilot: Pilot[None]) -> None:
     raise AssertionError("the palette stays open")
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each.waits], ids=lambda each: each.action)
+@pytest.mark.parametrize(
+    "command", [each for each in COMMANDS if each.waits and not each.opens], ids=lambda each: each.action
+)
 async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Command) -> None:
     engine = FakeEngine()
     async with chat(engine, (100, 40)) as pilot:
@@ -348,7 +350,8 @@ async def test_every_other_command_works_while_an_answer_is_under_way() -> None:
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long" in text_on(pilot))
         for command in COMMANDS:
-            assert app_of(pilot).must_wait(command) == command.waits
+            assert app_of(pilot).must_wait(command) == (command.waits and not command.opens)
+            assert app_of(pilot).must_wait(command, "x") == command.waits
         await send(pilot, "/effort high")
         await wait_until(pilot, lambda: desk_of(pilot).effort_switch.effort is Effort.HIGH)
         await pilot.press("escape")

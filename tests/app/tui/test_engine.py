@@ -57,15 +57,6 @@ async def test_a_load_that_fails_says_why_gives_the_prompt_back_and_is_tried_aga
         assert engine.loads == 3
 
 
-async def test_the_demo_says_what_it_is_and_how_to_get_the_real_model() -> None:
-    async with chat(FakeEngine(model="demo")) as pilot:
-        await idle(pilot)
-        assert "demo model" in text_on(pilot) and "/download fetches gpt-oss-20b" in text_on(pilot)
-    async with chat(FakeEngine()) as pilot:
-        await idle(pilot)
-        assert "demo" not in text_on(pilot)
-
-
 async def test_a_prompt_that_does_not_fit_comes_back_before_what_was_typed_since() -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:

@@ -14,9 +14,10 @@ from textual.pilot import Pilot
 
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Load
-from app.tui.parts import models
+from app.tui.parts import greeting, models
 from app.tui.parts.background_download import Download
-from app.tui.text.first_run import ComputerFacts
+from app.tui.screens.download import DownloadScreen
+from app.tui.text.computer import ComputerFacts
 from mlx_model.hub import names as hub
 from mlx_model.hub import transfer
 from mlx_model.hub.progress import Phase
@@ -34,7 +35,7 @@ def facts(monkeypatch: pytest.MonkeyPatch) -> None:
     async def known() -> ComputerFacts:
         return COMPUTER
 
-    monkeypatch.setattr(models, "examine", known)
+    monkeypatch.setattr(greeting, "examine", known)
     monkeypatch.setattr(models, "POLL_S", 0.1)
 
 
@@ -56,22 +57,64 @@ async def downloading(pilot: Pilot[None], server: HubServer, at: int = 150_000) 
     """Start the download, and let it come to a stand after so many bytes."""
     server.hold(at)
     await idle(pilot)
-    await pilot.press("ctrl+l")
+    await pilot.press("f6")
+    await confirm(pilot)
     panel = desk_of(pilot).download_panel
     await wait_until(pilot, lambda: panel.state.done >= 100_000 and "of 0.3 MB" in text_on(pilot), "the bar")
 
 
+async def confirm(pilot: Pilot[None]) -> None:
+    """Agree to the download that is asked about."""
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, DownloadScreen), "the question")
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+
+
 async def done(pilot: Pilot[None]) -> None:
-    await shows(pilot, "complete and verified", "100%", "^L switch to this model")
+    await shows(pilot, "complete and verified", "100%", "F6 switch to this model")
 
 
 async def test_the_first_run_offers_the_download_and_the_demo_answers(server: HubServer) -> None:
     engine = demo()
     async with chat(engine) as pilot:
-        await shows(pilot, "Apple M2", "gpt-oss-20b fits", "^L or /download fetches gpt-oss-20b (13.8 GB)")
+        await shows(pilot, "Apple M2, 16 GB: gpt-oss-20b fits, 4-bit", "F6 Get gpt-oss-20b, 13.8 GB", "not gpt-oss")
         assert not desk_of(pilot).download_panel.display and server.requests == []
         await ask(pilot, engine, "hi", "hello")
         await shows(pilot, "hello")
+        assert "Apple M2" not in words_on(pilot) and "Get gpt-oss" not in words_on(pilot)
+
+
+async def test_nothing_is_fetched_before_a_person_agrees(server: HubServer) -> None:
+    """By key, by click and by command: a question first, with what it takes; Esc and F6 leave it."""
+    async with chat(demo()) as pilot:
+        await shows(pilot, "Get gpt-oss-20b")
+        for begin in ("key", "click", "/download", "/download gpt-oss-20b"):
+            if begin == "key":
+                await pilot.press("f6")
+            elif begin == "click":
+                await pilot.click("#action")
+            else:
+                await send(pilot, begin)
+            await shows(pilot, "Download gpt-oss-20b", "Size 13.8 GB", "Free disk", "Folder /", "up to 8k context")
+            await shows(pilot, "The demo keeps answering meanwhile", "Enter Download", "Esc Not now")
+            await pilot.press("escape" if begin != "key" else "f6")
+            await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        assert server.requests == [] and not desk_of(pilot).download_panel.display
+        await pilot.press("f6")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, DownloadScreen), "the question")
+        await pilot.click("#yes")
+        await done(pilot)
+
+
+async def test_of_another_model_the_hub_is_asked_for_the_size(server: HubServer) -> None:
+    server.repos["org/gpt-oss-mine"] = server.repos["openai/gpt-oss-20b"]
+    async with chat(demo()) as pilot:
+        await idle(pilot)
+        await send(pilot, "/download org/gpt-oss-mine")
+        await shows(pilot, "Download org/gpt-oss-mine", "Size 0.3 MB")
+        assert all("/api/" in request for request in server.requests)
+        await pilot.press("enter")
+        await done(pilot)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 35)])
@@ -79,27 +122,31 @@ async def test_the_download_beside_the_chat_and_the_switch_after_it(server: HubS
     engine = demo()
     async with chat(engine, size) as pilot:
         await downloading(pilot, server)
-        await shows(pilot, "━━", "of 0.3 MB", "^L pause hide")
-        assert "fetches gpt-oss-20b" not in words_on(pilot)
+        await shows(pilot, "━━", "of 0.3 MB", "F6 pause hide")
+        assert "Get gpt-oss-20b" not in words_on(pilot)
         await ask(pilot, engine, "hi", "hello meanwhile")
         assert "hello meanwhile" in words_on(pilot)
         server.release()
         await done(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b"])
         await shows(pilot, "gpt-oss-20b · ready")
         await wait_until(pilot, lambda: not desk_of(pilot).download_panel.display)
         await ask(pilot, engine, "again", "from the large one")
         assert "hello meanwhile" in words_on(pilot)
         assert [message.text for message in engine.asked[1][0]] == ["hi", "hello meanwhile", "again"]
+        await send(pilot, "/model demo")
+        await wait_until(pilot, lambda: engine.models[-1] == "demo")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "F6 Get gpt-oss-20b")  # the facts of these tests never change
 
 
 async def test_pause_and_going_on(server: HubServer) -> None:
     async with chat(demo()) as pilot:
         await downloading(pilot, server)
         before = desk_of(pilot).download_panel.state
-        await pilot.press("ctrl+l")
-        await shows(pilot, "paused", "^L resume")
+        await pilot.press("f6")
+        await shows(pilot, "paused", "F6 resume")
         await pilot.pause(0.5)  # the threads see it at their next look
         sent = server.sent
         server.release()
@@ -118,7 +165,7 @@ async def test_hidden_it_goes_on_and_its_end_shows_it(server: HubServer) -> None
         await pilot.click("#download-hide")
         assert not panel.display
         await shows(pilot, "The download continues")
-        await pilot.press("ctrl+l")  # shows it, and pauses nothing
+        await pilot.press("f6")  # shows it, and pauses nothing
         assert panel.display and panel.state.phase is Phase.FETCHING
         await send(pilot, "/download hide")
         await wait_until(pilot, lambda: not panel.display)
@@ -148,6 +195,7 @@ async def test_a_connection_that_is_cut_is_said_and_tried_again(
     async with chat(demo()) as pilot:
         await idle(pilot)
         await send(pilot, "/download")
+        await confirm(pilot)
         await shows(pilot, "the connection was lost; trying again")
         await done(pilot)
 
@@ -172,7 +220,7 @@ def small_disk(server: HubServer) -> Iterator[str]:
     usage = shutil.disk_usage("/")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=MB))
-        yield "the disk has 1.0 MB free"
+        yield "the disk has 1 MB free"
 
 
 @contextmanager
@@ -191,11 +239,13 @@ async def test_every_trouble_is_one_clear_line_and_can_be_tried_again(server: Hu
         await idle(pilot)
         for trouble in (no_network, no_login, small_disk, disk_that_becomes_full):
             with trouble(server) as says:
-                await pilot.press("ctrl+l")
-                await wait_until(pilot, lambda: says in words_on(pilot).replace("^L try again hide ", ""), says)
+                await pilot.press("f6")
+                if trouble is no_network:  # after that what this chat has begun goes on
+                    await confirm(pilot)
+                await wait_until(pilot, lambda: says in words_on(pilot).replace("F6 try again hide ", ""), says)
                 assert "Traceback" not in words_on(pilot)
             await ask(pilot, engine, "hi", "still here")
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
         await done(pilot)
 
 
@@ -218,6 +268,7 @@ async def test_what_names_no_model_is_one_line_and_inert(server: HubServer) -> N
         await send(pilot, "/download org/none")
         await shows(pilot, "there is no org/none on the Hub")
         await send(pilot, "/download gpt-oss-20b")
+        await confirm(pilot)
         await done(pilot)
 
 
@@ -248,8 +299,6 @@ async def test_switching_to_what_is_here_and_back(server: HubServer) -> None:
         await send(pilot, "/model demo")
         await wait_until(pilot, lambda: engine.models == [None, "gpt-oss-20b", "demo"])
         await idle(pilot)
-        await send(pilot, "/model")
-        await shows(pilot, "On this computer: demo, gpt-oss-20b (0.3 MB)")
 
 
 async def test_a_model_that_is_not_here_leaves_the_present_one(cache: Path) -> None:
@@ -307,12 +356,13 @@ async def test_a_model_that_was_named_and_is_not_here_can_be_fetched_from_the_ch
     engine = FakeEngine(load_errors=[EngineError("gpt-oss-20b is not on this computer"), EngineError("it is too big")])
     async with chat(engine, load=Load("gpt-oss-20b")) as pilot:
         await wait_until(pilot, lambda: desk_of(pilot).status.state == "no model")
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
+        await confirm(pilot)
         await done(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
         await shows(pilot, "it is too big")
         assert "Switched to" not in words_on(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
         await idle(pilot)
         await ask(pilot, engine, "hi", "here now")
         assert engine.models == 3 * ["gpt-oss-20b"]
@@ -322,13 +372,14 @@ async def test_where_the_model_answers_already_nothing_is_offered_and_nothing_lo
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)
-        assert "^L" not in words_on(pilot)
-        await pilot.press("ctrl+l")
+        assert "F6" not in words_on(pilot)
+        await pilot.press("f6")
         await shows(pilot, "No download is under way")
         assert server.requests == []
         await send(pilot, "/download")
+        await confirm(pilot)
         await done(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f6")
         await wait_until(pilot, lambda: not desk_of(pilot).download_panel.display)
         assert engine.models == [None]
 

@@ -18,9 +18,10 @@ from app.documents.attachments import Attachment
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
 from app.tui.app import BRANCHING
-from app.tui.parts import answering, engine, models
-from app.tui.text.first_run import ComputerFacts
+from app.tui.parts import answering, background_download, engine, greeting, models
+from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name
+from app.tui.widgets import welcome as welcome_widget
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
@@ -304,6 +305,19 @@ async def downloading(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "37%" in text_on(pilot))
 
 
+async def picker(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The models, to choose one."""
+    await send(pilot, "/model")
+    await wait_until(pilot, lambda: "needs 58 GB" in text_on(pilot))
+
+
+async def confirming(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """What is asked before a download."""
+    await picker(pilot, engine)
+    await pilot.press("down", "enter")
+    await wait_until(pilot, lambda: "Not now" in text_on(pilot))
+
+
 async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
     """Every command, to search and choose."""
     await pilot.press("ctrl+p")
@@ -328,7 +342,7 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
     *(found, editing, cut_off, held, attached, sidebar, too_long, completing),
-    *(loading, reading, toast, short_toast),
+    *(loading, reading, toast, short_toast, picker, confirming),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
 )
 
@@ -342,7 +356,11 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     async def known() -> ComputerFacts:
         return COMPUTER
 
-    monkeypatch.setattr(models, "examine", known)
+    monkeypatch.setattr(greeting, "examine", known)
+    monkeypatch.setattr(welcome_widget, "version", lambda name: "1.2.3")
+    monkeypatch.setattr(models, "local_models", list)
+    for name, value in (("local_models", []), ("free_space", COMPUTER.free), ("cache_folder", Path(COMPUTER.folder))):
+        monkeypatch.setattr(background_download, name, lambda *_, value=value: value)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -22,6 +22,7 @@ from app.tui.widgets.attached import Chip
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.messages import AnswerText, Prompt
+from app.tui.widgets.welcome import Choice
 from mlx_model.events import Finished, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
 from tests.fixtures.fakes import (
@@ -206,7 +207,9 @@ async def test_letters_are_keys_of_the_selected_message_and_all_else_goes_to_the
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("shift+tab")
-        assert desk_of(pilot).composer.has_focus  # there is nothing to select
+        assert isinstance(pilot.app.focused, Choice)  # there is nothing to select but what the first screen offers
+        await pilot.press("down")
+        assert desk_of(pilot).composer.has_focus
         await ask(pilot, engine, "hi", "hello")
         for text in ("Hello there", "/", "1 plus", "die"):
             await pilot.press("shift+tab")

@@ -4,9 +4,11 @@ import pytest
 from textual.content import Content
 from textual.pilot import Pilot
 
+from app.tui.parts import greeting
+from app.tui.text.computer import ComputerFacts
 from app.tui.widgets.sidebar import SidebarEntry
 from mlx_model.hub.progress import DownloadState, Phase
-from tests.fixtures.fakes import FakeEngine, ask, chat, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.fakes import COMPUTER, FakeEngine, ask, chat, desk_of, idle, send, text_on, wait_until
 
 SIZES = ((1, 1), (2, 3), (3, 1), (4, 3), (4, 1), (6, 2), (13, 3))
 SHOWN = {
@@ -19,6 +21,9 @@ SHOWN = {
     "the search": ("ctrl+f", "x"),
     "a new title": (*"/rename", "escape", "enter"),
     "a completion": ("/",),
+    "a suggestion": ("shift+tab", "up"),
+    "the models": (*"/model", "escape", "enter", "x"),
+    "a download": ("f6",),
     "a warning": (*"/nonsense", "enter"),
     "an attachment": ("paste",),
 }
@@ -33,8 +38,12 @@ async def through_all_sizes(pilot: Pilot[None]) -> None:
 
 
 @pytest.mark.parametrize("keys", SHOWN.values(), ids=SHOWN)
-async def test_every_screen_at_every_size(keys: tuple[str, ...]) -> None:
-    async with chat(FakeEngine()) as pilot:
+async def test_every_screen_at_every_size(keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def known() -> ComputerFacts:
+        return COMPUTER
+
+    monkeypatch.setattr(greeting, "examine", known)
+    async with chat(FakeEngine(model="demo")) as pilot:
         await idle(pilot)
         if keys == ("paste",):
             desk_of(pilot).composer.attached.expect("a file.py")

@@ -11,7 +11,8 @@ from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, Tex
 from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, send, text_on, wait_until
 from tests.fixtures.trees import present
 
-BUSY = StatusFigures("gpt-oss-20b", 10_980_000_000, 11_450_000_000, "answering", 41.2, 0.31, None, 3214, 32_768)
+MB, GB = 2**20, 2**30
+BUSY = StatusFigures("gpt-oss-20b", 11 * GB, round(11.4 * GB), "answering", 41.2, 0.31, None, 3214, 32_768)
 READY = replace(BUSY, state="ready", speed=0.0, ttft=0.0)
 HEAD = "gpt-oss-20b · answering 41 tok/s"
 FULL = "█" + "░" * 9
@@ -71,11 +72,11 @@ def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigure
 @pytest.mark.parametrize(
     ("held", "budget", "text"),
     [
-        (10_980_000_000, 11_450_000_000, "11.0 / 11.4 GB"),
-        (3_000_000, 20_300_000_000, "3 MB / 20.3 GB"),
-        (212_000_000, 20_300_000_000, "0.2 / 20.3 GB"),
-        (4_000_000, 9_000_000, "4 / 9 MB"),
-        (10_980_000_000, 0, "11.0 GB"),
+        (11 * GB, round(11.4 * GB), "11.0 / 11.4 GB"),
+        (3 * MB, round(20.3 * GB), "3 MB / 20.3 GB"),
+        (212 * MB, round(20.3 * GB), "0.2 / 20.3 GB"),
+        (4 * MB, 9 * MB, "4 / 9 MB"),
+        (11 * GB, 0, "11.0 GB"),
         (0, 0, ""),
     ],
 )
@@ -137,7 +138,7 @@ async def test_the_line_follows_an_answer(monkeypatch: pytest.MonkeyPatch) -> No
             engine.say(TextDelta("final", "word "))
             await shows(f"context {3520 + tokens:,}")
         await shows("answering 2 tok/s", "first token 4.4 s", "context 3,524")
-        engine.say(Finished("stop", replace(STATS, peak_memory_bytes=11_260_000_000)))
+        engine.say(Finished("stop", replace(STATS, peak_memory_bytes=round(11.3 * GB))))
         await idle(pilot)
         await shows("ready · memory 11.3 / 11.4 GB", "context 374")
         assert (status.speed, status.ttft, status.progress) == (0.0, 0.0, None)

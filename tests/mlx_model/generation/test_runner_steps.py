@@ -245,7 +245,7 @@ def test_a_prompt_without_room_for_an_answer(length: int) -> None:
     with pytest.raises(ContextError, match=rf"the prompt has {length} tokens, but the context holds 300; shorten"):
         list(runner.run([1] * length, GREEDY))
     model.plan.context = 200
-    with pytest.raises(ContextError, match=r"holds 300 \(the model's 300 don't fit into 1\.00 GB\); shorten"):
+    with pytest.raises(ContextError, match=r"holds 300 \(the model's 300 don't fit into 953\.7 MB\); shorten"):
         list(runner.run([1] * length, GREEDY))
     assert ids(runner.run([1] * 299, GREEDY)) == answer([1] * 299, 1)
 

@@ -91,3 +91,12 @@ def test_no_address_leads_out_of_the_cache(text: str) -> None:
 
 def test_the_page_of_a_mirror(server: HubServer) -> None:
     assert Repository.parse(f"{server.url}/openai/gpt-oss-20b/tree/main") == Repository(SMALL)
+
+
+@pytest.mark.parametrize("name", ["unsloth/gpt-oss-20b-GGUF", "org/gguf_gpt-oss@v2", "hf.co/org/gpt-oss.gguf"])
+def test_a_repository_that_its_name_gives_away_is_not_recommended(cache: Path, name: str) -> None:
+    """Its download would only be refused; where such a name is on this computer all the same, it is used."""
+    with pytest.raises(CheckpointError, match=r"is GGUF, .*: take gpt-oss-20b or gpt-oss-120b, or --model demo$"):
+        hub.resolve(name)
+    with pytest.raises(CheckpointError, match="get it with: gptoss-chat download org/gguffaw"):
+        hub.resolve("org/gguffaw")

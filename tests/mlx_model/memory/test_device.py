@@ -10,8 +10,10 @@ import pytest
 from mlx_model.errors import BudgetError, RequestError
 from mlx_model.memory import device
 from mlx_model.memory.plan import Budget, plan
-from mlx_model.memory.sizes import parse_size
+from mlx_model.memory.sizes import parse_memory
 from mlx_model.transformer.config import PUBLISHED
+
+GB = 2**30
 
 
 @pytest.fixture
@@ -64,39 +66,39 @@ def test_the_peak_on_a_cpu_is_that_of_the_process(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("available", "working_set", "nbytes", "reason"),
     [
-        (17 * 10**9, None, 16 * 10**9, "Budget: 16.00 GB, all that this computer has."),
-        (12 * 10**9, 11 * 10**9, 11 * 10**9, "all that the GPU of a computer with 16.00 GB may hold."),
-        (12 * 10**9 - 1, 11 * 10**9, 11 * 10**9 - 1, "the memory that is free now, less 1.00 GB for other programs; "),
-        (5 * 10**9, 20 * 10**9, 4 * 10**9, "4.00 GB, the memory that is free now, less 1.00 GB for other programs; "),
-        (5 * 10**9, None, 4 * 10**9, "16.00 GB is all that this computer has."),
-        (10**9, 11 * 10**9, 0, "Budget: 0.0 MB, "),
-        (10, 11 * 10**9, 0, "Budget: 0.0 MB, "),
+        (17 * GB, None, 16 * GB, "Budget: 16 GB, all that this computer has."),
+        (12 * GB, 11 * GB, 11 * GB, "all that the GPU of a computer with 16 GB may hold."),
+        (12 * GB - 1, 11 * GB, 11 * GB - 1, "the memory that is free now, less 1 GB for other programs; "),
+        (5 * GB, 20 * GB, 4 * GB, "4 GB, the memory that is free now, less 1 GB for other programs; "),
+        (5 * GB, None, 4 * GB, "16 GB is all that this computer has."),
+        (GB, 11 * GB, 0, "Budget: 0 MB, "),
+        (10, 11 * GB, 0, "Budget: 0 MB, "),
     ],
 )
 def test_the_budget_is_what_is_free(
     monkeypatch: pytest.MonkeyPatch, available: int, working_set: int | None, nbytes: int, reason: str
 ) -> None:
-    monkeypatch.setattr(device, "memory", lambda: (16 * 10**9, available))
+    monkeypatch.setattr(device, "memory", lambda: (16 * GB, available))
     monkeypatch.setattr(device, "working_set", lambda: working_set)
     found = device.budget()
-    assert (found.nbytes, found.limit) == (nbytes, min(16 * 10**9, working_set or 16 * 10**9))
+    assert (found.nbytes, found.limit) == (nbytes, min(16 * GB, working_set or 16 * GB))
     assert reason in found.reason
 
 
 @pytest.mark.parametrize(
     ("explicit", "nbytes", "reason"),
     [
-        (11 * 10**9, 11 * 10**9, "Budget: 11.00 GB, as asked for."),
-        (11 * 10**9 + 1, 11 * 10**9, "may hold; you asked for 11.00 GB."),
-        (20 * 10**9, 11 * 10**9, "Budget: 11.00 GB, all that the GPU of a computer with 16.00 GB may hold; you asked"),
-        (0, 0, "Budget: 0.0 MB, as asked for."),
+        (11 * GB, 11 * GB, "Budget: 11 GB, as asked for."),
+        (11 * GB + 1, 11 * GB, "may hold; you asked for 11 GB."),
+        (20 * GB, 11 * GB, "Budget: 11 GB, all that the GPU of a computer with 16 GB may hold; you asked"),
+        (0, 0, "Budget: 0 MB, as asked for."),
     ],
 )
 def test_an_explicit_budget_may_exceed_what_is_free_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, explicit: int, nbytes: int, reason: str
 ) -> None:
-    monkeypatch.setattr(device, "memory", lambda: (16 * 10**9, 10**9))
-    monkeypatch.setattr(device, "working_set", lambda: 11 * 10**9)
+    monkeypatch.setattr(device, "memory", lambda: (16 * GB, GB))
+    monkeypatch.setattr(device, "working_set", lambda: 11 * GB)
     found = device.budget(explicit)
     assert found == Budget(nbytes, nbytes, found.reason)
     assert reason in found.reason
@@ -112,17 +114,15 @@ def test_limits_without_a_mapped_embedding(monkeypatch: pytest.MonkeyPatch) -> N
     assert limits == {"memory": 2 * 10**10, "cache": found.working, "wired": found.weights}
 
 
-@pytest.mark.parametrize(
-    ("text", "nbytes"), [(1, 1), ("0.000001MB", 1), ("1KiB", 1024), ("1048575TiB", 1048575 * 2**40)]
-)
+@pytest.mark.parametrize(("text", "nbytes"), [(1, 1), ("0.001KB", 1), ("1KiB", 1024), ("1048575TiB", 1048575 * 2**40)])
 def test_sizes_from_a_byte_to_an_exabyte(text: str | int, nbytes: int) -> None:
-    assert abs(parse_size(text) - nbytes) <= nbytes * 2**-53
+    assert abs(parse_memory(text) - nbytes) <= nbytes * 2**-53
 
 
 @pytest.mark.parametrize("text", ["1048576TiB", "2097152 TiB", 0, "0.4", "0.0000001KB"])
 def test_sizes_beyond(text: str | int) -> None:
     with pytest.raises(RequestError, match="can't be used"):
-        parse_size(text)
+        parse_memory(text)
 
 
 @pytest.mark.parametrize(

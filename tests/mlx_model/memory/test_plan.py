@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
 from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan, plan_within, prefill_chunk
-from mlx_model.memory.sizes import gigabytes, parse_size
+from mlx_model.memory.sizes import disk_size, memory_size, parse_memory
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.cache import Cache
@@ -32,7 +33,7 @@ MACS = {"8": 2 / 3, "16": 2 / 3, "18": 2 / 3, "24": 2 / 3, "32": 2 / 3, "64": 3 
 
 TABLE_20B = """
  Mac     GPU  | dense  chunk  rewind  context | weights      KV working   total
-   8    5.73  | does not fit: 11.14 GB for 1,024 tokens, 11.33 GB for 8,192
+   8    5.73  | does not fit: 10.4 GB for 1,024 tokens, 10.6 GB for 8,192
   16   11.45  |     4    256       8   12,800 |   10.85     0.34     0.15    11.45
   18   12.88  |     8   1024      24   27,648 |   11.46     0.76     0.56    12.88
   24   17.18  |    16   2048      48  123,648 |   12.60     3.19     1.28    17.18
@@ -43,19 +44,19 @@ TABLE_20B = """
 
 TABLE_120B = """
  Mac     GPU  | dense  chunk  rewind  context | weights      KV working   total
-   8    5.73  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
-  16   11.45  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
-  18   12.88  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
-  24   17.18  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
-  32   22.91  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
-  64   51.54  | does not fit: 62.19 GB for 1,024 tokens, 62.47 GB for 8,192
+   8    5.73  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
+  16   11.45  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
+  18   12.88  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
+  24   17.18  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
+  32   22.91  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
+  64   51.54  | does not fit: 58 GB for 1,024 tokens, 58.2 GB for 8,192
  128  103.08  |    16   2048      48  131,072 |   64.09     5.06     1.30    70.55
 """
 
 # On a CPU the dense part is float32 unless it is quantised, and so are keys and values until memory is short.
 TABLE_20B_ON_A_CPU = """
 GB free       | dense  chunk  rewind  context | weights      KV working   total
-   11.0       | does not fit: 11.17 GB for 1,024 tokens, 11.44 GB for 8,192
+   11.0       | does not fit: 10.5 GB for 1,024 tokens, 10.7 GB for 8,192
    11.5       |     4     16       8    8,192 |   10.95     0.23     0.17    11.50
    12.0       |     6     16       8   12,544 |   11.25     0.34     0.25    11.99
    13.0       |     8     32      16   14,336 |   11.56     0.84     0.44    12.99
@@ -93,14 +94,14 @@ def test_what_a_cpu_gets() -> None:
 
 def test_reasons_on_a_mac_with_16_gb() -> None:
     budget = int(16 * GIB * 2 / 3)
-    assert plan_within(B20, Budget(budget, budget, "Budget: 11.45 GB."), on_gpu=True).reasons == (
-        "Budget: 11.45 GB.",
-        "Experts: 10.17 GB, as published (MXFP4), never converted.",
-        "Embedding: its rows are read from the file, one a token, instead of 1.16 GB.",
-        "Attention and output matrix: 684.1 MB at 4 bits: at 6, a context of 8,192 tokens would need 11.63 GB.",
+    assert plan_within(B20, Budget(budget, budget, "Budget: 10.7 GB."), on_gpu=True).reasons == (
+        "Budget: 10.7 GB.",
+        "Experts: 9.5 GB, as published (MXFP4), never converted.",
+        "Embedding: its rows are read from the file, one a token, instead of 1.1 GB.",
+        "Attention and output matrix: 652.4 MB at 4 bits: at 6, a context of 8,192 tokens would need 10.8 GB.",
         "Prompts: 256 tokens at a time and 8 points to rewind to: "
-        "with 512 and 16, a context of 8,192 tokens would need 11.48 GB.",
-        "Context: 12,800 of 131,072 tokens, as many as 11.45 GB hold.",
+        "with 512 and 16, a context of 8,192 tokens would need 10.7 GB.",
+        "Context: 12,800 of 131,072 tokens, as many as 10.7 GB hold.",
     )
 
 
@@ -136,8 +137,8 @@ def held_by(cache: Cache) -> int:
     return sum(array.nbytes for array in cache.arrays())
 
 
-@pytest.mark.parametrize(("memory", "narrow"), [(None, False), ("154MB", True)])
-def test_kv_is_what_the_cache_holds(folder: Path, memory: str | None, narrow: bool) -> None:
+@pytest.mark.parametrize(("memory", "narrow"), [(None, False), (154_000_000, True)])
+def test_kv_is_what_the_cache_holds(folder: Path, memory: int | None, narrow: bool) -> None:
     """Filled to the last token, with every rewind point taken."""
     model = load(folder, memory=memory, context=1500, dense_bits=4)
     assert (model.plan.kv_bits == 16) == narrow
@@ -188,7 +189,7 @@ def test_a_plan_keeps_to_its_budget(
 def test_a_step_more_context_would_not_fit() -> None:
     found = plan(B20, int(16 * GIB * 2 / 3))
     assert found.total <= found.budget
-    with pytest.raises(ContextError, match=rf"a context of 13,056 tokens doesn't fit into 11.45 GB; {found.context:,}"):
+    with pytest.raises(ContextError, match=rf"a context of 13,056 tokens doesn't fit into 10.7 GB; {found.context:,}"):
         plan(B20, found.budget, Wishes(context=found.context + 256))
 
 
@@ -208,7 +209,7 @@ def test_bits_of_ones_own_are_paid_with_context() -> None:
     finer = plan(B20, budget, Wishes(dense_bits=6))
     assert (finer.dense_bits, finer.prefill_chunk) == (6, 256)
     assert 1024 <= finer.context < 8192
-    with pytest.raises(BudgetError, match=r"needs 11\.74 GB .* at 8 bits; there are 11\.45 GB\. Fewer dense bits"):
+    with pytest.raises(BudgetError, match=r"needs 11 GB .* at 8 bits; there are 10\.6 GB\. Fewer dense bits"):
         plan(B20, budget, Wishes(dense_bits=8))
 
 
@@ -230,12 +231,12 @@ def test_impossible_contexts(context: int) -> None:
 def test_too_little_free_memory_gives_the_leanest_plan() -> None:
     """A browser's memory can be compressed, so the model starts, and says so; beyond the limit it doesn't."""
     limit = int(16 * GIB * 2 / 3)
-    lean = plan_within(B20, Budget(7 * 10**9, limit, "Budget: 7.00 GB, free now."), on_gpu=True)
+    lean = plan_within(B20, Budget(7 * 10**9, limit, "Budget: 7 GB, free now."), on_gpu=True)
     assert (lean.dense_bits, lean.context) == (4, 8192)
     assert lean.total <= limit
-    assert "The model takes 11.33 GB at the leanest" in lean.reasons[0]
+    assert "The model takes 10.5 GB at the leanest" in lean.reasons[0]
     assert "close some" in lean.reasons[0]
-    with pytest.raises(BudgetError, match=r"there are 8\.00 GB"):
+    with pytest.raises(BudgetError, match=r"there are 7\.4 GB"):
         plan_within(B20, Budget(7 * 10**9, 8 * 10**9, ""), on_gpu=True)
 
 
@@ -256,11 +257,11 @@ def mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def test_the_budget_of_a_mac(mac: Callable[[int], None]) -> None:
     mac(14 * GIB)
     assert device.budget() == Budget(
-        GPU_LIMIT, GPU_LIMIT, "Budget: 11.45 GB, all that the GPU of a computer with 17.18 GB may hold."
+        GPU_LIMIT, GPU_LIMIT, "Budget: 10.7 GB, all that the GPU of a computer with 16 GB may hold."
     )
-    mac(9 * 10**9)
-    assert (device.budget().nbytes, device.budget().limit) == (8 * 10**9, GPU_LIMIT)
-    assert device.budget(10**10) == Budget(10**10, 10**10, "Budget: 10.00 GB, as asked for.")
+    mac(9 * GIB)
+    assert (device.budget().nbytes, device.budget().limit) == (8 * GIB, GPU_LIMIT)
+    assert device.budget(10 * GIB) == Budget(10 * GIB, 10 * GIB, "Budget: 10 GB, as asked for.")
     assert device.budget(10**11).nbytes == GPU_LIMIT
     mac(10**8)
     assert device.budget().nbytes == 0
@@ -328,16 +329,16 @@ def test_memory_taken_by_others_shrinks_the_chunks(folder: Path, monkeypatch: py
 
 
 def test_a_prompt_beyond_what_fits_is_refused(folder: Path) -> None:
-    model = load(folder, memory="154MB")
+    model = load(folder, memory=154_000_000)
     fits = model.context_length
     assert 1024 <= fits < model.config.max_position_embeddings
     assert model.plan.total <= 154_000_000
-    with pytest.raises(ContextError, match=rf"context holds {fits:,} \(the model's 131,072 don't fit into 154\.0 MB\)"):
+    with pytest.raises(ContextError, match=rf"context holds {fits:,} \(the model's 131,072 don't fit into 146\.9 MB\)"):
         ids(model, [1] * fits)
-    with pytest.raises(BudgetError, match=r"there are 150\.5 MB"):
+    with pytest.raises(BudgetError, match=r"there are 143\.5 MB"):
         load(folder, memory=150_500_000)
-    with pytest.raises(ContextError, match=r"a context of 100,000 tokens doesn't fit into 154\.0 MB; [\d,]+ tokens do"):
-        load(folder, memory="154MB", context=100_000)
+    with pytest.raises(ContextError, match=r"a context of 100,000 tokens doesn't fit into 146\.9 MB; [\d,]+ tokens do"):
+        load(folder, memory=154_000_000, context=100_000)
 
 
 # Sizes in words
@@ -346,29 +347,33 @@ def test_a_prompt_beyond_what_fits_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "nbytes"),
     [
-        ("10GB", 10**10),
-        ("10.5 gb", 10_500_000_000),
+        ("10GB", 10 * GIB),
+        ("10.5 gb", 21 * GIB // 2),
         ("9GiB", 9 * GIB),
-        ("9500M", 9_500_000_000),
+        ("9500M", 9500 * 2**20),
         (" 512 MiB ", 512 * 2**20),
         ("11453246122", 11_453_246_122),
         (123, 123),
-        ("1.5tb", 1_500_000_000_000),
+        ("1.5tb", 1536 * GIB),
     ],
 )
 def test_sizes(text: str | int, nbytes: int) -> None:
-    assert parse_size(text) == nbytes
+    assert parse_memory(text) == nbytes
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "1e9", "ten", "10 GB free", "10GBB", "9" * 30, "\x1b[2J", -5])
 def test_sizes_that_make_no_sense(text: str | int) -> None:
     with pytest.raises(RequestError, match="can't be used; write it like"):
-        parse_size(text)
+        parse_memory(text)
 
 
-def test_sizes_are_decimal() -> None:
-    assert gigabytes(11_453_246_122) == "11.45 GB"
-    assert gigabytes(999_000_000) == "999.0 MB"
+def test_memory_is_as_it_is_sold_and_a_disk_as_the_hub_counts() -> None:
+    """And what is written of memory is understood where a person types it."""
+    assert (memory_size(16 * GIB), disk_size(16 * 10**9)) == ("16 GB", "16 GB")
+    assert (memory_size(GPU_LIMIT), disk_size(13_761_300_984)) == ("10.7 GB", "13.8 GB")
+    assert (memory_size(652 * 2**20), disk_size(999_900_000), disk_size(5)) == ("652 MB", "999.9 MB", "0 MB")
+    assert (memory_size(GPU_LIMIT, ceil), memory_size(GPU_LIMIT, floor)) == ("10.7 GB", "10.6 GB")
+    assert parse_memory(memory_size(16 * GIB)) == 16 * GIB
 
 
 def test_a_plan_is_a_value() -> None:
