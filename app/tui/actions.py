@@ -125,6 +125,7 @@ class Actions(App[None]):
         """Stop the answer, or cancel the edit of an earlier message."""
         if self.conversations.idle.is_set():
             self.conversations.leave_edit()
+            self.desk.transcript.unmark()
         await self.conversations.stop()
 
     async def action_answer_now(self) -> None:

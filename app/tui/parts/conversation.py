@@ -21,6 +21,7 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
+from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
 from mlx_model.text import clean
@@ -305,10 +306,11 @@ class ConversationKeeper:
         await self._entered("" if unsent else await self._journal.draft(""))
         await self._desk.saved()
 
-    async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
+    async def open(self, id: str, at: str | None = None, channel: str | None = None, words: Sequence[str] = ()) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
-        In the conversation that is on the screen already, an answer under way goes on.
+        In the node, what is closed of `channel` is opened, and `words`, which are folded, are marked. In the
+        conversation that is on the screen already, an answer under way goes on.
         """
         desk = self._desk
         if id != self.conversation.id:
@@ -324,12 +326,16 @@ class ConversationKeeper:
             await self._leave(with_input=True)
             await self._enter(conversation, draft)
             await self._preferences.enter(id)
-            await self._entered("", at, channel)
+            await self._entered("", at, channel, words)
             return True
         if self.idle.is_set():
-            await self._go_to(at, channel)
-        elif at is not None and not desk.transcript.reveal(at):
-            desk.warn(BUSY)
+            await self._go_to(at, channel, words)
+        elif at is not None:
+            desk.transcript.unmark()
+            if found := desk.transcript.reveal(at):
+                self._mark(found, channel, words)
+            else:
+                desk.warn(BUSY)
         return True
 
     async def refresh(self) -> None:
@@ -360,23 +366,30 @@ class ConversationKeeper:
         self._desk.composer.put_back(draft)  # at once: whoever opens one more at the next await cancels this
         await self._desk.queue.remove_children()
 
-    async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
+    async def _entered(
+        self, draft: str, at: str | None = None, channel: str | None = None, words: Sequence[str] = ()
+    ) -> None:
         desk = self._desk
         desk.composer.put_back(draft)
         desk.hint()
-        await self._go_to(at, channel)
+        await self._go_to(at, channel, words)
         desk.composer.focus()
 
-    async def _go_to(self, at: str | None, channel: str | None) -> None:
+    async def _go_to(self, at: str | None, channel: str | None, words: Sequence[str]) -> None:
         if at is not None and at in self.conversation.nodes:
             if at not in {node.id for node in self.conversation.path}:
                 self.conversation.select(at)
-            for view in await self.show(at=at):
-                view.add_class("-hit")
-                if isinstance(view, AnswerView):
-                    view.reveal(channel)
+            self._mark(await self.show(at=at), channel, words)
         else:
             await self.show()
+
+    def _mark(self, found: Sequence[Widget], channel: str | None, words: Sequence[str]) -> None:
+        for view in found:
+            view.add_class(HIT)
+            if isinstance(view, AnswerView):
+                view.reveal(channel)
+            if isinstance(view, Marks):
+                view.mark(words)
 
     async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
         """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
