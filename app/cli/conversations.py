@@ -124,8 +124,8 @@ def _search(store: Store, arguments: argparse.Namespace) -> None:
     for hit in hits:
         title = short(hit.title) if hit.node is None else f"{short(hit.title)}: {hit.snippet}"
         where = f"{hit.conversation}  {_day(hit.created)}  {hit.role:<7}  "
-        title = title[: max(0, width - len(where))] if width else title
-        print(where + (emphasized(title, spans(title, words)) if bold else title))
+        shown = title[: max(0, width - len(where))] if width else title
+        print(where + (emphasized(shown, spans(title, words)) if bold else shown))
     if not hits:
         say(f'nothing was found for "{text}"')
 

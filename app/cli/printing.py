@@ -24,9 +24,11 @@ def shows_styles(stream: TextIO) -> bool:
 
 
 def emphasized(text: str, places: Iterable[tuple[int, int]]) -> str:
-    """`text` with what stands between these starts and ends in bold; they come from left to right."""
+    """`text` with what stands between these starts and ends, as far as it has them, in bold; from left to right."""
     pieces, at = list[str](), 0
     for start, end in places:
+        if start >= len(text):
+            break
         pieces += [text[at:start], BOLD, text[start:end], PLAIN]
         at = end
     return "".join([*pieces, text[at:]])

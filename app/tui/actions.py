@@ -1,6 +1,6 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from textual import actions, work
@@ -18,6 +18,7 @@ from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
 from app.tui.screens.help import HelpScreen
+from app.tui.screens.palette import PaletteScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -237,6 +238,21 @@ class Actions(App[None]):
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
         self.engine.restart()
+
+    def action_command_palette(self) -> None:
+        """Show the palette, and run what is chosen there."""
+
+        def chosen(action: str | None) -> None:
+            if action is not None:
+                self.run_worker(self.run_action(action))
+
+        self.desk.ask(PaletteScreen(self.must_wait, self.values_of), chosen)
+
+    def values_of(self, command: Command) -> Sequence[str]:
+        """What can follow a command, as far as that is known at once."""
+        if command.action == "theme":
+            return self.preferences.themes
+        return list(self.preferences.presets) if command.action == "preset" else command.values
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import ClassVar
 
 from textual import events, work
-from textual.app import ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
@@ -17,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
-from app.chat.commands import BUSY, COMMANDS, Command, find, no_argument, parse
+from app.chat.commands import BUSY, COMMANDS, find, no_argument, parse
 from app.engine.client import EngineClient
 from app.engine.engine import Engine
 from app.engine.protocol import Load
@@ -81,6 +79,7 @@ class ChatApp(Actions, inherit_bindings=False):
         ),
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
+    ENABLE_COMMAND_PALETTE = False  # Textual's; ours is a screen of its own
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
 
     def __init__(
@@ -288,19 +287,6 @@ class ChatApp(Actions, inherit_bindings=False):
         else:
             self.models.step()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every command but the palette itself; those that must wait now say so."""
-        for command in COMMANDS:
-            if command.action != "command_palette":
-                name = command.slash or command.action.replace("_", " ")
-                busy = f"({BUSY}) " if self.must_wait(command) else ""
-                yield SystemCommand(name, f"{busy}{command.help}", partial(self.run_action, command.action))
-                does = command.help.partition(":")[0]
-                for value in command.values:
-                    action = f"{command.action}({str(value)!r})"
-                    run = partial(self.run_action, action)
-                    yield SystemCommand(f"{name} {value}", f"{busy}{does}: {value}", run)
-
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
@@ -328,12 +314,6 @@ class ChatApp(Actions, inherit_bindings=False):
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
-
-    def values_of(self, command: Command) -> Sequence[str]:
-        """What can follow a command, as far as that is known at once."""
-        if command.action == "theme":
-            return self.preferences.themes
-        return list(self.preferences.presets) if command.action == "preset" else command.values
 
     async def _saved(self) -> None:
         self.desk.status.saves = self.journal.saves

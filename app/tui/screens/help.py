@@ -7,7 +7,6 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -15,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.chat.commands import GROUPS, Command
+from app.tui.screens.palette import PaletteScreen
 from app.tui.screens.settings import SettingsScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
@@ -25,14 +25,9 @@ from app.tui.widgets.queue import Queued
 from app.tui.widgets.sidebar import ConversationList, SearchInput
 from app.tui.widgets.versions import VersionSwitch
 
-PALETTE = KeyHelp(
-    "The commands",
-    (("part of a name", "find a command"), ("Up, Down, Enter", "choose and run"), ("Esc", "close")),
-)
-"""That of the command palette, which is Textual's own."""
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
-    *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PALETTE),
+    *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 
@@ -70,7 +65,7 @@ class HelpScreen(ModalScreen[None]):
 def help_of(widget: Widget | None) -> KeyHelp | None:
     """What keys do in a widget, or in the innermost one around it that says so."""
     for node in widget.ancestors_with_self if widget is not None else ():
-        help: KeyHelp | None = PALETTE if isinstance(node, CommandPalette) else getattr(node, "KEY_HELP", None)
+        help: KeyHelp | None = getattr(node, "KEY_HELP", None)
         if help is not None:
             return help
     return None

@@ -96,7 +96,7 @@ def test_search_says_whose_words_were_found_and_a_title_only_where_nothing_else_
 
     assert lines("count") == [f"tool     {found}\u2026rawberry'.count('r')", f"thought  {found}let me count"]
     assert lines("How", "many") == [f"you      {found}{tree.title}"]  # and not the title again
-    assert lines("three") == [f"answer   {found}There are **three**."]
+    assert lines("three") == [f"answer   {found}\u2026ere are **three**."]
     tree.rename("Zucchini")
     store = Store(conversations_file())
     store.rename(tree.id, tree.title)

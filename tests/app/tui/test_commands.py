@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from textual import events
-from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -12,7 +11,9 @@ from app.chat.commands import BUSY, COMMANDS, GROUPS, Command
 from app.documents.attachments import Attachment, join
 from app.settings import Settings
 from app.tui.screens.help import WIDGETS, HelpScreen, help_of
+from app.tui.screens.palette import PaletteList, PaletteScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
+from app.tui.text.palette_rows import WAITS, groups, line, matching
 from app.tui.widgets.analysis import AnalysisTitle
 from app.tui.widgets.calls import CallTitle
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
@@ -241,16 +242,6 @@ async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
 # What waits
 
 
-async def chosen(pilot: Pilot[None]) -> None:
-    """Press Enter in the palette until it has closed: while it still searches, that does nothing."""
-    for _ in range(50):
-        if len(pilot.app.screen_stack) == 1:
-            return
-        await pilot.press("enter")
-        await pilot.pause(0.1)
-    raise AssertionError("the palette stays open")
-
-
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.waits], ids=lambda each: each.action)
 async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Command) -> None:
     engine = FakeEngine()
@@ -261,13 +252,11 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         engine.say(MessageStart("final"), *deltas("final", "a long story"))
         await send(pilot, "go")
         await wait_until(pilot, lambda: "a long story" in text_on(pilot))
-        warned = 0
 
         async def warns() -> None:
-            nonlocal warned
-            warned += 1
-            await wait_until(pilot, lambda: len(app._notifications) == warned, BUSY)
-            assert [each.message for each in app._notifications] == [BUSY] * warned
+            await wait_until(pilot, lambda: app._notifications, BUSY)
+            assert [each.message for each in app._notifications] == [BUSY]
+            app.clear_notifications()
 
         if command.key:
             await pilot.press(command.key)
@@ -277,10 +266,9 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         assert app.desk.composer.text == f"/{command.slash}"
         app.desk.composer.clear_prompt()
         await pilot.press("ctrl+p")
-        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*command.slash)
-        await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
-        await chosen(pilot)
+        await wait_until(pilot, lambda: f"({WAITS})" in text_on(pilot), "the palette says so")
+        await pilot.press("enter")
         await warns()
         assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversations.editing
 
@@ -319,26 +307,85 @@ async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
 # Palette and footer
 
 
-async def test_the_palette_has_every_command_and_runs_it() -> None:
-    async with chat(FakeEngine()) as pilot:
+def found(typed: str) -> list[str]:
+    """The names that the palette lists for what is typed."""
+    return [row.name for row in matching(typed, lambda _: False, values)]
+
+
+def test_the_palette_lists_every_command_but_itself_once_in_its_group() -> None:
+    listed = dict(groups(lambda command: command.waits))
+    assert list(listed) == list(GROUPS)
+    rows = [row for each in listed.values() for row in each]
+    assert [row.action for row in rows] == [c.action for c in COMMANDS if c.action != "command_palette"]
+    assert len({row.name for row in rows}) == len(rows)
+    assert all((row.help, row.key, row.waits) in {(c.help, c.shown_key, c.waits) for c in COMMANDS} for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("typed", "first", "others"),
+    [
+        ("eff", ["effort"], []),  # its values are not typed for
+        ("effort", ["effort", "effort low", "effort medium", "effort high"], []),
+        ("Effort  H", ["effort high"], []),
+        ("high", ["effort high", "effort"], []),
+        ("code", ["copy code", "copy"], []),
+        ("exp md", ["export md"], []),
+        ("long", ["preset Long one"], []),
+        ("rst", ["restart"], []),
+        ("versions", [], []),
+        ("previous", ["again"], []),  # a word of what it does
+        ("conversation", [], ["find", "chats", "rename", "delete", "undo", "export", "import", "instructions"]),
+        ("zzzz", [], []),
+        ("e" * 200, [], []),
+    ],
+)
+def test_what_the_palette_finds(typed: str, first: list[str], others: list[str]) -> None:
+    names = found(typed)
+    assert names[: len(first)] == first and set(others) <= set(names)
+    assert bool(names) == bool(first or others)
+    if typed in ("eff", "exp md"):
+        assert names == first
+
+
+@pytest.mark.parametrize("width", [70, 34, 16, 4, 0])
+def test_a_row_of_the_palette_keeps_its_key_at_the_right(width: int) -> None:
+    (row,) = matching("regen", lambda _: False, values)
+    text = line(row, width, 12)
+    assert text.plain.startswith("again") and text.plain.endswith("^R")
+    assert text.cell_length == max(width, len("again") + 7 + 2 + 1 + 2)
+    assert ("regenerate" in text.plain) == (width >= 34)
+    (row,) = matching("regen", lambda command: command.waits, values)
+    assert line(row, 70, 12).plain.endswith("  (after the answer)")
+
+
+async def test_the_palette_shows_a_line_for_each_command_and_runs_what_is_chosen() -> None:
+    async with chat(FakeEngine(), (100, 30)) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert len(set(titles)) == len(titles)
-        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
-        assert helps["export md"] == "export this conversation to a file: md"
-        for command in COMMANDS:
-            name = command.slash or command.action.replace("_", " ")
-            assert (name in titles) == (command.action != "command_palette")
         await pilot.press("ctrl+p")
-        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await wait_until(pilot, lambda: isinstance(app.screen, PaletteScreen) and "Answers" in text_on(pilot))
+        box = app.screen.query_one("#palette").region
+        assert box.width == 76 and box.x == 12 and box.height == 30
+        rows = [row[box.x + 2 : box.right - 3] for row in text_on(pilot).splitlines()]
+        lines = [row for row in rows for command in COMMANDS if command.help in row]
+        assert len(lines) >= 20 and any(row.startswith("effort ") and row.endswith("  ^E") for row in lines)
         await pilot.press("f1")
         await wait_until(pilot, lambda: "The commands (focused)" in text_on(pilot))
-        await pilot.press("escape", *"thinking shown")
-        await wait_until(pilot, lambda: "thinking shown" in text_on(pilot))
-        await chosen(pilot)
-        await wait_until(pilot, lambda: app.preferences.analysis == "shown")
+        await pilot.press("escape", "down", "up", "pagedown", *"xyz")
+        await wait_until(pilot, lambda: "No command fits." in text_on(pilot))
+        await pilot.press("enter")  # does nothing
+        await pilot.press(*["backspace"] * 3, *"thinking s", "enter")
+        await wait_until(pilot, lambda: app.preferences.analysis == "shown" and len(app.screen_stack) == 1)
+        await pilot.press("ctrl+p", "down", "down", "enter")  # past effort and thinking
+        await wait_until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app.desk.effort_switch.effort is Effort.MEDIUM and app.preferences.analysis == "shown"
+        await pilot.press("ctrl+p", *"effort", "down", "down", "down")
+        await pilot.pause()
+        await pilot.click(PaletteList, offset=(3, 1))  # "effort low"
+        await wait_until(pilot, lambda: app.desk.effort_switch.effort is Effort.LOW)
+        await pilot.press("ctrl+p", "ctrl+p")
+        await wait_until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app.desk.composer.has_focus and app.desk.composer.text == ""
 
 
 @pytest.mark.parametrize(
