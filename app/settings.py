@@ -14,6 +14,8 @@ from mlx_model.options import Options
 
 ANALYSIS = ("shown", "collapsed", "hidden")
 """How the analysis is displayed: open; open while it grows; closed."""
+TITLES = ("model", "words")
+"""Who names a conversation: the model after its first answer, or the first words of its first prompt."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -33,7 +35,7 @@ class Settings:
     sense.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
-    None stands for the default one; `theme` is a name that app.tui.theme interprets;
+    None stands for the default one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets;
     without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    titles: str = "model"
 
 
 def load(path: Path | None = None) -> Settings:
@@ -144,12 +147,12 @@ def _checked(path: Path, text: str) -> Settings:
         else:
             refuse(name, f'the preset "{name}" is {value!r}; it must be text')
     model, theme = choice("model", None), choice("theme", "dark")
-    analysis = choice("analysis", "collapsed", ANALYSIS)
+    analysis, titles = choice("analysis", "collapsed", ANALYSIS), choice("titles", "model", TITLES)
     mouse = values.get("mouse", True)
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, mouse, options, presets, warnings=tuple(warnings))
+    return Settings(model, theme, analysis, mouse, options, presets, tuple(warnings), titles)
 
 
 def _line_of(key: str, text: str) -> str:

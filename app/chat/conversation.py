@@ -280,6 +280,11 @@ def auto_title(prompt: str) -> str:
     title = one_line(text[: 20 * TITLE_LENGTH])
     if files and not own_text.strip():
         title = ", ".join(PurePath(file.name).name or file.name for file in files)
+    return shortened(title)
+
+
+def shortened(title: str) -> str:
+    """A title of one line as a list has room for it, cut between words."""
     if len(title) <= TITLE_LENGTH:
         return title
     words = title[: TITLE_LENGTH + 1].rsplit(" ", 1)[0][:TITLE_LENGTH]

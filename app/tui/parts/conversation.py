@@ -20,6 +20,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.titles import Titles
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
@@ -53,6 +54,7 @@ class ConversationKeeper:
         self.idle.set()
         self.stopped = asyncio.Event()
         """Set from the moment the person stops an answer until it has ended."""
+        self._titles = Titles(engine, preferences, self._name)
         self._editing: Node | None = None
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
@@ -129,6 +131,7 @@ class ConversationKeeper:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
         it, `before` is the leaf again."""
+        await self._titles.stop()
         desk, engine, conversation = self._desk, self._engine, self.conversation
         record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
@@ -177,6 +180,8 @@ class ConversationKeeper:
             self.idle.set()
         else:
             await self._ask_queued()
+        if self.idle.is_set():
+            self._titles.begin(conversation)
         desk.hint()
 
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
@@ -348,6 +353,8 @@ class ConversationKeeper:
     async def _leave(self, *, with_input: bool) -> None:
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
 
+        await self._titles.stop()
+
         def draft() -> str:
             return merge([*self._desk.queue.texts, *([self._unsent()] if with_input else [])])
 
@@ -429,3 +436,7 @@ class ConversationKeeper:
         """Give the conversation another title."""
         self.conversation.rename(title)
         await self._save()
+
+    async def _name(self, conversation: Conversation, title: str) -> None:
+        if conversation is self.conversation:
+            await self.rename(title)

@@ -39,6 +39,8 @@ class Preferences:
         self.options = options
         self.presets = dict(settings.presets)
         self.analysis = settings.analysis
+        self.titles = settings.titles
+        """One of app.settings.TITLES."""
         self._theme = settings.theme
         self._default_instructions = instructions
         self._own_instructions: dict[str, str] = {}  # by the id of a conversation
@@ -134,7 +136,8 @@ class Preferences:
 
     def open(self, conversation: str, *, at_instructions: bool = False) -> None:
         """Show the settings, with the instructions of a conversation."""
-        before = Form(self.options, self._theme, self.analysis, self.instructions_of(conversation) or "")
+        instructions = self.instructions_of(conversation) or ""
+        before = Form(self.options, self._theme, self.analysis, instructions, titles=self.titles)
 
         def closed(after: Form | None) -> None:
             if after is not None:
@@ -152,6 +155,8 @@ class Preferences:
         if after.options.effort is not before.options.effort:
             self._desk.effort_switch.effort = after.options.effort
         self.options = after.options
+        if after.titles != before.titles:
+            self.titles = changes["titles",] = after.titles
         if after.save_as:
             self.presets[after.save_as] = after.instructions
             changes["presets", after.save_as] = after.instructions

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.lines import one_line
-from app.settings import ANALYSIS, SAMPLING
+from app.settings import ANALYSIS, SAMPLING, TITLES
 from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
@@ -41,6 +41,7 @@ class Form:
     analysis: str
     instructions: str
     save_as: str = ""
+    titles: str = "model"
 
 
 class SettingsScreen(ModalScreen[Form | None]):
@@ -77,6 +78,7 @@ class SettingsScreen(ModalScreen[Form | None]):
         with VerticalScroll(id="settings", can_focus=False):
             yield from _row("Effort", _choice("effort", [effort.value for effort in Effort], form.options.effort.value))
             yield from _row("Analysis", _choice("analysis", ANALYSIS, form.analysis))
+            yield from _row("Titles by", _choice("titles", TITLES, form.titles))
             yield from _row("Theme", _choice("theme", self._themes, form.theme))
             for name in SAMPLING:
                 label, hint = LABELS[name]
@@ -134,7 +136,8 @@ class SettingsScreen(ModalScreen[Form | None]):
         if save_as and not instructions:
             self._refuse("There are no instructions to save as a preset.", "instructions")
             return
-        self.dismiss(Form(options, self._chosen("theme"), self._chosen("analysis"), instructions, save_as))
+        theme, analysis, titles = map(self._chosen, ("theme", "analysis", "titles"))
+        self.dismiss(Form(options, theme, analysis, instructions, save_as, titles))
 
     def _refuse(self, text: str, name: str) -> None:
         self.query_one("#wrong", Static).update(Content(clean(text)))
