@@ -106,8 +106,11 @@ class Actions(App[None]):
         self.preferences.use_preset(self.conversation.id, name)
 
     def action_theme(self, name: str = "") -> None:
-        """Take another theme."""
-        self.preferences.set_theme(name)
+        """Take another theme; without a name, show which there are."""
+        if name:
+            self.preferences.set_theme(name)
+        else:
+            self.action_command_palette("theme ")
 
     @work(group="editor", exclusive=True)
     async def action_editor(self) -> None:
@@ -239,14 +242,14 @@ class Actions(App[None]):
         """Start the engine again if it has stopped."""
         self.engine.restart()
 
-    def action_command_palette(self) -> None:
-        """Show the palette, and run what is chosen there."""
+    def action_command_palette(self, typed: str = "") -> None:
+        """Show the palette, with this typed into it, and run what is chosen there."""
 
         def chosen(action: str | None) -> None:
             if action is not None:
                 self.run_worker(self.run_action(action))
 
-        self.desk.ask(PaletteScreen(self.must_wait, self.values_of), chosen)
+        self.desk.ask(PaletteScreen(self.must_wait, self.values_of, typed), chosen)
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""

@@ -73,10 +73,8 @@ class Preferences:
             self._remember({("theme",): name})
 
     def set_theme(self, name: str) -> None:
-        """Take a theme by its name; "" offers all."""
-        if not name:
-            self._themes.offer()
-        elif self._themes.has(name):
+        """Take a theme by its name."""
+        if self._themes.has(name):
             self._themes.choose(name)
         else:
             self._desk.warn(f"There is no theme {name}. Use {', '.join(THEMES)}, or one that /theme lists.")

@@ -24,7 +24,7 @@ class PaletteList(OptionList, can_focus=False):
 class PaletteScreen(ModalScreen[str | None]):
     """Ends with the action to run, or with None.
 
-    `waits` says which commands must wait now, `values_of` what can follow a command.
+    `waits` says which commands must wait now, `values_of` what can follow a command; it opens as if `typed` were typed.
     """
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
@@ -44,11 +44,15 @@ class PaletteScreen(ModalScreen[str | None]):
         ),
     ]
 
-    def __init__(self, waits: Callable[[Command], bool], values_of: Callable[[Command], Sequence[str]]) -> None:
+    def __init__(
+        self, waits: Callable[[Command], bool], values_of: Callable[[Command], Sequence[str]], typed: str = ""
+    ) -> None:
         super().__init__()
         self._waits = waits
         self._values_of = values_of
-        self._input = Input(placeholder="find a command", compact=True, id="palette-input")
+        self._input = Input(
+            typed, placeholder="find a command", select_on_focus=False, compact=True, id="palette-input"
+        )
         self._input.cursor_blink = False
         self._list = PaletteList(markup=False, compact=True, id="palette-list")
         self._rows: list[PaletteRow | None] = []

@@ -383,6 +383,10 @@ async def test_the_palette_shows_a_line_for_each_command_and_runs_what_is_chosen
         await pilot.pause()
         await pilot.click(PaletteList, offset=(3, 1))  # "effort low"
         await wait_until(pilot, lambda: app.desk.effort_switch.effort is Effort.LOW)
+        await send(pilot, "/theme")
+        await wait_until(pilot, lambda: "theme dark" in text_on(pilot) and "theme nord" in text_on(pilot))
+        await pilot.press(*"light", "enter")
+        await wait_until(pilot, lambda: app.theme == "gptoss-light")
         await pilot.press("ctrl+p", "ctrl+p")
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)
         assert app.desk.composer.has_focus and app.desk.composer.text == ""
