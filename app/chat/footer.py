@@ -1,4 +1,4 @@
-"""The line under an answer: with which effort, how fast, in how many tokens, and how it ended if not as it should."""
+"""What is said of an answer: with which effort, how fast, in how many tokens, and how it ended if not as it should."""
 
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort
@@ -15,23 +15,44 @@ ENDINGS = {
 """The words for an answer's end; "" stands for an answer that was still under way when it was last saved."""
 
 
-def footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
-    """The line, without what isn't known: `stats` are None if the engine died, `effort` in another program's answer.
-
-    With `stats` of no token, nothing has come at all.
-    """
+def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
+    """What is known of an answer, what matters most first: `stats` are None if the engine died, `effort` in another
+    program's answer."""
     parts = [effort.value] if effort else []
     if stats is not None:
         if stats.decode_tok_s:
             parts.append(f"{stats.decode_tok_s:.1f} tok/s")
-        if stats.ttft_s:
-            parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.decode_tokens:
             parts.append(f"{stats.decode_tokens:,} tokens")
+        if stats.ttft_s:
+            parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
+    return parts
+
+
+def explained(effort: Effort | None, stats: Stats | None) -> str:
+    """The figures in words, for who asks what they mean."""
+    parts = [f"Reasoning effort {effort.value}."] if effort else []
+    if stats is not None:
+        if stats.decode_tok_s:
+            parts.append(f"{stats.decode_tok_s:.1f} tokens a second while it wrote.")
+        if stats.decode_tokens:
+            parts.append(f"{stats.decode_tokens:,} tokens written, its thought included.")
+        if stats.ttft_s:
+            parts.append(f"The first token came {stats.ttft_s:.1f} s after you sent the message.")
+        if stats.reused_tokens:
+            parts.append(f"{stats.reused_tokens:,} tokens of the prompt were known from the turns before.")
+    return "\n".join(parts)
+
+
+def ending(reason: str, stats: Stats | None) -> str:
+    """How an answer ended, "" where it ended as it should. With `stats` of no token, nothing has come at all."""
     if reason == "cancelled" and stats is not None and not stats.decode_tokens:
-        parts.append("stopped before it began")
-    elif reason in ENDINGS:
-        parts.append(ENDINGS[reason])
-    return "   ".join(parts)
+        return "stopped before it began"
+    return ENDINGS.get(reason, "")
+
+
+def footer(effort: Effort | None, reason: str, stats: Stats | None) -> str:
+    """All of it in one line."""
+    return "   ".join([*figures(effort, stats), *filter(None, [ending(reason, stats)])])

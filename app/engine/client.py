@@ -161,7 +161,8 @@ class EngineClient:
 
     async def _send(self, message: ToEngine) -> None:
         """Write a message. A broken pipe is no error here: the reader notices and tells all inboxes."""
-        if self._process and self._process.stdin and self.alive:
+        if self.alive:
+            assert self._process and self._process.stdin
             with contextlib.suppress(ConnectionError):
                 self._process.stdin.write(encode(message))
                 await self._process.stdin.drain()

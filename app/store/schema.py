@@ -142,8 +142,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     A program killed in between leaves the version before; of two at once, the second waits (to index many conversations
     anew takes longer than any save) and finds nothing to do.
     """
-    if version_of(connection) == len(MIGRATIONS):
-        return
     ((busy_ms, *_),) = connection.execute("PRAGMA busy_timeout")
     connection.execute(f"PRAGMA busy_timeout = {UPGRADE_S * 1000:.0f}")
     try:

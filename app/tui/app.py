@@ -127,11 +127,12 @@ class ChatApp(Actions, inherit_bindings=False):
         with Horizontal():
             yield desk.sidebar
             with Vertical():
-                yield desk.status
+                with Vertical(id="top"):
+                    yield desk.status
                 yield desk.transcript
-                yield desk.download_panel
-                yield desk.queue
                 with Vertical(id="bottom"):
+                    yield desk.download_panel
+                    yield desk.queue
                     yield desk.input
                     yield desk.effort_switch
         yield Footer(show_command_palette=False, compact=True)

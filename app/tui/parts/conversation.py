@@ -190,7 +190,7 @@ class ConversationKeeper:
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)
-            await transcript.append(prompt, Prompt(prompt.text()), *([versions] if versions else []))
+            await transcript.append(prompt, Prompt(prompt), *([versions] if versions else []))
         await transcript.append(answer, view)
         transcript.follow()
 

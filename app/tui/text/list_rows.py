@@ -1,6 +1,5 @@
 """The rows of the list of conversations and of what a search has found, as text of two lines each."""
 
-import datetime
 import re
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from textual.content import Content
 from app.lines import one_line
 from app.store.search import SearchHit
 from app.store.store import Summary
+from app.tui.text.days import time_of
 from app.tui.text.marks import marked
 
 LINES = 2
@@ -47,17 +47,6 @@ def hit_row(hit: SearchHit, words: Sequence[str], now: float, *, colours: bool =
 def title_of(title: str) -> str:
     """A title in one line."""
     return one_line(title) or "untitled"
-
-
-def time_of(moment: float, now: float) -> str:
-    """A time as short as it says enough: the hour today and yesterday, the weekday, the date; seconds since 1970."""
-    then, today = datetime.datetime.fromtimestamp(moment), datetime.date.fromtimestamp(now)
-    match (today - then.date()).days:
-        case days if days <= 1:
-            return f"{then:%H:%M}"
-        case days if days < 7:
-            return f"{then:%a}"
-    return f"{then.day} {then:%b}" + (f" {then.year}" if then.year != today.year else "")
 
 
 def preview_line(text: str) -> str:

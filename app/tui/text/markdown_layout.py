@@ -4,9 +4,7 @@ A document is laid out in pieces: its top-level blocks, and of a top-level list 
 last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
 exception; the whole document is laid out once more at the end.)
 
-Above each code block stands its language and a `copy` to click. The click is an action in the text's style, which holds
-only the number of the block: none of the model's text gets into a style.
-
+Code has a surface of its own (app.tui.text.code_lines), and colours come from the theme (app.tui.text.looks).
 Formulas, which the model writes as LaTeX, are shown in Unicode or as they were written (app.tui.text.formula_rules).
 """
 
@@ -18,19 +16,20 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.cells import cell_len, set_cell_size
+from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markdown import CodeBlock, Heading, ImageItem, ListElement, MarkdownElement
+from rich.markdown import BlockQuote, CodeBlock, Heading, ImageItem, ListElement, MarkdownElement, TableElement
 from rich.markdown import Markdown as RichMarkdown
 from rich.segment import Segment
 from rich.style import Style
-from rich.syntax import Syntax
+from rich.table import Table as RichTable
 from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
 from app.tui.text import formula_rules
-from app.tui.text.pages import HEADER
+from app.tui.text.code_lines import code_lines
+from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
 
 
@@ -59,18 +58,11 @@ def code_blocks(source: str) -> list[str]:
     return [token.content.removesuffix("\n") for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
 
 
-def headers(content: Content) -> list[tuple[int, int]]:
-    """Where in a layout the lines above code blocks and around pages begin and end, which the model did not write."""
-    spans = (span for span in content.spans if not isinstance(span.style, str) and HEADER in span.style.meta)
-    return [(span.start, span.end) for span in spans]
-
-
 class GrowingLayout:
     """The lines of a document that grows at its end."""
 
-    def __init__(self, width: int, *, dark: bool = True) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
-        self.dark = dark
         self._console = Console(
             width=width, file=StringIO(), force_terminal=True, color_system="truecolor", theme=_STYLES
         )
@@ -102,7 +94,7 @@ class GrowingLayout:
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        lines = _render(piece.tokens, self._console, "nord" if self.dark else "friendly", codes)
+        lines = _render(piece.tokens, self._console, codes)
         if not before:
             return [lines]
         return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
@@ -148,25 +140,20 @@ def _items(block: list[Token], number: int) -> Iterator[_Piece]:
             start, number = index + 1, number + 1
 
 
-def _render(tokens: Sequence[Token], console: Console, code_theme: str, codes: int) -> Content:
+def _render(tokens: Sequence[Token], console: Console, codes: int) -> Content:
     # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
-    markdown = _Document("", code_theme=code_theme, hyperlinks=False)
+    markdown = _Document("", hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
     markdown.codes = codes
     for token in tokens:
         for child in token.children or ():
             child.content = clean(child.content)  # `&#x202e;` was inert until the parser made a character of it
         _mark_addresses(token.children or [])
-    lines = [
-        Text.assemble(*((segment.text, _kept(segment.style)) for segment in line), end="")
-        for line in console.render_lines(markdown, console.options, pad=False)
-    ]
-    for line in lines:
-        line.rstrip()
+        _keep_symbols(token.children or [])
+    lines = [content_of(line) for line in console.render_lines(markdown, console.options, pad=False)]
     filled = [index for index, line in enumerate(lines) if line.plain]
     # The caller adds the empty lines around a piece.
-    kept = lines[filled[0] : filled[-1] + 1] if filled else []
-    return Content.from_rich_text(Text("\n", no_wrap=True, end="").join(kept))
+    return Content("\n").join(lines[filled[0] : filled[-1] + 1] if filled else [])
 
 
 _HOST = re.compile(r"([a-z]+://|mailto:)?[\x21-\x7e]*?([/?#]|$)", re.IGNORECASE)
@@ -185,12 +172,25 @@ def _mark_addresses(tokens: list[Token]) -> None:
                 opening.tag = closing.tag = "link"
 
 
-def _kept(style: Style | None) -> Style:
-    """The style without its background, which the widget sets."""
-    if style is None:
-        return Style()
-    names = ("bold", "dim", "italic", "underline", "strike")
-    return Style(color=style.color, meta=style.meta or None, **{name: getattr(style, name) for name in names})
+def _keep_symbols(tokens: list[Token]) -> None:
+    """Show the signs of an emphasis that is none to a reader: the stars of 2*3*4, the underscores of __init__."""
+    opened: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.type in ("em_open", "strong_open"):
+            opened.append(token)
+        elif token.type in ("em_close", "strong_close"):
+            opening = opened.pop()
+            start = next(at for at, each in enumerate(tokens) if each is opening)
+            inside = "".join(each.content for each in tokens[start + 1 : index])
+            before, after = (_text(tokens, start - 1)[-1:], _text(tokens, index + 1)[:1])
+            within_a_word = token.markup == "*" and before.isalnum() and after.isalnum()
+            if within_a_word or (token.markup == "__" and inside.isidentifier()):
+                for sign in (opening, token):
+                    sign.type, sign.tag, sign.nesting, sign.content = "text", "", 0, token.markup
+
+
+def _text(tokens: list[Token], index: int) -> str:
+    return tokens[index].content if 0 <= index < len(tokens) else ""
 
 
 class _Heading(Heading):
@@ -198,7 +198,7 @@ class _Heading(Heading):
 
 
 class _Code(CodeBlock):
-    """Code below a line that says its language and is clicked to copy it."""
+    """Code with its language and a `copy`."""
 
     number = 0
     """Which of the document's code blocks it is."""
@@ -206,19 +206,33 @@ class _Code(CodeBlock):
     @classmethod
     def create(cls, markdown: RichMarkdown, token: Token) -> "_Code":
         assert isinstance(markdown, _Document)
-        code = cls((token.info.split() or [""])[0], markdown.code_theme)
+        code = cls((token.info.split() or [""])[0], "")
         code.number, markdown.codes = markdown.codes, markdown.codes + 1
         return code
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        language, button = self.lexer_name, "copy"
-        room = options.max_width - len(button) - 2
-        label = f"{set_cell_size(language, min(room, cell_len(language)))}  " if language and room > 0 else ""
-        plain = Style(dim=True, meta={HEADER: True})
-        clickable = Style(dim=False, meta={HEADER: True, "@click": f"copy_code({self.number})"})
-        yield Text.assemble((label, plain), (button, clickable), no_wrap=True, overflow="crop")
-        code = str(self.text).rstrip()
-        yield Syntax(code, self.lexer_name or "text", theme=self.theme, word_wrap=True)
+        return code_lines(str(self.text), self.lexer_name, options.max_width, self.number)
+
+
+class _Quote(BlockQuote):
+    """Behind a thin line, which is not that of the person's messages."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        margin = Segment("\u2502 ", self.style)
+        room = options.update(width=max(1, options.max_width - 2))
+        for line in console.render_lines(self.elements, room, style=self.style, pad=False):
+            yield from (margin, *line, Segment.line())
+
+
+class _Table(TableElement):
+    """With thin lines between columns and below the headings."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        (table,) = super().__rich_console__(console, options)
+        assert isinstance(table, RichTable)
+        table.box = box.MINIMAL
+        table.show_edge = table.collapse_padding = False
+        yield table
 
 
 class _Image(ImageItem):
@@ -266,6 +280,8 @@ class _Document(RichMarkdown):
         "heading_open": _Heading,
         "fence": _Code,
         "code_block": _Code,
+        "blockquote_open": _Quote,
+        "table_open": _Table,
         "image": _Image,
         "bullet_list_open": _List,
         "ordered_list_open": _List,
@@ -274,15 +290,16 @@ class _Document(RichMarkdown):
 
 _STYLES = Theme(
     {
-        "markdown.h1": Style(bold=True, underline=True),
-        **{f"markdown.h{level}": Style(bold=True) for level in range(2, 7)},
-        "markdown.code": Style(bold=True),
-        "markdown.block_quote": Style(dim=True),
-        "markdown.item.bullet": Style(dim=True),
-        "markdown.item.number": Style(dim=True),
+        "markdown.h1": look("bold underline $primary"),
+        **{f"markdown.h{level}": look("bold $primary") for level in range(2, 7)},
+        "markdown.code": look("$secondary"),
+        "markdown.block_quote": look("$foreground 75%"),
+        "markdown.item.bullet": look(SECONDARY),
+        "markdown.item.number": look(SECONDARY),
         "markdown.link": Style(underline=True),
-        "markdown.link_url": Style(dim=True),
+        "markdown.link_url": look(SECONDARY),
+        "markdown.hr": look("$foreground 40%"),
         "markdown.table.header": Style(bold=True),
-        "markdown.table.border": Style(dim=True),
+        "markdown.table.border": look("$foreground 40%"),
     }
 )

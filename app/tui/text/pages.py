@@ -4,16 +4,15 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from rich.style import Style
-from rich.text import Text
+from rich.segment import Segment
 from textual.content import Content
+
+from app.tui.text.looks import HEADER, SECONDARY, content_of, look
 
 MAX_CHARS, MAX_LINES = 16_000, 800
 """Characters and lines of a page: ten screens of prose or more. Laying out a page takes a fraction of a second."""
 MAX_TEXT = 100_000
 """Characters shown of a plain text that has no pages: laying out so many takes a quarter of a second."""
-HEADER = "header"
-"""Marks the style of a line that the model did not write; Textual finds the action of a click in the same place."""
 
 _FENCE = re.compile(r"^[ \t>]*(`{3,}|~{3,})(.*)$", re.MULTILINE)
 
@@ -88,13 +87,12 @@ def _fence(text: str, fence: str) -> str:
 
 def page_line(number: int, count: int, width: int) -> Content:
     """The line around a page, counted from 0: which one it is, and what can be clicked, as far as it fits."""
-    plain = Style(dim=True, meta={HEADER: True})
-    line = Text(f"page {number + 1:,} of {count:,}"[:width], plain)
+    line = [Segment(f"page {number + 1:,} of {count:,}"[:width], look(SECONDARY, **{HEADER: True}))]
     for label, page in (("first", 0), ("previous", number - 1), ("next", number + 1), ("last", count - 1)):
-        if 0 <= page < count and page != number and line.cell_len + len(label) + 2 <= width:
-            line.append("  ", plain)
-            line.append(label, Style(dim=False, meta={HEADER: True, "@click": f"turn_to({page})"}))
-    return Content.from_rich_text(line)
+        if 0 <= page < count and page != number and Segment.get_line_length(line) + len(label) + 2 <= width:
+            line.append(Segment("  ", look("", **{HEADER: True})))
+            line.append(Segment(label, look(SECONDARY, **{HEADER: True, "@click": f"turn_to({page})"})))
+    return content_of(line)
 
 
 def beginning(text: str) -> str:

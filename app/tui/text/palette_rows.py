@@ -74,8 +74,8 @@ def line(row: PaletteRow, width: int, name_width: int) -> Content:
     """A row in so many columns: the name, what it does as far as it fits, and the key at the right."""
     name = Content(row.name)
     for place in row.places:
-        name = name.stylize("bold $accent", place, place + 1)
-    key = Content(f"({WAITS})" if row.waits else row.key).stylize(DIM if row.waits else "$accent")
+        name = name.stylize("bold underline", place, place + 1)
+    key = Content(f"({WAITS})" if row.waits else row.key)
     room = width - name_width - 2 * GAP - key.cell_length
     help = Content(row.help if room >= SHORTEST else "").truncate(max(0, room), ellipsis=True)
     name = name.pad_right(max(0, name_width - name.cell_length))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.message import Message
 
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State, last_sentence
@@ -19,9 +20,11 @@ class AnalysisTitle(FoldTitle):
     """The line to click."""
 
     def outcome_clicked(self) -> bool:
-        """The offer is taken."""
-        self.post_message(Analysis.AnswerWanted())
-        return True
+        """The offer is taken, if it is one."""
+        offers = isinstance(self.parent, Analysis) and self.parent.part.state is State.GROWING
+        if offers:
+            self.post_message(Analysis.AnswerWanted())
+        return offers
 
 
 class Analysis(Fold):
@@ -41,6 +44,7 @@ class Analysis(Fold):
         self._first = first
         self._seconds = 0.0
         self._tokens = 0
+        self._figures: list[str] = []
         self._body = MarkedText(classes="analysis-text")
 
     def compose(self) -> ComposeResult:
@@ -51,6 +55,12 @@ class Analysis(Fold):
     def count(self, seconds: float, tokens: int) -> None:
         """How long the model has thought for the whole answer, and in how many tokens."""
         self._seconds, self._tokens = seconds, tokens
+        self._say()
+
+    def figure(self, figures: Sequence[str], explained: str) -> None:
+        """Say at the end of the line what the answer took, as many of these figures as there is room for."""
+        self._figures = list(figures)
+        self.title.tooltip = Content(explained) if explained else None
         self._say()
 
     async def show(self, part: Part) -> None:
@@ -85,4 +95,5 @@ class Analysis(Fold):
             verb += f" for {self._seconds:.1f} s, {self._tokens:,} tokens"
         if growing and not self.open and not self.quiet and (subject := last_sentence(self.part.text)):
             verb += f": {clean(subject)}"
-        self.title.say(f"{self.arrow} {verb}", OFFER if growing else "")
+        shorter = (" \u00b7 ".join(self._figures[:count]) for count in range(len(self._figures), 0, -1))
+        self.title.say(f"{self.arrow} {verb}", *([OFFER] if growing else shorter))

@@ -52,7 +52,7 @@ class CallView(Fold):
         self.call_after_refresh(self._fill)  # in a thread, for which the width must be known
 
     def _say(self) -> None:
-        self.title.say(f"{self.arrow} {self._text.line}", self._text.outcome)
+        self.title.say(f"{self.arrow} {self._text.line}", *filter(None, [self._text.outcome]))
 
     async def _fill(self) -> None:
         async with self._filling:  # a click may come between

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.containers import Vertical
 from textual.content import Content
@@ -16,31 +17,37 @@ SHORTEST = 12
 
 
 class FoldTitle(Widget, can_focus=True):
-    """The line to click: a text that is cut where the space is narrow, and one behind it that stays."""
+    """The line to click: a text that is cut where the space is narrow, and one at the other end that stays."""
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis or a tool call", (("Enter, Space", "open or close it"),))
 
     def __init__(self) -> None:
         super().__init__()
-        self._texts = ("", "")
+        self._text = ""
+        self._outcomes: tuple[str, ...] = ("",)
         self._outcome_at = 0  # the column where the second begins
 
-    def say(self, text: str, outcome: str = "") -> None:
-        """Show these clean texts. Costs no layout: the line is one line high whatever it says."""
-        if (text, outcome) != self._texts:
-            self._texts = (text, outcome)
+    def say(self, text: str, *outcomes: str) -> None:
+        """Show these clean texts; of several outcomes the first for which there is room, the last if for none.
+
+        Costs no layout: the line is one line high whatever it says.
+        """
+        if (text, outcomes) != (self._text, self._outcomes):
+            self._text, self._outcomes = text, outcomes
             self.refresh()
 
     def render(self) -> Content:
         """The two texts at the present width."""
-        text, outcome = map(Content, self._texts)
-        self._outcome_at = self.content_size.width
+        width, text = self.content_size.width, Content(self._text)
+        self._outcome_at = width
+        free = width - text.cell_length - GAP
+        shortest = self._outcomes[-1] if self._outcomes else ""
+        outcome = Content(next((each for each in self._outcomes if cell_len(each) <= free), shortest))
         if not outcome:
-            return text.truncate(self.content_size.width, ellipsis=True)
-        room = max(SHORTEST, self.content_size.width - outcome.cell_length - GAP)
-        text = text.truncate(room, ellipsis=True)
-        self._outcome_at = text.cell_length + GAP
-        return Content(" " * GAP).join([text, outcome])
+            return text.truncate(width, ellipsis=True)
+        text = text.truncate(max(SHORTEST, width - outcome.cell_length - GAP), ellipsis=True)
+        self._outcome_at = max(text.cell_length + GAP, width - outcome.cell_length)
+        return Content(" " * (self._outcome_at - text.cell_length)).join([text, outcome])
 
     def on_click(self, event: events.Click) -> None:
         """Open or close, unless the second text is something to click itself."""

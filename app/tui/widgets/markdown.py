@@ -1,7 +1,6 @@
 """A model's Markdown in one widget, while it grows and ever after."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,8 @@ from textual.geometry import Size
 from textual.selection import Selection
 from textual.widget import Widget
 
-from app.tui.text.markdown_layout import GrowingLayout, code_blocks, headers
+from app.tui.text.looks import written
+from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
 from mlx_model.text import clean
@@ -21,7 +21,6 @@ class _Shown(NamedTuple):
 
     page: int
     width: int
-    dark: bool
 
 
 class MarkdownText(Widget):
@@ -36,7 +35,7 @@ class MarkdownText(Widget):
         super().__init__()
         self._pages = Pages(source)
         self._page = len(self._pages) - 1 if grows else 0
-        self._shown = _Shown(0, 0, True)
+        self._shown = _Shown(0, 0)
         self._layout = GrowingLayout(0)
         self._laid_out: Pages | None = None
         self._content = Content()
@@ -105,11 +104,7 @@ class MarkdownText(Widget):
 
     def get_selection(self, selection: Selection) -> tuple[str, str]:
         """What is selected of the model's own text, and what parts it from the next widget's."""
-        content = self.render()
-        text = content.plain
-        for start, end in headers(content):
-            text = text[:start] + "\0" * (end - start) + text[end:]  # no text on the screen has one
-        return re.sub(r"^[ \t]*\0+\n?|\0+", "", selection.extract(text), flags=re.MULTILINE), "\n"
+        return written(self.render(), selection), "\n"
 
     async def _take(self, pages: Pages, now: _Shown, layout: GrowingLayout) -> None:
         page = self._page
@@ -136,7 +131,7 @@ class MarkdownText(Widget):
 
     def _now(self, page: int, width: int | None = None) -> _Shown:
         """What to show of a page, by default at the present width."""
-        return _Shown(page, self.content_size.width if width is None else width, self.app.current_theme.dark)
+        return _Shown(page, self.content_size.width if width is None else width)
 
     def _new_layout(self, now: _Shown) -> GrowingLayout:
-        return GrowingLayout(now.width, dark=now.dark)
+        return GrowingLayout(now.width)

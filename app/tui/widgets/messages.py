@@ -9,9 +9,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from app.chat.conversation import Conversation, Node
-from app.chat.footer import footer
+from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
 from app.tui.text.answer_parts import Kind, Part, State, parts_of
+from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
@@ -27,13 +28,14 @@ from mlx_model.text import clean
 
 
 class Prompt(MarkedText):
-    """What the person wrote, and in a line each the files that went with it."""
+    """What the person wrote, and in a line each the files that went with it; when, for who points at it."""
 
-    def __init__(self, prompt: str) -> None:
-        text, attachments = split(prompt)
+    def __init__(self, prompt: Node) -> None:
+        text, attachments = split(prompt.text())
         lines = [clean(beginning(text))] if text else []
         super().__init__()
         self.show("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)]))
+        self.tooltip = Content(moment(prompt.created))
 
 
 class Notice(Static):
@@ -69,7 +71,32 @@ PartView = Analysis | CallView | AnswerText
 
 
 class LastLine(Horizontal, LiveContainer):
-    """Below an answer: its footer, and the switch between its versions."""
+    """Below an answer: what is to be said of it, and the switch between its versions. Takes no room for nothing."""
+
+    def __init__(self, versions: VersionSwitch | None) -> None:
+        self._footer = Static(markup=False, classes="footer")
+        super().__init__(self._footer, *([versions] if versions else []))
+        self._text, self._versions = "", versions
+        self._fit()
+
+    def say(self, text: str) -> None:
+        """Say this clean text."""
+        if text != self._text:
+            self._text = text
+            self._footer.update(Content(text))
+            self._fit()
+
+    async def switch(self, versions: VersionSwitch | None) -> None:
+        """Show a switch between versions, in place of the one before."""
+        if self._versions is not None:
+            await self._versions.remove()
+        self._versions = versions
+        if versions is not None:
+            await self.mount(versions)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.display = bool(self._text) or self._versions is not None
 
 
 class AnswerView(Vertical, LiveContainer):
@@ -94,13 +121,12 @@ class AnswerView(Vertical, LiveContainer):
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._parts: list[PartView] = []
-        self._footer = Static(markup=False, classes="footer")
-        self._last_line = LastLine(self._footer, *([versions] if versions else []))
+        self._last_line = LastLine(versions)
         if stored is not None:
             self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
-        """The parts that are there already, and the footer; more parts come with the answer."""
+        """The parts that are there already, and the last line; more parts come with the answer."""
         yield from self._parts
         yield self._last_line
 
@@ -108,13 +134,13 @@ class AnswerView(Vertical, LiveContainer):
         facts = node.facts
         reason = (facts.reason or "") if facts else "stop"
         self.messages = node.messages
+        parts = parts_of(node.messages, reason)
+        for part in parts:
+            self._append(part, last=part is parts[-1])
         if facts is not None:
             self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
             stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
             self._end(reason, stats, clean(facts.model))
-        parts = parts_of(node.messages, reason)
-        for part in parts:
-            self._append(part, last=part is parts[-1])
         self._count()
 
     def reveal(self, channel: str | None) -> None:
@@ -144,14 +170,12 @@ class AnswerView(Vertical, LiveContainer):
                 view.open = treatment == "shown"
 
     async def switch(self, versions: VersionSwitch | None) -> None:
-        """Show a switch between versions at the end of the footer, in place of the one before."""
-        await self._last_line.query(VersionSwitch).remove()
-        if versions is not None:
-            await self._last_line.mount(versions)
+        """Show a switch between versions, in place of the one before."""
+        await self._last_line.switch(versions)
 
     def wait(self, text: str) -> None:
         """Say what the answer waits for."""
-        self._footer.update(Content(clean(text)))
+        self._last_line.say(clean(text))
 
     async def show(
         self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None
@@ -193,19 +217,29 @@ class AnswerView(Vertical, LiveContainer):
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
             view = AnswerText(part)
-        if self._parts and isinstance(view, Fold):
+        if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
         return view
 
     def _count(self) -> None:
-        """Say in the first analysis what all of it took."""
-        if (first := next((view for view in self._parts if isinstance(view, Analysis)), None)) is not None:
-            first.count(self._analysis_s, self._analysis_tokens)
+        """Say in the first analysis how long the model has thought."""
+        if (thought := self._thought) is not None:
+            thought.count(self._analysis_s, self._analysis_tokens)
+
+    @property
+    def _thought(self) -> Analysis | None:
+        """The first analysis, whose line says what all of the answer took."""
+        return next((view for view in self._parts if isinstance(view, Analysis)), None)
 
     def _end(self, reason: str, stats: Stats | None, otherwise: str = "") -> None:
-        """Say in the footer how the answer ended, or `otherwise` if there is nothing to say."""
-        self._footer.update(Content(footer(self.effort, reason, stats) or otherwise))
+        """Say how the answer ended, if not as it should, and what it took; `otherwise` if nothing is known of it."""
+        took, end = figures(self.effort, stats), ending(reason, stats)
+        otherwise = "" if took else otherwise
+        if (thought := self._thought) is not None:
+            thought.figure(took, explained(self.effort, stats))
+            took = []
+        self._last_line.say(" \u00b7 ".join(filter(None, [*took, end])) or otherwise)
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 
@@ -213,7 +247,7 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     """The widgets of a node that is kept, with a switch where it has versions."""
     versions = switch_of(conversation, node)
     if node.is_prompt:
-        return [Prompt(node.text()), *([versions] if versions else [])]
+        return [Prompt(node), *([versions] if versions else [])]
     return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)]
 
 

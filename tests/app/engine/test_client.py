@@ -11,7 +11,7 @@ import pytest
 
 from app.engine.client import EngineClient, _exit_reason
 from app.engine.engine import EngineDied, EngineError
-from app.engine.protocol import Answer, Ask, Load, Loading, Ready, encode
+from app.engine.protocol import Answer, Ask, Load, Loading, Ready, ToEngine, encode
 from mlx_model.events import Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
@@ -53,6 +53,13 @@ async def test_loads_and_answers(engine: EngineClient) -> None:
     assert text_of(answers) == "> hello"
     assert answers[-1].event == Finished("stop", Stats(prefill_tokens=3, decode_tokens=2))
     assert text_of(await ask(engine, "again")) == "again"
+
+
+async def test_one_that_runs_is_not_started_again(engine: EngineClient) -> None:
+    await engine.start()
+    first = engine._process
+    await engine.start()
+    assert engine._process is first
 
 
 async def test_megabytes_pass_both_ways(engine: EngineClient) -> None:
@@ -134,11 +141,22 @@ async def test_an_engine_that_does_not_stop_is_killed(engine: EngineClient) -> N
     assert not engine.alive
 
 
-async def test_declined_prompt_says_so_and_the_engine_lives(engine: EngineClient) -> None:
+async def test_declined_prompt_says_so_and_the_engine_lives(
+    engine: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await load(engine)
+    sent: list[ToEngine] = []
+    send = engine._send
+
+    async def log(message: ToEngine) -> None:
+        sent.append(message)
+        await send(message)
+
+    monkeypatch.setattr(engine, "_send", log)
     with pytest.raises(EngineError, match=r"9,999 tokens") as caught:
         await ask(engine, "too long")
     assert caught.value.unusable
+    assert [type(message) for message in sent] == [Ask]  # the worker would keep the number of a Cancel for ever
     assert text_of(await ask(engine, "short")) == "short"
 
 

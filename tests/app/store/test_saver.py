@@ -101,6 +101,19 @@ def test_without_a_store_the_chat_goes_on(home: Path) -> None:
     assert line.startswith("conversations are not saved: ") and line.endswith("The chat continues")
 
 
+def test_the_last_conversation_is_none_where_there_is_none_or_no_store(home: Path) -> None:
+    saver, chat = Saver([].append), Conversation()
+    assert saver.last() is None
+    chat.add_prompt("one", None)
+    saver.save(chat)
+    last = saver.last()
+    assert last is not None and last.id == chat.id
+    saver.close()
+    conversations_file().unlink()
+    conversations_file().mkdir()
+    assert Saver([].append).last() is None
+
+
 def test_a_damaged_store_is_set_aside_and_told(home: Path) -> None:
     home.mkdir()
     conversations_file().write_bytes(b"no database " * 1000)

@@ -13,7 +13,7 @@ from app.chat.conversation import PREVIEW_LENGTH, Conversation
 from app.paths import conversations_file
 from app.store import schema
 from app.store import store as store_module
-from app.store.database import DamagedError, NewerError, UnwritableError
+from app.store.database import DamagedError, NewerError, UnwritableError, set_aside
 from app.store.schema import MIGRATIONS, migrate, version_of
 from app.store.store import MissingError, Store
 from mlx_model.events import Stats
@@ -291,6 +291,9 @@ def test_what_another_program_deleted_comes_back_when_it_goes_on_here(store: Sto
     tree.add_prompt("on", tree.leaf)
     save(store, tree)
     assert [summary.id for summary in other.summaries()] == [tree.id]
+    before = other._connection.total_changes
+    other.purge([tree.id])  # which was its own to purge no longer
+    assert other._connection.total_changes == before
     other.delete(tree.id)
     other.purge([tree.id])
     tree.add_prompt("and on", tree.leaf)
@@ -388,6 +391,23 @@ def test_a_damaged_database_is_set_aside_and_never_written(path: Path, damage: s
     assert same(present(store.load(tree.id)), tree)
     store.close()
     integrity(path)
+
+
+def test_the_latest_prompts_of_all_conversations_come_oldest_first(store: Store) -> None:
+    for text in ("one", "two", "three"):
+        tree = Conversation()
+        tree.add_prompt(text, None)
+        save(store, tree)
+    assert store.prompts() == ["one", "two", "three"] and store.prompts(limit=2) == ["two", "three"]
+
+
+def test_of_two_damaged_at_one_moment_both_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda layout: "now")
+    path.parent.mkdir(parents=True)
+    for text in ("one", "two"):
+        path.write_text(text)
+        set_aside(path)
+    assert sorted(each.read_text() for each in path.parent.iterdir()) == ["one", "two"]
 
 
 def test_damage_that_shows_later_says_so(store: Store, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Single values of files that anybody may have written: taken, brought into a form that can be stored, or refused."""
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_moments() -> None:
     assert moment(0) == 0.0 and moment(LAST_MOMENT) == LAST_MOMENT and isinstance(moment(7), float)
     with pytest.raises(ValueError, match="not a time"):
         moment(LAST_MOMENT + 1)
+    assert f"{datetime.fromtimestamp(LAST_MOMENT, UTC):%Y-%m-%d %H:%M:%S}" == "9999-12-31 23:59:59"
 
 
 def test_names() -> None:

@@ -58,6 +58,7 @@ async def test_a_click_on_the_offer_ends_it_and_one_on_the_title_closes_it() -> 
         await on_screen(pilot, OFFER)
         analysis = pilot.app.screen.query_one(Analysis)
         at = next(line for line in text_on(pilot).split("\n") if OFFER in line).index(OFFER)
+        assert at + len(OFFER) == analysis.title.region.right  # at the end of the line
         await pilot.click(analysis.title, offset=(at - analysis.title.region.x + 2, 0))
         await wait_until(pilot, lambda: engine.hurried == 1)
         assert analysis.open
@@ -67,7 +68,8 @@ async def test_a_click_on_the_offer_ends_it_and_one_on_the_title_closes_it() -> 
         await on_screen(pilot, "tokens: We need to add up the")
         engine.say(Finished("stop", STATS))
         await idle(pilot)
-        await pilot.click(analysis.title, offset=(70, 0))  # where nothing stands any more
+        await on_screen(pilot, "medium \u00b7 42.0 tok/s \u00b7 22 tokens")
+        await pilot.click(analysis.title, offset=(70, 0))  # on the figures, which do nothing
         await wait_until(pilot, lambda: analysis.open)
 
 

@@ -110,7 +110,7 @@ def test_a_prompt_is_copied_without_its_files() -> None:
     assert part(tree, "prompt") == "Look"
 
 
-async def click(pilot: Pilot[None], line: str, word: str = "copy") -> None:
+async def click(pilot: Pilot[None], line: str, word: str) -> None:
     """Click on a word in the line of the answer that contains `line`."""
     widget = pilot.app.query(MarkdownText).last()
     lines = widget.render().plain.split("\n")
@@ -119,13 +119,22 @@ async def click(pilot: Pilot[None], line: str, word: str = "copy") -> None:
     await pilot.pause()
 
 
+async def click_copy(pilot: Pilot[None], number: int = 0) -> None:
+    """Click on the copy of a code block."""
+    widget = pilot.app.query(MarkdownText).last()
+    lines = [line.rstrip() for line in widget.render().plain.split("\n")]
+    y = [i for i, line in enumerate(lines) if line.endswith("copy")][number]
+    await pilot.click(widget, offset=(len(lines[y]) - 2, y))
+    await pilot.pause()
+
+
 async def test_a_click_copies_the_block_as_it_was_written(copied: list[str]) -> None:
     engine = FakeEngine()
     async with chat(engine, (60, 40)) as pilot:
         await idle(pilot)
         await ask(pilot, engine, "how?", ANSWER)
-        for line in ("python  copy", "sh  copy", "\u258c copy"):
-            await click(pilot, line)
+        for number in range(3):
+            await click_copy(pilot, number)
         assert copied == BLOCKS
         await click(pilot, "python", "python")
         await click(pilot, "quoted", "quoted")
@@ -138,8 +147,8 @@ async def test_a_block_that_still_grows_is_copied_as_far_as_it_is_shown(copied: 
         await idle(pilot)
         engine.say(MessageStart("final"), *deltas("final", "```c\nint a;\n```\n\n```c\nint b;\nint"))
         await send(pilot, "go")
-        await wait_until(pilot, lambda: "int b;\n" in pilot.app.query_one(MarkdownText).render().plain)
-        await click(pilot, "c  copy")
+        await wait_until(pilot, lambda: pilot.app.query_one(MarkdownText).render().plain.count("int") == 3)
+        await click_copy(pilot)
         widget = pilot.app.query_one(MarkdownText)
         widget.action_copy_code(1)
         await wait_until(pilot, lambda: copied == ["int a;", "int b;\nint"])
@@ -152,10 +161,10 @@ async def test_no_text_makes_a_click_do_something(copied: list[str], monkeypatch
         text = "[@click=app.quit()]quit[/]\n\n```[@click=app.quit()]quit[/]\nbody [@click=app.quit()]\n```\n"
         await ask(pilot, engine, "go", text)
         await click(pilot, "[@click=app.quit()]quit[/]", "quit[/]")
-        await click(pilot, "[/]  copy", "quit[/]")
+        await click(pilot, "[/]  ", "quit[/]")
         await click(pilot, "body", "click")
         assert copied == []
-        await click(pilot, "[/]  copy")
+        await click_copy(pilot)
         assert copied == ["body [@click=app.quit()]"] and pilot.app.is_running
 
 
@@ -179,11 +188,11 @@ async def test_selecting_leaves_out_what_the_model_did_not_write() -> None:
             "    pip install   x",
             "      indented",
             "",
-            "\u258c ",
-            "\u258c quoted",
+            "\u2502 ",
+            "\u2502 quoted",
         ]
-        at = lines.index("python  copy")
-        part_of_it = Selection(Offset(3, at), Offset(3, at + 1))
+        at = next(i for i, line in enumerate(lines) if "python" in line)
+        part_of_it = Selection(Offset(4, at), Offset(4, at + 1))
         assert widget.get_selection(part_of_it)[0] == "def"
 
 

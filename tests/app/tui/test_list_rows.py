@@ -7,7 +7,8 @@ from textual.content import Content
 
 from app.store.search import SearchHit, words_of
 from app.store.store import Summary
-from app.tui.text.list_rows import conversation_row, found_heading, hit_row, preview_line, time_of
+from app.tui.text.days import time_of
+from app.tui.text.list_rows import conversation_row, found_heading, hit_row, preview_line
 from app.tui.text.marks import MARK, PLAIN_MARK, first_mark, marked
 
 NOW = datetime.datetime(2026, 11, 26, 14, 5).timestamp()

@@ -5,6 +5,7 @@ import random
 import pytest
 from textual.pilot import Pilot
 
+from app.chat.conversation import Conversation
 from app.tui.text import markdown_layout
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.text.pages import MAX_CHARS, MAX_LINES, MAX_TEXT, Pages, page_line
@@ -179,5 +180,5 @@ async def test_code_on_several_pages_is_copied_whole(monkeypatch: pytest.MonkeyP
 
 
 def test_a_prompt_that_is_too_long_to_show_says_how_much_is_left_out() -> None:
-    shown = str(Prompt("word " * 1_000_000).render())
+    shown = str(Prompt(Conversation().add_prompt("word " * 1_000_000, None)).render())
     assert len(shown) < MAX_TEXT + 100 and shown.endswith("and 4,900,000 more characters (the export has them).")

@@ -19,9 +19,11 @@ from app.store.database import StoreError
 from app.tui.parts import answering, models
 from app.tui.text import list_rows
 from app.tui.text.first_run import ComputerFacts
+from app.tui.theme import long_name
 from mlx_model.events import Finished, MessageEnd, MessageStart
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
+from tests.fixtures.contrast import READABLE, pairs_on
 from tests.fixtures.fakes import (
     COMPUTER,
     STATS,
@@ -332,6 +334,19 @@ async def compare(scene: Scene, size: tuple[int, int], engine: FakeEngine, name:
             await pilot.pause(0.02)
         await pilot.pause()  # what only passes by does not count
         assert trimmed(pilot) == accepted
+        if size == SIZES[0]:
+            await all_can_be_read(pilot, name)
+
+
+async def all_can_be_read(pilot: Pilot[None], name: str) -> None:
+    """Print the contrast of all text to what is behind it, in both themes that choose it."""
+    for theme in ("light", "dark"):
+        app_of(pilot).theme = long_name(theme)
+        await pilot.pause()
+        pairs = pairs_on(pilot)
+        for (front, behind), (ratio, example) in sorted(pairs.items(), key=lambda pair: pair[1]):
+            print(f"{ratio:5.2f}  {front} on {behind}  {name}, {theme}: {example}")
+        assert len(pairs) > 1 and min(pairs.values())[0] >= READABLE
 
 
 def trimmed(pilot: Pilot[None]) -> str:

@@ -42,7 +42,7 @@ async def test_an_answer_shows_its_analysis_while_it_grows_and_closes_it_then() 
         screen = text_on(pilot)
         assert "let me count" not in screen and "4 tokens" in screen and "▸ thought for" in screen
         assert "There are three." in screen
-        assert "medium   42.0 tok/s   first token 0.3 s   22 tokens   312 reused" in screen
+        assert "medium \u00b7 42.0 tok/s \u00b7 22 tokens" in screen
         assert "context 374 / 4,096" in screen
 
 
@@ -163,7 +163,7 @@ async def test_effort_by_key_click_and_command_applies_to_the_next_answer() -> N
         assert effort() is Effort.LOW and desk_of(pilot).composer.text == ""
         await ask(pilot, engine, "hi", "hello")
         assert engine.asked[0][1] == Options(effort=Effort.LOW, temperature=0.5)
-        assert "low   42.0 tok/s" in text_on(pilot)
+        assert "low \u00b7 42.0 tok/s" in text_on(pilot)
     assert load().options == {"effort": Effort.LOW}  # and to those after the next start
 
 

@@ -224,6 +224,7 @@ def test_reasons_name_what_was_chosen_and_by_whom() -> None:
     assert reason(dense, 10**12, Wishes(dense_bits=6, stored_bits=8)) == "1.29 GB at 8 bits, as in the files."
     prompts = "Prompts: "
     assert reason(prompts, 10**12) == "2,048 tokens at a time, 48 points to rewind to."
+    assert reason(prompts, 13 * 10**9) == "2,048 tokens at a time, 48 points to rewind to."  # though at fewer bits
     assert reason(prompts, 11_500_000_000, on_gpu=False) == (
         "16 tokens at a time and 8 points to rewind to, keys and values in bfloat16: "
         "with 32 and 16, a context of 8,192 tokens would need 11.90 GB."
