@@ -157,11 +157,14 @@ class Conversation:
 
     @property
     def unfinished(self) -> Node | None:
-        """The node at the end that can be continued: an answer that was cut off, or a prompt without an answer."""
+        """The node at the end that can be continued: an answer that was cut off, or a prompt without an answer.
+
+        An answer that the conversation went on from is none: it is what the rest was said about.
+        """
         last = next(reversed(self.path), None)
         if last is None or (last.facts is not None and last.facts.reason not in UNFINISHED):
             return None
-        return last
+        return None if any(node.parent == last.id for node in self.nodes.values()) else last
 
     def last_prompt(self) -> Node | None:
         """The prompt that the path's last answer answers, or will answer."""
@@ -192,6 +195,11 @@ class Conversation:
         newest = {node.parent: node.id for node in self.nodes.values()}
         while id in newest:
             id = newest[id]
+        if id != self.leaf:
+            self._lead_to(id)
+
+    def end_at(self, id: str | None) -> None:
+        """Show the path to a node and nothing after it: what is added next branches there."""
         if id != self.leaf:
             self._lead_to(id)
 

@@ -126,11 +126,16 @@ class Actions(App[None]):
             self.terminal_is_lent = False
 
     async def action_stop(self) -> None:
-        """Stop the answer, or cancel the edit of an earlier message."""
-        if self.conversations.idle.is_set():
-            self.conversations.leave_edit()
-            self.desk.transcript.unmark()
-        await self.conversations.stop()
+        """Stop the answer; without one, be done with the message that is selected, edited or branched from."""
+        conversations, selected = self.conversations, self.desk.transcript.selected is not None
+        self.desk.transcript.select(None)
+        self.desk.transcript.unmark()
+        if not conversations.idle.is_set():
+            await conversations.stop()
+        elif conversations.editing:
+            conversations.leave_edit()
+        elif not selected:
+            await conversations.leave_branch()
 
     async def action_answer_now(self) -> None:
         """End the thought, so that the answer begins."""

@@ -25,15 +25,19 @@ from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
+from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.themes import Themes
+from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.queue import Queue
+from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch
 from app.tui.widgets.versions import VersionSwitch
@@ -45,17 +49,12 @@ DRAFT_S = 1.0
 
 # What the line below the input can say, the most urgent first.
 EDITING = "editing an earlier message (Esc cancels)"
+BRANCHING = "the next message branches here (Esc goes back)"
 MORE_BELOW = "\u2193 more below, End jumps there"
 CIRCLING = "the thought repeats itself: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts a new chat"
 CUT_OFF = "^G continues the answer"
-
-
-class ChatScreen(Screen[None]):
-    """The chat. What is typed before it is drawn goes to the input, not to the first field there is, the search."""
-
-    AUTO_FOCUS = "Composer"
 
 
 class ChatApp(Actions, inherit_bindings=False):
@@ -67,7 +66,7 @@ class ChatApp(Actions, inherit_bindings=False):
     """
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "over", "no_color")
+        f"styles/{name}.tcss" for name in ("screen", "sidebar", "transcript", "input", "selection", "over", "no_color")
     ]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -108,6 +107,8 @@ class ChatApp(Actions, inherit_bindings=False):
         self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
+        self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
+        self.keys = Keys(desk, self.library, self.selection)
         self.models = Models(desk, self.engine, self.conversations.idle)
         self._prompt = prompt
         self._resume = resume
@@ -135,6 +136,7 @@ class ChatApp(Actions, inherit_bindings=False):
                     yield desk.queue
                     yield desk.input
                     yield desk.effort_switch
+                    yield desk.message_keys
         yield Footer(show_command_palette=False, compact=True)
 
     async def on_mount(self) -> None:
@@ -182,7 +184,7 @@ class ChatApp(Actions, inherit_bindings=False):
         await self.conversations.idle.wait()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
-        await self.conversations.save_draft()
+        await self.conversations.close()
         await self.journal.close()
 
     async def _let_end(self, *groups: str) -> None:
@@ -239,6 +241,14 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click behind the title of a thought."""
         await self.conversations.answer_now()
 
+    def on_selectable_transcript_selection_changed(self) -> None:
+        """Another message is selected, or none any more."""
+        self.selection.show()
+
+    async def on_message_keys_chosen(self, event: MessageKeys.Chosen) -> None:
+        """A click on something that can be done with it."""
+        await self.selection.act(event.action)
+
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
@@ -292,26 +302,18 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
 
-    def on_key(self, event: events.Key) -> None:
-        """Typing goes to the input, whichever widget has the focus."""
-        if event.character == "/" and self.desk.sidebar.list.has_focus:
-            self.desk.sidebar.search()
-        elif event.is_printable and event.character and self._types_elsewhere:
-            self.library.leave()
-            self.desk.composer.insert(event.character)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Pasted text goes to the input, whichever widget has the focus, except to a line such as the search."""
-        if self._types_elsewhere:
-            self.library.leave()
-            self.desk.composer.on_paste(event)
-
-    @property
-    def _types_elsewhere(self) -> bool:
-        return len(self.screen_stack) == 1 and not self.desk.composer.has_focus
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pasted text first pass by the part that knows where they belong."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.app_focus = True  # a terminal may not say that its window is in front again
+            if await self.keys.arrive(event):
+                return
+        await super().on_event(event)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Save the draft once the typing rests."""
+        """Save the draft once the typing rests. Who types is done with a message that was clicked."""
+        if not self.desk.transcript.has_focus:
+            self.desk.transcript.select(None)
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(DRAFT_S, self.conversations.save_draft)
@@ -349,7 +351,7 @@ class ChatApp(Actions, inherit_bindings=False):
         """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
         desk, conversations = self.desk, self.conversations
         hints = (
-            EDITING if conversations.editing else "",
+            EDITING if conversations.editing else BRANCHING if conversations.branching else "",
             MORE_BELOW if not desk.transcript.follows else "",
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
@@ -357,3 +359,4 @@ class ChatApp(Actions, inherit_bindings=False):
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))
+        self.selection.show()  # an answer that has ended can be continued, say

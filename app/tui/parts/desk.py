@@ -13,9 +13,9 @@ from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
+from app.tui.widgets.selection import MessageKeys, SelectableTranscript
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
-from app.tui.widgets.transcript import Transcript
 from mlx_model.text import clean
 
 T = TypeVar("T")
@@ -34,11 +34,12 @@ class Desk:
     def __init__(self, app: App[None], *, hint: Callable[[], None], saved: Callable[[], Awaitable[None]]) -> None:
         self._app = app
         self.status = StatusLine()
-        self.transcript = Transcript()
+        self.transcript = SelectableTranscript()
         self.download_panel = DownloadPanel()
         self.queue = Queue()
         self.input = InputArea()
         self.effort_switch = EffortSwitch()
+        self.message_keys = MessageKeys()
         self.sidebar = Sidebar()
         self.hint = hint
         self.saved = saved
@@ -47,6 +48,11 @@ class Desk:
     def composer(self) -> Composer:
         """The field in which the person types."""
         return self.input.composer
+
+    @property
+    def selected_text(self) -> str:
+        """What is selected with the mouse."""
+        return self._app.screen.get_selected_text() or ""
 
     # Saying something
 

@@ -22,13 +22,12 @@ from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
-from app.tui.widgets.fold import FoldTitle
 from app.tui.widgets.queue import Queued
+from app.tui.widgets.selection import SelectableTranscript
 from app.tui.widgets.sidebar import ConversationList, SearchInput
-from app.tui.widgets.versions import VersionSwitch
 
 WIDGETS = (
-    *(widget.KEY_HELP for widget in (Composer, ConversationList, SearchInput, FoldTitle, VersionSwitch, Queued, Chip)),
+    *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
     *(DownloadPanel.KEY_HELP, SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
 )
 """The keys of every widget that has some, in the order in which they are shown."""

@@ -65,7 +65,7 @@ class Composer(TextArea):
             ("PageUp, PageDown", "scroll the conversation"),
             ("End, in empty input", "jump to the latest"),
             ("Enter, in empty input", "send the queued messages"),
-            ("Shift+Tab, Tab", "move the focus up, and back"),
+            ("Shift+Tab", "select a message: copy, edit, branch, quote"),
         ),
     )
 

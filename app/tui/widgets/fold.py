@@ -1,14 +1,10 @@
 """A line that opens and closes what stands under it."""
 
-from typing import ClassVar
-
 from rich.cells import cell_len
 from textual import events
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
-
-from app.tui.text.key_help import KeyHelp
 
 GAP = 2
 """Columns between the two texts of a title."""
@@ -16,10 +12,8 @@ SHORTEST = 12
 """Columns that the first text of a title keeps however long the second is."""
 
 
-class FoldTitle(Widget, can_focus=True):
+class FoldTitle(Widget):
     """The line to click: a text that is cut where the space is narrow, and one at the other end that stays."""
-
-    KEY_HELP: ClassVar[KeyHelp] = KeyHelp("An analysis or a tool call", (("Enter, Space", "open or close it"),))
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,22 +45,13 @@ class FoldTitle(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Open or close, unless the second text is something to click itself."""
-        if event.x < self._outcome_at or not self.outcome_clicked():
-            self._toggle()
+        event.stop()  # else it would select the message as well
+        if (event.x < self._outcome_at or not self.outcome_clicked()) and isinstance(self.parent, Fold):
+            self.parent.toggle()
 
     def outcome_clicked(self) -> bool:
         """A click on the second text; whether that did anything."""
         return False
-
-    def on_key(self, event: events.Key) -> None:
-        """Open or close. (A binding would not keep the app from typing the space into the input as well.)"""
-        if event.key in ("enter", "space"):
-            event.stop()
-            self._toggle()
-
-    def _toggle(self) -> None:
-        if isinstance(self.parent, Fold):
-            self.parent.toggle()
 
 
 class Fold(Vertical):

@@ -46,6 +46,11 @@ class MarkdownText(Widget):
         """The whole text, as the model wrote it."""
         return self._pages.source
 
+    @property
+    def pages(self) -> int:
+        """How many pages the text has."""
+        return len(self._pages)
+
     async def grow(self, source: str) -> None:
         """Show `source`, which begins with what is shown."""
         pages = Pages(source, self._pages)
@@ -101,6 +106,10 @@ class MarkdownText(Widget):
             self._page = page
             self.refresh(layout=True)
             self.call_after_refresh(self.scroll_visible, animate=False, top=True)
+
+    def turn(self, step: int) -> None:
+        """Show the next page (1) or the one before (-1), if there is one."""
+        self.action_turn_to(self._page + step)
 
     def get_selection(self, selection: Selection) -> tuple[str, str]:
         """What is selected of the model's own text, and what parts it from the next widget's."""

@@ -169,6 +169,32 @@ class AnswerView(Vertical, LiveContainer):
                 view.quiet = treatment == "hidden"
                 view.open = treatment == "shown"
 
+    @property
+    def details(self) -> str:
+        """What stands under its folds, in a word; "" without any."""
+        if any(isinstance(view, CallView) for view in self._parts):
+            return "steps"
+        return "thought" if any(isinstance(view, Analysis) for view in self._parts) else ""
+
+    def toggle_details(self) -> None:
+        """Open all folds, or close them if all are open."""
+        folds = [view for view in self._parts if isinstance(view, Fold)]
+        opened = not all(fold.open for fold in folds)
+        for fold in reversed(folds):  # the first of them is the one that is kept in sight
+            if fold.open is not opened:
+                fold.toggle()
+
+    @property
+    def pages(self) -> int:
+        """How many pages its longest text has."""
+        return max((view.pages for view in self._parts if isinstance(view, AnswerText)), default=1)
+
+    def turn_page(self, step: int) -> None:
+        """Turn the pages of that text: 1 on, -1 back."""
+        texts = [view for view in self._parts if isinstance(view, AnswerText)]
+        if texts:
+            max(texts, key=lambda text: text.pages).turn(step)
+
     async def switch(self, versions: VersionSwitch | None) -> None:
         """Show a switch between versions, in place of the one before."""
         await self._last_line.switch(versions)
@@ -239,7 +265,7 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(" \u00b7 ".join(filter(None, [*took, end])) or otherwise)
+        self._last_line.say(" \u00b7 ".join(filter(None, [end, *took])) or otherwise)
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 

@@ -109,5 +109,6 @@ class EffortSwitch(Horizontal):
         self.watch_effort(self.effort)
 
     def hint(self, text: str) -> None:
-        """Show a short hint on the left."""
-        self._hint.update(Content(text))
+        """Show a short hint on the left; the same again costs no layout."""
+        if self._hint.content != (content := Content(text)):
+            self._hint.update(content)

@@ -47,7 +47,7 @@ class More(Static):
 
 
 class Transcript(VerticalScroll, LiveContainer, can_focus=False):
-    """Prompts, answers and notices in order. It takes no focus, so that typing always reaches the input.
+    """Prompts, answers and notices in order.
 
     A long conversation costs its layout: `show` mounts the last nodes, or those around one, and more when the person
     scrolls to an end.

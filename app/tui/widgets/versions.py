@@ -1,28 +1,15 @@
 """The switch between versions of one prompt or answer: < 1/2 >."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from app.tui.text.key_help import KeyHelp
 
-
-class VersionSwitch(Static, can_focus=True):
-    """Clicks on its left and right half, and the arrow keys, ask for the version before and after."""
-
-    KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
-        "The versions < 1/2 >", (("Left, Right", "show the previous or the next version"),)
-    )
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Previous version", show=False),
-        Binding("right", "step(1)", "Next version", show=False),
-    ]
+class VersionSwitch(Static):
+    """Clicks on its left and right half ask for the version before and after."""
 
     @dataclass
     class Requested(Message):
@@ -38,8 +25,5 @@ class VersionSwitch(Static, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Left or right half."""
-        self.action_step(-1 if event.x < self.size.width / 2 else 1)
-
-    def action_step(self, step: int) -> None:
-        """Ask for another version."""
-        self.post_message(self.Requested(self.node, step))
+        event.stop()  # else it would select the message as well
+        self.post_message(self.Requested(self.node, -1 if event.x < self.size.width / 2 else 1))

@@ -197,3 +197,18 @@ def test_titles_are_the_first_words_in_one_line(prompt: str, title: str) -> None
     chat.add_prompt(prompt, None)
     chat.add_prompt("another", chat.leaf)
     assert chat.title == title
+
+
+def test_a_branch_begins_at_an_earlier_answer_which_is_not_continued() -> None:
+    tree = Conversation()
+    cut = tree.add_answer(tree.add_prompt("Count", None).id, replace(TURN, reason="length"), [assistant("one")])
+    later = tree.add_prompt("Now?", cut.id)
+    tree.take_changes()
+    tree.end_at(cut.id)
+    assert tree.path[-1] is cut and tree.unfinished is None and tree.take_changes() is not None
+    tree.end_at(cut.id)
+    assert tree.take_changes() is None
+    assert tree.versions(tree.add_prompt("Or now?", tree.leaf)) == [later, tree.path[-1]]
+    for id in list(tree.nodes)[:1:-1]:
+        tree.withdraw(id, cut.id)
+    assert tree.unfinished is cut

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.chat.conversation import Conversation
 from app.paths import conversations_file
 from app.store.database import StoreError
 from app.store.locks import UndoLock
@@ -218,3 +219,25 @@ def test_nor_do_stores_of_one_program() -> None:
     for store in stores:
         store.check()
         store.close()
+
+
+def test_what_cannot_be_read_when_the_log_is_gone_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(conversations_file())
+    kept, lost = titled("Kept"), titled("Lost")
+    for tree in (kept, lost):
+        store.save(present(tree.take_changes()))
+    remove("-wal", "-shm")
+    with pytest.raises(DisplacedError) as refused:
+        store.check()
+    load = Store.load
+
+    def unreadable(self: Store, id: str) -> Conversation | None:
+        if id == lost.id:
+            raise StoreError("the file is damaged")
+        return load(self, id)
+
+    monkeypatch.setattr(Store, "load", unreadable)
+    after = store.reopened(refused.value)
+    assert "but 1 of them could not be read" in after.warning
+    assert "Kept" in {summary.title for summary in after.summaries()}
+    after.close()

@@ -102,7 +102,7 @@ def test_without_a_store_the_chat_goes_on(home: Path) -> None:
 
 
 def test_the_last_conversation_is_none_where_there_is_none_or_no_store(home: Path) -> None:
-    saver, chat = Saver([].append), Conversation()
+    saver, chat = Saver(list[str]().append), Conversation()
     assert saver.last() is None
     chat.add_prompt("one", None)
     saver.save(chat)
@@ -111,7 +111,7 @@ def test_the_last_conversation_is_none_where_there_is_none_or_no_store(home: Pat
     saver.close()
     conversations_file().unlink()
     conversations_file().mkdir()
-    assert Saver([].append).last() is None
+    assert Saver(list[str]().append).last() is None
 
 
 def test_a_damaged_store_is_set_aside_and_told(home: Path) -> None:

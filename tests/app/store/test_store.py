@@ -401,6 +401,19 @@ def test_the_latest_prompts_of_all_conversations_come_oldest_first(store: Store)
     assert store.prompts() == ["one", "two", "three"] and store.prompts(limit=2) == ["two", "three"]
 
 
+def test_a_copy_of_what_is_not_there_yet_is_empty(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    memory = Store.in_memory(copy_of=path)
+    assert memory.summaries() == [] and not path.exists()
+    memory.close()
+
+
+def test_a_file_that_is_read_only_is_called_so(store: Store) -> None:
+    store._connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(UnwritableError, match="it is read-only"):
+        save(store, branched())
+
+
 def test_of_two_damaged_at_one_moment_both_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda layout: "now")
     path.parent.mkdir(parents=True)

@@ -249,13 +249,13 @@ async def test_a_call_opens_and_closes_by_click_enter_and_space() -> None:
         await pilot.click(CallTitle)
         await on_screen(pilot, "print(a * 7)")
         assert re.search("result +copy *\n", text_on(pilot))
-        await pilot.press("enter")
+        await pilot.press("x")  # what is typed after a click goes to the input
+        assert desk_of(pilot).composer.text == "x"
+        await pilot.press("shift+tab", "enter")
         await wait_until(pilot, lambda: "print(a * 7)" not in text_on(pilot))
         await pilot.press("space")
         await on_screen(pilot, "print(a * 7)")
-        assert desk_of(pilot).composer.text == ""
-        await pilot.press("x")  # any other key is typed
-        assert desk_of(pilot).composer.text == "x" and "print(a * 7)" in text_on(pilot)
+        assert desk_of(pilot).composer.text == "x"
 
 
 async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
@@ -265,11 +265,11 @@ async def test_what_is_opened_stays_in_sight_from_its_title_on() -> None:
         await on_screen(pilot, "python  41 lines")
         await pilot.press("shift+tab", "enter")
         title = pilot.app.query_one(CallTitle)
-        assert title.has_focus
         await wait_until(pilot, lambda: title.region.y == desk_of(pilot).transcript.region.y + 1)
-        assert "more below" in text_on(pilot)
         await pilot.press("end")
         await on_screen(pilot, "last")
+        await pilot.press("pageup", "escape")
+        await on_screen(pilot, "more below")
 
 
 async def test_an_open_call_grows_and_takes_its_result() -> None:

@@ -2,9 +2,25 @@
 
 import pytest
 
+from app.chat.commands import BUSY
+from app.store.database import StoreError
 from app.tui.widgets.composer import Composer
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notified, on_screen, send, wait_until
-from tests.fixtures.trees import stored
+from mlx_model.events import Finished, MessageStart
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    ask,
+    chat,
+    deltas,
+    desk_of,
+    idle,
+    notified,
+    on_screen,
+    send,
+    wait_until,
+)
+from tests.fixtures.trees import keep, stored, titled
 
 
 async def test_it_opens_with_a_prompt_which_waits_for_the_engine() -> None:
@@ -70,3 +86,45 @@ async def test_what_is_typed_before_it_is_drawn_goes_to_the_input(monkeypatch: p
     monkeypatch.setattr(Composer, "focus", lambda composer, scroll_visible=True: composer)
     async with chat(FakeEngine(), (120, 30)) as pilot:
         assert pilot.app.focused is desk_of(pilot).composer
+
+
+async def test_a_hit_in_the_conversation_that_is_answered_is_shown_if_it_is_mounted() -> None:
+    tree = titled("first", 30)
+    keep(tree)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        conversations, transcript = app_of(pilot).conversations, desk_of(pilot).transcript
+        await conversations.open(tree.id)
+        engine.say(MessageStart("final"), *deltas("final", "under way"))
+        await send(pilot, "more")
+        await on_screen(pilot, "under way")
+        assert await conversations.open(tree.id) and transcript.follows and not notified(pilot, BUSY)
+        near = tree.path[-10]
+        assert await conversations.open(tree.id, near.id)
+        await on_screen(pilot, near.messages[-1].text)
+        await pilot.pause()
+        assert not transcript.follows and not notified(pilot, BUSY)
+        assert await conversations.open(tree.id, tree.path[0].id)
+        await wait_until(pilot, lambda: notified(pilot, BUSY))
+        engine.say(Finished("stop", STATS))
+        await idle(pilot)
+        assert app_of(pilot).conversation.last_answer() == "under way"
+
+
+async def test_a_conversation_that_cannot_be_read_is_said_and_the_present_one_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "First?", "One.")
+
+        async def fails(id: str) -> None:
+            raise StoreError("the conversations can't be read: the disk is gone")
+
+        monkeypatch.setattr(app_of(pilot).journal, "load", fails)
+        desk_of(pilot).composer.insert("unsent")
+        assert not await app_of(pilot).conversations.open("another")
+        await wait_until(pilot, lambda: notified(pilot, "The conversations can't be read: the disk is gone."))
+        assert app_of(pilot).conversation.title == "First?" and desk_of(pilot).composer.text == "unsent"

@@ -16,6 +16,7 @@ from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.store.database import StoreError
+from app.tui.app import BRANCHING
 from app.tui.parts import answering, models
 from app.tui.text import list_rows
 from app.tui.text.first_run import ComputerFacts
@@ -121,6 +122,34 @@ async def versions(pilot: Pilot[None], engine: FakeEngine) -> None:
     await pilot.press("ctrl+r")
     await wait_until(pilot, lambda: "2/2" in text_on(pilot))
     await idle(pilot)
+
+
+async def two_turns(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer with two code blocks, and another turn."""
+    blocks = "Either:\n\n```python\nlen(word)\n```\n\nor:\n\n```sh\nwc -c\n```"
+    await ask(pilot, engine, "How long is it?", blocks, analysis="Two ways.")
+    await ask(pilot, engine, "Thanks.", "You're welcome.")
+    await pilot.press("shift+tab", "home")
+
+
+async def selected_prompt(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A message of the person's, and its keys."""
+    await two_turns(pilot, engine)
+    await wait_until(pilot, lambda: "e edit" in text_on(pilot))
+
+
+async def selected_answer(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer, and its keys."""
+    await two_turns(pilot, engine)
+    await pilot.press("j")
+    await wait_until(pilot, lambda: "1 2 code" in text_on(pilot))
+
+
+async def branching(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The next message follows an earlier answer."""
+    await two_turns(pilot, engine)
+    await pilot.press("j", "b")
+    await wait_until(pilot, lambda: BRANCHING in text_on(pilot))
 
 
 async def found(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -267,21 +296,10 @@ async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 
 SCENES = (
-    *(welcome, answer, thinking, calls, calls_opened, versions, found, editing, cut_off, held, attached, sidebar),
-    *(
-        renaming,
-        deleted,
-        nearly_full,
-        unsaved,
-        downloading,
-        commands,
-        palette,
-        palette_typed,
-        found_open,
-        help_screen,
-        settings,
-        died,
-    ),
+    *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
+    *(found, found_open, editing, cut_off, held, attached, sidebar),
+    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),
+    *(help_screen, settings, died),
 )
 
 

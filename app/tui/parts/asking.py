@@ -1,0 +1,247 @@
+"""Asking and answering in the conversation on the screen: prompts, answers anew or continued, stopping, the queue."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from time import monotonic
+
+from textual.widget import Widget
+
+from app.chat.answer import CHECKPOINT_S, AnswerRecord
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
+from app.chat.loop import turn
+from app.engine.engine import EngineDied
+from app.lines import sentence
+from app.tui.parts.answering import AnswerStream
+from app.tui.parts.desk import Desk
+from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.journal import Journal
+from app.tui.parts.preferences import Preferences
+from app.tui.parts.titles import Titles
+from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
+from mlx_model.errors import GptossError
+from mlx_model.request import Request
+
+
+class Asking:
+    """Has the conversation on the screen, and asks and answers in it. `welcome` puts the greeting into an empty one.
+
+    Prompts are on the disk before the model sees them, and what it writes is saved once a second. The journal reports
+    what goes wrong while saving; here everything continues.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        journal: Journal,
+        engine: EngineKeeper,
+        preferences: Preferences,
+        welcome: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._engine = engine
+        self._preferences = preferences
+        self._welcome = welcome
+        self.conversation = Conversation()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.stopped = asyncio.Event()
+        """Set from the moment the person stops an answer until it has ended."""
+        self._titles = Titles(engine, preferences, self._name)
+        self._branched_from: str | None = None
+        """The leaf before the person went back to an answer, for the next message to follow that; None otherwise."""
+
+    async def send(self, text: str) -> None:
+        """A prompt that does not come from the input: asked now, or later if an answer is under way."""
+        if self.idle.is_set():
+            self._ask(text, self.conversation.leaf)
+        else:
+            await self._desk.queue.put(text)
+
+    def again(self, prompt: Node | None = None) -> None:
+        """Answer a prompt of the path again, by default the last; the previous answer stays as another version."""
+        prompt = prompt or self.conversation.last_prompt()
+        if prompt is None:
+            self._desk.warn("There is nothing to regenerate yet.")
+            return
+        self.idle.clear()
+        self._desk.run(self._answer(prompt, self._end_branch(), is_new=False), group="answer")
+
+    def go_on(self) -> None:
+        """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
+        last = self.cut_off
+        if last is None:
+            self._desk.warn(NOT_CUT_OFF)
+        elif last.facts is None or last.parent is None:
+            self.again()
+        else:
+            self.idle.clear()
+            prompt = self.conversation.nodes[last.parent]
+            self._desk.run(self._answer(prompt, last.id, is_new=False, unfinished=last), group="answer")
+
+    @property
+    def cut_off(self) -> Node | None:
+        """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
+        return self.conversation.unfinished if self.idle.is_set() else None
+
+    def _ask(self, text: str, parent: str | None) -> None:
+        self.idle.clear()
+        self._desk.queue.go_on()
+        before = self._end_branch()
+        prompt = self.conversation.add_prompt(text, parent)
+        self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
+
+    def _end_branch(self) -> str | None:
+        """Something is asked, in a branch or not; returns the leaf to go back to if nothing comes of it."""
+        before, self._branched_from = self._branched_from or self.conversation.leaf, None
+        return before
+
+    async def _ask_queued(self) -> None:
+        """Ask the first prompt of the queue. Idle only if it is empty: else a new prompt could overtake it."""
+        self.idle.clear()
+        if (queued := await self._desk.queue.pop()) is not None:
+            self._ask(queued, self.conversation.leaf)
+        else:
+            self.idle.set()
+
+    async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
+        """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
+        it, `before` is the leaf again."""
+        await self._titles.stop()
+        desk, engine, conversation = self._desk, self._engine, self.conversation
+        record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
+        options = replace(self._preferences.options, effort=record.effort)
+        view = AnswerView(options.effort, analysis=self._preferences.analysis, stored=unfinished)
+        stream = AnswerStream(view, desk.status, record)
+        answer = unfinished or Node(record.id, prompt.id, 0.0, ())
+        reasons = self._notices_below(answer)  # of why it was cut off
+        await self._show_question(prompt, answer, view, is_new=is_new)
+        await desk.transcript.remove_children(reasons)
+        desk.hint()
+        if is_new:
+            await self._save()
+            if prompt.parent is None:
+                await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
+        saving = asyncio.create_task(self._checkpoints(record))
+        died = failed = False
+        try:
+            if await engine.opened(view, self.stopped):
+                messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
+                request = Request(messages, options, self._preferences.instructions_of(conversation.id))
+                await stream.run(turn(engine.process, request, record))
+        except EngineDied as death:
+            died = True
+            await engine.bury(death)
+        except GptossError as error:
+            failed = True
+            await desk.notice(sentence(str(error)), "error")
+        finally:
+            saving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saving
+        if record.has_begun:
+            # An answer that the end of the program has cut off has not failed: its end stays open.
+            self._keep(record, None if engine.leaving else "died")
+            await view.finish(record.finished)
+            await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
+        else:  # nothing came of it: the prompt goes back where it can be changed
+            await self._withdraw(prompt, answer, before, is_new=is_new)
+        await self._save()
+        stopped = self.stopped.is_set()
+        self.stopped.clear()
+        if engine.process.alive and desk.status.state not in ("loading", "no model"):
+            desk.status.state = "ready"
+        if stopped or died or failed or engine.leaving:
+            desk.queue.hold()
+            self.idle.set()
+        else:
+            await self._ask_queued()
+        if self.idle.is_set():
+            self._titles.begin(conversation)
+        desk.hint()
+
+    async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
+        """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
+        transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
+        await self._end_with(path[:-1] if is_new else path)
+        if is_new:
+            versions = switch_of(self.conversation, prompt)
+            await transcript.append(prompt, Prompt(prompt), *([versions] if versions else []))
+        await transcript.append(answer, view)
+        transcript.follow()
+
+    def _notices_below(self, node: Node) -> list[Notice]:
+        return [each for each in self._desk.transcript.below(node.id) if isinstance(each, Notice)]
+
+    async def _withdraw(self, prompt: Node, answer: Node, before: str | None, *, is_new: bool) -> None:
+        why = self._notices_below(answer)
+        path = self.conversation.path_to(prompt.id)
+        if is_new:
+            await self._end_with(path[:-1])
+            self.conversation.withdraw(prompt.id, before)
+            self._desk.composer.put_back(prompt.text())
+        if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
+            await self.show(keep=why)
+
+    async def _end_with(self, path: list[Node]) -> None:
+        """Show this path and nothing after it."""
+        if not await self._desk.transcript.cut(path):
+            await self._desk.transcript.show(path, self._build)
+
+    async def _checkpoints(self, record: AnswerRecord) -> None:
+        saved = sum(len(message.text) for message in record.messages)
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            if (size := sum(len(message.text) for message in record.messages)) > saved:
+                self._keep(record)
+                await self._journal.save(self.conversation)
+                saved = size
+
+    def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
+        """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
+        record.model = self._engine.model
+        record.keep_in(self.conversation, monotonic(), unfinished)
+
+    async def stop(self) -> None:
+        """Stop the answer under way; what is queued waits."""
+        if not self.idle.is_set():
+            self.stopped.set()
+            self._desk.status.state = "stopping"
+            await self._engine.process.cancel()
+
+    async def answer_now(self) -> None:
+        """End the thought under way, or one that is yet to come, so that the answer begins."""
+        if self.idle.is_set():
+            self._desk.warn("No answer is under way.")
+        elif self._desk.status.state == "answering":
+            self._desk.warn("The answer has begun already.")
+        else:
+            if self._desk.status.state != "thinking":
+                self._desk.notify("It will answer without thinking.")
+            await self._engine.process.answer_now()
+
+    # On the screen and on the disk
+
+    async def show(self, at: str | None = None, keep: Sequence[Notice] = ()) -> list[Widget]:
+        """Show the conversation again: its end, or one node, whose widgets are returned. Notices to `keep` stay."""
+        desk, path = self._desk, self.conversation.path
+        desk.status.used = self.conversation.tokens
+        views = await desk.transcript.show(path, self._build, at, keep)
+        if not path:
+            await self._welcome()
+        return views
+
+    def _build(self, node: Node) -> list[Widget]:
+        # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.
+        return views_of(self.conversation, self.conversation.nodes[node.id], self._preferences.analysis)
+
+    async def _save(self) -> None:
+        await self._journal.save(self.conversation)
+        await self._desk.saved()
+
+    async def _name(self, conversation: Conversation, title: str) -> None:
+        if conversation is self.conversation:
+            conversation.rename(title)
+            await self._save()

@@ -1,0 +1,200 @@
+"""What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
+
+from collections.abc import Callable
+
+from textual import events
+
+from app.chat.commands import BUSY
+from app.chat.conversation import Node
+from app.documents.attachments import split
+from app.documents.mentions import names_in
+from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.desk import Desk
+from app.tui.text import message_keys as keys
+from app.tui.text.markdown_layout import code_blocks
+from app.tui.text.message_keys import MessageFacts
+from app.tui.widgets.composer import FOLD_LENGTH
+from app.tui.widgets.messages import AnswerView
+from mlx_model.text import clean
+
+WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
+"""What can't be done while an answer is under way."""
+NO_TEXT = "There is no text in this message yet."
+NO_CODE = "There is no code block in this message."
+
+
+def text_of(node: Node) -> str:
+    """What a message says, as Markdown: a prompt without the files that went with it; an answer without its analysis,
+    unless it has come to nothing else."""
+    if node.is_prompt:
+        text = node.text()
+        return clean(split(text)[0] or text)
+    return clean(next(filter(None, map(node.text, ("final", "commentary", "analysis"))), ""))
+
+
+def quoted(text: str) -> str:
+    """A text as a Markdown quote, with a blank line behind it for what is said about it."""
+    return "".join(f"> {line}".rstrip() + "\n" for line in text.strip("\n").split("\n")) + "\n"
+
+
+class Selection:
+    """Carries out the actions of app.tui.text.message_keys, and shows which there are. `to_clipboard` copies a text,
+    and says what came of it."""
+
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str], None]) -> None:
+        self._desk = desk
+        self._conversations = conversations
+        self._to_clipboard = to_clipboard
+        self._counted: tuple[Node | None, int] = (None, 0)
+
+    @property
+    def _node(self) -> Node | None:
+        """What is selected; None too for an answer of which nothing has been kept yet."""
+        return self._conversations.conversation.nodes.get(self._desk.transcript.selected or "")
+
+    @property
+    def _view(self) -> AnswerView | None:
+        return next((view for view in self._desk.transcript.selected_views if isinstance(view, AnswerView)), None)
+
+    def show(self) -> None:
+        """Bring the line with the keys up to date; without a message the focus is where typing goes."""
+        desk = self._desk
+        transcript, facts = desk.transcript, self._facts()
+        if transcript.selected is None and transcript.has_focus:
+            desk.focus(desk.composer)
+        transcript.numbered = min(facts.code_blocks, keys.MAX_NUMBERED) if facts and facts.code_blocks > 1 else 0
+        desk.effort_switch.display = facts is None
+        desk.message_keys.show(facts, with_keys=transcript.has_focus)
+
+    def _facts(self) -> MessageFacts | None:
+        if self._desk.transcript.selected is None:
+            return None
+        node, view, conversation = self._node, self._view, self._conversations.conversation
+        return MessageFacts(
+            is_prompt=view is None,
+            code_blocks=self._code_blocks(node) if node else 0,
+            details=view.details if view else "",
+            pages=view.pages if view else 1,
+            versions=len(conversation.versions(node)) if node else 1,
+            can_go_on=node is not None and self._conversations.cut_off is node,
+        )
+
+    def _code_blocks(self, node: Node) -> int:
+        """How many it has; counted once, which takes a while in a long answer."""
+        if self._counted[0] is not node:
+            self._counted = (node, len(code_blocks(text_of(node))))
+        return self._counted[1]
+
+    def leave(self) -> None:
+        """Nothing is selected any more, and typing goes on."""
+        self._desk.transcript.select(None)
+        self._desk.focus(self._desk.composer)
+
+    async def act(self, action: str) -> None:
+        """Do what a key of the selected message does."""
+        name, _, number = action.partition(" ")
+        if name == keys.LEAVE:
+            self.leave()
+        elif name in WAITING and not self._conversations.idle.is_set():
+            self._desk.warn(BUSY)
+        elif name in (keys.PREVIOUS, keys.NEXT):
+            self._desk.transcript.step(-1 if name == keys.PREVIOUS else 1)
+        elif name in (keys.FIRST, keys.LAST):
+            await self._go_far(name)
+        elif name in (keys.DETAILS, keys.PAGE_BACK, keys.PAGE_ON):
+            self._open(name)
+        elif (node := self._node) is None:
+            self._desk.warn(NO_TEXT)
+        elif name in (keys.VERSION_BACK, keys.VERSION_ON):
+            await self._switch(node, -1 if name == keys.VERSION_BACK else 1)
+        elif name == keys.COPY:
+            self._copy(text_of(node), NO_TEXT)
+        elif name == keys.CODE:
+            self._copy(_block(code_blocks(text_of(node)), number), NO_CODE)
+        elif name == keys.QUOTE:
+            self._quote(self._desk.selected_text or text_of(node))
+        else:
+            await self._ask_on(name, node)
+
+    async def _ask_on(self, name: str, node: Node) -> None:
+        conversations, desk = self._conversations, self._desk
+        prompt = conversations.conversation.nodes.get(node.parent or "")
+        if name == keys.EDIT and not node.is_prompt:
+            desk.warn("Only messages of yours can be edited.")
+        elif name == keys.BRANCH and node.is_prompt:
+            desk.warn("A branch begins at an answer. To ask something else here, edit this message.")
+        elif name == keys.GO_ON and conversations.cut_off is not node:
+            desk.warn("Only an answer at the end that was cut off can be continued.")
+        else:
+            self.leave()
+            if name == keys.EDIT:
+                conversations.edit(node)
+            elif name == keys.BRANCH:
+                await conversations.branch(node)
+            elif name == keys.GO_ON:
+                conversations.go_on()
+            else:
+                conversations.again(node if node.is_prompt else prompt)
+
+    async def _go_far(self, name: str) -> None:
+        """Select the first or the last message of the conversation."""
+        path, transcript = self._conversations.conversation.path, self._desk.transcript
+        id = path[0 if name == keys.FIRST else -1].id
+        if not transcript.has(id):
+            if not self._conversations.idle.is_set():  # what is under way would have to be mounted again
+                self._desk.warn(BUSY)
+                return
+            await self._conversations.show(at=id)
+        transcript.select(id)
+        if name == keys.LAST:
+            transcript.follow()
+
+    async def _switch(self, node: Node, step: int) -> None:
+        conversation = self._conversations.conversation
+        versions = conversation.versions(node)
+        if len(versions) < 2:
+            self._desk.warn("There are no other versions of this message.")
+            return
+        by_keys = self._desk.transcript.has_focus
+        await self._conversations.switch(step, node.id)
+        self._desk.transcript.select(versions[(versions.index(node) + step) % len(versions)].id, scroll=False)
+        if by_keys:
+            self._desk.focus(self._desk.transcript)
+
+    def _open(self, name: str) -> None:
+        view = self._view
+        if name == keys.DETAILS and view is not None and view.details:
+            view.toggle_details()
+        elif name == keys.DETAILS:
+            self._desk.warn("There is nothing to open in this message.")
+        elif view is not None and view.pages > 1:
+            view.turn_page(-1 if name == keys.PAGE_BACK else 1)
+        else:
+            self._desk.warn("This message has one page.")
+
+    def _copy(self, text: str, otherwise: str) -> None:
+        if text:
+            self._to_clipboard(text)
+        else:
+            self._desk.warn(otherwise)
+
+    def _quote(self, text: str) -> None:
+        if not text:
+            self._desk.warn(NO_TEXT)
+            return
+        composer = self._desk.composer
+        self.leave()
+        row, column = composer.cursor_location
+        if composer.document.get_line(row)[:column].strip():
+            composer.write("\n")
+        if len(text) > FOLD_LENGTH:
+            composer.on_paste(events.Paste(quoted(text)))  # which folds it
+        else:
+            composer.write(quoted(text))
+            composer.leave_as_text(names_in(text))
+
+
+def _block(blocks: list[str], number: str) -> str:
+    """The code block of this number, the last one by default; "" if it isn't there."""
+    at = int(number) if number else len(blocks)
+    return blocks[at - 1] if 0 < at <= len(blocks) else ""

@@ -1,0 +1,118 @@
+"""What can be done with a message that is selected: its keys, and the line that names them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.style import Style
+
+GAP = "  "
+OFFER = "offer"
+"""Marks in the line what a click does."""
+_STYLE = "bold $accent"
+MAX_NUMBERED = 9
+"""Code blocks that have a key of their own, a digit."""
+
+COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
+DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
+PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
+
+_KEYS = {
+    "c": COPY,
+    "x": CODE,
+    "e": EDIT,
+    "b": BRANCH,
+    "r": AGAIN,
+    "g": GO_ON,
+    "q": QUOTE,
+    "o enter space": DETAILS,
+    "left_square_bracket": PAGE_BACK,
+    "right_square_bracket": PAGE_ON,
+    "left less_than_sign": VERSION_BACK,
+    "right greater_than_sign": VERSION_ON,
+    "up k": PREVIOUS,
+    "down j": NEXT,
+    "home": FIRST,
+    "end": LAST,
+    "escape": LEAVE,
+}
+ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()}
+"""The keys of a selected message, as Textual names them, and what they do; besides the digits of its code blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """What there is in a message for its keys to act on. `details` is what its details are called, "" for none."""
+
+    is_prompt: bool
+    code_blocks: int = 0
+    details: str = ""
+    pages: int = 1
+    versions: int = 1
+    can_go_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that can be done: what it is called, and its keys, each with its action."""
+
+    word: str
+    keys: tuple[tuple[str, str], ...]
+
+
+MOVE = Offer("move", (("Up", PREVIOUS), ("Down", NEXT)))
+BACK = Offer("back", (("Esc", LEAVE),))
+"""Goes back to the input."""
+
+
+def offers(facts: MessageFacts) -> list[Offer]:
+    """What can be done with a message, what matters most first."""
+    found = [Offer("copy", (("c", COPY),))]
+    if facts.code_blocks == 1:
+        found.append(Offer("code", (("x", CODE),)))
+    elif facts.code_blocks:
+        numbers = range(1, min(facts.code_blocks, MAX_NUMBERED) + 1)
+        found.append(Offer("code", tuple((str(number), f"{CODE} {number}") for number in numbers)))
+    found.append(Offer("edit", (("e", EDIT),)) if facts.is_prompt else Offer("branch", (("b", BRANCH),)))
+    if facts.can_go_on:
+        found.append(Offer("continue", (("g", GO_ON),)))
+    found += [Offer("again", (("r", AGAIN),)), Offer("quote", (("q", QUOTE),))]
+    if facts.details:
+        found.append(Offer(facts.details, (("o", DETAILS),)))
+    if facts.pages > 1:
+        found.append(Offer("page", (("[", PAGE_BACK), ("]", PAGE_ON))))
+    if facts.versions > 1:
+        found.append(Offer("version", (("<", VERSION_BACK), (">", VERSION_ON))))
+    return found
+
+
+def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Content:
+    """The offers that fit in `width` columns: what matters least is left out, `Esc back` never is.
+
+    Without keys where those go to the input; either way each has its action as the meta OFFER, for a click.
+    """
+    texts = [_offer(offer, with_keys=with_keys) for offer in (*found, *([MOVE] if with_keys else []))]
+    texts += [Content("other letters type")] if with_keys else []
+    back = _offer(BACK, with_keys=with_keys)
+    shown, room = list[Content](), width - back.cell_length
+    for text in texts:
+        room -= text.cell_length + len(GAP)
+        if room < 0:
+            break
+        shown.append(text)
+    return Content(GAP).join([*shown, back])
+
+
+def _offer(offer: Offer, *, with_keys: bool) -> Content:
+    """`c copy` or `1 2 3 code`; without keys `copy` or `code 1 2 3`."""
+    word = Content(offer.word)
+    keys = Content(" ").join([_clicked(key, action) for key, action in offer.keys])
+    if len(offer.keys) == 1:
+        [(key, action)] = offer.keys
+        text = Content(f"{key} {offer.word}").stylize(_STYLE, 0, len(key)) if with_keys else word.stylize(_STYLE)
+        return text.stylize(Style.from_meta({OFFER: action}))
+    return Content(" ").join([keys, word] if with_keys else [word, keys])
+
+
+def _clicked(key: str, action: str) -> Content:
+    return Content(key).stylize(_STYLE).stylize(Style.from_meta({OFFER: action}))
