@@ -16,6 +16,8 @@ ANALYSIS = ("shown", "collapsed", "hidden")
 """How the analysis is displayed: open; open while it grows; closed."""
 NOTIFY = ("auto", "always", "off")
 """When the end of long work is a notification: while the terminal has not the focus; always; never."""
+TITLES = ("model", "words")
+"""Who names a conversation: the model after its first answer, or the first words of its first prompt."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -35,13 +37,14 @@ class Settings:
     sense.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
-    None stands for the default one; `theme` is a name that app.tui.theme interprets;
+    None stands for the default one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets;
     without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
     model: str | None = None
     theme: str = "dark"
     analysis: str = "collapsed"
+    titles: str = "model"
     notify: str = "auto"
     mouse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -148,11 +151,12 @@ def _checked(path: Path, text: str) -> Settings:
             refuse(name, f'the preset "{name}" is {value!r}; it must be text')
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
+    titles = choice("titles", "model", TITLES)
     mouse = values.get("mouse", True)
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, notify, mouse, options, presets, warnings=tuple(warnings))
+    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, tuple(warnings))
 
 
 def _line_of(key: str, text: str) -> str:

@@ -14,6 +14,8 @@ from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
 
 TITLE_LENGTH = 48
+PREVIEW_LENGTH = 160
+"""Characters of the last answer that a list of conversations gets."""
 UNFINISHED = (None, "died", "cancelled", "length")
 """How an answer has ended that can be continued."""
 
@@ -139,6 +141,13 @@ class Conversation:
             if message.role is Role.ASSISTANT and message.channel == "final" and message.text:
                 return message.text
         return None
+
+    @property
+    def preview(self) -> str:
+        """The beginning of the answer at the path's end, or of the prompt there; "" if that answer has no text yet."""
+        messages = self.nodes[self.leaf].messages if self.leaf is not None else ()
+        texts = (m.text for m in reversed(messages) if m.channel == "final" or m.role is Role.USER)
+        return next(filter(None, texts), "")[:PREVIEW_LENGTH]
 
     @property
     def tokens(self) -> tuple[int, bool]:
@@ -290,9 +299,14 @@ def auto_title(prompt: str) -> str:
     title = one_line(text[: 20 * TITLE_LENGTH])
     if files and not own_text.strip():
         title = ", ".join(PurePath(file.name).name or file.name for file in files)
+    return shortened(title)
+
+
+def shortened(title: str) -> str:
+    """A title of one line as a list has room for it, cut between words."""
     if len(title) <= TITLE_LENGTH:
         return title
-    words = title[:TITLE_LENGTH].rsplit(" ", 1)[0]
+    words = title[: TITLE_LENGTH + 1].rsplit(" ", 1)[0][:TITLE_LENGTH]
     return f"{words.rstrip(',.;:')}\u2026"
 
 

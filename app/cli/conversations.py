@@ -11,12 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.cli.completion import completed_by, conversation_ids
-from app.cli.printing import say
+from app.cli.printing import emphasized, say, shows_styles
 from app.paths import conversations_file
 from app.store.database import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.exchange.result import ImportResult
+from app.store.folding import spans
+from app.store.search import words_of
 from app.store.store import Store
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
@@ -35,8 +37,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     search = commands.add_parser(
         "search",
         help="search all conversations",
-        description="Find titles and messages that contain all of the words, up to 50 of each: titles first, then "
-        "messages, each the newest first.",
+        description="Find messages and titles that contain all of the words, up to 50 of each, the newest first; a "
+        "title only if no message of its conversation is found. What was said by you, in an answer, in a thought or "
+        "by a tool is named.",
     )
     search.add_argument("text", nargs="+", metavar="TEXT", help="the words, or parts of them")
     search.add_argument("--json", action="store_true", help="print JSON, with times in seconds since 1970")
@@ -111,14 +114,18 @@ def _list(store: Store, arguments: argparse.Namespace) -> None:
 
 def _search(store: Store, arguments: argparse.Namespace) -> None:
     text = " ".join(arguments.text)
-    hits = store.search(text)
+    found = store.search(text)
+    with_messages = {hit.conversation for hit in found if hit.node is not None}
+    hits = [hit for hit in found if hit.node is not None or hit.conversation not in with_messages]
     if arguments.json:
         print(json.dumps([asdict(hit) for hit in hits]))
         return
-    width = _width()
+    width, words, bold = _width(), words_of(text), shows_styles(sys.stdout)
     for hit in hits:
         title = short(hit.title) if hit.node is None else f"{short(hit.title)}: {hit.snippet}"
-        print(f"{hit.conversation}  {_day(hit.created)}  {title}"[:width])
+        where = f"{hit.conversation}  {_day(hit.created)}  {hit.role:<7}  "
+        shown = title[: max(0, width - len(where))] if width else title
+        print(where + (emphasized(shown, spans(title, words)) if bold else shown))
     if not hits:
         say(f'nothing was found for "{text}"')
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from time import monotonic
 from typing import TextIO
 
@@ -9,12 +10,28 @@ from app.chat.thinking import Thinking
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.text import clean
 
-DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 def is_dumb() -> bool:
     """Whether the terminal can only print, or says nothing of what else it can."""
     return os.environ.get("TERM", "") in ("", "dumb")
+
+
+def shows_styles(stream: TextIO) -> bool:
+    """Whether what is printed there may be bold or dim."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and not is_dumb()
+
+
+def emphasized(text: str, places: Iterable[tuple[int, int]]) -> str:
+    """`text` with what stands between these starts and ends, as far as it has them, in bold; from left to right."""
+    pieces, at = list[str](), 0
+    for start, end in places:
+        if start >= len(text):
+            break
+        pieces += [text[at:start], BOLD, text[start:end], PLAIN]
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def say(text: str) -> None:
@@ -34,7 +51,7 @@ class AnswerPrinter:
         self._thinking = None if show_analysis else thinking
         self._says_thinking = False
         self._is_terminal = sys.stderr.isatty()
-        self._dims = self._is_terminal and "NO_COLOR" not in os.environ and not is_dumb()
+        self._dims = shows_styles(sys.stderr)
         self._shows_prefill = False
         self._open_line: TextIO | None = None  # the stream whose last line has not ended
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from app.lines import one_line
 from app.store.folding import fold, spans
 from app.store.values import storable
+from mlx_model.harmony.message import Role
 
 ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100
@@ -25,7 +26,7 @@ class SearchHit:
     """Where the words were found: in the title if `node` is None, else in a message of that node.
 
     `created` is the time of the node, or of the conversation's last change. `channel` is the message's, None in a
-    prompt. `snippet` is one line of inert text.
+    prompt; `role` says in a word what it is. `snippet` is one line of inert text.
     """
 
     conversation: str
@@ -34,6 +35,7 @@ class SearchHit:
     created: float
     channel: str | None
     snippet: str
+    role: str
 
 
 def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHit]:
@@ -49,21 +51,21 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHi
         "ORDER BY updated DESC LIMIT ?",
         (*map(_containing, words), limit),
     )
-    hits = [SearchHit(id, title, None, updated, None, snippet(title, words)) for id, title, updated in titles]
+    hits = [SearchHit(id, title, None, updated, None, snippet(title, words), "title") for id, title, updated in titles]
     conditions = ["deleted IS NULL", *["coalesce(folded, text) LIKE ? ESCAPE '\\'"] * len(short)]
     values = [*map(_containing, short)]
     if long:
         conditions.append("m.seq IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)")
         values.append(" ".join(f'"{quoted}"' for quoted in (word.replace('"', '""') for word in long)))
     messages = connection.execute(
-        f"""SELECT c.id, title, n.id, n.created, channel, text
+        f"""SELECT c.id, title, n.id, n.created, channel, text, m.role, m.recipient
         FROM messages AS m JOIN nodes AS n ON n.id = m.node JOIN conversations AS c ON c.id = n.conversation
         WHERE {" AND ".join(conditions)} ORDER BY n.seq DESC, position DESC LIMIT ?""",
         (*values, limit),
     )
     return hits + [
-        SearchHit(conversation, title, node, created, channel, snippet(text, words))
-        for conversation, title, node, created, channel, text in messages
+        SearchHit(conversation, title, node, created, channel, snippet(text, words), _role(role, channel, recipient))
+        for conversation, title, node, created, channel, text, role, recipient in messages
     ]
 
 
@@ -81,6 +83,14 @@ def snippet(text: str, words: Sequence[str]) -> str:
     piece = one_line(text[start : start + LENGTH])
     before, after = start > 0, start + LENGTH < len(text)
     return f"{ELLIPSIS * before}{piece}{ELLIPSIS * after}"
+
+
+def _role(role: str, channel: str | None, recipient: str | None) -> str:
+    if role == Role.USER.value:
+        return "you"
+    if role == Role.TOOL.value or recipient is not None:
+        return "tool"
+    return "thought" if channel == "analysis" else "answer"
 
 
 def _containing(word: str) -> str:

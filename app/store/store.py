@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.chat.conversation import Changes, Conversation
+from app.chat.conversation import PREVIEW_LENGTH, Changes, Conversation
 from app.store.database import StoreError, explained, open_copy, open_file, set_aside
 from app.store.locks import UndoLock
 from app.store.merging import merge
@@ -29,13 +29,17 @@ class MissingError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A conversation as a list shows it. Times in seconds since 1970; `count` is that of prompts and answers."""
+    """A conversation as a list shows it. Times in seconds since 1970; `count` is that of prompts and answers.
+
+    `preview` is the beginning of the last answer on the screen, or of a prompt without one, as it was written.
+    """
 
     id: str
     title: str
     created: float
     updated: float
     count: int
+    preview: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +290,11 @@ class Store:
         """All conversations, or the first so many, the one that was last added to first."""
         with self._reading():
             rows = self._connection.execute(
-                """SELECT id, title, created, updated, (SELECT count(*) FROM nodes WHERE conversation = c.id)
+                """SELECT id, title, created, updated, (SELECT count(*) FROM nodes WHERE conversation = c.id),
+                coalesce((SELECT substr(text, 1, ?) FROM messages WHERE node = c.leaf
+                AND (channel = 'final' OR role = 'user') AND text <> '' ORDER BY position DESC LIMIT 1), '')
                 FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id LIMIT ?""",
-                (-1 if limit is None else limit,),
+                (PREVIEW_LENGTH, -1 if limit is None else limit),
             )
             return [Summary(*row) for row in rows]
 

@@ -1,6 +1,6 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from textual import actions, work
 from textual.app import App
@@ -16,6 +16,7 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
+from app.tui.screens.palette import PaletteScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -106,8 +107,11 @@ class Actions(App[None]):
         self.preferences.use_preset(self.conversation.id, name)
 
     def action_theme(self, name: str = "") -> None:
-        """Take another theme."""
-        self.preferences.set_theme(name)
+        """Take another theme; without a name, show which there are."""
+        if name:
+            self.preferences.set_theme(name)
+        else:
+            self.action_command_palette("theme ")
 
     @work(group="editor", exclusive=True)
     async def action_editor(self) -> None:
@@ -126,6 +130,7 @@ class Actions(App[None]):
         """Stop the answer; without one, be done with the message that is selected, edited or branched from."""
         conversations, selected = self.conversations, self.desk.transcript.selected is not None
         self.desk.transcript.select(None)
+        self.desk.transcript.unmark()
         if not conversations.idle.is_set():
             await conversations.stop()
         elif conversations.editing:
@@ -245,6 +250,23 @@ class Actions(App[None]):
     def action_restart(self) -> None:
         """Start the engine again if it has stopped."""
         self.engine.restart()
+
+    def action_command_palette(self, typed: str = "") -> None:
+        """Show the palette, with this typed into it, and run what is chosen there."""
+
+        def chosen(action: str | None) -> None:
+            if action is not None:
+                self.run_worker(self.run_action(action))
+
+        self.desk.ask(PaletteScreen(self.must_wait, self.values_of, typed), chosen)
+
+    def values_of(self, command: Command) -> Sequence[str]:
+        """What can follow a command, as far as that is known at once."""
+        if command.action == "theme":
+            return self.preferences.themes
+        if command.action in ("model", "download"):
+            return self.models.names if command.action == "model" else self.models.downloads
+        return list(self.preferences.presets) if command.action == "preset" else command.values
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import ClassVar
 
 from textual import events, work
-from textual.app import ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
@@ -19,7 +18,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
-from app.chat.commands import BUSY, COMMANDS, Command
+from app.chat.commands import COMMANDS
 from app.engine.client import EngineClient
 from app.engine.engine import Engine
 from app.engine.protocol import Load
@@ -87,6 +86,7 @@ class ChatApp(Actions, inherit_bindings=False):
         ),
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
+    ENABLE_COMMAND_PALETTE = False  # Textual's; ours is a screen of its own
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012
 
@@ -312,19 +312,6 @@ class ChatApp(Actions, inherit_bindings=False):
             self.desk.composer.recall.add(event.prompt)
             await self.conversations.send(event.prompt)
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every command but the palette itself; those that must wait now say so."""
-        for command in COMMANDS:
-            if command.action != "command_palette":
-                name = command.slash or command.action.replace("_", " ")
-                busy = f"({BUSY}) " if self.must_wait(command) else ""
-                yield SystemCommand(name, f"{busy}{command.help}", partial(self.run_action, command.action))
-                does = command.help.partition(":")[0]
-                for value in command.values:
-                    action = f"{command.action}({str(value)!r})"
-                    run = partial(self.run_action, action)
-                    yield SystemCommand(f"{name} {value}", f"{busy}{does}: {value}", run)
-
     def on_effort_switch_chosen(self, event: EffortSwitch.Chosen) -> None:
         """A click on an effort."""
         self.preferences.set_effort(event.effort)
@@ -362,14 +349,6 @@ class ChatApp(Actions, inherit_bindings=False):
     def on_attached_changed(self) -> None:
         """Something is attached, or not any more."""
         self.counting.changed()
-
-    def values_of(self, command: Command) -> Sequence[str]:
-        """What can follow a command, as far as that is known at once."""
-        if command.action == "theme":
-            return self.preferences.themes
-        if command.action in ("model", "download"):
-            return self.models.names if command.action == "model" else self.models.downloads
-        return list(self.preferences.presets) if command.action == "preset" else command.values
 
     async def _saved(self) -> None:
         self.desk.status.saves = self.journal.saves

@@ -41,11 +41,14 @@ def test_without_a_file_there_are_defaults(home: Path) -> None:
 
 
 def test_a_file_is_read(file: Path) -> None:
-    file.write_text(f'model = "demo"\nanalysis = "hidden"\nnotify = "always"\nmouse = false\n{WRITTEN}', "utf-8")
+    file.write_text(
+        f'model = "demo"\nanalysis = "hidden"\nnotify = "always"\ntitles = "words"\nmouse = false\n{WRITTEN}', "utf-8"
+    )
     found = load()
     assert not found.mouse and Settings().mouse
     assert (found.notify, Settings().notify) == ("always", "auto")
     assert (found.model, found.theme, found.analysis, found.warnings) == ("demo", "light", "hidden", ())
+    assert found.titles == "words" and Settings().titles == "model"
     assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
     assert found.presets == {"brief": "Answer in one sentence."}
 
@@ -143,6 +146,7 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
+        ("titles = 'me'", "line 2: titles is 'me'; it must be one of model, words"),
         ("analysis = 'no'", "line 2: analysis is 'no'; it must be one of shown, collapsed, hidden"),
         ("mouse = 1", "line 2: mouse is 1; it must be true or false"),
         ("theme = 3", "line 2: theme is 3; it must be text"),

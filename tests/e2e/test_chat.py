@@ -148,7 +148,7 @@ def test_kill_9_loses_nothing_and_two_chats_share_the_conversations() -> None:
         terminal.wait_for("not finished: the program ended")
         other.type("hello there")
         other.keys("Enter")
-        other.wait_for("● hello there")
+        other.wait_for("▌ hello there")
         terminal.keys("C-b")
         terminal.wait_for("hello there")
 

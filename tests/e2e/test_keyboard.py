@@ -39,7 +39,7 @@ def test_commands_help_palette_and_sidebar_by_keys_alone() -> None:
         terminal.keys("q")
         terminal.wait_for("[high]")
         terminal.keys("C-p")
-        terminal.wait_for("Search for commands")
+        terminal.wait_for("find a command")
         terminal.type("chats")
         terminal.wait_for("show or hide the conversations")
         terminal.keys("Enter")
@@ -47,7 +47,7 @@ def test_commands_help_palette_and_sidebar_by_keys_alone() -> None:
         terminal.keys("Delete")
         terminal.wait_for("No conversations yet")
         terminal.keys("C-z")
-        terminal.wait_for("\u25cf hello")
+        terminal.wait_for("\u258c hello")
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
 

@@ -36,7 +36,7 @@ def test_no_colour_is_sent_and_what_is_chosen_shows_all_the_same() -> None:
         assert bold in looks(terminal)["[medium]"]
         assert colours(terminal) == set()
         terminal.keys("C-p")
-        terminal.wait_for("Search for commands")
+        terminal.wait_for("find a command")
         terminal.wait_for("again")
         terminal.keys("Down")
         terminal.wait_for(lambda _: any(underline in look for look in looks(terminal).values()))

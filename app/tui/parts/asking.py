@@ -18,6 +18,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.titles import Titles
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
@@ -51,6 +52,7 @@ class Asking:
         self.idle.set()
         self.stopped = asyncio.Event()
         """Set from the moment the person stops an answer until it has ended."""
+        self._titles = Titles(engine, preferences, self._name)
         self._branched_from: str | None = None
         """The leaf before the person went back to an answer, for the next message to follow that; None otherwise."""
 
@@ -110,6 +112,7 @@ class Asking:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
         it, `before` is the leaf again."""
+        await self._titles.stop()
         desk, engine, conversation = self._desk, self._engine, self.conversation
         record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
@@ -153,15 +156,22 @@ class Asking:
         else:  # nothing came of it: the prompt goes back where it can be changed
             await self._withdraw(prompt, answer, before, is_new=is_new)
         await self._save()
-        stopped = self.stopped.is_set()
+        await self._after(holds=died or failed)
+
+    async def _after(self, *, holds: bool) -> None:
+        """An answer has ended: ask what is queued next, unless that `holds`, or give the conversation its title."""
+        desk, engine = self._desk, self._engine
+        holds = holds or self.stopped.is_set() or engine.leaving
         self.stopped.clear()
         if engine.process.alive and desk.status.state not in ("loading", "no model"):
             desk.status.state = "ready"
-        if stopped or died or failed or engine.leaving:
+        if holds:
             desk.queue.hold()
             self.idle.set()
         else:
             await self._ask_queued()
+        if self.idle.is_set():
+            self._titles.begin(self.conversation)
         desk.hint()
 
     def _announce(self, how: str, seconds: float) -> None:
@@ -246,3 +256,8 @@ class Asking:
     async def _save(self) -> None:
         await self._journal.save(self.conversation)
         await self._desk.saved()
+
+    async def _name(self, conversation: Conversation, title: str) -> None:
+        if conversation is self.conversation:
+            conversation.rename(title)
+            await self._save()

@@ -1,6 +1,8 @@
 """Which conversation is on the screen, and which path of it: edits, versions, opening another; and its draft."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+from textual.widget import Widget
 
 from app.chat.commands import BUSY
 from app.chat.conversation import Conversation, Node
@@ -12,6 +14,7 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
 from app.tui.widgets.messages import AnswerView
+from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
 
@@ -142,10 +145,11 @@ class ConversationKeeper(Asking):
         await self._entered("" if unsent else await self._journal.draft(""))
         await self._desk.saved()
 
-    async def open(self, id: str, at: str | None = None, channel: str | None = None) -> bool:
+    async def open(self, id: str, at: str | None = None, channel: str | None = None, words: Sequence[str] = ()) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
-        In the conversation that is on the screen already, an answer under way goes on.
+        In the node, what is closed of `channel` is opened, and `words`, which are folded, are marked. In the
+        conversation that is on the screen already, an answer under way goes on.
         """
         desk = self._desk
         if id != self.conversation.id:
@@ -162,12 +166,16 @@ class ConversationKeeper(Asking):
             desk.composer.withdraw()  # it is in the draft
             await self._enter(conversation, draft)
             await self._preferences.enter(id)
-            await self._entered("", at, channel)
+            await self._entered("", at, channel, words)
             return True
         if self.idle.is_set():
-            await self._go_to(at, channel)
-        elif at is not None and not desk.transcript.reveal(at):
-            desk.warn(BUSY)
+            await self._go_to(at, channel, words)
+        elif at is not None:
+            desk.transcript.unmark()
+            if found := desk.transcript.reveal(at):
+                self._mark(found, channel, words)
+            else:
+                desk.warn(BUSY)
         return True
 
     async def refresh(self) -> None:
@@ -180,6 +188,8 @@ class ConversationKeeper(Asking):
 
     async def _leave(self, *, with_input: bool) -> None:
         """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
+
+        await self._titles.stop()
 
         def draft() -> str:
             return merge([*self._desk.queue.texts, *([self._unsent(self._desk.composer.unsent)] if with_input else [])])
@@ -206,24 +216,31 @@ class ConversationKeeper(Asking):
         self._desk.composer.put_back(draft)  # at once: whoever opens one more at the next await cancels this
         await self._desk.queue.remove_children()
 
-    async def _entered(self, draft: str, at: str | None = None, channel: str | None = None) -> None:
+    async def _entered(
+        self, draft: str, at: str | None = None, channel: str | None = None, words: Sequence[str] = ()
+    ) -> None:
         desk = self._desk
         desk.composer.put_back(draft)
         desk.hint()
-        await self._go_to(at, channel)
+        await self._go_to(at, channel, words)
         desk.composer.focus()
 
-    async def _go_to(self, at: str | None, channel: str | None) -> None:
+    async def _go_to(self, at: str | None, channel: str | None, words: Sequence[str]) -> None:
         if at is not None and at in self.conversation.nodes:
             if at not in {node.id for node in self.conversation.path}:
                 self._branched_from = None
                 self.conversation.select(at)
-            for view in await self.show(at=at):
-                view.add_class("-hit")
-                if isinstance(view, AnswerView):
-                    view.reveal(channel)
+            self._mark(await self.show(at=at), channel, words)
         else:
             await self.show()
+
+    def _mark(self, found: Sequence[Widget], channel: str | None, words: Sequence[str]) -> None:
+        for view in found:
+            view.add_class(HIT)
+            if isinstance(view, AnswerView):
+                view.reveal(channel)
+            if isinstance(view, Marks):
+                view.mark(words)
 
     async def rename(self, title: str) -> None:
         """Give the conversation another title."""

@@ -144,7 +144,7 @@ class Journal:
             raise self._unreadable
         known = {summary.id for summary in saved}
         unsaved = [
-            Summary(each.id, each.title, each.created, each.updated, len(each.nodes))
+            Summary(each.id, each.title, each.created, each.updated, len(each.nodes), each.preview)
             for each in self._unsaved
             if each.id not in known and each.nodes
         ]

@@ -2,6 +2,7 @@
 
 from app.lines import sentence
 from app.store.database import StoreError
+from app.store.search import words_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -37,6 +38,7 @@ class Library:
             self.hide()
         else:
             self._desk.sidebar.clear()
+            self._desk.transcript.unmark()
             self._show()
             self._desk.sidebar.action_into_list()
 
@@ -75,17 +77,19 @@ class Library:
     async def search(self, text: str) -> None:
         """Show what a search finds; "" ends it."""
         if not text:
+            self._desk.transcript.unmark()
             await self.refresh()
             return
         try:
-            self._desk.sidebar.show_hits(await self._journal.search(text))
+            self._desk.sidebar.show_hits(await self._journal.search(text), text)
         except StoreError as error:
             self._desk.sidebar.show_error(str(error))
 
     async def open(self, entry: SidebarEntry) -> None:
         """Open a conversation; what is typed from now on goes to the input."""
+        words = words_of(self._desk.sidebar.searching)
         self.leave()
-        await self._conversations.open(entry.conversation, entry.node, entry.channel)
+        await self._conversations.open(entry.conversation, entry.node, entry.channel, words)
         await self.refresh()
 
     async def resume(self) -> None:

@@ -44,6 +44,8 @@ class Preferences:
         self.options = options
         self.presets = dict(settings.presets)
         self.analysis = settings.analysis
+        self.titles = settings.titles
+        """One of app.settings.TITLES."""
         self._theme = settings.theme
         desk.attention.notify = settings.notify
         self._default_instructions = instructions
@@ -77,10 +79,8 @@ class Preferences:
             self._remember({("theme",): name})
 
     def set_theme(self, name: str) -> None:
-        """Take a theme by its name; "" offers all."""
-        if not name:
-            self._themes.offer()
-        elif self._themes.has(name):
+        """Take a theme by its name."""
+        if self._themes.has(name):
             self._themes.choose(name)
         else:
             self._desk.warn(f"There is no theme {name}. Use {', '.join(THEMES)}, or one that /theme lists.")
@@ -157,8 +157,8 @@ class Preferences:
         """Show the settings, with the instructions of a conversation."""
         from app.tui.screens.settings import Form, SettingsScreen
 
-        attention, instructions = self._desk.attention, self.instructions_of(conversation) or ""
-        before = Form(self.options, self._theme, self.analysis, attention.notify, instructions)
+        notify, instructions = self._desk.attention.notify, self.instructions_of(conversation) or ""
+        before = Form(self.options, self._theme, self.analysis, self.titles, notify, instructions)
 
         def closed(after: Form | None) -> None:
             if after is not None:
@@ -176,6 +176,8 @@ class Preferences:
         if after.options.effort is not before.options.effort:
             self._desk.effort_switch.effort = after.options.effort
         self.options = after.options
+        if after.titles != before.titles:
+            self.titles = changes["titles",] = after.titles
         if after.save_as:
             self.presets[after.save_as] = after.instructions
             changes["presets", after.save_as] = after.instructions

@@ -29,10 +29,6 @@ class Themes:
         """Show the app in a theme that there is."""
         self._app.theme = theme.long_name(name)
 
-    def offer(self) -> None:
-        """Let the person search and choose one."""
-        self._app.search_themes()
-
     def on_change(self, changed: Callable[[str], None]) -> None:
         """Report the name of every theme that is chosen from now on."""
 

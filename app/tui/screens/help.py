@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
-from textual.containers import VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -17,6 +18,7 @@ from textual.widgets import Static
 from app.chat.commands import GROUPS, Command
 from app.tui.screens.download import DownloadScreen
 from app.tui.screens.models import ModelScreen
+from app.tui.screens.palette import PaletteScreen
 from app.tui.screens.settings import SettingsScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
@@ -27,17 +29,19 @@ from app.tui.widgets.selection import SelectableTranscript
 from app.tui.widgets.sidebar import ConversationList, SearchInput
 from app.tui.widgets.welcome import Welcome
 
-PALETTE = KeyHelp(
-    "The commands",
-    (("part of a name", "find a command"), ("Up, Down, Enter", "choose and run"), ("Esc", "close")),
-)
-"""That of the command palette, which is Textual's own."""
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
     *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
-    *(SettingsScreen.KEY_HELP, PALETTE),
+    *(SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
+
+GAP = 2
+"""Columns between keys and what they do."""
+LEAST_TEXT = 30
+"""Columns that what a key does must have beside the key."""
+TWO_COLUMNS = 150
+"""From this many columns on the help has two."""
 
 _CLOSING = "^ is the Ctrl key. Select text with the mouse and copy it with ^C. * is not available during an answer."
 
@@ -45,6 +49,7 @@ _CLOSING = "^ is the Ctrl key. Select text with the mouse and copy it with ^C. *
 class HelpScreen(ModalScreen[None]):
     """Closes with Esc, q, Enter or the key that opened it. `focused` is the widget that it is asked about."""
 
+    HORIZONTAL_BREAKPOINTS = [(0, "-one"), (TWO_COLUMNS, "-two")]  # noqa: RUF012  # as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close", show=False)]
 
     def __init__(self, focused: Widget | None = None) -> None:
@@ -52,16 +57,19 @@ class HelpScreen(ModalScreen[None]):
         self._here = help_of(focused)
 
     def compose(self) -> ComposeResult:
-        """One scrolling text in groups."""
+        """One scrolling text in groups; on a wide screen the keys of the widgets stand beside the commands."""
         here, others = self._here, [help for help in WIDGETS if help is not self._here]
         commands = [KeyHelp(title, tuple(map(_row, group))) for title, group in GROUPS.items()]
-        groups = [*([here] if here else []), *commands, *others]
-        width = max(len(keys) for group in groups for keys, _ in group.rows)
+        columns = ([*([here] if here else []), *commands], others)
         with VerticalScroll(id="help"):
-            for group in groups:
-                title = f"{group.title} (focused)" if group is here else group.title
-                yield Static(Content(title), markup=False, classes="heading")
-                yield Static(_table(group.rows, width))
+            with Container(id="columns"):
+                for groups in columns:
+                    width = max(len(keys) for group in groups for keys, _ in group.rows)
+                    with Vertical():
+                        for group in groups:
+                            title = f"{group.title} (focused)" if group is here else group.title
+                            yield Static(Content(title), markup=False, classes="heading")
+                            yield Static(_Rows(group.rows, width))
             yield Static(Content(_CLOSING), markup=False, classes="closing")
 
     def on_mount(self) -> None:
@@ -73,7 +81,7 @@ class HelpScreen(ModalScreen[None]):
 def help_of(widget: Widget | None) -> KeyHelp | None:
     """What keys do in a widget, or in the innermost one around it that says so."""
     for node in widget.ancestors_with_self if widget is not None else ():
-        help: KeyHelp | None = PALETTE if isinstance(node, CommandPalette) else getattr(node, "KEY_HELP", None)
+        help: KeyHelp | None = getattr(node, "KEY_HELP", None)
         if help is not None:
             return help
     return None
@@ -84,11 +92,23 @@ def _row(command: Command) -> tuple[str, str]:
     return keys, f"{command.help} *" if command.waits else command.help
 
 
-def _table(rows: Iterable[tuple[str, str]], width: int) -> Table:
-    """Keys in `width` columns, and beside them what they do; what is too long for its line goes on below itself."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=width)
-    table.add_column()
-    for keys, what in rows:
-        table.add_row(Text(keys), Text(what))
-    return table
+class _Rows:
+    """Keys beside what they do, in `key_width` columns; where that leaves little room, above it."""
+
+    def __init__(self, rows: Iterable[tuple[str, str]], key_width: int) -> None:
+        self._rows = list(rows)
+        self._key_width = key_width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        stacked = options.max_width - self._key_width - GAP < LEAST_TEXT
+        table = Table.grid(padding=(0, GAP, 0, 0))
+        table.add_column(width=None if stacked else self._key_width)
+        table.add_column()
+        for keys, what in self._rows:
+            if stacked:
+                yield Text(keys, "bold")
+                yield Padding(Text(what), (0, 0, 0, GAP))
+            else:
+                table.add_row(Text(keys, "bold"), Text(what))
+        if not stacked:
+            yield table

@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from app.chat.sampling import DEFAULTS, number
 from app.lines import one_line
-from app.settings import ANALYSIS, NOTIFY, SAMPLING
+from app.settings import ANALYSIS, NOTIFY, SAMPLING, TITLES
 from app.tui.text.key_help import KeyHelp
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
@@ -45,6 +45,7 @@ class Form:
     options: Options
     theme: str
     analysis: str
+    titles: str
     notify: str
     instructions: str
     save_as: str = ""
@@ -84,6 +85,7 @@ class SettingsScreen(ModalScreen[Form | None]):
         with VerticalScroll(id="settings", can_focus=False):
             yield from _row("Effort", _choice("effort", [effort.value for effort in Effort], form.options.effort.value))
             yield from _row("Analysis", _choice("analysis", ANALYSIS, form.analysis))
+            yield from _row("Titles by", _choice("titles", TITLES, form.titles))
             yield from _row("Theme", _choice("theme", self._themes, form.theme))
             yield from _row("Notifications", _choice("notify", NOTIFY, form.notify, NOTIFY_HELP))
             for name in SAMPLING:
@@ -142,8 +144,8 @@ class SettingsScreen(ModalScreen[Form | None]):
         if save_as and not instructions:
             self._refuse("There are no instructions to save as a preset.", "instructions")
             return
-        theme, analysis, notify = (self._chosen(name) for name in ("theme", "analysis", "notify"))
-        self.dismiss(Form(options, theme, analysis, notify, instructions, save_as))
+        theme, analysis, titles, notify = map(self._chosen, ("theme", "analysis", "titles", "notify"))
+        self.dismiss(Form(options, theme, analysis, titles, notify, instructions, save_as))
 
     def _refuse(self, text: str, name: str) -> None:
         self.query_one("#wrong", Static).update(Content(clean(text)))

@@ -20,3 +20,14 @@ def moment(at: float) -> str:
     """A moment in seconds since 1970, as "Thursday, 26 November 2026, 14:05"."""
     when = datetime.datetime.fromtimestamp(at)
     return f"{when:%A}, {when.day} {when:%B %Y, %H:%M}"
+
+
+def time_of(moment: float, now: float) -> str:
+    """A time as short as it says enough: the hour today and yesterday, the weekday, the date; seconds since 1970."""
+    then, today = datetime.datetime.fromtimestamp(moment), datetime.date.fromtimestamp(now)
+    match (today - then.date()).days:
+        case days if days <= 1:
+            return f"{then:%H:%M}"
+        case days if days < 7:
+            return f"{then:%a}"
+    return f"{then.day} {then:%b}" + (f" {then.year}" if then.year != today.year else "")

@@ -1,6 +1,7 @@
 """A long text in pages, so that laying out what is shown takes bounded time however long the text is."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -41,6 +42,10 @@ class Pages:
     def start(self, number: int) -> int:
         """Where a page begins in the text."""
         return self._pages[number].start
+
+    def number_at(self, at: int) -> int:
+        """The page that has this character of the text."""
+        return bisect_right(self._pages, at, key=lambda page: page.start) - 1
 
     def begins_in_code(self, number: int) -> bool:
         """Whether a page goes on with the code block in which the page before ends."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State, last_sentence
 from app.tui.text.pages import beginning
 from app.tui.widgets.fold import Fold, FoldTitle
+from app.tui.widgets.marked_text import MarkedText
 from mlx_model.text import clean
 
 OFFER = "^S answers now"
@@ -45,7 +45,7 @@ class Analysis(Fold):
         self._seconds = 0.0
         self._tokens = 0
         self._figures: list[str] = []
-        self._body = Static(markup=False, classes="analysis-text")
+        self._body = MarkedText(classes="analysis-text")
 
     def compose(self) -> ComposeResult:
         """The title, and the text under it."""
@@ -68,6 +68,15 @@ class Analysis(Fold):
         self.part = part
         self.refresh_fold()
 
+    def mark(self, words: Sequence[str]) -> None:
+        """Mark these words, which are folded, in what is shown while open; () marks none."""
+        self._body.mark(words)
+
+    def line_of_mark(self) -> int | None:
+        """The line below the title's own of the first word that is marked; None without one, or while closed."""
+        line = self._body.line_of_mark()
+        return None if line is None else line + self._body.content_region.y - self.content_region.y
+
     def refresh_fold(self) -> None:
         """Bring the widgets in line with the state."""
         self._say()
@@ -75,7 +84,7 @@ class Analysis(Fold):
         if self.open:
             text = self.part.text
             tail = self.part.state is State.GROWING and len(text) > LIVE_TAIL
-            self._body.update(Content(clean(f"\u2026{text[-LIVE_TAIL:]}" if tail else beginning(text)).strip()))
+            self._body.show(clean(f"\u2026{text[-LIVE_TAIL:]}" if tail else beginning(text)).strip())
 
     def _say(self) -> None:
         growing = self.part.state is State.GROWING

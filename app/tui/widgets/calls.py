@@ -1,6 +1,7 @@
 """A tool call: one line that names it, and under it while open what was asked and what came of it."""
 
 import asyncio
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
@@ -34,6 +35,15 @@ class CallView(Fold):
         self.part, self._text = part, describe(part)
         self._say()
         await self._fill()
+
+    def mark(self, words: Sequence[str]) -> None:
+        """Mark these words, which are folded, in the details; () marks none."""
+        self._body.mark(words)
+
+    def line_of_mark(self) -> int | None:
+        """The line below the title's own of the first word that is marked; None without one, or while closed."""
+        line = self._body.line_of_mark() if self.open else None
+        return None if line is None else line + self._body.content_region.y - self.content_region.y
 
     def refresh_fold(self) -> None:
         """Bring the widgets in line with the state."""

@@ -1,6 +1,7 @@
 """A model's Markdown in one widget, while it grows and ever after."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.content import Content
@@ -9,6 +10,7 @@ from textual.selection import Selection
 from textual.widget import Widget
 
 from app.tui.text.looks import written
+from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
 from mlx_model.text import clean
 
@@ -39,6 +41,7 @@ class MarkdownText(Widget):
         self._layout: GrowingLayout | None = None
         self._laid_out: Pages | None = None
         self._content = Content()
+        self._words: Sequence[str] = ()
 
     @property
     def source(self) -> str:
@@ -67,9 +70,21 @@ class MarkdownText(Widget):
         now = self._now(self._page)
         await self._take(self._pages, now, self._new_layout(now))
 
+    def mark(self, words: Sequence[str]) -> None:
+        """Mark these words, which are folded, and turn to the page with the first of them; () marks none."""
+        self._words = words
+        if (at := first_mark(self.source, words)) is not None:
+            self._page = self._pages.number_at(at)
+        self.refresh(layout=True)
+
+    def line_of_mark(self) -> int | None:
+        """The line of the first word that is marked, counted from 0; None if there is none on the page."""
+        text = self._at(self.content_size.width).plain
+        return None if (at := first_mark(text, self._words)) is None else text.count("\n", 0, at)
+
     def render(self) -> Content:
         """The text laid out for the present width."""
-        return self._at(self.content_size.width)
+        return marked(self._at(self.content_size.width), self._words, colours=not self.app.no_color)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at this width."""

@@ -20,19 +20,21 @@ from app.tui.widgets.calls import CallView
 from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
+from app.tui.widgets.marked_text import MarkedText
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
 
 
-class Prompt(Static):
+class Prompt(MarkedText):
     """What the person wrote, and in a line each the files that went with it; when, for who points at it."""
 
     def __init__(self, prompt: Node) -> None:
         text, attachments = split(prompt.text())
         lines = [clean(beginning(text))] if text else []
-        super().__init__(Content("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)])), markup=False)
+        super().__init__()
+        self.show("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)]))
         self.tooltip = Content(moment(prompt.created))
 
 
@@ -65,7 +67,7 @@ class AnswerText(MarkdownText):
 
 
 PartView = Analysis | CallView | AnswerText
-"""Each has the `part` it shows, and `show` for what has become of it."""
+"""Each has the `part` it shows, `show` for what has become of it, and marks what a search has found there."""
 
 
 class LastLine(Horizontal, LiveContainer):
@@ -146,6 +148,18 @@ class AnswerView(Vertical, LiveContainer):
         for view in self._parts:
             if isinstance(view, Fold) and any(message.channel == channel for message in view.part.messages):
                 view.open = True
+
+    def mark(self, words: Sequence[str]) -> None:
+        """Mark these words, which are folded, in all parts; () marks none."""
+        for view in self._parts:
+            view.mark(words)
+
+    def line_of_mark(self) -> int | None:
+        """The line of the first word that is marked and laid out, counted from 0; None without one."""
+        for view in self._parts:
+            if (line := view.line_of_mark()) is not None:
+                return line + view.content_region.y - self.region.y
+        return None
 
     def treat_analysis(self, treatment: str) -> None:
         """Open or close the analysis from now on."""

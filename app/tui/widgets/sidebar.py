@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,10 +16,11 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line, sentence
-from app.store.search import SearchHit
+from app.store.search import SearchHit, words_of
 from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
+from app.tui.text.list_rows import LINES, conversation_row, day_heading, found_heading, hit_row, title_of
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -42,12 +43,21 @@ class SidebarEntry:
 Row = tuple[Content, SidebarEntry | None]
 
 
+def _leads_to_same(one: Row, other: Row) -> bool:
+    (_, entry), (_, other_entry) = one, other
+    if entry is None or other_entry is None:
+        return entry is other_entry
+    return replace(entry, title="") == replace(other_entry, title="")
+
+
 def _option(text: Content, entry: SidebarEntry | None) -> Option:
     return Option(text, disabled=entry is None)
 
 
 class ConversationList(OptionList):
-    """One line each; the headings of the days can't be chosen."""
+    """Two lines each; the headings of the days can't be chosen. Without the focus nothing looks chosen, but for the hit
+    of a search that Enter would open.
+    """
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The list of conversations",
@@ -82,11 +92,17 @@ class ConversationList(OptionList):
         Highlights the first of `highlights` (a conversation, and in it a node or None) that is there, else the first.
         """
         before, self._rows, self.entries = self._rows, rows, [entry for _, entry in rows]
-        if rows[: len(before)] == before:  # what is there stays: a list may be long
+        if len(rows) >= len(before) and all(map(_leads_to_same, rows, before)):  # they stay: a list may be long
+            for row, ((text, _), (old_text, _)) in enumerate(zip(rows, before, strict=False)):
+                if not text.is_same(old_text):
+                    self.replace_option_prompt_at_index(row, text)
             self.add_options([_option(*row) for row in rows[len(before) :]])
         else:
             self.set_options([_option(*row) for row in rows])
-        at = {(entry.conversation, entry.node): row for row, entry in enumerate(self.entries) if entry is not None}
+        at: dict[tuple[str, str | None], int] = {}
+        for row, entry in enumerate(self.entries):
+            if entry is not None:
+                at.setdefault((entry.conversation, entry.node), row)
         self.highlighted = next((at[key] for key in highlights if key in at), min(at.values(), default=None))
 
     def action_page_up(self) -> None:
@@ -117,7 +133,8 @@ class SearchInput(Input):
         "The search",
         (
             ("a few words", "search all conversations"),
-            ("Enter, Down", "go to the results"),
+            ("Enter", "open the first result"),
+            ("Down", "go to the results"),
             ("Esc", "end the search, then back to the message"),
         ),
     )
@@ -168,6 +185,8 @@ class Sidebar(Vertical):
         self._search = SearchInput(placeholder="search all (^F)", compact=True, id="search")
         self.list = ConversationList()
         self._pause: Timer | None = None
+        self._found_for = ""  # the search whose hits are listed
+        self._opens_first = False  # Enter was pressed before they were
         self._listed = 0  # conversations
 
     def compose(self) -> ComposeResult:
@@ -189,7 +208,7 @@ class Sidebar(Vertical):
     def wanted(self) -> int:
         """How many conversations to list: whole pages, to beyond what is on the screen and what is highlighted."""
         highlighted = self.list.highlighted if self.list.has_focus else None
-        lowest = max(self.list.scroll_offset.y + self.list.size.height, highlighted or 0)
+        lowest = max((self.list.scroll_offset.y + self.list.size.height) // LINES, highlighted or 0)
         return PAGE * (1 + (lowest + IN_SIGHT) // PAGE)
 
     def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
@@ -198,30 +217,41 @@ class Sidebar(Vertical):
         now, rows, heading = time.time(), list[Row](), ""
         for summary in summaries:
             if (day := day_of(summary.updated, now)) != heading:
+                rows.append((day_heading(day, first=not heading), None))
                 heading = day
-                rows.append((Content(day).stylize("bold"), None))
-            mark = "\u25cf " if summary.id == current else "  "
-            title = one_line(summary.title) or "untitled"
-            rows.append((Content(mark + title), SidebarEntry(summary.id, title)))
+            entry = SidebarEntry(summary.id, title_of(summary.title))
+            rows.append((conversation_row(summary, now, current=summary.id == current), entry))
         chosen = self.list.entry if self.list.has_focus else None  # the row being chosen stays highlighted
         highlights = [(chosen.conversation, chosen.node)] if chosen else []
+        self.list.remove_class("-hits")
         self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *highlights, (current, None))
 
-    def show_hits(self, hits: Sequence[SearchHit]) -> None:
-        """List what a search has found: conversations in the order of their first hit, the messages below each.
+    def show_hits(self, hits: Sequence[SearchHit], text: str) -> None:
+        """List what a search for `text` has found: conversations in the order of their first hit, the messages below
+        each.
 
-        The first hit is highlighted, where Enter leads to.
+        The first hit is highlighted, where Enter leads to: of the first conversation a message, rather than the title.
         """
-        rows: list[Row] = []
+        rows, words, now, colours = list[Row](), words_of(text), time.time(), not self.app.no_color
         for id in dict.fromkeys(hit.conversation for hit in hits):
             own_hits = [hit for hit in hits if hit.conversation == id]
-            title = one_line(own_hits[0].title) or "untitled"
-            rows.append((Content(title).stylize("bold"), SidebarEntry(id, title)))
+            title = title_of(own_hits[0].title)
+            rows.append((found_heading(title, words, colours=colours), SidebarEntry(id, title)))
             for hit in own_hits:
                 if hit.node is not None:
-                    rows.append((Content(f"  {hit.snippet}"), SidebarEntry(id, title, hit.node, hit.channel)))
-        first = [(hit.conversation, hit.node) for hit in hits[:1]]
+                    entry = SidebarEntry(id, title, hit.node, hit.channel)
+                    rows.append((hit_row(hit, words, now, colours=colours), entry))
+        first = [(hit.conversation, hit.node) for hit in hits if hit.node and hit.conversation == hits[0].conversation]
+        self.list.add_class("-hits")
         self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], *first)
+        self._found_for = text
+        if self._opens_first and text == self.searching:
+            self._open_hit()
+
+    def _open_hit(self) -> None:
+        self._opens_first = False
+        if (entry := self.list.entry) is not None:
+            self.post_message(self.Opened(entry))
 
     def show_error(self, text: str) -> None:
         """Say why there is nothing to list."""
@@ -236,18 +266,33 @@ class Sidebar(Vertical):
         """End the search."""
         with self._search.prevent(Input.Changed):
             self._search.value = ""
+        self._found_for = ""
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search once the typing rests."""
         event.stop()
+        self._opens_first = False
+        self._stop_pause()
+        self._pause = self.set_timer(PAUSE_S, self._say_searched)
+
+    def _stop_pause(self) -> None:
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(PAUSE_S, lambda: self.post_message(self.Searched(self.searching)))
+
+    def _say_searched(self) -> None:
+        self.post_message(self.Searched(self.searching))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the search: on to what was found."""
+        """Enter in the search: open the first hit, once there is one; with nothing to search for, on to the list."""
         event.stop()
-        self.action_into_list()
+        if not self.searching:
+            self.action_into_list()
+        elif self._found_for == self.searching:
+            self._open_hit()
+        else:
+            self._opens_first = True
+            self._stop_pause()
+            self._say_searched()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter or a click on one."""

@@ -1,6 +1,7 @@
 """The conversation on the screen: follows the newest line until the person scrolls up, and mounts a part at a time."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from textual import work
 from textual.containers import VerticalScroll
@@ -11,6 +12,20 @@ from textual.widgets import Static
 from app.chat.conversation import Node
 from app.tui.text.window import Window
 from app.tui.widgets.live_container import LiveContainer
+
+HIT = "-hit"
+"""The class of a message in which a search has found something."""
+
+
+@runtime_checkable
+class Marks(Protocol):
+    """A message in which words can be marked."""
+
+    def mark(self, words: Sequence[str]) -> None:
+        """Mark these words, which are folded; () marks none."""
+
+    def line_of_mark(self) -> int | None:
+        """The line of the first of them, counted from 0; None without one."""
 
 
 class More(Static):
@@ -87,18 +102,18 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         if found:
             self._following = False
             self.anchor(False)
-            self.call_after_refresh(self._show_from, found[0])
+            self.call_after_refresh(self._show_found, found[0])
         else:
             self._following = True
             self.call_after_refresh(self._show_end)
         return found
 
-    def reveal(self, id: str) -> bool:
-        """Scroll to a node; false if it isn't mounted."""
-        if found := self._views.get(id):
+    def reveal(self, id: str) -> list[Widget]:
+        """Scroll to a node, and return its widgets; none if it isn't mounted."""
+        if found := self._views.get(id, []):
             self.release_anchor()
-            self._show_from(found[0])
-        return bool(found)
+            self._show_found(found[0])
+        return found
 
     async def append(self, node: Node, *widgets: Widget) -> None:
         """Put a new node's widgets at the end, of which the window must have sight."""
@@ -161,6 +176,21 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
     def _show_from(self, widget: Widget, above: float = 1.0) -> None:
         self.scroll_to(y=widget.virtual_region.y - above, animate=False, immediate=True, force=True)
         self.call_after_refresh(self._end_move)
+
+    def _show_found(self, view: Widget) -> None:
+        """Show a message from its beginning, or if the first word marked in it would then be out of sight, that."""
+        line = view.line_of_mark() if isinstance(view, Marks) else None
+        if line is not None and line + 1 >= self.size.height - 1:
+            self._show_from(view, self.size.height // 3 - line)
+        else:
+            self._show_from(view)
+
+    def unmark(self) -> None:
+        """Show no longer what a search has found."""
+        for view in self.query(f".{HIT}"):
+            view.remove_class(HIT)
+            if isinstance(view, Marks):
+                view.mark(())
 
     def _show_end(self) -> None:
         self.follow()

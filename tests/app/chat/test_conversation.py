@@ -192,6 +192,7 @@ def test_the_title_of_a_message_with_files(text: str, files: list[str], title: s
         ("\n\n  several\nlines\t here ", "several lines here"),
         ("\x1b[31mred \u202eevil", "\u241b[31mred evil"),
         ("word " * 30, "word word word word word word word word word\u2026"),
+        ("w" * 40 + " to mend it", "w" * 40 + " to mend\u2026"),
         ("x" * 100_000, "x" * 48 + "\u2026"),
     ],
 )

@@ -84,6 +84,37 @@ def test_a_title_without_end_is_cut_in_a_list(capsys: pytest.CaptureFixture[str]
         assert line.startswith(tree.id) and line.endswith("\u2026") and len(line) < 160
 
 
+def test_search_says_whose_words_were_found_and_a_title_only_where_nothing_else_was(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree,) = fill(1)
+    found = f"{tree.title}: "
+
+    def lines(*words: str) -> list[str]:
+        assert main(["search", *words]) == 0
+        return [line.split("  ", 2)[2].strip() for line in capsys.readouterr().out.splitlines()]
+
+    assert lines("count") == [f"tool     {found}\u2026rawberry'.count('r')", f"thought  {found}let me count"]
+    assert lines("How", "many") == [f"you      {found}{tree.title}"]  # and not the title again
+    assert lines("three") == [f"answer   {found}\u2026ere are **three**."]
+    tree.rename("Zucchini")
+    store = Store(conversations_file())
+    store.rename(tree.id, tree.title)
+    store.close()
+    assert lines("zucc") == ["title    Zucchini"]
+    assert main(["search", "--json", "many"]) == 0
+    assert [hit["role"] for hit in json.loads(capsys.readouterr().out)] == ["you"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert lines("zucc") == ["title    \x1b[1mZucc\x1b[0mhini"]
+    monkeypatch.setenv("COLUMNS", "47")
+    assert lines("hini") == ["title    Zucc\x1b[1mhi\x1b[0m"]  # cut where the terminal ends, the codes left out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in lines("zucc")[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

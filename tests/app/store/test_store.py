@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.chat.conversation import Conversation
+from app.chat.conversation import PREVIEW_LENGTH, Conversation
 from app.paths import conversations_file
 from app.store import schema
 from app.store import store as store_module
@@ -134,6 +134,24 @@ def test_the_list_has_the_latest_first(store: Store) -> None:
     save(store, trees[0])
     assert [summary.id for summary in store.summaries()] == [trees[0].id, trees[2].id, trees[1].id]
     assert store.summaries()[0].count == 7 and store.summaries()[0].title == trees[0].title
+
+
+def test_the_list_says_how_the_last_message_on_the_screen_begins(store: Store) -> None:
+    tree = save(store, branched())
+    tree.select(next(id for id, node in tree.nodes.items() if "There are two." in node.text("final")))
+    for on_with, preview in (
+        (lambda: None, "There are two."),
+        (lambda: tree.add_prompt("Why? " * 100, tree.leaf), ("Why? " * 100)[:PREVIEW_LENGTH]),
+        (lambda: tree.add_answer(present(tree.leaf), TURN, [assistant("cut off", "analysis")]), ""),
+        (lambda: tree.add_answer(present(tree.leaf), TURN, [assistant("So.", "analysis"), assistant("")]), ""),
+    ):
+        on_with()
+        save(store, tree)
+        assert store.summaries()[0].preview == tree.preview == preview
+    statements: list[str] = []
+    store._connection.set_trace_callback(statements.append)
+    assert len(store.summaries()) == 1
+    assert len([each for each in statements if each.startswith("SELECT")]) == 1  # not one a row
 
 
 def test_renaming_outlives_later_saves_of_another_program(store: Store, path: Path) -> None:

@@ -3,6 +3,8 @@
 import sqlite3
 
 import pytest
+from textual.color import Color
+from textual.pilot import Pilot
 
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.engine import EngineError
@@ -11,7 +13,7 @@ from app.store.store import Store
 from app.tui.parts import asking
 from app.tui.widgets.messages import AnswerView
 from mlx_model.events import MessageStart
-from mlx_model.harmony.message import user
+from mlx_model.harmony.message import assistant, user
 from tests.fixtures.fakes import (
     STATS,
     FakeEngine,
@@ -148,7 +150,7 @@ async def test_a_new_chat_stands_beside_the_conversations_by_day(monkeypatch: py
         assert screen.index("Today") < screen.index("Strawberry") < screen.index("Rust lifetimes")
         assert app_of(pilot).conversation.messages == [] and desk_of(pilot).composer.has_focus
         await ask(pilot, engine, "A third one", "yes")
-        await wait_until(pilot, lambda: "\u25cf A third one" in text_on(pilot))
+        await wait_until(pilot, lambda: "\u258c A third one" in text_on(pilot))
         assert text_on(pilot).index("A third one") < text_on(pilot).index("Strawberry")
 
 
@@ -212,11 +214,10 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
     async with chat(FakeEngine(), size=WIDE) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        await pilot.press("ctrl+f", *"unique 33")
-        await wait_until(pilot, lambda: "  unique 33" in text_on(pilot), "the hit")
-        await pilot.press("enter", "enter")  # into the list, and to its first hit
+        await pilot.press("ctrl+f", *"unique 33", "enter")  # before it has searched
         await wait_until(pilot, lambda: app.conversation.title == "Long one" and app.query(".-hit"))
-        await wait_until(pilot, lambda: "unique 33" in "".join(line[34:] for line in text_on(pilot).splitlines()))
+        await wait_until(pilot, lambda: "unique 33" in "".join(line[30:] for line in text_on(pilot).splitlines()))
+        assert app.desk.composer.has_focus and "  unique 33" in text_on(pilot)  # in the list
         assert isinstance(hit := app.query_one(".-hit"), AnswerView) and hit.messages[-1].text == "unique 33"
         assert app.desk.transcript.region.contains_region(hit.region)
         # A version that isn't shown, found in what the model thought.
@@ -224,9 +225,10 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         await wait_until(pilot, lambda: "let me count" in text_on(pilot))
         await pilot.press("down", "enter")
         await wait_until(pilot, lambda: "There are two." in text_on(pilot))
-        assert "let me count" in "".join(line[34:] for line in text_on(pilot).splitlines())
-        await pilot.press("ctrl+f", *"zzzz")
+        assert "let me count" in "".join(line[30:] for line in text_on(pilot).splitlines())
+        await pilot.press("ctrl+f", *"zzzz", "enter")
         await wait_until(pilot, lambda: "Nothing found" in text_on(pilot))
+        assert app.desk.sidebar.query_one("#search").has_focus
         await pilot.press("escape")
         await wait_until(pilot, lambda: "Today" in text_on(pilot))
         await pilot.press("escape")
@@ -234,6 +236,74 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         app.desk.sidebar.list.focus()
         await pilot.press("/")
         assert app.desk.sidebar.query_one("#search").has_focus and app.desk.composer.text == ""
+
+
+def marked_words(pilot: Pilot[None]) -> list[str]:
+    """What has the background of a mark, in the list and beside it, line by line."""
+    accent = Color.parse(pilot.app.theme_variables["accent"]).rich_color.triplet
+    segments = [s for strip in pilot.app.screen._compositor.render_strips() for s in strip if s.style]
+    backgrounds = [segment.style.bgcolor for segment in segments if segment.style]
+    return [s.text for s, colour in zip(segments, backgrounds, strict=True) if colour and colour.triplet == accent]
+
+
+async def test_what_was_found_is_marked_in_the_list_and_in_the_message_until_the_search_ends() -> None:
+    tree = Conversation()
+    prompt = tree.add_prompt("Ist ein KÜRBIS eine Frucht?\n" * 30, None)
+    lines = [f"line {number}\n" for number in range(60)]
+    tree.add_answer(
+        prompt.id, TURN, [assistant("Kürbisse, pumpkin", "analysis"), assistant("\n".join(lines) + "kurbis")]
+    )
+    keep(tree, titled("Other"))
+    async with chat(FakeEngine(), size=WIDE) as pilot:
+        await idle(pilot)
+        app, desk = app_of(pilot), desk_of(pilot)
+        await pilot.press("ctrl+f", *"kurbis")
+        await wait_until(pilot, lambda: marked_words(pilot))
+        assert marked_words(pilot) == ["KÜRBIS", "kurbis", "Kürbis", "KÜRBIS"]  # of the title and its hits
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: app.conversation.id == tree.id)
+        # The words stand at the end of a long answer, which isn't shown from its beginning then.
+        await wait_until(pilot, lambda: "line 59" in text_on(pilot) and "line 20" not in text_on(pilot))
+        await pilot.pause()
+        assert len(marked_words(pilot)) == 5
+        await pilot.press("escape")  # in the input
+        await pilot.pause()
+        assert len(marked_words(pilot)) == 4
+        await pilot.press("ctrl+f", "down", "down", "enter")  # what the model thought
+        await wait_until(pilot, lambda: "Kürbisse, pumpkin" in text_on(pilot))
+        await wait_until(pilot, lambda: len(marked_words(pilot)) == 5)
+        assert "line 40" not in text_on(pilot)
+        await pilot.press("ctrl+f", "down", "down", "enter")  # the hit after that
+        await wait_until(pilot, lambda: len(marked_words(pilot)) > 20)  # the prompt has many
+        await pilot.press("ctrl+f", "escape")
+        await wait_until(pilot, lambda: not marked_words(pilot) and not app.query(".-hit"))
+        assert not desk.sidebar.searching and "Other" in text_on(pilot)
+
+
+async def test_nothing_looks_chosen_beside_a_new_chat() -> None:
+    keep(titled("Strawberry"), titled("Other"))
+
+    def looks(pilot: Pilot[None], title: str) -> tuple[bool, bool]:
+        """Whether a row of the list has the bar of the conversation on the screen, and a background of its own."""
+        strips = pilot.app.screen._compositor.render_strips()
+        (strip,) = [strip for strip in strips[2:] if title in "".join(s.text for s in strip)[:30]]
+        (background,) = {s.style.bgcolor for s in strip if s.style and title in s.text}
+        return "".join(s.text for s in strip).startswith("\u258c"), background != list_background(pilot)
+
+    def list_background(pilot: Pilot[None]) -> object:
+        strip = pilot.app.screen._compositor.render_strips()[20]
+        style = next(iter(strip)).style
+        return style and style.bgcolor
+
+    async with chat(FakeEngine(), size=WIDE) as pilot:
+        await idle(pilot)
+        await wait_until(pilot, lambda: "Strawberry" in text_on(pilot))
+        assert looks(pilot, "Strawberry") == looks(pilot, "Other") == (False, False)
+        await pilot.press("ctrl+b", "ctrl+b")  # into the list
+        await wait_until(pilot, lambda: looks(pilot, "Other") == (False, True))
+        await opened(pilot, "Strawberry")
+        await wait_until(pilot, lambda: looks(pilot, "Strawberry") == (True, False))
+        assert looks(pilot, "Other") == (False, False)
 
 
 async def test_renaming_by_command_and_in_the_list() -> None:
@@ -245,7 +315,7 @@ async def test_renaming_by_command_and_in_the_list() -> None:
         await wait_until(pilot, lambda: "no conversation yet" in text_on(pilot))
         await opened(pilot, "Old name")
         await send(pilot, '/rename It\'s a "[bold]" (title)')
-        await wait_until(pilot, lambda: '● It\'s a "[bold]" (title)' in text_on(pilot))
+        await wait_until(pilot, lambda: '▌ It\'s a "[bold]" (title)' in text_on(pilot))
         app_of(pilot).set_focus(desk_of(pilot).sidebar.list)
         desk_of(pilot).sidebar.list.highlighted = 1 + [t.title for t in stored()].index("Other")
         await pilot.press("f2")
@@ -259,7 +329,7 @@ async def test_renaming_by_command_and_in_the_list() -> None:
         await send(pilot, "/rename")
         await wait_until(pilot, lambda: "Title of the conversation" in text_on(pilot))
         await pilot.press("home", *"Yes ", "enter")
-        await wait_until(pilot, lambda: "● Yes It's" in text_on(pilot))
+        await wait_until(pilot, lambda: "▌ Yes It's" in text_on(pilot))
 
 
 async def test_deleting_and_undoing() -> None:

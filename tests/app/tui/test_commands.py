@@ -2,7 +2,6 @@
 
 import pytest
 from textual import events
-from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from app.chat.commands import BUSY, COMMANDS, Command
@@ -12,6 +11,7 @@ from app.settings import Settings
 from app.tui.app import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
 from app.tui.screens.help import HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
+from app.tui.text.palette_rows import WAITS
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from app.tui.widgets.composer import Composer
 from mlx_model.events import MessageStart
@@ -300,16 +300,6 @@ async def test_an_earlier_prompt_that_is_edited_takes_no_commands() -> None:
 # What waits
 
 
-async def chosen(pilot: Pilot[None]) -> None:
-    """Press Enter in the palette until it has closed: while it still searches, that does nothing."""
-    for _ in range(50):
-        if len(pilot.app.screen_stack) == 1:
-            return
-        await pilot.press("enter")
-        await pilot.pause(0.1)
-    raise AssertionError("the palette stays open")
-
-
 @pytest.mark.parametrize(
     "command", [each for each in COMMANDS if each.waits and not each.opens], ids=lambda each: each.action
 )
@@ -334,10 +324,9 @@ async def test_what_waits_says_so_by_key_by_name_and_in_the_palette(command: Com
         await warns()
         assert app.desk.composer.text == ""
         await pilot.press("ctrl+p")
-        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*command.slash)
-        await wait_until(pilot, lambda: BUSY in text_on(pilot), "the palette says so")
-        await chosen(pilot)
+        await wait_until(pilot, lambda: f"({WAITS})" in text_on(pilot), "the palette says so")
+        await pilot.press("enter")
         await warns()
         assert engine.cancelled == 0 and len(engine.asked) == 2 and not app.conversations.editing
 
@@ -374,29 +363,7 @@ async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)
 
 
-# Palette and footer
-
-
-async def test_the_palette_has_every_command_and_runs_it() -> None:
-    async with chat(FakeEngine()) as pilot:
-        await idle(pilot)
-        app = app_of(pilot)
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert len(set(titles)) == len(titles)
-        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert helps["copy code"] == "copy: code" and helps["effort low"] == "effort of the next answer: low"
-        assert helps["export md"] == "export this conversation to a file: md"
-        for command in COMMANDS:
-            name = command.slash or command.action.replace("_", " ")
-            assert (name in titles) == (command.action != "command_palette")
-        await pilot.press("ctrl+p")
-        await wait_until(pilot, lambda: isinstance(app.screen, CommandPalette))
-        await pilot.press("f1")
-        await wait_until(pilot, lambda: "The commands (focused)" in text_on(pilot))
-        await pilot.press("escape", *"thinking shown")
-        await wait_until(pilot, lambda: "thinking shown" in text_on(pilot))
-        await chosen(pilot)
-        await wait_until(pilot, lambda: app.preferences.analysis == "shown")
+# Footer
 
 
 @pytest.mark.parametrize(

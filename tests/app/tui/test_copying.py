@@ -11,6 +11,7 @@ from app.documents.attachments import Attachment, join
 from app.store.exchange.export import to_markdown
 from app.tui.parts.sharing import part
 from app.tui.terminal import clipboard
+from app.tui.text.palette_rows import matching
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.errors import RequestError
 from mlx_model.events import MessageStart
@@ -208,9 +209,9 @@ async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
         await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2])
         await send(pilot, "/copy code 9")
         await wait_until(pilot, lambda: notified(pilot, "The last answer has 3 code blocks, numbered from the top."))
-        commands = {each.title: each.callback for each in pilot.app.get_system_commands(pilot.app.screen)}
         for name in COPY_TARGETS:
-            await commands[f"copy {name}"]()
+            (row, *_) = matching(f"copy {name}", lambda _: False, app_of(pilot).values_of)
+            await pilot.app.run_action(row.action)
         await wait_until(pilot, lambda: len(copied) == 2 + len(COPY_TARGETS))
         tree = app_of(pilot).conversation
         assert copied[2:] == [part(tree, name) for name in COPY_TARGETS]

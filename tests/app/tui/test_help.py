@@ -105,6 +105,16 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
             assert titles.count(title) + titles.count(f"{title} (focused)") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)
+        await pilot.resize_terminal(40, 200)  # there is no room beside the keys
+        await wait_until(pilot, lambda: "\u2502  /rename [title]      " in text_on(pilot))
+        shown = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
+        at = shown.index("/rename [title]")
+        assert shown[at + 1] == "rename this conversation" and shown[at + 2] == "/delete"
+        await pilot.resize_terminal(160, 60)  # room for both
+        await wait_until(
+            pilot,
+            lambda: any(WIDGETS[0].title in row and WIDGETS[1].title in row for row in text_on(pilot).splitlines()),
+        )
         await pilot.resize_terminal(80, 24)
         await pilot.press("end")
         await wait_until(pilot, lambda: "Ctrl key" in text_on(pilot))

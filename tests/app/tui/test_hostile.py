@@ -6,12 +6,15 @@ from textual.events import Paste
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.engine import EngineError
 from app.paths import conversations_file
+from app.settings import Settings
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.widgets.markdown import MarkdownText
 from mlx_model.events import Finished, MessageStart
 from mlx_model.harmony.message import assistant
 from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, deltas, desk_of, send, text_on, wait_until
+
+WORDS = Settings(titles="words")
 
 HOSTILE = [
     "[bold red]not bold[/bold red]",
@@ -34,7 +37,9 @@ HOSTILE = [
 async def test_everywhere_on_the_screen(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ChatApp, "TOOLTIP_DELAY", 0.01)
     engine = FakeEngine()
-    async with ChatApp(engine=engine).run_test(size=(80, 40), notifications=True, tooltips=True) as pilot:
+    async with ChatApp(engine=engine, settings=WORDS).run_test(
+        size=(80, 40), notifications=True, tooltips=True
+    ) as pilot:
         app = app_of(pilot)
         await wait_until(pilot, lambda: app.desk.status.state == "ready")
         engine.think(text)
@@ -65,7 +70,7 @@ def assert_inert(screen: str) -> None:
 
 async def test_markup_is_shown_as_it_was_written() -> None:
     engine = FakeEngine()
-    async with ChatApp(engine=engine).run_test(size=(80, 24)) as pilot:
+    async with ChatApp(engine=engine, settings=WORDS).run_test(size=(80, 24)) as pilot:
         await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
         engine.answer("see [bold]this[/bold], Vec<u8> and <b>that</b>")
         await send(pilot, "and [i]mine[/i]")
@@ -76,7 +81,7 @@ async def test_markup_is_shown_as_it_was_written() -> None:
 async def test_pasted_control_characters_do_not_reach_the_screen() -> None:
     from textual.events import Paste
 
-    async with ChatApp(engine=FakeEngine()).run_test(size=(80, 24)) as pilot:
+    async with ChatApp(engine=FakeEngine(), settings=WORDS).run_test(size=(80, 24)) as pilot:
         composer = desk_of(pilot).composer
         composer.post_message(Paste("one\r\ntwo\rthree\x1b[31m\u202e"))
         await wait_until(pilot, lambda: composer.text)
@@ -87,7 +92,7 @@ async def test_a_link_shows_where_it_leads_and_opens_nothing(monkeypatch: pytest
     opened: list[str] = []
     monkeypatch.setattr(ChatApp, "open_url", lambda self, url, **_: opened.append(url))
     engine = FakeEngine()
-    async with ChatApp(engine=engine).run_test(size=(80, 24), notifications=True) as pilot:
+    async with ChatApp(engine=engine, settings=WORDS).run_test(size=(80, 24), notifications=True) as pilot:
         await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
         engine.answer("[click me](http://example.com/[/x])")
         await send(pilot, "go")
@@ -108,7 +113,7 @@ async def test_stored_conversations_of_hostile_text() -> None:
         store.insert(tree)
     ids = [summary.id for summary in store.summaries()]
     store.close()
-    async with ChatApp(engine=FakeEngine()).run_test(size=(120, 40), notifications=True) as pilot:
+    async with ChatApp(engine=FakeEngine(), settings=WORDS).run_test(size=(120, 40), notifications=True) as pilot:
         app = app_of(pilot)
         await wait_until(pilot, lambda: len(app.desk.sidebar.list.entries) > len(HOSTILE))
         assert_inert(text_on(pilot))

@@ -19,6 +19,7 @@ from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
 from app.tui.app import BRANCHING
 from app.tui.parts import answering, background_download, engine, greeting, models
+from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name
 from app.tui.widgets import welcome as welcome_widget
@@ -321,7 +322,12 @@ async def confirming(pilot: Pilot[None], engine: FakeEngine) -> None:
 async def palette(pilot: Pilot[None], engine: FakeEngine) -> None:
     """Every command, to search and choose."""
     await pilot.press("ctrl+p")
-    await pilot.press(*"copy")
+    await wait_until(pilot, lambda: "Answers" in text_on(pilot))
+
+
+async def palette_typed(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The commands that fit what is typed, with their values."""
+    await pilot.press("ctrl+p", *"copy")
     await wait_until(pilot, lambda: "copy code" in text_on(pilot))
 
 
@@ -339,17 +345,27 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "/system" in text_on(pilot))
 
 
+async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """The message of a hit, which begins out of sight."""
+    lines = "\n\n".join(f"Fruit {number}." for number in range(40))
+    await ask(pilot, engine, "Name fruits.", f"{lines}\n\nA pear, at last.\n\n{lines}")
+    await pilot.press("ctrl+f", *"pear", "enter")
+    await wait_until(pilot, lambda: "A pear, at last." in text_on(pilot) and app_of(pilot).query(".-hit"))
+
+
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
-    *(found, editing, cut_off, held, attached, sidebar, too_long, completing),
+    *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
     *(loading, reading, toast, short_toast, picker, confirming),
-    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, help_screen, settings, died),
+    *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),
+    *(help_screen, settings, died),
 )
 
 
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thinking takes no time, and the computer is always the same."""
+    """Thinking takes no time, it is always five past two, and the computer is always the same."""
+    monkeypatch.setattr(list_rows, "time_of", lambda moment, now: "14:05")
     for module in (loop, answering, engine):
         monkeypatch.setattr(module, "monotonic", lambda: 0.0)
 
@@ -375,6 +391,11 @@ async def test_first_run(size: tuple[int, int]) -> None:
         await wait_until(pilot, lambda: "Apple M2" in text_on(pilot))
 
     await compare(offered, size, FakeEngine(model="demo"), "first_run")
+
+
+@pytest.mark.parametrize("scene", [help_screen, palette, found], ids=lambda scene: scene.__name__)
+async def test_narrow_screen(scene: Scene) -> None:
+    await compare(scene, (40, 24), FakeEngine(), scene.__name__)
 
 
 async def compare(scene: Scene, size: tuple[int, int], engine: FakeEngine, name: str) -> None:

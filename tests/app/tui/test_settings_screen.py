@@ -40,7 +40,7 @@ async def opened(pilot: Pilot[None]) -> None:
 
 async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None:
     engine = FakeEngine()
-    async with chat(engine, options=Options(top_k=7)) as pilot:
+    async with chat(engine, options=Options(top_k=7), titles="model") as pilot:
         app = app_of(pilot)
         await idle(pilot)
         await opened(pilot)
@@ -57,6 +57,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         pilot.app.screen.query_one("#effort", Select).value = "high"
         pilot.app.screen.query_one("#analysis", Select).value = "shown"
         pilot.app.screen.query_one("#notify", Select).value = "off"
+        pilot.app.screen.query_one("#titles", Select).value = "words"
         pilot.app.screen.query_one("#theme", Select).value = "ansi"
         pilot.app.screen.query_one("#instructions", TextArea).text = "Be [b]brief[/b]."
         field(pilot, "save_as").value = "[b]short"
@@ -78,6 +79,7 @@ async def test_settings_are_checked_hold_at_once_and_at_the_next_start() -> None
         assert engine.asked[1][2] is None  # those of a conversation are its own
     saved = load()
     assert saved.warnings == () and (saved.theme, saved.analysis, saved.notify) == ("ansi", "shown", "off")
+    assert saved.titles == "words"
     assert saved.options == {"effort": Effort.HIGH, "temperature": 0.5, "seed": 12}  # not what the command line said
     async with chat(engine, settings=saved) as pilot:
         app = app_of(pilot)

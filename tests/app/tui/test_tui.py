@@ -3,7 +3,7 @@
 import pytest
 from textual import events
 
-from app.settings import load
+from app.settings import Settings, load
 from app.tui.app import ChatApp
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.messages import AnswerView
@@ -341,7 +341,7 @@ async def test_what_opens_below_the_end_is_announced() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (200, 50), (40, 12)])
 async def test_everything_is_on_the_screen(size: tuple[int, int]) -> None:
     engine = FakeEngine()
-    async with ChatApp(engine=engine).run_test(size=size) as pilot:
+    async with ChatApp(engine=engine, settings=Settings(titles="words")).run_test(size=size) as pilot:
         await idle(pilot)
         await ask(pilot, engine, "hi", "hello " * 50, analysis="hm " * 50)
         app = app_of(pilot)

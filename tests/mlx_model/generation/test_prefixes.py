@@ -66,6 +66,19 @@ def test_a_title_in_between_costs_a_chat_nothing(quick: Model) -> None:
         title.ask(text, Options(temperature=0, max_tokens=12, effort="low"))  # type: ignore[arg-type]
 
 
+def test_a_title_that_goes_on_with_the_chat_leaves_its_cache(quick: Model) -> None:
+    """As app.chat.titles asks for one, between the answer and the next prompt."""
+    session, undisturbed = Session(quick, today=TODAY), Chat(Session(quick, today=TODAY))
+    chat = Chat(session)
+    assert chat.ask(LONG).prefill_tokens == undisturbed.ask(LONG).prefill_tokens
+    for each in (session, undisturbed.session):
+        list(each.settle(Request(chat.messages[:1], GREEDY), chat.messages[1:]))
+    brief = Options(temperature=0, max_tokens=24, max_thinking=0)
+    *_, last = session.stream(Request([*chat.messages, user("Name this conversation.")], brief))
+    assert isinstance(last, Finished) and last.stats.reused_tokens > 150 and last.stats.prefill_tokens < 40
+    assert chat.ask("hello").prefill_tokens == undisturbed.ask("hello").prefill_tokens
+
+
 def test_changed_instructions_keep_what_stands_before_them(quick: Model) -> None:
     """And going back to the old ones finds the old cache."""
     session = Session(quick, today=TODAY)
