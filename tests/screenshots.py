@@ -83,7 +83,7 @@ async def answered(pilot: Pilot[None], count: int) -> None:
 async def chat(pilot: Pilot[None]) -> None:
     """A conversation with a table, code and a formula."""
     await idle(pilot)
-    await app_of(pilot).library.resume()
+    await app_of(pilot).library.resume("")
     status = desk_of(pilot).status
     status.used, status.limit = 1_204, 8_192
 

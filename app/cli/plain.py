@@ -73,6 +73,8 @@ class PlainChat:
         print(f"Continuing: {one_line(last.title)}")
         for node in last.path[-2:]:
             print(clean(f"> {node.text()}" if node.is_prompt else node.text("final")), end="\n\n")
+        if last.unfinished is not None:
+            print("The last answer is not finished; /continue goes on with it.", end="\n\n")
 
     def run(self, prompt: str = "") -> None:
         """Ask `prompt`, if there is one; then ask and answer until Ctrl-D, /quit, or a second Ctrl-C in a row."""

@@ -229,10 +229,11 @@ class ChatApp(Actions, inherit_bindings=False):
         last conversation; then send the prompt of the command line."""
         await self.journal.open()
         await self._saved()
-        if draft := await self.journal.draft(""):
-            self.desk.composer.put_back(draft)
+        draft = await self.journal.draft("")
         if self._resume:
-            await self.library.resume()
+            await self.library.resume(draft)
+        else:
+            self.desk.composer.put_back(draft)
         self.desk.composer.recall.learn(await self.journal.prompts())
         if self._prompt:
             self.desk.composer.recall.add(self._prompt)

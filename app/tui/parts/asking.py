@@ -9,6 +9,7 @@ from time import monotonic
 from textual.widget import Widget
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
+from app.chat.commands import BUSY
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.loop import turn
 from app.engine.engine import EngineDied
@@ -25,6 +26,7 @@ from mlx_model.request import Request
 
 WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
 PROMPT_BACK = "Your message is back in the input."
+HAS_BEGUN = "The answer has begun already."
 
 
 class Asking:
@@ -55,6 +57,8 @@ class Asking:
         self._titles = Titles(engine, preferences, self._name)
         self._branched_from: str | None = None
         """The leaf before the person went back to an answer, for the next message to follow that; None otherwise."""
+        self._left: list[str] | None = None
+        """While the conversation is being left for another: what of it is unsent, for its draft; None otherwise."""
 
     async def send(self, text: str) -> None:
         """A prompt that does not come from the input: asked now, or later if an answer is under way."""
@@ -163,6 +167,7 @@ class Asking:
         desk, engine = self._desk, self._engine
         holds = holds or self.stopped.is_set() or engine.leaving
         self.stopped.clear()
+        desk.unsay(BUSY, HAS_BEGUN)
         if engine.process.alive and desk.status.state not in ("loading", "no model"):
             desk.status.state = "ready"
         if holds:
@@ -197,7 +202,10 @@ class Asking:
         if is_new:
             await self._end_with(path[:-1])
             self.conversation.withdraw(prompt.id, before)
-            self._desk.composer.put_back(prompt.text())
+            if self._left is None:
+                self._desk.composer.put_back(prompt.text())
+            else:
+                self._left.append(prompt.text())
         if self.conversation.path != path[:-1]:  # an edit, or another version: show again what was there
             await self.show(keep=why)
 
@@ -232,7 +240,7 @@ class Asking:
         if self.idle.is_set():
             self._desk.warn("No answer is under way.")
         elif self._desk.status.state == "answering":
-            self._desk.warn("The answer has begun already.")
+            self._desk.warn(HAS_BEGUN)
         else:
             if self._desk.status.state != "thinking":
                 self._desk.notify("It will answer without thinking.")

@@ -103,6 +103,8 @@ class ConversationKeeper(Asking):
             self._branched_from = self._branched_from or self.conversation.leaf
             self.conversation.end_at(answer.id)
             await self.show()
+        else:
+            self._desk.notify("The next message follows this answer already.")
         self._desk.hint()
 
     async def leave_branch(self) -> None:
@@ -138,33 +140,48 @@ class ConversationKeeper(Asking):
     # Conversations
 
     async def new(self) -> None:
-        """Stop what is under way and start an empty conversation; the text in the input stays."""
-        await self._leave(with_input=False)
+        """Stop what is under way and start an empty conversation; the text in the input stays, below what was kept of
+        the last one that was not sent."""
+        await self._leave()
         unsent = self._unsent(self._desk.composer.prompt)  # what is on the way is for the new chat
         await self._enter(Conversation(), unsent)
-        await self._entered("" if unsent else await self._journal.draft(""))
+        await self._entered(await self._journal.draft(""))
         await self._desk.saved()
 
-    async def open(self, id: str, at: str | None = None, channel: str | None = None, words: Sequence[str] = ()) -> bool:
+    async def open(
+        self,
+        id: str,
+        at: str | None = None,
+        channel: str | None = None,
+        words: Sequence[str] = (),
+        *,
+        left: str | None = None,
+    ) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
-        In the node, what is closed of `channel` is opened, and `words`, which are folded, are marked. In the
-        conversation that is on the screen already, an answer under way goes on.
+        What is unsent stays with the conversation that is left, as its draft, and what is typed from now on goes into
+        the other: or what was typed already, if it is said what is `left`. In the node, what is closed of `channel` is
+        opened, and `words`, which are folded, are marked. In the conversation that is on the screen already, an answer
+        under way goes on.
         """
         desk = self._desk
         if id != self.conversation.id:
+            unsent = self._set_unsent_aside() if left is None else left
+            aside = self._left = [*(self._left or []), unsent]  # also that of an opening which this one cancels
             try:
-                conversation = await self._journal.load(id)
-            except GptossError as error:
-                desk.notify(sentence(str(error)), severity="error")
-                return False
-            if conversation is None:
-                desk.warn("That conversation no longer exists: another program has deleted it.")
-                return False
-            draft = await self._journal.draft(id)
-            await self._leave(with_input=True)
-            desk.composer.withdraw()  # it is in the draft
-            await self._enter(conversation, draft)
+                conversation = await self._load(id)
+                if conversation is None:
+                    return False
+                draft = await self._journal.draft(id)
+                await self._leave()
+                typed = desk.composer.prompt
+                aside.clear()
+                await self._enter(conversation, merge([draft, typed]))
+            finally:
+                if self._left is aside:
+                    self._left = None
+                    if kept := merge(aside):
+                        desk.composer.put_back(kept)
             await self._preferences.enter(id)
             await self._entered("", at, channel, words)
             return True
@@ -186,13 +203,30 @@ class ConversationKeeper(Asking):
             self.conversation = conversation
             await self.show()
 
-    async def _leave(self, *, with_input: bool) -> None:
-        """Stop, and save as the conversation's draft what is queued in it and, `with_input`, what is unsent."""
+    async def _load(self, id: str) -> Conversation | None:
+        try:
+            conversation = await self._journal.load(id)
+        except GptossError as error:
+            self._desk.notify(sentence(str(error)), severity="error")
+            return None
+        if conversation is None:
+            self._desk.warn("That conversation no longer exists: another program has deleted it.")
+        return conversation
+
+    def _set_unsent_aside(self) -> str:
+        """Empty the input, with what is on the way from it; returns all that was unsent."""
+        unsent = self._unsent(self._desk.composer.unsent)
+        self._set_editing(None)
+        self._desk.composer.withdraw()
+        return unsent
+
+    async def _leave(self) -> None:
+        """Stop, and save as the conversation's draft what is queued in it and what of it is set aside."""
 
         await self._titles.stop()
 
         def draft() -> str:
-            return merge([*self._desk.queue.texts, *([self._unsent(self._desk.composer.unsent)] if with_input else [])])
+            return merge([*self._desk.queue.texts, *(self._left or [])])
 
         saved: str | None = None
         while not self.idle.is_set() or saved != draft():  # meanwhile something may be typed, sent, or come back
@@ -223,7 +257,6 @@ class ConversationKeeper(Asking):
         desk.composer.put_back(draft)
         desk.hint()
         await self._go_to(at, channel, words)
-        desk.composer.focus()
 
     async def _go_to(self, at: str | None, channel: str | None, words: Sequence[str]) -> None:
         if at is not None and at in self.conversation.nodes:
@@ -251,7 +284,8 @@ class ConversationKeeper(Asking):
 
     async def save_draft(self) -> None:
         """Save what is in the input and in the queue for the next start."""
-        await self._save_draft(merge([*self._desk.queue.texts, self._unsent(self._desk.composer.unsent)]))
+        typed = [self._unsent(self._desk.composer.unsent)] if self._left is None else self._left
+        await self._save_draft(merge([*self._desk.queue.texts, *typed]))
 
     async def close(self) -> None:
         """The chat ends: save what has not been sent."""

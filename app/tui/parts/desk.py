@@ -71,6 +71,11 @@ class Desk:
         """Say why something isn't possible."""
         self.notify(text, severity="warning")
 
+    def unsay(self, *texts: str) -> None:
+        """Take back what was said for a moment and is true no longer."""
+        if self.toast.text in texts:
+            self.toast.hide()
+
     async def notice(self, text: str, level: str = "info") -> None:
         """Say something at the end of the conversation; `level` is "info", "warning" or "error"."""
         await self.transcript.add(Notice(text, level))

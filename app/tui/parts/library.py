@@ -92,17 +92,20 @@ class Library:
         await self._conversations.open(entry.conversation, entry.node, entry.channel, words)
         await self.refresh()
 
-    async def resume(self) -> None:
-        """Open the conversation that was last used."""
+    async def resume(self, draft: str) -> None:
+        """Open the conversation that was last used, with what was typed meanwhile; the `draft` of the new chat stays
+        with that."""
         try:
             latest = await self._journal.summaries(limit=1)
         except StoreError as error:
-            self._desk.warn(sentence(str(error)))
+            self._desk.composer.put_back(draft)
+            self._desk.notify(sentence(str(error)), severity="error")
             return
         if latest:
-            await self._conversations.open(latest[0].id)
+            await self._conversations.open(latest[0].id, left=draft)
             await self.refresh()
         else:
+            self._desk.composer.put_back(draft)
             self._desk.warn("There is no conversation to continue yet.")
 
     def rename(self, title: str = "", entry: SidebarEntry | None = None) -> None:

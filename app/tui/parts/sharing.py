@@ -141,11 +141,16 @@ class Sharing:
         await desk.saved()
 
 
+OF_OTHERS = (".pdf", ".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".csv", ".zip")
+"""Suffixes that would say what the file is not."""
+
+
 def _with_suffix(name: str, suffix: str) -> str:
-    """The name of a file, with a suffix if it has none; that of a folder stays."""
+    """The name of a file, with a suffix if it has none, or one of another kind; that of a folder stays."""
     try:
         path = Path(name).expanduser()
-        whole = not name or name.endswith("/") or bool(path.suffix) or path.is_dir()
+        has_own = bool(path.suffix) and path.suffix.lower() not in OF_OTHERS
+        whole = not name or name.endswith("/") or has_own or path.is_dir()
     except (OSError, ValueError, RuntimeError):  # writing it says why
         return name
     return name if whole else f"{name}.{suffix}"

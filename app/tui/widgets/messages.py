@@ -17,6 +17,7 @@ from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
+from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
@@ -74,17 +75,16 @@ class LastLine(Horizontal, LiveContainer):
     """Below an answer: what is to be said of it, and the switch between its versions. Takes no room for nothing."""
 
     def __init__(self, versions: VersionSwitch | None) -> None:
-        self._footer = Static(markup=False, classes="footer")
+        self._footer = FittingLine(classes="footer")
         super().__init__(self._footer, *([versions] if versions else []))
-        self._text, self._versions = "", versions
+        self._versions = versions
         self._fit()
 
-    def say(self, text: str) -> None:
-        """Say this clean text."""
-        if text != self._text:
-            self._text = text
-            self._footer.update(Content(text))
-            self._fit()
+    def say(self, *parts: str) -> None:
+        """Say these clean texts, or as many of them, from the first, as there is room for."""
+        counts = range(len(parts), 0, -1)
+        self._footer.forms = tuple(" \u00b7 ".join(parts[:count]) for count in counts) or ("",)
+        self._fit()
 
     async def switch(self, versions: VersionSwitch | None) -> None:
         """Show a switch between versions, in place of the one before."""
@@ -96,7 +96,7 @@ class LastLine(Horizontal, LiveContainer):
         self._fit()
 
     def _fit(self) -> None:
-        self.display = bool(self._text) or self._versions is not None
+        self.display = any(self._footer.forms) or self._versions is not None
 
 
 class AnswerView(Vertical, LiveContainer):
@@ -265,7 +265,7 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(" \u00b7 ".join(filter(None, [end, *took])) or otherwise)
+        self._last_line.say(*(filter(None, [end, *took]) if end or took else filter(None, [otherwise])))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 

@@ -10,12 +10,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
 from app.tui.text.first_run import PROMISE, FirstScreen
 from app.tui.text.key_help import KeyHelp
+from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.transcript import GREETING
 from mlx_model.text import clean
 
@@ -62,17 +62,6 @@ class Wordmark(Widget):
     @staticmethod
     def _above(window: Size) -> int:
         return max(0, window.height - 24) // 3
-
-
-class ComputerLine(Widget):
-    """One line about the computer, as long as fits; space for it is there before it is known."""
-
-    forms: reactive[tuple[str, ...]] = reactive(("",))
-
-    def render(self) -> Content:
-        """The longest form that fits."""
-        forms = [Content(clean(form)) for form in self.forms]
-        return next((form for form in forms if form.cell_length <= self.size.width), forms[-1])
 
 
 class Choice(Static):
@@ -129,7 +118,7 @@ class Welcome(Vertical):
     def __init__(self, screen: FirstScreen) -> None:
         super().__init__(classes=GREETING)
         self._shown = screen
-        self._computer = ComputerLine(id="computer")
+        self._computer = FittingLine(id="computer")
         self._note = Static(markup=False, id="note")
         self._action = Choice(KEY, id="action")
         self._suggestions = [Choice("\u203a") for _ in screen.suggestions]

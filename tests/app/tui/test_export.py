@@ -158,6 +158,7 @@ async def test_export_writes_both_formats_and_says_where(here: Path) -> None:
             ("folder/../~x", "~x.md"),
             ("folder", "folder/[b]Tax-letter.md"),
             ("v.1", "v.1"),
+            ("letter.PDF", "letter.PDF.md"),
         ):
             await send(pilot, f"/export {command}")
             await wait_until(pilot, lambda: notified(pilot, f"Wrote {here / name}"), command)  # noqa: B023

@@ -128,3 +128,18 @@ async def test_a_conversation_that_cannot_be_read_is_said_and_the_present_one_st
         assert not await app_of(pilot).conversations.open("another")
         await wait_until(pilot, lambda: notified(pilot, "The conversations can't be read: the disk is gone."))
         assert app_of(pilot).conversation.title == "First?" and desk_of(pilot).composer.text == "unsent"
+
+
+async def test_what_is_typed_before_the_last_conversation_is_there_goes_into_it_and_the_draft_stays() -> None:
+    keep(titled("Strawberry"))
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press(*"a draft")
+        await app_of(pilot).conversations.save_draft()
+    async with chat(FakeEngine(), resume=True) as pilot:
+        await pilot.press(*"early")
+        await wait_until(pilot, lambda: app_of(pilot).conversation.title == "Strawberry")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "early")
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "a draft\n\nearly")

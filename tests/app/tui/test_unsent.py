@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from textual.events import Key
 
+from app.chat.conversation import Conversation
 from app.paths import conversations_file
 from app.store.store import Store
 from app.tui.parts.journal import Journal
@@ -108,3 +109,72 @@ async def test_a_new_chat_that_is_overtaken_by_another_keeps_what_was_typed() ->
         first.cancel()  # as one more ^N does
         await app.conversations.new()
         assert app.desk.composer.text == "a draft"
+
+
+async def test_each_text_stays_where_it_was_typed_on_the_way_between_conversations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "first", "one")
+        await pilot.press("ctrl+n")
+        app, composer = app_of(pilot), desk_of(pilot).composer
+        await wait_until(pilot, lambda: not app.conversation.nodes)
+        await pilot.press(*"of a new chat")
+        load, seen = Journal.load, list[str]()
+
+        async def slow(self: Journal, id: str) -> Conversation | None:
+            seen.append(composer.text)
+            await pilot.press(*"later")  # which the person types with the other conversation in mind
+            return await load(self, id)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "load", slow)
+            await opened(pilot, "first")
+        assert seen == [""] and composer.text == "later"
+        store = Store(conversations_file())
+        assert store.draft("") == "of a new chat"
+        store.close()
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: composer.text == "of a new chat\n\nlater")
+
+
+async def test_a_conversation_that_cannot_be_opened_leaves_the_text_where_it_is() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        desk_of(pilot).composer.insert("unsent")
+        assert not await app_of(pilot).conversations.open("gone")
+        assert desk_of(pilot).composer.text == "unsent"
+
+
+async def test_one_more_conversation_that_is_opened_meanwhile_takes_nothing_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        for title in ("first", "second"):
+            await ask(pilot, engine, title, "one")
+            await pilot.press("ctrl+n")
+            await wait_until(pilot, lambda: not app_of(pilot).conversation.nodes)
+        await pilot.press(*"unsent")
+        ids = {tree.title: tree.id for tree in stored()}
+        app, load, gate = app_of(pilot), Journal.load, asyncio.Event()
+
+        async def waits(self: Journal, id: str) -> Conversation | None:
+            if id == ids["first"]:
+                await gate.wait()
+            return await load(self, id)
+
+        monkeypatch.setattr(Journal, "load", waits)
+        opening = asyncio.create_task(app.conversations.open(ids["first"]))
+        await wait_until(pilot, lambda: app.desk.composer.text == "")
+        other = asyncio.create_task(app.conversations.open(ids["second"]))
+        opening.cancel()
+        assert await other
+        assert app.conversation.id == ids["second"] and app.desk.composer.text == ""
+        store = Store(conversations_file())
+        assert store.draft("") == "unsent"
+        store.close()
