@@ -43,6 +43,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model ground": ("metal ground", "mlx_model.harmony.message", "mlx_model.harmony.tools"),
     # Harmony runs without MLX, in processes that hold no model.
     "mlx_model.harmony": MODEL_GROUND,
+    # What a model may use, and the loop over it: the caller asks the model, here or in another process.
+    "mlx_model.tools": MESSAGES,
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
@@ -105,7 +107,7 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.memory.plan", "mlx_model.hub"),
+    *("mlx_model.harmony", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
 )
 
