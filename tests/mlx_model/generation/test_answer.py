@@ -68,7 +68,7 @@ FINAL = "<|start|>assistant<|channel|>final<|message|>"
         ("<|channel|>FINAL<|message|>It is 3<|return|>", "It is 3", "", "stop"),
         (f"{THOUGHT}<|end|><|start|>user<|message|>And now?<|end|>", "", "", "no_answer"),
         ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>", "", "", "tool_call"),
-        ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|return|>", "", "", "stop"),
+        ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|return|>", "", "", "tool_call"),
         (THOUGHT, "", "", "length"),
         (
             f"<|channel|>commentary<|message|>First I look.<|end|>{FINAL}3<|return|>",
