@@ -56,7 +56,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A name becomes a loaded model.
     "mlx_model.model": (*MATHEMATICS, "mlx_model.hub", *MESSAGES),
     # A loaded model answers requests; where its weights came from no longer matters.
-    "mlx_model.generation": ("mlx_model.model", "mlx_model.transformer", "mlx_model.memory", *MESSAGES),
+    "mlx_model.generation": (
+        "mlx_model.model",
+        "mlx_model.transformer",
+        "mlx_model.memory",
+        "mlx_model.tools",
+        *MESSAGES,
+    ),
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
