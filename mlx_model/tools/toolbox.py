@@ -48,8 +48,9 @@ class Toolbox:
         return bool(self._tools)
 
     def request(self, request: Request) -> Request:
-        """The request with these tools in place of its own."""
-        return replace(request, tools=tuple(self.builtins), functions=tuple(self.functions))
+        """The request with these tools besides its own."""
+        tools, functions = (*request.tools, *self.builtins), (*request.functions, *self.functions)
+        return replace(request, tools=tools, functions=functions)
 
     def read(self, message: Message) -> ToolCall | None:
         """A message of the model's as a call; see read_call."""

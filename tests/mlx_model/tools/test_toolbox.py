@@ -44,8 +44,8 @@ def test_what_is_offered_is_declared_and_what_is_run_here_is_found() -> None:
     python, other = Python(), FunctionTool("other")
     toolbox = Toolbox([weather, python, "browser", other])
     request = toolbox.request(Request([user("hi")], tools=["x"], functions=[FunctionTool("y")]))
-    assert request.tools == ("python", "browser")
-    assert [function.name for function in request.functions] == ["weather", "other"]
+    assert request.tools == ("x", "python", "browser")
+    assert [function.name for function in request.functions] == ["y", "weather", "other"]
     assert toolbox.runs
     found = {to: toolbox.read(calling(to)) for to in ("weather", "python3", "browser.search", "functions.other", "no")}
     tools = {to: call and toolbox.tool(call) for to, call in found.items()}
