@@ -79,7 +79,7 @@ def why_not_here(way: Confinement, interpreter: Interpreter) -> str | None:
     """What rules a way out before it is tried, None if nothing does."""
     if os.geteuid() == 0:
         return "the program runs as root, whom a sandbox does not hold"
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # which never raises
     if wide := [folder for folder in interpreter.folders if folder == Path("/") or home.is_relative_to(folder)]:
         return f"{interpreter.executable} lies in {wide[0]}, which would have to be readable"
     if way is Confinement.BUBBLEWRAP and not shutil.which("bwrap"):
@@ -124,7 +124,7 @@ class Sandbox:
     def fingerprint(self) -> str:
         """Everything that decides what the sandbox holds, as text: after a change it has to be tested again."""
         programs = [(INSIDE / name).read_text("utf-8") for name in ("confine.py", "probe.py")]
-        here = f"{platform.platform()} {self.interpreter} {os.geteuid()}"
+        here = f"{platform.platform()} {self.interpreter} {os.geteuid()} {_version_of_bubblewrap()}"
         fixed = Sandbox(self.way, self.interpreter, Path("/folder"), Path("/scratch"), self.memory)
         return "\n".join([here, *fixed._around(), json.dumps(fixed._config(processes=0)), *programs])
 
@@ -152,6 +152,15 @@ class Sandbox:
             "landlock": {"read": readable, "write": writable} if alone else None,
             "seccomp": "alone" if alone else "inside" if self.way is Confinement.BUBBLEWRAP else "",
         }
+
+
+def _version_of_bubblewrap() -> str:
+    """Changes when another one is installed."""
+    program = shutil.which("bwrap")
+    if program is None:
+        return ""
+    status = os.stat(program)  # noqa: PTH116
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _own_processes() -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Output, ToolResult
+from mlx_model.tools.python.bubblewrap import DATA
 from mlx_model.tools.python.files import changed, snapshot
 from mlx_model.tools.python.kernel import MOST_CODE, Cell, Ending, Kernel, KernelError
 from mlx_model.tools.python.result import MOST_BYTES, NO_OUTPUT
@@ -52,8 +53,9 @@ class Python:
         idle_s: float = IDLE_S,
         verdicts: Path | None = None,
     ) -> None:
-        self._temporary = folder is None
-        self._folder = Path(tempfile.mkdtemp(prefix="gptoss-python-")) if folder is None else folder
+        self._folder = folder
+        self._temporary: Path | None = None
+        self._scratch: Path | None = None
         self._timeout_s = timeout_s
         self._executable = interpreter or Path(sys.executable)
         self._confinement = confinement
@@ -88,7 +90,7 @@ class Python:
     def data(self) -> str:
         """What the code calls its folder: "/mnt/data", as the model was told in its training, or the folder itself
         where no other name can be given to it."""
-        return self._sandbox.data if self._sandbox else str(self._folder)
+        return self._sandbox.data if self._sandbox else str(self._folder or DATA)
 
     async def prepare(self) -> None:
         """Finds out what confines it; tests the sandbox the first time on this computer. Never raises.
@@ -109,7 +111,7 @@ class Python:
             except (OSError, KernelError) as error:
                 result = ToolResult(f"[ERROR] The kernel could not be started: {error}", error=True)
             finally:
-                self._idle = asyncio.create_task(self._stop_when_idle())
+                self._idle = None if self._is_closed else asyncio.create_task(self._stop_when_idle())
         return replace(result, seconds=time.monotonic() - started)
 
     async def close(self) -> None:
@@ -118,25 +120,26 @@ class Python:
         if self._idle:
             self._idle.cancel()
         await self._stop()
-        if self._temporary:
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
     async def _prepare(self) -> None:
         if self._sandbox is not None:
             return
         try:
+            if self._folder is None:
+                self._folder = self._temporary = Path(tempfile.mkdtemp(prefix="gptoss-python-"))
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._sandbox, self._why_not = await asyncio.to_thread(self._choose)
+            self._sandbox, self._why_not = await asyncio.to_thread(self._choose, self._folder.resolve())
         except OSError as error:
             self._why_not = str(error)
 
-    def _choose(self) -> tuple[Sandbox, str]:
+    def _choose(self, folder: Path) -> tuple[Sandbox, str]:
         interpreter = Interpreter.ask(self._executable)
         way, why_not = Confinement.NONE, "that was wished"
         if self._confinement is not Confinement.NONE:
             way, why_not = choose(self._confinement, interpreter, self._memory, self._verdicts)
-        scratch = Path(tempfile.mkdtemp(prefix="gptoss-scratch-"))
-        return Sandbox(way, interpreter, self._folder.resolve(), scratch, self._memory), why_not
+        return Sandbox(way, interpreter, folder, folder, self._memory), why_not
 
     async def _run(self, code: str, output: Output) -> ToolResult:
         if self._is_closed:
@@ -151,22 +154,27 @@ class Python:
                 f"[ERROR] python can't be confined here, so nothing was run: {self._why_not}.", error=True
             )
         kernel = await self._started(self._sandbox)
-        before = await asyncio.to_thread(snapshot, self._folder)
+        before = await asyncio.to_thread(snapshot, self._sandbox.folder)
         try:
             cell = await kernel.run(code, output, self._timeout_s, self._memory)
         finally:
             if not kernel.is_alive:
                 self._kernel, self._lost_variables = None, True
         text = self._text(cell)
-        files = await asyncio.to_thread(changed, self._folder, before)
+        files = await asyncio.to_thread(changed, self._sandbox.folder, before)
         return ToolResult(text, error=cell.ending is not Ending.DONE, files=files)
 
     async def _started(self, sandbox: Sandbox) -> Kernel:
         if self._kernel is None or not self._kernel.is_alive:
+            self._lost_variables |= self._kernel is not None
             await self._stop()
-            sandbox.scratch.mkdir(exist_ok=True, mode=0o700)
+            self._scratch = Path(tempfile.mkdtemp(prefix="gptoss-scratch-"))
+            sandbox = replace(sandbox, scratch=self._scratch)
             command = await asyncio.to_thread(sandbox.command, "worker.py")
             self._kernel = await Kernel.start(command, sandbox.environment(), sandbox.folder)
+            if self._is_closed:
+                await self._stop()
+                raise KernelError("python was switched off")
         return self._kernel
 
     def _text(self, cell: Cell) -> str:
@@ -205,5 +213,6 @@ class Python:
         if self._kernel is not None:
             kernel, self._kernel = self._kernel, None
             await kernel.stop()
-        if self._sandbox is not None:
-            await asyncio.to_thread(shutil.rmtree, self._sandbox.scratch, ignore_errors=True)
+        if self._scratch is not None:
+            scratch, self._scratch = self._scratch, None
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)

@@ -74,7 +74,8 @@ def needed(config: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "this Python, once more": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
     }
     if config["locks"]:
-        probes["a lock"] = _lock
+        lock = "import multiprocessing; multiprocessing.Lock()"
+        probes["a lock"] = lambda: subprocess.run([sys.executable, "-c", lock], check=True)
     if importlib.util.find_spec("numpy"):
         probes["numpy"] = lambda: importlib.import_module("numpy")
     return probes
@@ -134,13 +135,6 @@ def _write_here() -> None:
     path = Path(f".probe-{os.getpid()}")
     path.write_bytes(b"probe")
     path.unlink()
-
-
-def _lock() -> None:
-    import multiprocessing
-
-    with multiprocessing.Lock():
-        pass
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import warnings
 from typing import Any, NoReturn
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_DESCRIPTORS = {"stdout": 1, "stderr": 2}
 _LONGEST_VALUE = 1_000_000  # characters
 
 
@@ -39,6 +40,7 @@ class Worker:
             os.set_inheritable(descriptor, False)
         self._requests = os.fdopen(requests, "r", encoding="utf-8")
         self._replies = replies
+        self._output = os.dup(_DESCRIPTORS["stdout"])
         self._pid = os.getpid()
         self._cells: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._interruptible: str | None = None
@@ -62,8 +64,18 @@ class Worker:
             status = self._run(request["id"], request["code"])
             if os.getpid() != self._pid:  # a fork that came back from the cell
                 os._exit(0)
-            _flush()
+            self._restore_output()
             self._reply({"id": request["id"], "status": status})
+
+    def _restore_output(self) -> None:
+        """Writes what is waiting; what the cell has closed is open for the next one."""
+        for name in ("stdout", "stderr"):
+            try:
+                getattr(sys, name).flush()
+            except Exception:
+                setattr(sys, name, _open_output(_DESCRIPTORS[name]))
+        for descriptor in _DESCRIPTORS.values():
+            os.dup2(self._output, descriptor)
 
     def _read(self) -> None:
         for line in self._requests:
@@ -184,12 +196,9 @@ def _print(text: str) -> None:
         print(text, file=sys.stdout, flush=True)
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+def _open_output(descriptor: int) -> io.TextIOWrapper:
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 def _print_traceback(error: BaseException) -> None:
@@ -272,9 +281,7 @@ def main() -> None:
     requests, replies = (int(number) for number in sys.argv[1:3])
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (_open_output(descriptor) for descriptor in _DESCRIPTORS.values())
     builtins.input = _no_input
     sys.path.insert(0, "")
     sys.argv = [""]
