@@ -108,7 +108,10 @@ async def _answered(
     result, tool = rounds.known_result(call), tools.toolbox.tool(call)
     if result is None:
         assert tool is not None  # a call without a tool here ends the turn
-        if (reason := await tools.approve(call)) is not None:
+        reason = await tools.approve(call)
+        if tools.is_cancelled:  # the call stays as it is, to be decided on when the turn is continued
+            return
+        if reason is not None:
             rounds.deny(call, reason)
             denied = ToolDenied(call, reason)
             record.add(denied.message)

@@ -23,6 +23,11 @@ class Rule:
     tool: str
     decision: Decision
 
+    @property
+    def exactness(self) -> tuple[int, bool]:
+        """Greater where less is covered."""
+        return len(self.tool.removesuffix("*")), not self.tool.endswith("*")
+
     def covers(self, name: str) -> bool:
         """Whether it is about the tool of this name."""
         return name == self.tool or (self.tool.endswith("*") and name.startswith(self.tool[:-1]))
@@ -47,6 +52,6 @@ def decide(rules: Iterable[Rule], call: ToolCall, *, confined: bool) -> Decision
         return Decision.ASK
     if not covering:
         return Decision.ALLOW if confined else Decision.ASK
-    most = max(len(rule.tool) for rule in covering)
-    exact = [rule.decision for rule in covering if len(rule.tool) == most]
+    most = max(rule.exactness for rule in covering)
+    exact = [rule.decision for rule in covering if rule.exactness == most]
     return Decision.ASK if Decision.ASK in exact else Decision.ALLOW
