@@ -157,8 +157,10 @@ def _checked(path: Path, text: str) -> Settings:
     for name, value in table("permissions").items():
         if value in PERMISSIONS:
             permissions[name] = value
-        else:
-            refuse(name, f'the permission of "{name}" is {value!r}; it must be one of {", ".join(PERMISSIONS)}')
+        else:  # meant as a limit, perhaps
+            permissions[name] = "ask"
+            must = f"it must be one of {', '.join(PERMISSIONS)}; you are asked"
+            warnings.append(f"{path}{_line_of(name, text)}: the permission of {name!r} is {value!r}; {must}")
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     titles = choice("titles", "model", TITLES)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from app.chat.answer import AnswerRecord
@@ -144,6 +145,7 @@ async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, set
     tools = SwitchedOn(setup.tools, work_folder(f"ask-{new_id()}"), setup.permissions, ask_person)
     try:
         in_turn = TurnTools(tools.toolbox, tools.approve)
+        setup = replace(setup, instructions=await tools.instructions(setup.instructions))
         return await _print_answer(engine, ready, prompt, setup, as_json=as_json, tools=in_turn)
     finally:
         await tools.close()

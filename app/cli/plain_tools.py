@@ -40,6 +40,10 @@ class PlainTools:
             self._open = SwitchedOn(self.names, work_folder(conversation), self._permissions, ask_person)
         return TurnTools(self._open.toolbox, self._open.approve)
 
+    async def instructions(self, own: str | None) -> str | None:
+        """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""
+        return own if self._open is None else await self._open.instructions(own)
+
     def drive(self, client: Coroutine[object, object, None]) -> None:
         """Run a turn: on the event loop where tools need one, else as `engine.local.drive`."""
         if self.names:

@@ -31,6 +31,19 @@ class SwitchedOn:
         self._python = Python(folder, allow_unconfined=True, verdicts=verdicts_file())
         self.toolbox = Toolbox([self._python] if "python" in self.names else [])
 
+    async def instructions(self, own: str | None) -> str | None:
+        """The developer message: a conversation's own instructions, and what holds of the tools here.
+
+        The model was trained with one text for python, which leaves open whether there is a network, names a folder
+        that not every sandbox can have, and keeps plots and files out of it.
+        """
+        if "python" not in self.names:
+            return own
+        await self._python.prepare()
+        network = "Internet access of python is disabled. " if self._python.confined else ""
+        files = f"You may use python to make plots and files, too: files saved under '{self._python.data}' are shown "
+        return "\n\n".join(filter(None, [own, f"{network}{files}to the user."]))
+
     async def approve(self, call: ToolCall) -> str | None:
         """None if the call may be run, else what to tell the model in place of a result."""
         confined, why = False, "there is no rule for it"

@@ -42,7 +42,7 @@ class Python:
     """A kernel that gives 42 and a file, and says that it is confined, or not."""
 
     name = declaration = "python"
-    confined, why_not = True, "no sandbox"
+    confined, why_not, data = True, "no sandbox", "/mnt/data"
     closed = 0
 
     def __init__(self, folder: Path, **_: Any) -> None:
@@ -98,6 +98,7 @@ def test_calls_in_json(capsys: pytest.CaptureFixture[str], scripted: Rounds) -> 
     }
     assert len(files) == 1 and err == ""
     assert scripted.requests[0].tools == ("python",)
+    assert "'/mnt/data'" in (scripted.requests[0].instructions or "")
 
 
 @pytest.mark.usefixtures("unconfined")
@@ -235,6 +236,7 @@ def test_the_plain_chat_switches_tools_on_and_off(plain: PlainChat, scripted: Ro
     scripted.rounds.append(ANSWERING)
     plain._ask("q2")
     assert [request.tools for request in scripted.requests] == [("python",), ("python",), ()]
+    assert [request.instructions is None for request in scripted.requests] == [False, False, True]
     # Of the first turn, its call and result are left out of what is computed, not of what is kept.
     assert [message.role for message in scripted.requests[2].messages].count(Role.TOOL) == 1
 

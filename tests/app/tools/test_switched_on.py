@@ -22,6 +22,7 @@ class Python:
     why_not = "the sandbox is missing"
     confined = False
     will_be_confined = True
+    data = "/mnt/data"
 
     def __init__(self, folder: Path, **_: Any) -> None:
         folder.mkdir(parents=True)
@@ -71,6 +72,22 @@ async def test_code_that_is_not_confined_is_asked_each_time(tmp_path: Path) -> N
     why = ["it is not confined here: the sandbox is missing"]
     for permissions in ({}, {"python": "allow"}):
         assert await decision(tmp_path, permissions) == ("declined", why)
+
+
+@pytest.mark.parametrize("confined", [True, False])
+@pytest.mark.parametrize("own", [None, "Be brief."])
+async def test_the_model_is_told_what_holds_of_python_here(
+    own: str | None, confined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(call: ToolCall, why: str) -> str | None:
+        raise AssertionError
+
+    monkeypatch.setattr(Python, "will_be_confined", confined)
+    told = await SwitchedOn(("python",), tmp_path / "work", {}, ask).instructions(own)
+    assert told is not None
+    assert told.startswith("Be brief.\n\n") == (own is not None)
+    assert ("Internet access of python is disabled. You may" in told) == confined
+    assert told.endswith("files saved under '/mnt/data' are shown to the user.")
 
 
 async def test_a_folder_with_files_stays(tmp_path: Path) -> None:
