@@ -146,10 +146,6 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
-        (
-            "[permissions]\npython = 'yes'",
-            "line 2: the permission of \"python\" is 'yes'; it must be one of allow, ask, deny",
-        ),
         ("permissions = 3", "line 2: permissions is 3; it must be a table"),
         ("titles = 'me'", "line 2: titles is 'me'; it must be one of model, words"),
         ("analysis = 'no'", "line 2: analysis is 'no'; it must be one of shown, collapsed, hidden"),
