@@ -1,5 +1,6 @@
 """Asks at the terminal whether a call may be run. Where nobody can be asked the answer is no."""
 
+import asyncio
 import signal
 import sys
 
@@ -21,6 +22,7 @@ async def ask_person(call: ToolCall, why: str) -> str | None:
     question = "Run it once? y, or no with any other line, which the model reads as your reason:"
     print(f"{call.name} asks: {why}\n{lines}\n{question}\n> ", end="", file=sys.stderr, flush=True)
     answer = _line().strip()
+    await asyncio.sleep(0)  # Ctrl-C has cancelled this: here it ends
     if answer.lower() in ("y", "yes"):
         return None
     return f"{DECLINED}: {answer}" if answer and answer.lower() not in ("n", "no") else f"{DECLINED}."

@@ -92,7 +92,9 @@ def answering() -> argparse.ArgumentParser:
     group = shared.add_argument_group("output, except in the full-screen chat")
     group.add_argument("--show-analysis", action="store_true", help="print the model's analysis on standard error")
     group.add_argument(
-        "--json", action="store_true", help="print one JSON object: text, commentary, analysis, finish_reason, stats"
+        "--json",
+        action="store_true",
+        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls",
     )
     return shared
 

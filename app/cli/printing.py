@@ -14,7 +14,7 @@ from app.lines import one_line
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.text import clean
-from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
+from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarted
 
 _MOST_OF_A_CALL = 60
 """Characters of a call in its line."""
@@ -107,13 +107,11 @@ class AnswerPrinter:
         self._show_thinking()
 
     def _show_tool(self, event: ToolEvent) -> None:
-        """A line for each call, which ends when the call does; its output and result where the analysis is shown."""
+        """A line for each call, which ends when the call does; its result where the analysis is shown."""
         match event:
             case ToolStarted(call):
                 self._print(f"{call_line(call)} ... ", sys.stderr)
                 self._is_running = True
-            case ToolOutput(text=text) if self._show_analysis:
-                self._print_dimmed(text)
             case ToolFinished(call, result):
                 if self._is_running:
                     end = f"{'failed, ' if result.error else ''}{result.seconds:.1f} s"
@@ -121,10 +119,14 @@ class AnswerPrinter:
                     end = f"{call_line(call)} ... {'can not be run' if result.error else 'not run again'}"
                 self._is_running = False
                 self._print(f"{end}\n", sys.stderr)
+                if self._show_analysis:
+                    self.print_aside(result.text.rstrip("\n"))
                 for file in result.files:
                     self._print(f"file: {one_line(str(file))}\n", sys.stderr)
-            case ToolDenied(call):
+            case ToolDenied(call, reason):
                 self._print(f"{call_line(call)} ... not allowed\n", sys.stderr)
+                if self._show_analysis:
+                    self.print_aside(reason)
 
     def print_aside(self, text: str) -> None:
         """Lines of the model's that are no answer, on standard error."""

@@ -182,8 +182,11 @@ def test_how_calls_are_written() -> None:
     assert visible("a\tb\n\u200b\r\x7f é💖") == "a\tb\n\\u200b\\u000d\\u007f é💖"
 
 
-def test_lines_of_calls(capsys: pytest.CaptureFixture[str]) -> None:
-    printer = AnswerPrinter(show_analysis=False)
+@pytest.mark.parametrize("shown", [False, True])
+def test_lines_of_calls_and_results_where_the_analysis_is_shown(
+    shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printer = AnswerPrinter(show_analysis=shown)
     for event in (
         *(ToolStarted(CELL), ToolOutput(CELL, "x"), ToolFinished(CELL, ToolResult("e", error=True, seconds=2))),
         *(
@@ -193,12 +196,14 @@ def test_lines_of_calls(capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ):
         printer.show(event)
-    assert capsys.readouterr().err.splitlines() == [
-        "python  print(6 * 7) ... failed, 2.0 s",
-        "python  print(6 * 7) ... not run again",
-        "python  print(6 * 7) ... can not be run",
-        "python  print(6 * 7) ... not allowed",
+    lines = [
+        ("python  print(6 * 7) ... failed, 2.0 s", "e"),
+        ("python  print(6 * 7) ... not run again", "42"),
+        ("python  print(6 * 7) ... can not be run", "e"),
+        ("python  print(6 * 7) ... not allowed", "no"),
     ]
+    written = capsys.readouterr().err.splitlines()
+    assert written == [line for pair in lines for line in (pair if shown else pair[:1])]
 
 
 @pytest.fixture

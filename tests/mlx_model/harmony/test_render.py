@@ -345,9 +345,11 @@ def test_kinds_of_messages(message: Message, kinds: set[str]) -> None:
     assert {kind for kind, holds in found.items() if holds} == kinds
 
 
-@pytest.mark.parametrize("calls", [[], [CALL, RESULT], FUNCTION, [CALL, RESULT, *FUNCTION, THOUGHT, CALL, RESULT]])
-def test_dropping_agrees_with_the_library_where_it_drops(calls: list[Message]) -> None:
-    messages = [user("a"), THOUGHT, *calls, assistant("b")]
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([[THOUGHT], [CALL, RESULT], [*FUNCTION], [assistant("plan", "commentary")]])))
+def test_dropping_agrees_with_the_library_where_it_drops(steps: list[list[Message]]) -> None:
+    """In the first turn, with calls on the channels that they have in training."""
+    messages = [user("a"), *(message for step in steps for message in step), assistant("b")]
     assert renderer().prompt(drop_old_analysis(messages)) == library_ids([*map(library_message, messages)], drop=True)
 
 
