@@ -132,7 +132,7 @@ KINDS: list[tuple[Any, dict[str, Any], list[tuple[Any, Any]], list[Any]]] = [
     (Mapping[int, float], {"type": "object", "additionalProperties": {"type": "number"}}, [({"1": "2"}, {1: 2.0})],
      [{"a": 1}]),
     (Literal["a", "B"], {"type": "string", "enum": ["a", "B"]}, [("a", "a"), ("b", "B")], ["c", None, 1]),
-    (Literal[1, True, "x"], {"enum": [1, True, "x"]}, [(1, 1), ("X", "x")], [2]),
+    (Literal[1, True, "x"], {"enum": [1, True, "x"]}, [(1, 1), (True, True), ("X", "x")], [2]),
     (Unit, {"type": "string", "enum": ["metric", "imperial"]}, [("Metric", Unit.METRIC)], ["METER"]),
     (Level, {"type": "integer", "enum": [1, 2]}, [("2", Level.HIGH), (1, Level.LOW)], [3]),
     (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}, [(None, None), ("3", 3), ("null", None)], ["x"]),

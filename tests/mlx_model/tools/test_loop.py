@@ -107,13 +107,13 @@ def test_the_same_call_again_is_answered_from_memory_and_the_fourth_ends_the_tur
     turn, texts = turn_of(), list[str]()
     for number in range(3):
         # Spelt in another way it is still the same call.
-        call = call_of(turn, calling('{"city": "Oslo"}' if number % 2 else '{"city":"Oslo"}'))
+        call = call_of(turn, calling('{"city": "Oslo", "n": 1}' if number % 2 else '{"n":1,"city":"Oslo"}'))
         known = turn.known_result(call)
         turn.answer(call, known or ToolResult("rain"))
         texts.append(turn.request.messages[-1].text)
     hint = "You have this result already: the same call was made just before. Use it, or call something else."
     assert texts == ["rain", f"{hint}\n\nrain", f"{hint}\n\nrain"]
-    end = round_of(turn, calling())
+    end = round_of(turn, calling('{"n": 1, "city": "Oslo"}'))
     assert isinstance(end, Finished) and end.reason == "tool_limit"
     assert [message.text for message in turn.request.messages if message.role is Role.TOOL] == texts
 
