@@ -6,7 +6,7 @@ from contextlib import aclosing
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
-from app.engine.engine import Engine
+from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
@@ -72,24 +72,31 @@ async def turn(
 
     A turn consists of rounds, one request to the engine each: the result of a tool is the request of the next. A call
     is run when the event after its ToolStarted is asked for, so who saves on that event has it on disk before anything
-    happens. Closing the generator cancels the answer, and a running tool. Raises EngineError and EngineDied; `record`
-    then has everything that came before.
+    happens. A turn whose results leave no room for another round ends with "length". Closing the generator cancels the
+    answer, and a running tool. Raises EngineError and EngineDied; `record` then has everything that came before.
     """
     tools = tools or TurnTools(Toolbox(), _never_asked)
     rounds = ToolTurn(tools.toolbox, request, most_calls=tools.most_calls)
+    number: int | None = None  # of the last round that has ended
     while True:
-        last: Answer | None = None
-        async with aclosing(engine.ask(rounds.request)) as answers:
-            async for answer in answers:
-                rounds.take(answer.event)
-                if isinstance(answer.event, Finished):
-                    last = answer
-                else:
-                    record.take(answer.event, monotonic(), answer.deltas)
-                    yield answer
-        if last is None:
-            return
-        call = rounds.next()
+        ended: int | None = None
+        try:
+            async with aclosing(engine.ask(rounds.request)) as answers:
+                async for answer in answers:
+                    rounds.take(answer.event)
+                    if isinstance(answer.event, Finished):
+                        ended = answer.number
+                    else:
+                        record.take(answer.event, monotonic(), answer.deltas)
+                        yield answer
+        except EngineError as error:
+            if number is None or not error.unusable:
+                raise
+            call: ToolCall | Finished = rounds.end("length")  # the results have outgrown the context
+        else:
+            if ended is None:
+                return
+            number, call = ended, rounds.next()
         if isinstance(call, ToolCall) and not tools.is_cancelled:
             async with aclosing(_answered(rounds, call, tools, record)) as events:
                 async for event in events:
@@ -97,7 +104,7 @@ async def turn(
         if isinstance(call, Finished) or tools.is_cancelled:
             end = call if isinstance(call, Finished) else rounds.end("cancelled")
             record.take(end, monotonic())
-            yield Answer(last.number, end)
+            yield Answer(number, end)
             return
 
 

@@ -9,7 +9,7 @@ from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent, TurnTools, turn
 from app.engine.engine import EngineError
 from app.engine.protocol import Answer
-from mlx_model.errors import GptossError
+from mlx_model.errors import ContextError, GptossError
 from mlx_model.events import Event, Finished, MessageEnd, Stats
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
@@ -158,6 +158,19 @@ async def test_a_failure_in_a_later_round_keeps_the_call_and_its_result() -> Non
             pass
     assert record.messages == [THOUGHT, CALL, RESULT]
     assert record.finished is None
+
+
+async def test_results_that_leave_no_room_for_an_answer_end_the_turn_as_cut_off() -> None:
+    record, tools = AnswerRecord(Effort.LOW), TurnTools(Toolbox([Tool()]), allow)
+    engine = await engine_of(Rounds(CALLING, ContextError("the prompt has 9,000 tokens")))
+    async for _ in turn(engine, REQUEST, record, tools):
+        pass
+    assert record.messages == [THOUGHT, CALL, RESULT]
+    assert record.finished == Finished("length", Stats(10, 0, 5, seed=3))
+    engine = await engine_of(Rounds(ContextError("the prompt has 9,000 tokens")))
+    with pytest.raises(EngineError, match="9,000"):  # it is the person's to shorten
+        async for _ in turn(engine, REQUEST, record, tools):
+            pass
 
 
 async def test_a_turn_has_so_many_calls_and_a_call_that_can_not_be_read_is_one() -> None:
