@@ -230,7 +230,9 @@ async def test_a_cell_that_closes_the_pipes_costs_its_kernel(
     python: Python, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "GRACE_S", 0.2)
+    worker = int(await text(python, "import os\nos.getpid()"))
     assert LOST in await text(python, FIND_PIPE + code)
+    assert not psutil.pid_exists(worker)
     assert await text(python, "1") == "1"
 
 
