@@ -1,6 +1,6 @@
 """Every folder, file and environment variable of the program, once.
 
-GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of the two that this system has for such data
+GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of those that this system has for such data
 GPTOSS_CHAT_DEBUG   when set, a bug of the program shows its traceback
 
 Two more are read by lower rooms, which know nothing of this program:
@@ -14,7 +14,7 @@ The Hub's cache and the variables that move it (HF_HOME and others) are huggingf
 import os
 from pathlib import Path
 
-from platformdirs import user_config_path, user_data_path
+from platformdirs import user_cache_path, user_config_path, user_data_path
 
 from metal.files import expanded
 from mlx_model.errors import RequestError
@@ -33,6 +33,11 @@ def conversations_file() -> Path:
 def settings_file() -> Path:
     """The settings file. Raises RequestError, likewise."""
     return (_home() or user_config_path(_PROGRAM, appauthor=False)) / "settings.toml"
+
+
+def sandbox_file() -> Path:
+    """What tests of the python tool's sandbox said; can be made anew. Raises RequestError, likewise."""
+    return (_home() or user_cache_path(_PROGRAM, appauthor=False)) / "sandbox.json"
 
 
 def is_debugging() -> bool:

@@ -28,7 +28,7 @@ MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.cli", *MODEL, "mlx_model", "mlx_model.tools")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with

@@ -268,6 +268,9 @@ def _ipython(main: types.ModuleType, show: Any) -> Any:
         def enable_gui(self, gui: object = None) -> None:
             pass
 
+        def ask_exit(self) -> None:
+            """`exit` ends nothing: the variables stay."""
+
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"

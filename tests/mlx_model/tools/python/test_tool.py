@@ -1,6 +1,7 @@
 """The python tool as the model sees it: state, results, limits, and what ends a kernel. Not confined here."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import subprocess
@@ -127,6 +128,21 @@ Picture()
     assert [path.name for path in result.files] == ["plot-2.png", "plot-3.png"]
     assert (tmp_path / "work" / "plot-1.png").read_bytes() == b"mine"
     assert "could not be drawn: ZeroDivisionError" in await text(python, "pyplot.get_fignums = lambda: 1 / 0")
+
+
+async def test_with_ipython_its_syntax_and_display_are_there(python: Python) -> None:
+    if importlib.util.find_spec("IPython") is None:
+        pytest.skip("this Python has no IPython")
+    python._timeout_s = 60.0  # the first magic loads modules
+    assert await text(python, "x = 5\n!echo shell {x}") == "shell 5"
+    assert await text(python, "%%bash\necho cell") == "cell"
+    assert await text(python, "lines = !echo hi\nlines") == "['hi']"
+    assert (await text(python, "%time 1 + 1")).splitlines()[-1] == "2"
+    assert await text(python, "from IPython.display import display\ndisplay({'a': 1}, 2)") == "{'a': 1}\n2"
+    assert await text(python, "%matplotlib inline") == NO_OUTPUT
+    assert await text(python, "exit") == NO_OUTPUT
+    assert (await text(python, "1 / 0")).splitlines()[1] == '  File "<cell 8>", line 1, in <module>'
+    assert "UsageError: Line magic function `%nope` not found." in await text(python, "%nope")
 
 
 async def test_long_output_keeps_its_start_and_its_end(python: Python) -> None:
