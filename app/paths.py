@@ -1,6 +1,6 @@
 """Every folder, file and environment variable of the program, once.
 
-GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of those that this system has for such data
+GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of the two that this system has for such data
 GPTOSS_CHAT_DEBUG   when set, a bug of the program shows its traceback
 
 Two more are read by lower rooms, which know nothing of this program:
@@ -14,7 +14,7 @@ The Hub's cache and the variables that move it (HF_HOME and others) are huggingf
 import os
 from pathlib import Path
 
-from platformdirs import user_cache_path, user_config_path, user_data_path
+from platformdirs import user_config_path, user_data_path
 
 from metal.files import expanded
 from mlx_model.errors import RequestError
@@ -27,7 +27,17 @@ _PROGRAM = "gptoss-chat"
 
 def conversations_file() -> Path:
     """The database of the conversations. Raises RequestError if the variable names no folder."""
-    return (_home() or user_data_path(_PROGRAM, appauthor=False)) / "conversations.db"
+    return _data() / "conversations.db"
+
+
+def work_folder(conversation: str) -> Path:
+    """Where the code that the model runs in a conversation has its files. Raises RequestError, likewise."""
+    return _data() / "work" / conversation
+
+
+def verdicts_file() -> Path:
+    """What the tests of sandboxes have said on this computer. Raises RequestError, likewise."""
+    return _data() / "sandboxes.json"
 
 
 def settings_file() -> Path:
@@ -35,14 +45,13 @@ def settings_file() -> Path:
     return (_home() or user_config_path(_PROGRAM, appauthor=False)) / "settings.toml"
 
 
-def sandbox_file() -> Path:
-    """What tests of the python tool's sandbox said; can be made anew. Raises RequestError, likewise."""
-    return (_home() or user_cache_path(_PROGRAM, appauthor=False)) / "sandbox.json"
-
-
 def is_debugging() -> bool:
     """Whether a bug is to show its traceback."""
     return DEBUG in os.environ
+
+
+def _data() -> Path:
+    return _home() or user_data_path(_PROGRAM, appauthor=False)
 
 
 def _home() -> Path | None:

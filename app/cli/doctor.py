@@ -313,7 +313,7 @@ def _python_tool() -> dict[str, str | None]:
     from mlx_model.tools.python.tool import MEMORY
 
     try:
-        found = remembered(Interpreter.ask(Path(sys.executable)), MEMORY, Verdicts(paths.sandbox_file()))
+        found = remembered(Interpreter.ask(Path(sys.executable)), MEMORY, Verdicts(paths.verdicts_file()))
     except (GptossError, OSError) as error:
         found = Confinement.NONE, str(error)
     way, why_not = found or (None, None)

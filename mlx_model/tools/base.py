@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.tools import FunctionTool
 
 Output = Callable[[str], None]
 """Takes what a tool writes while it runs, piece by piece, to be shown; the model gets the result's text alone."""
+
+MOST_CHARACTERS = 16_000
+"""Of a result for the model: about 4,000 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,15 @@ class ToolResult:
     seconds: float = 0.0
 
 
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text as the model gets it: of one that is too long the beginning and the end, and how much is left out."""
+    if len(text) <= most:
+        return text
+    first, last = most * 7 // 10, most * 3 // 10
+    return f"{text[:first]}\n[... {len(text) - first - last:,} characters left out ...]\n{text[-last:]}"
+
+
+@runtime_checkable
 class Tool(Protocol):
     """A tool of the model's. It runs in this process's event loop, or in a child of this process."""
 

@@ -167,10 +167,13 @@ class Kernel:
             await asyncio.wait_for(self._process.wait(), GRACE_S)
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        except (ProcessLookupError, PermissionError):
+            # Only then: subprocess looks whether the process has ended first, and would take its end from asyncio,
+            # which complains.
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def _watch(
         self, number: str, output: CellOutput, ended: asyncio.Future[Ending], seconds: float, memory: int

@@ -64,6 +64,7 @@ REQUEST = Request((user("q"),))
 async def test_every_event_is_recorded_before_it_is_passed_on() -> None:
     record, texts, events = AnswerRecord(Effort.LOW), [], []
     async for answer in turn(await engine_of(Scripted(*ANSWER)), REQUEST, record):
+        assert isinstance(answer, Answer)
         events.append(answer.event)
         texts.append(record.text)
     assert events == ANSWER and texts == ["", "y", "yes", "yes", "yes"]

@@ -216,7 +216,7 @@ def test_the_sandbox_of_the_python_tool(
     monkeypatch.setattr("mlx_model.tools.python.selftest.Verdicts", files.append)
     report = json.loads(json.dumps(doctor.examine()))
     assert line in render(report).splitlines()
-    assert files == [home / "sandbox.json"]
+    assert files == [home / "sandboxes.json"]
 
 
 def test_a_test_of_the_sandbox_is_found_again(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -224,5 +224,5 @@ def test_a_test_of_the_sandbox_is_found_again(on_a_mac: None, monkeypatch: pytes
     monkeypatch.setattr(selftest, "why_not_here", lambda way, interpreter: None)
     monkeypatch.setattr(selftest, "probe", lambda sandbox: "")
     assert doctor.examine()["python_tool"] == {"confined_by": None, "problem": None}
-    asyncio.run(Python(verdicts=paths.sandbox_file()).prepare())
+    asyncio.run(Python(verdicts=paths.verdicts_file()).prepare())
     assert doctor.examine()["python_tool"]["confined_by"] == candidates()[0]
