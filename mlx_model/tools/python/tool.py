@@ -159,7 +159,8 @@ class Python:
             cell = await kernel.run(code, output, self._timeout_s, self._memory)
         finally:
             if not kernel.is_alive:
-                self._kernel, self._lost_variables = None, True
+                self._lost_variables = True
+                await self._stop()
         text = self._text(cell)
         files = await asyncio.to_thread(changed, self._sandbox.folder, before)
         return ToolResult(text, error=cell.ending is not Ending.DONE, files=files)

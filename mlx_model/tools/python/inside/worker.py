@@ -56,6 +56,7 @@ class Worker:
 
     def serve(self) -> NoReturn:
         """Runs cells until the pipe of requests is closed, which ends this process and all of its group."""
+        signal.signal(signal.SIGINT, self._on_interrupt)
         threading.Thread(target=self._read, daemon=True).start()
         self._reply({"id": "", "status": "ok"})
         while True:
@@ -78,16 +79,17 @@ class Worker:
             os.dup2(self._output, descriptor)
 
     def _read(self) -> None:
-        for line in self._requests:
-            request = json.loads(line)
-            if "interrupt" in request:
-                self._interrupt(request["interrupt"])
-            else:
-                self._cells.put(request)
-        # The program has ended, if by kill -9.
-        if os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)
-        os._exit(0)
+        try:
+            for line in self._requests:
+                request = json.loads(line)
+                if "interrupt" in request:
+                    self._interrupt(request["interrupt"])
+                else:
+                    self._cells.put(request)
+        finally:  # the program has ended, if by kill -9; or the cell has closed the pipe
+            if os.getpgrp() == os.getpid():
+                os.killpg(os.getpid(), signal.SIGKILL)
+            os._exit(0)
 
     def _interrupt(self, cell: str) -> None:
         self._to_interrupt = cell
@@ -265,6 +267,9 @@ def _ipython(main: types.ModuleType, show: Any) -> Any:
 
         def enable_gui(self, gui: object = None) -> None:
             pass
+
+        def ask_exit(self) -> None:
+            """`exit` ends nothing: the variables stay."""
 
     config = Config()
     config.HistoryManager.enabled = False

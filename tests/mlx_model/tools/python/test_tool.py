@@ -1,6 +1,7 @@
 """The python tool as the model sees it: state, results, limits, and what ends a kernel. Not confined here."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import subprocess
@@ -129,6 +130,21 @@ Picture()
     assert "could not be drawn: ZeroDivisionError" in await text(python, "pyplot.get_fignums = lambda: 1 / 0")
 
 
+async def test_with_ipython_its_syntax_and_display_are_there(python: Python) -> None:
+    if importlib.util.find_spec("IPython") is None:
+        pytest.skip("this Python has no IPython")
+    python._timeout_s = 60.0  # the first magic loads modules
+    assert await text(python, "x = 5\n!echo shell {x}") == "shell 5"
+    assert await text(python, "%%bash\necho cell") == "cell"
+    assert await text(python, "lines = !echo hi\nlines") == "['hi']"
+    assert (await text(python, "%time 1 + 1")).splitlines()[-1] == "2"
+    assert await text(python, "from IPython.display import display\ndisplay({'a': 1}, 2)") == "{'a': 1}\n2"
+    assert await text(python, "%matplotlib inline") == NO_OUTPUT
+    assert await text(python, "exit") == NO_OUTPUT
+    assert (await text(python, "1 / 0")).splitlines()[1] == '  File "<cell 8>", line 1, in <module>'
+    assert "UsageError: Line magic function `%nope` not found." in await text(python, "%nope")
+
+
 async def test_long_output_keeps_its_start_and_its_end(python: Python) -> None:
     shown: list[str] = []
     result = await run(python, "print('start'); print('x' * 300_000); print('end')", shown)
@@ -230,7 +246,9 @@ async def test_a_cell_that_closes_the_pipes_costs_its_kernel(
     python: Python, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "GRACE_S", 0.2)
+    worker = int(await text(python, "import os\nos.getpid()"))
     assert LOST in await text(python, FIND_PIPE + code)
+    assert not psutil.pid_exists(worker)
     assert await text(python, "1") == "1"
 
 
