@@ -24,7 +24,7 @@ help:
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
-	@echo "make screenshots take the picture in assets/ again"
+	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
 	@echo "make oracle      write the reference logits again (PyTorch and transformers)"

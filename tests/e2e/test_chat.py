@@ -28,7 +28,7 @@ def test_a_chat_with_the_demo_model() -> None:
         terminal.wait_for("[high]")
         terminal.type("/new")
         terminal.keys("Enter")
-        terminal.wait_for(lambda screen: "strawberry" not in screen)
+        terminal.wait_for(lambda screen: "thought for" not in screen)
         worker = terminal.worker
         terminal.keys("C-q")
         assert terminal.exit_code() == 0
@@ -174,8 +174,8 @@ def test_resizing() -> None:
         terminal.wait_for("first token")
         for width, height in ((200, 50), (40, 12), (80, 24)):
             terminal.resize(width, height)
-            beside = 32 if width >= 100 else 0  # the sidebar
-            border = f"╭{'─' * (width - 2 - beside)}╮"
+            beside = 40 if width >= 100 else 0  # the sidebar
+            border = f"╭{'─' * (min(100, width - 1 - beside) - 2)}╮"
             terminal.wait_for(partial(shows, border, "effort"))
 
 

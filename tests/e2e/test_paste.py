@@ -6,12 +6,12 @@ pytestmark = needs_tmux
 
 
 def test_pasted_text_neither_sends_itself_nor_runs_commands() -> None:
-    with Terminal(SCRIPTED_CHAT, width=120, height=40) as terminal:
+    with Terminal(SCRIPTED_CHAT, width=160, height=40) as terminal:
         terminal.wait_for("ready")
         terminal.paste("one\x1b\rtwo\x1b[113;5u\x1b[17~")  # Enter, ^Q, F6
         terminal.paste("\x1b")
         terminal.paste("three\x1b[A\x1bOP\r")  # Up, F1
-        screen = terminal.wait_for("three")
+        screen = terminal.wait_for("\u241bthree")
         assert "one\u241b " in screen and "two\u241b[113;5u\u241b[17~\u241bthree\u241b[A\u241bOP" in screen
         terminal.paste("0123456789abcde\x1b" * 65_536)
         terminal.wait_for("[pasted text 1]")

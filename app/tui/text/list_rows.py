@@ -20,6 +20,8 @@ BAR = "\u258c "
 """Stands before the lines of the conversation on the screen."""
 
 _MARKUP = re.compile(r"^\s*(?:```\S*|[#>]+\s|[-*+]\s)|\*\*|`", re.MULTILINE)
+_TABLE = re.compile(r"\s*\|[\s|:-]*")
+"""A line between cells, and with it the row of dashes below the headings."""
 
 
 def conversation_row(summary: Summary, now: float, *, current: bool) -> Content:
@@ -51,7 +53,7 @@ def title_of(title: str) -> str:
 
 def preview_line(text: str) -> str:
     """The beginning of a text in one line, without the most frequent signs of Markdown."""
-    return one_line(_MARKUP.sub("", text))
+    return one_line(_TABLE.sub("  ", _MARKUP.sub("", text))).strip()
 
 
 def _lines(first: Content, below: str, *, bar: bool = False) -> Content:

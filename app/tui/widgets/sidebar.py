@@ -21,6 +21,7 @@ from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.list_rows import LINES, conversation_row, day_heading, found_heading, hit_row, title_of
+from app.tui.text.looks import SECONDARY
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -52,6 +53,11 @@ def _leads_to_same(one: Row, other: Row) -> bool:
 
 def _option(text: Content, entry: SidebarEntry | None) -> Option:
     return Option(text, disabled=entry is None)
+
+
+def nothing(text: str) -> Row:
+    """The row of a list that has none."""
+    return Content(f" {text}").stylize(SECONDARY), None
 
 
 class ConversationList(OptionList):
@@ -224,7 +230,7 @@ class Sidebar(Vertical):
         chosen = self.list.entry if self.list.has_focus else None  # the row being chosen stays highlighted
         highlights = [(chosen.conversation, chosen.node)] if chosen else []
         self.list.remove_class("-hits")
-        self.list.fill(rows or [(Content("No conversations yet").stylize("dim"), None)], *highlights, (current, None))
+        self.list.fill(rows or [nothing("No conversations yet")], *highlights, (current, None))
 
     def show_hits(self, hits: Sequence[SearchHit], text: str) -> None:
         """List what a search for `text` has found: conversations in the order of their first hit, the messages below
@@ -243,7 +249,7 @@ class Sidebar(Vertical):
                     rows.append((hit_row(hit, words, now, colours=colours), entry))
         first = [(hit.conversation, hit.node) for hit in hits if hit.node and hit.conversation == hits[0].conversation]
         self.list.add_class("-hits")
-        self.list.fill(rows or [(Content("Nothing found").stylize("dim"), None)], *first)
+        self.list.fill(rows or [nothing("Nothing found")], *first)
         self._found_for = text
         if self._opens_first and text == self.searching:
             self._open_hit()

@@ -28,6 +28,10 @@ class Marks(Protocol):
         """The line of the first of them, counted from 0; None without one."""
 
 
+GREETING = "-greeting"
+"""The class of what stands in an empty conversation only."""
+
+
 class More(Static):
     """Stands for what isn't mounted; a click, or scrolling to it, mounts some of it."""
 
@@ -118,7 +122,7 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
     async def append(self, node: Node, *widgets: Widget) -> None:
         """Put a new node's widgets at the end, of which the window must have sight."""
         self._path.append(node)
-        self.add_class("-begun")
+        self._greet()
         self._views[node.id] = list(widgets)
         start, self._window = self._window.start, self._window.grown()
         await self.mount(*widgets)
@@ -168,8 +172,13 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
             self._views[node.id] = self._build(node)
         return [view for node in self._path[start:end] for view in self._views[node.id]]
 
+    def _greet(self) -> None:
+        """Show what greets only while there is no conversation. (A class of this widget would style all of it anew.)"""
+        for child in self.query_children(f".{GREETING}"):
+            child.display = not self._path
+
     def _say_more(self) -> None:
-        self.set_class(bool(self._path), "-begun")
+        self._greet()
         self._earlier.say(self._window.start, "\u2191")
         self._later.say(self._window.total - self._window.end, "\u2193")
 

@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from app.tui.text.first_run import PROMISE, FirstScreen
 from app.tui.text.key_help import KeyHelp
+from app.tui.widgets.transcript import GREETING
 from mlx_model.text import clean
 
 KEY = "F6"
@@ -126,7 +127,7 @@ class Welcome(Vertical):
         prompt: str | None
 
     def __init__(self, screen: FirstScreen) -> None:
-        super().__init__()
+        super().__init__(classes=GREETING)
         self._shown = screen
         self._computer = ComputerLine(id="computer")
         self._note = Static(markup=False, id="note")

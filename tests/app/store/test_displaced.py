@@ -175,7 +175,7 @@ async def test_where_no_new_file_can_be_made_quitting_warns_first_and_a_later_sa
         await ask(pilot, engine, "two", "second")
         await wait_until(pilot, lambda: "it is a file, not a folder" in " ".join(text_on(pilot).split()))
         await pilot.press("ctrl+q")
-        await wait_until(pilot, lambda: "^Q again quits" in text_on(pilot))
+        await wait_until(pilot, lambda: "quits without saving" in text_on(pilot))
         assert app.is_running
         home.unlink()
         await pilot.press("ctrl+q")

@@ -53,7 +53,7 @@ async def test_quitting_says_first_what_it_would_lose(tmp_path: Path) -> None:
         await execute(app, "PRAGMA max_page_count = 1")
         await ask(pilot, engine, "two " * 3000, "second " * 3000)
         await pilot.press("ctrl+q")
-        await wait_until(pilot, lambda: "^Q again quits" in text_on(pilot))
+        await wait_until(pilot, lambda: "quits without saving" in text_on(pilot))
         await send(pilot, f"/export {tmp_path / 'kept.md'}")
         await wait_until(pilot, (tmp_path / "kept.md").exists)
         assert app.is_running and "second" in (tmp_path / "kept.md").read_text()
@@ -82,7 +82,7 @@ async def test_a_home_that_cannot_be_written_says_so_and_the_chat_goes_on(home: 
         await opened(pilot, "one")
         assert "first" in text_on(pilot)
         await pilot.press("ctrl+q")
-        await wait_until(pilot, lambda: "^Q again quits" in text_on(pilot))
+        await wait_until(pilot, lambda: "quits without saving" in text_on(pilot))
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: not pilot.app.is_running)
     assert home.read_text() == "a file where the folder should be"

@@ -248,7 +248,7 @@ def marked_words(pilot: Pilot[None]) -> list[str]:
 
 async def test_what_was_found_is_marked_in_the_list_and_in_the_message_until_the_search_ends() -> None:
     tree = Conversation()
-    prompt = tree.add_prompt("Ist ein KÜRBIS eine Frucht?\n" * 30, None)
+    prompt = tree.add_prompt("Ist der KÜRBIS eine Frucht?\n" * 30, None)
     lines = [f"line {number}\n" for number in range(60)]
     tree.add_answer(
         prompt.id, TURN, [assistant("Kürbisse, pumpkin", "analysis"), assistant("\n".join(lines) + "kurbis")]

@@ -41,6 +41,7 @@ def test_a_time_is_as_short_as_it_says_enough(hours: int, said: str) -> None:
         ("```python\nprint(2 * 3)\n```", "print(2 * 3)"),
         ("2*3*4 #hash __init__ -1", "2*3*4 #hash __init__ -1"),
         ("> quoted\n* starred", "quoted starred"),
+        ("| letter | times |\n|---|:-:|\n| r | 3 |", "letter times r 3"),
         ("a\x1b[31m\u202eb", "a\u241b[31mb"),
     ],
 )
