@@ -4,7 +4,8 @@ import asyncio
 import signal
 import sys
 
-from app.cli.printing import call_line, say, visible
+from app.cli.answer_printing import call_line, visible
+from app.cli.printing import say
 from mlx_model.harmony.calls import ToolCall
 
 DECLINED = "The user declined this call"

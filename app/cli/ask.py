@@ -12,11 +12,12 @@ from pathlib import Path
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnTools, turn
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.completion import completed_by
 from app.cli.loading import load_model
-from app.cli.printing import AnswerPrinter, say
+from app.cli.printing import say
 from app.documents.attachments import (
     GAP,
     MOST_PDF_BYTES,

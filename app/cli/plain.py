@@ -13,10 +13,11 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.sampling import change
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model
 from app.cli.plain_tools import PlainTools
-from app.cli.printing import AnswerPrinter, is_dumb, say
+from app.cli.printing import is_dumb, say
 from app.engine.local import LocalEngine, drive
 from app.lines import one_line, sentence
 from app.store.saver import Saver

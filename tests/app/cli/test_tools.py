@@ -15,10 +15,10 @@ import pytest
 from app.chat.answer import AnswerRecord
 from app.chat.commands import COMMANDS, CommandLine, parse
 from app.cli import ask
+from app.cli.answer_printing import AnswerPrinter, call_line, visible
 from app.cli.approval import NOBODY, ask_person
 from app.cli.arguments import Start
 from app.cli.plain import TOOLS_COMMAND, PlainChat
-from app.cli.printing import AnswerPrinter, call_line, visible
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
 from app.store.saver import Saver
