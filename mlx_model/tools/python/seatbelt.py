@@ -30,6 +30,7 @@ _RULES = """\
 (allow file-read* file-test-existence
   (literal "/") (subpath "/usr/lib") (subpath "/usr/share") (subpath "/usr/bin") (subpath "/bin")
   (subpath "/System/Library") (subpath "/Library/Fonts") (subpath "/private/var/db/timezone")
+  (subpath "/private/var/select")
   (subpath "/private/var/db/dyld") (subpath "/System/Volumes/Preboot/Cryptexes/OS")
   (literal "/private/etc/localtime") (literal "/dev/null") (literal "/dev/zero")
   (literal "/dev/random") (literal "/dev/urandom"))

@@ -109,6 +109,7 @@ class Python:
             try:
                 result = await self._run(str(call.arguments.get("code", call.text)), output)
             except (OSError, KernelError) as error:
+                self._doubt(str(error))
                 result = ToolResult(f"[ERROR] The kernel could not be started: {error}", error=True)
             finally:
                 self._idle = None if self._is_closed else asyncio.create_task(self._stop_when_idle())
@@ -136,10 +137,16 @@ class Python:
 
     def _choose(self, folder: Path) -> tuple[Sandbox, str]:
         interpreter = Interpreter.ask(self._executable)
-        way, why_not = Confinement.NONE, "that was wished"
+        way, why_not = Confinement.NONE, "no confinement was asked for"
         if self._confinement is not Confinement.NONE:
             way, why_not = choose(self._confinement, interpreter, self._memory, self._verdicts)
         return Sandbox(way, interpreter, folder, folder, self._memory), why_not
+
+    def _doubt(self, problem: str) -> None:
+        """After a kernel did not start, the sandbox is tested again, though it passed once."""
+        if self._sandbox is not None and self.confined:
+            self._verdicts.write(self._sandbox, problem)
+            self._sandbox, self._why_not = None, problem
 
     async def _run(self, code: str, output: Output) -> ToolResult:
         if self._is_closed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -86,8 +87,24 @@ except OSError as error:
     print(children < 100, error.errno == errno.EAGAIN)
 """
 NUMBERS = {
-    "x86_64": {"mount": 165, "unshare": 272, "clone": 56, "keyctl": 250, "bpf": 321, "io_uring_setup": 425},
-    "aarch64": {"mount": 40, "unshare": 97, "clone": 220, "keyctl": 219, "bpf": 280, "io_uring_setup": 425},
+    "x86_64": {
+        "mount": 165,
+        "unshare": 272,
+        "clone": 56,
+        "keyctl": 250,
+        "bpf": 321,
+        "io_uring_setup": 425,
+        "shmget": 29,
+    },
+    "aarch64": {
+        "mount": 40,
+        "unshare": 97,
+        "clone": 220,
+        "keyctl": 219,
+        "bpf": 280,
+        "io_uring_setup": 425,
+        "shmget": 194,
+    },
 }
 
 
@@ -101,6 +118,7 @@ class Report:
     results: dict[str, str]
     left: list[str]
     mode: int
+    time: float
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +165,16 @@ def report(way: Confinement, outside: dict[str, Any], attempts: dict[str, str]) 
             processes = [kernel, *kernel.children(recursive=True)]
         await tool.close()
         _, left = psutil.wait_procs(processes, timeout=10)
-        mode = Path(outside["SECRET"]).stat().st_mode & 0o777
-        return Report(tool.confined, tool.why_not, tool.data, results, [f"{process}" for process in left], mode)
+        status = Path(outside["SECRET"]).stat()
+        return Report(
+            tool.confined,
+            tool.why_not,
+            tool.data,
+            results,
+            [f"{process}" for process in left],
+            status.st_mode & 0o777,
+            status.st_mtime,
+        )
 
     async def load() -> None:
         tool = Python(confinement=Confinement.NONE, allow_unconfined=True)
@@ -173,10 +199,13 @@ async def run(tool: Python, code: str) -> str:
 def confined(request: pytest.FixtureRequest, outside: dict[str, Any]) -> Report:
     """Everything, tried once a way; skipped where this computer has it not."""
     attempts = ESCAPES | {name: code for name, (code, _) in WORK.items()}
-    attempts |= {"change a mode": "os.chmod(SECRET, 0o644)", "fork without end": FORKS}
+    attempts |= {"change a mode": "os.chmod(SECRET, 0o644)", "change a time": "os.utime(SECRET, (0, 0))"}
+    attempts |= {"share memory": "call(NUMBERS['shmget'], 0, 4096, 0o1600)"}
     attempts |= {"leave a process behind": "subprocess.Popen(['sleep', '60'], start_new_session=True).pid"}
-    found = report(request.param, outside, attempts | {"afterwards": "1 + 1"})
+    found = report(request.param, outside, attempts | {"fork without end": FORKS, "afterwards": "1 + 1"})
     if not found.confined:
+        # It may not be here; it must not be here and not hold.
+        assert not re.search("can be|is possible|does not work|variables", found.why_not), found.why_not
         pytest.skip(f"this computer can't confine a process: {found.why_not}")
     return found
 
@@ -198,10 +227,17 @@ def test_confined_code_can(confined: Report, work: str) -> None:
     assert confined.results[work] == WORK[work][1]
 
 
-def test_modes_outside_stay_and_forks_are_limited(confined: Report) -> None:
+def test_modes_and_times_outside_stay_and_forks_are_limited(confined: Report) -> None:
     assert confined.mode == 0o600
+    assert confined.time > 0
     assert confined.results["fork without end"] == "True True"
     assert confined.results["afterwards"] == "2"
+
+
+def test_without_namespaces_nothing_is_shared(confined: Report) -> None:
+    if confined.data != "/mnt/data" and sys.platform == "linux":
+        assert "PermissionError" in confined.results["share memory"]
+        assert "PermissionError" in confined.results["leave a process behind"]
 
 
 def test_no_process_outlives_a_confined_kernel(confined: Report) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.tools.python import bubblewrap, seatbelt, selftest
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.python import Python, bubblewrap, seatbelt, selftest
 from mlx_model.tools.python.sandbox import Confinement, Interpreter, Sandbox, candidates, why_not_here
 from mlx_model.tools.python.selftest import Verdicts, choose, probe, remembered
 from tests.fixtures.without_privileges import a_folder, a_python, without_privileges
@@ -56,6 +57,22 @@ def test_a_pass_is_remembered_and_a_failure_is_tried_again(complaints: dict[Conf
     complaints[Confinement.BUBBLEWRAP] = ""
     assert chosen(Verdicts(file)) == (Confinement.BUBBLEWRAP, "")
     assert remembered(HERE, MEMORY, Verdicts(file)) == (Confinement.BUBBLEWRAP, "")
+
+
+async def test_a_kernel_that_does_not_start_has_its_sandbox_tested_again(
+    complaints: dict[Confinement, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that is remembered may be out of date: a policy of the system's has changed."""
+    monkeypatch.setenv("PATH", str(tmp_path / "without-bwrap"))
+    tool = Python(tmp_path / "work", confinement=Confinement.BUBBLEWRAP, verdicts=tmp_path / "sandbox.json")
+    call = ToolCall("python", "1", arguments={"code": "1"})
+    assert "could not be started: bwrap: No such file" in (await tool.run(call, print)).text
+    assert not tool.confined
+    complaints[Confinement.BUBBLEWRAP] = "the policy forbids it"
+    refused = await tool.run(call, print)
+    assert refused.error
+    assert refused.text.endswith("so nothing was run: bubblewrap: the policy forbids it.")
+    await tool.close()
 
 
 def test_a_change_of_what_decides_it_is_tested_again(
