@@ -27,7 +27,17 @@ _PROGRAM = "gptoss-chat"
 
 def conversations_file() -> Path:
     """The database of the conversations. Raises RequestError if the variable names no folder."""
-    return (_home() or user_data_path(_PROGRAM, appauthor=False)) / "conversations.db"
+    return _data() / "conversations.db"
+
+
+def work_folder(conversation: str) -> Path:
+    """Where the code that the model runs in a conversation has its files. Raises RequestError, likewise."""
+    return _data() / "work" / conversation
+
+
+def verdicts_file() -> Path:
+    """What the tests of sandboxes have said on this computer. Raises RequestError, likewise."""
+    return _data() / "sandboxes.json"
 
 
 def settings_file() -> Path:
@@ -38,6 +48,10 @@ def settings_file() -> Path:
 def is_debugging() -> bool:
     """Whether a bug is to show its traceback."""
     return DEBUG in os.environ
+
+
+def _data() -> Path:
+    return _home() or user_data_path(_PROGRAM, appauthor=False)
 
 
 def _home() -> Path | None:

@@ -18,6 +18,8 @@ NOTIFY = ("auto", "always", "off")
 """When the end of long work is a notification: while the terminal has not the focus; always; never."""
 TITLES = ("model", "words")
 """Who names a conversation: the model after its first answer, or the first words of its first prompt."""
+PERMISSIONS = ("allow", "ask", "deny")
+"""What may happen to the calls of a tool; the table `permissions` says it by the tool's name."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -36,9 +38,10 @@ class Settings:
     """What the file says, with defaults for the rest. `warnings` are lines for the person about what in it makes no
     sense.
 
-    `options` has those fields of Options that the file states, each valid; `presets` are instructions by name; `model`
-    None stands for the default one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets;
-    without the `mouse` clicks do nothing and the terminal selects text by its own means.
+    `options` has those fields of Options that the file states, each valid; `presets` are instructions by name;
+    `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `model` None stands for the default
+    one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets; without the `mouse` clicks do
+    nothing and the terminal selects text by its own means.
     """
 
     model: str | None = None
@@ -49,6 +52,7 @@ class Settings:
     mouse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
+    permissions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -149,6 +153,14 @@ def _checked(path: Path, text: str) -> Settings:
             presets[name] = value
         else:
             refuse(name, f'the preset "{name}" is {value!r}; it must be text')
+    permissions: dict[str, str] = {}
+    for name, value in table("permissions").items():
+        if value in PERMISSIONS:
+            permissions[name] = value
+        else:  # meant as a limit, perhaps
+            permissions[name] = "ask"
+            must = f"it must be one of {', '.join(PERMISSIONS)}; you are asked"
+            warnings.append(f"{path}{_line_of(name, text)}: the permission of {name!r} is {value!r}; {must}")
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     titles = choice("titles", "model", TITLES)
@@ -156,7 +168,7 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, tuple(warnings))
+    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, permissions, tuple(warnings))
 
 
 def _line_of(key: str, text: str) -> str:

@@ -54,6 +54,20 @@ class Stats:
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
         )
 
+    def and_then(self, more: Stats) -> Stats:
+        """Statistics of a turn whose next round, after a tool's result, took `more`.
+
+        Tokens computed and decoded, and their times, are of all rounds. What this turn itself had brought into the
+        cache doesn't count as reused: the sum of all tokens is that of the conversation after the last round.
+        """
+        own = self.prefill_tokens + self.decode_tokens
+        return replace(
+            self.followed_by(more),
+            prefill_tokens=self.prefill_tokens + more.prefill_tokens,
+            reused_tokens=max(more.reused_tokens - own, 0),
+            prefill_s=self.prefill_s + more.prefill_s,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PrefillProgress:
@@ -99,7 +113,8 @@ class Finished:
 
     `reason`: "stop" (the model has answered), "no_answer" (it ended its turn without a final message that has text, and
     without a call), "tool_call" (it waits for a tool's result), "length" (max_tokens or the context is used up),
-    "stop_string" (a stop string of the caller's), "cancelled".
+    "stop_string" (a stop string of the caller's), "tool_limit" (it has called tools as often as it may in one turn, or
+    the same one again and again; its last call was not run), "cancelled".
     """
 
     reason: str

@@ -24,11 +24,11 @@ GROUND = {
 MODEL_GROUND = ("metal ground", "mlx_model ground")
 MESSAGES = (*MODEL_GROUND, "mlx_model.harmony")
 MATHEMATICS = ("metal", "metal.trust", "mlx_model.transformer", "mlx_model.memory", "mlx_model.weights")
-MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model.generation")
+MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model.generation", "mlx_model.tools")
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with
@@ -43,6 +43,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model ground": ("metal ground", "mlx_model.harmony.message", "mlx_model.harmony.tools"),
     # Harmony runs without MLX, in processes that hold no model.
     "mlx_model.harmony": MODEL_GROUND,
+    # What a model may use, and the loop over it: the caller asks the model, here or in another process.
+    "mlx_model.tools": MESSAGES,
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
@@ -54,13 +56,21 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A name becomes a loaded model.
     "mlx_model.model": (*MATHEMATICS, "mlx_model.hub", *MESSAGES),
     # A loaded model answers requests; where its weights came from no longer matters.
-    "mlx_model.generation": ("mlx_model.model", "mlx_model.transformer", "mlx_model.memory", *MESSAGES),
+    "mlx_model.generation": (
+        "mlx_model.model",
+        "mlx_model.transformer",
+        "mlx_model.memory",
+        "mlx_model.tools",
+        *MESSAGES,
+    ),
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
+    # What the person allows; the tools themselves know no app.
+    "app.tools": ("app ground", "mlx_model.tools", *MESSAGES),
     "app.documents": ("app ground", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol.
-    "app.chat": ("app ground", "app.documents", "app.engine", *MESSAGES),
+    "app.chat": ("app ground", "app.documents", "app.engine", "mlx_model.tools", *MESSAGES),
     # The one room of the chat that loads a model.
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
@@ -105,8 +115,8 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.memory.plan", "mlx_model.hub"),
-    *("app.chat", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
+    *("mlx_model.harmony", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
 )
 
 PACKAGES = tuple(dict.fromkeys(room.split()[0].split(".")[0] for room in ALLOWED))

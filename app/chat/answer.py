@@ -37,6 +37,10 @@ class AnswerRecord:
         self._fold.take(event)
         self.thinking.take(event, now, deltas)
 
+    def add(self, result: Message) -> None:
+        """Add what a tool has answered to the last call, or what the model was told instead."""
+        self._fold.add(result)
+
     @property
     def messages(self) -> list[Message]:
         """The messages of the answer so far, partial ones included."""

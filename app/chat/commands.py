@@ -1,7 +1,7 @@
 """Every command and key of the chat as data: bindings, palette, help and slash commands read this."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.lines import similar
@@ -172,30 +172,30 @@ GROUPS: dict[str, tuple[Command, ...]] = {
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
-def parse(text: str) -> CommandLine | None:
-    """The command line that `text` is; None for a prompt.
+def parse(text: str, commands: Sequence[Command] = COMMANDS) -> CommandLine | None:
+    """The command line that `text` is, of these commands; None for a prompt.
 
     One line that begins with a slash and the name of a command is one, and so are a slash alone, which asks for help,
     an unknown name alone, and one with more behind it that is nearly a command's ("/efort low", but not "/tmp is
     full"). "/usr/bin" is a prompt, and so is a command line with a space before it.
     """
-    if (meant := next((command for command in COMMANDS if text in command.words), None)) is not None:
+    if (meant := next((command for command in commands if text in command.words), None)) is not None:
         return CommandLine(text, "", meant)
     match = re.fullmatch(r"/(\?|[A-Za-z]\w*|)(?: +(\S.*?))? *", text, re.ASCII)
     if match is None:
         return None
     name, argument = match[1].lower() or "help", match[2] or ""
-    command = find(name)
-    if argument and (not match[1] or (command is None and similar(name, _names(COMMANDS), _ALMOST) is None)):
+    command = find(name, commands)
+    if argument and (not match[1] or (command is None and similar(name, _names(commands), _ALMOST) is None)):
         return None
     if command is not None and name in command.values:
         argument = f"{name} {argument}".rstrip()
     return CommandLine(name, argument, command)
 
 
-def find(name: str) -> Command | None:
+def find(name: str, commands: Iterable[Command] = COMMANDS) -> Command | None:
     """The command of a slash name or an alias."""
-    return next((command for command in COMMANDS if name == command.slash or name in command.aliases), None)
+    return next((command for command in commands if name == command.slash or name in command.aliases), None)
 
 
 def unknown(name: str, commands: Iterable[Command] = COMMANDS) -> str:

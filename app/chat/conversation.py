@@ -16,7 +16,7 @@ from mlx_model.harmony.message import Effort, Message, Role, user
 TITLE_LENGTH = 48
 PREVIEW_LENGTH = 160
 """Characters of the last answer that a list of conversations gets."""
-UNFINISHED = (None, "died", "cancelled", "length")
+UNFINISHED = (None, "died", "cancelled", "length", "tool_limit")
 """How an answer has ended that can be continued."""
 
 NOT_CUT_OFF = "The last answer was not cut off."

@@ -1,12 +1,14 @@
 """Arguments that several commands share, and what they mean together with the settings file."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.cli.completion import completed_by, model_names
 from app.engine.protocol import Load
 from app.settings import SAMPLING, Settings
+from app.tools.names import read_names
 from mlx_model.errors import RequestError
 from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
@@ -23,6 +25,8 @@ class Start:
     options: Options
     instructions: str | None
     show_analysis: bool
+    tools: tuple[str, ...] = ()
+    permissions: Mapping[str, str] = field(default_factory=dict)
 
 
 def answering() -> argparse.ArgumentParser:
@@ -88,7 +92,9 @@ def answering() -> argparse.ArgumentParser:
     group = shared.add_argument_group("output, except in the full-screen chat")
     group.add_argument("--show-analysis", action="store_true", help="print the model's analysis on standard error")
     group.add_argument(
-        "--json", action="store_true", help="print one JSON object: text, commentary, analysis, finish_reason, stats"
+        "--json",
+        action="store_true",
+        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls",
     )
     return shared
 
@@ -123,6 +129,8 @@ def start(arguments: argparse.Namespace, settings: Settings) -> Start:
         options,
         None if instructions is None else text_of(instructions),
         getattr(arguments, "show_analysis", False),
+        read_names(arguments.tools) if hasattr(arguments, "tools") else (),
+        settings.permissions,
     )
 
 

@@ -1,17 +1,23 @@
 """`gptoss-chat ask`: one answer on standard output, streamed; everything about it goes to standard error."""
 
 import argparse
+import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from app.chat.answer import AnswerRecord
-from app.chat.loop import turn
+from app.chat.conversation import new_id
+from app.chat.loop import TurnTools, turn
+from app.cli.answer_printing import AnswerPrinter
+from app.cli.approval import ask_person
 from app.cli.arguments import Start, answering, start, text_of
+from app.cli.completion import completed_by
 from app.cli.loading import load_model
-from app.cli.printing import AnswerPrinter, say
+from app.cli.printing import say
 from app.documents.attachments import (
     GAP,
     MOST_PDF_BYTES,
@@ -24,11 +30,14 @@ from app.documents.attachments import (
 from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
+from app.paths import work_folder
 from app.settings import load
+from app.tools.names import TOOLS
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
+from mlx_model.tools.loop import ToolDenied, ToolFinished
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,6 +56,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="PATH",
         help="attach a text, code or PDF file to the prompt; may be repeated",
     )
+    tools = parser.add_argument(
+        "--tools",
+        default=argparse.SUPPRESS,
+        metavar="NAMES",
+        help=f"let the model call these tools, separated by commas: {', '.join(TOOLS)} (default: none)",
+    )
+    completed_by(tools, lambda **_: list(TOOLS))
     parser.set_defaults(run=run)
 
 
@@ -111,22 +127,46 @@ def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
     ASCII object at the end, whose strings are exactly what the model wrote.
     """
-    return drive(_answer(prompt, setup, as_json=as_json))
+    if not setup.tools:
+        return drive(_answer(prompt, setup, as_json=as_json))
+    engine = LocalEngine()
+    ready = drive(load_model(engine, setup.load))
+    return asyncio.run(_answer_with_tools(engine, ready, prompt, setup, as_json=as_json))
 
 
 async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
     engine = LocalEngine()
     ready = await load_model(engine, setup.load)
-    record = AnswerRecord(setup.options.effort)
+    return await _print_answer(engine, ready, prompt, setup, as_json=as_json)
+
+
+async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
+    from app.tools.switched_on import SwitchedOn  # only now: most answers need none of it
+
+    tools = SwitchedOn(setup.tools, work_folder(f"ask-{new_id()}"), setup.permissions, ask_person)
+    try:
+        in_turn = TurnTools(tools.toolbox, tools.approve)
+        setup = replace(setup, instructions=await tools.instructions(setup.instructions))
+        return await _print_answer(engine, ready, prompt, setup, as_json=as_json, tools=in_turn)
+    finally:
+        await tools.close()
+
+
+async def _print_answer(
+    engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
+) -> int:
+    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     printer = AnswerPrinter(show_analysis=setup.show_analysis)
     request = Request((user(prompt),), setup.options, setup.instructions)
-    async with aclosing(turn(engine, request, record)) as events:
+    async with aclosing(turn(engine, request, record, tools)) as events:
         async for event in events:
             if not as_json:
-                printer.show(event.event)
+                printer.show(event)
+            if isinstance(event, ToolFinished | ToolDenied):
+                calls.append(_call_to_json(event))
     finished = record.finished or Finished("cancelled")
     if as_json:
-        print(json.dumps(_to_json(record, finished, ready)), flush=True)
+        print(json.dumps(_to_json(record, finished, ready) | ({"calls": calls} if tools else {})), flush=True)
     printer.end_line()
     if record.text.strip():
         if finished.reason == "length":
@@ -149,6 +189,15 @@ def _to_json(record: AnswerRecord, finished: Finished, ready: Ready) -> dict[str
     }
 
 
+def _call_to_json(event: ToolFinished | ToolDenied) -> dict[str, object]:
+    """A call and what came of it; `result` is what the model read."""
+    fields = {"tool": event.call.name, "text": event.call.text, "result": event.message.text}
+    if isinstance(event, ToolDenied):
+        return fields | {"allowed": False}
+    files = [str(file) for file in event.result.files]
+    return fields | {"allowed": True, "error": event.result.error, "seconds": event.result.seconds, "files": files}
+
+
 def _why_empty(record: AnswerRecord, finished: Finished) -> str:
     """Why an answer has no final text, and what to do about it where that is known."""
     match finished.reason:
@@ -158,7 +207,11 @@ def _why_empty(record: AnswerRecord, finished: Finished) -> str:
                 "answered; allow more with --max-tokens, or less thinking with --effort low"
             )
         case "tool_call" if record.calls:
-            return f"the model called the tool {record.calls[-1].recipient}, which `ask` does not have"
+            tool = record.calls[-1].recipient
+            remedy = "; --tools python switches it on" if tool == "python" else ", which `ask` does not have"
+            return f"the model called the tool {tool}{remedy}"
+        case "tool_limit":
+            return "the model called tools as often as it may, or the same one again and again"
         case "stop_string":
             return "a stop string ended the answer before its first word"
     return "the model ended its turn without one"

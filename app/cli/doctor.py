@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from app import paths
 from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
 from app.lines import one_line, sentence
@@ -135,6 +136,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
         "plans": plans,
         "loading": _loading(hub.resolve(default)),
         "kernels": _kernels(computer),
+        "python_tool": _python_tool(),
     }
 
 
@@ -304,6 +306,20 @@ def _kernels(computer: Computer) -> list[str]:
         return [str(error)]
 
 
+def _python_tool() -> dict[str, str | None]:
+    """What confines the python tool, or the problem, as its test said the last time; neither if there was no test."""
+    from mlx_model.tools.python.sandbox import Confinement, Interpreter
+    from mlx_model.tools.python.selftest import Verdicts, remembered
+    from mlx_model.tools.python.tool import MEMORY
+
+    try:
+        found = remembered(Interpreter.ask(Path(sys.executable)), MEMORY, Verdicts(paths.verdicts_file()))
+    except (GptossError, OSError) as error:
+        found = Confinement.NONE, str(error)
+    way, why_not = found or (None, None)
+    return {"confined_by": None if way is Confinement.NONE else way, "problem": why_not or None}
+
+
 def _version(package: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -352,8 +368,17 @@ def _computer_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"GPU        none. {metal['missing']}"
     yield f"Weights    {report['loading']}"
     yield f"Disk       {disk_size(disk['free'])} free for {disk['folder']}"
+    yield f"Python     {_python_line(report['python_tool'])}"
     yield f"Terminal   {_terminal_line(report['terminal'])}"
     yield "Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+
+
+def _python_line(tool: dict[str, str | None]) -> str:
+    if tool["confined_by"]:
+        return f"the tool is confined by {tool['confined_by']}: no network, one folder"
+    if tool["problem"]:
+        return f"the tool is not confined, so it asks before every cell: {one_line(tool['problem'])}"
+    return "the tool's sandbox was not tried yet: that happens when the model first gets python"
 
 
 def _terminal_line(terminal: dict[str, Any]) -> str:

@@ -8,25 +8,34 @@ from dataclasses import replace
 from time import monotonic
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
-from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
+from app.chat.commands import COMMANDS, EFFORTS, Command, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
-from app.chat.loop import turn
+from app.chat.loop import TurnTools, turn
 from app.chat.sampling import change
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model
-from app.cli.printing import AnswerPrinter, is_dumb, say
+from app.cli.plain_tools import PlainTools
+from app.cli.printing import is_dumb, say
 from app.engine.local import LocalEngine, drive
 from app.lines import one_line, sentence
 from app.store.saver import Saver
+from app.tools.names import TOOLS, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 from mlx_model.text import clean
+from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
 
-SLASH_COMMANDS = tuple(
-    command for command in COMMANDS if command.slash in ("effort", "set", "continue", "new", "help", "quit")
+TOOLS_COMMAND = Command(
+    "tools the model may call: python, off", "tools", "tools", takes="names", values=(*TOOLS, "off")
 )
-"""The commands of the full-screen chat that this one has."""
+"""The full-screen chat has no tools yet."""
+_HERE = ("effort", "set", "continue", "new", "help", "quit")
+SLASH_COMMANDS = (*(command for command in COMMANDS if command.slash in _HERE), TOOLS_COMMAND)
+"""The commands of the full-screen chat that this one has, and its own."""
+
+_NO_TOOLS = f"The model may call no tools. /tools {' '.join(TOOLS)} lets it run code, in a sandbox where there is one."
 
 
 def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
@@ -45,7 +54,10 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
         plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
         if resume:
             plain.resume()
-        plain.run(prompt)
+        try:
+            plain.run(prompt)
+        finally:
+            plain.close()
     return 0
 
 
@@ -62,6 +74,7 @@ class PlainChat:
         self._saver = saver
         self._edits_lines = edits_lines
         self._conversation = Conversation()
+        self._tools = PlainTools(start.permissions)
 
     def resume(self) -> None:
         """Go on with the conversation that was last used, and print its end."""
@@ -75,6 +88,10 @@ class PlainChat:
             print(clean(f"> {node.text()}" if node.is_prompt else node.text("final")), end="\n\n")
         if last.unfinished is not None:
             print("The last answer is not finished; /continue goes on with it.", end="\n\n")
+
+    def close(self) -> None:
+        """End what the tools have started."""
+        self._tools.close()
 
     def run(self, prompt: str = "") -> None:
         """Ask `prompt`, if there is one; then ask and answer until Ctrl-D, /quit, or a second Ctrl-C in a row."""
@@ -94,7 +111,7 @@ class PlainChat:
                     print("Ctrl-C again quits.")
                     continue
                 interrupted = False
-                line = parse(text)
+                line = parse(text, (*COMMANDS, TOOLS_COMMAND))
                 slash = line.command.slash if line is not None and line.command and not line.argument else ""
                 if slash == "quit":
                     return
@@ -121,9 +138,12 @@ class PlainChat:
                 return sentence(str(error))
             self._options = after.options
             return sentence(after.text)
+        if name == "tools":
+            return self._switch(argument)
         if argument:
             return no_argument(line.name)
         if name == "new":
+            self._tools.leave()
             self._conversation = Conversation()
             return "This is a new conversation."
         return _help()
@@ -137,6 +157,18 @@ class PlainChat:
             return EFFORTS
         self._options = replace(self._options, effort=effort)
         return f"The effort of the next answer is {effort}."
+
+    def _switch(self, names: str) -> str:
+        """Switch tools on or off, or state what is on."""
+        if names.lower() == "off":
+            self._tools.switch(())
+        elif names:
+            try:
+                self._tools.switch(read_names(names))
+            except RequestError as error:
+                return sentence(str(error))
+        on = ", ".join(self._tools.names)
+        return f"Tools that the model may call: {on}. /tools off switches them off." if on else _NO_TOOLS
 
     def _ask(self, text: str) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""
@@ -166,9 +198,10 @@ class PlainChat:
         record = AnswerRecord(self._options.effort, node, model=self._model)
         printer = AnswerPrinter(show_analysis=self._show_analysis, thinking=record.thinking)
         failure: GptossError | None = None
-        with _stoppable(self._engine.stop) as stopped:
+        tools = self._tools.in_turn(self._conversation.id)
+        with _stoppable(lambda: self._stop(tools)) as stopped:
             try:
-                drive(self._show(node, record, printer))
+                self._tools.drive(self._show(node, record, printer, tools))
             except GptossError as error:
                 failure = error
             finally:
@@ -182,15 +215,24 @@ class PlainChat:
                 say(str(failure))
             return stopped()
 
-    async def _show(self, node: Node, record: AnswerRecord, printer: AnswerPrinter) -> None:
-        """Ask, and print and save the answer as it comes."""
+    def _stop(self, tools: TurnTools | None) -> None:
+        self._engine.stop()
+        if tools is not None:
+            tools.cancel()
+
+    async def _show(
+        self, node: Node, record: AnswerRecord, printer: AnswerPrinter, tools: TurnTools | None = None
+    ) -> None:
+        """Ask, and print and save the answer as it comes; a call of a tool before it is run, and its result at once."""
         options = replace(self._options, effort=record.effort)
-        request = Request(self._conversation.for_engine(node.id), options, self._instructions)
+        instructions = await self._tools.instructions(self._instructions)
+        request = Request(self._conversation.for_engine(node.id), options, instructions)
         saved = monotonic()
-        async with contextlib.aclosing(turn(self._engine, request, record)) as events:
+        async with contextlib.aclosing(turn(self._engine, request, record, tools)) as events:
             async for event in events:
-                printer.show(event.event)
-                if record.has_begun and monotonic() - saved >= CHECKPOINT_S:
+                printer.show(event)
+                of_tool = isinstance(event, ToolStarted | ToolFinished | ToolDenied)
+                if record.has_begun and (of_tool or monotonic() - saved >= CHECKPOINT_S):
                     self._keep(record)
                     saved = monotonic()
 

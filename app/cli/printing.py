@@ -1,13 +1,10 @@
-"""What `ask` and the plain chat print: lines of the program's own, and an answer as it comes."""
+"""What the commands print: lines of the program's own, and styles where a terminal shows them."""
 
 import os
 import sys
 from collections.abc import Iterable
-from time import monotonic
 from typing import TextIO
 
-from app.chat.thinking import Thinking
-from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.text import clean
 
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -37,70 +34,3 @@ def emphasized(text: str, places: Iterable[tuple[int, int]]) -> str:
 def say(text: str) -> None:
     """A line of the program's own, on standard error."""
     print(f"gptoss-chat: {clean(text)}", file=sys.stderr, flush=True)
-
-
-class AnswerPrinter:
-    """Prints one answer: its final text on standard output, its commentary for the user on standard error.
-
-    `show_analysis` adds analysis and calls, dimmed on a terminal. Else `thinking`, if there is one, is followed: when
-    the model begins to think, and how long it did. No control character but newline and tab is printed.
-    """
-
-    def __init__(self, *, show_analysis: bool, thinking: Thinking | None = None) -> None:
-        self._show_analysis = show_analysis
-        self._thinking = None if show_analysis else thinking
-        self._says_thinking = False
-        self._is_terminal = sys.stderr.isatty()
-        self._dims = shows_styles(sys.stderr)
-        self._shows_prefill = False
-        self._open_line: TextIO | None = None  # the stream whose last line has not ended
-
-    def show(self, event: Event) -> None:
-        """Print what is to be seen of an event."""
-        match event:
-            case PrefillProgress(done=done, total=total):
-                self._show_prefill(done, total)
-            case TextDelta(channel="final", text=text, recipient=None):
-                self._print(clean(text), sys.stdout)
-            case TextDelta(channel="commentary", text=text, recipient=None):
-                self._print(clean(text), sys.stderr)
-            case TextDelta(text=text) if self._show_analysis:
-                self._print_dimmed(text)
-            case MessageEnd(message=message) if message.channel != "final":
-                if self._show_analysis or (message.channel == "commentary" and message.recipient is None):
-                    self._print("\n", sys.stderr)
-        self._show_thinking()
-
-    def print_aside(self, text: str) -> None:
-        """Lines of the model's that are no answer, on standard error."""
-        self._print_dimmed(text)
-        self._print("\n", sys.stderr)
-
-    def end_line(self) -> None:
-        """Break the line if what was printed last has not."""
-        if self._open_line is not None:
-            self._print("\n", self._open_line)
-
-    def _show_prefill(self, done: int, total: int) -> None:
-        """A long prompt takes a while; the line is gone once the answer begins."""
-        if self._is_terminal and (self._shows_prefill or done < total):
-            self._shows_prefill = done < total
-            text = f"reading the prompt: {done:,} of {total:,} tokens" if self._shows_prefill else ""
-            print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
-
-    def _show_thinking(self) -> None:
-        thinking = self._thinking
-        if thinking is None or thinking.under_way == self._says_thinking:
-            return
-        self._says_thinking = thinking.under_way
-        took = f"{thinking.seconds(monotonic()):.1f} s, {thinking.tokens:,} tokens\n"
-        self._print("thinking ... " if thinking.under_way else took, sys.stderr)
-
-    def _print_dimmed(self, text: str) -> None:
-        # The dimming is closed with every piece: Ctrl-C may come between any two.
-        self._print(f"{DIM}{clean(text)}{PLAIN}" if self._dims else clean(text), sys.stderr)
-
-    def _print(self, text: str, stream: TextIO) -> None:
-        print(text, end="", file=stream, flush=True)
-        if text:
-            self._open_line = None if text.endswith("\n") else stream

@@ -1,20 +1,26 @@
 """One answer for a script: `generate` and `stream_generate`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any, Literal, TypedDict, Unpack
 
-from mlx_model.errors import RequestError
+from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, Stats
 from mlx_model.generation.session import Session
-from mlx_model.harmony.fold import fold
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Effort, Message, Role, user
 from mlx_model.harmony.openai_messages import read_messages
 from mlx_model.harmony.tools import FunctionTool, ResponseFormat
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
+from mlx_model.tools.base import ToolResult
+from mlx_model.tools.loop import MOST_CALLS, ToolEvent, ToolFinished, ToolStarted, ToolTurn
+from mlx_model.tools.sync import run_tool
+from mlx_model.tools.toolbox import Offered, Toolbox
 
 Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
 """A question, or a conversation whose last message is answered: Messages, or objects as OpenAI's API has them."""
@@ -34,8 +40,9 @@ class Keywords(TypedDict, total=False):
     stop: str | Sequence[str]
     max_thinking: int | None
     instructions: str | None
-    tools: Sequence[str]
+    tools: Sequence[Offered]
     functions: Sequence[FunctionTool]
+    max_calls: int
     response_format: ResponseFormat | None
 
 
@@ -44,9 +51,10 @@ class Result:
     """One answer. `text` is what is meant for the user, `analysis` the chain of thought, `tokens` the sampled ids.
 
     `commentary` is what the model said to the user on its way, before a tool call, or by mistake in place of an answer.
-    `finish_reason` is "stop", "no_answer", "tool_call", "length" or "stop_string" (see events.Finished). Only after
-    "stop" there certainly is a `text`. Cut off while thinking, an answer has none: analysis is never passed off as the
-    answer.
+    `calls` are the tool calls that were run here, each with its result; `messages` has them too.
+    `finish_reason` is "stop", "no_answer", "tool_call", "tool_limit", "length" or "stop_string" (see events.Finished).
+    Only after "stop" there certainly is a `text`. Cut off while thinking, an answer has none: analysis is never passed
+    off as the answer.
     """
 
     text: str
@@ -56,11 +64,15 @@ class Result:
     finish_reason: str
     stats: Stats
     commentary: str = ""
+    calls: tuple[ToolFinished, ...] = ()
 
 
-def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Iterator[Event]:
-    """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`."""
-    return Session(model).stream(make_request(prompt, keywords))
+def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Iterator[Event | ToolEvent]:
+    """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`.
+
+    Where tools are run here, what becomes of each call comes between the model's events (see tools.loop).
+    """
+    return _events(Session(model), make_turn(prompt, keywords))
 
 
 def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Result:
@@ -79,23 +91,46 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     max_thinking         tokens of analysis at most; the thought then ends and the answer begins (default: no limit)
     stop                 a text, or several, that end the answer where they appear in it
     instructions         the developer message
-    tools                builtin tools that the model may call, "python" or "browser"; the caller runs them
-    functions            the caller's own functions (FunctionTool) that the model may call
+    tools                what the model may call. Python functions and Tools are run here, until the model has answered;
+                         of a function, signature and docstring are shown to the model (see tools.functions.Function).
+                         Calls of "python" and "browser", named so, and of a FunctionTool are the caller's to run: the
+                         answer ends with them ("tool_call")
+    functions            more FunctionTools
+    max_calls            calls that are run here at most (default: 40)
     response_format      a JSON schema (ResponseFormat) that is shown to the model; it is not bound by it
 
     Raises RequestError for a prompt or a value that can't be used, ContextError for a prompt that is too long,
     TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
-    session = Session(model)
-    return collect(session.stream(make_request(prompt, keywords)), session)
+    session, turn = Session(model), make_turn(prompt, keywords)
+    answer, tokens, calls = FoldedAnswer(), list[int](), list[ToolFinished]()
+    for event in _events(session, turn, tokens):
+        if isinstance(event, ToolFinished):
+            calls.append(event)
+            answer.add(event.message)
+        elif not isinstance(event, ToolEvent):
+            answer.take(event)
+    finished = answer.finished or Finished("cancelled")
+    return Result(
+        text=answer.text,
+        analysis=answer.analysis,
+        messages=tuple(answer.messages),
+        tokens=tuple(tokens),
+        finish_reason=finished.reason,
+        stats=finished.stats,
+        commentary=answer.on("commentary"),
+        calls=tuple(calls),
+    )
 
 
-def make_request(prompt: Prompt, keywords: Keywords) -> Request:
-    """The request of a prompt and keywords. Raises RequestError, and TypeError for an unknown keyword."""
+def make_turn(prompt: Prompt, keywords: Keywords) -> ToolTurn:
+    """The turn of a prompt and keywords. Raises RequestError, and TypeError for an unknown keyword."""
     named = {field.name for field in fields(Options)}
     messages = [user(prompt)] if isinstance(prompt, str) else _messages(prompt)
     opening = list(takewhile(lambda message: message.role in (Role.SYSTEM, Role.DEVELOPER), messages))
     rest: dict[str, Any] = {key: value for key, value in keywords.items() if key not in named}
+    toolbox = Toolbox([*rest.pop("tools", ()), *rest.pop("functions", ())])
+    most_calls = rest.pop("max_calls", MOST_CALLS)
     if opening:
         if rest.get("instructions"):
             raise RequestError(
@@ -103,7 +138,49 @@ def make_request(prompt: Prompt, keywords: Keywords) -> Request:
             )
         rest["instructions"] = "\n\n".join(message.text for message in opening)
     options: dict[str, Any] = {key: value for key, value in keywords.items() if key in named}
-    return Request(messages[len(opening) :], Options(**options), **rest)
+    return ToolTurn(toolbox, Request(messages[len(opening) :], Options(**options), **rest), most_calls=most_calls)
+
+
+def _events(session: Session, turn: ToolTurn, tokens: list[int] | None = None) -> Iterator[Event | ToolEvent]:
+    """Drives the turn to its end; `tokens` gets the ids of all rounds.
+
+    A conversation that has grown too long for another round ends with "length", as an answer that fills the context.
+    """
+    call: ToolCall | Finished | None = None
+    while True:
+        try:
+            with closing(session.stream(turn.request)) as events:
+                for event in events:
+                    turn.take(event)
+                    if not isinstance(event, Finished):
+                        yield event
+        except ContextError:
+            if call is None:
+                raise
+            yield turn.end("length")
+            return
+        if tokens is not None:
+            tokens += session.tokens
+        call = turn.next()
+        if isinstance(call, Finished):
+            yield call
+            return
+        yield from _answered(turn, call)
+
+
+def _answered(turn: ToolTurn, call: ToolCall) -> Iterator[ToolEvent]:
+    result, tool = turn.known_result(call), turn.toolbox.tool(call)
+    if result is None and tool is not None:
+        yield ToolStarted(call)
+        with closing(run_tool(tool, call)) as items:
+            for item in items:
+                if isinstance(item, ToolResult):
+                    result = item
+                else:
+                    yield item
+    assert result is not None  # a call without a tool here ends the turn
+    turn.answer(call, result)
+    yield ToolFinished(call, result)
 
 
 def _messages(prompt: Message | Sequence[Message | Mapping[str, Any]]) -> list[Message]:
@@ -114,21 +191,6 @@ def _messages(prompt: Message | Sequence[Message | Mapping[str, Any]]) -> list[M
             f"the prompt is of the type {type(prompt).__name__}; it must be a text or a list of messages"
         )
     return read_messages(prompt)
-
-
-def collect(events: Iterator[Event], session: Session) -> Result:
-    """Runs an answer of `session` to its end."""
-    turn = fold(events)
-    finished = turn.finished or Finished("cancelled")
-    return Result(
-        text=turn.text,
-        analysis=turn.analysis,
-        messages=tuple(turn.messages),
-        tokens=tuple(session.tokens),
-        finish_reason=finished.reason,
-        stats=finished.stats,
-        commentary=turn.on("commentary"),
-    )
 
 
 def stats_json(model: Model, stats: Stats) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from mlx_model.errors import RequestError, TokenizerError
-from mlx_model.events import Event, Finished, MessageStart, PrefillProgress
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.runner import Runner, never
@@ -45,7 +45,6 @@ class Session:
         """The ids of the last answer: those that were sampled, and those that ended its thought."""
         self._tokenizer = model.tokenizer
         self._start = model.tokenizer.special["<|start|>"]
-        self._call = model.tokenizer.special.get("<|call|>")
         self._renderer = Renderer(model.tokenizer)
         self._runner = Runner(model)
         self._exclusive = Exclusive(model.check_process)
@@ -156,6 +155,9 @@ class Session:
                         reason = "stop"  # the model begins to write another role's message: its own turn is over
                         break
                     yield from stop.filter([event])
+                    if isinstance(event, MessageEnd) and read_call(event.message) is not None:
+                        reason = "tool_call"  # however the call ends: what follows would be a result made up
+                        break
                 if stop.found:
                     reason = "stop_string"
                 if reason is not None:
@@ -163,9 +165,7 @@ class Session:
             else:
                 yield from stop.filter(parser.finish())
                 reason = "stop_string" if stop.found else self._runner.finish_reason
-                if reason == "stop" and self.tokens[-1] == self._call:
-                    reason = "tool_call"
-        if reason == "stop" and not any(is_answer(message) or read_call(message) for message in parser.messages):
+        if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
         yield Finished(reason, self._runner.stats)

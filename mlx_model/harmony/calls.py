@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlx_model.harmony.builtin import BUILTIN_TOOLS
 from mlx_model.harmony.message import Message, Role
-from mlx_model.harmony.tools import FUNCTIONS
+from mlx_model.harmony.recipients import every_tool, find_tool, unknown_name
 
-_BROWSER = ("browser.search", "browser.open", "browser.find")
+# What other tools, and the model, call the code of a cell.
+_CODE = ("code", "script", "input")
 _FENCE = "```"
 # The end of a string is optional, so that one without an end is looked through once and not from each quote in it.
 _COMMA_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?|,(?=\s*[}\]])', re.DOTALL)
@@ -46,21 +47,22 @@ def read_call(message: Message, known: Collection[str] | None = None) -> ToolCal
     """Reads a message of the model's as a tool call, on any channel; None if it is no call. Never raises.
 
     `known` are the tools there are, by full name; "browser" stands for all of its three. With them a name without
-    its namespace, or with a wrong one, is understood, and an unknown name gives an `error`.
+    its namespace, or with a wrong one, is understood, and an unknown name gives an `error` that has the right ones.
+    Without them every name is taken for a tool's.
     """
     if message.role is not Role.ASSISTANT or not message.calls_tool:
         return None
-    channel = message.channel or "commentary"
-    name, found = _full_name(message.recipient or "", known)
-    if not found:
-        tools = ", ".join(sorted(known or ())) or "none"
-        return ToolCall(name, message.text, channel, error=f"Error: there is no tool {name}. Tools: {tools}.")
+    text, channel, recipient = message.text, message.channel or "commentary", message.recipient or ""
+    arguments, wrong = _arguments(text)
+    found = find_tool(recipient, arguments, known)
+    if found is None:
+        return ToolCall(unknown_name(recipient), text, channel, error=_no_tool(recipient, known or ()))
+    name, inner = found
     if name == "python":
-        return ToolCall(name, message.text, channel, {"code": _code(message.text)})
-    try:
-        return ToolCall(name, message.text, channel, read_arguments(message.text))
-    except ValueError as error:
-        return ToolCall(name, message.text, channel, error=f"Error: {error} Call {name} again with one JSON object.")
+        return ToolCall(name, text, channel, {"code": _code(text, arguments)})
+    if wrong:
+        return ToolCall(name, text, channel, error=f"Error: {wrong} Call {name} again with one JSON object.")
+    return ToolCall(name, text, channel, arguments if inner is None else inner)
 
 
 def read_arguments(text: str) -> dict[str, Any]:
@@ -88,21 +90,6 @@ def read_arguments(text: str) -> dict[str, Any]:
     return value
 
 
-def _full_name(recipient: str, known: Collection[str] | None) -> tuple[str, bool]:
-    """The full name of a tool, and whether there is one."""
-    space, _, _ = recipient.partition(".")
-    full = recipient if space in (*BUILTIN_TOOLS, FUNCTIONS) else f"{FUNCTIONS}.{recipient}"
-    if known is None:
-        return full, True
-    names = {*known, *(_BROWSER if "browser" in known else ())} - {"browser"}
-    for name in (recipient, full):
-        if name in names:
-            return name, True
-    ends = {recipient, recipient.partition(".")[2] or recipient}
-    fitting = [name for name in names if name in ends or name.partition(".")[2] in ends]
-    return (fitting[0], True) if len(fitting) == 1 else (full, False)
-
-
 def _unfenced(text: str) -> str:
     """What is inside a code fence, if that is all there is; else the text as it is."""
     stripped = text.strip()
@@ -113,14 +100,27 @@ def _unfenced(text: str) -> str:
     return rest.rstrip() if newline and re.fullmatch(r"[\w+-]*", language.strip()) else inside
 
 
-def _code(text: str) -> str:
-    """Python's code: the content, or what is in its fence, or the one text of a JSON object {"code": ...}."""
-    code = _unfenced(text)
-    value, _ = _json(code) if code.lstrip().startswith("{") else (None, "")
-    match value:
-        case {"code": str(inner), **others} if not others:
-            return inner
-    return code
+def _arguments(text: str) -> tuple[dict[str, Any], str]:
+    """The arguments, or what is wrong with them."""
+    try:
+        return read_arguments(text), ""
+    except ValueError as error:
+        return {}, str(error)
+
+
+def _code(text: str, arguments: Mapping[str, Any]) -> str:
+    """Python's code: the content, or what is in its fence, or the code in an object as other tools take it."""
+    for key in _CODE:
+        if isinstance(code := arguments.get(key), str):
+            return code
+    return _unfenced(text)
+
+
+def _no_tool(recipient: str, known: Collection[str]) -> str:
+    """What to tell the model of a name that no tool has."""
+    if not known:
+        return "Error: no tools are available. Answer from what you know."
+    return f"Error: there is no tool {recipient}. Tools: {', '.join(every_tool(known))}."
 
 
 def _json(text: str) -> tuple[Any, str]:

@@ -46,6 +46,11 @@ class FoldedAnswer:
                 self._close()
                 self.finished = event
 
+    def add(self, result: Message) -> None:
+        """Adds what a tool has answered, before the model goes on in another round."""
+        self._close()
+        self.complete.append(result)
+
     @property
     def writing(self) -> Message | None:
         """The message that is being written: its header and its text so far."""
@@ -80,7 +85,7 @@ class FoldedAnswer:
 
         One in which the answer was cut off is not among them: half a program is not to be run.
         """
-        cut_off = self.finished is not None and self.finished.reason not in ("stop", "tool_call")
+        cut_off = self.finished is not None and self.finished.reason not in ("stop", "tool_call", "tool_limit")
         calls = [read_call(message, known) for message in self.complete[: -1 if cut_off else None]]
         return [call for call in calls if call is not None]
 

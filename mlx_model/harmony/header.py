@@ -10,13 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlx_model.harmony.message import CONSTRAIN, Role
+from mlx_model.harmony.message import CONSTRAIN, NO_TOOL, Role
 from mlx_model.harmony.prompt import CHANNELS
 
 # What may stand alone after a channel as a content type. After a recipient any single word may.
 _TYPES = ("json", "code", "text")
-# Recipients by which the model means no tool, but the user or everybody.
-_NO_TOOL = ("all", "user", "assistant", "")
 _NAME = r"[\w.:/-]{1,256}"
 # What a bare word can only be the name of a tool.
 _BARE_TOOL = re.compile(rf"(?:functions|browser)\.{_NAME}|browser|python")
@@ -92,7 +90,7 @@ class _HeaderReader:
         if self.complete:
             self._sort_words()
         if self.role in (Role.ASSISTANT, None):
-            if self.recipient in _NO_TOOL:
+            if self.recipient in NO_TOOL:
                 self.clean &= self.recipient is None
                 self.recipient = None
             self.clean &= self.channel is not None

@@ -9,6 +9,9 @@ from typing import Any
 # In front of a content type: the text is bound to that grammar. A special token when rendered.
 CONSTRAIN = "<|constrain|>"
 
+# Recipients that are no tool.
+NO_TOOL = (None, "", "all", "user", "assistant")
+
 
 class Role(StrEnum):
     """Who wrote a message."""
@@ -48,8 +51,9 @@ class Message:
 
     @property
     def calls_tool(self) -> bool:
-        """Whether the message goes to a tool: the model also names nobody, or "all", where it means the user."""
-        return self.recipient not in (None, "", "all")
+        """Whether the message goes to a tool: the model also names nobody, all, or one of the two who talk, and means
+        the user."""
+        return self.recipient not in NO_TOOL
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields that are set."""

@@ -109,7 +109,7 @@ class StreamParser:
             if message.recovered or message.role is not Role.ASSISTANT:
                 continue
             ids = tokens if tokens[0] == special[_START] else opening + tokens
-            end = special[_CALL] if ids[-1] == special[_CALL] else special[_END]
+            end = special[_CALL] if ids[-1] == special[_CALL] or message.calls_tool else special[_END]
             known[message] = [*(ids[:-1] if ids[-1] in stops else ids), end]
         return known
 

@@ -146,6 +146,7 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
+        ("permissions = 3", "line 2: permissions is 3; it must be a table"),
         ("titles = 'me'", "line 2: titles is 'me'; it must be one of model, words"),
         ("analysis = 'no'", "line 2: analysis is 'no'; it must be one of shown, collapsed, hidden"),
         ("mouse = 1", "line 2: mouse is 1; it must be true or false"),
@@ -161,6 +162,17 @@ def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, s
     assert (found.theme, found.analysis, found.mouse) == ("dark", "collapsed", True)
     [line] = found.warnings
     assert said in line and line.endswith("; the default is used") and "\n" not in line
+
+
+def test_permissions_of_tools(file: Path) -> None:
+    """One that makes no sense may have been meant as a limit."""
+    file.write_text('[permissions]\npython = "deny"\n"functions.*" = "no"\n', "utf-8")
+    found = load()
+    assert found.permissions == {"python": "deny", "functions.*": "ask"} and Settings().permissions == {}
+    [line] = found.warnings
+    assert line.endswith(
+        "line 3: the permission of 'functions.*' is 'no'; it must be one of allow, ask, deny; you are asked"
+    )
 
 
 def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:

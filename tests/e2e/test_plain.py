@@ -1,6 +1,7 @@
 """The chat line by line in a real terminal: where it opens, what it keeps, how it is stopped and left."""
 
 import os
+import re
 import readline
 import signal
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.paths import conversations_file
+from app.paths import conversations_file, settings_file
 from app.store.store import Store
 from mlx_model.harmony.message import Message
 from tests.fixtures import FIXTURES
@@ -55,6 +56,25 @@ def saved() -> list[list[Message]]:
 def texts(messages: list[Message]) -> list[str]:
     """Prompts and answers, without analysis."""
     return [message.text for message in messages if message.channel != "analysis"]
+
+
+def test_the_demo_model_has_python_compute_and_answers_with_what_came_of_it() -> None:
+    """Wherever the code is confined here or not, the settings have the person asked."""
+    settings_file().parent.mkdir(parents=True, exist_ok=True)
+    settings_file().write_text('[permissions]\npython = "ask"\n')
+    with Terminal(DEMO) as terminal:
+        at_prompt(terminal)
+        assert "Tools that the model may call: python." in send(terminal, "/tools python")
+        terminal.type("How much is 1234 * 5678? Use python")
+        terminal.keys("Enter")
+        screen = terminal.wait_for(lambda screen: "Run it once?" in screen)
+        assert "  | print(1234 * 5678)\n" in screen and "7006652" not in screen
+        screen = send(terminal, "y")
+        assert re.search(r"^python  print\(1234 \* 5678\) \.\.\. \d+\.\d s$", screen, re.MULTILINE)
+        assert "1234 * 5678 = 7006652" in screen
+        terminal.keys("C-d")
+        assert terminal.exit_code() == 0
+    assert [message.recipient for message in saved()[0]] == [None, None, "python", "assistant", None]
 
 
 def test_a_chat_with_the_demo_model_goes_on_from_the_last_answer() -> None:

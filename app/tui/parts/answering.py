@@ -7,6 +7,7 @@ from time import monotonic
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent
+from app.engine.protocol import Answer
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
 from app.tui.widgets.messages import AnswerView
@@ -52,6 +53,8 @@ class AnswerStream:
             self._status.circling = False
 
     def _show(self, answer: TurnEvent) -> None:
+        if not isinstance(answer, Answer):  # of a tool: the record has its result
+            return
         match answer.event:
             case PrefillProgress(done=done, total=total):
                 progress = self._reading.take(done, total, monotonic())

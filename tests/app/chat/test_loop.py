@@ -9,7 +9,7 @@ from app.chat.loop import turn
 from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Answer, Load, Loading, Ready
-from mlx_model.errors import GptossError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.request import Request
@@ -64,6 +64,7 @@ REQUEST = Request((user("q"),))
 async def test_every_event_is_recorded_before_it_is_passed_on() -> None:
     record, texts, events = AnswerRecord(Effort.LOW), [], []
     async for answer in turn(await engine_of(Scripted(*ANSWER)), REQUEST, record):
+        assert isinstance(answer, Answer)
         events.append(answer.event)
         texts.append(record.text)
     assert events == ANSWER and texts == ["", "y", "yes", "yes", "yes"]
@@ -77,6 +78,10 @@ async def test_a_failure_is_raised_and_what_came_before_it_is_kept() -> None:
         async for _ in turn(engine, REQUEST, record):
             pass
     assert record.text == "y" and record.finished is None and record.has_begun
+    engine = await engine_of(Scripted(*ANSWER[:2], RequestError("another answer has begun")))
+    with pytest.raises(EngineError, match="another"):
+        async for _ in turn(engine, REQUEST, AnswerRecord(Effort.LOW)):
+            pass
 
 
 async def test_text_of_several_tokens_counts_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from app.cli import ask
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
-from app.cli.printing import AnswerPrinter
 from app.documents import attachments
 from app.documents.attachments import AttachmentError
 from app.documents.pdf import read_pdf

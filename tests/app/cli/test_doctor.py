@@ -1,5 +1,6 @@
 """`gptoss-chat doctor`: what it says on Macs that are made up here, and on the machine that it runs on."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app import paths
 from app.cli import doctor
 from app.cli import main as cli
 from app.cli.doctor import Computer, describe, missing_for_metal, raised_limit, render
@@ -15,6 +17,8 @@ from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
 from mlx_model.memory.plan import Budget
+from mlx_model.tools.python import Confinement, Python, selftest
+from mlx_model.tools.python.sandbox import candidates
 from mlx_model.transformer.config import PUBLISHED
 from mlx_model.weights import reader
 from tests.fixtures.metal_stand_in import StandIn
@@ -191,3 +195,34 @@ def test_a_model_that_can_not_be_read_takes_no_plan_away(on_a_mac: None, monkeyp
     report = doctor.examine()
     assert "org/damaged" not in report["plans"] and "gpt-oss-20b" in report["plans"]
     assert "(damaged: config.json is damaged)" in render(report)
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (None, "Python     the tool's sandbox was not tried yet: that happens when the model first gets python"),
+        ((Confinement.LANDLOCK, ""), "Python     the tool is confined by landlock: no network, one folder"),
+        (
+            (Confinement.NONE, "bubblewrap: bwrap is\nnot installed"),
+            "Python     the tool is not confined, so it asks before every cell: bubblewrap: bwrap is not installed",
+        ),
+    ],
+)
+def test_the_sandbox_of_the_python_tool(
+    on_a_mac: None, monkeypatch: pytest.MonkeyPatch, home: Path, found: tuple[Confinement, str] | None, line: str
+) -> None:
+    files: list[Path | None] = []
+    monkeypatch.setattr("mlx_model.tools.python.selftest.remembered", lambda python, memory, verdicts: found)
+    monkeypatch.setattr("mlx_model.tools.python.selftest.Verdicts", files.append)
+    report = json.loads(json.dumps(doctor.examine()))
+    assert line in render(report).splitlines()
+    assert files == [home / "sandboxes.json"]
+
+
+def test_a_test_of_the_sandbox_is_found_again(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """What the tool keeps when it is first used is what is looked up here."""
+    monkeypatch.setattr(selftest, "why_not_here", lambda way, interpreter: None)
+    monkeypatch.setattr(selftest, "probe", lambda sandbox: "")
+    assert doctor.examine()["python_tool"] == {"confined_by": None, "problem": None}
+    asyncio.run(Python(verdicts=paths.verdicts_file()).prepare())
+    assert doctor.examine()["python_tool"]["confined_by"] == candidates()[0]

@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 
 from app.chat.answer import AnswerRecord
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat
-from app.cli.printing import AnswerPrinter
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load
 from app.store.saver import Saver

@@ -14,7 +14,7 @@ import mlx_model
 from mlx_model import Model, Options, Request, Result, Session, generate, load, stream_generate
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
-from mlx_model.generation.answer import Keywords, Prompt, make_request
+from mlx_model.generation.answer import Keywords, Prompt, make_turn
 from mlx_model.generation.runner import Runner
 from mlx_model.harmony.message import Message, Role, assistant, system, user
 from mlx_model.harmony.tools import FunctionTool, ResponseFormat
@@ -68,7 +68,7 @@ FINAL = "<|start|>assistant<|channel|>final<|message|>"
         ("<|channel|>FINAL<|message|>It is 3<|return|>", "It is 3", "", "stop"),
         (f"{THOUGHT}<|end|><|start|>user<|message|>And now?<|end|>", "", "", "no_answer"),
         ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>", "", "", "tool_call"),
-        ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|return|>", "", "", "stop"),
+        ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|return|>", "", "", "tool_call"),
         (THOUGHT, "", "", "length"),
         (
             f"<|channel|>commentary<|message|>First I look.<|end|>{FINAL}3<|return|>",
@@ -130,7 +130,7 @@ FORM = ResponseFormat("answer", {"type": "object"})
     ],
 )
 def test_prompts_and_keywords(prompt: Prompt, keywords: Keywords, request_: Request) -> None:
-    assert make_request(prompt, keywords) == request_
+    assert make_turn(prompt, keywords).request == request_
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_prompts_and_keywords(prompt: Prompt, keywords: Keywords, request_: Requ
 )
 def test_prompts_that_can_not_be_used(prompt: Any, keywords: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        make_request(prompt, keywords)
+        make_turn(prompt, keywords)
 
 
 def test_an_unknown_keyword_is_a_type_error(demo: Model) -> None:
@@ -157,7 +157,8 @@ def test_an_unknown_keyword_is_a_type_error(demo: Model) -> None:
 
 
 def test_every_keyword_is_a_field_and_is_documented() -> None:
-    fields = {*Options.__dataclass_fields__, *Request.__dataclass_fields__} - {"messages", "options"}
+    fields = {*Options.__dataclass_fields__, *Request.__dataclass_fields__} | {"max_calls"}
+    fields -= {"messages", "options"}
     assert Keywords.__annotations__.keys() == fields
     assert generate.__doc__ is not None
     for name in fields:

@@ -14,6 +14,7 @@ from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Effort, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.request import Request
+from mlx_model.tools.loop import ToolEvent
 from tests.fixtures.quick_model import Shaped, write_quick_model
 
 GREEDY = Options(temperature=0, max_tokens=200)
@@ -43,7 +44,7 @@ def strawberry(demo: Model) -> dict[Effort, Result]:
     return {effort: generate(demo, STRAWBERRY.text, effort=effort, temperature=0) for effort in Effort}
 
 
-def messages_of(events: Iterable[Event]) -> list[Message]:
+def messages_of(events: Iterable[Event | ToolEvent]) -> list[Message]:
     return [event.message for event in events if isinstance(event, MessageEnd)]
 
 

@@ -112,9 +112,11 @@ CALL = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|cal
         ("<|channel|>analysis<|message|>hm<|return|>", "stop", "no_answer"),
         ("<|channel|>commentary<|message|>I look.<|return|>", "stop", "no_answer"),
         (f"{THOUGHT}{CALL}", "stop", "tool_call"),
-        (CALL, "length", "length"),
-        # A call that the model closed as an answer is none the less one.
-        ("<|channel|>commentary to=functions.f<|message|>{}<|return|>", "stop", "stop"),
+        (CALL.removesuffix("<|call|>"), "length", "length"),
+        # A call is one however the model closes it, and a text without a tool is none.
+        ("<|channel|>commentary to=functions.f<|message|>{}<|return|>", "stop", "tool_call"),
+        ("<|channel|>commentary json<|message|>{}<|call|>", "stop", "no_answer"),
+        (f"{FINAL}Hi.<|call|>", "stop", "stop"),
         (f"{FINAL}Hi.<|end|><|start|>user<|message|>more", "length", "stop"),
         ("<|channel|>analysis<|message|>hm<|end|><|start|>user<|message|>more", "length", "no_answer"),
     ],
@@ -132,6 +134,22 @@ def test_the_runner_is_stopped_where_another_begins_to_speak(script: Script) -> 
     assert ended(events) == [assistant("Hi.")]
     text = f"{FINAL}Hi.<|end|><|start|>user<|message|>"
     assert script.session.tokens == ids(script.session, text)
+
+
+@pytest.mark.parametrize(
+    "follows", ["<|end|><|start|>functions.f to=assistant<|message|>42<|end|>", "<|start|>assistant"]
+)
+def test_the_runner_is_stopped_after_a_call_that_does_not_end_as_one(script: Script, follows: str) -> None:
+    """What the model would write next is a result that it makes up. In the history the call is as in training."""
+    call = CALL.removesuffix("<|call|>")
+    events = script.answers(f"{THOUGHT}{call}{follows}{FINAL}It is 42.<|return|>")
+    assert [message.recipient for message in ended(events)] == [None, "functions.f"]
+    assert finish(events).reason == "tool_call"
+    assert script.closed == 1
+    result = Message(Role.TOOL, "7", "functions.f", "commentary", "assistant")
+    prompt = told(script, HELLO, *ended(events), result)
+    answered = "<|start|>functions.f to=assistant<|channel|>commentary<|message|>7<|end|><|start|>assistant"
+    assert prompt.endswith(f" <|constrain|>json<|message|>{{}}<|call|>{answered}")
 
 
 @pytest.mark.parametrize(("stop", "found"), [(("STOP",), True), (("OP x",), False), ((), False)])

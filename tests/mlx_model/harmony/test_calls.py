@@ -44,27 +44,89 @@ def calling(recipient: str | None, text: str = "{}", channel: str | None = "comm
         ("browser.search", "browser.search"),
         ("functions.search", "functions.search"),
         ("search", "functions.search"),
-        ("get", None),
-        ("browser", None),
-        ("container.exec", None),
+        # Names of other harnesses.
+        ("python3", "python"),
+        ("python.exec", "python"),
+        ("python_code", "python"),
+        ("functions.python.run", "python"),
     ],
 )
-def test_names(recipient: str, name: str | None) -> None:
+def test_names(recipient: str, name: str) -> None:
     call = read_call(calling(recipient), KNOWN)
     assert call is not None
-    if name is not None:
-        assert (call.name, call.error) == (name, None)
-    else:
-        assert call.error is not None
-        assert call.error.startswith(f"Error: there is no tool {call.name}. Tools: browser, functions.get_weather, ")
+    assert (call.name, call.error) == (name, None)
 
 
-@pytest.mark.parametrize("recipient", ["browser.open", "open", "functions.open", "browser", "browser.close"])
-@pytest.mark.parametrize("known", [["functions.f"], ["python"], []])
-def test_tools_that_there_are_not(recipient: str, known: list[str]) -> None:
-    call = read_call(calling(recipient), known)
+EVERY = "browser.find, browser.open, browser.search, functions.get_weather, functions.lookup"
+
+
+@pytest.mark.parametrize(
+    ("recipient", "author"),
+    [
+        ("get", "functions.get"),
+        ("browser", "browser"),
+        ("browser.close", "browser.close"),
+        ("container.exec", "container.exec"),
+        ("repo_browser.open_file", "repo_browser.open_file"),
+        ("functions", "functions.functions"),
+        ("commentary", "functions.commentary"),
+    ],
+)
+def test_a_name_that_no_tool_has_is_answered_with_all_that_there_are(recipient: str, author: str) -> None:
+    call = read_call(calling(recipient), KNOWN)
     assert call is not None
-    assert call.error == f"Error: there is no tool {call.name}. Tools: {', '.join(known) or 'none'}."
+    assert call.name == author
+    assert call.error is not None
+    assert call.error.startswith(f"Error: there is no tool {recipient}. Tools: {EVERY}, ")
+
+
+@pytest.mark.parametrize("recipient", ["browser.open", "open", "functions.open", "browser", "python3"])
+@pytest.mark.parametrize("known", [["functions.f"], ["functions.f", "functions.g"], []])
+def test_tools_that_there_are_not(recipient: str, known: list[str]) -> None:
+    call = read_call(calling(recipient, '{"query": "x"}'), known)
+    assert call is not None
+    if known:
+        assert call.error == f"Error: there is no tool {recipient}. Tools: {', '.join(known)}."
+    else:
+        assert call.error == "Error: no tools are available. Answer from what you know."
+
+
+@pytest.mark.parametrize("recipient", ["browser", "browser.run", "functions.browser", "browser.exec"])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"query": "x"}', "browser.search"),
+        ('{"q": "x", "topn": 3}', "browser.search"),
+        ('{"id": 3}', "browser.open"),
+        ('{"cursor": 1, "loc": 40}', "browser.open"),
+        ('{"url": "https://example.com"}', "browser.open"),
+        ('{"pattern": "x", "cursor": 1}', "browser.find"),
+    ],
+)
+def test_the_arguments_say_which_of_the_browsers_is_meant(recipient: str, text: str, name: str) -> None:
+    call = read_call(calling(recipient, text, "analysis"), KNOWN)
+    assert call == ToolCall(name, text, "analysis", json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "name", "arguments"),
+    [
+        ('{"name": "f", "arguments": {"a": 1}}', ["functions.f", "functions.g"], "functions.f", {"a": 1}),
+        ('{"name": "functions.f", "parameters": {"a": 1}}', ["functions.f", "functions.g"], "functions.f", {"a": 1}),
+        ('{"function": "g", "arguments": {}}', ["functions.f", "functions.g"], "functions.g", {}),
+        ('{"a": 1}', ["functions.f", "python"], "functions.f", {"a": 1}),
+        ('{"name": "Ann"}', ["functions.f"], "functions.f", {"name": "Ann"}),
+    ],
+)
+def test_a_call_to_all_functions_names_one_inside(
+    text: str, known: list[str], name: str, arguments: dict[str, Any]
+) -> None:
+    assert read_call(calling("functions", text), known) == ToolCall(name, text, "commentary", arguments)
+    if len(known) == 2 and "python" not in known:
+        other = read_call(calling("functions", '{"name": "h", "arguments": {}}'), known)
+        assert (
+            other is not None and other.error == "Error: there is no tool functions. Tools: functions.f, functions.g."
+        )
 
 
 def test_names_when_the_tools_are_not_known() -> None:
@@ -86,6 +148,8 @@ def test_names_when_the_tools_are_not_known() -> None:
         calling(None),
         calling(""),
         calling("all"),
+        calling("user"),
+        calling("assistant"),
         Message(Role.TOOL, "4", "functions.f", "commentary", "assistant"),
     ],
 )
@@ -207,8 +271,15 @@ def test_no_text_is_too_odd(text: str, recipient: str) -> None:
         ("```print(1)```", "print(1)"),
         ('{"code": "print(1)"}', "print(1)"),
         ('```json\n{"code": "print(1)"}\n```', "print(1)"),
+        ('{"code": "print(1)", "timeout": 3}', "print(1)"),
+        ("{'code': 'print(1)'}", "print(1)"),
+        ('{"script": "print(1)"}', "print(1)"),
+        ('{"input": "print(1)\n",}', "print(1)\n"),
         # Python, or nobody knows.
-        ('{"code": "a", "b": 1}', '{"code": "a", "b": 1}'),
+        ('{"code": 1}', '{"code": 1}'),
+        ('{"a": "code"}', '{"a": "code"}'),
+        ('["print(1)"]', '["print(1)"]'),
+        ("{'code': code}", "{'code': code}"),
         ("{1, 2}", "{1, 2}"),
         ("s = '''```\n'''", "s = '''```\n'''"),
         ("", ""),

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import openai_harmony as oh
@@ -245,6 +246,10 @@ THOUGHT, CALL, RESULT = (
     Message(Role.ASSISTANT, "1+1", channel="analysis", recipient="python", content_type="code"),
     Message(Role.TOOL, "2", name="python", channel="analysis", recipient="assistant"),
 )
+FUNCTION = (
+    Message(Role.ASSISTANT, "{}", channel="commentary", recipient="functions.f", content_type="json"),
+    Message(Role.TOOL, "2", name="functions.f", channel="commentary", recipient="assistant"),
+)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +272,38 @@ THOUGHT, CALL, RESULT = (
         ),
         pytest.param(
             [user("a"), THOUGHT, CALL, RESULT, THOUGHT, assistant("b"), user("c")],
-            [user("a"), CALL, RESULT, assistant("b"), user("c")],
-            id="calls and results of an answered turn stay",
+            [user("a"), assistant("b"), user("c")],
+            id="what an answered turn did with builtin tools",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, *FUNCTION, assistant("b"), user("c")],
+            [user("a"), *FUNCTION, assistant("b"), user("c")],
+            id="functions stay",
+        ),
+        pytest.param(
+            [user("a"), replace(FUNCTION[0], channel="analysis"), FUNCTION[1], assistant("b")],
+            [user("a"), replace(FUNCTION[0], channel="analysis"), FUNCTION[1], assistant("b")],
+            id="a function called on analysis stays with its result",
+        ),
+        pytest.param(
+            [user("a"), replace(CALL, channel="commentary"), replace(RESULT, channel="commentary"), assistant("b")],
+            [user("a"), assistant("b")],
+            id="a builtin tool called on commentary leaves with its result",
+        ),
+        pytest.param(
+            [user("a"), replace(CALL, recipient="functions.python"), RESULT, assistant("b")],
+            [user("a"), assistant("b")],
+            id="a builtin tool by another name",
+        ),
+        pytest.param(
+            [user("a"), replace(CALL, recipient="browser.open"), assistant("b")],
+            [user("a"), assistant("b")],
+            id="a call without a result",
+        ),
+        pytest.param(
+            [user("a"), THOUGHT, CALL, RESULT, user("b"), THOUGHT, assistant("c"), user("d")],
+            [user("a"), CALL, RESULT, user("b"), assistant("c"), user("d")],
+            id="what a turn without a final message did stays",
         ),
         pytest.param(
             [user("a"), THOUGHT, assistant("plan", "commentary"), CALL, RESULT],
@@ -299,6 +334,8 @@ def test_which_analysis_stays(before: list[Any], after: list[Any]) -> None:
         (RESULT, set()),
         (assistant("a", "commentary"), set()),
         (user("a"), set()),
+        (replace(CALL, channel="final"), set()),
+        (replace(THOUGHT, recipient="all"), {"thought"}),
         (headed(Role.USER, channel="final"), set()),
         (headed(Role.TOOL, name="f", channel="analysis"), set()),
     ],
@@ -308,8 +345,11 @@ def test_kinds_of_messages(message: Message, kinds: set[str]) -> None:
     assert {kind for kind, holds in found.items() if holds} == kinds
 
 
-def test_dropping_agrees_with_the_library_where_it_drops() -> None:
-    messages = [user("a"), THOUGHT, assistant("b")]
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([[THOUGHT], [CALL, RESULT], [*FUNCTION], [assistant("plan", "commentary")]])))
+def test_dropping_agrees_with_the_library_where_it_drops(steps: list[list[Message]]) -> None:
+    """In the first turn, with calls on the channels that they have in training."""
+    messages = [user("a"), *(message for step in steps for message in step), assistant("b")]
     assert renderer().prompt(drop_old_analysis(messages)) == library_ids([*map(library_message, messages)], drop=True)
 
 

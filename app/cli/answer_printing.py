@@ -1,0 +1,133 @@
+"""An answer as `ask` and the plain chat print it, as it comes: its text, and a line for each call of a tool."""
+
+import sys
+import unicodedata
+from time import monotonic
+from typing import TextIO
+
+from app.chat.loop import TurnEvent
+from app.chat.thinking import Thinking
+from app.cli.printing import DIM, PLAIN, shows_styles
+from app.engine.protocol import Answer
+from app.lines import one_line
+from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.text import clean
+from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarted
+
+_MOST_OF_A_CALL = 60
+"""Characters of a call in its line."""
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of what can't be seen."""
+
+
+def call_line(call: ToolCall) -> str:
+    """A call in short: the tool, and what it is asked, or how many lines of code."""
+    code = str(call.arguments.get("code", call.text)).strip()
+    text = one_line(code)
+    if call.name == "python" and "\n" in code:
+        text = f"{len(code.splitlines())} lines"
+    return f"{one_line(call.name)}  {text[:_MOST_OF_A_CALL]}{'...' if len(text) > _MOST_OF_A_CALL else ''}"
+
+
+def visible(text: str) -> str:
+    """A text in which nothing hides: characters that can't be seen, or reorder others, are written as escapes."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in _HIDDEN else f"\\u{ord(char):04x}" for char in text
+    )
+
+
+class AnswerPrinter:
+    """Prints one answer: its final text on standard output, its commentary for the user on standard error.
+
+    `show_analysis` adds analysis and calls, dimmed on a terminal. Else `thinking`, if there is one, is followed: when
+    the model begins to think, and how long it did. No control character but newline and tab is printed.
+    """
+
+    def __init__(self, *, show_analysis: bool, thinking: Thinking | None = None) -> None:
+        self._show_analysis = show_analysis
+        self._thinking = None if show_analysis else thinking
+        self._says_thinking = False
+        self._is_terminal = sys.stderr.isatty()
+        self._dims = shows_styles(sys.stderr)
+        self._shows_prefill = False
+        self._is_running = False  # a call of a tool, whose line has not ended
+        self._open_line: TextIO | None = None  # the stream whose last line has not ended
+
+    def show(self, event: TurnEvent) -> None:
+        """Print what is to be seen of an event."""
+        if isinstance(event, Answer):
+            self._show_event(event.event)
+        else:
+            self._show_tool(event)
+
+    def _show_event(self, event: Event) -> None:
+        match event:
+            case PrefillProgress(done=done, total=total):
+                self._show_prefill(done, total)
+            case TextDelta(channel="final", text=text, recipient=None):
+                self._print(clean(text), sys.stdout)
+            case TextDelta(channel="commentary", text=text, recipient=None):
+                self._print(clean(text), sys.stderr)
+            case TextDelta(text=text) if self._show_analysis:
+                self._print_dimmed(text)
+            case MessageEnd(message=message) if message.channel != "final":
+                if self._show_analysis or (message.channel == "commentary" and message.recipient is None):
+                    self._print("\n", sys.stderr)
+        self._show_thinking()
+
+    def _show_tool(self, event: ToolEvent) -> None:
+        """A line for each call, which ends when the call does; its result where the analysis is shown."""
+        match event:
+            case ToolStarted(call):
+                self._print(f"{call_line(call)} ... ", sys.stderr)
+                self._is_running = True
+            case ToolFinished(call, result):
+                if self._is_running:
+                    end = f"{'failed, ' if result.error else ''}{result.seconds:.1f} s"
+                else:
+                    end = f"{call_line(call)} ... {'can not be run' if result.error else 'not run again'}"
+                self._is_running = False
+                self._print(f"{end}\n", sys.stderr)
+                if self._show_analysis:
+                    self.print_aside(result.text.rstrip("\n"))
+                for file in result.files:
+                    self._print(f"file: {one_line(str(file))}\n", sys.stderr)
+            case ToolDenied(call, reason):
+                self._print(f"{call_line(call)} ... not allowed\n", sys.stderr)
+                if self._show_analysis:
+                    self.print_aside(reason)
+
+    def print_aside(self, text: str) -> None:
+        """Lines of the model's that are no answer, on standard error."""
+        self._print_dimmed(text)
+        self._print("\n", sys.stderr)
+
+    def end_line(self) -> None:
+        """Break the line if what was printed last has not."""
+        if self._open_line is not None:
+            self._print("\n", self._open_line)
+
+    def _show_prefill(self, done: int, total: int) -> None:
+        """A long prompt takes a while; the line is gone once the answer begins."""
+        if self._is_terminal and (self._shows_prefill or done < total):
+            self._shows_prefill = done < total
+            text = f"reading the prompt: {done:,} of {total:,} tokens" if self._shows_prefill else ""
+            print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+
+    def _show_thinking(self) -> None:
+        thinking = self._thinking
+        if thinking is None or thinking.under_way == self._says_thinking:
+            return
+        self._says_thinking = thinking.under_way
+        took = f"{thinking.seconds(monotonic()):.1f} s, {thinking.tokens:,} tokens\n"
+        self._print("thinking ... " if thinking.under_way else took, sys.stderr)
+
+    def _print_dimmed(self, text: str) -> None:
+        # The dimming is closed with every piece: Ctrl-C may come between any two.
+        self._print(f"{DIM}{clean(text)}{PLAIN}" if self._dims else clean(text), sys.stderr)
+
+    def _print(self, text: str, stream: TextIO) -> None:
+        print(text, end="", file=stream, flush=True)
+        if text:
+            self._open_line = None if text.endswith("\n") else stream

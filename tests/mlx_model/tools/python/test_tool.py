@@ -1,0 +1,348 @@
+"""The python tool as the model sees it: state, results, limits, and what ends a kernel. Not confined here."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.base import Tool, ToolResult
+from mlx_model.tools.python import Confinement, Python
+from mlx_model.tools.python import kernel as kernels
+from mlx_model.tools.python.result import MOST_CHARACTERS, MOST_SHOWN, NO_OUTPUT
+from tests.fixtures import ROOT
+
+LOST = "The kernel was restarted, variables are lost."
+
+
+def a_tool(folder: Path | None, **wishes: object) -> Python:
+    return Python(folder, confinement=Confinement.NONE, allow_unconfined=True, **wishes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def python(tmp_path: Path) -> AsyncIterator[Python]:
+    """A tool whose cells have half a second."""
+    tool = a_tool(tmp_path / "work", timeout_s=0.5)
+    yield tool
+    await tool.close()
+
+
+async def run(tool: Python, code: str, shown: list[str] | None = None) -> ToolResult:
+    call = ToolCall("python", code, "analysis", {"code": code})
+    return await tool.run(call, (shown if shown is not None else []).append)
+
+
+async def text(tool: Python, code: str) -> str:
+    return (await run(tool, code)).text
+
+
+async def test_cells_share_variables_and_echo_their_last_expression(python: Python) -> None:
+    tool: Tool = python
+    assert (tool.name, tool.declaration) == ("python", "python")
+    assert await text(python, "x = 5\nprint('hi')\nx") == "hi\n5"
+    assert await text(python, "_ + x") == "10"
+    assert await text(python, "x;") == NO_OUTPUT
+    assert await text(python, "x = 6  # nothing is shown") == NO_OUTPUT
+    assert await text(python, "None") == NO_OUTPUT
+    assert await text(python, "import asyncio\nawait asyncio.sleep(0)\nx") == "6"
+    assert await text(python, "exit()") == NO_OUTPUT
+    assert await text(python, "def f(): return x\nf(), __name__") == "(6, '__main__')"
+
+
+async def test_output_is_in_the_order_of_time(python: Python) -> None:
+    code = """
+import subprocess, sys
+print("one")
+print("two", file=sys.stderr)
+subprocess.run("echo three", shell=True)
+raise ValueError("four")
+"""
+    lines = (await text(python, code)).splitlines()
+    assert lines[:3] == ["one", "two", "three"]
+    assert lines[-1] == "ValueError: four"
+
+
+async def test_a_traceback_has_the_frames_of_cells_alone(python: Python) -> None:
+    result = await run(python, "import json\ndef f():\n    return json.loads('{')\nf()")
+    assert result.error
+    files = [line for line in result.text.splitlines() if line.lstrip().startswith("File")]
+    assert files == ['  File "<cell 1>", line 4, in <module>', '  File "<cell 1>", line 3, in f']
+    assert "return json.loads('{')" in result.text  # the source of a cell
+    assert "json.decoder.JSONDecodeError: Expecting property name" in result.text
+    code = "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('x') from e"
+    assert "worker.py" not in await text(python, code)
+    syntax = await text(python, "1 +")
+    assert "worker.py" not in syntax
+    assert syntax.endswith("SyntaxError: invalid syntax")
+
+
+async def test_nobody_can_type_and_the_environment_is_empty(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hush")
+    assert (await text(python, "input('name? ')")).endswith("nobody can type into this notebook")
+    code = "import os, sys\n'SECRET_TOKEN' in os.environ, os.environ['HOME'], sys.stdin.read()"
+    assert "(False, '/" in await text(python, code)
+
+
+async def test_files_of_a_cell_are_listed_and_links_are_not(python: Python, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    code = "open('a.txt', 'w').write('1')\nimport os\nos.mkdir('d')\nopen('d/b.csv', 'w').close()"
+    assert (await run(python, code)).files == (folder / "a.txt", folder / "d" / "b.csv")
+    assert (await run(python, "1")).files == ()
+    assert (await run(python, "open('a.txt', 'a').write('2');")).files == (folder / "a.txt",)
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    assert (await run(python, f"os.symlink({str(secret)!r}, 'link'); os.mkfifo('pipe')")).files == ()
+    assert (await run(python, f"os.symlink({str(tmp_path)!r}, 'folder')")).files == ()
+
+
+async def test_pictures_are_saved_under_free_names_and_described(python: Python, tmp_path: Path) -> None:
+    """With a stand-in for matplotlib: what the worker asks of it is this much."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "plot-1.png").write_bytes(b"mine")
+    code = """
+import sys, types
+HEAD = b"\\x89PNG\\r\\n\\x1a\\n\\0\\0\\0\\rIHDR" + (640).to_bytes(4, "big") + (480).to_bytes(4, "big")
+class Figure:
+    def savefig(self, file, **how): file.write(HEAD)
+class Picture:
+    def _repr_png_(self): return HEAD
+pyplot = types.ModuleType("matplotlib.pyplot")
+figures = [1]
+pyplot.get_fignums = lambda: figures
+pyplot.figure = lambda number: Figure()
+pyplot.close = lambda which: figures.clear()
+sys.modules["matplotlib.pyplot"] = pyplot
+Picture()
+"""
+    result = await run(python, code)
+    assert result.text.splitlines() == [
+        f"[figure {n}: 640x480 PNG, shown to the user, saved as plot-{n}.png]" for n in (2, 3)
+    ]
+    assert [path.name for path in result.files] == ["plot-2.png", "plot-3.png"]
+    assert (tmp_path / "work" / "plot-1.png").read_bytes() == b"mine"
+    assert "could not be drawn: ZeroDivisionError" in await text(python, "pyplot.get_fignums = lambda: 1 / 0")
+
+
+async def test_with_ipython_its_syntax_and_display_are_there(python: Python) -> None:
+    if importlib.util.find_spec("IPython") is None:
+        pytest.skip("this Python has no IPython")
+    python._timeout_s = 60.0  # the first magic loads modules
+    assert await text(python, "x = 5\n!echo shell {x}") == "shell 5"
+    assert await text(python, "%%bash\necho cell") == "cell"
+    assert await text(python, "lines = !echo hi\nlines") == "['hi']"
+    assert (await text(python, "%time 1 + 1")).splitlines()[-1] == "2"
+    assert await text(python, "from IPython.display import display\ndisplay({'a': 1}, 2)") == "{'a': 1}\n2"
+    assert await text(python, "%matplotlib inline") == NO_OUTPUT
+    assert await text(python, "exit") == NO_OUTPUT
+    assert (await text(python, "1 / 0")).splitlines()[1] == '  File "<cell 8>", line 1, in <module>'
+    assert "UsageError: Line magic function `%nope` not found." in await text(python, "%nope")
+
+
+async def test_long_output_keeps_its_start_and_its_end(python: Python) -> None:
+    shown: list[str] = []
+    result = await run(python, "print('start'); print('x' * 300_000); print('end')", shown)
+    assert result.text.startswith("start\nxxx")
+    assert result.text.endswith("xxx\nend")
+    assert f"\n[... {300_011 - MOST_CHARACTERS:,} characters left out ...]\n" in result.text
+    assert len(result.text) < MOST_CHARACTERS + 100
+    assert len("".join(shown)) == MOST_SHOWN
+    assert not result.error
+
+
+async def test_output_comes_while_the_cell_runs(python: Python) -> None:
+    shown = asyncio.Event()
+    code = "import os, time\nprint('now')\nwhile not os.path.exists('go'): time.sleep(0.01)\n'gone on'"
+    call = ToolCall("python", code, "analysis", {"code": code})
+    running = asyncio.create_task(python.run(call, lambda text: shown.set()))
+    await shown.wait()
+    assert not running.done()
+    Path(python.data, "go").touch()
+    assert (await running).text == "now\n'gone on'"
+
+
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "import os; os.system('sleep 60')", "import time\nwhile True: time.sleep(60)"]
+)
+async def test_a_cell_is_interrupted_at_its_time_and_variables_stay(python: Python, code: str) -> None:
+    await run(python, "x = 1")
+    result = await run(python, code)
+    assert result.error
+    assert result.text.endswith("[ERROR] Timed out after 0.5 s. Variables are kept.")
+    assert await text(python, "x") == "1"
+
+
+async def test_who_ignores_the_interrupt_is_killed(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "GRACE_S", 0.2)
+    code = "import signal, os\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: pass"
+    result = await run(python, code)
+    worker, _, event = result.text.partition("\n")
+    assert event == f"[ERROR] Timed out after 0.5 s. {LOST}"
+    assert not psutil.pid_exists(int(worker))
+    assert await text(python, "1") == "1"
+
+
+async def test_a_kernel_that_ends_is_replaced_and_the_model_is_told(python: Python) -> None:
+    assert await text(python, "x = 1\nimport os\nprint('last', flush=True)\nos._exit(3)") == (
+        f"last\n[ERROR] The kernel died. {LOST}"
+    )
+    assert "NameError" in await text(python, "x")
+    # Between two cells nobody looks.
+    await run(python, "import os, threading, time\nthreading.Timer(0.05, lambda: os._exit(0)).start()")
+    while python._kernel is not None and python._kernel.is_alive:
+        await asyncio.sleep(0.01)
+    assert await text(python, "2") == f"[{LOST}]\n2"
+    assert await text(python, "3") == "3"
+
+
+async def test_a_flood_is_stopped(python: Python) -> None:
+    shown: list[str] = []
+    result = await run(python, "while True: print('x' * 10_000)", shown)
+    assert result.text.endswith("[ERROR] The cell wrote more than 5 MB and was interrupted. Variables are kept.")
+    assert len("".join(shown)) <= MOST_SHOWN
+    assert await text(python, "1") == "1"
+
+
+async def test_memory_is_limited_for_one_process_and_for_all(tmp_path: Path) -> None:
+    tool = a_tool(tmp_path, memory=300 << 20)
+    assert (await text(tool, "b = bytearray(2 << 30)")).endswith("MemoryError")
+    code = """
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        b = b"x" * (100 << 20)
+        time.sleep(60)
+time.sleep(60)
+"""
+    assert await text(tool, code) == f"[ERROR] The cell took more than 0.3 GiB of memory and was stopped. {LOST}"
+    await tool.close()
+
+
+FIND_PIPE = """
+import os, gc
+worker = next(o for o in gc.get_objects() if type(o).__name__ == "Worker")
+pipe = worker._replies
+"""
+
+
+async def test_a_forged_reply_shifts_no_later_result(python: Python) -> None:
+    forged = (
+        """os.write(pipe, b'{"id": "0", "status": "ok"}\\n{"id": "", "status": "ok"}\\nnonsense\\n[1]\\n')\n'real'"""
+    )
+    assert await text(python, FIND_PIPE + forged) == "'real'"
+    assert [await text(python, str(number)) for number in range(3)] == ["0", "1", "2"]
+    assert await text(python, "while True: os.write(pipe, b'x' * 1000)") == f"[ERROR] The kernel died. {LOST}"
+    assert await text(python, "1") == "1"
+
+
+@pytest.mark.parametrize("code", ["os.close(pipe)", "os.close(worker._requests.fileno())\nwhile True: pass"])
+async def test_a_cell_that_closes_the_pipes_costs_its_kernel(
+    python: Python, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "GRACE_S", 0.2)
+    worker = int(await text(python, "import os\nos.getpid()"))
+    assert LOST in await text(python, FIND_PIPE + code)
+    assert not psutil.pid_exists(worker)
+    assert await text(python, "1") == "1"
+
+
+async def test_what_a_cell_does_to_its_output_does_not_outlive_it(python: Python) -> None:
+    for code in ("sys.stdout.close()", "os.close(1)", "os.close(2)", "os.dup2(os.open('file', os.O_CREAT), 1)"):
+        await run(python, f"import os, sys\n{code}")
+        assert await text(python, "print(1)\nos.system('echo 2')\nprint(3, file=sys.stderr)") == "1\n2\n3"
+
+
+async def test_a_fork_that_comes_back_from_its_cell_ends(python: Python) -> None:
+    child = int(await text(python, "import os\nchild = os.fork()\nif child: print(child)"))
+    assert await text(python, "os.waitpid(child, 0)[0] == child") == "True"
+    assert await text(python, f"os.getpid() != {child}") == "True"
+
+
+async def test_a_cancelled_cell_is_interrupted(python: Python) -> None:
+    await run(python, "x = 1")
+    started = asyncio.Event()
+    code = "print('go')\nwhile True: pass"
+    call = ToolCall("python", code, "analysis", {"code": code})
+    running = asyncio.create_task(python.run(call, lambda text: started.set()))
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await text(python, "x") == "1"
+
+
+async def test_an_idle_kernel_ends(tmp_path: Path) -> None:
+    tool = a_tool(tmp_path, idle_s=0.01)
+    worker = int(await text(tool, "import os\nx = 1\nos.getpid()"))
+    while psutil.pid_exists(worker):
+        await asyncio.sleep(0.01)
+    assert (await text(tool, "x")).startswith(f"[{LOST}]\nTraceback")
+    await tool.close()
+
+
+async def test_a_closed_tool_leaves_no_process_and_no_folder_of_its_own() -> None:
+    tool = a_tool(None)
+    worker = int(await text(tool, "import os\nos.getpid()"))
+    folder = Path(tool.data)
+    assert folder.is_dir()
+    await tool.close()
+    await tool.close()
+    assert not psutil.pid_exists(worker)
+    assert not folder.exists()
+    assert await text(tool, "1") == "[ERROR] python was switched off."
+
+
+async def test_a_cell_ends_when_the_tool_is_closed(python: Python) -> None:
+    started = asyncio.Event()
+    code = "print('go')\nwhile True: pass"
+    call = ToolCall("python", code, "analysis", {"code": code})
+    running = asyncio.create_task(python.run(call, lambda text: started.set()))
+    await started.wait()
+    await python.close()
+    assert (await running).error
+
+
+async def test_without_a_sandbox_nothing_runs_unless_allowed(tmp_path: Path) -> None:
+    tool = Python(tmp_path, confinement=Confinement.NONE)
+    await tool.prepare()
+    assert not tool.confined
+    result = await run(tool, "open('x', 'w')")
+    assert result.error
+    assert result.text.startswith("[ERROR] python can't be confined here, so nothing was run")
+    assert [*tmp_path.iterdir()] == []
+    await tool.close()
+
+
+async def test_an_interpreter_that_is_none_is_said(tmp_path: Path) -> None:
+    tool = a_tool(tmp_path, interpreter=Path("/bin/false"))
+    assert (await text(tool, "1")).startswith("[ERROR] python can't be started here: /bin/false is no Python")
+    await tool.close()
+    assert (await text(a_tool(tmp_path), "1" * 1_000_001)).startswith("[ERROR] The code has more than")
+
+
+def test_the_kernel_ends_with_the_program_if_by_kill(tmp_path: Path) -> None:
+    program = f"""
+import asyncio
+from pathlib import Path
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.python import Confinement, Python
+async def main():
+    tool = Python(Path({str(tmp_path)!r}), confinement=Confinement.NONE, allow_unconfined=True)
+    code = "import os, subprocess\\nprint(os.getpid(), subprocess.Popen(['sleep', '60']).pid)\\nwhile True: pass"
+    await tool.run(ToolCall("python", code, arguments={{"code": code}}), lambda text: print(text, end="", flush=True))
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        left = [int(word) for word in process.stdout.readline().split()]
+        assert len(left) == 2
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        psutil.wait_procs([psutil.Process(pid) for pid in left if psutil.pid_exists(pid)], timeout=30)
+    assert not [pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
