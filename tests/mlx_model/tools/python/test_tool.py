@@ -211,7 +211,8 @@ async def test_a_flood_is_stopped(python: Python) -> None:
 
 async def test_memory_is_limited_for_one_process_and_for_all(tmp_path: Path) -> None:
     tool = a_tool(tmp_path, memory=300 << 20)
-    assert (await text(tool, "b = bytearray(2 << 30)")).endswith("MemoryError")
+    if sys.platform == "linux":  # macOS has no limit for a process
+        assert (await text(tool, "b = bytearray(2 << 30)")).endswith("MemoryError")
     code = """
 import os, time
 for _ in range(8):
