@@ -339,7 +339,9 @@ async def main():
     await tool.run(ToolCall("python", code, arguments={{"code": code}}), lambda text: print(text, end="", flush=True))
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what it can't remove any more goes with this folder
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         left = [int(word) for word in process.stdout.readline().split()]
         assert len(left) == 2
