@@ -35,6 +35,11 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
+def python_folder() -> Path:
+    """Where the Python is that `gptoss-chat tools python` makes. Raises RequestError, likewise."""
+    return _data() / "python"
+
+
 def verdicts_file() -> Path:
     """What the tests of sandboxes have said on this computer. Raises RequestError, likewise."""
     return _data() / "sandboxes.json"

@@ -308,12 +308,14 @@ def _kernels(computer: Computer) -> list[str]:
 
 def _python_tool() -> dict[str, str | None]:
     """What confines the python tool, or the problem, as its test said the last time; neither if there was no test."""
+    from app.tools import managed_python
     from mlx_model.tools.python.sandbox import Confinement, Interpreter
     from mlx_model.tools.python.selftest import Verdicts, remembered
     from mlx_model.tools.python.tool import MEMORY
 
     try:
-        found = remembered(Interpreter.ask(Path(sys.executable)), MEMORY, Verdicts(paths.verdicts_file()))
+        interpreter = Interpreter.ask(managed_python.find() or Path(sys.executable))
+        found = remembered(interpreter, MEMORY, Verdicts(paths.verdicts_file()))
     except (GptossError, OSError) as error:
         found = Confinement.NONE, str(error)
     way, why_not = found or (None, None)

@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "download": ("download",),
     "models": ("models",),
     "doctor": ("doctor",),
+    "tools": ("tools",),
     "bench": ("bench",),
     "completion": ("completion",),
 }

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from app.paths import verdicts_file
+from app.tools import managed_python
 from app.tools.permission import Decision, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.python import Python
@@ -28,7 +29,9 @@ class SwitchedOn:
         self._rules = rules_of(permissions)
         self._ask = ask
         # It asks nobody: where it is not confined, `approve` has the person look at each cell.
-        self._python = Python(folder, allow_unconfined=True, verdicts=verdicts_file())
+        self._python = Python(
+            folder, interpreter=managed_python.find(), allow_unconfined=True, verdicts=verdicts_file()
+        )
         self.toolbox = Toolbox([self._python] if "python" in self.names else [])
 
     async def instructions(self, own: str | None) -> str | None:

@@ -69,7 +69,7 @@ def choose(
 
     Ways that were not tested, or failed when they were, are tested now; that takes half a second each.
     """
-    complaints = []
+    complaints: dict[Confinement, str] = {}
     for way in candidates() if confinement is Confinement.AUTO else (confinement,):
         complaint = why_not_here(way, interpreter)
         if complaint is None:
@@ -81,13 +81,13 @@ def choose(
                     verdicts.write(sandbox, complaint)
         if not complaint:
             return way, ""
-        complaints.append(f"{way}: {complaint}")
-    return Confinement.NONE, "; ".join(dict.fromkeys(complaints)) or f"there is no sandbox for {sys.platform}"
+        complaints[way] = complaint
+    return Confinement.NONE, _in_words(complaints)
 
 
 def remembered(interpreter: Interpreter, memory: int, verdicts: Verdicts) -> tuple[Confinement, str] | None:
     """What `choose` found for AUTO the last time, tried nothing now; None: it was not tried so far."""
-    complaints = []
+    complaints: dict[Confinement, str] = {}
     for way in candidates():
         complaint = why_not_here(way, interpreter)
         if complaint is None:
@@ -96,8 +96,8 @@ def remembered(interpreter: Interpreter, memory: int, verdicts: Verdicts) -> tup
             return None
         if not complaint:
             return way, ""
-        complaints.append(f"{way}: {complaint}")
-    return Confinement.NONE, "; ".join(complaints) or f"there is no sandbox for {sys.platform}"
+        complaints[way] = complaint
+    return Confinement.NONE, _in_words(complaints)
 
 
 def probe(sandbox: Sandbox) -> str:
@@ -119,6 +119,15 @@ def probe(sandbox: Sandbox) -> str:
         if sys.platform == "linux":
             config["abstract"] = _listen(open_things, f"\0gptoss-{secrets.token_hex(8)}").removeprefix("\0")
         return _complaints(sandbox.command("probe.py", json.dumps(config)), sandbox)
+
+
+def _in_words(complaints: dict[Confinement, str]) -> str:
+    """Why each way is not taken; what is said of all of them once."""
+    if not complaints:
+        return f"there is no sandbox for {sys.platform}"
+    if len(complaints) > 1 and len(set(complaints.values())) == 1:
+        return next(iter(complaints.values()))
+    return "; ".join(f"{way}: {complaint}" for way, complaint in complaints.items())
 
 
 def _listen(open_things: ExitStack, address: str) -> str:

@@ -224,5 +224,5 @@ def test_a_test_of_the_sandbox_is_found_again(on_a_mac: None, monkeypatch: pytes
     monkeypatch.setattr(selftest, "why_not_here", lambda way, interpreter: None)
     monkeypatch.setattr(selftest, "probe", lambda sandbox: "")
     assert doctor.examine()["python_tool"] == {"confined_by": None, "problem": None}
-    asyncio.run(Python(verdicts=paths.verdicts_file()).prepare())
+    asyncio.run(Python(home / "work", verdicts=paths.verdicts_file()).prepare())
     assert doctor.examine()["python_tool"]["confined_by"] == candidates()[0]
