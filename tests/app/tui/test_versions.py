@@ -369,3 +369,35 @@ async def test_enter_in_an_empty_input_goes_on_with_the_queue() -> None:
         engine.answer("here")
         engine.answer("there")
         await wait_until(pilot, lambda: "there" in text_on(pilot) and not desk_of(pilot).queue.texts)
+
+
+async def test_a_message_of_which_nothing_comes_leaves_the_turns_before_it_on_the_screen() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await pilot.press("enter", "space", "enter")  # nothing to ask
+        await idle(pilot)
+        assert engine.asked == [] and not app_of(pilot).conversation.nodes
+        await ask(pilot, engine, "one", "first answer")
+        engine.say(EngineError("the model is broken"))
+        await send(pilot, "two")
+        await wait_until(pilot, lambda: "The model is broken" in text_on(pilot))
+        await idle(pilot)
+        assert "first answer" in text_on(pilot) and desk_of(pilot).composer.text == "two"
+
+
+async def test_showing_another_version_ends_a_branch() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "one", "1")
+        await ask(pilot, engine, "two", "2")
+        app = app_of(pilot)
+        engine.answer("2b")
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "2/2" in text_on(pilot))
+        await idle(pilot)
+        await app.conversations.branch(app.conversation.path[1])
+        assert app.conversations.branching
+        await app.conversations.switch(1)
+        assert not app.conversations.branching
