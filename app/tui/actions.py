@@ -143,9 +143,14 @@ class Actions(App[None]):
         await self.conversations.answer_now()
 
     def action_help_quit(self) -> None:
-        """^C with nothing selected: stop the answer, as in a terminal; without one, say how to quit."""
+        """^C with nothing selected: stop the answer, as in a terminal, else empty the input, else say how to quit."""
+        composer = self.desk.composer
         if not self.conversations.idle.is_set():
             self.run_worker(self.conversations.stop())
+        elif composer.prompt.strip() and not self.conversations.editing:
+            composer.recall.add(composer.prompt)
+            composer.clear_prompt()
+            self.desk.notify("Up brings it back. ^Q quits.")
         else:
             self.desk.notify("^Q quits.")
 
@@ -170,8 +175,9 @@ class Actions(App[None]):
 
     @work(exclusive=True, group="open")
     async def action_new_chat(self) -> None:
-        """Start with an empty conversation; what stands in the input stays."""
+        """Start with an empty conversation; what stands in the input stays, a search ends."""
         self.library.leave()
+        self.desk.sidebar.clear()
         await self.conversations.new()
 
     def action_sidebar(self) -> None:

@@ -58,7 +58,7 @@ class Composer(CompletingArea):
             ("Up in the first line", "earlier messages; Down goes back"),
             ("^W, ^U, ^K", "delete a word, to the line's start, to its end"),
             ("Alt+Left, Alt+Right", "move by a word"),
-            ("^C", "copy what is selected, else stop the answer"),
+            ("^C", "copy a selection, stop, or empty the input"),
             ("PageUp, PageDown", "scroll the conversation"),
             ("End, in empty input", "jump to the latest"),
             ("Enter, in empty input", "send the queued messages"),

@@ -97,6 +97,25 @@ async def test_ctrl_c_stops_the_answer_and_says_how_to_quit_when_there_is_none()
         await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
         await wait_until(pilot, lambda: "^Q quits." in text_on(pilot))
         assert engine.cancelled == 1 and text_on(pilot).count("^Q quits.") == 1
+        composer = desk_of(pilot).composer
+        composer.insert("one\ntwo")
+        await pilot.press("ctrl+c")
+        await wait_until(pilot, lambda: "Up brings it back. ^Q quits." in text_on(pilot))
+        assert composer.text == ""
+        await pilot.press("up")
+        assert composer.text == "one\ntwo"
+
+
+async def test_a_new_chat_ends_a_search() -> None:
+    engine = FakeEngine()
+    async with chat(engine, (120, 30)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "strawberry", "red")
+        await pilot.press("ctrl+f", *"straw", "enter")
+        await wait_until(pilot, lambda: desk_of(pilot).sidebar.list.has_class("-hits"))
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: not desk_of(pilot).sidebar.list.has_class("-hits"))
+        assert desk_of(pilot).sidebar.searching == ""
 
 
 async def test_an_analysis_that_was_stopped_is_not_sent_again() -> None:
