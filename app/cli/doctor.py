@@ -7,7 +7,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 from app import paths
 from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
-from app.lines import one_line, sentence
+from app.cli.doctor_report import render
+from app.lines import sentence
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT, KNOWN, SIZES, Repository
+from mlx_model.hub.names import DEFAULT, KNOWN, Repository
 from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, least, plan_within
-from mlx_model.memory.sizes import disk_size, memory_size
+from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
@@ -337,80 +337,3 @@ def _ask(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return ""
-
-
-def render(report: dict[str, Any]) -> str:
-    """The report for a person, in plain lines."""
-    lines = [
-        *_computer_lines(report),
-        "",
-        "Weights on this computer",
-        *_weights_lines(report["models"], report["disk"]),
-    ]
-    for name in report["shown"]:
-        lines += ["", *_plan_lines(name, report["plans"][name], is_default=name == report["default_model"])]
-        here = [model["name"] for model in report["models"]]
-        if report["plans"][name]["fits"] and name in SIZES and name not in here and (here or name != DEFAULT):
-            lines.append(f"  To download {disk_size(SIZES[name])}: gptoss-chat download {name}")
-    if report["metal"]["raise"]:
-        lines += ["", "To let the GPU hold more", *_raise_lines(report["metal"]["raise"])]
-    if report["kernels"]:
-        lines += ["", "Kernels", *(f"  {line}" for line in report["kernels"])]
-    return "\n".join(lines)
-
-
-def _computer_lines(report: dict[str, Any]) -> Iterator[str]:
-    machine, disk, metal = report["machine"], report["disk"], report["metal"]
-    yield f"Computer   {machine['chip']}, {machine['system']} ({machine['architecture']})"
-    yield f"Memory     {memory_size(machine['memory'])}, of which {memory_size(machine['available'])} are free now"
-    if machine["working_set"] is not None:
-        setting = f", set to {machine['wired_limit_mb']} MiB" if machine["wired_limit_mb"] else ""
-        yield f"GPU        may hold {memory_size(machine['working_set'])} (Metal's working set{setting})"
-    if metal["missing"]:
-        yield f"GPU        none. {metal['missing']}"
-    yield f"Weights    {report['loading']}"
-    yield f"Disk       {disk_size(disk['free'])} free for {disk['folder']}"
-    yield f"Python     {_python_line(report['python_tool'])}"
-    yield f"Terminal   {_terminal_line(report['terminal'])}"
-    yield "Versions   " + ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-
-
-def _python_line(tool: dict[str, str | None]) -> str:
-    if tool["confined_by"]:
-        return f"the tool is confined by {tool['confined_by']}: no network, one folder"
-    if tool["problem"]:
-        return f"the tool is not confined, so it asks before every cell: {one_line(tool['problem'])}"
-    return "the tool's sandbox was not tried yet: that happens when the model first gets python"
-
-
-def _terminal_line(terminal: dict[str, Any]) -> str:
-    if not terminal["is_terminal"]:
-        return "none"
-    inside = f", in {' and '.join(terminal['inside'])}" if terminal["inside"] else ""
-    size = f"{terminal['columns']} x {terminal['rows']}"
-    return f"{terminal['name']}{inside}, {size}, {terminal['colours']} colours, {terminal['encoding']}"
-
-
-def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterator[str]:
-    for model in models:
-        state = " (partial)" if not model["complete"] else "" if model["verified"] else " (not verified)"
-        state = f" (damaged: {one_line(model['problem'])})" if model["problem"] else state
-        yield f"  {one_line(model['name'])}  {disk_size(model['bytes'])}, {model['source']}{state}"
-    if disk["problem"]:
-        yield f"  {disk['problem']}"
-    elif not models:
-        yield f"  none; to download {disk_size(SIZES[DEFAULT])}: gptoss-chat download {DEFAULT}"
-
-
-def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:
-    here = " (loaded by default)" if is_default else ""
-    yield f"{one_line(name)}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")
-    for reason in plan["reasons"] if plan["fits"] else [plan["problem"]]:
-        yield f"  {reason}"
-
-
-def _raise_lines(limit: dict[str, Any]) -> Iterator[str]:
-    gain = limit["gain"]
-    yield f"  {limit['command']}"
-    yield f"  {limit['risks']}"
-    yield f"  Then {DEFAULT}: {gain['summary'] if gain['fits'] else gain['problem']}"

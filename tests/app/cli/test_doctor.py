@@ -12,7 +12,8 @@ import pytest
 from app import paths
 from app.cli import doctor
 from app.cli import main as cli
-from app.cli.doctor import Computer, describe, missing_for_metal, raised_limit, render
+from app.cli.doctor import Computer, describe, missing_for_metal, raised_limit
+from app.cli.doctor_report import render
 from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
