@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.chat.footer import footer
+from app.chat.footer import explained, figures, footer
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort
 
@@ -26,3 +26,11 @@ SOME = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5)
 def test_the_line(reason: str, stats: Stats | None, said: str) -> None:
     assert footer(Effort.LOW, reason, stats) == said
     assert footer(None, reason, stats) == said.removeprefix("low").lstrip()
+
+
+def test_each_figure_is_explained_once() -> None:
+    stats = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5, reused_tokens=2500)
+    said = explained(Effort.LOW, stats).split("\n")
+    assert len(said) == len(figures(Effort.LOW, stats)) == 5
+    assert all(any(word in line for line in said) for word in ("low", "20.0", "1,234", "0.5 s", "2,500"))
+    assert explained(None, None) == explained(None, Stats()) == ""
