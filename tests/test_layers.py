@@ -79,16 +79,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
-    # Pure text and data for the screen; the first run words a plan and names a model, a list
-    # what is stored and found.
-    "app.tui.text": (*CHAT, *HUB, "app.store"),
+    # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
+    # a call what a tool has written.
+    "app.tui.text": (*CHAT, *HUB, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
-    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", *CHAT, *HUB),
+    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", *CHAT, *HUB),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
-    "app.tui.parts": (*SHOWN, *STORE, "app.engine", *CHAT, *HUB),
+    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", *CHAT, *HUB),
     # The app and its actions compose and route.
     "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", *CHAT),
     # The entry: the command line, and Ctrl-C before it is loaded.

@@ -1,6 +1,7 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from textual import actions, work
 from textual.app import App
@@ -15,6 +16,7 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.screens.palette import PaletteScreen
 from app.tui.terminal import clipboard, editor
@@ -37,6 +39,7 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
+    selection: Selection
     sharing: Sharing
     terminal_is_lent = False
     """Whether a child has the terminal."""
@@ -224,6 +227,14 @@ class Actions(App[None]):
             self.desk.notify(await clipboard.copy(text, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
+
+    def action_copy_text(self, text: str) -> None:
+        """Copy a text that stands for itself: a click on `copy path`."""
+        self.copy_to_clipboard(text)
+
+    def action_open_file(self, path: str) -> None:
+        """Open a file that a tool has written: a click in its line."""
+        self.selection.open_file(Path(path))
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""
