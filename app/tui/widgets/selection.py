@@ -76,7 +76,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("Home, End", "the first, the last message"),
             ("c", "copy it as Markdown"),
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
-            ("f", "open a file that its calls have written"),
+            ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
             ("b", "branch: ask on from this answer, keep the rest *"),
             ("r", "answer again, keep the previous answer *"),

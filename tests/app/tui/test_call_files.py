@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -31,6 +32,7 @@ from tests.fixtures.fakes import (
     desk_of,
     idle,
     notifications,
+    notified,
     on_screen,
     text_on,
     wait_until,
@@ -182,7 +184,7 @@ async def test_a_click_opens_a_copy_and_another_copies_the_path(
             monkeypatch.delenv("SSH_CONNECTION", raising=False)
             monkeypatch.setenv(variable, value)
             app_of(pilot).selection.open_file(Path(plot))
-            await wait_until(pilot, lambda why=why: why in notifications(pilot), why)
+            await wait_until(pilot, partial(notified, pilot, why), why)
         (work / "plot (1).png").unlink()
         app_of(pilot).selection.open_file(Path(plot))
         await wait_until(pilot, lambda: "can't be opened: No such file" in notifications(pilot))
