@@ -2,6 +2,8 @@
 
 from itertools import groupby
 
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -33,19 +35,22 @@ def rows(height: int) -> int:
 
 def half_blocks(pixels: Pixels, row: int) -> Strip:
     """A line of a picture, counted from 0. Half a line at its lower end stays as what is behind it."""
-    upper, lower = _colours(pixels, 2 * row), _colours(pixels, 2 * row + 1)
-    pairs = list(zip(upper, lower, strict=True)) if lower else [(colour, None) for colour in upper]
+    upper, lower = _points(pixels, 2 * row), _points(pixels, 2 * row + 1)
+    pairs = list(zip(upper, lower, strict=True)) if lower else [(point, None) for point in upper]
     return Strip([_cells(*pair, len(list(same))) for pair, same in groupby(pairs)], pixels.width)
 
 
-def _colours(pixels: Pixels, y: int) -> list[str]:
-    at, length = 3 * y * pixels.width, 3 * pixels.width
-    line = pixels.data[at : at + length]
-    return [f"#{line[i : i + 3].hex()}" for i in range(0, len(line), 3)]
+def _points(pixels: Pixels, y: int) -> list[bytes]:
+    at = 3 * y * pixels.width
+    return [pixels.data[i : i + 3] for i in range(at, min(at + 3 * pixels.width, len(pixels.data)), 3)]
 
 
-def _cells(upper: str, lower: str | None, count: int) -> Segment:
+def _cells(upper: bytes, lower: bytes | None, count: int) -> Segment:
     """Cells of the same two colours; of one colour they are blank, which terminals draw without a seam."""
     if upper == lower:
-        return Segment(" " * count, Style(bgcolor=upper))
-    return Segment(UPPER_HALF * count, Style(color=upper, bgcolor=lower))
+        return Segment(" " * count, Style.from_color(bgcolor=_colour(upper)))
+    return Segment(UPPER_HALF * count, Style.from_color(_colour(upper), _colour(lower) if lower else None))
+
+
+def _colour(point: bytes) -> Color:
+    return Color.from_triplet(ColorTriplet(*point))
