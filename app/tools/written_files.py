@@ -176,7 +176,7 @@ def _small(image: "Image", box: tuple[int, int]) -> Pixels:
     from PIL import Image, ImageFilter
 
     before = image.size
-    if image.mode not in ("RGB", "L", "CMYK", "YCbCr", "RGBA"):  # others can't be averaged
+    if image.mode not in ("RGB", "L", "RGBA"):  # some others can't be averaged
         image = image.convert("RGBA")
     image.thumbnail(box, reducing_gap=2.0)
     shown = Image.new("RGB", image.size, "white")

@@ -15,6 +15,8 @@ MANY_TOKENS = 4_000
 """Of declarations: with more of them models choose worse."""
 ANEW = "A change makes the next answer read the whole prompt anew."
 ON, OFF = "[x]", "[ ]"
+GAP = 2
+"""Columns behind the names."""
 MOST_LINES = 3
 """Of an error, or of a state: they may quote what a server says."""
 _LESS = "$foreground 80%"  # legible where a row is highlighted, too
@@ -85,27 +87,28 @@ def _declared(tool: str | FunctionTool) -> str:
 
 
 def _lines(row: ToolRow, name: Content, on: bool, width: int) -> Content:
-    mark = Content(ON if on else OFF)
-    head = Content(" ").join([mark, name]).stylize("bold $primary" if on else "")
-    indent = " " * (head.cell_length + 2)
-    room = width - len(indent)
-    if room < width // 2:
-        indent, room = " " * (len(ON) + 1), width - len(ON) - 1
-    state = "$warning" if not row.usable else _LESS
+    head = Content(" ").join([Content(ON if on else OFF), name]).stylize("bold $primary" if on else "")
+    indent = head.cell_length + GAP
+    beside = width - indent >= width // 2  # in a narrow window what it does stands below its name
+    if not beside:
+        indent = len(ON) + 1
+    room = max(1, width - indent)
     facts = [row.state, row.rule, row.cost] if row.usable else [row.state]
+    style = _LESS if row.usable else "$warning"
     below = [
-        *(line for text in _joined(facts, room) for line in _wrapped(text, state, room)),
-        *_wrapped(f"last error: {one_line(row.error[:_LONGEST])}" if row.error else "", "$error", room),
+        *_wrapped(row.help, "", room),
+        *(line for text in _joined(facts, room) for line in _wrapped(text, style, room)),
+        *_wrapped(f"last error: {row.error}" if row.error else "", "$error", room),
     ]
-    first, *more = _wrapped(row.help, "", width - head.cell_length - 2) or [Content()]
-    lines = [Content("  ").join([head, first]), *(Content(indent) + line for line in [*more, *below])]
+    lines = [Content(" " * indent) + line for line in below]
+    lines = [head.pad_right(GAP) + below[0], *lines[1:]] if beside and below else [head.rstrip(), *lines]
     return Content("\n").join(lines)
 
 
 def _joined(facts: Iterable[str], width: int) -> list[str]:
     """The facts, as many in a line as there is room for."""
     lines = list[str]()
-    for fact in filter(None, map(one_line, facts)):
+    for fact in filter(None, (one_line(fact[:_LONGEST]) for fact in facts)):
         if lines and cell_len(longer := f"{lines[-1]} \u00b7 {fact}") <= width:
             lines[-1] = longer
         else:

@@ -14,7 +14,7 @@ from app.tools import written_files
 from app.tools.written_files import FileFacts, Pixels, copied, facts_of, folder_of, is_only_shown, open_written, resized
 
 BOX = (60, 44)
-RED, BLUE, WHITE = b"\xff\x00\x00", b"\x00\x00\xff", b"\xff\xff\xff"
+RED, WHITE = b"\xff\x00\x00", b"\xff\xff\xff"
 
 
 @pytest.fixture
@@ -54,11 +54,17 @@ def test_a_picture_is_made_to_fit(work: Path, name: str) -> None:
 
 
 def test_a_small_picture_keeps_its_size_and_its_points(work: Path) -> None:
-    image = Image.new("RGB", (2, 1), "red")
-    image.putpixel((1, 0), (0, 0, 255))
-    image.save(work / "a.png")
-    assert facts_of(work / "a.png", BOX).pixels == Pixels(2, 1, RED + BLUE)
+    points = bytes([200, 100, 50, 50, 100, 200])
+    Image.frombytes("RGB", (2, 1), points).save(work / "a.png")
+    assert facts_of(work / "a.png", BOX).pixels == Pixels(2, 1, points)
+    assert not facts_of(work / "a.png", BOX).animated
     assert resized(Pixels(2, 1, RED + RED), (1, 1)) == Pixels(1, 1, RED)
+
+
+def test_a_picture_for_print_is_shown_in_its_colours(work: Path) -> None:
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(work / "a.jpg")
+    pixels = facts_of(work / "a.jpg", BOX).pixels
+    assert pixels is not None and pixels.data[0] > 240 and pixels.data[1] < 15
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])

@@ -8,20 +8,21 @@ from textual.style import Style as TextualStyle
 
 from app.tools.written_files import FileFacts, Pixels
 from app.tui.text.file_lines import file_line, file_size
-from app.tui.text.half_blocks import UPPER_HALF, fitted, half_blocks, lines_in, rows
+from app.tui.text.half_blocks import BOX, UPPER_HALF, fitted, half_blocks, lines_in, rows
 
 RED, BLUE, WHITE = b"\xff\x00\x00", b"\x00\x00\xff", b"\xff\xff\xff"
 
 
 def test_a_cell_shows_two_points_and_equal_neighbours_are_one_piece() -> None:
-    pixels = Pixels(4, 3, RED * 3 + WHITE + BLUE * 3 + WHITE + RED * 4)
-    first, second = half_blocks(pixels, 0), half_blocks(pixels, 1)
-    assert [(text, style) for text, style, _ in first] == [
-        (UPPER_HALF * 3, Style(color="#ff0000", bgcolor="#0000ff")),
-        (" ", Style(bgcolor="#ffffff")),
+    pixels = Pixels(4, 5, RED * 3 + WHITE + BLUE * 3 + WHITE + BLUE * 4 + RED * 4 + RED * 4)
+    lines = [[(text, style) for text, style, _ in half_blocks(pixels, row)] for row in range(3)]
+    assert lines == [
+        [(UPPER_HALF * 3, Style(color="#ff0000", bgcolor="#0000ff")), (" ", Style(bgcolor="#ffffff"))],
+        [(UPPER_HALF * 4, Style(color="#0000ff", bgcolor="#ff0000"))],
+        [(UPPER_HALF * 4, Style(color="#ff0000"))],
     ]
-    assert [(text, style) for text, style, _ in second] == [(UPPER_HALF * 4, Style(color="#ff0000"))]
-    assert first.cell_length == second.cell_length == 4 and rows(pixels.height) == 2
+    assert [half_blocks(pixels, row).cell_length for row in range(3)] == [4, 4, 4]
+    assert [rows(height) for height in (1, 2, 3, 44)] == [1, 1, 2, 22] and BOX == (60, 44)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,12 @@ def test_in_a_narrow_column_the_name_is_cut_last() -> None:
         "a-rather-long-name.\u2026",
         "a-rathe\u2026",
     ]
+
+
+def test_what_does_not_fit_is_left_out_from_the_end() -> None:
+    shown = [file_line(Path("plot.png"), FileFacts(9000, (640, 480)), width).plain for width in (34, 33)]
+    assert shown == ["plot.png  640x480  open  copy path", "plot.png  640x480  open"]
+    assert file_line(Path("a.png"), FileFacts(312, trouble="it is cut off"), 40).plain == "a.png  312 bytes"
 
 
 def test_a_click_has_the_whole_path_which_is_no_code() -> None:

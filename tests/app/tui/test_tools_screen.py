@@ -1,7 +1,7 @@
 """The list of tools: its lines at several widths, and switching in it."""
 
 import pytest
-from textual.style import Style
+from textual.content import Content
 from textual.widgets import OptionList
 
 from app.tui.screens.tools import ToolScreen
@@ -13,7 +13,15 @@ from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, on_screen, tex
 ROWS = [
     ToolRow("python", "runs Python code", True, "confined by bubblewrap", "runs without asking", 137),
     ToolRow("github", "the MCP server github", False, "connected, 12 tools", "asks", 3900, "timed out", counted=False),
-    ToolRow("sql", "the MCP server sql", True, "pip install 'gptoss-chat[mcp]' installs what it needs", usable=False),
+    ToolRow(
+        "sql",
+        "the MCP server sql",
+        True,
+        "pip install 'gptoss-chat[mcp]' installs what it needs",
+        "asks",
+        10,
+        usable=False,
+    ),
 ]
 
 
@@ -45,6 +53,31 @@ ROWS = [
             pip install 'gptoss-chat[mcp]'
             installs what it needs""",
         ),
+        (
+            22,
+            """\
+[x] python
+    runs Python code
+    confined by
+    bubblewrap
+    runs without
+    asking
+    137 tokens
+[ ] github
+    the MCP server
+    github
+    connected, 12
+    tools
+    asks
+    about 3,900 tokens
+    last error: timed
+    out
+[x] sql
+    the MCP server sql
+    pip install
+    'gptoss-chat[mcp]'
+    installs what it\u2026""",
+        ),
     ],
 )
 def test_the_list_at_a_width(width: int, lines: str) -> None:
@@ -52,12 +85,18 @@ def test_the_list_at_a_width(width: int, lines: str) -> None:
     assert "\n".join(line.plain for line in found) == lines
 
 
-@pytest.mark.parametrize("width", [32, 60])
-def test_in_a_narrow_window_nothing_is_wider_than_it(width: int) -> None:
+@pytest.mark.parametrize("width", [1, 12, 32, 60])
+def test_no_line_is_wider_than_the_window(width: int) -> None:
     rows = [*ROWS, ToolRow("a-server-with-a-name-of-its-own", "\u6f22\u5b57" * 40, True, "x" * 100)]
-    assert tool_lines(rows, (), 1)
     for line in tool_lines(rows, (), width):
-        assert max(part.cell_length for part in line.split()) <= width
+        assert max(part.cell_length for part in line.split()[1:]) <= max(width, 6)
+
+
+def test_facts_share_a_line_that_they_fill() -> None:
+    row = ToolRow("a", "", True, "confined", "runs", 7)
+    assert tool_lines([row], (), 33)[0].plain == "[ ] a  confined \u00b7 runs \u00b7 7 tokens"
+    assert tool_lines([row], (), 32)[0].plain == "[ ] a  confined \u00b7 runs\n       7 tokens"
+    assert tool_lines([ToolRow("", "", False, "")], (), 30)[0].plain == "[ ]"
 
 
 def test_untrusted_text_is_clean_and_bounded() -> None:
@@ -65,14 +104,20 @@ def test_untrusted_text_is_clean_and_bounded() -> None:
     text = tool_lines([row], (), 80)[0].plain
     assert text.startswith("[ ] a \u241b[31mb  [bold]x\n") and text.count("\n") == 6
     assert text.endswith("\u2026")
+    whole = tool_lines([ToolRow("a", "x " * 17 + "y", False, "")], (), 19)[0].plain
+    assert whole.count("\n") == 2 and whole.endswith("x y")  # as many lines as are allowed
 
 
-def test_what_cannot_be_used_and_what_failed_stand_out() -> None:
-    _, failed, unusable = tool_lines(ROWS, (), 80)
-    styles = [
-        str(span.style) for line in (failed, unusable) for span in line.spans if not isinstance(span.style, Style)
-    ]
-    assert "$error" in styles and "$warning" in styles
+def styles(line: Content) -> list[tuple[str, object]]:
+    """What of a line has a style."""
+    return [(line.plain[span.start : span.end].strip(), span.style) for span in line.spans]
+
+
+def test_what_is_on_what_failed_and_what_cannot_be_used_stand_out() -> None:
+    on, failed, unusable = tool_lines(ROWS, {"python"}, 90)
+    assert ("[x] python", "bold $primary") in styles(on) and "$warning" not in str(styles(on))
+    assert styles(failed)[-1] == ("last error: timed out", "$error") and "$primary" not in str(styles(failed))
+    assert styles(unusable) == [(ROWS[2].state, "$warning")]
 
 
 def test_the_cost_of_what_is_on() -> None:
