@@ -8,10 +8,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.chat.conversation import Conversation, Node
+from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
-from app.tui.text.answer_parts import Kind, Part, State, parts_of
+from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
@@ -120,6 +120,7 @@ class AnswerView(Vertical, LiveContainer):
         self.finished: Finished | None = None
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
+        self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
         self._last_line = LastLine(versions)
         if stored is not None:
@@ -134,7 +135,7 @@ class AnswerView(Vertical, LiveContainer):
         facts = node.facts
         reason = (facts.reason or "") if facts else "stop"
         self.messages = node.messages
-        parts = parts_of(node.messages, reason)
+        parts = parts_of(node.messages, reason, facts.calls if facts else ())
         for part in parts:
             self._append(part, last=part is parts[-1])
         if facts is not None:
@@ -204,18 +205,26 @@ class AnswerView(Vertical, LiveContainer):
         self._last_line.say(clean(text))
 
     async def show(
-        self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None
+        self,
+        messages: Sequence[Message],
+        analysis_s: float,
+        analysis_tokens: int,
+        reason: str | None = None,
+        calls: Sequence[CallFacts] = (),
+        running: Running | None = None,
     ) -> None:
         """Show these messages: the last of them goes on growing, or the answer has ended for this reason.
 
-        Only the parts that differ from what is shown are touched. Shows nothing once the view is gone from the screen.
+        `calls` and `running` are as for parts_of. Only the parts that differ from what is shown are touched. Shows
+        nothing once the view is gone from the screen.
         """
         self.messages, self._analysis_s, self._analysis_tokens = messages, analysis_s, analysis_tokens
+        self._calls = calls
         if not self.is_attached:
             return
         if reason is None:
             self.remove_class("-cut-off")  # it was, and goes on
-        parts = parts_of(messages, reason)
+        parts = parts_of(messages, reason, calls, running)
         for view, part in zip(self._parts, parts, strict=False):
             if part != view.part:
                 if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
@@ -229,7 +238,7 @@ class AnswerView(Vertical, LiveContainer):
         """Say how it ended (None: the engine died) and what it cost."""
         self.finished = finished
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason)
+        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason, self._calls)
         self._end(reason, stats)
 
     def _append(self, part: Part, *, last: bool) -> Widget:
