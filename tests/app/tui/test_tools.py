@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from app.tools.permission import Decision, Wish
 from app.tui.app import ChatApp
 from app.tui.parts import tools as part
 from app.tui.widgets.approval import Choice
-from app.tui.widgets.calls import CallTitle
+from app.tui.widgets.calls import CallTitle, CallView
+from app.tui.widgets.steps import StepsTitle
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant
@@ -29,6 +31,7 @@ class Tool:
     """Writes a line, and gives 42 when a test says so."""
 
     name = declaration = "python"
+    files: tuple[Path, ...] = (Path("/work/plot.png"),)
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -43,7 +46,7 @@ class Tool:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return ToolResult("42\n", seconds=2.5, files=(Path("/work/plot.png"),), outcome="a number")
+        return ToolResult("42\n", seconds=2.5, files=self.files, outcome="a number")
 
     async def close(self) -> None: ...
 
@@ -260,3 +263,39 @@ async def test_what_can_be_switched_on_is_said(monkeypatch: pytest.MonkeyPatch) 
         await on_screen(pilot, "The model may call no tools here.")
         assert isinstance(pilot.app, ChatApp)
         assert pilot.app.tools.names_of(pilot.app.conversation.id) == ()
+
+
+@pytest.mark.usefixtures("confined")
+async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tool, "files", ())
+    engine = FakeEngine()
+    async with chat(engine, size=(80, 40)) as pilot:
+        await idle(pilot)
+        await send(pilot, "/tools python")
+        await on_screen(pilot, "tools: python")
+        for number in range(5):
+            engine.think(f"thought {number}")
+            call = replace(CALL, text=f"step({number})")
+            engine.say(MessageEnd(call), Finished("tool_call", STATS))
+        await send(pilot, "How much?")
+        await wait_until(pilot, lambda: Kit.made)
+        kit = Kit.made[0]
+        kit.tool.go.set()
+        await wait_until(pilot, lambda: kit.tool.runs == 5 and engine.waits)
+        await on_screen(pilot, "2 calls: 2 python \u00b7 5 s")
+        assert [n for n in range(5) if f"step({n})" in text_on(pilot)] == [2, 3, 4]
+        answer(engine)
+        await idle(pilot)
+        await on_screen(pilot, "5 calls: 5 python \u00b7 12 s")
+        assert "step(" not in text_on(pilot) and "thought for" in text_on(pilot)
+        await pilot.press("shift+tab", "o")
+        await on_screen(pilot, "step(0)")
+        assert all(view.display and view.open for view in pilot.app.query(CallView))
+    async with chat(FakeEngine()) as pilot:
+        await opened(pilot, "How much?")
+        await on_screen(pilot, "\u25b8 5 calls: 5 python")
+        assert "step(" not in text_on(pilot)
+        await pilot.click(StepsTitle)
+        await on_screen(pilot, "step(4)")
+        await pilot.click(StepsTitle)
+        await wait_until(pilot, lambda: "step(4)" not in text_on(pilot))
