@@ -9,6 +9,7 @@ from threading import Event
 
 import pytest
 from PIL import Image
+from rich.color import ColorSystem
 from rich.style import Style
 from textual.pilot import Pilot
 
@@ -128,19 +129,17 @@ async def test_a_figure_stands_below_its_line_and_is_made_for_the_column(work: P
         assert not files._narrowed[0].width > files.size.width and files._narrowed[0].height == 20
 
 
-@pytest.mark.parametrize("terminal", ["no colours", "16 colours"])
-async def test_where_no_figure_can_be_recognised_there_is_its_line(
-    work: Path, monkeypatch: pytest.MonkeyPatch, terminal: str
-) -> None:
-    if terminal == "no colours":
-        monkeypatch.setenv("NO_COLOR", "1")
-    else:
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.delenv("COLORTERM")
+async def test_where_no_figure_can_be_recognised_there_is_its_line(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM")
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         files = await with_files(pilot, figure(work / "plot.png"))
         assert files.size.height == 1 and "plot.png  640x480" in text_on(pilot)
+        monkeypatch.setattr(app_of(pilot).console, "_color_system", ColorSystem.TRUECOLOR)
+        assert (await mounted(pilot, figure(work / "a.png"))).size.height > 1
+        monkeypatch.setattr(app_of(pilot), "no_color", True)
+        assert (await mounted(pilot, figure(work / "b.png"))).size.height == 1
 
 
 async def test_many_figures_and_no_pillow(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +192,7 @@ async def test_a_click_opens_a_copy_and_another_copies_the_path(
 
 async def test_keys_of_an_answer_with_files(work: Path, programs: Path) -> None:
     first, second = figure(work / "plot-1.png"), figure(work / "plot-2.png")
-    engine = FakeEngine()
-    async with chat(engine, (100, 40)) as pilot:
+    async with chat(FakeEngine(), (100, 40)) as pilot:
         await idle(pilot)
         await with_files(pilot, first, second, first)
         await pilot.press("shift+tab")
@@ -213,8 +211,6 @@ async def test_keys_of_an_answer_with_files(work: Path, programs: Path) -> None:
         await pilot.press("f", "up", "f")  # another message, which has none
         await wait_until(pilot, lambda: NO_FILES in notifications(pilot))
         assert "f open file" not in text_on(pilot)
-        await pilot.press("escape")
-        await ask(pilot, engine, "Thanks.", "Welcome.")
 
 
 async def test_a_figure_above_what_is_in_sight_moves_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
