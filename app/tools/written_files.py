@@ -40,7 +40,7 @@ _SHOWN = (
     ".mp3",
     ".mp4",
 )
-MOST_COPIED = 500 << 20
+MOST_COPIED = 200 << 20
 """Bytes of a file of which a copy is made to open it."""
 
 

@@ -87,10 +87,11 @@ class CallFiles(Widget):
         width, lines = self.content_size.width, self._lines(self.content_size.width)
         if y >= len(lines):
             return Strip.blank(width, self.rich_style)
-        line = lines[y]
-        if line.row is not None and (picture := self._picture(line.file, width)) is not None:
+        line, facts = lines[y], self._facts[lines[y].file]
+        if line.row is not None and facts is not None and facts.pixels is not None:
+            picture = self._picture(line.file, facts.pixels, width)
             return half_blocks(picture, line.row).adjust_cell_length(width, self.rich_style)
-        text = file_line(self._paths[line.file], self._facts[line.file], width) if not line.note else Content(line.note)
+        text = file_line(self._paths[line.file], facts, width) if not line.note else Content(line.note)
         return Visual.to_strips(self, text, width, 1, self.visual_style, pad=True)[0]
 
     def _lines(self, width: int) -> list[_Line]:
@@ -105,15 +106,12 @@ class CallFiles(Widget):
     def _fitted(self, pixels: Pixels, width: int) -> tuple[int, int]:
         return fitted(pixels, width, lines_in(self.app.size.height))
 
-    def _picture(self, number: int, width: int) -> Pixels | None:
+    def _picture(self, number: int, pixels: Pixels, width: int) -> Pixels:
         """The picture of a file, as it fits into so many columns and into the screen."""
-        facts = self._facts[number]
-        if facts is None or facts.pixels is None:
-            return None
-        size = self._fitted(facts.pixels, width)
-        if size == (facts.pixels.width, facts.pixels.height):
-            return facts.pixels
+        size = self._fitted(pixels, width)
+        if size == (pixels.width, pixels.height):
+            return pixels
         kept = self._narrowed.get(number)
         if kept is None or (kept.width, kept.height) != size:
-            kept = self._narrowed[number] = resized(facts.pixels, size)
+            kept = self._narrowed[number] = resized(pixels, size)
         return kept

@@ -152,9 +152,10 @@ async def test_many_figures_and_no_pillow(work: Path, monkeypatch: pytest.Monkey
         await files.remove()
         for module in (written_files, call_files):
             monkeypatch.setattr(module, "can_read_pictures", lambda: False)
-        await mounted(pilot, names[0])
+        await mounted(pilot, names[0], *["/gone/a.csv"] * 19)
         await mounted(pilot, names[1])
         assert text_on(pilot).count(INSTALL) == 1 and UPPER_HALF not in text_on(pilot)
+        assert "more" not in text_on(pilot)
 
 
 async def test_a_click_opens_a_copy_and_another_copies_the_path(
