@@ -135,11 +135,11 @@ def copied(path: Path, folder: Path) -> Path:
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """The picture in another size."""
+    """The picture in a smaller size."""
     from PIL import Image
 
     image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data).resize(size)
-    return Pixels(*size, image.tobytes())
+    return Pixels(*size, _sharpened(image).tobytes())
 
 
 def _picture_facts(content: bytes, box: tuple[int, int] | None) -> FileFacts:
@@ -173,7 +173,7 @@ def _bound() -> None:
 
 def _small(image: "Image", box: tuple[int, int]) -> Pixels:
     """The first frame, on white where it is transparent: black axes are what a figure has most often."""
-    from PIL import Image, ImageFilter
+    from PIL import Image
 
     before = image.size
     if image.mode not in ("RGB", "L", "RGBA"):  # some others can't be averaged
@@ -182,8 +182,15 @@ def _small(image: "Image", box: tuple[int, int]) -> Pixels:
     shown = Image.new("RGB", image.size, "white")
     shown.paste(image.convert("RGB"), mask=image.getchannel("A") if image.mode == "RGBA" else None)
     if shown.size != before:
-        shown = shown.filter(ImageFilter.UnsharpMask(1, 150, 0))  # thin lines have faded
+        shown = _sharpened(shown)
     return Pixels(shown.width, shown.height, shown.tobytes())
+
+
+def _sharpened(image: "Image") -> "Image":
+    """A picture that was made smaller, in which thin lines have faded."""
+    from PIL import ImageFilter
+
+    return image.filter(ImageFilter.UnsharpMask(1, 150, 0))
 
 
 def _why(error: Exception) -> str:

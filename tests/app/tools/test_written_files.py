@@ -84,6 +84,7 @@ def test_thin_lines_do_not_fade(work: Path) -> None:
     image.save(work / "a.png")
     pixels = facts_of(work / "a.png", BOX).pixels
     assert pixels is not None and min(pixels.data) < 120  # a plain average is 160
+    assert min(resized(pixels, (38, 28)).data) < 190
 
 
 def test_of_an_animation_the_first_frame_is_shown(work: Path) -> None:
