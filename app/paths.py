@@ -35,6 +35,12 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
+def undo_folder(conversation: str) -> Path:
+    """Where what the patches of a conversation replaced is kept, out of reach of the model's code. Raises RequestError,
+    likewise."""
+    return _data() / "undo" / conversation
+
+
 def python_folder() -> Path:
     """Where the Python is that `gptoss-chat tools python` makes. Raises RequestError, likewise."""
     return _data() / "python"

@@ -58,6 +58,11 @@ class Folder:
             reason = getattr(error, "strerror", None) or "its links lead round in a circle"
             raise FilesError(f"The folder {path} can't be opened: {reason}.") from None
 
+    def check(self) -> None:
+        """Raises FilesError if the folder is gone, or another is in its place."""
+        with self._failing(str(self.path)), self._top():
+            pass
+
     def relative(self, path: str) -> str:
         """The plain form of a path, "." for the folder itself; one that begins with the folder's own is understood.
 
