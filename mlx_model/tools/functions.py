@@ -58,7 +58,7 @@ class Function:
         return self.declaration.name
 
     async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
-        """See Tool. Of an exception the model reads its type and text, of a GptossError its text, and no line of code."""
+        """See Tool. Of an exception the model reads its type and text, of a GptossError the text; no line of code."""
         start = time.monotonic()
         try:
             arguments = self._arguments.read(call.arguments, "")

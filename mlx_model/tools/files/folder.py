@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
-import secrets
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ class Folder:
 
         Raises FilesError for one that leads out of the folder or to what is closed. Looks at no file.
         """
-        shown = f'"{clean(path[:100])}"'
+        shown = repr(path[:100])
         if clean(path) != path or "\n" in path or "\t" in path:
             raise FilesError(f"{shown} has characters that no path may have here.")
         pure = PurePosixPath(path.strip())
@@ -105,12 +105,13 @@ class Folder:
         parents = [str(each) for each in PurePosixPath(path).parents][-2::-1]
         return tuple(each for each in parents if not self._is_there(each))
 
-    def stage(self, path: str, content: Content) -> str:
-        """Writes a file beside `path` and returns its path, for `put`. Folders that are missing are made."""
+    def stage(self, path: str, content: Content) -> None:
+        """Writes a file beside `path`, for `put`. Folders that are missing are made."""
         with self._at(path, make=True) as place:
             assert place is not None
-            folder, _ = place
-            name = f".gptoss-{secrets.token_hex(8)}"
+            folder, name = place[0], _staged(path)
+            with suppress(FileNotFoundError):  # of a program that was killed
+                os.unlink(name, dir_fd=folder)
             try:
                 with open(os.open(name, _NEW, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123  # a descriptor
                     file.write(content.data)
@@ -120,15 +121,20 @@ class Folder:
                 with suppress(OSError):
                     os.unlink(name, dir_fd=folder)
                 raise
-        return str(PurePosixPath(path).with_name(name))
 
-    def put(self, staged: str, path: str) -> None:
-        """Gives a staged file its name, in place of what has it."""
+    def put(self, path: str) -> None:
+        """Gives the staged file its name, in place of what has it."""
         with self._at(path) as place:
             if place is None:
                 raise FilesError(f"{path}: its folder is gone.")
             folder, name = place
-            os.replace(staged.rpartition("/")[2], name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(_staged(path), name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def unstage(self, path: str) -> None:
+        """Removes the staged file, if there is one."""
+        with self._at(path) as place, suppress(FileNotFoundError):
+            if place is not None:
+                os.unlink(_staged(path), dir_fd=place[0])
 
     def remove(self, path: str) -> None:
         """Removes a file."""
@@ -184,6 +190,11 @@ class Folder:
             yield
         except OSError as error:
             raise FilesError(f"{path}: {reason_of(error)}.") from None
+
+
+def _staged(path: str) -> str:
+    """The name of a staged file: always the same, so that one that was left behind is found."""
+    return f".gptoss-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
 
 
 def is_git(name: str) -> bool:

@@ -80,13 +80,16 @@ class Lines:
         return Lines(tuple(_ended(new, newline, is_ended)), self.has_mark)
 
     def _newline(self) -> str:
-        windows = sum(line.ending == "\r\n" for line in self.lines)
-        return "\r\n" if windows > len(self.lines) // 2 else "\n"
+        endings = [line.ending for line in self.lines]
+        return "\r\n" if endings.count("\r\n") > endings.count("\n") else "\n"
 
 
 def _ended(lines: list[Line], newline: str, is_ended: bool) -> Iterator[Line]:
-    """Every line with an ending, but not the last one unless `is_ended`."""
+    """Every line with an ending, but not the last one unless `is_ended`: if that is empty, it is none then."""
     for line in lines[:-1]:
         yield line if line.ending else Line(line.text, newline, line.origin)
     for line in lines[-1:]:
-        yield Line(line.text, (line.ending or newline) if is_ended else "", line.origin)
+        if is_ended:
+            yield Line(line.text, line.ending or newline, line.origin)
+        elif line.text:
+            yield Line(line.text, "", line.origin)

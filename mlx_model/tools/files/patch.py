@@ -102,8 +102,9 @@ class _Parser:
         if last <= first:
             end = max(i for i, line in enumerate(lines) if line.strip() or i == 0)
             raise _wrong(end + 1, lines[end], 'A patch ends with the line "*** End Patch".')
-        if any(re.match(r"\W*cd\s", line) for line in lines[:first]):
-            raise _wrong(1, lines[0], "Leave out the cd: paths are relative to the opened folder.")
+        for i in range(first):
+            if re.search(r"(?:^|\W)cd\s+\S", lines[i]):
+                raise _wrong(i + 1, lines[i], "Leave out the cd: paths are relative to the opened folder.")
         # In a list or a quotation all of it is indented.
         indent = len(lines[first]) - len(lines[first].lstrip(" "))
         if any(line.strip() and not line.startswith(" " * indent) for line in lines[first:last]):

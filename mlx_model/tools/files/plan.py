@@ -80,21 +80,19 @@ def apply(folder: Folder, plan: Plan) -> None:
     # Files go when all others are written: what fails then is most likely to have failed before.
     changes = sorted(plan.changes, key=lambda change: change.after is None)
     done: list[Change] = []
-    staged: dict[str, str] = {}
     try:
         for change in changes:
             if change.after is not None:
-                staged[change.path] = folder.stage(change.path, change.after)
+                folder.stage(change.path, change.after)
         for change in changes:
             _check(folder, change)
-            _write(folder, change, staged.get(change.path, ""))
-            staged.pop(change.path, None)
+            _write(folder, change)
             done.append(change)
     except FilesError as error:
         stuck = _back(folder, done)
-        for path in staged.values():
+        for change in changes:
             with suppress(FilesError):
-                folder.remove(path)
+                folder.unstage(change.path)
         folder.remove_empty(plan.made)
         if stuck:
             raise HalfDoneError(f"{error} {', '.join(stuck)} had been written and could not be put back.") from None
@@ -107,17 +105,19 @@ def _back(folder: Folder, done: Sequence[Change]) -> list[str]:
     for change in reversed(done):
         way = change.reversed
         try:
-            _write(folder, way, "" if way.after is None else folder.stage(way.path, way.after))
+            if way.after is not None:
+                folder.stage(way.path, way.after)
+            _write(folder, way)
         except FilesError:
             stuck.append(change.path)
     return stuck
 
 
-def _write(folder: Folder, change: Change, staged: str) -> None:
+def _write(folder: Folder, change: Change) -> None:
     if change.after is None:
         folder.remove(change.path)
     else:
-        folder.put(staged, change.path)
+        folder.put(change.path)
 
 
 def _check(folder: Folder, change: Change) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any
 
 from pathspec import GitIgnoreSpec
 
@@ -155,12 +156,14 @@ def _is_ignored(rules: _Rules, path: str, is_folder: bool) -> bool:
     return False
 
 
-def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
-    usable = [each for each in patterns if len(each) <= _LONGEST_PATTERN and each.count("*") <= _MOST_STARS]
-    try:
-        return GitIgnoreSpec.from_lines(usable[:_MOST_PATTERNS]) if usable else None
-    except ValueError:
-        return None
+def _spec(lines: Sequence[str]) -> GitIgnoreSpec | None:
+    """The patterns of these lines, without those that can't be used; None if there is none."""
+    usable = [each for each in lines if len(each) <= _LONGEST_PATTERN and each.count("*") <= _MOST_STARS]
+    patterns: list[Any] = []
+    for line in usable[:_MOST_PATTERNS]:
+        with suppress(ValueError):
+            patterns += GitIgnoreSpec.from_lines([line]).patterns
+    return GitIgnoreSpec(patterns) if patterns else None
 
 
 def _lines_with(text: str, whole: str) -> Iterator[int]:

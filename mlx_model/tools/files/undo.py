@@ -94,6 +94,7 @@ class Undo:
                 raise FilesError(f"The last patch was in {record['folder']}: open that folder to undo it.")
             for fields in record["changes"]:
                 path = folder.relative(fields["path"])
+                folder.unstage(path)  # of a program that was killed meanwhile
                 now = folder.read(path)
                 if _digest(now) == fields["before"]:
                     continue
