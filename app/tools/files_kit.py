@@ -16,10 +16,12 @@ from mlx_model.tools.files.folder import FilesError, is_git
 
 def folder_to_open(text: str) -> Path:
     """The folder that a person names, in full. Raises RequestError for one that isn't there or is too much to open."""
+    if not text.strip():
+        raise RequestError("name the folder to open, such as ~/project")
     try:
         folder = expanded(text.strip()).resolve(strict=True)
         home = Path.home().resolve()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RequestError(
             f"{text.strip()[:200]} can't be opened: {getattr(error, 'strerror', None) or error}"
         ) from None

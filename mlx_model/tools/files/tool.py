@@ -77,7 +77,7 @@ class Files:
     @property
     def instructions(self) -> str:
         """How the functions are used."""
-        return INSTRUCTIONS.format(name=clean(self.folder.path.name))
+        return INSTRUCTIONS.format(name=" ".join(clean(self.folder.path.name).split()))
 
     def read_file(self, path: str, first_line: int = 1, lines: int = _MOST_LINES, *, room: Room) -> ToolResult:
         """Reads a text file.
@@ -100,7 +100,7 @@ class Files:
         span = f"lines {first}-{last} of {len(texts)}" if texts else "empty"
         notes = [f"[{path}, {span}{', long lines are cut' if is_cut else ''}]"]
         if last < len(texts):
-            shown.append(f"[{len(texts) - last} more lines: read_file with first_line={last + 1}]")
+            shown.append(f"[{_counted(len(texts) - last, 'more line')}: read_file with first_line={last + 1}]")
         return self._result("\n".join([*notes, *shown]), span)
 
     def list_files(self, path: str = ".", glob: str = "", *, room: Room) -> ToolResult:
@@ -120,7 +120,7 @@ class Files:
             else f"{each.path} (a link or device, which can't be opened)"
             for each in islice(found, _MOST_LISTED + 1)
         ]
-        return self._list(lines, _MOST_LISTED, walk, room, "entries", "Give a folder or a narrower glob.")
+        return self._list(lines, _MOST_LISTED, walk, room, "entry", "Give a folder or a narrower glob.")
 
     def find_in_files(self, text: str, glob: str = "", *, room: Room) -> ToolResult:
         """Finds the lines that contain a text, as it is. Case counts only if the text has a capital letter.
@@ -136,7 +136,7 @@ class Files:
             f"{hit.path}:{hit.number}: {_around(hit.text.strip(), text)}"
             for hit in islice(walk.hits(text, glob), _MOST_HITS + 1)
         ]
-        return self._list(hits, _MOST_HITS, walk, room, "lines", "Look for a longer text, or with a narrower glob.")
+        return self._list(hits, _MOST_HITS, walk, room, "line", "Look for a longer text, or with a narrower glob.")
 
     def apply_patch(self, input: str) -> ToolResult:
         """Changes files by a patch.
@@ -154,7 +154,7 @@ class Files:
         else:
             self._undo.apply(self.folder, changes)
         lines = changes.summary()
-        count = f"{len(lines)} {'file' if len(lines) == 1 else 'files'} changed"
+        count = f"{_counted(len(lines), 'file')} changed"
         written = tuple(self.folder.path / change.path for change in changes.changes if change.after is not None)
         return replace(self._result("\n".join([f"Done, {count}:", *lines]), count), files=written)
 
@@ -187,13 +187,19 @@ class Files:
     def _list(self, lines: list[str], most: int, walk: Walk, room: int, what: str, remedy: str) -> ToolResult:
         shown, _ = _fitting(lines[:most], _LONGEST_LINE, room)
         is_whole = len(shown) == len(lines) and not walk.is_cut
-        count = f"{len(shown)} {what}" if is_whole else f"the first {len(shown)} {what}"
+        count = _counted(len(shown), what) if is_whole else f"the first {_counted(len(shown), what)}"
         notes = [] if is_whole else [f"[There is more than these. {remedy}]"]
-        return self._result("\n".join([*shown, *notes]) or f"No {what}.", count)
+        return self._result("\n".join([*shown, *notes]) or "There is none.", count)
 
     def _result(self, text: str, outcome: str) -> ToolResult:
         news, self._news = self._news, ""
         return ToolResult(news + text, outcome=outcome)
+
+
+def _counted(number: int, noun: str) -> str:
+    """A number of things, for people."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 class _ApplyPatch(Function):
