@@ -38,8 +38,9 @@ def edits_of(texts: Sequence[str], hunks: Sequence[Hunk], path: str) -> list[Edi
     for hunk in hunks:
         start = finder.place(hunk, after)
         edits += _edits(texts, hunk, start)
-        after = start + len(_old(hunk))
-    return edits
+        if start < len(texts):  # lines that only go to the end leave the rest to the hunks below
+            after = start + len(_old(hunk))
+    return sorted(edits, key=lambda edit: edit.start)
 
 
 class _Finder:
@@ -52,7 +53,7 @@ class _Finder:
         old = _old(hunk)
         below, missing = self._below(hunk.headers, after)
         if not old:
-            if missing:
+            if missing and not self._is_passed(missing, after):
                 raise self._wrong(missing, "No line of the file is like this header.")
             return below if hunk.headers and not hunk.is_at_end else len(self._texts)
         texts = [line.text for line in old]

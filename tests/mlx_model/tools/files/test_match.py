@@ -51,6 +51,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "lines only to add, below a header": ("import a\n\nx\n", "@@ import a\n+import b", "import a\nimport b\n\nx\n"),
     "lines only to add": ("a\nb\n", "@@\n+c", "a\nb\nc\n"),
     "lines only to add, at the end": ("a\nb\n", "@@ a\n+c\n*** End of File", "a\nb\nc\n"),
+    "lines only to add, before other hunks": ("a\nb\n", "@@\n+c\n@@\n+d\n@@\n-a\n+A", "A\nb\nc\nd\n"),
+    "lines only to add, twice below a header": ("a\nb\nc\n", "@@ a\n+x\n@@ a\n+y\n@@\n-b", "a\nx\ny\nc\n"),
     "to an empty file": ("", "@@\n+a\n+b", "a\nb\n"),
     "the end": ("a\nb\na\nb\n", "@@\n a\n-b\n+c\n*** End of File", "a\nb\na\nc\n"),
     "not quite the end": ("a\nb\nc\n", "@@\n a\n-b\n+x\n*** End of File", "a\nx\nc\n"),
