@@ -12,8 +12,7 @@ _Op = tuple[str, Line]
 
 def unified(old: Lines, new: Lines, old_name: str, new_name: str) -> str:
     """The diff from a file's lines to what they became by edits, which kept the `origin` of each line that stayed."""
-    ops = list(_ops(old.lines, new.lines))
-    hunks = [line for start, stop in _ranges(ops) for line in _hunk(ops, start, stop)]
+    hunks = _hunks(list(_ops(old.lines, new.lines)))
     return "\n".join([f"--- {old_name}", f"+++ {new_name}", *hunks])
 
 
@@ -54,14 +53,16 @@ def _ranges(ops: Sequence[_Op]) -> Iterator[tuple[int, int]]:
         yield start, min(stop, len(ops))
 
 
-def _hunk(ops: Sequence[_Op], start: int, stop: int) -> Iterator[str]:
-    def span(sign: str) -> str:
-        before = sum(each in (" ", sign) for each, _ in ops[:start])
-        count = sum(each in (" ", sign) for each, _ in ops[start:stop])
-        return f"{before + (count > 0)},{count}"
-
-    yield f"@@ -{span('-')} +{span('+')} @@"
-    for sign, line in ops[start:stop]:
-        yield sign + line.text
-        if not line.ending:
-            yield "\\ No newline at end of file"
+def _hunks(ops: Sequence[_Op]) -> Iterator[str]:
+    """Each range with its numbers; outside of them lines are the same."""
+    old = new = at = 0
+    for start, stop in _ranges(ops):
+        lines = ops[start:stop]
+        old, new = old + start - at, new + start - at
+        gone, come = (sum(sign != other for sign, _ in lines) for other in "+-")
+        yield f"@@ -{old + (gone > 0)},{gone} +{new + (come > 0)},{come} @@"
+        for sign, line in lines:
+            yield sign + line.text
+            if not line.ending:
+                yield "\\ No newline at end of file"
+        old, new, at = old + gone, new + come, stop

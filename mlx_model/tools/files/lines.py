@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlx_model.tools.files.folder import FilesError
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of a file. `origin` is its index in the file as it was, None for one that was added."""
 
     text: str
@@ -38,18 +38,9 @@ class Lines:
     @staticmethod
     def of(data: bytes, path: str) -> Lines:
         """The lines of a file's content. Raises FilesError for what is no text in UTF-8."""
-        if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise FilesError(f"{path} is no text: it is a binary file of {len(data):,} bytes.")
-        try:
-            pieces = data.removeprefix(_BOM).decode("utf-8").split("\n")
-        except UnicodeDecodeError as error:
-            where = data.count(b"\n", 0, error.start) + 1
-            raise FilesError(f"{path} is not in UTF-8 (line {where}), so it can't be read or changed here.") from None
-        *whole, rest = (
-            (piece[:-1], "\r\n") if piece.endswith("\r") and i < len(pieces) - 1 else (piece, "\n")
-            for i, piece in enumerate(pieces)
-        )
-        found = [*whole, *([(rest[0], "")] if rest[0] else [])]
+        *pieces, last = text_of(data, path).split("\n")
+        found = [(piece[:-1], "\r\n") if piece.endswith("\r") else (piece, "\n") for piece in pieces]
+        found += [(last, "")] if last else []
         lines = tuple(Line(text, ending, i) for i, (text, ending) in enumerate(found))
         return Lines(lines, data.startswith(_BOM))
 
@@ -82,6 +73,23 @@ class Lines:
     def _newline(self) -> str:
         endings = [line.ending for line in self.lines]
         return "\r\n" if endings.count("\r\n") > endings.count("\n") else "\n"
+
+
+def text_of(data: bytes, path: str) -> str:
+    """A file's content as text, without a mark at its beginning. Raises FilesError for what is no text in UTF-8."""
+    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise FilesError(f"{path} is no text: it is a binary file of {len(data):,} bytes.")
+    try:
+        return data.removeprefix(_BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = data.count(b"\n", 0, error.start) + 1
+        raise FilesError(f"{path} is not in UTF-8 (line {where}), so it can't be read or changed here.") from None
+
+
+def texts_of(data: bytes, path: str) -> list[str]:
+    """The lines of a file's content without their endings. Raises FilesError, likewise."""
+    *pieces, last = text_of(data, path).split("\n")
+    return [*(piece.removesuffix("\r") for piece in pieces), *([last] if last else [])]
 
 
 def _ended(lines: list[Line], newline: str, is_ended: bool) -> Iterator[Line]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from itertools import accumulate, islice
 
 from mlx_model.text import clean
 from mlx_model.tools.files.folder import FilesError
@@ -25,6 +26,10 @@ _FORMS: tuple[Callable[[str], str], ...] = (
 )
 
 
+# Places that are looked at for the line that a patch has wrong.
+_MOST_COMPARED = 100
+
+
 def edits_of(texts: Sequence[str], hunks: Sequence[Hunk], path: str) -> list[Edit]:
     """What hunks do to the lines of a file, in order and without overlap.
 
@@ -43,10 +48,28 @@ def edits_of(texts: Sequence[str], hunks: Sequence[Hunk], path: str) -> list[Edi
     return sorted(edits, key=lambda edit: edit.start)
 
 
+class _Form:
+    """Lines in one form, and as a text, in which any number of them is found in linear time."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self._text = "\n" + "".join(f"{line}\n" for line in lines)
+        self._starts = [0, *accumulate(len(line) + 1 for line in lines)]
+
+    def places(self, wanted: Sequence[str], start: int) -> Iterator[int]:
+        """The indices from `start` on at which some lines are."""
+        text = "\n" + "".join(f"{line}\n" for line in wanted)
+        at = self._text.find(text, self._starts[start])
+        while at >= 0:
+            yield bisect_left(self._starts, at)
+            at = self._text.find(text, at + 1)
+
+
 class _Finder:
     def __init__(self, texts: Sequence[str], path: str) -> None:
         self._texts = texts
         self._path = path
+        self._forms: dict[int, _Form] = {}
 
     def place(self, hunk: Hunk, after: int) -> int:
         """The index of the first line of a hunk's, not before `after`. Raises FilesError."""
@@ -90,18 +113,17 @@ class _Finder:
 
     def _places(self, wanted: Sequence[str], start: int) -> Iterator[int]:
         """The places of some lines from `start` on, in the most exact form that has any."""
-        for form, lines in zip(_FORMS, self._forms, strict=True):
-            like, is_found = [form(line) for line in wanted], False
-            for i in range(start, len(lines) - len(like) + 1):
-                if lines[i] == like[0] and lines[i : i + len(like)] == like:
-                    is_found = True
-                    yield i
-            if is_found:
+        for level, form in enumerate(_FORMS):
+            places = self._form(level).places([form(line) for line in wanted], start)
+            if (first := next(places, None)) is not None:
+                yield first
+                yield from places
                 return
 
-    @cached_property
-    def _forms(self) -> list[list[str]]:
-        return [[form(line) for line in self._texts] for form in _FORMS]
+    def _form(self, level: int) -> _Form:
+        if level not in self._forms:
+            self._forms[level] = _Form([_FORMS[level](line) for line in self._texts])
+        return self._forms[level]
 
     def _not_found(self, old: Sequence[HunkLine], after: int, missing: HunkLine | None) -> FilesError:
         """Says which line of a hunk is the first that the file hasn't, where most of those before it are."""
@@ -111,8 +133,8 @@ class _Finder:
         if self._first(texts, after) is not None:
             wrong = missing or old[0]
             return self._wrong(wrong, "Several places fit. Put a @@ with a line above the right one, or more context.")
-        like, lines = [_FORMS[-1](text) for text in texts], self._forms[-1]
-        starts = (i for i in range(after, len(lines)) if lines[i] == like[0])
+        like, lines = [_FORMS[-1](text) for text in texts], self._form(len(_FORMS) - 1).lines
+        starts = islice((i for i in range(after, len(lines)) if lines[i] == like[0]), _MOST_COMPARED)
         matched, place = max(((_alike(like, lines[i : i + len(like)]), -i) for i in starts), default=(0, 0))
         if not matched:
             return self._wrong(old[0], "The file has no such line there.")

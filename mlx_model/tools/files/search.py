@@ -16,7 +16,7 @@ from pathspec import GitIgnoreSpec
 
 from mlx_model.text import clean
 from mlx_model.tools.files.folder import FOLDER_FLAGS, FilesError, Folder, read_at
-from mlx_model.tools.files.lines import Lines
+from mlx_model.tools.files.lines import texts_of
 
 MOST_SEEN = 50_000
 """Names that are looked at in one go."""
@@ -94,7 +94,7 @@ class Walk:
         for entry in self.files(glob=glob):
             with suppress(FilesError, OSError):
                 content = read_at(entry.parent, entry.path.rpartition("/")[2], entry.path)
-                lines = Lines.of(content.data if content else b"", entry.path).texts
+                lines = texts_of(content.data if content else b"", entry.path)
                 whole = "\n".join(lines)
                 whole = whole if is_exact else whole.lower()
                 for number in _lines_with(text, whole):

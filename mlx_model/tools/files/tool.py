@@ -12,7 +12,7 @@ from mlx_model.harmony.calls import ToolCall
 from mlx_model.text import clean
 from mlx_model.tools.base import ROOM, Output, Tool, ToolResult
 from mlx_model.tools.files.folder import FilesError, Folder
-from mlx_model.tools.files.lines import Lines
+from mlx_model.tools.files.lines import texts_of
 from mlx_model.tools.files.patch import patch_in
 from mlx_model.tools.files.plan import Plan, apply, plan
 from mlx_model.tools.files.search import Walk
@@ -91,7 +91,7 @@ class Files:
         content = self.folder.read(path)
         if content is None:
             raise FilesError(f"{path} is not there: look with list_files.")
-        texts = Lines.of(content.data, path).texts
+        texts = texts_of(content.data, path)
         first = max(1, first_line)
         if first > max(1, len(texts)):
             raise FilesError(f"{path} has {len(texts)} lines, so that none is left from {first} on.")

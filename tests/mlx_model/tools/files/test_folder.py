@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -69,11 +68,25 @@ def test_names_like_those_of_git(name: str, top: Path) -> None:
 PARTS = st.lists(st.sampled_from(["..", ".", "", "src", "a.py", "link", "up", ".git", "secret", "key", "~", "\\", "*"]))
 
 
+@pytest.fixture(scope="module")
+def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with links out of it and round in circles."""
+    base = tmp_path_factory.mktemp("maze")
+    (base / "src" / "src").mkdir(parents=True)
+    (base / "secret").mkdir()
+    (base / "secret" / "key").write_bytes(SECRET)
+    (base / "src" / "link").symlink_to(base / "secret")
+    (base / "src" / "up").symlink_to("..")
+    (base / "src" / "key").symlink_to("../secret/key")
+    (base / "src" / "src" / "src").symlink_to(".")
+    return base / "src"
+
+
 @settings(max_examples=60)
 @given(PARTS, st.booleans())
-def test_no_path_gives_what_is_outside(parts: list[str], is_absolute: bool) -> None:
-    folder = Folder(MAZE.path)
-    path = "/".join([*([str(MAZE.path)] if is_absolute else []), *parts])
+def test_no_path_gives_what_is_outside(maze: Path, parts: list[str], is_absolute: bool) -> None:
+    folder = Folder(maze)
+    path = "/".join([*([str(maze)] if is_absolute else []), *parts])
     try:
         inner = folder.relative(path)
         content = folder.read(inner)
@@ -81,25 +94,6 @@ def test_no_path_gives_what_is_outside(parts: list[str], is_absolute: bool) -> N
         return
     assert ".." not in inner.split("/")
     assert content is None or content.data != SECRET
-
-
-class Maze:
-    """A folder with links out of it and round in circles, made once."""
-
-    def __init__(self) -> None:
-        self._made = tempfile.TemporaryDirectory()
-        base = Path(self._made.name).resolve()
-        self.path = base / "src"
-        (self.path / "src").mkdir(parents=True)
-        (base / "secret").mkdir()
-        (base / "secret" / "key").write_bytes(SECRET)
-        (self.path / "link").symlink_to(base / "secret")
-        (self.path / "up").symlink_to("..")
-        (self.path / "key").symlink_to("../secret/key")
-        (self.path / "src" / "src").symlink_to(".")
-
-
-MAZE = Maze()
 
 
 def link_to_file(top: Path) -> str:

@@ -1,6 +1,7 @@
 """Patches as models write them: found in what was sent, read as sections, refused with the line that is wrong."""
 
 import json
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ WRAPPED = {
     "another name": {"patch": PATCH, "workdir": "."},
     "a heredoc": {"input": HEREDOC},
     "a fence": {"input": f"Here it is:\n```diff\n{PATCH}\n```\nDone."},
-    "in a list": {"input": "- do this:\n" + "\n".join(f"  {line}" if line else "" for line in PATCH.split("\n"))},
+    "in a list": {"input": "- do this:\n" + indent(PATCH, "  ") + "\nDone."},
     "Windows": {"input": PATCH.replace("\n", "\r\n")},
     "twice escaped": {"input": PATCH.replace("\n", "\\n")},
     "twice escaped quotes": {"input": json.dumps(PATCH)[1:-1]},

@@ -148,6 +148,8 @@ def test_finding(files: Files) -> None:
     text = call(files, "functions.find_in_files", {"text": "needle"}).text
     assert len(text) < 250
     assert "aneedleb" in text
+    (files.folder.path / "wide").write_text("Needle" + "b" * 900)
+    assert call(files, "functions.find_in_files", {"text": "needle"}).text == f"wide:1: ...Needle{'b' * 194}..."
     assert call(files, "functions.find_in_files", {"text": " "}).text == "Error: There is no text to look for."
 
 
