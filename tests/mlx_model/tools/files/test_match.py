@@ -70,7 +70,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "the last line goes": ("a\nb", "@@\n a\n-b", "a"),
     "all lines go": ("a\nb\n", "@@\n-a\n-b", ""),
     "Windows": ("a\r\nb\r\nc\n", "@@\n a\n-b\n+x\n+y\n c", "a\r\nx\r\ny\r\nc\n"),
-    "both kinds of ends": ("a\nb\r\nc\r\nd\n", "@@\n-b\n+x", "a\nx\r\nc\r\nd\n"),
+    "both kinds of ends": ("a\nb\r\nc\r\nd\r\n", "@@\n-b\n+x", "a\nx\r\nc\r\nd\r\n"),
     "a byte order mark": ("\ufeffa\nb\n", "@@\n-a\n+c", "\ufeffc\nb\n"),
     "signs that only look like ends of lines": ("a\x0bb\u2028c\x85d\re\n", "@@\n-a\x0bb\u2028c\x85d\re\n+f", "f\n"),
 }  # fmt: skip
