@@ -176,19 +176,25 @@ def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(top: Path) -> No
     assert (top.parent / "secret" / "key").read_bytes() == SECRET
 
 
-def test_a_link_planted_between_two_looks_is_not_followed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is replaced after it was found to be regular, the folder after it was opened."""
+@pytest.mark.parametrize(("make", "message"), [(link_to_file, "a link"), (pipe, "no regular file")])
+def test_what_is_put_in_place_of_a_file_after_a_look_at_it_is_not_read(
+    make: Callable[[Path], str], message: str, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, real = Folder(top), folder_module._check_regular
+    (top / "x").touch()
 
     def replaced(status: os.stat_result, path: str) -> None:
         real(status, path)
-        if not (top / "src" / "a.py").is_symlink():
-            (top / "src" / "a.py").unlink()
-            (top / "src" / "a.py").symlink_to(top.parent / "secret" / "key")
+        (top / "x").unlink()
+        make(top)
 
     monkeypatch.setattr(folder_module, "_check_regular", replaced)
-    with pytest.raises(FilesError, match="link"):
-        folder.read("src/a.py")
+    with pytest.raises(FilesError, match=message):
+        folder.read("x")
+
+
+def test_a_folder_that_is_open_stays_the_same(top: Path) -> None:
+    folder = Folder(top)
     with folder.open_folder("src") as opened:
         shutil.move(top / "src", top / "moved")
         (top / "src").symlink_to(top.parent / "secret")

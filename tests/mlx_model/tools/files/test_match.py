@@ -40,8 +40,8 @@ CASES: dict[str, tuple[str, str, str]] = {
         CLASSES.replace("meow", "woof").replace("woof", "meow", 1),
     ),
     "a whole name before its beginning": (
-        "def speaker():\n    pass\ndef speak():\n    pass\n", "@@ def speak\n-    pass\n+    return",
-        "def speaker():\n    pass\ndef speak():\n    return\n",
+        "def f1():\n    pass\ndef f_():\n    pass\ndef f():\n    pass\n", "@@ def f\n-    pass\n+    return",
+        "def f1():\n    pass\ndef f_():\n    pass\ndef f():\n    return\n",
     ),
     "a header above two hunks": (
         "def f():\n    a\n    b\n    c\n", "@@ def f():\n-    a\n+    x\n@@ def f():\n-    c\n+    y",
