@@ -35,10 +35,10 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
-def undo_folder(conversation: str) -> Path:
-    """Where what the patches of a conversation replaced is kept, out of reach of the model's code. Raises RequestError,
-    likewise."""
-    return _data() / "undo" / conversation
+def kept_folder(conversation: str) -> Path:
+    """Where the tools of a conversation keep what its model has no hand in: pages it has read, changed files as
+    they were. Raises RequestError, likewise."""
+    return _data() / "kept" / conversation
 
 
 def python_folder() -> Path:

@@ -43,17 +43,17 @@ def _is_in(inner: Path, outer: Path) -> bool:
 
 
 class FilesKit:
-    """See Kit. `folder` is what `folder_to_open` gave; what patches replace is kept in the folder `undo`.
+    """See Kit. `folder` is what `folder_to_open` gave; what patches replace is kept in the folder `kept`.
 
     Reading needs no permission, for the person has opened the folder; changes are asked for with their diff.
     """
 
     name = "files"
 
-    def __init__(self, folder: Path, undo: Path) -> None:
+    def __init__(self, folder: Path, kept: Path) -> None:
         self.folder = folder
         self.trouble = ""
-        self._undo = undo
+        self._undo = kept / "patches"
         self._files: Files | None = None
 
     @property

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.paths import conversations_file, undo_folder
+from app.paths import conversations_file, kept_folder
 from app.tools.files_kit import FilesKit, folder_to_open
 from app.tools.permission import Decision, Wish, decide, rules_of
 from mlx_model.errors import GptossError, RequestError
@@ -26,7 +26,7 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def kit(person: Path) -> FilesKit:
-    return FilesKit(folder_to_open("~/project"), undo_folder("c1"))
+    return FilesKit(folder_to_open("~/project"), kept_folder("c1"))
 
 
 def call(name: str, **arguments: object) -> ToolCall:
@@ -71,7 +71,7 @@ def test_the_program_s_own_files_are_not_opened(person: Path, monkeypatch: pytes
     monkeypatch.setenv("GPTOSS_CHAT_HOME", str(person / "data" / "chat"))
     data = conversations_file().parent
     (data.parent / "other").mkdir(parents=True)
-    for folder in (data.parent, data, data / "undo"):
+    for folder in (data.parent, data, data / "kept"):
         folder.mkdir(exist_ok=True)
         with pytest.raises(RequestError, match="has files of this program"):
             folder_to_open(str(folder))
@@ -115,13 +115,13 @@ async def test_a_patch_is_undone_also_after_a_restart(kit: FilesKit) -> None:
     assert (await kit.wish(change)).default is Decision.ASK
     assert await run(kit, change) == "Done, 1 file changed:\nM a.txt"
     await kit.close()
-    again = FilesKit(kit.folder, undo_folder("c1"))
+    again = FilesKit(kit.folder, kept_folder("c1"))
     assert again.undo() == f"The last patch is undone in {kit.folder}: a.txt."
     assert (kit.folder / "a.txt").read_text() == "one\n"
     with pytest.raises(GptossError, match="There is no patch to undo in this conversation"):
         again.undo()
     with pytest.raises(GptossError, match="There is no patch to undo"):
-        FilesKit(kit.folder, undo_folder("c2")).undo()
+        FilesKit(kit.folder, kept_folder("c2")).undo()
 
 
 async def test_a_folder_that_is_gone_is_said_and_may_come_back(kit: FilesKit, person: Path) -> None:

@@ -157,8 +157,10 @@ rename to new/logo.png""".replace("{a blank line}", " ")
 
 
 def test_every_kind_of_section(top: Path, tmp_path: Path) -> None:
+    (top / "new").mkdir()
     folder, undo, was = Folder(top), Undo(tmp_path / "undo"), tree(top)
     changes = plan(folder, patch(*SECTIONS))
+    assert changes.made == ("bin", "new/deep")
     assert changes.diff() == DIFF
     assert changes.summary() == [
         "A new/deep/er.txt", "A empty", "R src/app.py -> bin/main.py", "D old.txt", "R logo.png -> new/logo.png"
