@@ -15,7 +15,7 @@ from mlx_model.tools.files.folder import FilesError, Folder
 from mlx_model.tools.files.lines import texts_of
 from mlx_model.tools.files.patch import patch_in
 from mlx_model.tools.files.plan import Plan, apply, plan
-from mlx_model.tools.files.search import Walk
+from mlx_model.tools.files.search import Entry, Walk
 from mlx_model.tools.files.undo import Undo
 from mlx_model.tools.functions import Function, Room
 
@@ -112,14 +112,7 @@ class Files:
         """
         path, walk = self.folder.relative(path), Walk(self.folder)
         found = walk.files(path, glob) if glob else walk.entries(path)
-        lines = [
-            f"{each.path}/"
-            if each.is_folder
-            else f"{each.path} {each.status.st_size:,} bytes"
-            if each.is_file
-            else f"{each.path} (a link or device, which can't be opened)"
-            for each in islice(found, _MOST_LISTED + 1)
-        ]
+        lines = [_listed(each) for each in islice(found, _MOST_LISTED + 1)]
         return self._list(lines, _MOST_LISTED, walk, room, "entry", "Give a folder or a narrower glob.")
 
     def find_in_files(self, text: str, glob: str = "", *, room: Room) -> ToolResult:
@@ -194,6 +187,14 @@ class Files:
     def _result(self, text: str, outcome: str) -> ToolResult:
         news, self._news = self._news, ""
         return ToolResult(news + text, outcome=outcome)
+
+
+def _listed(entry: Entry) -> str:
+    if entry.is_folder:
+        return f"{entry.path}/"
+    if entry.is_file:
+        return f"{entry.path} {entry.status.st_size:,} bytes"
+    return f"{entry.path} (a link or device, which can't be opened)"
 
 
 def _counted(number: int, noun: str) -> str:
