@@ -12,6 +12,7 @@ from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Tool
 from mlx_model.tools.files import Files
 from mlx_model.tools.files.folder import FilesError, is_git
+from mlx_model.tools.files.undo import Undo
 
 
 def folder_to_open(text: str) -> Path:
@@ -85,6 +86,11 @@ class FilesKit:
         except FilesError:
             return looking
         return Wish(self._subjects("write"), Decision.ASK, f"it changes files in {self.folder}", plan.diff())
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is a patch to undo."""
+        return not Undo(self._undo).is_empty
 
     def undo(self) -> str:
         """Puts back what the last patch of the conversation replaced; returns a line that says so.

@@ -27,6 +27,11 @@ class Undo:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no patch that could be undone."""
+        return not self._numbers()
+
     def apply(self, folder: Folder, plan: Plan) -> None:
         """Keeps what the files are, and writes what is planned. Raises FilesError, as `plan.apply`."""
         place = self._keep(folder, plan)
