@@ -11,7 +11,7 @@ from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
-from app.tui.parts.files import Files
+from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
@@ -53,7 +53,7 @@ class Selection:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
-        self._files = Files(desk)
+        self._files = WrittenFiles(desk)
         self._choosing: str | None = None  # the message of whose files one is being chosen
         self._counted: tuple[Node | None, int] = (None, 0)
 

@@ -13,7 +13,7 @@ from mlx_model.errors import GptossError
 HERE = "A click on 'copy path' in its line copies where it is."
 
 
-class Files:
+class WrittenFiles:
     """Opens a copy of what programs only show. Of anything else it shows the folder: a page or a script that the model
     wrote in its sandbox would run outside of it."""
 
