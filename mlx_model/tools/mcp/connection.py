@@ -22,11 +22,12 @@ import mcp_types
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server import MCPServer
+from mcp.server import MCPServer, Server
 from mcp.shared.dispatcher import ProgressFnT
 
 from mlx_model.text import clean
-from mlx_model.tools.mcp.endpoints import Http, McpError, Stdio
+from mlx_model.tools.base import Output
+from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
 from mlx_model.tools.mcp.stderr import StandardError
 
 CONNECT_S = 60.0
@@ -34,7 +35,11 @@ CONNECT_S = 60.0
 MOST_LISTED = 2_000
 """Tools that are listed at most; what comes after is not looked at."""
 
+# How the SDK puts a 404 to a session that the server no longer knows.
+_LOST_SESSION = "Session terminated"
 _MOST_PAGES = 100
+_MOST_PROGRESS = 100
+_MOST_NOISE = 100  # messages
 _LIST_S = 10.0
 
 # Without a handler Python prints a library's warnings on standard error, where a screen may be.
@@ -56,12 +61,12 @@ class Connection:
     client (sampling, roots, elicitation) is refused by the SDK, since nothing is given that could answer.
     """
 
-    def __init__(self, endpoint: Stdio | Http | MCPServer, log: Path | None) -> None:
+    def __init__(self, endpoint: Stdio | Http | MCPServer | Server[Any], log: Path | None) -> None:
         self.listing: asyncio.Future[Listing] = asyncio.get_running_loop().create_future()
         self.listing.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may interest nobody
         self._endpoint = endpoint
         self._stderr = StandardError(log)
-        self._refused = ""  # the last refusal over HTTP, of which the SDK says only that there was one
+        self._refused = ""  # what the transport knows of the problem, of which the SDK says only that there is one
         self._over = asyncio.Event()
         self._client: Client | None = None
         self._owner = asyncio.create_task(self._own())
@@ -82,13 +87,14 @@ class Connection:
         return await self.listing
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], timeout_s: float, on_progress: ProgressFnT
+        self, tool: str, arguments: dict[str, Any], timeout_s: float, output: Output
     ) -> mcp_types.CallToolResult:
-        """Calls a tool of a connected server. Raises McpError, also after `timeout_s` seconds."""
+        """Calls a tool of a connected server; `output` gets a line for what it says of its progress. Raises McpError,
+        also after `timeout_s` seconds."""
         assert self._client is not None  # there is a listing
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._client.call_tool(tool, arguments, progress_callback=on_progress)
+                return await self._client.call_tool(tool, arguments, progress_callback=_shown(output))
         except TimeoutError:
             raise McpError(
                 f"it did not answer within {timeout_s:g} s; what it was asked to do may still happen"
@@ -101,6 +107,7 @@ class Connection:
                 ) from None
             if error.message == _LOST_SESSION:
                 self._over.set()
+                raise NotCarriedOutError("it was started again") from None
             raise McpError(self._refused or clean(error.message)[:1_000]) from None
         except Exception as error:  # of the SDK, on what a server sends: not what was announced, not of the protocol
             raise McpError(f"its answer can't be used: {_plain(error)}") from None
@@ -132,12 +139,16 @@ class Connection:
             if not self.listing.done():
                 self.listing.set_exception(McpError(problem))
 
-    def _target(self) -> MCPServer | Transport:
+    def _target(self) -> MCPServer | Server[Any] | Transport:
         if isinstance(self._endpoint, Stdio):
-            return _watched(partial(_program, self._endpoint, self._stderr), self._over.set)
+            return _watched(partial(_program, self._endpoint, self._stderr), self._note_end)
         if isinstance(self._endpoint, Http):
-            return _watched(partial(_address, self._endpoint, self._note_refusal), self._over.set)
+            return _watched(partial(_address, self._endpoint, self._note_refusal), self._note_end)
         return self._endpoint
+
+    def _note_end(self, problem: str) -> None:
+        self._refused = problem or self._refused
+        self._over.set()
 
     async def _note_refusal(self, response: httpx2.Response) -> None:
         self._refused = ""
@@ -157,18 +168,14 @@ class Connection:
             error = error.exceptions[0]
         match error:
             case MCPError() if error.code == mcp_types.CONNECTION_CLOSED:
-                return f"it ended at once{self._last_words}"
+                return f"{self._refused or 'it ended at once'}{self._last_words}"
             case MCPError():
                 return self._refused or f"it refuses the connection: {clean(error.message)[:1_000]}"
             case OSError() if isinstance(self._endpoint, Stdio):
-                return f"{error.filename or self._endpoint.command!r} can't be started: {error.strerror or error}"
+                return f"{str(error.filename or self._endpoint.command)!r} can't be started: {error.strerror or error}"
             case httpx2.TransportError() if isinstance(self._endpoint, Http):
                 return f"nothing answers at {self._endpoint.url} ({_plain(error)})"
         return f"it can't be connected: {_plain(error)}{self._last_words}"
-
-
-# How the SDK puts a 404 to a session that the server no longer knows; the call was not carried out.
-_LOST_SESSION = "Session terminated"
 
 
 async def _listing(client: Client) -> Listing:
@@ -210,23 +217,45 @@ async def _address(endpoint: Http, on_response: Callable[[httpx2.Response], Any]
 
 
 @asynccontextmanager
-async def _watched(transport: Callable[[], Any], on_end: Callable[[], None]) -> AsyncIterator[Any]:
-    """A transport that says when it ends: the SDK's client leaves that to the next call."""
+async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) -> AsyncIterator[Any]:
+    """A transport that says when it ends, and why if that is known: the SDK's client leaves that to the next call.
+
+    It is ended when too much of what comes is no MCP: lines that a program prints for ever would keep this loop busy.
+    """
     async with transport() as (read, write), anyio.create_task_group() as group:
         sending, receiving = anyio.create_memory_object_stream[Any](0)
 
         async def pass_on() -> None:
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 async with sending:
+                    problem, noise = "", 0
                     try:
                         async for message in read:
+                            noise += isinstance(message, Exception)
+                            if noise > _MOST_NOISE:
+                                problem = "what it writes is not MCP"
+                                break
                             await sending.send(message)
                     finally:
-                        on_end()
+                        on_end(problem)
 
         group.start_soon(pass_on)
         yield receiving, write
         group.cancel_scope.cancel()
+
+
+def _shown(output: Output) -> ProgressFnT:
+    """Takes a server's reports of its progress, and shows a bounded number of them."""
+    shown = 0
+
+    async def show(progress: float, total: float | None, message: str | None) -> None:
+        nonlocal shown
+        shown += 1
+        if shown <= _MOST_PROGRESS:
+            part = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
+            output(f"{part} {clean(message or '')[:200]}".rstrip() + "\n")
+
+    return show
 
 
 def _plain(error: BaseException) -> str:

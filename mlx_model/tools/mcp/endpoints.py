@@ -13,6 +13,10 @@ class McpError(GptossError):
     """A server can't be reached, or a call can't be carried out; the text is a clause without the server's name."""
 
 
+class NotCarriedOutError(McpError):
+    """The server had lost its memory of this client and has refused the call, which may be made again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stdio:
     """A program that is started here and spoken with over its standard input and output.

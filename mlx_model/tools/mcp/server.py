@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from mlx_model.tools.base import Output
 from mlx_model.tools.mcp.declarations import Declaration, Declarations, declare, described
-from mlx_model.tools.mcp.endpoints import Http, McpError, Stdio
-from mlx_model.tools.mcp.tool import McpTool, Progress
+from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
+from mlx_model.tools.mcp.tool import McpTool
 from mlx_model.tools.sync import wait_for
 
 if TYPE_CHECKING:
     import mcp_types
-    from mcp.server import MCPServer
+    from mcp.server import MCPServer, Server
 
     from mlx_model.tools.mcp.connection import Connection
 
@@ -46,7 +48,7 @@ class McpServer:
     def __init__(
         self,
         name: str,
-        endpoint: Stdio | Http | MCPServer,
+        endpoint: Stdio | Http | MCPServer | Server[Any],
         *,
         timeout_s: float = TIMEOUT_S,
         only: Collection[str] = (),
@@ -56,6 +58,8 @@ class McpServer:
         self.name = name
         self.declarations = Declarations()
         """What is declared; known when it is connected."""
+        self.tools: tuple[McpTool, ...] = ()
+        """What the model may call; known when it is connected."""
         self.instructions = ""
         """What the server says of how to use it, as one bounded paragraph; "" for nothing."""
         self._endpoint = endpoint
@@ -66,11 +70,6 @@ class McpServer:
         self._connection: Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def tools(self) -> tuple[McpTool, ...]:
-        """Its tools, as they were declared last; none before it is connected."""
-        return tuple(McpTool(self.name, each, self._call, self._folder) for each in self.declarations.tools)
 
     async def connect(self, within_s: float | None = None) -> None:
         """Connects, or has a server that is connected say anew what it offers.
@@ -129,14 +128,17 @@ class McpServer:
 
     def _declare(self, listing: Any) -> None:
         self.declarations = declare(self.name, listing.tools, self._only)
+        self.tools = tuple(McpTool(self.name, each, self._call, self._folder) for each in self.declarations.tools)
         self.instructions = described(listing.instructions)
 
-    async def _call(
-        self, declared: Declaration, arguments: dict[str, Any], progress: Progress
-    ) -> mcp_types.CallToolResult:
+    async def _call(self, declared: Declaration, arguments: dict[str, Any], output: Output) -> mcp_types.CallToolResult:
         if self._loop is not asyncio.get_running_loop():
             raise McpError("it was connected on another event loop; connect it with `with` for generate()")
-        return await (await self._connected(declared)).call(declared.original, arguments, self._timeout_s, progress)
+        for _ in range(2):
+            connection = await self._connected(declared)
+            with suppress(NotCarriedOutError):
+                return await connection.call(declared.original, arguments, self._timeout_s, output)
+        raise McpError("it refuses each call as one of an earlier connection")
 
     async def _connected(self, declared: Declaration) -> Connection:
         """The connection, made again if it has ended. Raises McpError if the tool is then no longer what it was."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.tools import FunctionTool
-from mlx_model.text import clean
-from mlx_model.tools.base import Output, ToolResult, shortened
+from mlx_model.tools.base import ROOM, Output, ToolResult, shortened
 from mlx_model.tools.mcp.declarations import Declaration
 from mlx_model.tools.mcp.endpoints import McpError
 from mlx_model.tools.mcp.results import read_result
@@ -19,11 +18,8 @@ from mlx_model.tools.mcp.results import read_result
 if TYPE_CHECKING:
     import mcp_types
 
-Progress = Callable[[float, float | None, str | None], Awaitable[None]]
-Ask = Callable[[Declaration, dict[str, Any], Progress], Awaitable["mcp_types.CallToolResult"]]
-"""Has the server carry out a call. Raises McpError."""
-
-_MOST_PROGRESS = 100  # lines that a call may show while it runs
+Ask = Callable[[Declaration, dict[str, Any], Output], Awaitable["mcp_types.CallToolResult"]]
+"""Has the server carry out a call, and what it says of its progress shown. Raises McpError."""
 
 
 class McpTool:
@@ -45,27 +41,18 @@ class McpTool:
         """See Tool."""
         return self.declared.function
 
-    async def run(self, call: ToolCall, output: Output, room: int) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         """See Tool. What the server says of its progress goes to `output`."""
         started = time.monotonic()
-        shown = 0
-
-        async def show(done: float, total: float | None, message: str | None) -> None:
-            nonlocal shown
-            shown += 1
-            if shown <= _MOST_PROGRESS:
-                parts = f"{done:g}" if total is None else f"{done:g} of {total:g}"
-                output(f"{parts} {clean(message or '')[:200]}".rstrip() + "\n")
-
         try:
-            result = await self._ask(self.declared, call.arguments, show)
+            result = await self._ask(self.declared, call.arguments, output)
         except McpError as error:
             text = f"Error: {self.server}: {error}."
             return ToolResult(text, error=True, seconds=time.monotonic() - started)
         read = await asyncio.to_thread(read_result, result, self._folder, self.declared.original)
         failed = bool(result.is_error)
         return ToolResult(
-            shortened(read.text, 4 * room),
+            shortened(read.text, room),
             error=failed,
             files=tuple(read.files),
             seconds=time.monotonic() - started,
