@@ -4,9 +4,17 @@ from collections.abc import Iterable
 
 from app.paths import work_folder
 from app.tools.kit import Kit
+from app.tools.mcp_kit import McpKit
+from app.tools.mcp_servers import read_servers
+from app.tools.names import TOOLS
 from app.tools.python_kit import PythonKit
 
 
 def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
-    """The kits of these names, each of app.tools.names.TOOLS, for a conversation. Nothing is started."""
-    return [PythonKit(work_folder(conversation)) for name in names if name == "python"]
+    """The kits of these names, each of app.tools.names.available(), for a conversation. Nothing is started. A server
+    that is no longer configured is left out."""
+    names, folder = tuple(names), work_folder(conversation)
+    kits: list[Kit] = [PythonKit(folder) for name in names if name == "python"]
+    others = [name for name in names if name not in TOOLS]
+    servers = read_servers(TOOLS).servers if others else {}
+    return [*kits, *(McpKit(servers[name], folder) for name in others if name in servers)]

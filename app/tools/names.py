@@ -1,4 +1,4 @@
-"""Which tools a person can switch on."""
+"""Which tools a person can switch on: the program's own, and the MCP servers that they have configured."""
 
 from mlx_model.errors import RequestError
 
@@ -6,11 +6,20 @@ TOOLS = {"python": "runs the model's Python code, in a sandbox without network w
 """What can be switched on, and what it does."""
 
 
+def available() -> dict[str, str]:
+    """What can be switched on here, and what it does: TOOLS, and the person's MCP servers."""
+    from app.tools.mcp_servers import read_servers  # only now: most starts need none of it
+
+    servers = read_servers(TOOLS).servers.values()
+    return TOOLS | {server.name: f"the tools of an MCP server: {server.place}" for server in servers}
+
+
 def read_names(text: str) -> tuple[str, ...]:
     """Names with commas or spaces between. Raises RequestError for one that no tool has, or without any."""
     names = tuple(dict.fromkeys(text.replace(",", " ").lower().split()))
-    if unknown := [name for name in names if name not in TOOLS]:
-        raise RequestError(f"there is no tool {unknown[0][:40]!r}; there is: {', '.join(TOOLS)}")
+    there = TOOLS if all(name in TOOLS for name in names) else available()
+    if unknown := [name for name in names if name not in there]:
+        raise RequestError(f"there is no tool {unknown[0][:40]!r}; there is: {', '.join(there)}")
     if not names:
-        raise RequestError(f"name the tools to switch on; there is: {', '.join(TOOLS)}")
+        raise RequestError(f"name the tools to switch on; there is: {', '.join(available())}")
     return names

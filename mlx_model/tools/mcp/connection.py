@@ -174,7 +174,7 @@ class Connection:
             case OSError() if isinstance(self._endpoint, Stdio):
                 return f"{str(error.filename or self._endpoint.command)!r} can't be started: {error.strerror or error}"
             case httpx2.TransportError() if isinstance(self._endpoint, Http):
-                return f"nothing answers at {self._endpoint.url} ({_plain(error)})"
+                return f"nothing answers at {self._endpoint.url.partition('?')[0]} ({_plain(error)})"
         return f"it can't be connected: {_plain(error)}{self._last_words}"
 
 

@@ -103,12 +103,12 @@ async def test_pages_of_tools_are_read_within_bounds_and_names_reach_the_server_
 async def test_a_server_may_have_no_tools_and_may_get_others_later() -> None:
     made = MCPServer("empty")
     async with McpServer("e", made) as server:
-        assert server.tools == ()
+        assert not server.tools
         made.add_tool(lambda: "new", "new")
         await server.connect()
         assert [tool.name for tool in server.tools] == ["e_new"]
     async with McpServer("e", Server("bare")) as server:
-        assert server.tools == ()
+        assert not server.tools
 
 
 async def test_a_program_is_spoken_with_alone_and_asks_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ async def test_why_a_server_can_t_be_connected_is_said(
     server = McpServer("x", endpoint)
     with pytest.raises(McpError, match=words):
         await server.connect()
-    assert server.tools == ()
+    assert not server.tools
     await server.close()
 
 
