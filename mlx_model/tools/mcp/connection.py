@@ -40,7 +40,7 @@ _LOST_SESSION = "Session terminated"
 _MOST_PAGES = 100
 _MOST_PROGRESS = 100
 _MOST_NOISE = 100  # messages
-_LIST_S = 10.0
+_LIST_ANEW_S = 3.0
 
 # Without a handler Python prints a library's warnings on standard error, where a screen may be.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -80,7 +80,7 @@ class Connection:
         """What the server offers by now; what it offered before if it doesn't say in time."""
         if self._client is not None:
             with suppress(MCPError, TimeoutError, ValueError):
-                async with asyncio.timeout(_LIST_S):
+                async with asyncio.timeout(_LIST_ANEW_S):
                     listing = await _listing(self._client)
                 self.listing = asyncio.get_running_loop().create_future()
                 self.listing.set_result(listing)
@@ -195,7 +195,11 @@ async def _listing(client: Client) -> Listing:
 async def _program(endpoint: Stdio, stderr: StandardError) -> AsyncIterator[Any]:
     """The streams of a program that is started, and ended with everything that it has started."""
     parameters = StdioServerParameters(
-        command=endpoint.command, args=list(endpoint.args), env=dict(endpoint.env), cwd=endpoint.cwd
+        command=endpoint.command,
+        args=list(endpoint.args),
+        env=dict(endpoint.env),
+        cwd=endpoint.cwd,
+        encoding_error_handler="replace",
     )
     with stderr.open() as writing:
         async with stdio_client(parameters, errlog=writing) as streams:

@@ -59,13 +59,16 @@ def declare(server: str, offered: Sequence[mcp_types.Tool], only: Collection[str
     for tool in offered:
         if only and tool.name not in only:
             continue
+        if len(tools) == MOST_TOOLS:
+            left_out += 1
+            continue
         name = _distinct(_name(f"{server}_{tool.name}"), taken)
         try:
             declaration = _declaration(name, tool)
         except RequestError as error:
             notes.append(f"{clean(tool.name)[:80]!r} is left out: {error}")
             continue
-        if len(tools) == MOST_TOOLS or tokens + declaration.tokens > MOST_TOKENS:
+        if tokens + declaration.tokens > MOST_TOKENS:
             left_out += 1
             continue
         tools.append(declaration)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import mcp_types
     from mcp.server import MCPServer, Server
 
-    from mlx_model.tools.mcp.connection import Connection
+    from mlx_model.tools.mcp.connection import Connection, Listing
 
 TIMEOUT_S = 60.0
 
@@ -69,6 +69,8 @@ class McpServer:
         self._log = log
         self._connection: Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._listing: Listing | None = None
+        self._is_closed = False
         self._one_at_a_time = asyncio.Lock()
 
     async def connect(self, within_s: float | None = None) -> None:
@@ -77,15 +79,16 @@ class McpServer:
         Raises McpError. One that isn't ready `within_s` seconds from now goes on, and can be asked for again: it is
         then waited for a moment more.
         """
+        self._is_closed = False
         async with self._one_at_a_time:
             await self._connect(within_s)
 
     async def close(self) -> None:
-        """Ends the connection, and the program. May be called twice."""
-        async with self._one_at_a_time:
-            if self._connection is not None:
-                connection, self._connection = self._connection, None
-                await connection.close()
+        """Ends the connection, and the program. May be called twice, and while it is being connected."""
+        self._is_closed = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -108,7 +111,7 @@ class McpServer:
     async def _connect(self, within_s: float | None) -> None:
         connection = self._connection
         if connection is not None and not connection.is_over and connection.listing.done():
-            self._declare(await connection.list_anew())
+            await self._declare(await connection.list_anew())
             return
         if connection is None or connection.is_over:
             if connection is not None:
@@ -117,6 +120,8 @@ class McpServer:
                 module: Any = await asyncio.to_thread(_load)
             except ImportError:
                 raise McpError(_NO_SDK) from None
+            if self._is_closed:
+                raise McpError("it was closed")
             connection = self._connection = module.Connection(self._endpoint, self._log)
             self._loop = asyncio.get_running_loop()
         elif within_s is not None:
@@ -124,12 +129,16 @@ class McpServer:
         await asyncio.wait([connection.listing], timeout=within_s)
         if not connection.listing.done():
             raise McpError("it is still starting, so it can't be used yet")
-        self._declare(connection.listing.result())
+        await self._declare(connection.listing.result())
 
-    def _declare(self, listing: Any) -> None:
-        self.declarations = declare(self.name, listing.tools, self._only)
+    async def _declare(self, listing: Listing) -> None:
+        if listing == self._listing:
+            return
+        # In a thread, for nothing bounds how large the schemas of a server are.
+        self.declarations = await asyncio.to_thread(declare, self.name, listing.tools, self._only)
         self.tools = tuple(McpTool(self.name, each, self._call, self._folder) for each in self.declarations.tools)
         self.instructions = described(listing.instructions)
+        self._listing = listing
 
     async def _call(self, declared: Declaration, arguments: dict[str, Any], output: Output) -> mcp_types.CallToolResult:
         if self._loop is not asyncio.get_running_loop():

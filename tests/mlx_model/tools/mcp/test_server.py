@@ -165,6 +165,12 @@ async def test_a_call_that_takes_too_long_or_is_cancelled_ends_and_the_server_go
         assert (await run(server, "echo")).text == "{}"
 
 
+async def test_a_program_of_the_sdk_is_spoken_with_in_the_newest_protocol() -> None:
+    code = "from mcp.server import MCPServer as M; m = M('m'); m.add_tool(lambda a=1: str(a), 'show'); m.run()"
+    async with McpServer("m", Stdio(sys.executable, ["-c", code])) as server:
+        assert (await run(server, "show", a=7)).text == "7"
+
+
 async def test_one_that_never_answers_is_waited_for_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     server = McpServer("p", program("silent"))
     with pytest.raises(McpError, match="still starting"):
@@ -174,6 +180,12 @@ async def test_one_that_never_answers_is_waited_for_within_a_bound(monkeypatch: 
     assert len(programs()) == 1
     await server.close()
     assert not programs()
+    connecting = asyncio.create_task(server.connect())
+    while not programs():
+        await asyncio.sleep(0)
+    await server.close()
+    with pytest.raises(McpError, match="it was closed"):
+        await connecting
     monkeypatch.setattr(connections, "CONNECT_S", 0.05)
     with pytest.raises(McpError, match=r"did not answer within 0\.05 s"):
         await server.connect()
