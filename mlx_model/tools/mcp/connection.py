@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +65,11 @@ class Connection:
         self.listing.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may interest nobody
         self._endpoint = endpoint
         self._stderr = StandardError(log)
-        self._refused = ""  # what the transport knows of the problem, of which the SDK says only that there is one
+        self._known = ""  # of a problem, what the transport knows: the SDK says only that there is one
         self._over = asyncio.Event()
         self._client: Client | None = None
         self._owner = asyncio.create_task(self._own())
+        self._owner.add_done_callback(lambda _: self._end("it was closed"))
 
     @property
     def is_over(self) -> bool:
@@ -79,7 +79,7 @@ class Connection:
     async def list_anew(self) -> Listing:
         """What the server offers by now; what it offered before if it doesn't say in time."""
         if self._client is not None:
-            with suppress(MCPError, TimeoutError, ValueError):
+            with suppress(Exception):  # of the SDK, of a server that is gone or sends anything
                 async with asyncio.timeout(_LIST_ANEW_S):
                     listing = await _listing(self._client)
                 self.listing = asyncio.get_running_loop().create_future()
@@ -108,7 +108,7 @@ class Connection:
             if error.message == _LOST_SESSION:
                 self._over.set()
                 raise NotCarriedOutError("it was started again") from None
-            raise McpError(self._refused or clean(error.message)[:1_000]) from None
+            raise McpError(self._known or clean(error.message)[:1_000]) from None
         except Exception as error:  # of the SDK, on what a server sends: not what was announced, not of the protocol
             raise McpError(f"its answer can't be used: {_plain(error)}") from None
 
@@ -120,24 +120,22 @@ class Connection:
         await asyncio.wait([self._owner])
 
     async def _own(self) -> None:
-        problem = "it was closed"
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(CONNECT_S):
-                    info = mcp_types.Implementation(name="gptoss-chat", version=version("gptoss-chat"))
-                    client = Client(self._target(), client_info=info)
-                    self._client = await stack.enter_async_context(client)
-                    listing = await _listing(client)
+                    self._client = await stack.enter_async_context(Client(self._target()))
+                    listing = await _listing(self._client)
                 self.listing.set_result(listing)
                 await self._over.wait()
         except TimeoutError:
-            problem = f"it did not answer within {CONNECT_S:g} s{self._last_words}"
+            self._end(f"it did not answer within {CONNECT_S:g} s{self._last_words}")
         except Exception as error:  # whatever a transport raises, alone or in groups
-            problem = self._problem(error)
-        finally:
-            self._over.set()
-            if not self.listing.done():
-                self.listing.set_exception(McpError(problem))
+            self._end(self._problem(error))
+
+    def _end(self, problem: str) -> None:
+        self._over.set()
+        if not self.listing.done():
+            self.listing.set_exception(McpError(problem))
 
     def _target(self) -> MCPServer | Server[Any] | Transport:
         if isinstance(self._endpoint, Stdio):
@@ -147,15 +145,15 @@ class Connection:
         return self._endpoint
 
     def _note_end(self, problem: str) -> None:
-        self._refused = problem or self._refused
+        self._known = problem or self._known
         self._over.set()
 
     async def _note_refusal(self, response: httpx2.Response) -> None:
-        self._refused = ""
+        self._known = ""
         if response.status_code in (401, 403):
-            self._refused = f"it refuses access ({response.status_code}): put its token into the headers"
+            self._known = f"it refuses access ({response.status_code}): put its token into the headers"
         elif response.status_code >= 500:
-            self._refused = f"it answers {response.status_code} {response.reason_phrase}"
+            self._known = f"it answers {response.status_code} {response.reason_phrase}"
 
     @property
     def _last_words(self) -> str:
@@ -168,9 +166,9 @@ class Connection:
             error = error.exceptions[0]
         match error:
             case MCPError() if error.code == mcp_types.CONNECTION_CLOSED:
-                return f"{self._refused or 'it ended at once'}{self._last_words}"
+                return f"{self._known or 'it ended at once'}{self._last_words}"
             case MCPError():
-                return self._refused or f"it refuses the connection: {clean(error.message)[:1_000]}"
+                return self._known or f"it refuses the connection: {clean(error.message)[:1_000]}"
             case OSError() if isinstance(self._endpoint, Stdio):
                 return f"{str(error.filename or self._endpoint.command)!r} can't be started: {error.strerror or error}"
             case httpx2.TransportError() if isinstance(self._endpoint, Http):

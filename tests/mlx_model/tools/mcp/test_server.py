@@ -307,3 +307,11 @@ def test_without_the_sdk_the_line_that_installs_it_is_named(monkeypatch: pytest.
     monkeypatch.delattr("mlx_model.tools.mcp.connection")
     with pytest.raises(McpError, match=r"pip install 'gptoss-chat\[mcp\]'"), McpServer("p", program()):
         pass
+
+
+async def test_a_connection_may_be_closed_before_it_has_begun() -> None:
+    connection = connections.Connection(a_server(), None)
+    await connection.close()
+    assert connection.is_over
+    with pytest.raises(McpError, match="it was closed"):
+        await connection.listing
