@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import mcp_types
 
 MOST_FILES = 20
-MOST_BYTES = 20_000_000
-"""Of one file."""
+MOST_CHARACTERS = 28_000_000
+"""Of one file in base64: 20 MB and some."""
 
 NOTHING = "[The tool returned nothing.]"
 
@@ -82,13 +82,13 @@ def _text(block: mcp_types.ContentBlock, read: ReadResult, folder: Path | None, 
 def _saved(kind: str, mime: str, data: str, read: ReadResult, folder: Path | None, stem: str) -> str:
     """The line that stands for binary content, which is written to a file."""
     what = f"{kind}: {mime[:80]}" if mime else kind
+    if len(data) > MOST_CHARACTERS or len(read.files) == MOST_FILES:
+        return f"[{what}, too much to be kept]"
     try:
-        content = base64.b64decode(data[: MOST_BYTES * 4 // 3 + 8], validate=True)
+        content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return f"[{what}, which can't be read]"
     what = f"{what}, {len(content):,} bytes"
-    if len(content) > MOST_BYTES or len(read.files) == MOST_FILES:
-        return f"[{what}, too much to be kept]"
     if folder is None:
         return f"[{what}, not kept]"
     try:

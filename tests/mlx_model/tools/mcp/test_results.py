@@ -48,14 +48,18 @@ def test_binary_content_becomes_files_that_replace_none_and_follow_no_link(tmp_p
     (folder / "take_shot____x-1.png").symlink_to(victim)
     sound = {"type": "audio", "mimeType": "audio/wav", "data": DATA}
     program = {"type": "resource", "resource": {"uri": "x", "mimeType": "application/x-sh", "blob": DATA}}
-    found = read(text("Here:"), image(), sound, program, folder=folder)
-    assert [path.name for path in found.files] == [f"take_shot____x-{end}" for end in ("2.png", "1.wav", "1.bin")]
+    unknown = {"type": "resource", "resource": {"uri": "x", "blob": DATA}}
+    found = read(text("Here:"), image(), sound, program, unknown, folder=folder)
+    assert [path.name for path in found.files] == [
+        f"take_shot____x-{end}" for end in ("2.png", "1.wav", "1.bin", "2.bin")
+    ]
     assert all(path.read_bytes() == PNG and not path.stat().st_mode & 0o111 for path in found.files)
     assert found.text.splitlines()[:2] == [
         "Here:",
         "[image: image/png, 14 bytes, saved for the user as take_shot____x-2.png]",
     ]
-    assert found.outcome == "4 lines, 3 files"
+    assert found.text.endswith("\n[file, 14 bytes, saved for the user as take_shot____x-2.bin]")
+    assert found.outcome == "5 lines, 4 files"
     assert not victim.exists()
 
 
@@ -67,6 +71,8 @@ def test_what_can_t_be_kept_is_said(tmp_path: Path, monkeypatch: Any) -> None:
     assert read(image(), folder=blocked).text == f"[image: image/png, 14 bytes, not kept: {os.strerror(17)}]"
     monkeypatch.setattr(results, "MOST_FILES", 1)
     two = read(image(), image(), folder=tmp_path / "files")
-    assert len(two.files) == 1 and two.text.endswith("14 bytes, too much to be kept]")
-    monkeypatch.setattr(results, "MOST_BYTES", 13)
+    assert len(two.files) == 1 and two.text.endswith("[image: image/png, too much to be kept]")
+    monkeypatch.setattr(results, "MOST_CHARACTERS", len(DATA))
+    assert read(image(), folder=tmp_path / "files").files
+    monkeypatch.setattr(results, "MOST_CHARACTERS", len(DATA) - 1)
     assert "too much to be kept" in read(image(), folder=tmp_path / "files").text
