@@ -60,9 +60,10 @@ def a_server() -> MCPServer:
         return "x" * 1_000_000
 
     @made.tool()
-    async def walk(context: Context) -> str:
+    async def walk(context: Context, steps: int = 1) -> str:
         """Reports how far it is."""
-        await context.report_progress(1, 2, "half\x1b[2J")
+        for step in range(steps):
+            await context.report_progress(step + 1, 2, "half\x1b[2J")
         return "done"
 
     return made
@@ -82,6 +83,8 @@ async def test_tools_of_the_sdk_are_declared_and_called() -> None:
         assert len(much.text) < 17_000 and "characters left out" in much.text
         assert (await run(server, "walk", shown)).text == "done"
         assert shown == ["1 of 2 half␛[2J\n"]
+        await run(server, "walk", shown, steps=500)
+        assert len(shown) == 101
     assert (await run(server, "add", a=1, b=2)).text == "Error: probe: it is not connected."
 
 
