@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the SDK for MC
 
 
 def configure(name: str = "prog", *kind: str, **rest: Any) -> None:
-    program = {"command": sys.executable, "args": ["-I", mcp_program.__file__, *kind], **rest}
+    program = {"command": sys.executable, "args": ["-I", mcp_program.__file__, *kind]} | rest
     mcp_file().parent.mkdir(parents=True, exist_ok=True)
     mcp_file().write_text(json.dumps({"mcpServers": {name: program}}))
 
@@ -114,3 +114,34 @@ async def test_what_a_server_s_program_writes_is_in_its_log() -> None:
     assert result.error
     assert "out of cheese" in mcp_log("prog").read_text()
     await tools.close()
+
+
+async def test_what_is_said_of_a_server_and_what_it_leaves_behind() -> None:
+    configure(tools=["where", "draw", "fly"])
+    kit = McpKit(read_servers({}).servers["prog"], work_folder("talk"))
+    assert (kit.instructions, kit.notes, kit.tokens, kit.trouble) == ("", (), 0, "")
+    await kit.prepare()
+    assert kit.instructions == "Of its functions, the server prog says: Echo first."
+    assert kit.notes == ("it has no tool 'fly'",) and kit.tokens > 10
+    assert (await kit.wish(ToolCall("functions.prog_where", ""))).why == (
+        "the server prog says that this only reads, which nobody has checked"
+    )
+    work_folder("talk").mkdir(parents=True)
+    await kit.close()
+    assert not work_folder("talk").exists()
+    await kit.prepare()
+    drawn = await kit.tools[1].run(ToolCall("functions.prog_draw", ""), print)
+    assert drawn.files == (work_folder("talk") / "draw-1.png",) and drawn.outcome == "1 line, 1 file"
+    await kit.close()
+    assert drawn.files[0].exists()
+
+
+async def test_a_server_without_tools_to_call_has_nothing_to_say_and_trouble_may_end(tmp_path: Path) -> None:
+    configure(tools=["fly"], command=str(tmp_path / "later"), args=["-I", mcp_program.__file__])
+    kit = McpKit(read_servers({}).servers["prog"], work_folder("talk"))
+    await kit.prepare()
+    assert kit.trouble == f"'{tmp_path}/later' can't be started: No such file or directory"
+    (tmp_path / "later").symlink_to(sys.executable)
+    await kit.prepare()
+    assert (kit.trouble, kit.instructions, kit.tools) == ("", "", ())
+    await kit.close()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Tool, ToolResult
 from mlx_model.tools.mcp import Http, McpError, McpServer, Stdio
 from mlx_model.tools.mcp import connection as connections
+from mlx_model.tools.mcp import server as servers
 from mlx_model.tools.sync import run_tool
 from tests.fixtures import mcp_program
 
@@ -178,8 +180,9 @@ async def test_one_that_never_answers_is_waited_for_within_a_bound(monkeypatch: 
     server = McpServer("p", program("silent"))
     with pytest.raises(McpError, match="still starting"):
         await server.connect(0.05)
+    monkeypatch.setattr(servers, "_LONGER_S", 0.05)
     with pytest.raises(McpError, match="still starting"):
-        await server.connect(0.05)  # the same program is asked
+        await server.connect(30)  # the same program is asked
     assert len(programs()) == 1
     await server.close()
     assert not programs()
@@ -303,6 +306,8 @@ def test_a_script_connects_with_a_with_and_its_calls_run_on_the_same_loop() -> N
         assert isinstance(result, ToolResult) and result.text == "5"
         elsewhere = asyncio.run(server.tools[0].run(call, print))
         assert elsewhere.error and "another event loop" in elsewhere.text
+    *_, result = run_tool(server.tools[0], call)
+    assert isinstance(result, ToolResult) and "it is not connected" in result.text
 
 
 def test_without_the_sdk_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +315,28 @@ def test_without_the_sdk_the_line_that_installs_it_is_named(monkeypatch: pytest.
     monkeypatch.delattr("mlx_model.tools.mcp.connection")
     with pytest.raises(McpError, match=r"pip install 'gptoss-chat\[mcp\]'"), McpServer("p", program()):
         pass
+
+
+async def test_a_server_may_be_closed_while_the_sdk_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    load = servers._load
+
+    def slowly() -> Any:
+        begun.set()
+        go_on.wait()
+        return load()
+
+    monkeypatch.setattr(servers, "_load", slowly)
+    server = McpServer("p", program())
+    connecting = asyncio.create_task(server.connect())
+    await asyncio.to_thread(begun.wait)
+    await server.close()
+    go_on.set()
+    with pytest.raises(McpError, match="it was closed"):
+        await connecting
+    assert not programs()
+    async with server:
+        assert (await run(server, "echo")).text == "{}"
 
 
 async def test_a_connection_may_be_closed_before_it_has_begun() -> None:
