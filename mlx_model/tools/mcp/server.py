@@ -91,7 +91,13 @@ class McpServer:
             await connection.close()
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, McpError):
+                raise McpError(f"the MCP server {self.name} can't be used: {error}") from None
+            raise
         return self
 
     async def __aexit__(
@@ -100,8 +106,7 @@ class McpServer:
         await self.close()
 
     def __enter__(self) -> Self:
-        wait_for(self.connect())
-        return self
+        return wait_for(self.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -128,7 +133,7 @@ class McpServer:
             within_s = min(within_s, _LONGER_S)
         await asyncio.wait([connection.listing], timeout=within_s)
         if not connection.listing.done():
-            raise McpError("it is still starting, so it can't be used yet")
+            raise McpError("it is still starting; try again in a moment")
         await self._declare(connection.listing.result())
 
     async def _declare(self, listing: Listing) -> None:

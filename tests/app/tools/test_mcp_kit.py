@@ -100,7 +100,7 @@ async def test_why_a_server_can_t_be_used_is_said_with_what_to_do() -> None:
     configure("prog", "silent")
     kit = McpKit(read_servers({}).servers["prog"], work_folder("talk"), 0.05)
     await kit.prepare()
-    assert kit.trouble == "it is still starting, so it can't be used yet" and kit.tools == ()
+    assert kit.trouble == "it is still starting; try again in a moment" and kit.tools == ()
     await kit.close()
     await kit.close()
 

@@ -157,13 +157,15 @@ async def test_a_tool_that_has_changed_since_it_was_declared_is_not_called(tmp_p
 
 
 async def test_a_call_that_takes_too_long_or_is_cancelled_ends_and_the_server_goes_on() -> None:
-    async with McpServer("p", program(), timeout_s=0.2) as server:
+    async with McpServer("p", program(), timeout_s=1) as server:
         late = await run(server, "hang")
-        assert late.error and "did not answer within 0.2 s" in late.text
+        assert late.error and "did not answer within 1 s" in late.text
         assert (await run(server, "echo")).text == "{}"
     async with McpServer("p", program()) as server:
-        running = asyncio.create_task(run(server, "hang"))
-        await asyncio.sleep(0.05)
+        shown = list[str]()
+        running = asyncio.create_task(run(server, "hang", shown))
+        while not shown:
+            await asyncio.sleep(0)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -180,6 +182,8 @@ async def test_one_that_never_answers_is_waited_for_within_a_bound(monkeypatch: 
     server = McpServer("p", program("silent"))
     with pytest.raises(McpError, match="still starting"):
         await server.connect(0.05)
+    while not programs():
+        await asyncio.sleep(0)
     monkeypatch.setattr(servers, "_LONGER_S", 0.05)
     with pytest.raises(McpError, match="still starting"):
         await server.connect(30)  # the same program is asked
@@ -223,15 +227,17 @@ async def test_why_a_server_can_t_be_connected_is_said(
 
 
 @asynccontextmanager
-async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+async def served(app: Any) -> AsyncIterator[str]:
     """An application of ASGI on loopback; yields its address."""
-    serving = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=0))
+    serving = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=0))
     task = asyncio.create_task(serving.serve())
     while not serving.started:
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{serving.servers[0].sockets[0].getsockname()[1]}/mcp"
-    serving.should_exit = True
-    await task
+    try:
+        yield f"http://127.0.0.1:{serving.servers[0].sockets[0].getsockname()[1]}/mcp"
+    finally:
+        serving.should_exit = True
+        await task
 
 
 async def test_a_server_over_http_gets_its_headers() -> None:
@@ -313,8 +319,23 @@ def test_a_script_connects_with_a_with_and_its_calls_run_on_the_same_loop() -> N
 def test_without_the_sdk_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlx_model.tools.mcp.connection", None)
     monkeypatch.delattr("mlx_model.tools.mcp.connection")
-    with pytest.raises(McpError, match=r"pip install 'gptoss-chat\[mcp\]'"), McpServer("p", program()):
+    words = r"^the MCP server p can't be used: .* pip install 'gptoss-chat\[mcp\]'$"
+    with pytest.raises(McpError, match=words), McpServer("p", program()):
         pass
+
+
+async def test_a_program_that_is_not_waited_for_any_longer_is_ended() -> None:
+    async def enter() -> None:
+        async with McpServer("p", program("silent")):
+            raise AssertionError
+
+    entering = asyncio.create_task(enter())
+    while not programs():
+        await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert not programs()
 
 
 async def test_a_server_may_be_closed_while_the_sdk_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
