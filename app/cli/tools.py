@@ -76,8 +76,9 @@ async def _try(server: "ConfiguredServer") -> int:
         count = f"{len(kit.tools)} tool{'s' * (len(kit.tools) != 1)}"
         lines.append(f"  ready after {seconds:.1f} s; {count}, about {kit.tokens:,} tokens")
         lines += [f"  note: {note}" for note in kit.notes]
+        width = max((len(tool.name) for tool in kit.tools), default=0)
         for tool in kit.tools:
-            function = tool.declared.function
-            lines.append(f"  {function.name}  {dim}{tool.declared.tokens:,} tokens  {function.description[:60]}{plain}")
+            about = f"{tool.declared.tokens:>5,} tokens  {tool.declaration.description[:60]}"
+            lines.append(f"  {tool.name:<{width}} {dim}{about}{plain}")
     print("\n".join(lines), flush=True)
     return int(bool(kit.trouble))

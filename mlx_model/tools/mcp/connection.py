@@ -76,15 +76,13 @@ class Connection:
         """Whether it has ended, or could not be made."""
         return self._over.is_set()
 
-    async def list_anew(self) -> Listing:
-        """What the server offers by now; what it offered before if it doesn't say in time."""
-        if self._client is not None:
-            with suppress(Exception):  # of the SDK, of a server that is gone or sends anything
-                async with asyncio.timeout(_LIST_ANEW_S):
-                    listing = await _listing(self._client)
-                self.listing = asyncio.get_running_loop().create_future()
-                self.listing.set_result(listing)
-        return await self.listing
+    async def list_anew(self) -> Listing | None:
+        """What a connected server offers by now; None if it doesn't say, or not in time."""
+        assert self._client is not None  # there is a listing
+        with suppress(Exception):  # of the SDK, of a server that is gone or sends anything
+            async with asyncio.timeout(_LIST_ANEW_S):
+                return await _listing(self._client)
+        return None
 
     async def call(
         self, tool: str, arguments: dict[str, Any], timeout_s: float, output: Output

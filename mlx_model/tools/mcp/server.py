@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mlx_model.tools.base import Output
@@ -116,18 +116,19 @@ class McpServer:
     async def _connect(self, within_s: float | None) -> None:
         connection = self._connection
         if connection is not None and not connection.is_over and connection.listing.done():
-            await self._declare(await connection.list_anew())
+            if listing := await connection.list_anew():
+                await self._declare(listing)
             return
         if connection is None or connection.is_over:
             if connection is not None:
                 await connection.close()
             try:
-                module: Any = await asyncio.to_thread(_load)
+                connection_type = await asyncio.to_thread(_load)
             except ImportError:
                 raise McpError(_NO_SDK) from None
             if self._is_closed:
                 raise McpError("it was closed")
-            connection = self._connection = module.Connection(self._endpoint, self._log)
+            connection = self._connection = connection_type(self._endpoint, self._log)
             self._loop = asyncio.get_running_loop()
         elif within_s is not None:
             within_s = min(within_s, _LONGER_S)
@@ -169,8 +170,8 @@ class McpServer:
             return self._connection
 
 
-def _load() -> ModuleType:
-    """The SDK's part, loaded in a thread: it takes 1.5 s."""
-    from mlx_model.tools.mcp import connection
+def _load() -> type[Connection]:
+    """Loads the SDK, which takes 1.5 s."""
+    from mlx_model.tools.mcp.connection import Connection
 
-    return connection
+    return Connection

@@ -29,7 +29,7 @@ def test_each_server_says_what_it_offers_or_why_it_can_t_be_used(capsys: pytest.
     first, ready, note, tool = capsys.readouterr().out.splitlines()
     assert first.startswith("prog  the program python")
     assert ready.startswith("  ready after ") and ready.endswith(" s; 1 tool, about 10 tokens")
-    assert (note, tool) == ("  note: it has no tool 'fly'", "  prog_echo  10 tokens  Echo")
+    assert (note, tool) == ("  note: it has no tool 'fly'", "  prog_echo    10 tokens  Echo")
     configure(prog=program, lost={"command": "no-such-program"}, odd={"command": 1})
     assert main(["tools", "mcp"]) == 1
     out, err = capsys.readouterr()

@@ -115,6 +115,13 @@ async def test_a_kit_with_trouble_is_not_offered() -> None:
     assert (broken.closed, whole.closed) == (1, 1)
 
 
+async def test_of_two_tools_of_one_name_the_first_is_offered() -> None:
+    first, second = Kit("f"), Kit("f")
+    tools = await Person(NO).tools(first, second)
+    assert tools.toolbox.tool(CALL) is first.tools[0]
+    assert (await tools.approve(CALL)).refusal is not None
+
+
 @pytest.mark.parametrize("text", ["python", " Python ,python", "python python"])
 def test_names(text: str) -> None:
     assert read_names(text) == ("python",)
