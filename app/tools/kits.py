@@ -13,8 +13,11 @@ from app.tools.python_kit import PythonKit
 def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
     """The kits of these names, each of app.tools.names.available(), for a conversation. Nothing is started. A server
     that is no longer configured is left out."""
-    names, folder = tuple(names), work_folder(conversation)
-    kits: list[Kit] = [PythonKit(folder) for name in names if name == "python"]
-    others = [name for name in names if name not in TOOLS]
-    servers = read_servers(TOOLS).servers if others else {}
-    return [*kits, *(McpKit(servers[name], folder) for name in others if name in servers)]
+    kits: list[Kit] = []
+    servers = read_servers(TOOLS).servers
+    for name in names:
+        if name == "python":
+            kits.append(PythonKit(work_folder(conversation)))
+        elif name in servers:
+            kits.append(McpKit(servers[name], work_folder(conversation)))
+    return kits

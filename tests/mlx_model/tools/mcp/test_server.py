@@ -105,6 +105,22 @@ async def test_pages_of_tools_are_read_within_bounds_and_names_reach_the_server_
         assert (await run(server, "werk-0-7·")).text == "werk-0-7·"
 
 
+async def test_a_server_that_fails_to_list_its_tools_anew_keeps_those_it_has() -> None:
+    lists = 0
+
+    async def listed(context: Any, page: Any) -> ListToolsResult:
+        nonlocal lists
+        lists += 1
+        if lists > 1:
+            raise ValueError("lost")
+        return ListToolsResult(tools=[Offered(name="a", input_schema={"type": "object"})])
+
+    async with McpServer("s", Server("forgetful", on_list_tools=listed)) as server:
+        before = server.tools
+        await server.connect()
+        assert lists == 2 and server.tools is before
+
+
 async def test_a_server_may_have_no_tools_and_may_get_others_later() -> None:
     made = MCPServer("empty")
     async with McpServer("e", made) as server:
