@@ -24,6 +24,7 @@ from mlx_model.tools.mcp import Http, Stdio
 from mlx_model.tools.mcp.server import TIMEOUT_S
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+_WORDS = ("on", "off", "all", "none")  # of commands, where a server's name may stand
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _LONGEST_TIMEOUT_S = 3_600
 _HTTP_TYPES = ("http", "streamable-http", "streamablehttp")
@@ -82,7 +83,7 @@ def read_servers(
             if isinstance(entry, dict) and entry.get("disabled") is True:
                 continue
             server = _server(name, entry, environment)
-            if server.name in taken or server.name in servers:
+            if server.name in (*taken, *servers, *_WORDS):
                 raise _Wrong(": the name is taken; choose another one")
             servers[server.name] = server
         except _Wrong as wrong:

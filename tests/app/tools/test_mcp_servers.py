@@ -52,6 +52,7 @@ def test_variables_of_the_environment_are_filled_in_and_those_that_are_not_set_a
 def test_what_is_disabled_or_not_there_needs_no_words(home: Path) -> None:
     assert read_servers(TOOLS) == ConfiguredServers({})
     assert read({"s": {"command": "x", "disabled": True}}) == ConfiguredServers({})
+    assert list(read({"s": {"command": 1, "disabled": True}, "t": {"command": "x"}}).servers) == ["t"]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,10 @@ def test_what_makes_no_sense_is_one_line_with_its_place_and_the_others_stay(entr
 
 def test_names_can_be_typed_and_are_distinct() -> None:
     program = {"command": "x"}
-    found = read({"Git.Hub-2": program, "git.hub-2": program, "python": program, "my server": program, "": program})
+    names = ("Git.Hub-2", "git.hub-2", "python", "Off", "my server", "")
+    found = read(dict.fromkeys(names, program))
     assert list(found.servers) == ["git.hub-2"]
-    assert [line.count("the name is taken") for line in found.warnings] == [1, 1, 0, 0]
+    assert [line.count("the name is taken") for line in found.warnings] == [1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
