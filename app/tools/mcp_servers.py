@@ -119,8 +119,8 @@ class _EntryReader:
             if kind not in ("", *_HTTP_TYPES):
                 raise _Wrong(f'.type is {_shown(self._entry["type"])}; with "url" it must be "http"')
             url = self.text("url")
-            if not re.match(r"https?://[^/\s]", url):
-                raise _Wrong(f".url is {_shown(url)}; it must begin with https:// or http://")
+            if not _is_address(url):
+                raise _Wrong(f".url is {_shown(url)}; it must be an address that begins with https:// or http://")
             return Http(url, self.mapping("headers"))
         if kind not in ("", "stdio"):
             raise _Wrong(f'.type is {_shown(self._entry["type"])}; with "command" it must be "stdio"')
@@ -167,6 +167,14 @@ class _EntryReader:
             return found or ""
 
         return _VARIABLE.sub(value, text)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without their other half, a port that is no number
+        return False
 
 
 def _shown(value: Any) -> str:
