@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 from app.paths import work_folder
 from app.tools.kit import Kit
-from app.tools.mcp_kit import McpKit
+from app.tools.mcp_kit import McpKit, MissingKit
 from app.tools.mcp_servers import read_servers
 from app.tools.names import TOOLS
 from app.tools.python_kit import PythonKit
 
 
 def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
-    """The kits of these names, each of app.tools.names.available(), for a conversation. Nothing is started. A server
-    that is no longer configured is left out."""
+    """The kits of these names, for a conversation. Nothing is started. A name that isn't, or no longer, one of
+    app.tools.names.available() has a kit that says so."""
     kits: list[Kit] = []
     servers = read_servers(TOOLS).servers
     for name in names:
@@ -20,4 +20,6 @@ def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
             kits.append(PythonKit(work_folder(conversation)))
         elif name in servers:
             kits.append(McpKit(servers[name], work_folder(conversation)))
+        else:
+            kits.append(MissingKit(name))
     return kits

@@ -14,6 +14,27 @@ READY_WITHIN_S = 15.0
 """An older server that doesn't answer the newest protocol's first question costs 10 s of it."""
 
 
+class MissingKit:
+    """See Kit. A server that is switched on in a conversation, and that the person no longer has."""
+
+    tools = ()
+    instructions = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.trouble = f"it is not, or no longer, in {mcp_file()}"
+
+    async def prepare(self) -> None:
+        """See Kit."""
+
+    async def wish(self, call: ToolCall) -> Wish:
+        """See Kit."""
+        return Wish((f"mcp.{self.name}",), Decision.DENY, self.trouble, "")
+
+    async def close(self) -> None:
+        """See Kit."""
+
+
 class McpKit:
     """See Kit. What a tool sends besides text is kept in `folder`, which goes at the end if there is nothing in it.
 
@@ -64,11 +85,11 @@ class McpKit:
         """See Kit. A yes holds for the tool as it is described now: one that changes is asked for again."""
         declared = next(tool.declared for tool in self.tools if call.name == f"functions.{tool.name}")
         if declared.fingerprint != self._seen[declared.original]:
-            why = f"the server {self.name} has changed what it says of this tool"
+            why = f"the server {self.name} has changed what it says of it"
         elif declared.reads_only:
-            why = f"the server {self.name} says that this only reads, which nobody has checked"
+            why = f"the server {self.name} says that it only reads, which nobody has checked"
         else:
-            why = f"the server {self.name} can do with it whatever it can do"
+            why = f"what it does is up to the server {self.name}"
         shown = f"{declared.original} {json.dumps(call.arguments, ensure_ascii=False, indent=2)}"
         subjects = (f"{call.name} {declared.fingerprint}", call.name, f"mcp.{self.name}", "mcp")
         return Wish(subjects, Decision.ASK, why, shown)

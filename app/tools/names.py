@@ -1,5 +1,7 @@
 """Which tools a person can switch on: the program's own, and the MCP servers that they have configured."""
 
+import re
+
 from mlx_model.errors import RequestError
 
 TOOLS = {"python": "runs the model's Python code, in a sandbox without network where there is one"}
@@ -17,9 +19,19 @@ def available() -> dict[str, str]:
 def read_names(text: str) -> tuple[str, ...]:
     """Names with commas or spaces between. Raises RequestError for one that no tool has, or without any."""
     names = tuple(dict.fromkeys(text.replace(",", " ").lower().split()))
-    there = TOOLS if all(name in TOOLS for name in names) else available()
-    if unknown := [name for name in names if name not in there]:
-        raise RequestError(f"there is no tool {unknown[0][:40]!r}; there is: {', '.join(there)}")
     if not names:
         raise RequestError(f"name the tools to switch on; there is: {', '.join(available())}")
+    if any(name not in TOOLS for name in names):
+        there = available()
+        if unknown := [name for name in names if name not in there]:
+            raise RequestError(f"there is no tool {unknown[0][:40]!r}; there is: {', '.join(there)}{_why(unknown[0])}")
     return names
+
+
+def _why(name: str) -> str:
+    """What is wrong with the MCP server of this name, or with the file that would have it; "" for nothing."""
+    from app.tools.mcp_servers import read_servers
+
+    place = re.compile(rf"mcpServers\.{re.escape(name)}[.: ]", re.IGNORECASE)
+    about = [line for line in read_servers(TOOLS).warnings if place.search(line) or "mcpServers." not in line]
+    return f". {about[0]}" if about else ""

@@ -6,7 +6,7 @@ from time import monotonic
 
 from app.chat.loop import TurnTools
 from app.lines import sentence
-from app.tools.names import TOOLS, read_names
+from app.tools.names import available, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
@@ -76,7 +76,7 @@ class Tools:
             self._desk.hint()
         on = ", ".join(self.names_of(conversation))
         if not on:
-            self._desk.notify(f"The model may call no tools here. /tools {' '.join(TOOLS)} switches them on.")
+            self._desk.notify(f"The model may call no tools here. /tools {' '.join(available())} switches them on.")
         else:
             changed = " The next answer reads the whole conversation anew." if names not in (None, before) else ""
             self._desk.notify(f"The model may call {on} here; /tools off ends that.{changed}")

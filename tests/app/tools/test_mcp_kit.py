@@ -52,6 +52,7 @@ async def test_a_call_is_asked_for_and_a_yes_that_always_holds_ends_with_a_chang
     person, call = Person(), ToolCall("functions.prog_echo", "", arguments={"to": "å"})
     for _ in range(2):  # the second start says something else of its tools
         tools = await person.switched_on("prog", "gone")
+        assert [kit.trouble for kit in tools.kits] == ["", f"it is not, or no longer, in {mcp_file()}"]
         assert [function.name for function in tools.toolbox.functions][:2] == ["prog_echo", "prog_ask"]
         assert (await tools.approve(call)).by == "you, always"
         assert (await tools.approve(call)).by.startswith("the rule functions.prog_echo ")
@@ -60,7 +61,7 @@ async def test_a_call_is_asked_for_and_a_yes_that_always_holds_ends_with_a_chang
         await tools.close()
     first, second = person.asked
     assert first.shown == 'echo {\n  "to": "å"\n}'
-    assert first.why == "the server prog can do with it whatever it can do"
+    assert first.why == "what it does is up to the server prog"
     assert first.subjects[1:] == ("functions.prog_echo", "mcp.prog", "mcp") == second.subjects[1:]
     assert len(person.rules) == 2 and first.default is Decision.ASK
     assert not work_folder("talk").exists()
@@ -77,7 +78,7 @@ async def test_a_change_while_the_chat_goes_on_is_said_in_the_question(tmp_path:
     assert (await kit.wish(call)) == before  # what was declared to the model in this turn
     await tools.prepare()
     after = await kit.wish(call)
-    assert after.why == "the server prog has changed what it says of this tool"
+    assert after.why == "the server prog has changed what it says of it"
     assert after.subjects[0] != before.subjects[0]
     await tools.close()
 
@@ -124,7 +125,7 @@ async def test_what_is_said_of_a_server_and_what_it_leaves_behind() -> None:
     assert kit.instructions == "Of its functions, the server prog says: Echo first."
     assert kit.notes == ("it has no tool 'fly'",) and kit.tokens > 10
     assert (await kit.wish(ToolCall("functions.prog_where", ""))).why == (
-        "the server prog says that this only reads, which nobody has checked"
+        "the server prog says that it only reads, which nobody has checked"
     )
     work_folder("talk").mkdir(parents=True)
     await kit.close()

@@ -120,3 +120,11 @@ def test_a_server_is_switched_on_by_its_name() -> None:
     assert read_names("python, WIKI") == ("python", "wiki")
     with pytest.raises(RequestError, match=r"there is no tool 'wik'; there is: .*python, .*wiki"):
         read_names("wik")
+    read({"wiki": {"url": "ftp://e.org"}})
+    with pytest.raises(RequestError, match=r"there is: .*python.*\. .*mcp.json: mcpServers.wiki.url is 'ftp:"):
+        read_names("wiki")
+    with pytest.raises(RequestError, match=r"python[\w, ]*$"):
+        read_names("wik")
+    read({}, "{")
+    with pytest.raises(RequestError, match=r"mcp.json is not valid JSON"):
+        read_names("wiki")
