@@ -12,6 +12,7 @@ from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.tools.switched_on import Keep
 from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
@@ -37,6 +38,7 @@ class Actions(App[None]):
 
     desk: Desk
     conversations: ConversationKeeper
+    counting: Counting
     engine: EngineKeeper
     library: Library
     models: Models
@@ -149,8 +151,11 @@ class Actions(App[None]):
             await conversations.leave_branch()
 
     def action_tools(self, names: str = "") -> None:
-        """Let the model call these tools in this conversation, or say which it may."""
-        self.tools.switch(self.conversation.id, names)
+        """Let the model call these tools in this conversation; without names, show which there are."""
+        if names:
+            self.tools.switch(self.conversation.id, names)
+        else:
+            self.tools.show(self.conversation, self.counting.tokens)
 
     def action_allow_once(self) -> None:
         """Allow the call that waits."""

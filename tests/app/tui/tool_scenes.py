@@ -9,9 +9,8 @@ from app.chat.conversation import CallFacts, Conversation
 from app.paths import work_folder
 from app.tui.screens.tools import ToolScreen
 from app.tui.text.tool_rows import ToolRow
-from app.tui.widgets.call_files import CallFiles
-from app.tui.widgets.messages import AnswerView
-from mlx_model.harmony.message import assistant
+from mlx_model.harmony.message import Message, Role, assistant
+from tests.fixtures.fake_kit import CALL
 from tests.fixtures.fakes import FakeEngine, app_of, desk_of, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
@@ -50,12 +49,13 @@ async def figures(pilot: Pilot[None], engine: FakeEngine) -> None:
     files = tuple(str(folder / name) for name in ("bars.png", "bars.csv", "page.html"))
     tree = Conversation()
     prompt = tree.add_prompt("Draw five bars.", None)
-    tree.add_answer(prompt.id, replace(TURN, calls=(CallFacts(files=files),)), [assistant("There they are.")])
+    facts = replace(TURN, calls=(CallFacts(0.8, allowed="needs no permission", files=files),))
+    result = Message(Role.TOOL, "Drawn.", "python", "analysis", "assistant")
+    tree.add_answer(prompt.id, facts, [replace(CALL, text="draw(5)"), result, assistant("There they are.")])
     keep(tree)
     await app_of(pilot).conversations.open(tree.id)
     await desk_of(pilot).saved()
     await wait_until(pilot, lambda: "There they are" in text_on(pilot))
-    await app_of(pilot).query(AnswerView).last().mount(CallFiles(files), before=0)
     await wait_until(pilot, lambda: "it is gone" in text_on(pilot))
     await pilot.press("shift+tab", "f")
     await wait_until(pilot, lambda: "3 page.html" in text_on(pilot))
