@@ -53,6 +53,7 @@ class CallView(Fold, LiveContainer):
         if not paths or self._files is not None:
             return None
         self._files = CallFiles(paths)
+        self.add_class("-files")
         return self._files
 
     async def _show_live(self) -> None:
