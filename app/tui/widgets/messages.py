@@ -1,10 +1,12 @@
 """What stands in the transcript: the person's prompts, the model's answers, notices of the program."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -22,10 +24,13 @@ from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
+from app.tui.widgets.sources import Sources
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
+from mlx_model.tools.browser.citations import Citations, held_back
+from mlx_model.tools.browser.shown import pages_of
 
 
 class Prompt(MarkedText):
@@ -51,20 +56,36 @@ class Notice(Static):
 
 
 class AnswerText(MarkdownText):
-    """What the model says to the person: the answer, or something on the way to it."""
+    """What the model says to the person: the answer, or something on the way to it. A citation that is still being
+    written is not shown yet."""
 
-    def __init__(self, part: Part) -> None:
-        super().__init__(part.text, grows=part.state is State.GROWING)
+    @dataclass
+    class SourceWanted(TextualMessage):
+        """A click on the number of a source."""
+
+        number: int
+
+    def __init__(self, part: Part, citations: Citations) -> None:
+        """`citations` have read its text."""
+        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
     async def show(self, part: Part) -> None:
         """Show this part, which has grown or ended."""
-        if part.text != self.part.text:
-            await self.grow(part.text)
+        if (text := _so_far(part)) != self.source:
+            await self.grow(text)
         self.part = part
         if part.state is not State.GROWING:
             await self.finish_layout()
+
+    def action_show_source(self, number: int) -> None:
+        """Show a source below the answer: the action of its number."""
+        self.post_message(self.SourceWanted(number))
+
+
+def _so_far(part: Part) -> str:
+    return part.text[: len(part.text) - held_back(part.text)] if part.state is State.GROWING else part.text
 
 
 PartView = Analysis | CallView | AnswerText
@@ -121,13 +142,22 @@ class AnswerView(Vertical, LiveContainer):
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._parts: list[PartView] = []
+        self._citations = Citations()
+        self._pages_read = 0  # messages of the answer whose pages the citations know
+        self._sources: Sources | None = None
+        self.earlier: Sequence[Node] = ()
+        """What the conversation has before the answer: the pages that it cites may be there. Set before it is shown."""
         self._last_line = LastLine(versions)
         if stored is not None:
             self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
-        """The parts that are there already, and the last line; more parts come with the answer."""
+        """The parts that are there already, their sources, and the last line; more parts come with the answer."""
+        self._read([view.part for view in self._parts])
         yield from self._parts
+        if sources := self._citations.sources:
+            self._sources = Sources(sources)
+            yield self._sources
         yield self._last_line
 
     def _show_stored(self, node: Node) -> None:
@@ -216,14 +246,17 @@ class AnswerView(Vertical, LiveContainer):
         if reason is None:
             self.remove_class("-cut-off")  # it was, and goes on
         parts = parts_of(messages, reason)
+        self._read(parts)
         for view, part in zip(self._parts, parts, strict=False):
             if part != view.part:
                 if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
                     view.open = False  # it has just ended: one that was opened since then differs no more
                 await view.show(part)
         for part in parts[len(self._parts) :]:
-            await self.mount(self._append(part, last=part is parts[-1]), before=self._last_line)
+            await self.mount(self._append(part, last=part is parts[-1]), before=self._sources or self._last_line)
         self._count()
+        if reason is not None:
+            await self._list_sources()
 
     async def finish(self, finished: Finished | None) -> None:
         """Say how it ended (None: the engine died) and what it cost."""
@@ -242,11 +275,48 @@ class AnswerView(Vertical, LiveContainer):
             first = not any(isinstance(each, Analysis) for each in self._parts)
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
-            view = AnswerText(part)
+            view = AnswerText(part, self._citations)
         if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
         return view
+
+    def _read(self, parts: Sequence[Part]) -> None:
+        """Number what these parts cite of the pages that the model has seen."""
+        texts = [part.text for part in parts if part.kind in (Kind.ASIDE, Kind.ANSWER)]
+        if not any("\u3010" in text for text in texts):
+            return
+        if len(self.messages) != self._pages_read:
+            self._pages_read = len(self.messages)
+            before = [message for node in self.earlier for message in node.messages]
+            self._citations.know(pages_of([*before, *self.messages]))
+        for text in texts:
+            self._citations.read(text)
+
+    async def _list_sources(self) -> None:
+        """List the sources below the text, once there is no more of it to come."""
+        sources = self._citations.sources
+        if self._sources is not None:
+            self._sources.show(sources)
+        elif sources:
+            self._sources = Sources(sources)
+            await self.mount(self._sources, before=self._last_line)
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether sources are listed below it."""
+        return self._sources is not None
+
+    def toggle_sources(self) -> None:
+        """Open what is cited of all sources, or close it."""
+        if self._sources is not None:
+            self._sources.toggle()
+
+    def on_answer_text_source_wanted(self, event: AnswerText.SourceWanted) -> None:
+        """Open that source."""
+        event.stop()
+        if self._sources is not None:
+            self._sources.open(event.number)
 
     def _count(self) -> None:
         """Say in the first analysis how long the model has thought."""
@@ -274,7 +344,9 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     versions = switch_of(conversation, node)
     if node.is_prompt:
         return [Prompt(node), *([versions] if versions else [])]
-    return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)]
+    view = AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)
+    view.earlier = conversation.path_to(node.parent)
+    return [view]
 
 
 def switch_of(conversation: Conversation, node: Node) -> VersionSwitch | None:

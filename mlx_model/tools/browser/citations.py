@@ -190,17 +190,12 @@ def cited(text: str, pages: Mapping[int, Page], write: Callable[[Mark], str] | N
 
 
 def markdown_link(mark: Mark) -> str:
-    """The number as a link to the source."""
-    return f"[{mark.number}]({mark.url})" if mark.url else in_brackets(mark)
-
-
-def in_brackets(mark: Mark) -> str:
-    """The number alone. In Markdown too no link: with what stands behind it, or is defined elsewhere, it might be."""
-    return f"\\[{mark.number}\\]"
+    """The number as a link to the source, if that has an address."""
+    return f"[{mark.number}]({mark.url})" if mark.url else plain_number(mark)
 
 
 def plain_number(mark: Mark) -> str:
-    """The number as a text that is no Markdown has it."""
+    """The number alone."""
     return f"[{mark.number}]"
 
 
@@ -211,8 +206,8 @@ def held_back(text: str) -> int:
 
 
 def without_citations(text: str) -> str:
-    """A text for a list, where no sources can be shown."""
-    return _CITED.sub("", text)
+    """A text, or the beginning of one, for a list, where no sources can be shown."""
+    return _CITED.sub("", text[: len(text) - held_back(text)])
 
 
 def _ticks(run: str, opened: int) -> int:

@@ -23,9 +23,11 @@ from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name
 from app.tui.widgets import welcome as welcome_widget
+from app.tui.widgets.messages import AnswerText
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
+from tests.fixtures.browsed import browsed
 from tests.fixtures.contrast import READABLE, pairs_on
 from tests.fixtures.fakes import (
     COMPUTER,
@@ -78,6 +80,13 @@ CALLS = [
     ),
 ]
 
+CITED = """\
+At most **1,024**\u30101\u2020L4\u3011, if they fit into its memory\u30102\u2020L40-L41\u3011\u30103\u2020L0-L1\u3011.
+
+- Kernels have changed a lot\u30100\u2020L5-L7\u3011, and somebody asks\u30100\u2020L8\u3011.
+- Of `metal\u30101\u2020L1\u3011` nothing is known\u30109\u2020L1\u3011.
+"""
+
 Scene = Callable[[Pilot[None], FakeEngine], Awaitable[None]]
 
 
@@ -115,6 +124,20 @@ async def calls_opened(pilot: Pilot[None], engine: FakeEngine) -> None:
     await calls(pilot, engine)
     await pilot.press("shift+tab", "enter")
     await wait_until(pilot, lambda: "result" in text_on(pilot))
+
+
+async def sources(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that cites what the model has read, one source opened by a click on its number in the text."""
+    tree = Conversation()
+    prompt = tree.add_prompt("How many threads has a threadgroup?", None)
+    tree.add_answer(prompt.id, TURN, [*browsed(), assistant(CITED)])
+    keep(tree)
+    await app_of(pilot).conversations.open(tree.id)
+    await desk_of(pilot).saved()
+    await wait_until(pilot, lambda: "A title so long" in text_on(pilot))
+    text = app_of(pilot).query(AnswerText).last()
+    await text.run_action("show_source(1)")
+    await wait_until(pilot, lambda: "L41" in text_on(pilot))
 
 
 async def versions(pilot: Pilot[None], engine: FakeEngine) -> None:
@@ -354,7 +377,7 @@ async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 
 SCENES = (
-    *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
+    *(welcome, answer, thinking, calls, calls_opened, sources, versions, selected_prompt, selected_answer, branching),
     *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
     *(loading, reading, toast, short_toast, picker, confirming),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),

@@ -62,7 +62,7 @@ def test_sources_are_numbered_in_the_order_of_their_first_use() -> None:
 
 def test_a_result_that_was_opened_is_the_page_and_one_that_was_not_is_a_line_with_its_site() -> None:
     text, sources = cited("【0†L4】【0†L8】", PAGES)
-    assert text == f"[1]({GUIDE})\\[2\\]"
+    assert text == f"[1]({GUIDE})[2]"
     assert [(s.url, s.site) for s in sources] == [(GUIDE, "docs.example.org"), ("", "forum.example.net")]
     assert sources[1].lines == ((None, "  * 【2†Forum†forum.example.net】 Somebody asks."),)
 
@@ -188,13 +188,14 @@ def test_a_page_can_attack_neither_title_nor_link() -> None:
         text, [source] = cited("【1†L3】", pages_of(called("open", "{}", page)))
         assert source.title == "bank.com␛]0;x␇ [x](http://evil.example)"
         assert (text, source.site) in [
-            ("\\[1\\]", ""),
+            ("[1]", ""),
             ("[1](https://evil.example/a%29%5Bb%5D%28c)", "evil.example"),
         ]
 
 
 def test_a_list_has_no_citations() -> None:
     assert without_citations("So it is【1†L3】【9†L1】, 【3】.") == "So it is, 【3】."
+    assert without_citations("cut off 【1†L") == "cut off "
 
 
 def test_ten_thousand_citations_and_a_text_that_opens_as_many_are_read_at_once() -> None:
