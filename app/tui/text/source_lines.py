@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
@@ -20,8 +21,8 @@ MOST_LINES = 100
 """Cited lines shown of a source: more than a view of the browser has."""
 NOT_SEEN = "The model has seen none of the lines it cites, or it cites none."
 _GAP = "  "
-_LEAST = 12
-"""Columns that a title gets, or none."""
+_LEAST, _LONGEST = 12, 30
+"""Columns that a title gets, or none; columns that a site gets, or a third of them all."""
 
 
 class Line(NamedTuple):
@@ -43,14 +44,15 @@ def source_lines(
     where the space is narrow."""
     shown = listed(sources, all_of_them=all_of_them)
     heading = Content(f"{HEADING}{_GAP}").stylize(SECONDARY)
-    beside = heading.cell_length if width >= 6 * heading.cell_length else 0
+    beside = heading.cell_length if width >= 8 * heading.cell_length else 0
     digits = len(str(shown[-1].number))
+    room = width - beside - digits - 1
+    columns = _Columns.of(shown, room)
     indent = Content(" " * (digits + 1))
     lines = []
     for source in shown:
         number = Content(f"{source.number:>{digits}} ").stylize("$accent")
-        room = width - beside - digits - 1
-        line = number + _line(source, room)
+        line = number + columns.line(source)
         lines.append(Line(line.stylize(Style.from_meta({SOURCE: source.number})), source.number))
         if source.number in opened:
             lines += [Line(indent + detail, source.number) for detail in _details(source, room)]
@@ -65,18 +67,42 @@ def source_lines(
     return [Line(line.content.truncate(max(1, width)), line.number) for line in lines]
 
 
-def _line(source: Source, width: int) -> Content:
-    """`docs.python.org  Title  L12-15`: what matters least is left out or cut where the space is narrow."""
-    site = Content(source.site or source.title).truncate(max(1, width), ellipsis=True)
-    parts, room = [_linked(site, source)], width - site.cell_length
-    where = Content(source.where).stylize(SECONDARY)
-    if where and room >= where.cell_length + len(_GAP):
-        parts.append(where)
-        room -= where.cell_length + len(_GAP)
-    if source.site and source.title and room >= _LEAST + len(_GAP):
-        title = Content(source.title).truncate(room - len(_GAP), ellipsis=True).stylize("$foreground 85%")
-        parts.insert(1, title)
-    return Content(_GAP).join(parts)
+class _Columns(NamedTuple):
+    """The widths of what a line says: the site, the title, which lines. What has no room for it is left out."""
+
+    site: int
+    title: int
+    where: int
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], width: int) -> "_Columns":
+        """Those that these sources need, as far as there is room: for the site first, for the title last."""
+        site = min(max(cell_len(_name(source)) for source in sources), max(_LONGEST, width // 3), max(1, width))
+        where = min(max(cell_len(source.where) for source in sources), max(_LEAST, width // 3))
+        if where > width - site - len(_GAP):
+            return cls(site, 0, 0)
+        room = width - site - len(_GAP) - (where + len(_GAP) if where else 0)
+        titles = [cell_len(source.title) for source in sources if source.site]
+        return cls(site, min(max(titles, default=0), room) if room >= _LEAST else 0, where)
+
+    def line(self, source: Source) -> Content:
+        """`docs.python.org  Title  L12-15`"""
+        title = source.title if source.site else ""
+        texts = [
+            (self.site, _name(source), ""),
+            (self.title, title, "$foreground 85%"),
+            (self.where, source.where, SECONDARY),
+        ]
+        parts = [
+            Content(text).truncate(width, ellipsis=True, pad=True).stylize(style)
+            for width, text, style in texts
+            if width
+        ]
+        return Content(_GAP).join([_linked(parts[0], source), *parts[1:]]).rstrip()
+
+
+def _name(source: Source) -> str:
+    return source.site or source.title
 
 
 def _details(source: Source, width: int) -> Iterator[Content]:
