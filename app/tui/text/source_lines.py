@@ -93,12 +93,10 @@ class _Columns(NamedTuple):
             (self.title, title, "$foreground 85%"),
             (self.where, source.where, SECONDARY),
         ]
-        parts = [
-            Content(text).truncate(width, ellipsis=True, pad=True).stylize(style)
-            for width, text, style in texts
-            if width
-        ]
-        return Content(_GAP).join([_linked(parts[0], source), *parts[1:]]).rstrip()
+        parts = [Content(text).truncate(width, ellipsis=True).stylize(style) for width, text, style in texts]
+        parts[0] = _linked(parts[0], source)
+        columns = [part.truncate(width, pad=True) for part, (width, _, _) in zip(parts, texts, strict=True) if width]
+        return Content(_GAP).join(columns).rstrip()
 
 
 def _name(source: Source) -> str:

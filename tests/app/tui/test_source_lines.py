@@ -84,10 +84,12 @@ def test_numbers_are_aligned_and_a_click_finds_its_source() -> None:
 
 def test_only_a_known_address_is_a_link() -> None:
     links = [
-        [span.style.link for span in line.content.spans if isinstance(span.style, Style) and span.style.link]
+        (line.content.plain[span.start : span.end], span.style.link)
         for line in source_lines([GUIDE, FORUM], (1,), 76)
+        for span in line.content.spans
+        if isinstance(span.style, Style) and span.style.link
     ]
-    assert links == [[GUIDE.url], [GUIDE.url], [], [], []]
+    assert links == [(GUIDE.site, GUIDE.url), (GUIDE.url, GUIDE.url)]
 
 
 def test_what_was_not_seen_and_what_is_too_much_is_said() -> None:
