@@ -180,7 +180,7 @@ class _Code(NamedTuple):
             return _Code(match["fence"], in_list=self.in_list)
         is_blank, indented = not line.strip(), line.startswith(_INDENTED)
         in_list = self.in_list if is_blank or indented else _LIST_ITEM.match(line) is not None
-        return _Code("", is_blank, self.has(line) or (is_blank and self.is_indented), in_list)
+        return _Code("", is_blank, self.has(line), in_list)
 
 
 def cited(text: str, pages: Mapping[int, Page], write: Callable[[Mark], str] | None = None) -> tuple[str, list[Source]]:

@@ -23,7 +23,6 @@ _TITLE_AND_URL = re.compile(r"(?P<title>.*) \((?P<url>[^\s()]\S*)\)")
 _LINE = re.compile(r"^L([0-9]{1,7}):[ ]?(.*)$", re.MULTILINE)
 _LINK = re.compile(r"【(?P<id>[0-9]{1,6})†(?P<title>[^†】]*)(?:†(?P<site>[^†】]*))?】")
 _MATCH = re.compile(r"# 【[0-9]{1,6}†match at L(?P<line>[0-9]{1,7})】")
-_MATCH_LINES = 4
 _FIND = "/find?pattern="
 _SEARCHED = re.compile(r" in `(?P<title>.*)`$")
 _URL = re.compile(r"https?://[!#$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]+", re.IGNORECASE)
@@ -78,7 +77,7 @@ class Page:
         title, url = self.title, self.url.removeprefix(_VIEW_SOURCE)
         if self.kind is Kind.FIND:
             lines = self._found(lines)
-            url = url.rpartition(_FIND)[0] or url
+            url = url.rpartition(_FIND)[0]
             searched = _SEARCHED.search(title)
             title = searched["title"] if searched else title
         return Passage(title, url, tuple(lines), url.partition("#")[0] or (self.kind, title))
@@ -99,7 +98,7 @@ class Page:
                 match = _MATCH.match(self.lines[self._matches[at - 1]])
                 assert match is not None
                 if below:
-                    if below <= _MATCH_LINES and line.strip():
+                    if line.strip():
                         found[int(match["line"]) + below - 1] = line
                 else:
                     found.setdefault(int(match["line"]), self.lines.get(number + 1, ""))
@@ -169,7 +168,7 @@ def _page(message: Message) -> Page | None:
 
 
 def _opened(call: Message, url: str, pages: dict[int, Page]) -> None:
-    """Note where the link leads that was opened, if it was one of a search."""
+    """Note where the link leads that was opened."""
     read = read_call(call)
     arguments = read.arguments if read is not None else {}
     try:
@@ -177,7 +176,7 @@ def _opened(call: Message, url: str, pages: dict[int, Page]) -> None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return
     page = pages.get(next(reversed(pages), -1) if cursor < 0 else cursor)
-    if page is not None and page.kind is Kind.SEARCH:
+    if page is not None:
         page.links[link] = url
 
 

@@ -1,5 +1,7 @@
 """Citations on the screen: numbers while the answer grows, the sources below it, by click and by key."""
 
+from itertools import chain
+
 import pytest
 from textual.pilot import Pilot
 
@@ -9,7 +11,7 @@ from app.tui.widgets.messages import AnswerText, AnswerView
 from app.tui.widgets.sources import Sources
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
-from tests.fixtures.browsed import browsed
+from tests.fixtures.browsed import browsed, called, display
 from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, desk_of, idle, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep, stored
 
@@ -83,19 +85,31 @@ async def test_citations_from_the_first_token_to_the_copy(copied: list[str]) -> 
         await pilot.press("up", "s")
         await wait_until(pilot, lambda: desk_of(pilot).composer.text == "s")
 
+        await app.conversations.show()  # as from the disk
+        await wait_until(pilot, lambda: "1,024 threads[1][2], says" in text_on(pilot))
 
-async def test_a_source_that_is_not_listed_yet_is_opened_in_sight() -> None:
-    tree = Conversation()
-    messages = [
-        *browsed(),
-        assistant("\n\n".join(f"{n}【{c}†L{n}】" for n, c in enumerate((1, 0, 0)) for _ in range(40))),
+
+async def test_a_source_that_is_not_listed_is_opened_in_sight() -> None:
+    pages = [
+        called("open", "{}", display(n, f"Page {n} (https://a.example/{n})", 0, 9, *["line"] * 9)) for n in range(9)
     ]
-    node = tree.add_answer(tree.add_prompt("How?", None).id, TURN, messages)
+    text = "\n\n".join(f"Claim{n}【{n}†L0-L8】" for n in range(9))
+    tree = Conversation()
+    node = tree.add_answer(tree.add_prompt("How?", None).id, TURN, [*chain(*pages), assistant(text)])
     keep(tree)
     async with chat(FakeEngine(), (80, 24)) as pilot:
         await idle(pilot)
         await app_of(pilot).conversations.open(tree.id, node.id)
-        await wait_until(pilot, lambda: "0[1]" in text_on(pilot))
-        view = app_of(pilot).query_one(AnswerView)
-        view.post_message(AnswerText.SourceWanted(1))
-        await wait_until(pilot, lambda: "https://docs.example.org/guide" in text_on(pilot))
+        await wait_until(pilot, lambda: "Claim1[2]" in text_on(pilot))
+        view, sources = app_of(pilot).query_one(AnswerView), app_of(pilot).query_one(Sources)
+        assert sources.render().plain.endswith("and 3 more")
+        view.post_message(AnswerText.SourceWanted(9))
+        await wait_until(pilot, lambda: "9 a.example  Page 8" in text_on(pilot) and "L8  line" in text_on(pilot))
+        view.toggle_sources()
+        view.toggle_sources()
+        await pilot.pause()
+        assert sources.render().plain.endswith("and 3 more")
+        sources.scroll_visible(animate=False)
+        await pilot.pause()
+        await click(pilot, sources, "and 3 more")
+        await wait_until(pilot, lambda: "9 a.example  Page 8" in sources.render().plain)

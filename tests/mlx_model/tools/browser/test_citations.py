@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mlx_model.tools.browser.citations import (
     MOST,
+    MOST_LINE,
     Citations,
     CitationWriter,
     cited,
@@ -14,7 +15,7 @@ from mlx_model.tools.browser.citations import (
     without_citations,
 )
 from mlx_model.tools.browser.shown import pages_of
-from tests.fixtures.browsed import PAGE, browsed, called
+from tests.fixtures.browsed import PAGE, browsed, called, display
 
 PAGES = pages_of(browsed())
 GUIDE = "https://docs.example.org/guide#top"
@@ -67,6 +68,12 @@ def test_a_result_that_was_opened_is_the_page_and_one_that_was_not_is_a_line_wit
     assert sources[1].lines == ((None, "  * 【2†Forum†forum.example.net】 Somebody asks."),)
 
 
+def test_a_citation_has_one_source() -> None:
+    text, [source] = cited("【0†L8, L4】", PAGES, plain_number)
+    assert (text, source.title) == ("[1]", "Forum")
+    assert source.lines == ((None, "  * 【2†Forum†forum.example.net】 Somebody asks."),)
+
+
 def test_the_same_number_stands_there_once() -> None:
     assert numbered("a【1†L3】【2†L40】【0†L8】【1†L3】 b【1†L3】 【1†L4】") == "a[1][2][1] b[1] [1]"
 
@@ -87,6 +94,7 @@ def test_the_same_number_stands_there_once() -> None:
         "1. ```py\n   【1†L3】",
         "    【1†L3】",
         "text\n\n\t【1†L3】\n\n\t【1†L3】",
+        "text\n\n    code\n    【1†L3】",
     ],
 )
 def test_what_is_none_and_what_is_code_stay(text: str) -> None:
@@ -105,6 +113,7 @@ def test_what_is_none_and_what_is_code_stay(text: str) -> None:
         "a stray ` here\n%",
         "text\n    %",
         "* item\n\n    %",
+        "* item\n\n  ```\n  code\n  ```\n\n    %",
         "【9†L1】 %",
         "【1†L1†%",
     ],
@@ -191,6 +200,18 @@ def test_a_page_can_attack_neither_title_nor_link() -> None:
             ("[1]", ""),
             ("[1](https://evil.example/a%29%5Bb%5D%28c)", "evil.example"),
         ]
+
+
+def test_lines_and_sites_are_clean_and_not_too_long() -> None:
+    pages = pages_of(
+        [
+            *called("open", "{}", display(1, "a (https://a.example/)", 0, 9, f"\x1b\u2028{'x' * 1000}", "\ttab ")),
+            *called("search", "{}", display(0, "q", 0, 9, "【0†a†a.example\x1b】")),
+        ]
+    )
+    page, result = cited("【1†L0-L1】【0†L0】", pages)[1]
+    assert page.lines == ((0, f"␛ {'x' * (MOST_LINE - 2)}"), (1, "\ttab"))
+    assert result.site == "a.example␛"
 
 
 def test_a_list_has_no_citations() -> None:

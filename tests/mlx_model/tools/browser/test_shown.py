@@ -66,6 +66,12 @@ def test_the_address_of_a_result_is_that_of_the_page_opened_from_it(arguments: s
     assert pages_of(messages)[0].links == {0: f"{GUIDE}#top"}
 
 
+def test_a_result_is_opened_from_the_page_that_was_shown_last() -> None:
+    again = [*called("search", "{}", SEARCH), *called("find", "{}", FOUND), *called("search", "{}", SEARCH)]
+    pages = pages_of([*again, *called("open", '{"id": 2}', PAGE)])
+    assert pages[0].links == {2: f"{GUIDE}#top"}
+
+
 @pytest.mark.parametrize(
     "arguments", ['{"id": 0, "cursor": 5}', '{"id": "https://a.example"}', "{}", "[", '{"id": null}', '{"id": 1e999}']
 )
@@ -111,6 +117,15 @@ def test_what_is_found_within_a_page_is_of_that_page() -> None:
 
 def test_the_heading_of_a_match_means_its_first_line() -> None:
     assert PAGES[3].passage(6, 6).lines == ((300, "No barrier is needed here."),)
+
+
+def test_a_list_of_matches_may_be_scrolled() -> None:
+    passage = pages_of(called("open", '{"loc": 6}', FOUND))[3].passage(7, 7)
+    assert (passage.title, passage.url) == ("Metal guide", GUIDE)
+
+
+def test_the_source_of_a_page_is_that_page() -> None:
+    assert opened("[7] a (view-source:https://a.example/)").passage(0, 1).url == "https://a.example/"
 
 
 def test_lines_that_were_not_shown_are_none() -> None:
