@@ -84,6 +84,8 @@ async def test_citations_from_the_first_token_to_the_copy(copied: list[str]) -> 
         assert copied[0].endswith("2. Forum, forum.example.net, search result")
         await pilot.press("up", "s")
         await wait_until(pilot, lambda: desk_of(pilot).composer.text == "s")
+        await pilot.press("backspace", "shift+tab", "q")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text.startswith("> 1,024 threads[1][2], says `"))
 
         await app.conversations.show()  # as from the disk
         await wait_until(pilot, lambda: "1,024 threads[1][2], says" in text_on(pilot))
