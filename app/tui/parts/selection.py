@@ -84,7 +84,7 @@ class Selection:
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
-            sources=view is not None and view.has_sources,
+            sources=view is not None and view.sources.display,
         )
 
     def _code_blocks(self, node: Node) -> int:
@@ -178,7 +178,7 @@ class Selection:
         if name == keys.DETAILS and view is not None and view.details:
             view.toggle_details()
         elif name == keys.SOURCES and view is not None:
-            view.toggle_sources()
+            view.sources.toggle()
         elif name == keys.DETAILS:
             self._desk.warn("There is nothing to open in this message.")
         elif view is not None and view.pages > 1:

@@ -10,10 +10,10 @@ from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.chat.conversation import Conversation, Node
+from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
-from app.tui.text.answer_parts import Kind, Part, State, parts_of
+from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
@@ -25,12 +25,12 @@ from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
 from app.tui.widgets.sources import Sources
+from app.tui.widgets.steps import Steps, to_cover
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
 from mlx_model.tools.browser.citations import Citations, held_back
-from mlx_model.tools.browser.shown import pages_of
 
 
 class Prompt(MarkedText):
@@ -121,7 +121,7 @@ class LastLine(Horizontal, LiveContainer):
 
 
 class AnswerView(Vertical, LiveContainer):
-    """One answer: a widget for each part of its messages, and a footer. `show` brings it up to date."""
+    """One answer: a widget for each part of its messages, its sources, and a footer. `show` brings it up to date."""
 
     def __init__(
         self,
@@ -141,32 +141,33 @@ class AnswerView(Vertical, LiveContainer):
         self.finished: Finished | None = None
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
+        self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
-        self._citations = Citations()
-        self._pages_read = 0  # messages of the answer whose pages the citations know
-        self._sources: Sources | None = None
-        self.earlier: Sequence[Node] = ()
-        """What the conversation has before the answer: the pages that it cites may be there. Set before it is shown."""
+        self._steps: Steps | None = None
+        self.sources = Sources()
         self._last_line = LastLine(versions)
         if stored is not None:
             self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
         """The parts that are there already, their sources, and the last line; more parts come with the answer."""
-        self._read([view.part for view in self._parts])
-        yield from self._parts
-        if sources := self._citations.sources:
-            self._sources = Sources(sources)
-            yield self._sources
+        self.sources.read(self.messages)
+        self.sources.show()
+        for view in self._parts:
+            if self._steps is not None and view is self._covered[0]:
+                yield self._steps
+            yield view
+        yield self.sources
         yield self._last_line
 
     def _show_stored(self, node: Node) -> None:
         facts = node.facts
         reason = (facts.reason or "") if facts else "stop"
         self.messages = node.messages
-        parts = parts_of(node.messages, reason)
+        parts = parts_of(node.messages, reason, facts.calls if facts else ())
         for part in parts:
             self._append(part, last=part is parts[-1])
+        self._gather(ended=True)
         if facts is not None:
             self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
             stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
@@ -175,6 +176,8 @@ class AnswerView(Vertical, LiveContainer):
 
     def reveal(self, channel: str | None) -> None:
         """Open what is closed of a channel: something was found there."""
+        if self._steps is not None and channel != "final":
+            self._steps.open = True
         for view in self._parts:
             if isinstance(view, Fold) and any(message.channel == channel for message in view.part.messages):
                 view.open = True
@@ -208,7 +211,7 @@ class AnswerView(Vertical, LiveContainer):
 
     def toggle_details(self) -> None:
         """Open all folds, or close them if all are open."""
-        folds = [view for view in self._parts if isinstance(view, Fold)]
+        folds = [*filter(None, [self._steps]), *(view for view in self._parts if isinstance(view, Fold))]
         opened = not all(fold.open for fold in folds)
         for fold in reversed(folds):  # the first of them is the one that is kept in sight
             if fold.open is not opened:
@@ -234,35 +237,50 @@ class AnswerView(Vertical, LiveContainer):
         self._last_line.say(clean(text))
 
     async def show(
-        self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None
+        self,
+        messages: Sequence[Message],
+        analysis_s: float,
+        analysis_tokens: int,
+        reason: str | None = None,
+        calls: Sequence[CallFacts] = (),
+        running: Running | None = None,
     ) -> None:
         """Show these messages: the last of them goes on growing, or the answer has ended for this reason.
 
-        Only the parts that differ from what is shown are touched. Shows nothing once the view is gone from the screen.
+        `calls` and `running` are as for parts_of. Only the parts that differ from what is shown are touched. Shows
+        nothing once the view is gone from the screen.
         """
         self.messages, self._analysis_s, self._analysis_tokens = messages, analysis_s, analysis_tokens
+        self._calls = calls
         if not self.is_attached:
             return
         if reason is None:
             self.remove_class("-cut-off")  # it was, and goes on
-        parts = parts_of(messages, reason)
-        self._read(parts)
+        parts = parts_of(messages, reason, calls, running)
+        self.sources.read(messages)
         for view, part in zip(self._parts, parts, strict=False):
             if part != view.part:
                 if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
                     view.open = False  # it has just ended: one that was opened since then differs no more
                 await view.show(part)
         for part in parts[len(self._parts) :]:
-            await self.mount(self._append(part, last=part is parts[-1]), before=self._sources or self._last_line)
+            await self.mount(self._append(part, last=part is parts[-1]), before=self.sources)
+        if (steps := self._gather(ended=reason is not None)) is not None:
+            await self.mount(steps, before=self._covered[0])
         self._count()
         if reason is not None:
-            await self._list_sources()
+            self.sources.show()
+
+    def on_answer_text_source_wanted(self, event: AnswerText.SourceWanted) -> None:
+        """Open that source."""
+        event.stop()
+        self.sources.open(event.number)
 
     async def finish(self, finished: Finished | None) -> None:
         """Say how it ended (None: the engine died) and what it cost."""
         self.finished = finished
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason)
+        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason, self._calls)
         self._end(reason, stats)
 
     def _append(self, part: Part, *, last: bool) -> Widget:
@@ -275,48 +293,26 @@ class AnswerView(Vertical, LiveContainer):
             first = not any(isinstance(each, Analysis) for each in self._parts)
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
-            view = AnswerText(part, self._citations)
+            view = AnswerText(part, self.sources.citations)
         if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
         return view
 
-    def _read(self, parts: Sequence[Part]) -> None:
-        """Number what these parts cite of the pages that the model has seen."""
-        texts = [part.text for part in parts if part.kind in (Kind.ASIDE, Kind.ANSWER)]
-        if not any("\u3010" in text for text in texts):
-            return
-        if len(self.messages) != self._pages_read:
-            self._pages_read = len(self.messages)
-            before = [message for node in self.earlier for message in node.messages]
-            self._citations.know(pages_of([*before, *self.messages]))
-        for text in texts:
-            self._citations.read(text)
-
-    async def _list_sources(self) -> None:
-        """List the sources below the text, once there is no more of it to come."""
-        sources = self._citations.sources
-        if self._sources is not None:
-            self._sources.show(sources)
-        elif sources:
-            self._sources = Sources(sources)
-            await self.mount(self._sources, before=self._last_line)
-
     @property
-    def has_sources(self) -> bool:
-        """Whether sources are listed below it."""
-        return self._sources is not None
+    def _covered(self) -> Sequence[Analysis | CallView]:
+        return self._steps.covered if self._steps else ()
 
-    def toggle_sources(self) -> None:
-        """Open what is cited of all sources, or close it."""
-        if self._sources is not None:
-            self._sources.toggle()
-
-    def on_answer_text_source_wanted(self, event: AnswerText.SourceWanted) -> None:
-        """Open that source."""
-        event.stop()
-        if self._sources is not None:
-            self._sources.open(event.number)
+    def _gather(self, *, ended: bool) -> Steps | None:
+        """Put many calls under one line; returns that line if it has to be mounted."""
+        covered = to_cover(self._parts, ended=ended)
+        if self._steps is not None:
+            self._steps.cover(covered)
+        elif covered:
+            self._steps = Steps()
+            self._steps.cover(covered)
+            return self._steps
+        return None
 
     def _count(self) -> None:
         """Say in the first analysis how long the model has thought."""
@@ -345,7 +341,7 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     if node.is_prompt:
         return [Prompt(node), *([versions] if versions else [])]
     view = AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)
-    view.earlier = conversation.path_to(node.parent)
+    view.sources.earlier = conversation.path_to(node.parent)
     return [view]
 
 

@@ -8,23 +8,41 @@ from textual.content import Content
 from textual.geometry import Region, Size
 from textual.widget import Widget
 
+from app.chat.conversation import Node
 from app.tui.text.source_lines import ALL, SOURCE, Line, listed, source_lines
-from mlx_model.tools.browser.citations import Source
+from mlx_model.harmony.message import Message, Role
+from mlx_model.tools.browser.citations import Citations, Source
+from mlx_model.tools.browser.shown import pages_of
 
 
 class Sources(Widget):
-    """The list, in one widget however long it is."""
+    """The list, in one widget however long it is; not there without any."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._sources = sources
+        self.earlier: Sequence[Node] = ()
+        """What the conversation has before the answer: it may cite pages from there. Set before the answer is shown."""
+        self.citations = Citations()
+        self._pages_read = 0  # messages of the answer whose pages the citations know
+        self._sources: Sequence[Source] = ()
         self._opened: set[int] = set()
         self._shows_all = False
+        self.display = False
 
-    def show(self, sources: Sequence[Source]) -> None:
-        """Show these: more is cited."""
-        if sources != self._sources:
-            self._sources = sources
+    def read(self, messages: Sequence[Message]) -> None:
+        """Number what the answer cites, as far as there is of it."""
+        texts = [each.text for each in messages if _is_shown(each) and "\u3010" in each.text]
+        if texts and len(messages) != self._pages_read:
+            self._pages_read = len(messages)
+            before = [message for node in self.earlier for message in node.messages]
+            self.citations.know(pages_of([*before, *messages]))
+        for text in texts:
+            self.citations.read(text)
+
+    def show(self) -> None:
+        """List what was read, once no more of the answer is to come."""
+        if (sources := self.citations.sources) != self._sources:
+            self._sources, self.display = sources, bool(sources)
             self.refresh(layout=True)
 
     def open(self, number: int) -> None:
@@ -37,6 +55,8 @@ class Sources(Widget):
 
     def toggle(self) -> None:
         """Open all sources, or close them if all are open."""
+        if not self._sources:
+            return
         numbers = {source.number for source in self._sources}
         self._opened = set() if self._opened == numbers else numbers
         self._shows_all = bool(self._opened)
@@ -79,3 +99,8 @@ class Sources(Widget):
 
     def _lines(self, width: int) -> list[Line]:
         return source_lines(self._sources, self._opened, width, all_of_them=self._shows_all)
+
+
+def _is_shown(message: Message) -> bool:
+    """Whether the model says it to the person."""
+    return message.role is Role.ASSISTANT and message.channel != "analysis" and not message.calls_tool
