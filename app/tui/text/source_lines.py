@@ -44,7 +44,7 @@ def source_lines(
     where the space is narrow."""
     shown = listed(sources, all_of_them=all_of_them)
     heading = Content(f"{HEADING}{_GAP}").stylize(SECONDARY)
-    beside = heading.cell_length if width >= 8 * heading.cell_length else 0
+    beside = heading.cell_length if width >= 7 * heading.cell_length else 0
     digits = len(str(shown[-1].number))
     room = width - beside - digits - 1
     columns = _Columns.of(shown, room)

@@ -18,8 +18,8 @@ from mlx_model.text import clean
 MOST_TITLE = 200
 
 _HEADER = re.compile(r"\[(?P<cursor>[0-9]{1,6})\] (?P<title>[^\n]{0,4000})\n\*\*")
-# A URL has no space, and a display without a URL no brackets that begin one.
-_TITLE_AND_URL = re.compile(r"(?P<title>.*) \((?P<url>[^\s()]\S*)\)")
+# A URL has no space. One of 1,024 characters may be cut off, and would lead elsewhere.
+_TITLE_AND_URL = re.compile(r"(?P<title>.*) \((?P<url>[^\s()]\S{,1022})\)")
 _LINE = re.compile(r"^L([0-9]{1,7}):[ ]?(.*)$", re.MULTILINE)
 _LINK = re.compile(r"【(?P<id>[0-9]{1,6})†(?P<title>[^†】]*)(?:†(?P<site>[^†】]*))?】")
 _MATCH = re.compile(r"# 【[0-9]{1,6}†match at L(?P<line>[0-9]{1,7})】")

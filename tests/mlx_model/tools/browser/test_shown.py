@@ -55,6 +55,12 @@ def test_the_address_is_the_last_thing_of_a_header(header: str, title: str, url:
     assert (page.title, page.url) == (title, url)
 
 
+def test_an_address_that_may_be_cut_off_is_none() -> None:
+    address = f"https://a.example/{'x' * 2000}"
+    assert opened(f"[7] a ({address[:1023]})").url == address[:1023]
+    assert opened(f"[7] a ({address[:1021]}...)").url == ""
+
+
 def test_the_query_of_a_search_is_no_address() -> None:
     display = SEARCH.replace("metal kernels", "x (https://evil.example)", 1)
     assert pages_of(called("search", "{}", display))[0].url == ""
