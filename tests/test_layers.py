@@ -28,7 +28,7 @@ MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
-CITED = ("mlx_model.tools.browser.citations", "mlx_model.tools.browser.shown")
+CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
 WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from mlx_model.tools.browser.citations import Source, cited, plain_number
-from mlx_model.tools.browser.shown import Page
+from mlx_model.tools.citations import Source, cited, plain_number
+from mlx_model.tools.shown_pages import Page
 
 HEADING = "Sources"
 _SIGNS = re.compile(r"[\\`*_<>|~&$]")

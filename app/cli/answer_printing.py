@@ -14,9 +14,9 @@ from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
 from mlx_model.text import clean
-from mlx_model.tools.browser.citations import Citations, CitationWriter, Source, plain_number
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import Citations, CitationWriter, Source, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarted
+from mlx_model.tools.shown_pages import pages_of
 
 _MOST_OF_A_CALL = 60
 """Characters of a call in its line."""

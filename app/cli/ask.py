@@ -38,9 +38,9 @@ from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
-from mlx_model.tools.browser.citations import cited
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import cited
 from mlx_model.tools.loop import ToolDenied, ToolFinished
+from mlx_model.tools.shown_pages import pages_of
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

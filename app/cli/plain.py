@@ -26,9 +26,9 @@ from app.tools.names import TOOLS, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 from mlx_model.text import clean
-from mlx_model.tools.browser.citations import Source, cited, plain_number
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import Source, cited, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
+from mlx_model.tools.shown_pages import pages_of
 
 _HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)

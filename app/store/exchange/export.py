@@ -17,7 +17,7 @@ from app.lines import one_line
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
 from mlx_model.text import clean
-from mlx_model.tools.browser.shown import Page, pages_of
+from mlx_model.tools.shown_pages import Page, pages_of
 
 FORMAT = "gptoss-chat"
 VERSION = 1

@@ -16,7 +16,7 @@ from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
 from app.tui.widgets.messages import AnswerView
 from mlx_model.text import clean
-from mlx_model.tools.browser.shown import Page, pages_of
+from mlx_model.tools.shown_pages import Page, pages_of
 
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
 """What can't be done while an answer is under way."""

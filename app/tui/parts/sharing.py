@@ -16,7 +16,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.shown_pages import pages_of
 
 FILE_NAME_S = 12.0
 """How long the name of a file that was written stays in sight."""

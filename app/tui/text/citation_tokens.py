@@ -6,7 +6,7 @@ from markdown_it.token import Token
 from rich.style import Style
 
 from app.tui.text.looks import SECONDARY, look
-from mlx_model.tools.browser.citations import Citations, Mark, plain_number
+from mlx_model.tools.citations import Citations, Mark, plain_number
 
 UNKNOWN = "citation"
 """The tag of a citation of what was never shown, which stands there as it is."""

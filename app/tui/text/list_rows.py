@@ -10,7 +10,7 @@ from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import time_of
 from app.tui.text.marks import marked
-from mlx_model.tools.browser.citations import without_citations
+from mlx_model.tools.citations import without_citations
 
 LINES = 2
 """Of a row that can be chosen."""

@@ -33,7 +33,7 @@ from app.tui.text.citation_tokens import cite, styles_of
 from app.tui.text.code_lines import code_lines
 from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
-from mlx_model.tools.browser.citations import Citations
+from mlx_model.tools.citations import Citations
 
 
 class _Parser(MarkdownIt):

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.style import Style
 
 from app.tui.text.looks import SECONDARY
-from mlx_model.tools.browser.citations import Source
+from mlx_model.tools.citations import Source
 
 HEADING = "Sources"
 ALL = 0

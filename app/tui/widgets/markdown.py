@@ -13,7 +13,7 @@ from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
 from mlx_model.text import clean
-from mlx_model.tools.browser.citations import Citations
+from mlx_model.tools.citations import Citations
 
 if TYPE_CHECKING:  # it loads markdown-it and Pygments: a tenth of the time until the first screen, which has no answer
     from app.tui.text.markdown_layout import GrowingLayout

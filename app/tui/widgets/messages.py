@@ -30,7 +30,7 @@ from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
-from mlx_model.tools.browser.citations import Citations, held_back
+from mlx_model.tools.citations import Citations, held_back
 
 
 class Prompt(MarkedText):

@@ -11,8 +11,8 @@ from textual.widget import Widget
 from app.chat.conversation import Node
 from app.tui.text.source_lines import ALL, SOURCE, Line, listed, source_lines
 from mlx_model.harmony.message import Message, Role
-from mlx_model.tools.browser.citations import Citations, Source
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import Citations, Source
+from mlx_model.tools.shown_pages import pages_of
 
 
 class Sources(Widget):

@@ -8,8 +8,8 @@ from app.store.exchange.export import to_json, to_markdown
 from app.tui.parts.sharing import part
 from app.tui.text.markdown_layout import GrowingLayout
 from mlx_model.harmony.message import assistant
-from mlx_model.tools.browser.citations import Source, cited
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import Source, cited
+from mlx_model.tools.shown_pages import pages_of
 from tests.fixtures.browsed import PAGE, browsed, called
 from tests.fixtures.trees import TURN
 

@@ -6,8 +6,8 @@ from textual.style import Style
 
 from app.tui.text.looks import SECONDARY
 from app.tui.text.markdown_layout import GrowingLayout
-from mlx_model.tools.browser.citations import Citations
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.citations import Citations
+from mlx_model.tools.shown_pages import pages_of
 from tests.fixtures.browsed import browsed
 
 GUIDE = "https://docs.example.org/guide#top"

@@ -4,7 +4,7 @@ import pytest
 from textual.style import Style
 
 from app.tui.text.source_lines import ALL, AT_FIRST, MOST_LINES, SOURCE, source_lines
-from mlx_model.tools.browser.citations import Source
+from mlx_model.tools.citations import Source
 
 GUIDE = Source(
     *(1, "Metal guide", "https://docs.example.org/guide", "docs.example.org", "L3, L12"),

@@ -3,7 +3,7 @@
 import pytest
 
 from mlx_model.harmony.message import Message, Role, assistant
-from mlx_model.tools.browser.shown import Kind, Page, link_to, pages_of, title_of
+from mlx_model.tools.shown_pages import Kind, Page, link_to, pages_of, title_of
 from tests.fixtures.browsed import FOUND, PAGE, SEARCH, browsed, called
 
 PAGES = pages_of(browsed())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlx_model.text import clean
-from mlx_model.tools.browser.shown import Page, Passage, link_to, title_of
+from mlx_model.tools.shown_pages import Page, Passage, link_to, title_of
 
 MOST = 80
 """Characters of a citation; what is longer is text. So much of an answer is held back at most while one is written."""
@@ -21,7 +21,9 @@ MOST_LINE = 400
 _CITATION = r"【(?=[^】\n]{2,78}】)(?P<cursor>[0-9]{1,6})†(?P<where>[^†【】\n]+)(?:†[^†【】\n]+)?】"
 _CITED = re.compile(_CITATION)
 _OPEN = re.compile(r"【(?:[0-9]{0,6}|[0-9]{1,6}†[^†【】\n]*(?:†[^†【】\n]*)?)")
-_LINES = re.compile(r"[Ll](?:ines?)?\s*(?P<first>[0-9]{1,7})(?:\s*[-\u2010-\u2015]\s*[Ll]?(?P<last>[0-9]{1,7}))?")
+_LINES = re.compile(
+    r"(?:l|lines?)\s*(?P<first>[0-9]{1,7})(?:\s*[-\u2010-\u2015]\s*l?(?P<last>[0-9]{1,7}))?", re.IGNORECASE
+)
 _TICKS_OR_CITATION = re.compile(rf"\\?`+|{_CITATION}")
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)?(?P<fence>`{3,}(?!.*`)|~{3,})(?P<info>.*)")
 _INDENTED = ("    ", "\t")

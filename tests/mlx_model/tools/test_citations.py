@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_model.tools.browser.citations import (
+from mlx_model.tools.citations import (
     MOST,
     MOST_LINE,
     Citations,
@@ -14,7 +14,7 @@ from mlx_model.tools.browser.citations import (
     plain_number,
     without_citations,
 )
-from mlx_model.tools.browser.shown import pages_of
+from mlx_model.tools.shown_pages import pages_of
 from tests.fixtures.browsed import PAGE, browsed, called, display
 
 PAGES = pages_of(browsed())
