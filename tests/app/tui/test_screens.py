@@ -28,7 +28,7 @@ from app.tui.widgets.messages import AnswerText
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
-from tests.fixtures.browsed import browsed
+from tests.fixtures.browsed import CITED, browsed
 from tests.fixtures.contrast import READABLE, pairs_on
 from tests.fixtures.fake_kit import Kit, call_python
 from tests.fixtures.fakes import (
@@ -82,13 +82,6 @@ CALLS = [
     ),
 ]
 
-CITED = """\
-At most **1,024**\u30101\u2020L4\u3011, if they fit into its memory\u30102\u2020L40-L41\u3011\u30103\u2020L0-L1\u3011.
-
-- Kernels have changed a lot\u30100\u2020L5-L7\u3011, and somebody asks\u30100\u2020L8\u3011.
-- Of `metal\u30101\u2020L1\u3011` nothing is known\u30109\u2020L1\u3011.
-"""
-
 Scene = Callable[[Pilot[None], FakeEngine], Awaitable[None]]
 
 
@@ -137,8 +130,7 @@ async def sources(pilot: Pilot[None], engine: FakeEngine) -> None:
     await app_of(pilot).conversations.open(tree.id)
     await desk_of(pilot).saved()
     await wait_until(pilot, lambda: "A title so long" in text_on(pilot))
-    text = app_of(pilot).query(AnswerText).last()
-    await text.run_action("show_source(1)")
+    await app_of(pilot).query(AnswerText).last().run_action("show_source(1)")
     await wait_until(pilot, lambda: "L41" in text_on(pilot))
 
 
