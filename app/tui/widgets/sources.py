@@ -84,7 +84,8 @@ class Sources(Widget):
 
     def _lay_out(self, number: int) -> None:
         self.refresh(layout=True)
-        self.call_after_refresh(self._keep_in_sight, number)
+        # After a transcript that had room for all of it has turned to its end.
+        self.call_after_refresh(self.call_after_refresh, self._keep_in_sight, number)
 
     def _keep_in_sight(self, number: int) -> None:
         """Show as much of a source as fits, from its line on, though the transcript would follow its end."""

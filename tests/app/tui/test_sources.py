@@ -97,14 +97,22 @@ async def test_a_source_that_is_not_listed_is_opened_in_sight() -> None:
     ]
     text = "\n\n".join(f"Claim{n}【{n}†L0-L8】" for n in range(9))
     tree = Conversation()
-    node = tree.add_answer(tree.add_prompt("How?", None).id, TURN, [*chain(*pages), assistant(text)])
+    tree.add_answer(tree.add_prompt("How?", None).id, TURN, [*chain(*pages), assistant(text)])
     keep(tree)
-    async with chat(FakeEngine(), (80, 24)) as pilot:
+    async with chat(FakeEngine(), (80, 46)) as pilot:
         await idle(pilot)
-        await app_of(pilot).conversations.open(tree.id, node.id)
+        await app_of(pilot).conversations.open(tree.id)
         await wait_until(pilot, lambda: "Claim1[2]" in text_on(pilot))
         view, sources = app_of(pilot).query_one(AnswerView), app_of(pilot).query_one(Sources)
         assert sources.render().plain.endswith("and 3 more")
+        transcript = desk_of(pilot).transcript
+        assert transcript.max_scroll_y == 0
+        sources.toggle()  # what there was fits, what there is now does not
+        await wait_until(pilot, lambda: transcript.max_scroll_y > 0)
+        for _ in range(5):
+            await pilot.pause()
+        assert "Sources  1 a.example" in text_on(pilot)
+        sources.toggle()
         view.post_message(AnswerText.SourceWanted(9))
         await wait_until(pilot, lambda: "9 a.example  Page 8" in text_on(pilot) and "L8  line" in text_on(pilot))
         sources.toggle()
