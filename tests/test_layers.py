@@ -28,6 +28,7 @@ MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
+CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
 WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
@@ -74,18 +75,27 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # The one room of the chat that loads a model.
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
-    "app.store.exchange": (*CHAT, "app.store"),
+    "app.store.exchange": (*CHAT, *CITED, "app.store"),
     # Subcommands may use everything but the screen; the chat alone opens it.
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
     # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
-    # a call what a tool has written.
-    "app.tui.text": (*CHAT, *HUB, "app.store", "app.tools"),
+    # a call what a tool has written, an answer what the model has read.
+    "app.tui.text": (*CHAT, *HUB, *CITED, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
-    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", *CHAT, *HUB),
+    "app.tui.widgets": (
+        "app.tui.text",
+        "app.tui.terminal",
+        "app.tui.theme",
+        "app.store",
+        "app.tools",
+        *CHAT,
+        *HUB,
+        *CITED,
+    ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
     "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),

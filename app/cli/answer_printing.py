@@ -1,6 +1,7 @@
 """An answer as `ask` and the plain chat print it, as it comes: its text, and a line for each call of a tool."""
 
 import sys
+from collections.abc import Iterable
 from time import monotonic
 from typing import TextIO
 
@@ -11,8 +12,11 @@ from app.engine.protocol import Answer
 from app.lines import one_line
 from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message, Role
 from mlx_model.text import clean
+from mlx_model.tools.citations import Citations, CitationWriter, Source, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarted
+from mlx_model.tools.shown_pages import pages_of
 
 _MOST_OF_A_CALL = 60
 """Characters of a call in its line."""
@@ -28,13 +32,27 @@ def call_line(call: ToolCall) -> str:
 
 
 class AnswerPrinter:
-    """Prints one answer: its final text on standard output, its commentary for the user on standard error.
+    """Prints one answer: its final text on standard output, its commentary for the user on standard error, both with
+    the numbers of the sources that they cite.
 
     `show_analysis` adds analysis and calls, dimmed on a terminal. Else `thinking`, if there is one, is followed: when
     the model begins to think, and how long it did. No control character but newline and tab is printed.
     """
 
-    def __init__(self, *, show_analysis: bool, thinking: Thinking | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        show_analysis: bool,
+        thinking: Thinking | None = None,
+        earlier: Iterable[Message] = (),
+        begun: Iterable[Message] = (),
+    ) -> None:
+        """`earlier` is the conversation before the answer, `begun` what there is of an answer that goes on."""
+        self._pages = pages_of(earlier)
+        self._citations = Citations(self._pages)
+        self._call: Message | None = None
+        self._text, self._text_stream = self._new_text(), sys.stdout
+        self._take_begun(begun)
         self._show_analysis = show_analysis
         self._thinking = None if show_analysis else thinking
         self._says_thinking = False
@@ -51,14 +69,35 @@ class AnswerPrinter:
         else:
             self._show_tool(event)
 
+    @property
+    def sources(self) -> list[Source]:
+        """What the answer has cited so far."""
+        return self._citations.sources
+
+    def _take_begun(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._see(message)
+            if message.role is Role.ASSISTANT and message.channel in ("final", "commentary") and not message.calls_tool:
+                self._text = self._new_text()
+                self._text.take(clean(message.text))  # printed then
+
+    def _see(self, message: Message) -> None:
+        """Remember which pages the model gets to see: a result shows one, and which it is its call may say."""
+        if message.role is Role.TOOL:
+            self._citations.know(pages_of([self._call, message] if self._call else [message], self._pages))
+        self._call = message if message.calls_tool else None
+
     def _show_event(self, event: Event) -> None:
+        if isinstance(event, MessageEnd):
+            self._end_text()
+            self._see(event.message)
         match event:
             case PrefillProgress(done=done, total=total):
                 self._show_prefill(done, total)
             case TextDelta(channel="final", text=text, recipient=None):
-                self._print(clean(text), sys.stdout)
+                self._print_text(text, sys.stdout)
             case TextDelta(channel="commentary", text=text, recipient=None):
-                self._print(clean(text), sys.stderr)
+                self._print_text(text, sys.stderr)
             case TextDelta(text=text) if self._show_analysis:
                 self._print_dimmed(text)
             case MessageEnd(message=message) if message.channel != "final":
@@ -73,6 +112,7 @@ class AnswerPrinter:
                 self._print(f"{call_line(call)} ... ", sys.stderr)
                 self._is_running = True
             case ToolFinished(call, result):
+                self._see(event.message)
                 if self._is_running:
                     end = f"{'failed, ' if result.error else ''}{result.seconds:.1f} s"
                 else:
@@ -94,7 +134,8 @@ class AnswerPrinter:
         self._print("\n", sys.stderr)
 
     def end_line(self) -> None:
-        """Break the line if what was printed last has not."""
+        """The answer is over: print what was held back, and break the line if that has not."""
+        self._end_text()
         if self._open_line is not None:
             self._print("\n", self._open_line)
 
@@ -112,6 +153,17 @@ class AnswerPrinter:
         self._says_thinking = thinking.under_way
         took = f"{thinking.seconds(monotonic()):.1f} s, {thinking.tokens:,} tokens\n"
         self._print("thinking ... " if thinking.under_way else took, sys.stderr)
+
+    def _print_text(self, text: str, stream: TextIO) -> None:
+        self._text_stream = stream
+        self._print(self._text.take(clean(text)), stream)
+
+    def _end_text(self) -> None:
+        self._print(self._text.end(), self._text_stream)
+        self._text = self._new_text()
+
+    def _new_text(self) -> CitationWriter:
+        return CitationWriter(self._citations, plain_number)
 
     def _print_dimmed(self, text: str) -> None:
         # The dimming is closed with every piece: Ctrl-C may come between any two.

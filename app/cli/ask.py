@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnTools, turn
+from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
@@ -37,7 +38,9 @@ from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
+from mlx_model.tools.citations import cited
 from mlx_model.tools.loop import ToolDenied, ToolFinished
+from mlx_model.tools.shown_pages import pages_of
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -171,9 +174,12 @@ async def _print_answer(
                 calls.append(_call_to_json(event))
     finished = record.finished or Finished("cancelled")
     if as_json:
-        print(json.dumps(_to_json(record, finished, ready) | ({"calls": calls} if tools else {})), flush=True)
+        of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
+        print(json.dumps(_to_json(record, finished, ready) | of_tools), flush=True)
     printer.end_line()
     if record.text.strip():
+        if printer.sources:  # part of the answer, which has their numbers
+            print(f"\n{source_list(printer.sources)}", flush=True)
         if finished.reason == "length":
             tokens = f"{finished.stats.decode_tokens:,} tokens"
             say(f"the answer was cut off at the token limit, after {tokens}; allow more with --max-tokens")
@@ -201,6 +207,11 @@ def _call_to_json(event: ToolFinished | ToolDenied) -> dict[str, object]:
         return fields | {"allowed": False}
     files = [str(file) for file in event.result.files]
     return fields | {"allowed": True, "error": event.result.error, "seconds": event.result.seconds, "files": files}
+
+
+def _sources_to_json(record: AnswerRecord) -> list[dict[str, object]]:
+    """What the text cites, with the citations as they stand there."""
+    return [asdict(source) for source in cited(record.text, pages_of(record.messages))[1]]
 
 
 def _why_empty(record: AnswerRecord, finished: Finished) -> str:

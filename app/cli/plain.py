@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -13,6 +13,7 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.sampling import change
+from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model
@@ -25,7 +26,9 @@ from app.tools.names import available, in_words, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 from mlx_model.text import clean
+from mlx_model.tools.citations import Source, cited, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
+from mlx_model.tools.shown_pages import pages_of
 
 _HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
@@ -80,8 +83,15 @@ class PlainChat:
             return
         self._conversation = last
         print(f"Continuing: {one_line(last.title)}")
+        pages = pages_of(last.messages)
         for node in last.path[-2:]:
-            print(clean(f"> {node.text()}" if node.is_prompt else node.text("final")), end="\n\n")
+            if node.is_prompt:
+                print(clean(f"> {node.text()}"), end="\n\n")
+                continue
+            text, sources = cited(clean(node.text("final")), pages, plain_number)
+            print(text, flush=True)
+            _print_sources(sources)
+            print()
         if last.unfinished is not None:
             print("The last answer is not finished; /continue goes on with it.", end="\n\n")
 
@@ -194,7 +204,13 @@ class PlainChat:
         A second Ctrl-C raises KeyboardInterrupt.
         """
         record = AnswerRecord(self._options.effort, node, model=self._model)
-        printer = AnswerPrinter(show_analysis=self._show_analysis, thinking=record.thinking)
+        path = self._conversation.path_to(node.id)
+        printer = AnswerPrinter(
+            show_analysis=self._show_analysis,
+            thinking=record.thinking,
+            earlier=[message for each in path[:-1] for message in each.messages],
+            begun=node.messages,  # of a prompt nothing is printed again
+        )
         failure: GptossError | None = None
         tools = self._tools.in_turn(self._conversation.id)
         with _stoppable(lambda: self._stop(tools)) as stopped:
@@ -208,6 +224,7 @@ class PlainChat:
                     self._keep(record, unfinished)
                 printer.end_line()
                 if record.has_begun:
+                    _print_sources(printer.sources)
                     _print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))
@@ -237,6 +254,12 @@ class PlainChat:
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         record.keep_in(self._conversation, monotonic(), unfinished)
         self._saver.save(self._conversation)
+
+
+def _print_sources(sources: Sequence[Source]) -> None:
+    """What an answer cites, on standard error: the conversation alone is on standard output."""
+    if sources:
+        print(source_list(sources), file=sys.stderr, flush=True)
 
 
 def _print_footer(record: AnswerRecord, unfinished: str) -> None:

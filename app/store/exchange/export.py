@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from app.chat.conversation import AnswerFacts, Conversation, Node
+from app.chat.sources import with_sources
 from app.documents.fences import fenced
 from app.lines import one_line
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
 from mlx_model.text import clean
+from mlx_model.tools.shown_pages import Page, pages_of
 
 FORMAT = "gptoss-chat"
 VERSION = 1
@@ -36,15 +38,18 @@ def to_json(conversations: Iterable[Conversation]) -> str:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """The path on the screen, without analysis; inert text. Ends with a word on the versions that are not shown."""
+    """The path on the screen, without analysis, each answer with its sources; inert text. Ends with a word on the
+    versions that are not shown."""
     path = conversation.path
     parts = [f"# {one_line(conversation.title)}", time.strftime("%Y-%m-%d %H:%M", time.localtime(conversation.created))]
+    pages: dict[int, Page] = {}
     for node in path:
+        pages_of(node.messages, pages)
         if node.is_prompt:
             parts += ["## You", clean(node.text())]
         else:
             texts = _texts(node) or ["*(stopped before the answer)*"]
-            parts += [f"## {_author(node.facts)}", *map(clean, texts)]
+            parts += [f"## {_author(node.facts)}", with_sources(clean("\n\n".join(texts)), pages)]
     if others := len(conversation.nodes) - len(path):
         parts.append(
             f"*This text leaves out {nodes_in_words(others)} of other versions. The JSON export has everything.*"

@@ -192,6 +192,7 @@ class Asking:
     async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
         transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
+        view.sources.earlier = path
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)

@@ -7,6 +7,7 @@ from textual import events
 
 from app.chat.commands import BUSY
 from app.chat.conversation import Node
+from app.chat.sources import with_numbers, with_sources
 from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
@@ -17,6 +18,7 @@ from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
 from app.tui.widgets.messages import AnswerView
 from mlx_model.text import clean
+from mlx_model.tools.shown_pages import Page, pages_of
 
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
 """What can't be done while an answer is under way."""
@@ -66,6 +68,11 @@ class Selection:
     def _view(self) -> AnswerView | None:
         return next((view for view in self._desk.transcript.selected_views if isinstance(view, AnswerView)), None)
 
+    @property
+    def _pages(self) -> dict[int, Page]:
+        """What the model has seen of the web, by which its citations are numbered."""
+        return pages_of(self._conversations.conversation.messages)
+
     def show(self) -> None:
         """Bring the line with the keys up to date; without a message the focus is where typing goes."""
         desk = self._desk
@@ -79,6 +86,7 @@ class Selection:
         else:
             transcript.numbers, numbered = keys.CODE, facts.code_blocks if facts and facts.code_blocks > 1 else 0
         transcript.numbered = min(numbered, keys.MAX_NUMBERED)
+        transcript.has_sources = facts is not None and facts.sources
         desk.effort_switch.display = facts is None
         desk.message_keys.show(facts, with_keys=transcript.has_focus)
 
@@ -95,6 +103,7 @@ class Selection:
             can_go_on=node is not None and self._conversations.cut_off is node,
             files=tuple(path.name for path in files_of(node)) if node else (),
             choosing=node is not None and node.id == self._choosing,
+            sources=view is not None and view.sources.display,
         )
 
     def _code_blocks(self, node: Node) -> int:
@@ -123,7 +132,7 @@ class Selection:
             self._desk.transcript.step(-1 if name == keys.PREVIOUS else 1)
         elif name in (keys.FIRST, keys.LAST):
             await self._go_far(name)
-        elif name in (keys.DETAILS, keys.PAGE_BACK, keys.PAGE_ON):
+        elif name in (keys.DETAILS, keys.SOURCES, keys.PAGE_BACK, keys.PAGE_ON):
             self._open(name)
         elif (node := self._node) is None:
             self._desk.warn(NO_TEXT)
@@ -139,9 +148,9 @@ class Selection:
     def _take(self, name: str, number: str, node: Node) -> None:
         """Copy or quote it, or copy a code block of it."""
         if name == keys.COPY:
-            self._copy(text_of(node), NO_TEXT)
+            self._copy(with_sources(text_of(node), self._pages), NO_TEXT)
         elif name == keys.QUOTE:
-            self._quote(self._desk.selected_text or text_of(node))
+            self._quote(self._desk.selected_text or with_numbers(text_of(node), self._pages))
         else:
             from app.tui.text.markdown_layout import code_blocks
 
@@ -196,6 +205,8 @@ class Selection:
         view = self._view
         if name == keys.DETAILS and view is not None and view.details:
             view.toggle_details()
+        elif name == keys.SOURCES and view is not None:
+            view.sources.toggle()
         elif name == keys.DETAILS:
             self._desk.warn("There is nothing to open in this message.")
         elif view is not None and view.pages > 1:

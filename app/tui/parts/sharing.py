@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
+from app.chat.sources import with_sources
 from app.documents.attachments import split
 from app.lines import one_line, sentence
 from app.tui.parts.conversation import ConversationKeeper
@@ -15,6 +16,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.text import clean
+from mlx_model.tools.shown_pages import pages_of
 
 FILE_NAME_S = 12.0
 """How long the name of a file that was written stays in sight."""
@@ -41,7 +43,7 @@ def part(conversation: Conversation, argument: str) -> str:
     if (answer := conversation.last_answer()) is None:
         raise RequestError("there is no answer to copy yet")
     if kind != "code":
-        return clean(answer)
+        return with_sources(clean(answer), pages_of(conversation.messages))
     from app.tui.text.markdown_layout import code_blocks
 
     return _block(code_blocks(clean(answer)), number)

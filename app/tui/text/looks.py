@@ -56,8 +56,8 @@ def _spans(start: int, end: int, style: RichStyle) -> Iterable[Span]:
     if shown:
         yield Span(start, end, shown)
     kept = {name: True for name in ("bold", "italic", "underline", "strike") if getattr(style, name)}
-    if meta or kept:
-        yield Span(start, end, Style.from_meta(meta) + Style(**kept))  # type: ignore[arg-type]
+    if meta or kept or style.link:
+        yield Span(start, end, Style.from_meta(meta) + Style(link=style.link, **kept))  # type: ignore[arg-type]
 
 
 def written(content: Content, selection: Selection) -> str:

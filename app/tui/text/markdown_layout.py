@@ -5,7 +5,8 @@ last piece can still change, so all pieces before it are laid out once. (Referen
 exception; the whole document is laid out once more at the end.)
 
 Code has a surface of its own (app.tui.text.code_lines), and colours come from the theme (app.tui.text.looks).
-Formulas, which the model writes as LaTeX, are shown in Unicode or as they were written (app.tui.text.formula_rules).
+Formulas, which the model writes as LaTeX, are shown in Unicode or as they were written (app.tui.text.formula_rules),
+citations as the numbers of their sources (app.tui.text.citation_tokens).
 """
 
 import re
@@ -28,9 +29,11 @@ from rich.theme import Theme
 from textual.content import Content
 
 from app.tui.text import formula_rules
+from app.tui.text.citation_tokens import cite, styles_of
 from app.tui.text.code_lines import code_lines
 from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
+from mlx_model.tools.citations import Citations
 
 
 class _Parser(MarkdownIt):
@@ -61,8 +64,10 @@ def code_blocks(source: str) -> list[str]:
 class GrowingLayout:
     """The lines of a document that grows at its end."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, citations: Citations | None = None) -> None:
+        """`citations` have read the document, as far as it goes."""
         self.width = width
+        self._citations = citations
         self._console = Console(
             width=width, file=StringIO(), force_terminal=True, color_system="truecolor", theme=_STYLES
         )
@@ -94,7 +99,7 @@ class GrowingLayout:
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        lines = _render(piece.tokens, self._console, codes)
+        lines = _render(piece.tokens, self._console, codes, self._citations)
         if not before:
             return [lines]
         return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
@@ -140,7 +145,7 @@ def _items(block: list[Token], number: int) -> Iterator[_Piece]:
             start, number = index + 1, number + 1
 
 
-def _render(tokens: Sequence[Token], console: Console, codes: int) -> Content:
+def _render(tokens: Sequence[Token], console: Console, codes: int, citations: Citations | None) -> Content:
     # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
     markdown = _Document("", hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
@@ -150,7 +155,12 @@ def _render(tokens: Sequence[Token], console: Console, codes: int) -> Content:
             child.content = clean(child.content)  # `&#x202e;` was inert until the parser made a character of it
         _mark_addresses(token.children or [])
         _keep_symbols(token.children or [])
-    lines = [content_of(line) for line in console.render_lines(markdown, console.options, pad=False)]
+        if citations is not None and token.children:
+            token.children = list(cite(token.children, citations))
+    styles = styles_of(child for token in tokens for child in token.children or ())
+    markdown.inlines |= styles.keys()
+    with console.use_theme(Theme({f"markdown.{tag}": style for tag, style in styles.items()}, inherit=False)):
+        lines = [content_of(line) for line in console.render_lines(markdown, console.options, pad=False)]
     filled = [index for index, line in enumerate(lines) if line.plain]
     # The caller adds the empty lines around a piece.
     return Content("\n").join(lines[filled[0] : filled[-1] + 1] if filled else [])

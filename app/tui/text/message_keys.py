@@ -19,6 +19,9 @@ _LONGEST_NAME = 24
 COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
 FILE = "file"
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
+SOURCES = "sources"
+SOURCES_KEY = "s"
+"""A key where the message has sources; elsewhere a letter that is typed."""
 PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
 
 _KEYS = {
@@ -58,6 +61,7 @@ class MessageFacts:
     can_go_on: bool = False
     files: tuple[str, ...] = ()
     choosing: bool = False
+    sources: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def offers(facts: MessageFacts) -> list[Offer]:
     found += [Offer("again", (("r", AGAIN),)), Offer("quote", (("q", QUOTE),))]
     if facts.details:
         found.append(Offer(facts.details, (("o", DETAILS),)))
+    if facts.sources:
+        found.append(Offer("sources", ((SOURCES_KEY, SOURCES),)))
     if facts.pages > 1:
         found.append(Offer("page", (("[", PAGE_BACK), ("]", PAGE_ON))))
     if facts.versions > 1:

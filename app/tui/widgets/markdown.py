@@ -13,6 +13,7 @@ from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
 from mlx_model.text import clean
+from mlx_model.tools.citations import Citations
 
 if TYPE_CHECKING:  # it loads markdown-it and Pygments: a tenth of the time until the first screen, which has no answer
     from app.tui.text.markdown_layout import GrowingLayout
@@ -33,8 +34,10 @@ class MarkdownText(Widget):
     keys would else go unanswered. While a text grows its last page is shown, unless the person has turned to another.
     """
 
-    def __init__(self, source: str = "", *, grows: bool = False) -> None:
+    def __init__(self, source: str = "", *, grows: bool = False, citations: Citations | None = None) -> None:
+        """`citations` have read the text before it is shown."""
         super().__init__()
+        self._citations = citations
         self._pages = Pages(source)
         self._page = len(self._pages) - 1 if grows else 0
         self._shown = _Shown(0, 0)
@@ -150,4 +153,4 @@ class MarkdownText(Widget):
     def _new_layout(self, now: _Shown) -> "GrowingLayout":
         from app.tui.text.markdown_layout import GrowingLayout
 
-        return GrowingLayout(now.width)
+        return GrowingLayout(now.width, self._citations)

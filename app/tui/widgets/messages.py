@@ -1,10 +1,12 @@
 """What stands in the transcript: the person's prompts, the model's answers, notices of the program."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -22,11 +24,13 @@ from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
+from app.tui.widgets.sources import Sources
 from app.tui.widgets.steps import Steps, to_cover
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
 from mlx_model.text import clean
+from mlx_model.tools.citations import Citations, held_back
 
 
 class Prompt(MarkedText):
@@ -52,20 +56,36 @@ class Notice(Static):
 
 
 class AnswerText(MarkdownText):
-    """What the model says to the person: the answer, or something on the way to it."""
+    """What the model says to the person: the answer, or something on the way to it. A citation that is still being
+    written is not shown yet."""
 
-    def __init__(self, part: Part) -> None:
-        super().__init__(part.text, grows=part.state is State.GROWING)
+    @dataclass
+    class SourceWanted(TextualMessage):
+        """A click on the number of a source."""
+
+        number: int
+
+    def __init__(self, part: Part, citations: Citations) -> None:
+        """`citations` have read its text."""
+        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
     async def show(self, part: Part) -> None:
         """Show this part, which has grown or ended."""
-        if part.text != self.part.text:
-            await self.grow(part.text)
+        if (text := _so_far(part)) != self.source:
+            await self.grow(text)
         self.part = part
         if part.state is not State.GROWING:
             await self.finish_layout()
+
+    def action_show_source(self, number: int) -> None:
+        """Show a source below the answer: the action of its number."""
+        self.post_message(self.SourceWanted(number))
+
+
+def _so_far(part: Part) -> str:
+    return part.text[: len(part.text) - held_back(part.text)] if part.state is State.GROWING else part.text
 
 
 PartView = Analysis | CallView | AnswerText
@@ -101,7 +121,7 @@ class LastLine(Horizontal, LiveContainer):
 
 
 class AnswerView(Vertical, LiveContainer):
-    """One answer: a widget for each part of its messages, and a footer. `show` brings it up to date."""
+    """One answer: a widget for each part of its messages, its sources, and a footer. `show` brings it up to date."""
 
     def __init__(
         self,
@@ -124,16 +144,20 @@ class AnswerView(Vertical, LiveContainer):
         self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
         self._steps: Steps | None = None
+        self.sources = Sources()
         self._last_line = LastLine(versions)
         if stored is not None:
             self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
-        """The parts that are there already, and the last line; more parts come with the answer."""
+        """The parts that are there already, their sources, and the last line; more parts come with the answer."""
+        self.sources.read(self.messages)
+        self.sources.show()
         for view in self._parts:
             if self._steps is not None and view is self._covered[0]:
                 yield self._steps
             yield view
+        yield self.sources
         yield self._last_line
 
     def _show_stored(self, node: Node) -> None:
@@ -233,16 +257,24 @@ class AnswerView(Vertical, LiveContainer):
         if reason is None:
             self.remove_class("-cut-off")  # it was, and goes on
         parts = parts_of(messages, reason, calls, running)
+        self.sources.read(messages)
         for view, part in zip(self._parts, parts, strict=False):
             if part != view.part:
                 if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
                     view.open = False  # it has just ended: one that was opened since then differs no more
                 await view.show(part)
         for part in parts[len(self._parts) :]:
-            await self.mount(self._append(part, last=part is parts[-1]), before=self._last_line)
+            await self.mount(self._append(part, last=part is parts[-1]), before=self.sources)
         if (steps := self._gather(ended=reason is not None)) is not None:
             await self.mount(steps, before=self._covered[0])
         self._count()
+        if reason is not None:
+            self.sources.show()
+
+    def on_answer_text_source_wanted(self, event: AnswerText.SourceWanted) -> None:
+        """Open that source."""
+        event.stop()
+        self.sources.open(event.number)
 
     async def finish(self, finished: Finished | None) -> None:
         """Say how it ended (None: the engine died) and what it cost."""
@@ -261,7 +293,7 @@ class AnswerView(Vertical, LiveContainer):
             first = not any(isinstance(each, Analysis) for each in self._parts)
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
-            view = AnswerText(part)
+            view = AnswerText(part, self.sources.citations)
         if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
@@ -308,7 +340,9 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     versions = switch_of(conversation, node)
     if node.is_prompt:
         return [Prompt(node), *([versions] if versions else [])]
-    return [AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)]
+    view = AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)
+    view.sources.earlier = conversation.path_to(node.parent)
+    return [view]
 
 
 def switch_of(conversation: Conversation, node: Node) -> VersionSwitch | None:

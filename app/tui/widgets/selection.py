@@ -14,6 +14,8 @@ from app.tui.text.message_keys import (
     ACTIONS,
     CODE,
     OFFER,
+    SOURCES,
+    SOURCES_KEY,
     MessageFacts,
     Offer,
     offers,
@@ -83,6 +85,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("g", "continue an answer that was cut off *"),
             ("q", "quote it, or the text selected by mouse"),
             ("o, Enter, Space", "open or close the analysis and tool calls"),
+            ("s", "open or close what its sources say"),
             ("[, ]", "turn the pages of a long answer"),
             ("<, > or Left, Right", "show the previous or the next version *"),
             ("PageUp, PageDown", "scroll"),
@@ -104,6 +107,8 @@ class SelectableTranscript(Transcript, can_focus=True):
         """How many of what the selected message has have a digit of their own as a key: of its code blocks, or where
         `numbers` says so of its files."""
         self.numbers = CODE
+        self.has_sources = False
+        """Whether the selected message has sources, and a key for them."""
 
     # What is selected
 
@@ -130,6 +135,8 @@ class SelectableTranscript(Transcript, can_focus=True):
         """What a key does with the selected message; None for what goes to the input, or wherever it leads."""
         if key in map(str, range(1, self.numbered + 1)):
             return f"{self.numbers} {key}"
+        if key == SOURCES_KEY and self.has_sources:
+            return SOURCES
         return ACTIONS.get(key)
 
     def select(self, id: str | None, *, scroll: bool = True) -> None:

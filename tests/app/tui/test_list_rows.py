@@ -43,6 +43,7 @@ def test_a_time_is_as_short_as_it_says_enough(hours: int, said: str) -> None:
         ("> quoted\n* starred", "quoted starred"),
         ("| letter | times |\n|---|:-:|\n| r | 3 |", "letter times r 3"),
         ("a\x1b[31m\u202eb", "a\u241b[31mb"),
+        ("so it is\u30101\u2020L3\u3011, and\u30102\u2020L", "so it is, and"),
     ],
 )
 def test_a_preview_is_one_inert_line_without_the_most_frequent_markup(text: str, line: str) -> None:

@@ -27,9 +27,9 @@ from app.tui.widgets import welcome as welcome_widget
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
-from tests.app.tui.tool_scenes import figures, switches
+from tests.app.tui.tool_scenes import asked, figures, running, sources, switches
 from tests.fixtures.contrast import READABLE, pairs_on
-from tests.fixtures.fake_kit import Kit, call_python
+from tests.fixtures.fake_kit import Kit
 from tests.fixtures.fakes import (
     COMPUTER,
     STATS,
@@ -348,24 +348,6 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "/system" in text_on(pilot))
 
 
-async def asked(pilot: Pilot[None], engine: FakeEngine) -> None:
-    """A call of a tool that waits for the person."""
-    await send(pilot, "/tools python")
-    await wait_until(pilot, lambda: "tools: python" in text_on(pilot))
-    engine.think("I calculate it.")
-    call_python(engine)
-    await send(pilot, "How much is 6 * 7?")
-    await wait_until(pilot, lambda: "python asks:" in text_on(pilot) and "waits for you" in text_on(pilot))
-    desk_of(pilot).clear_notifications()
-
-
-async def running(pilot: Pilot[None], engine: FakeEngine) -> None:
-    """A call that runs, and what its tool writes."""
-    await asked(pilot, engine)
-    await pilot.press("f7")
-    await wait_until(pilot, lambda: "step 4" in text_on(pilot))
-
-
 async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The message of a hit, which begins out of sight."""
     lines = "\n\n".join(f"Fruit {number}." for number in range(40))
@@ -375,7 +357,7 @@ async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
 
 
 SCENES = (
-    *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
+    *(welcome, answer, thinking, calls, calls_opened, sources, versions, selected_prompt, selected_answer, branching),
     *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
     *(asked, running),
     *(loading, reading, toast, short_toast, picker, confirming),

@@ -9,9 +9,11 @@ from app.chat.conversation import CallFacts, Conversation
 from app.paths import work_folder
 from app.tui.screens.tools import ToolScreen
 from app.tui.text.tool_rows import ToolRow
+from app.tui.widgets.messages import AnswerText
 from mlx_model.harmony.message import Message, Role, assistant
-from tests.fixtures.fake_kit import CALL
-from tests.fixtures.fakes import FakeEngine, app_of, desk_of, text_on, wait_until
+from tests.fixtures.browsed import CITED, browsed
+from tests.fixtures.fake_kit import CALL, call_python
+from tests.fixtures.fakes import FakeEngine, app_of, desk_of, send, text_on, wait_until
 from tests.fixtures.trees import TURN, keep
 
 SWITCHES = (
@@ -66,3 +68,34 @@ async def switches(pilot: Pilot[None], engine: FakeEngine) -> None:
     desk_of(pilot).ask(ToolScreen(SWITCHES), lambda names: None)
     await pilot.press("down")
     await wait_until(pilot, lambda: "What is on takes 537 tokens" in text_on(pilot))
+
+
+async def asked(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A call of a tool that waits for the person."""
+    await send(pilot, "/tools python")
+    await wait_until(pilot, lambda: "tools: python" in text_on(pilot))
+    engine.think("I calculate it.")
+    call_python(engine)
+    await send(pilot, "How much is 6 * 7?")
+    await wait_until(pilot, lambda: "python asks:" in text_on(pilot) and "waits for you" in text_on(pilot))
+    desk_of(pilot).clear_notifications()
+
+
+async def running(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A call that runs, and what its tool writes."""
+    await asked(pilot, engine)
+    await pilot.press("f7")
+    await wait_until(pilot, lambda: "step 4" in text_on(pilot))
+
+
+async def sources(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """An answer that cites what the model has read, one source opened by a click on its number in the text."""
+    tree = Conversation()
+    prompt = tree.add_prompt("How many threads has a threadgroup?", None)
+    tree.add_answer(prompt.id, TURN, [*browsed(), assistant(CITED)])
+    keep(tree)
+    await app_of(pilot).conversations.open(tree.id)
+    await desk_of(pilot).saved()
+    await wait_until(pilot, lambda: "A title so long" in text_on(pilot))
+    await app_of(pilot).query(AnswerText).last().run_action("show_source(1)")
+    await wait_until(pilot, lambda: "L41" in text_on(pilot))
