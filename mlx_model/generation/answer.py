@@ -18,6 +18,7 @@ from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
 from mlx_model.tools.base import ToolResult
+from mlx_model.tools.budget import Budget
 from mlx_model.tools.loop import MOST_CALLS, ToolEvent, ToolFinished, ToolStarted, ToolTurn
 from mlx_model.tools.sync import run_tool
 from mlx_model.tools.toolbox import Offered, Toolbox
@@ -72,7 +73,7 @@ def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) 
 
     Where tools are run here, what becomes of each call comes between the model's events (see tools.loop).
     """
-    return _events(Session(model), make_turn(prompt, keywords))
+    return _events(Session(model), make_turn(prompt, keywords, _budget(model)))
 
 
 def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Result:
@@ -102,7 +103,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     Raises RequestError for a prompt or a value that can't be used, ContextError for a prompt that is too long,
     TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
-    session, turn = Session(model), make_turn(prompt, keywords)
+    session, turn = Session(model), make_turn(prompt, keywords, _budget(model))
     answer, tokens, calls = FoldedAnswer(), list[int](), list[ToolFinished]()
     for event in _events(session, turn, tokens):
         if isinstance(event, ToolFinished):
@@ -123,7 +124,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     )
 
 
-def make_turn(prompt: Prompt, keywords: Keywords) -> ToolTurn:
+def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) -> ToolTurn:
     """The turn of a prompt and keywords. Raises RequestError, and TypeError for an unknown keyword."""
     named = {field.name for field in fields(Options)}
     messages = [user(prompt)] if isinstance(prompt, str) else _messages(prompt)
@@ -138,13 +139,21 @@ def make_turn(prompt: Prompt, keywords: Keywords) -> ToolTurn:
             )
         rest["instructions"] = "\n\n".join(message.text for message in opening)
     options: dict[str, Any] = {key: value for key, value in keywords.items() if key in named}
-    return ToolTurn(toolbox, Request(messages[len(opening) :], Options(**options), **rest), most_calls=most_calls)
+    request = Request(messages[len(opening) :], Options(**options), **rest)
+    return ToolTurn(toolbox, request, most_calls=most_calls, budget=budget)
+
+
+def _budget(model: Model) -> Budget:
+    tokenizer = model.tokenizer
+    assert tokenizer is not None  # a session has asked for it
+    return Budget(model.context_length, lambda text: len(tokenizer.encode(text)))
 
 
 def _events(session: Session, turn: ToolTurn, tokens: list[int] | None = None) -> Iterator[Event | ToolEvent]:
     """Drives the turn to its end; `tokens` gets the ids of all rounds.
 
-    A conversation that has grown too long for another round ends with "length", as an answer that fills the context.
+    Where results have outgrown the context the oldest are left out; where that does not help the turn ends with
+    "length", as an answer that fills the context.
     """
     call: ToolCall | Finished | None = None
     while True:
@@ -155,6 +164,8 @@ def _events(session: Session, turn: ToolTurn, tokens: list[int] | None = None) -
                     if not isinstance(event, Finished):
                         yield event
         except ContextError:
+            if turn.make_room():
+                continue
             if call is None:
                 raise
             yield turn.end("length")
@@ -172,15 +183,14 @@ def _answered(turn: ToolTurn, call: ToolCall) -> Iterator[ToolEvent]:
     result, tool = turn.known_result(call), turn.toolbox.tool(call)
     if result is None and tool is not None:
         yield ToolStarted(call)
-        with closing(run_tool(tool, call)) as items:
+        with closing(run_tool(tool, call, turn.room(call))) as items:
             for item in items:
                 if isinstance(item, ToolResult):
                     result = item
                 else:
                     yield item
     assert result is not None  # a call without a tool here ends the turn
-    turn.answer(call, result)
-    yield ToolFinished(call, result)
+    yield turn.answer(call, result)
 
 
 def _messages(prompt: Message | Sequence[Message | Mapping[str, Any]]) -> list[Message]:
