@@ -103,33 +103,50 @@ async def turn(
     while True:
         ended: int | None = None
         try:
-            async with aclosing(engine.ask(rounds.request)) as answers:
+            async with aclosing(_round(engine, rounds, record)) as answers:
                 async for answer in answers:
-                    rounds.take(answer.event)
                     if isinstance(answer.event, Finished):
                         ended = answer.number
                     else:
-                        record.take(answer.event, monotonic(), answer.deltas)
                         yield answer
         except EngineError as error:
-            if error.unusable and rounds.make_room():
-                continue
             if number is None or not error.unusable:
                 raise
-            call: ToolCall | Finished = rounds.end("length")  # not even the last result leaves room for an answer
+            call: ToolCall | Finished | None = rounds.end("length")  # nothing more can be left out
         else:
             if ended is None:
                 return
             number, call = ended, rounds.next()
         if isinstance(call, ToolCall) and not tools.is_cancelled:
             async with aclosing(_answered(rounds, call, tools, record)) as events:
-                async for event in events:
-                    yield event
-        if isinstance(call, Finished) or tools.is_cancelled:
-            end = call if isinstance(call, Finished) else rounds.end("cancelled")
-            record.take(end, monotonic())
-            yield Answer(number, end)
+                async for tool_event in events:
+                    yield tool_event
+        if tools.is_cancelled and not isinstance(call, Finished):
+            call = rounds.end("cancelled")
+        if isinstance(call, Finished):
+            record.take(call, monotonic())
+            yield Answer(number, call)
             return
+
+
+async def _round(engine: Engine, rounds: ToolTurn, record: AnswerRecord) -> AsyncGenerator[Answer, None]:
+    """What the engine brings in one round, each event once `record` has it; last its Finished, for the round alone.
+
+    A round that the engine has no room for is asked again with less, as long as something can be left out.
+    """
+    while True:
+        try:
+            async with aclosing(engine.ask(rounds.request)) as answers:
+                async for answer in answers:
+                    for event in rounds.take(answer.event):
+                        deltas = answer.deltas if event is answer.event else 1
+                        if not isinstance(event, Finished):
+                            record.take(event, monotonic(), deltas)
+                        yield Answer(answer.number, event, deltas)
+            return
+        except EngineError as error:
+            if not error.unusable or not rounds.make_room():
+                raise
 
 
 async def _answered(

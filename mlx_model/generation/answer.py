@@ -155,28 +155,27 @@ def _events(session: Session, turn: ToolTurn, tokens: list[int] | None = None) -
     Where results have outgrown the context the oldest are left out; where that does not help the turn ends with
     "length", as an answer that fills the context.
     """
-    call: ToolCall | Finished | None = None
+    is_first = True
     while True:
         try:
             with closing(session.stream(turn.request)) as events:
-                for event in events:
-                    turn.take(event)
-                    if not isinstance(event, Finished):
-                        yield event
+                for sampled in events:
+                    yield from (event for event in turn.take(sampled) if not isinstance(event, Finished))
         except ContextError:
             if turn.make_room():
                 continue
-            if call is None:
+            if is_first:
                 raise
             yield turn.end("length")
             return
         if tokens is not None:
             tokens += session.tokens
-        call = turn.next()
+        call, is_first = turn.next(), False
         if isinstance(call, Finished):
             yield call
             return
-        yield from _answered(turn, call)
+        if call is not None:
+            yield from _answered(turn, call)
 
 
 def _answered(turn: ToolTurn, call: ToolCall) -> Iterator[ToolEvent]:

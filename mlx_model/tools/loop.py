@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlx_model.events import Event, Finished, PrefillProgress, Stats
+from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
@@ -100,19 +100,35 @@ class ToolTurn:
         self._used = 0  # tokens of the conversation after the last round
         self._fold = self._new_fold()
         self._has_begun = False  # this round has brought something
+        self._held: list[Event] = []
         self._calls = 0
         self._repeats = Repeats()
 
-    def take(self, event: Event) -> None:
-        """Adds an event of the round."""
+    def take(self, event: Event) -> list[Event]:
+        """Adds an event of the round; returns those to pass on.
+
+        The end of a message is held back until the next event: where the context has cut it off it may go on.
+        """
         self._has_begun = self._has_begun or not isinstance(event, PrefillProgress)
         self._fold.take(event)
+        held, self._held = self._held, []
+        if isinstance(event, MessageEnd):
+            self._held = [event]
+            return held
+        return [event] if isinstance(event, Finished) and self._goes_on(event) else [*held, event]
 
-    def next(self) -> ToolCall | Finished:
-        """The round is over: the call that has to be answered before the next one, or how the turn has ended."""
+    def next(self) -> ToolCall | Finished | None:
+        """The round is over: the call that has to be answered before the next one, or how the turn has ended.
+
+        None where the context was full and results could leave: `request` goes on where the round was cut off.
+        """
         end = self._fold.finished or Finished("cancelled")
+        goes_on = self._goes_on(end)
         self._stats = end.stats if self._stats is None else self._stats.and_then(end.stats)
-        self._used = end.stats.reused_tokens + end.stats.prefill_tokens + end.stats.decode_tokens
+        self._used = _tokens(end.stats)
+        if goes_on:
+            self._continue()
+            return None
         if end.reason != "tool_call" or not self.toolbox.runs or not self._fold.complete:
             return self.end(end.reason)
         call = self.toolbox.read(self._fold.complete[-1])
@@ -176,17 +192,25 @@ class ToolTurn:
         """How the turn has ended if it ends here, with the figures of all its rounds."""
         return Finished(reason, self._stats or Stats())
 
-    def _continue(self, result: Message) -> None:
+    def _goes_on(self, end: Finished) -> bool:
+        """Whether the context has cut the round off, and results can leave to make room for the rest."""
+        decoded = end.stats.decode_tokens + (self._stats.decode_tokens if self._stats else 0)
+        if end.reason != "length" or (self._most_tokens is not None and decoded >= self._most_tokens):
+            return False
+        messages = self.request.messages
+        return self._budget.relieved(messages, _tokens(end.stats))[0] != messages
+
+    def _continue(self, *results: Message) -> None:
         messages = self.request.messages
         before = messages[:-1] if self._unfinished else messages
         assert self._stats is not None  # a round is over
         most = None if self._most_tokens is None else self._most_tokens - self._stats.decode_tokens
         # One seed for the turn: who repeats it with the seed of its figures gets the same.
         options = replace(self.request.options, seed=self._stats.seed, max_tokens=most)
-        used = self._used + self._budget.size(result)
-        messages, self._used = self._budget.relieved((*before, *self._fold.complete, result), used)
-        if self._budget.is_little(self._used) and result.text != LITTLE_LEFT:
-            messages = (*messages[:-1], with_note(result))
+        used = self._used + sum(map(self._budget.size, results))
+        messages, self._used = self._budget.relieved((*before, *self._fold.complete, *results), used)
+        if self._budget.is_little(self._used) and any(result.text != LITTLE_LEFT for result in results):
+            messages = (*messages[:-1], with_note(messages[-1]))
         self.request = replace(self.request, messages=messages, options=options)
         self._fold, self._has_begun = self._new_fold(), False
 
@@ -198,6 +222,11 @@ class ToolTurn:
 
     def _new_fold(self) -> FoldedAnswer:
         return FoldedAnswer(self._unfinished)
+
+
+def _tokens(stats: Stats) -> int:
+    """Those of the conversation after a round."""
+    return stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
 
 
 def _length(messages: Sequence[Message]) -> int:

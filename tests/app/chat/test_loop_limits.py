@@ -8,10 +8,11 @@ from app.chat import loop
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import AnswerFacts, Conversation
 from app.chat.loop import TurnEvent, TurnTools, turn
+from app.engine.protocol import Answer
 from mlx_model.errors import ContextError
-from mlx_model.events import Event, Finished, MessageEnd, Stats
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.harmony.message import Effort, Message, Role
+from mlx_model.harmony.message import Effort, Message, Role, assistant
 from mlx_model.request import Request
 from mlx_model.tools.base import MOST_SHOWN, Output, ToolResult
 from mlx_model.tools.loop import CANCELLED, ToolFinished, ToolOutput
@@ -126,6 +127,27 @@ async def test_results_leave_the_request_where_the_engine_has_no_room_and_stay_i
     assert texts == [[], ["word " * 400], ["word " * 400] * 2, [stub, "word " * 400]]
     assert [m.text for m in record.messages if m.role is Role.TOOL] == ["word " * 400] * 2
     assert record.messages[-1] == ANSWER
+
+
+async def test_a_thought_that_fills_the_context_goes_on_in_the_same_message() -> None:
+    record, whole = AnswerRecord(Effort.LOW), assistant("I think so", "analysis")
+    other = Message(Role.ASSISTANT, "print(2)", None, "analysis", "python", "code")
+    half = MessageEnd(assistant("I think", "analysis"))
+    full = Finished("length", Stats(2_000, 0, 2_096))
+    backend = Rounds(
+        [MessageEnd(CALL), Finished("tool_call", Stats(1_000, 0, 5))],
+        [MessageEnd(other), Finished("tool_call", Stats(1_500, 0, 5))],
+        [MessageStart("analysis"), TextDelta("analysis", "I think"), half, full],
+        [TextDelta("analysis", " so"), MessageEnd(whole), *ANSWERING],
+    )
+    events = list[TurnEvent]()
+    tools = TurnTools(Toolbox([Hostile("answers at length")]), allow)
+    async for event in turn(await engine_of(backend), REQUEST, record, tools):
+        events.append(event)
+    assert [m for m in record.messages if m.role is Role.ASSISTANT] == [CALL, other, whole, ANSWER]
+    assert half not in [e.event for e in events if isinstance(e, Answer)]
+    assert backend.requests[3].messages[-1].text == "I think"
+    assert sum("left out" in message.text for message in backend.requests[3].messages) == 1
 
 
 @pytest.mark.parametrize("reason", [None, "tool_limit", "cancelled", "died"])

@@ -109,6 +109,29 @@ def test_old_results_make_room_where_the_prompt_is_too_long(
     assert ["1,000 characters of this result are left out" in prompt for prompt in prompts] == [False] * 3 + [True]
 
 
+def test_a_thought_that_fills_the_context_goes_on_in_the_same_message(
+    demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thought = "<|channel|>analysis<|message|>It may "
+    script = [CALL.format("Oslo"), CALL.format("Rome"), thought, f"rain.<|end|><|start|>assistant{ANSWER}"]
+    prompts = list[str]()
+
+    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[PrefillProgress | int]:
+        assert demo.tokenizer is not None
+        prompts.append(demo.tokenizer.decode(prompt))
+        text = script[len(prompts) - 1]
+        full = text == thought
+        self.stats = Stats(demo.context_length if full else 10, decode_tokens=2, seed=1)
+        self.finish_reason = "length" if full else "stop"
+        yield from ids_of(demo, text)
+
+    monkeypatch.setattr(Runner, "run", run)
+    result = generate(demo, "Weather?", tools=[lengthy])
+    assert (result.text, result.analysis, result.finish_reason) == ("It rains.", "It may rain.", "stop")
+    assert len(result.messages) == 6 and prompts[3].endswith("It may ")
+    assert ["1,000 characters of this result are left out" in prompt for prompt in prompts] == [False] * 3 + [True]
+
+
 def test_a_tool_that_crashes_or_floods_is_told_to_the_model(demo: Model, rounds: list[str]) -> None:
     class Bad(Slow):
         async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:

@@ -38,10 +38,11 @@ def round_of(
     turn: ToolTurn, *messages: Message, reason: str = "tool_call", stats: Stats = ROUND
 ) -> ToolCall | Finished:
     """The model writes these messages, and stops."""
-    for message in messages:
-        turn.take(MessageEnd(message))
-    turn.take(Finished(reason, stats))
-    return turn.next()
+    events: list[Event] = [*map(MessageEnd, messages), Finished(reason, stats)]
+    assert [event for each in events for event in turn.take(each)] == events
+    following = turn.next()
+    assert following is not None
+    return following
 
 
 def call_of(turn: ToolTurn, message: Message) -> ToolCall:
@@ -278,3 +279,39 @@ def test_a_conversation_that_was_cut_off_with_long_results_goes_on_with_less() -
     assert isinstance(call, ToolCall) and turn.known_result(call) is None
     turn.answer(call, ToolResult("sun"))
     assert turn.request.messages[-2:] == (calling('{"city": "Rome"}'), call.result("sun"))
+
+
+def test_a_thought_that_the_context_cuts_off_goes_on_once_results_have_made_room() -> None:
+    turn, text = turn_of(budget=Budget(8_192, words), max_tokens=5_000), "word " * 900
+    for number in range(4):
+        step(turn, number, 1_000, text)
+    passed_on: list[Event] = []
+    half, whole = assistant("I think", "analysis"), assistant("I think so", "analysis")
+    full = Finished("length", Stats(7_000, 0, 1_192, seed=42))
+    events: list[Event] = [MessageStart("analysis"), TextDelta("analysis", "I think"), MessageEnd(half), full]
+    for event in events:
+        passed_on += turn.take(event)
+    # The end of the message is not passed on: to the caller it just takes a while.
+    assert passed_on == [MessageStart("analysis"), TextDelta("analysis", "I think"), full]
+    assert turn.next() is None
+    assert turn.request.messages[-1] == half and turn.request.options.max_tokens == 5_000 - 1_192
+    assert [text.startswith("[4,500 char") for text in results(turn)] == [True, True, False, False]
+    call = round_of(turn, whole, calling('{"n": 9}'), stats=Stats(0, 4_000, 10))
+    assert isinstance(call, ToolCall)
+    turn.answer(call, ToolResult("rain"))
+    assert turn.request.messages[-3:] == (whole, calling('{"n": 9}'), call.result("rain"))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "most", "context"),
+    [
+        pytest.param(1_192, 1_192, 8_192, id="max_tokens"),
+        pytest.param(1_192, 5_000, 100_000, id="something else"),
+    ],
+)
+def test_a_round_that_has_its_tokens_does_not_go_on(tokens: int, most: int, context: int) -> None:
+    turn = turn_of(budget=Budget(context, words), max_tokens=most)
+    for number in range(3):
+        step(turn, number, 1_000, "word " * 900)
+    end = round_of(turn, THOUGHT, reason="length", stats=Stats(7_000, 0, tokens))
+    assert isinstance(end, Finished) and end.reason == "length"
