@@ -107,9 +107,9 @@ class Budget:
         off in: it is stored with all results.
         """
         messages = request.messages
-        fits = sum(len(message.text) for message in messages) < self.context // 2
+        fits = sum(about(message.text) for message in messages) < self.context // 2
         if fits or not any(message.role is Role.TOOL for message in messages):
-            return request
+            return request  # without counting, which takes its time
         used = sum(map(self.size, [*_head(request), *_kept(messages)]))
         return replace(request, messages=self.relieved(messages, used)[0])
 

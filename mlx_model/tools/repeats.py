@@ -13,7 +13,7 @@ MOST_ALIKE = 3
 """How often the same may be called with the same result, in a row or in turns with another call."""
 
 _AGAIN = "You have this result already"
-_CURSOR = re.compile(r"\[(\d+)\] ")
+_CURSOR = re.compile(r"\A\[(\d+)\] ")
 
 
 class Repeats:
@@ -49,7 +49,7 @@ class Repeats:
         text = result.text.partition("\n\n")[2] if result.text.startswith(_AGAIN) else result.text
         self._last = replace(result, text=text)
         # Each view of a page has a number of its own.
-        self._steps.append((_identity(call), _CURSOR.sub("", text, count=1) if _is_browser(call) else text))
+        self._steps.append((_identity(call), _CURSOR.sub("", text) if _is_browser(call) else text))
 
 
 def _identity(call: ToolCall) -> str:

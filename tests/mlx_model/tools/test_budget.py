@@ -56,9 +56,19 @@ def test_no_result_floods_the_context() -> None:
     text = "word " * 3_000
     assert budget.bounded(text, 2_000) == text  # more than its room, but it fits
     assert words(budget.bounded(text, 4_192)) <= 2_010
-    assert words(budget.bounded("word " * 100_000, 0)) <= 4_110
-    assert words(Budget(131_072, words).bounded("word " * 100_000, 0)) <= 8_010
+    assert 4_000 < words(budget.bounded("word " * 100_000, 0)) <= 4_110
+    assert 7_900 < words(Budget(131_072, words).bounded("word " * 100_000, 0)) <= 8_010
+    assert budget.bounded("word " * 2_000, 4_192) == "word " * 2_000
+    for length in range(1, 9):
+        assert budget.bounded("x" * length, 8_190) == "x" * length
     assert len(budget.bounded(text, 9_000)) < 60
+
+
+def test_little_is_a_thought_a_call_and_an_answer() -> None:
+    for context, little in ((131_072, 1_024), (8_192, 1_024), (2_048, 256)):
+        budget = Budget(context)
+        assert not budget.is_little(context - little) and budget.is_little(context - little + 1)
+        assert not budget.is_spent(context - little // 2) and budget.is_spent(context - little // 2 + 1)
 
 
 def test_a_page_leaves_what_it_takes_to_open_it_again() -> None:
@@ -88,6 +98,9 @@ def test_the_oldest_results_leave_in_one_go_until_half_is_free() -> None:
     ]
     assert budget.relieved(relieved, used) == (relieved, used)
     assert stubs(budget.relieved(messages, 7_900)[0]) == [0, 1, 2]
+    edge = next(used for used in range(6_000, 8_000) if budget.relieved(messages, used)[1] != used)
+    share = budget.context - edge + 5 * (1_001 - 11)
+    assert budget.context - edge == share // 4 - 1
     # The newest stays, however little that leaves.
     relieved, used = budget.relieved(messages, 20_000)
     assert stubs(relieved) == [0, 1, 2, 3, 4] and budget.is_little(used) and budget.is_spent(used)
@@ -124,6 +137,11 @@ def test_a_conversation_that_has_outgrown_the_context_is_asked_with_stubs() -> N
     )
     opened = budget.opened(request)
     assert stubs(tuple(opened.messages)) == [0, 1, 2] and opened.functions == request.functions
+    uncounted = Budget(4_096, lambda text: pytest.fail("needless"))
+    long_prompt = Request([user("word " * 9_000)])
+    assert uncounted.opened(long_prompt) is long_prompt
+    short = Request([user("q"), *step("word " * 1_600)])
+    assert uncounted.opened(short) is short
     for fits in (Request([user("q"), *steps[:6]]), Request([user("word " * 9_000)])):
         assert budget.opened(fits) == fits
 

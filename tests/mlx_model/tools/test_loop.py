@@ -205,9 +205,9 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def step(turn: ToolTurn, number: int, used: int, text: str) -> None:
+def step(turn: ToolTurn, number: int, used: int, text: str, decoded: int = 0) -> None:
     """The model calls with something new, after which `used` tokens are in the context."""
-    call = round_of(turn, calling(f'{{"n": {number}}}'), stats=Stats(used, 0, 0))
+    call = round_of(turn, calling(f'{{"n": {number}}}'), stats=Stats(used - decoded, 0, decoded))
     assert isinstance(call, ToolCall)
     turn.answer(call, ToolResult(text))
 
@@ -305,13 +305,13 @@ def test_a_thought_that_the_context_cuts_off_goes_on_once_results_have_made_room
 @pytest.mark.parametrize(
     ("tokens", "most", "context"),
     [
-        pytest.param(1_192, 1_192, 8_192, id="max_tokens"),
+        pytest.param(1_192, 1_492, 8_192, id="max_tokens"),
         pytest.param(1_192, 5_000, 100_000, id="something else"),
     ],
 )
 def test_a_round_that_has_its_tokens_does_not_go_on(tokens: int, most: int, context: int) -> None:
     turn = turn_of(budget=Budget(context, words), max_tokens=most)
     for number in range(3):
-        step(turn, number, 1_000, "word " * 900)
+        step(turn, number, 1_000, "word " * 900, decoded=100)
     end = round_of(turn, THOUGHT, reason="length", stats=Stats(7_000, 0, tokens))
     assert isinstance(end, Finished) and end.reason == "length"

@@ -42,6 +42,12 @@ def test_a_page_that_is_asked_for_again_is_named_by_its_cursor(again: ToolCall) 
     assert repeats.goes_round(again)
 
 
+def test_only_pages_have_cursors() -> None:
+    again = call("functions.read", line=4)
+    known = told((again, "[4] x")).known(again)
+    assert known is not None and known.text.startswith("You have this result already: the same")
+
+
 @pytest.mark.parametrize(
     "again",
     [
@@ -68,7 +74,11 @@ def test_the_same_page_under_a_new_number_is_no_progress() -> None:
     repeats = told(*((again, f"[{number}] page") for number in range(3)))
     assert repeats.goes_round(again)
     assert not repeats.goes_round(call("browser.open", loc=41))
-    assert not told(*((call("python", code="x"), f"[{number}] page") for number in range(3))).goes_round(again)
+    assert told((call("browser.search", query="x"), "[0] x"), *((again, "[1] page") for _ in range(3))).goes_round(
+        again
+    )
+    cell = call("python", code="x")
+    assert not told(*((cell, f"[{number}] page") for number in range(3))).goes_round(cell)
 
 
 def test_two_calls_by_turns_are_a_circle_unless_something_comes_of_them() -> None:
