@@ -94,6 +94,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     instructions         the developer message
     tools                what the model may call. Python functions and Tools are run here, until the model has answered;
                          of a function, signature and docstring are shown to the model (see tools.functions.Function).
+                         Where results fill the context the oldest leave the prompt; Result.calls keeps them.
                          Calls of "python" and "browser", named so, and of a FunctionTool are the caller's to run: the
                          answer ends with them ("tool_call")
     functions            more FunctionTools
