@@ -161,7 +161,7 @@ async def _answered(
             return
         if approval.refusal is not None:
             denied = rounds.deny(call, approval.refusal)
-            record.add(denied.message, CallFacts(error=True))
+            record.add(denied.message, CallFacts(error=True, outcome="not allowed"))
             yield denied
             return
         allowed = approval.by
