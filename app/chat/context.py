@@ -8,5 +8,5 @@ def context_note(context: int) -> str:
     """A sentence where old results will have to make room; "" where the context is long enough."""
     if context >= ENOUGH:
         return ""
-    remedy = "More memory (--memory) or fewer bits (--dense-bits) make it longer."
-    return f"The context holds {context:,} tokens: in long work the oldest results are left out. {remedy}"
+    what = f"The context holds {context:,} tokens, so the oldest results are left out of long work"
+    return f"{what} (--memory and --dense-bits make it longer)."

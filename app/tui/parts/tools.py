@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
+from app.chat.context import context_note
 from app.chat.loop import TurnTools
 from app.lines import sentence
+from app.settings import MOST_CALLS
 from app.tools.names import TOOLS, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
@@ -29,16 +31,22 @@ class Tools:
     another one uses tools.
 
     `permissions` are the rules of the settings, `remember` adds one. `asks` is called with the tool's name when the
-    person is asked, `answered` when they have answered.
+    person is asked, `answered` when they have answered. `most_calls` is how many a turn may have.
     """
 
     def __init__(
-        self, desk: Desk, journal: Journal, permissions: Mapping[str, str], remember: Callable[[str], None]
+        self,
+        desk: Desk,
+        journal: Journal,
+        permissions: Mapping[str, str],
+        remember: Callable[[str], None],
+        most_calls: int = MOST_CALLS,
     ) -> None:
         self._desk = desk
         self._journal = journal
         self._permissions = permissions
         self._remember = remember
+        self._most_calls = most_calls
         self._names: dict[str, tuple[str, ...]] = {}
         self._open: tuple[str, tuple[str, ...], SwitchedOn] | None = None
         self._turn: TurnTools | None = None
@@ -78,8 +86,12 @@ class Tools:
         if not on:
             self._desk.notify(f"The model may call no tools here. /tools {' '.join(TOOLS)} switches them on.")
         else:
-            changed = " The next answer reads the whole conversation anew." if names not in (None, before) else ""
-            self._desk.notify(f"The model may call {on} here; /tools off ends that.{changed}")
+            said = [f"The model may call {on} here; /tools off ends that."]
+            if names not in (None, before):
+                said.append("The next answer reads the whole conversation anew.")
+            if limit := self._desk.status.limit:  # 0 before a model is loaded
+                said.append(context_note(limit))
+            self._desk.notify(" ".join(said).rstrip())
 
     # A turn
 
@@ -101,7 +113,7 @@ class Tools:
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")
         self._said = troubles
-        self._turn = TurnTools(tools.toolbox, tools.approve)
+        self._turn = TurnTools(tools.toolbox, tools.approve, self._most_calls)
         return self._turn
 
     def instructions(self, own: str | None) -> str | None:

@@ -99,6 +99,7 @@ async def asked(pilot: Pilot[None], engine: FakeEngine, prompt: str = "How much?
     """A prompt is asked, python switched on, and the model calls it."""
     await idle(pilot)
     await send(pilot, "/tools python")
+    await on_screen(pilot, "The context holds 4,096 tokens")
     await on_screen(pilot, "tools: python")
     call_python(engine)
     await send(pilot, prompt)
@@ -299,3 +300,10 @@ async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.Mo
         await on_screen(pilot, "step(4)")
         await pilot.click(StepsTitle)
         await wait_until(pilot, lambda: "step(4)" not in text_on(pilot))
+
+
+async def test_the_settings_say_how_many_calls_a_turn_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ChatApp(engine=FakeEngine(), settings=settings.Settings(most_calls=3))
+    monkeypatch.setattr(app.tools, "names_of", lambda conversation: ("python",))
+    tools = await app.tools.in_turn("c")
+    assert tools is not None and tools.most_calls == 3
