@@ -8,5 +8,5 @@ def context_note(context: int) -> str:
     """A sentence where old results will have to make room; "" where the context is long enough."""
     if context >= ENOUGH:
         return ""
-    what = f"The context holds {context:,} tokens, so the oldest results are left out of long work"
-    return f"{what} (--memory and --dense-bits make it longer)."
+    what = f"In a context of {context:,} tokens old results make room for new ones"
+    return f"{what}; --memory or --dense-bits makes it longer."

@@ -4,8 +4,6 @@ from app.chat.context import ENOUGH, context_note
 
 
 def test_a_short_context_is_told_with_what_makes_it_longer() -> None:
-    assert context_note(8_192) == (
-        "The context holds 8,192 tokens, so the oldest results are left out of long work "
-        "(--memory and --dense-bits make it longer)."
-    )
+    said = "In a context of 8,192 tokens old results make room for new ones; --memory or --dense-bits makes it longer."
+    assert context_note(8_192) == said
     assert context_note(ENOUGH) == ""

@@ -278,7 +278,7 @@ def test_the_plain_chat_switches_tools_on_and_off(plain: PlainChat, scripted: Ro
     assert command(plain, "").startswith("The model may call no tools. /tools python ")
     assert command(plain, "nmap") == "There is no tool 'nmap'; there is: python."
     said = command(plain, "python")
-    assert said.startswith("Tools that the model may call: python. /tools off switches them off. The context holds 4,0")
+    assert said.startswith("Tools that the model may call: python. /tools off switches them off. In a context of 4,0")
     plain._ask("q")
     assert command(plain, "off").startswith("The model may call no tools.")
     scripted.rounds.append(ANSWERING)

@@ -99,7 +99,7 @@ async def asked(pilot: Pilot[None], engine: FakeEngine, prompt: str = "How much?
     """A prompt is asked, python switched on, and the model calls it."""
     await idle(pilot)
     await send(pilot, "/tools python")
-    await on_screen(pilot, "The context holds 4,096 tokens")
+    await on_screen(pilot, "In a context of 4,096")
     await on_screen(pilot, "tools: python")
     call_python(engine)
     await send(pilot, prompt)
@@ -127,6 +127,9 @@ async def test_a_call_waits_for_the_person_runs_and_is_kept() -> None:
         await idle(pilot)
         assert "\u2192 a number \u00b7 2.5 s" in text_on(pilot) and "step 4" not in text_on(pilot)
         assert engine.asked[-1][2] == "Plots are shown."
+        # Call and result leave the prompt; what stays is estimated.
+        status = desk_of(pilot).status
+        assert status.estimated and status.used < STATS.reused_tokens
         assert desk_of(pilot).composer.text == "yes1 "
     (call,) = stored()[0].path[-1].facts.calls  # type: ignore[union-attr]
     assert (call.seconds, call.allowed, call.outcome, call.files) == (2.5, "you, once", "a number", ("/work/plot.png",))
