@@ -279,6 +279,7 @@ def test_a_conversation_that_was_cut_off_with_long_results_goes_on_with_less() -
     assert isinstance(call, ToolCall) and turn.known_result(call) is None
     turn.answer(call, ToolResult("sun"))
     assert turn.request.messages[-2:] == (calling('{"city": "Rome"}'), call.result("sun"))
+    assert len(turn.request.messages) == 1 + 6 + 2
 
 
 def test_a_thought_that_the_context_cuts_off_goes_on_once_results_have_made_room() -> None:
