@@ -1,7 +1,7 @@
 """A kit: what a person switches on by one name, with its tools, what the model is told of them, what a call wants."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.tools.permission import Wish
 from mlx_model.harmony.calls import ToolCall
@@ -42,4 +42,18 @@ class Kit(Protocol):
 
     async def close(self) -> None:
         """Ends what it has started: processes, connections. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Undoing(Protocol):
+    """A kit that can take back what its tools have done last. Both look at files, so a thread is the place for them."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is something to take back."""
+        ...
+
+    def undo(self) -> str:
+        """Takes it back; says what that was. Raises GptossError, and nothing is taken back."""
         ...

@@ -8,12 +8,13 @@ from app.chat.context import context_note
 from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.settings import MOST_CALLS
-from app.tools.names import TOOLS, read_names
+from app.tools.kit import Undoing
+from app.tools.names import available, in_words, kit_of, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from mlx_model.errors import RequestError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
 
 GRACE_S = 0.5
@@ -68,7 +69,7 @@ class Tools:
 
     def hint(self, conversation: str) -> str:
         """A short text that says what is switched on; "" for nothing."""
-        return f"tools: {', '.join(names)}" if (names := self.names_of(conversation)) else ""
+        return f"tools: {', '.join(map(kit_of, names))}" if (names := self.names_of(conversation)) else ""
 
     def switch(self, conversation: str, argument: str) -> None:
         """Switch on what is named, and nothing else; "off" for nothing; "" says what is on."""
@@ -82,9 +83,10 @@ class Tools:
             self._names[conversation] = names
             self._desk.run(self._journal.set_tools(conversation, names))
             self._desk.hint()
-        on = ", ".join(self.names_of(conversation))
+        on = ", ".join(map(in_words, self.names_of(conversation)))
         if not on:
-            self._desk.notify(f"The model may call no tools here. /tools {' '.join(TOOLS)} switches them on.")
+            there = ", ".join(available())
+            self._desk.notify(f"The model may call no tools here. /tools NAME switches one on: {there}.")
         else:
             said = [f"The model may call {on} here; /tools off ends that."]
             if names not in (None, before):
@@ -97,6 +99,18 @@ class Tools:
 
     async def in_turn(self, conversation: str) -> TurnTools | None:
         """What the next turn of a conversation may use; None where nothing is switched on."""
+        if (tools := await self._opened(conversation)) is None:
+            return None
+        await tools.prepare()
+        troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
+        for trouble in sorted(troubles - self._said):
+            await self._desk.notice(sentence(trouble), "warning")
+        self._said = troubles
+        self._turn = TurnTools(tools.toolbox, tools.approve, self._most_calls)
+        return self._turn
+
+    async def _opened(self, conversation: str) -> SwitchedOn | None:
+        """The kits of what is switched on in a conversation; None where nothing is. Those of another one end."""
         names = self.names_of(conversation)
         if self._open is not None and self._open[:2] != (conversation, names):
             await self._end()
@@ -107,14 +121,7 @@ class Tools:
 
             tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask, self._remember)
             self._open = conversation, names, tools
-        tools = self._open[2]
-        await tools.prepare()
-        troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
-        for trouble in sorted(troubles - self._said):
-            await self._desk.notice(sentence(trouble), "warning")
-        self._said = troubles
-        self._turn = TurnTools(tools.toolbox, tools.approve, self._most_calls)
-        return self._turn
+        return self._open[2]
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message of the turn: the conversation's own instructions, and what holds of its tools."""
@@ -136,6 +143,18 @@ class Tools:
         if self._open is not None:
             tools, self._open = self._open[2], None
             await tools.close()
+
+    async def undo(self, conversation: str) -> bool:
+        """Put back what the last patch of a conversation has replaced; false if there is none to undo."""
+        tools = await self._opened(conversation)
+        files = next((kit for kit in tools.kits if isinstance(kit, Undoing)), None) if tools else None
+        if files is None or not await asyncio.to_thread(lambda: files.has_changed):
+            return False
+        try:
+            self._desk.notify(await asyncio.to_thread(files.undo))
+        except GptossError as error:
+            self._desk.notify(sentence(str(error)), severity="error")
+        return True
 
     # A question
 
