@@ -188,7 +188,7 @@ def test_permissions_of_tools(file: Path) -> None:
 def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
     file.mkdir()
     [line] = load().warnings
-    assert "can't be read: Is a directory; the defaults are used" in line
+    assert "can't be read: it is a folder; the defaults are used" in line
     file.rmdir()
     file.parent.rmdir()
     file.parent.write_text("in the way")
