@@ -23,6 +23,10 @@ PERMISSIONS = ("allow", "ask", "deny")
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
+MOST_CALLS = 40
+"""How often the model may call tools in one turn, by default."""
+_NO_MORE_CALLS = 1000
+
 _STILL_IN_EFFECT = "the changes stay in effect until you quit"
 
 SettingChanges = Mapping[tuple[str, ...], Any]
@@ -39,9 +43,9 @@ class Settings:
     sense.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name;
-    `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `model` None stands for the default
-    one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets; without the `mouse` clicks do
-    nothing and the terminal selects text by its own means.
+    `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `most_calls` is how often the model
+    may call tools in one turn; `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name
+    that app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
     model: str | None = None
@@ -53,6 +57,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     permissions: Mapping[str, str] = field(default_factory=dict)
+    most_calls: int = MOST_CALLS
     warnings: tuple[str, ...] = ()
 
 
@@ -161,6 +166,10 @@ def _checked(path: Path, text: str) -> Settings:
             permissions[name] = "ask"
             must = f"it must be one of {', '.join(PERMISSIONS)}; you are asked"
             warnings.append(f"{path}{_line_of(name, text)}: the permission of {name!r} is {value!r}; {must}")
+    most_calls = table("tools").get("most_calls", MOST_CALLS)
+    if type(most_calls) is not int or not 1 <= most_calls <= _NO_MORE_CALLS:
+        refuse("most_calls", f"most_calls is {most_calls!r}; it must be a number from 1 to {_NO_MORE_CALLS:,}")
+        most_calls = MOST_CALLS
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     titles = choice("titles", "model", TITLES)
@@ -168,7 +177,8 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, permissions, tuple(warnings))
+    of_tools = (permissions, most_calls)
+    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *of_tools, tuple(warnings))
 
 
 def _line_of(key: str, text: str) -> str:

@@ -58,7 +58,8 @@ class Stats:
         """Statistics of a turn whose next round, after a tool's result, took `more`.
 
         Tokens computed and decoded, and their times, are of all rounds. What this turn itself had brought into the
-        cache doesn't count as reused: the sum of all tokens is that of the conversation after the last round.
+        cache doesn't count as reused: the sum of all tokens is that of the conversation after the last round, or more
+        where results had to be left out on the way.
         """
         own = self.prefill_tokens + self.decode_tokens
         return replace(

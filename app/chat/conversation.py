@@ -11,6 +11,7 @@ from app.documents.mentions import written
 from app.documents.tokens import about_tokens
 from app.lines import one_line
 from mlx_model.events import Stats
+from mlx_model.harmony.history import drop_old_analysis, is_final
 from mlx_model.harmony.message import Effort, Message, Role, user
 from mlx_model.tools.base import ToolResult
 
@@ -178,16 +179,19 @@ class Conversation:
         """Size in tokens, and whether some of them are estimated.
 
         Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
-        program's. Earlier analysis doesn't count, since the model doesn't see it again.
+        program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools what
+        stays is estimated: pages and cells leave with the thoughts, and are most of it.
         """
         path, counted, texts = self.path, 0, list[str]()
         for node in reversed(path):
-            if node.facts is not None:
+            leaves_most = any(map(is_final, node.messages)) and any(m.role is Role.TOOL for m in node.messages)
+            if node.facts is not None and not leaves_most:
                 stats = node.facts.stats
                 counted = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
                 if counted:
                     break
-            texts += (m.text for m in node.messages if node is path[-1] or not _is_analysis(m))
+            stays = drop_old_analysis(node.messages) if leaves_most else node.messages
+            texts += (m.text for m in stays if node is path[-1] or not _is_analysis(m))
         return counted + (about_tokens("\n\n".join(texts)) if any(texts) else 0), any(texts)
 
     @property

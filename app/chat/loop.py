@@ -7,19 +7,19 @@ from time import monotonic
 
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import CallFacts
+from app.documents.tokens import about_tokens
 from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from app.tools.switched_on import Approval
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.request import Request
-from mlx_model.tools.base import Tool, ToolResult
+from mlx_model.tools.base import Tool, ToolResult, bounded, crashed
+from mlx_model.tools.budget import Budget
 from mlx_model.tools.loop import (
     CANCELLED,
     MOST_CALLS,
-    ToolDenied,
     ToolEvent,
-    ToolFinished,
     ToolOutput,
     ToolStarted,
     ToolTurn,
@@ -32,6 +32,9 @@ TurnEvent = Answer | ToolEvent
 Approve = Callable[[ToolCall], Awaitable[Approval]]
 """Decides on a call before it is run."""
 
+CANCEL_S = 5.0
+"""How long a tool that is cancelled may take to end; one that does not end is left to itself."""
+
 
 class TurnTools:
     """What the model may use in one turn, who decides on its calls, and how the person stops them."""
@@ -41,7 +44,8 @@ class TurnTools:
         self.approve = approve
         self.most_calls = most_calls
         self.is_cancelled = False
-        self._running: asyncio.Task[ToolResult] | None = None
+        self._stop: Callable[[], object] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which a call is under way
 
     def cancel(self) -> None:
         """End the turn: the call under way at once, and no further one. An answer under way is the engine's to end.
@@ -49,22 +53,36 @@ class TurnTools:
         May be called in a signal handler.
         """
         self.is_cancelled = True
-        if self._running is not None:
-            self._running.get_loop().call_soon_threadsafe(self._running.cancel)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop)
 
-    async def run(self, tool: Tool, call: ToolCall) -> AsyncGenerator[ToolOutput | ToolResult, None]:
-        """What the tool writes as it comes, and at the end its result."""
+    async def run(self, tool: Tool, call: ToolCall, room: int) -> AsyncGenerator[ToolOutput | ToolResult, None]:
+        """What the tool writes as it comes, and at the end its result, whatever the tool does."""
         pieces = asyncio.Queue[str | None]()
-        task = self._running = asyncio.create_task(tool.run(call, pieces.put_nowait))
+        task = asyncio.create_task(tool.run(call, bounded(pieces.put_nowait), room))
         task.add_done_callback(lambda _: pieces.put_nowait(None))
+
+        def stop() -> None:
+            task.cancel()
+            pieces.put_nowait(None)
+
+        self._stop, self._loop = stop, asyncio.get_running_loop()
         try:
             while (piece := await pieces.get()) is not None:
                 yield ToolOutput(call, piece)
-            yield ToolResult(CANCELLED, error=True) if task.cancelled() else task.result()
+            await asyncio.wait([task], timeout=CANCEL_S)
+            yield _result(task)
         finally:
-            self._running = None
-            task.cancel()
-            await asyncio.wait([task])
+            self._loop = None
+            if task.cancel():
+                await asyncio.wait([task], timeout=CANCEL_S)
+
+
+def _result(task: asyncio.Task[ToolResult]) -> ToolResult:
+    if not task.done() or task.cancelled():
+        return ToolResult(CANCELLED, error=True)
+    error = task.exception()
+    return task.result() if error is None else crashed(error)
 
 
 async def turn(
@@ -74,40 +92,61 @@ async def turn(
 
     A turn consists of rounds, one request to the engine each: the result of a tool is the request of the next. A call
     is run when the event after its ToolStarted is asked for, so who saves on that event has it on disk before anything
-    happens. A turn whose results leave no room for another round ends with "length". Closing the generator cancels the
-    answer, and a running tool. Raises EngineError and EngineDied; `record` then has everything that came before.
+    happens. `record` gets results whole; in the requests old ones make room for new ones (see Budget). A turn in which
+    nothing more can be left out ends with "length". Closing the generator cancels the answer, and a running tool.
+    Raises EngineError and EngineDied; `record` then has everything that came before.
     """
     tools = tools or TurnTools(Toolbox(), _never_asked)
-    rounds = ToolTurn(tools.toolbox, request, most_calls=tools.most_calls)
+    budget = Budget(engine.context_length, about_tokens)
+    rounds = ToolTurn(tools.toolbox, request, most_calls=tools.most_calls, budget=budget)
     number: int | None = None  # of the last round that has ended
     while True:
         ended: int | None = None
         try:
-            async with aclosing(engine.ask(rounds.request)) as answers:
+            async with aclosing(_round(engine, rounds, record)) as answers:
                 async for answer in answers:
-                    rounds.take(answer.event)
                     if isinstance(answer.event, Finished):
                         ended = answer.number
                     else:
-                        record.take(answer.event, monotonic(), answer.deltas)
                         yield answer
         except EngineError as error:
             if number is None or not error.unusable:
                 raise
-            call: ToolCall | Finished = rounds.end("length")  # the results have outgrown the context
+            call: ToolCall | Finished | None = rounds.end("length")  # nothing more can be left out
         else:
             if ended is None:
                 return
             number, call = ended, rounds.next()
         if isinstance(call, ToolCall) and not tools.is_cancelled:
             async with aclosing(_answered(rounds, call, tools, record)) as events:
-                async for event in events:
-                    yield event
-        if isinstance(call, Finished) or tools.is_cancelled:
-            end = call if isinstance(call, Finished) else rounds.end("cancelled")
-            record.take(end, monotonic())
-            yield Answer(number, end)
+                async for tool_event in events:
+                    yield tool_event
+        if tools.is_cancelled and not isinstance(call, Finished):
+            call = rounds.end("cancelled")
+        if isinstance(call, Finished):
+            record.take(call, monotonic())
+            yield Answer(number, call)
             return
+
+
+async def _round(engine: Engine, rounds: ToolTurn, record: AnswerRecord) -> AsyncGenerator[Answer, None]:
+    """What the engine brings in one round, each event once `record` has it; last its Finished, for the round alone.
+
+    A round that the engine has no room for is asked again with less, as long as something can be left out.
+    """
+    while True:
+        try:
+            async with aclosing(engine.ask(rounds.request)) as answers:
+                async for answer in answers:
+                    for event in rounds.take(answer.event):
+                        deltas = answer.deltas if event is answer.event else 1
+                        if not isinstance(event, Finished):
+                            record.take(event, monotonic(), deltas)
+                        yield Answer(answer.number, event, deltas)
+            return
+        except EngineError as error:
+            if not error.unusable or not rounds.make_room():
+                raise
 
 
 async def _answered(
@@ -121,23 +160,21 @@ async def _answered(
         if tools.is_cancelled:  # the call stays as it is, to be decided on when the turn is continued
             return
         if approval.refusal is not None:
-            rounds.deny(call, approval.refusal)
-            denied = ToolDenied(call, approval.refusal)
+            denied = rounds.deny(call, approval.refusal)
             record.add(denied.message, CallFacts(error=True, outcome="not allowed"))
             yield denied
             return
         allowed = approval.by
         yield ToolStarted(call)
-        async with aclosing(tools.run(tool, call)) as items:
+        async with aclosing(tools.run(tool, call, rounds.room(call))) as items:
             async for item in items:
                 if isinstance(item, ToolResult):
                     result = item
                 else:
                     yield item
         assert result is not None
-    rounds.answer(call, result)
-    finished = ToolFinished(call, result)
-    record.add(finished.message, CallFacts.of(result, allowed))
+    finished = rounds.answer(call, result)
+    record.add(finished.message, CallFacts.of(finished.result, allowed))
     yield finished
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.cli.completion import completed_by, model_names
 from app.engine.protocol import Load
-from app.settings import SAMPLING, Settings
+from app.settings import MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
 from mlx_model.errors import RequestError
 from mlx_model.memory.sizes import parse_memory
@@ -27,6 +27,7 @@ class Start:
     show_analysis: bool
     tools: tuple[str, ...] = ()
     permissions: Mapping[str, str] = field(default_factory=dict)
+    most_calls: int = MOST_CALLS
 
 
 def answering() -> argparse.ArgumentParser:
@@ -131,6 +132,7 @@ def start(arguments: argparse.Namespace, settings: Settings) -> Start:
         getattr(arguments, "show_analysis", False),
         read_names(arguments.tools) if hasattr(arguments, "tools") else (),
         settings.permissions,
+        settings.most_calls,
     )
 
 

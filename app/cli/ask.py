@@ -153,7 +153,7 @@ async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, set
         for kit in tools.kits:
             if kit.trouble:
                 raise RequestError(f"{kit.name} can't be used: {kit.trouble}")
-        in_turn = TurnTools(tools.toolbox, tools.approve)
+        in_turn = TurnTools(tools.toolbox, tools.approve, setup.most_calls)
         setup = replace(setup, instructions=tools.instructions(setup.instructions))
         return await _print_answer(engine, ready, prompt, setup, as_json=as_json, tools=in_turn)
     finally:
@@ -227,7 +227,10 @@ def _why_empty(record: AnswerRecord, finished: Finished) -> str:
             remedy = "; --tools python switches it on" if tool == "python" else ", which `ask` does not have"
             return f"the model called the tool {tool}{remedy}"
         case "tool_limit":
-            return "the model called tools as often as it may, or the same one again and again"
+            return (
+                "the model called tools as often as it may ([tools] most_calls in settings.toml), or the same one "
+                "again and again"
+            )
         case "stop_string":
             return "a stop string ended the answer before its first word"
     return "the model ended its turn without one"

@@ -9,6 +9,7 @@ from time import monotonic
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
+from app.chat.context import context_note
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
@@ -73,7 +74,7 @@ class PlainChat:
         self._saver = saver
         self._edits_lines = edits_lines
         self._conversation = Conversation()
-        self._tools = PlainTools(start.permissions)
+        self._tools = PlainTools(start.permissions, start.most_calls)
 
     def resume(self) -> None:
         """Go on with the conversation that was last used, and print its end."""
@@ -176,7 +177,8 @@ class PlainChat:
         on = ", ".join(map(in_words, self._tools.names))
         if not on:
             return f"{_NO_TOOLS}{', '.join(available())}."
-        return f"Tools that the model may call: {on}. /tools off switches them off."
+        state = f"Tools that the model may call: {on}. /tools off switches them off."
+        return f"{state} {context_note(self._engine.context_length)}".rstrip()
 
     def _ask(self, text: str) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""

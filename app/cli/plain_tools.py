@@ -8,16 +8,18 @@ from app.chat.loop import TurnTools
 from app.cli.approval import ask_person, remember
 from app.cli.printing import say
 from app.engine.local import drive
+from app.settings import MOST_CALLS
 from app.tools.switched_on import SwitchedOn
 
 
 class PlainTools:
     """Which tools are on. What they start belongs to one conversation and ends with it."""
 
-    def __init__(self, permissions: Mapping[str, str]) -> None:
+    def __init__(self, permissions: Mapping[str, str], most_calls: int = MOST_CALLS) -> None:
         self.names: tuple[str, ...] = ()
         """Those that are switched on."""
         self._permissions = permissions
+        self._most_calls = most_calls
         self._loop = asyncio.Runner()
         self._open: SwitchedOn | None = None
 
@@ -40,7 +42,7 @@ class PlainTools:
         for kit in self._open.kits:
             if kit.trouble:
                 say(f"{kit.name} can't be used: {kit.trouble}")
-        return TurnTools(self._open.toolbox, self._open.approve)
+        return TurnTools(self._open.toolbox, self._open.approve, self._most_calls)
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""

@@ -60,6 +60,8 @@ class EngineClient:
         self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
         self._counting: set[int] = set()  # the numbers that are no answers
         self._killed_because: str | None = None
+        self.context_length = 0
+        """See Engine."""
 
     @property
     def alive(self) -> bool:
@@ -87,6 +89,8 @@ class EngineClient:
         await self.start()
         async with contextlib.aclosing(self._replies(None, request)) as replies:
             async for reply in replies:
+                if isinstance(reply, Ready):
+                    self.context_length = reply.context_length
                 if isinstance(reply, Loading | LoadProgress | Ready):
                     yield reply
                 if isinstance(reply, Ready):

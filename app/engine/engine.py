@@ -34,6 +34,11 @@ class Engine(Protocol):
         """Whether it runs and can be asked."""
         ...
 
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a prompt and its answer may have together with the loaded model; 0 without one."""
+        ...
+
     def load(self, request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
         """Start the engine if it doesn't run, and load a model. Raises EngineError or EngineDied."""
         ...

@@ -32,6 +32,8 @@ class LocalEngine:
         self._ended = asyncio.Event()
         self.alive = False
         """Whether it has been started, by `load`, and not closed since."""
+        self.context_length = 0
+        """See Engine."""
 
     async def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
         """See Engine. Loading comes when the load is over, since the thread does nothing else until then."""
@@ -52,6 +54,7 @@ class LocalEngine:
             yield each
         if failure is not None:
             raise _declined(failure) from failure
+        self.context_length = ready.context_length
         yield ready
 
     async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:

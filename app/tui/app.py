@@ -116,7 +116,8 @@ class ChatApp(Actions, inherit_bindings=False):
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
         self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
-        self.tools = Tools(desk, journal, self.preferences.permissions, self.preferences.allow)
+        allowed = (self.preferences.permissions, self.preferences.allow)
+        self.tools = Tools(desk, journal, *allowed, settings.most_calls)
         self.conversations = ConversationKeeper(
             *(desk, journal, self.engine, self.preferences, self.tools), welcome=self._welcome
         )

@@ -18,6 +18,7 @@ from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
 from mlx_model.tools.base import ToolResult
+from mlx_model.tools.budget import Budget
 from mlx_model.tools.loop import MOST_CALLS, ToolEvent, ToolFinished, ToolStarted, ToolTurn
 from mlx_model.tools.sync import run_tool
 from mlx_model.tools.toolbox import Offered, Toolbox
@@ -72,7 +73,7 @@ def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) 
 
     Where tools are run here, what becomes of each call comes between the model's events (see tools.loop).
     """
-    return _events(Session(model), make_turn(prompt, keywords))
+    return _events(Session(model), make_turn(prompt, keywords, _budget(model)))
 
 
 def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Result:
@@ -93,6 +94,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     instructions         the developer message
     tools                what the model may call. Python functions and Tools are run here, until the model has answered;
                          of a function, signature and docstring are shown to the model (see tools.functions.Function).
+                         Where results fill the context the oldest leave the prompt; Result.calls keeps them.
                          Calls of "python" and "browser", named so, and of a FunctionTool are the caller's to run: the
                          answer ends with them ("tool_call")
     functions            more FunctionTools
@@ -102,7 +104,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     Raises RequestError for a prompt or a value that can't be used, ContextError for a prompt that is too long,
     TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
-    session, turn = Session(model), make_turn(prompt, keywords)
+    session, turn = Session(model), make_turn(prompt, keywords, _budget(model))
     answer, tokens, calls = FoldedAnswer(), list[int](), list[ToolFinished]()
     for event in _events(session, turn, tokens):
         if isinstance(event, ToolFinished):
@@ -123,7 +125,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     )
 
 
-def make_turn(prompt: Prompt, keywords: Keywords) -> ToolTurn:
+def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) -> ToolTurn:
     """The turn of a prompt and keywords. Raises RequestError, and TypeError for an unknown keyword."""
     named = {field.name for field in fields(Options)}
     messages = [user(prompt)] if isinstance(prompt, str) else _messages(prompt)
@@ -138,49 +140,57 @@ def make_turn(prompt: Prompt, keywords: Keywords) -> ToolTurn:
             )
         rest["instructions"] = "\n\n".join(message.text for message in opening)
     options: dict[str, Any] = {key: value for key, value in keywords.items() if key in named}
-    return ToolTurn(toolbox, Request(messages[len(opening) :], Options(**options), **rest), most_calls=most_calls)
+    request = Request(messages[len(opening) :], Options(**options), **rest)
+    return ToolTurn(toolbox, request, most_calls=most_calls, budget=budget)
+
+
+def _budget(model: Model) -> Budget:
+    tokenizer = model.tokenizer
+    assert tokenizer is not None  # a session has asked for it
+    return Budget(model.context_length, lambda text: len(tokenizer.encode(text)))
 
 
 def _events(session: Session, turn: ToolTurn, tokens: list[int] | None = None) -> Iterator[Event | ToolEvent]:
     """Drives the turn to its end; `tokens` gets the ids of all rounds.
 
-    A conversation that has grown too long for another round ends with "length", as an answer that fills the context.
+    Where results have outgrown the context the oldest are left out; where that does not help the turn ends with
+    "length", as an answer that fills the context.
     """
-    call: ToolCall | Finished | None = None
+    is_first = True
     while True:
         try:
             with closing(session.stream(turn.request)) as events:
-                for event in events:
-                    turn.take(event)
-                    if not isinstance(event, Finished):
-                        yield event
+                for sampled in events:
+                    yield from (event for event in turn.take(sampled) if not isinstance(event, Finished))
         except ContextError:
-            if call is None:
+            if turn.make_room():
+                continue
+            if is_first:
                 raise
             yield turn.end("length")
             return
         if tokens is not None:
             tokens += session.tokens
-        call = turn.next()
+        call, is_first = turn.next(), False
         if isinstance(call, Finished):
             yield call
             return
-        yield from _answered(turn, call)
+        if call is not None:
+            yield from _answered(turn, call)
 
 
 def _answered(turn: ToolTurn, call: ToolCall) -> Iterator[ToolEvent]:
     result, tool = turn.known_result(call), turn.toolbox.tool(call)
     if result is None and tool is not None:
         yield ToolStarted(call)
-        with closing(run_tool(tool, call)) as items:
+        with closing(run_tool(tool, call, turn.room(call))) as items:
             for item in items:
                 if isinstance(item, ToolResult):
                     result = item
                 else:
                     yield item
     assert result is not None  # a call without a tool here ends the turn
-    turn.answer(call, result)
-    yield ToolFinished(call, result)
+    yield turn.answer(call, result)
 
 
 def _messages(prompt: Message | Sequence[Message | Mapping[str, Any]]) -> list[Message]:

@@ -17,6 +17,8 @@ ROOM = 4_000
 """Tokens that a result may take where nothing says otherwise."""
 CHARACTERS_A_TOKEN = 4
 """Of prose and code, about."""
+MOST_SHOWN = 200_000
+"""Characters of what a tool writes that are handed on while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,26 @@ def shortened(text: str, room: int = ROOM) -> str:
     if len(text) <= most:
         return text
     first, last = most * 7 // 10, most * 3 // 10
-    return f"{text[:first]}\n[... {len(text) - first - last:,} characters left out ...]\n{text[-last:]}"
+    return f"{text[:first]}\n[... {len(text) - first - last:,} characters left out ...]\n{text[len(text) - last :]}"
+
+
+def crashed(error: BaseException) -> ToolResult:
+    """What the model reads of a tool that has broken its promise to raise nothing."""
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ToolResult(f"Error: the tool has failed ({what}).", error=True)
+
+
+def bounded(output: Output) -> Output:
+    """Passes on the first MOST_SHOWN characters: what writes without end fills no memory."""
+    left = MOST_SHOWN
+
+    def take(text: str) -> None:
+        nonlocal left
+        if left > 0:
+            output(text[:left])
+            left -= len(text)
+
+    return take
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.base import ROOM, Tool, ToolResult
+from mlx_model.tools.base import ROOM, Tool, ToolResult, bounded, crashed
 from mlx_model.tools.loop import ToolOutput
 
 _T = TypeVar("_T")
@@ -28,12 +28,13 @@ def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
 def run_tool(tool: Tool, call: ToolCall, room: int = ROOM) -> Generator[ToolOutput | ToolResult, None, None]:
     """What the tool writes as it comes, and at the end its result. Closing the iterator cancels the call."""
     pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    running = asyncio.run_coroutine_threadsafe(tool.run(call, pieces.put, room), _loop())
+    running = asyncio.run_coroutine_threadsafe(tool.run(call, bounded(pieces.put), room), _loop())
     running.add_done_callback(lambda _: pieces.put(None))
     try:
         while (piece := pieces.get()) is not None:
             yield ToolOutput(call, piece)
-        yield running.result()
+        error = running.exception()
+        yield running.result() if error is None else crashed(error)
     finally:
         running.cancel()
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from app import paths
-from app.settings import Settings, SettingsError, load, update
+from app.settings import MOST_CALLS, Settings, SettingsError, load, update
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
+from mlx_model.tools import loop
 
 WRITTEN = """\
 # mine
@@ -146,6 +147,9 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
+        ("[tools]\nmost_calls = 0", "line 3: most_calls is 0; it must be a number from 1 to 1,000"),
+        ("[tools]\nmost_calls = true", "line 3: most_calls is True"),
+        ("tools = 3", "line 2: tools is 3; it must be a table"),
         ("permissions = 3", "line 2: permissions is 3; it must be a table"),
         ("titles = 'me'", "line 2: titles is 'me'; it must be one of model, words"),
         ("analysis = 'no'", "line 2: analysis is 'no'; it must be one of shown, collapsed, hidden"),
@@ -159,9 +163,15 @@ def test_a_value_that_makes_no_sense_costs_itself_alone(file: Path, line: str, s
     file.write_text(f'model = "demo"\n{line}\n', "utf-8")
     found = load()
     assert found.model == "demo" and found.options == {} and found.presets == {}
-    assert (found.theme, found.analysis, found.mouse) == ("dark", "collapsed", True)
+    assert (found.theme, found.analysis, found.mouse, found.most_calls) == ("dark", "collapsed", True, MOST_CALLS)
     [line] = found.warnings
     assert said in line and line.endswith("; the default is used") and "\n" not in line
+
+
+def test_how_often_tools_may_be_called(file: Path) -> None:
+    assert load().most_calls == MOST_CALLS == loop.MOST_CALLS
+    file.write_text("[tools]\nmost_calls = 100\n")
+    assert load() == Settings(most_calls=100)
 
 
 def test_permissions_of_tools(file: Path) -> None:
@@ -178,7 +188,7 @@ def test_permissions_of_tools(file: Path) -> None:
 def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
     file.mkdir()
     [line] = load().warnings
-    assert "can't be read: Is a directory; the defaults are used" in line
+    assert "can't be read: it is a folder; the defaults are used" in line
     file.rmdir()
     file.parent.rmdir()
     file.parent.write_text("in the way")

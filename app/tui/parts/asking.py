@@ -161,6 +161,8 @@ class Asking:
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
+            if record.call_facts:  # most of what it has read leaves the prompt
+                desk.status.used, desk.status.estimated = self.conversation.tokens
             await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed

@@ -5,9 +5,11 @@ import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
+from app.chat.context import context_note
 from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.lines import sentence
+from app.settings import MOST_CALLS
 from app.tools.kit import Undoing
 from app.tools.names import FOLDER, available, in_words, kit_of, read_names
 from app.tools.permission import Wish
@@ -34,16 +36,22 @@ class Tools:
     another one uses tools.
 
     `permissions` are the rules of the settings, `remember` adds one. `asks` is called with the tool's name when the
-    person is asked, `answered` when they have answered.
+    person is asked, `answered` when they have answered. `most_calls` is how many a turn may have.
     """
 
     def __init__(
-        self, desk: Desk, journal: Journal, permissions: Mapping[str, str], remember: Callable[[str], None]
+        self,
+        desk: Desk,
+        journal: Journal,
+        permissions: Mapping[str, str],
+        remember: Callable[[str], None],
+        most_calls: int = MOST_CALLS,
     ) -> None:
         self._desk = desk
         self._journal = journal
         self._permissions = permissions
         self._remember = remember
+        self._most_calls = most_calls
         self._names: dict[str, tuple[str, ...]] = {}
         self._open: tuple[str, tuple[str, ...], SwitchedOn] | None = None
         self._turn: TurnTools | None = None
@@ -79,7 +87,9 @@ class Tools:
             self._desk.run(self._journal.set_tools(conversation, names))
             self._desk.hint()
         on = ", ".join(map(in_words, names))
-        self._desk.notify(f"The model may call {on} here; /tools off ends that." if on else NOTHING_ON)
+        limit = self._desk.status.limit  # 0 before a model is loaded
+        said = f"The model may call {on} here; /tools off ends that. {context_note(limit) if limit else ''}"
+        self._desk.notify(said.rstrip() if on else NOTHING_ON)
 
     def show(self, conversation: Conversation, count: Count) -> None:
         """Show which tools there are, and switch them as the person does there."""
@@ -123,7 +133,7 @@ class Tools:
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")
         self._said = troubles
-        self._turn = TurnTools(tools.toolbox, tools.approve)
+        self._turn = TurnTools(tools.toolbox, tools.approve, self._most_calls)
         return self._turn
 
     async def _opened(self, conversation: str) -> SwitchedOn | None:

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from metal.files import parse_json
-from mlx_model.tools.python.result import CellOutput
+from mlx_model.tools.python.result import MOST_CHARACTERS, CellOutput
 
 START_S = 30.0
 GRACE_S = 3.0
@@ -124,16 +124,24 @@ class Kernel:
         """Whether it can run a cell."""
         return self._process.returncode is None and not self._requests.is_closing()
 
-    async def run(self, code: str, show: Callable[[str], None], seconds: float, memory: int) -> Cell:
+    async def run(
+        self, code: str, show: Callable[[str], None], seconds: float, memory: int, most: int = MOST_CHARACTERS
+    ) -> Cell:
         """Runs a cell for at most so many seconds, and bytes of memory in all its processes.
 
-        `show` gets what it writes, piece by piece. When cancelled it interrupts the cell, kills the kernel if that
-        doesn't help, and raises CancelledError.
+        `show` gets what it writes, piece by piece; the cell's text has `most` characters. When cancelled it interrupts
+        the cell, kills the kernel if that doesn't help, and raises CancelledError.
         """
-        return await self._run(secrets.token_hex(8), code, show, seconds, memory)
+        return await self._run(secrets.token_hex(8), code, show, seconds, memory, most)
 
     async def _run(
-        self, number: str, code: str | None, show: Callable[[str], None], seconds: float, memory: int
+        self,
+        number: str,
+        code: str | None,
+        show: Callable[[str], None],
+        seconds: float,
+        memory: int,
+        most: int = MOST_CHARACTERS,
     ) -> Cell:
         output = CellOutput()
         ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -149,7 +157,7 @@ class Kernel:
         if not ended.done() or ended.result() is Ending.DIED:
             await self.stop()
         ending = limit or (ended.result() if ended.done() else Ending.DIED)
-        return Cell(output.text(), ending, self.is_alive)
+        return Cell(output.text(most), ending, self.is_alive)
 
     async def stop(self) -> None:
         """Kills the worker and its processes, and forgets them. It may be called twice."""

@@ -50,9 +50,16 @@ class CellOutput:
         self._tail = (self._tail + text[room:])[-_TAIL:] if room < len(text) else self._tail
         return shown
 
-    def text(self) -> str:
-        """For the model: without a terminal's escapes and overwritten lines; what was left out is counted."""
-        left_out = self._length - len(self._head) - len(self._tail)
+    def text(self, most: int = MOST_CHARACTERS) -> str:
+        """For the model, in `most` characters: without a terminal's escapes and overwritten lines; what was left out is
+        counted."""
+        most = min(most, MOST_CHARACTERS)
+        head, tail = self._head, self._tail
+        if self._length > most:
+            # Without a gap the end may reach into what was kept as the start.
+            kept = head + tail
+            head, tail = kept[: most * 7 // 10], kept[len(kept) - (most - most * 7 // 10) :]
+        left_out = self._length - len(head) - len(tail)
         between = f"\n[... {left_out:,} characters left out ...]\n" if left_out else ""
-        text = _ESCAPE.sub("", f"{self._head}{between}{self._tail}").replace("\r\n", "\n")
+        text = _ESCAPE.sub("", f"{head}{between}{tail}").replace("\r\n", "\n")
         return _OVERWRITTEN.sub("", text).strip("\n")

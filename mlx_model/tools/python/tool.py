@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.base import ROOM, Output, ToolResult, shortened
+from mlx_model.tools.base import CHARACTERS_A_TOKEN, ROOM, Output, ToolResult
 from mlx_model.tools.python.bubblewrap import DATA
 from mlx_model.tools.python.files import changed, snapshot
 from mlx_model.tools.python.kernel import MOST_CODE, Cell, Ending, Kernel, KernelError
@@ -107,13 +107,13 @@ class Python:
             if self._idle:
                 self._idle.cancel()
             try:
-                result = await self._run(str(call.arguments.get("code", call.text)), output)
+                result = await self._run(str(call.arguments.get("code", call.text)), output, room)
             except (OSError, KernelError) as error:
                 self._doubt(str(error))
                 result = ToolResult(f"[ERROR] The kernel could not be started: {error}", error=True)
             finally:
                 self._idle = None if self._is_closed else asyncio.create_task(self._stop_when_idle())
-        return replace(result, text=shortened(result.text, room), seconds=time.monotonic() - started)
+        return replace(result, seconds=time.monotonic() - started)
 
     async def close(self) -> None:
         """Ends the kernel, whatever it does. Files stay, unless the folder was made for this object."""
@@ -148,7 +148,7 @@ class Python:
             self._verdicts.write(self._sandbox, problem)
             self._sandbox, self._why_not = None, problem
 
-    async def _run(self, code: str, output: Output) -> ToolResult:
+    async def _run(self, code: str, output: Output, room: int) -> ToolResult:
         if self._is_closed:
             return ToolResult("[ERROR] python was switched off.", error=True)
         if len(code) > MOST_CODE:
@@ -163,7 +163,8 @@ class Python:
         kernel = await self._started(self._sandbox)
         before = await asyncio.to_thread(snapshot, self._sandbox.folder)
         try:
-            cell = await kernel.run(code, output, self._timeout_s, self._memory)
+            most = CHARACTERS_A_TOKEN * room
+            cell = await kernel.run(code, output, self._timeout_s, self._memory, most)
         finally:
             if not kernel.is_alive:
                 self._lost_variables = True

@@ -39,6 +39,23 @@ def test_the_size_is_that_of_the_last_answer_with_figures_and_what_came_since_is
     assert 374 < chat.tokens[0] < 374 + 20
 
 
+def test_of_an_answer_with_tools_the_size_is_what_stays() -> None:
+    chat = Conversation()
+    chat.add_answer(chat.add_prompt("one", None).id, TURN, [assistant("first")])
+    page = Message(Role.TOOL, "word " * 3_000, "browser.open", "analysis", "assistant")
+    call = Message(Role.ASSISTANT, "{}", None, "analysis", "browser.open")
+    rain = Message(Role.TOOL, "rain " * 100, "functions.weather", "commentary", "assistant")
+    ask = Message(Role.ASSISTANT, "{}", None, "commentary", "functions.weather")
+    long = replace(TURN, stats=Stats(31_000, 0, 900))
+    prompt = chat.add_prompt("two", chat.leaf)
+    chat.add_answer(prompt.id, long, [assistant("hm", "analysis"), call, page, ask, rain, assistant("second")])
+    tokens, estimated = chat.tokens
+    assert 374 + 90 < tokens < 374 + 130 and estimated
+    chat.end_at(prompt.id)
+    chat.add_answer(prompt.id, replace(long, reason="tool_limit"), [call, page, call])  # it goes on with all of it
+    assert chat.tokens == (31_900, False)
+
+
 def test_leaves_come_with_the_older_versions_first() -> None:
     tree = branched()
     paths = [[node.text() or node.text("final") for node in tree.path_to(leaf)] for leaf in tree.leaves()]

@@ -5,8 +5,10 @@ import io
 import json
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ from app.chat.commands import CommandLine, parse
 from app.cli import ask
 from app.cli.answer_printing import AnswerPrinter, call_line
 from app.cli.approval import NOBODY, ask_person, remember
-from app.cli.arguments import Start
+from app.cli.arguments import Start, start
 from app.cli.plain import PlainChat
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
 from app.lines import visible
+from app.paths import settings_file
 from app.store.saver import Saver
 from app.tools import python_kit
 from app.tools.permission import Decision, Wish
@@ -123,6 +126,23 @@ def test_without_a_terminal_nothing_is_run_that_has_to_be_asked(
 def test_without_tools_the_call_says_how_to_switch_them_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert ask.answer("q", Start(Load(), Options(), None, False)) == 1
     assert "the model called the tool python; --tools python switches it on" in capsys.readouterr().err
+
+
+def test_the_settings_say_how_many_calls_a_turn_has(
+    capsys: pytest.CaptureFixture[str], scripted: Rounds, plain: PlainChat
+) -> None:
+    scripted.rounds[:] = [CALLING, CALLING]
+    assert ask.answer("q", replace(START, most_calls=1)) == 1
+    assert "as often as it may ([tools] most_calls in settings.toml), or" in capsys.readouterr().err
+    settings_file().write_text("[tools]\nmost_calls = 1\n")
+    scripted.rounds[:] = [CALLING, CALLING]
+    with closing(Saver(print)) as saver:
+        chat = PlainChat(plain._engine, "m", start(Namespace(), settings.load()), saver, edits_lines=False)
+        command(chat, "python")
+        chat._ask("q")
+        chat.close()
+    facts = chat._conversation.path[-1].facts
+    assert facts is not None and (facts.reason, len(facts.calls)) == ("tool_limit", 1)
 
 
 class Terminal(io.StringIO):
@@ -257,7 +277,8 @@ def line_of(argument: str) -> CommandLine:
 def test_the_plain_chat_switches_tools_on_and_off(plain: PlainChat, scripted: Rounds) -> None:
     assert command(plain, "").startswith("The model may call no tools. /tools NAME switches one on: python, ")
     assert command(plain, "nmap").startswith("There is no tool 'nmap'; there is: python, ")
-    assert command(plain, "python") == "Tools that the model may call: python. /tools off switches them off."
+    said = command(plain, "python")
+    assert said.startswith("Tools that the model may call: python. /tools off switches them off. In a context of 4,0")
     plain._ask("q")
     assert command(plain, "off").startswith("The model may call no tools.")
     scripted.rounds.append(ANSWERING)
@@ -271,7 +292,7 @@ def test_the_plain_chat_switches_tools_on_and_off(plain: PlainChat, scripted: Ro
 def test_a_call_is_on_the_disk_before_it_is_run(plain: PlainChat, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[list[Message]] = []
 
-    async def run(self: Python, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self: Python, call: ToolCall, output: Output, room: int) -> ToolResult:
         last = plain._saver.last()
         assert last is not None
         saved.append(last.messages)
@@ -285,7 +306,7 @@ def test_a_call_is_on_the_disk_before_it_is_run(plain: PlainChat, monkeypatch: p
 
 
 def test_ctrl_c_ends_a_call_and_the_answer(plain: PlainChat, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run(self: Python, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self: Python, call: ToolCall, output: Output, room: int) -> ToolResult:
         signal.raise_signal(signal.SIGINT)
         await asyncio.Event().wait()
         raise AssertionError

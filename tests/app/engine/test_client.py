@@ -49,6 +49,7 @@ def text_of(answers: list[Answer]) -> str:
 
 async def test_loads_and_answers(engine: EngineClient) -> None:
     assert await load(engine) == [Loading("scripted", True), Ready("scripted", 4096, 1 << 20, 1 << 30, 0.5)]
+    assert engine.context_length == 4096
     answers = await ask(engine, "hello", instructions="> ")
     assert text_of(answers) == "> hello"
     assert answers[-1].event == Finished("stop", Stats(prefill_tokens=3, decode_tokens=2))

@@ -46,11 +46,11 @@ def reason_of(answers: list[Answer]) -> str:
 
 async def test_it_loads_and_answers_as_the_process_does() -> None:
     engine = LocalEngine(ScriptedBackend())
-    assert not engine.alive
+    assert not engine.alive and engine.context_length == 0
     with pytest.raises(EngineDied, match="isn't running"):
         await ask(engine, "too early")
     assert await load(engine) == [Loading("scripted", True), Ready("scripted", 4096, 1 << 20, 1 << 30, 0.5)]
-    assert engine.alive
+    assert engine.alive and engine.context_length == 4096
     assert text_of(await ask(engine, "hello")) == "hello"
     assert {answer.number for answer in await ask(engine, "again")} == {2}
 

@@ -50,6 +50,7 @@ async def asked(pilot: Pilot[None], engine: FakeEngine, prompt: str = "How much?
     """A prompt is asked, python switched on, and the model calls it."""
     await idle(pilot)
     await send(pilot, "/tools python")
+    await on_screen(pilot, "In a context of 4,096")
     await on_screen(pilot, "tools: python")
     call_python(engine)
     await send(pilot, prompt)
@@ -77,6 +78,9 @@ async def test_a_call_waits_for_the_person_runs_and_is_kept() -> None:
         await idle(pilot)
         assert "\u2192 a number \u00b7 2.5 s" in text_on(pilot) and "step 4" not in text_on(pilot)
         assert engine.asked[-1][2] == "Plots are shown."
+        # Call and result leave the prompt; what stays is estimated.
+        status = desk_of(pilot).status
+        assert status.estimated and status.used < STATS.reused_tokens
         assert desk_of(pilot).composer.text == "yes1 "
     (call,) = stored()[0].path[-1].facts.calls  # type: ignore[union-attr]
     assert (call.seconds, call.allowed, call.outcome, call.files) == (2.5, "you, once", "a number", ("/work/plot.png",))
@@ -250,6 +254,13 @@ async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.Mo
         await on_screen(pilot, "step(4)")
         await pilot.click(StepsTitle)
         await wait_until(pilot, lambda: "step(4)" not in text_on(pilot))
+
+
+async def test_the_settings_say_how_many_calls_a_turn_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ChatApp(engine=FakeEngine(), settings=settings.Settings(most_calls=3))
+    monkeypatch.setattr(app.tools, "names_of", lambda conversation: ("python",))
+    tools = await app.tools.in_turn("c")
+    assert tools is not None and tools.most_calls == 3
 
 
 class FilesKit(Kit):

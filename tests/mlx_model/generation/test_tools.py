@@ -14,7 +14,7 @@ from mlx_model.generation.runner import Runner
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Role
 from mlx_model.harmony.tools import FunctionTool
-from mlx_model.tools.base import Output, ToolResult
+from mlx_model.tools.base import MOST_SHOWN, Output, ToolResult
 from mlx_model.tools.loop import ToolFinished, ToolOutput, ToolStarted
 from tests.mlx_model.generation.test_answer import ids_of
 
@@ -45,6 +45,14 @@ def rounds(demo: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def weather(city: str) -> str:
     """The weather."""
     return f"rain in {city}"
+
+
+def lengthy(city: str) -> str:
+    """The weather."""
+    return ("rain " * 200)[:1_000]
+
+
+lengthy.__name__ = "weather"
 
 
 def test_a_function_is_called_until_there_is_an_answer(demo: Model, rounds: list[str]) -> None:
@@ -78,6 +86,66 @@ def test_what_is_only_declared_is_the_callers_to_run(demo: Model, rounds: list[s
     rounds += [CALL.format("Oslo"), ANSWER]
     result = generate(demo, "Weather?", tools=tools)
     assert (result.finish_reason, result.calls, len(result.messages)) == ("tool_call", (), 1)
+
+
+def test_old_results_make_room_where_the_prompt_is_too_long(
+    demo: Model, rounds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, prompts = Runner.run, list[str]()
+
+    def run(self: Runner, prompt: list[int], *rest: object, **more: object) -> Iterator[PrefillProgress | int]:
+        assert demo.tokenizer is not None
+        prompts.append(demo.tokenizer.decode(prompt))
+        if len(prompts) == 3:
+            raise ContextError("the prompt has too many tokens")
+        return play(self, prompt, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Runner, "run", run)
+    rounds += [CALL.format("Oslo"), CALL.format("Rome"), ANSWER]
+    result = generate(demo, "Weather?", tools=[lengthy])
+    assert (result.text, result.finish_reason) == ("It rains.", "stop")
+    assert [len(call.result.text) for call in result.calls] == [1_000, 1_000]
+    assert [prompt.count("rain rain") > 90 for prompt in prompts] == [False, True, True, True]
+    assert ["1,000 characters of this result are left out" in prompt for prompt in prompts] == [False] * 3 + [True]
+
+
+def test_a_thought_that_fills_the_context_goes_on_in_the_same_message(
+    demo: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thought = "<|channel|>analysis<|message|>It may "
+    script = [CALL.format("Oslo"), CALL.format("Rome"), thought, f"rain.<|end|><|start|>assistant{ANSWER}"]
+    prompts = list[str]()
+
+    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[PrefillProgress | int]:
+        assert demo.tokenizer is not None
+        prompts.append(demo.tokenizer.decode(prompt))
+        text = script[len(prompts) - 1]
+        full = text == thought
+        self.stats = Stats(demo.context_length if full else 10, decode_tokens=2, seed=1)
+        self.finish_reason = "length" if full else "stop"
+        yield from ids_of(demo, text)
+
+    monkeypatch.setattr(Runner, "run", run)
+    result = generate(demo, "Weather?", tools=[lengthy])
+    assert (result.text, result.analysis, result.finish_reason) == ("It rains.", "It may rain.", "stop")
+    assert len(result.messages) == 6 and prompts[3].endswith("It may ")
+    assert ["1,000 characters of this result are left out" in prompt for prompt in prompts] == [False] * 3 + [True]
+
+
+def test_a_tool_that_crashes_or_floods_is_told_to_the_model(demo: Model, rounds: list[str]) -> None:
+    class Bad(Slow):
+        async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
+            if "2" not in str(call.arguments):
+                raise RuntimeError("no such table")
+            for _ in range(100):
+                output("x" * 10_000)
+            return ToolResult("y" * 1_000_000)
+
+    rounds += [PYTHON.format(1), PYTHON.format(2), ANSWER]
+    events = list(stream_generate(demo, user("Run it."), tools=[Bad()]))
+    texts = [event.result.text for event in events if isinstance(event, ToolFinished)]
+    assert texts[0] == "Error: the tool has failed (RuntimeError: no such table)." and len(texts[1]) < 40_000
+    assert sum(len(event.text) for event in events if isinstance(event, ToolOutput)) == MOST_SHOWN
 
 
 class Slow:

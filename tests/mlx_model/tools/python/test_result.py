@@ -43,6 +43,16 @@ def test_as_much_as_fits_is_left_as_it_is() -> None:
     assert "[... 1 characters" in text_of(b"x" * (MOST_CHARACTERS + 1))
 
 
+@pytest.mark.parametrize("size", [1_500, 5_000, 50_000])
+def test_in_a_small_room_what_is_left_out_is_counted_once(size: int) -> None:
+    written = "".join(str(number % 10) for number in range(size))
+    output = CellOutput()
+    output.add(written.encode())
+    head, _, tail = output.text(1_000).partition(f"\n[... {size - 1_000:,} characters left out ...]\n")
+    assert (head, tail) == (written[:700], written[-300:])
+    assert output.text(10 * size) == output.text()
+
+
 def test_what_is_shown_ends_and_a_flood_is_only_counted() -> None:
     output = CellOutput()
     shown = [output.add(b"x" * 150_000) for _ in range(4)]

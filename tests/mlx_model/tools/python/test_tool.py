@@ -154,6 +154,8 @@ async def test_long_output_keeps_its_start_and_its_end(python: Python) -> None:
     assert len(result.text) < MOST_CHARACTERS + 100
     assert len("".join(shown)) == MOST_SHOWN
     assert not result.error
+    call = ToolCall("python", "print('x' * 300_000)")
+    assert "[... 299,001 characters left out" in (await python.run(call, lambda text: None, 250)).text
 
 
 async def test_output_comes_while_the_cell_runs(python: Python) -> None:
