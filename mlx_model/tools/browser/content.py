@@ -1,0 +1,82 @@
+"""What a server has sent, as a page: HTML, text, JSON or PDF, by what it says and by how it begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote, urlsplit
+
+from metal.files import parse_json
+from mlx_model.errors import GptossError
+from mlx_model.tools.browser.decoding import decode
+from mlx_model.tools.browser.errors import BrowserError
+from mlx_model.tools.browser.fetch import Response
+from mlx_model.tools.browser.html import read_html
+from mlx_model.tools.browser.page import Page, PageWriter, plain
+
+ReadPdf = Callable[[bytes], Sequence[str]]
+"""The texts of a PDF file's pages. Raises GptossError, whose text continues a sentence about the file."""
+
+_HTML = ("text/html", "application/xhtml+xml")
+_HTML_BEGINS = (b"<!doctype html", b"<html", b"<head", b"<body")
+_BINARY_SAMPLE = 1024
+CUT = "[Here the page is cut off: it is too large.]"
+
+
+def read_page(response: Response, read_pdf: ReadPdf | None = None) -> Page:
+    """The page; may take seconds, so it belongs in a thread. Raises BrowserError for what has no text."""
+    data, kind = response.data, response.content_type.partition(";")[0].strip().lower()
+    if data.startswith(b"%PDF-"):
+        return _pdf(response, read_pdf)
+    if kind in _HTML or (kind in ("", "text/plain") and _begins_as_html(data)):
+        page = read_html(decode(data, response.content_type), response.url)
+        return _page(response, page.text.split("\n", 2)[2], page.title, page.links)
+    if not _is_text(kind, data):
+        raise BrowserError(f"it is {kind or 'a file'} of {len(data):,} bytes, and has no text")
+    text = decode(data, response.content_type)
+    if kind.endswith("json"):
+        try:
+            text = json.dumps(parse_json(text.encode()), indent=1, ensure_ascii=False)
+        except ValueError:
+            pass  # cut off, or not JSON: shown as it is
+    return _page(response, plain(text))
+
+
+def read_source(response: Response, url: str) -> Page:
+    """The text that a server has sent as it is, as the page with this URL. Raises BrowserError for what is none."""
+    if not _is_text(response.content_type.partition(";")[0], response.data):
+        raise BrowserError("it is no text, and has no source")
+    return PageWriter(url).page(_name(response.url), plain(decode(response.data, response.content_type)))
+
+
+def _page(response: Response, body: str, title: str = "", links: tuple[str, ...] = ()) -> Page:
+    cut = f"\n\n{CUT}" if response.is_cut else ""
+    written = PageWriter(response.url).page(title or _name(response.url), f"{body}{cut}")
+    return Page(written.url, written.title, written.text, links)
+
+
+def _pdf(response: Response, read_pdf: ReadPdf | None) -> Page:
+    if read_pdf is None:
+        raise BrowserError("it is a PDF file, and those can't be read here")
+    if response.is_cut:
+        raise BrowserError("it is a PDF file that is too large")
+    try:
+        texts = read_pdf(response.data)
+    except GptossError as error:
+        raise BrowserError(f"the PDF file {error}") from None
+    return _page(response, "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(texts, 1)))
+
+
+def _begins_as_html(data: bytes) -> bool:
+    return data[:_BINARY_SAMPLE].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML_BEGINS)
+
+
+def _is_text(kind: str, data: bytes) -> bool:
+    if kind.startswith(("image/", "audio/", "video/", "font/")) and not kind.startswith("image/svg"):
+        return False
+    return b"\0" not in data[:_BINARY_SAMPLE] or data.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _name(url: str) -> str:
+    """The last part of a URL's path: the title of what has no other."""
+    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
