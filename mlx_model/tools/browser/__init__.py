@@ -1,4 +1,4 @@
-"""The browser tool: pages as lines of text with numbered links, fetched behind a guard, searched by a chosen service."""
+"""The browser tool: pages as lines of text with numbered links, fetched behind a guard, searched by one service."""
 
 from mlx_model.tools.browser.fetch import Fetcher
 from mlx_model.tools.browser.search import Result

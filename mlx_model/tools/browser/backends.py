@@ -174,7 +174,9 @@ class Ddgs:
         except ImportError:
             raise BrowserError("the package ddgs is missing") from None
         try:
-            found = await asyncio.to_thread(lambda: ddgs.DDGS(timeout=int(_MOST_SECONDS)).text(query, max_results=count))
+            found = await asyncio.to_thread(
+                lambda: ddgs.DDGS(timeout=int(_MOST_SECONDS)).text(query, max_results=count)
+            )
         except Exception as error:  # of a dozen kinds, its own and its client's
             raise BrowserError(f"ddgs found nothing: {error}") from None
         return [Result(_text(each, "title"), _text(each, "href"), _text(each, "body")) for each in found]
@@ -206,7 +208,10 @@ async def _ask(method: str, url: str, hints: Mapping[int, str] | None = None, **
 
 
 def _results(found: Sequence[Any], snippet: str) -> list[Result]:
-    return [Result(_without_tags(_text(each, "title")), _text(each, "url"), _without_tags(_text(each, snippet))) for each in found]
+    return [
+        Result(_without_tags(_text(each, "title")), _text(each, "url"), _without_tags(_text(each, snippet)))
+        for each in found
+    ]
 
 
 def _list(value: Any, *names: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 from metal.files import parse_json
@@ -35,10 +36,8 @@ def read_page(response: Response, read_pdf: ReadPdf | None = None) -> Page:
         raise BrowserError(f"it is {kind or 'a file'} of {len(data):,} bytes, and has no text")
     text = decode(data, response.content_type)
     if kind.endswith("json"):
-        try:
+        with suppress(ValueError):  # cut off, or not JSON: shown as it is
             text = json.dumps(parse_json(text.encode()), indent=1, ensure_ascii=False)
-        except ValueError:
-            pass  # cut off, or not JSON: shown as it is
     return _page(response, plain(text))
 
 

@@ -9,7 +9,9 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 _IN_HEADER = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _IN_PAGE = re.compile(rb"<(?:meta|\?xml)[^>]{0,300}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 # The encodings of the web; Python has others that are tricks rather than encodings (unicode_escape), or endless work.
-_OF_THE_WEB = re.compile(r"utf-8|cp125\d|iso8859-\d+|koi8-[ru]|cp866|cp874|mac-\w+|gb18030|big5hkscs|cp932|euc_jp|iso2022_jp|cp949")
+_OF_THE_WEB = re.compile(
+    r"utf-8|cp125\d|iso8859-\d+|koi8-[ru]|cp866|cp874|mac-\w+|gb18030|big5hkscs|cp932|euc_jp|iso2022_jp|cp949"
+)
 # What browsers read under these names: mostly larger encodings, in which such pages are really written.
 _READ_AS = {
     "gb2312": "gb18030",
@@ -46,7 +48,7 @@ def decode(data: bytes, content_type: str = "") -> str:
 
 
 def _codec(name: str) -> str:
-    """Python's name for an encoding of the web, empty if it is none. UTF-16 is none: its declaration couldn't be read."""
+    """Python's name for an encoding of the web, empty if it is none, as UTF-16: its declaration couldn't be read."""
     label = name.lower()
     if label not in _READ_AS:
         try:

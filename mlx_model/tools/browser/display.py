@@ -57,9 +57,7 @@ def view(page: Page, cursor: int, first: int, most_lines: int, count: Count, tok
     """
     lines = page.lines
     if first >= len(lines):
-        raise BrowserError(
-            f"Invalid location parameter: `{first}`. Cannot exceed page maximum of {len(lines) - 1}."
-        )
+        raise BrowserError(f"Invalid location parameter: `{first}`. Cannot exceed page maximum of {len(lines) - 1}.")
     shown = list(_fitting(lines, first, count, max(tokens, LEAST_TOKENS)))
     if most_lines > 0:
         shown = shown[:most_lines]

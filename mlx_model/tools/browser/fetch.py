@@ -1,4 +1,4 @@
-"""Fetches a page: only http and https, from public hosts, bounded in size, time and redirects, with no memory of sites."""
+"""Fetches a page: by http or https, from public hosts, bounded in size, time and redirects, remembering no site."""
 
 from __future__ import annotations
 

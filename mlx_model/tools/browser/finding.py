@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from urllib.parse import parse_qs, quote
 
-from mlx_model.tools.browser.page import Page, one_line, plain
+from mlx_model.tools.browser.page import Page, one_line
 
 MOST_MATCHES = 50
 MATCH_LINES = 4
@@ -53,7 +53,7 @@ class _WithoutLinks:
         pieces, self._here, self._there = list[str](), [0], [0]
         length = end = 0
         for match in _LINK.finditer(page.joined):
-            start, stop = match.span(1)
+            start = match.start(1)
             for piece, position in ((page.joined[end : match.start()], end), (match[1], start)):
                 self._here.append(length)
                 self._there.append(position)
@@ -72,7 +72,9 @@ class _WithoutLinks:
 
     def line(self, number: int) -> str:
         """A line of the page."""
-        return self.text[self._position(self._page.start_of(number)) : self._position(self._page.start_of(number + 1))].rstrip("\n")
+        return self.text[
+            self._position(self._page.start_of(number)) : self._position(self._page.start_of(number + 1))
+        ].rstrip("\n")
 
     def _position(self, original: int) -> int:
         """Where in this text a position of the page's is; of what was left out, where it was."""

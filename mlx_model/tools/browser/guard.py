@@ -47,7 +47,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class Guard(httpcore2.AsyncNetworkBackend):
-    """Connects to public addresses, and to the hosts in `allow_hosts`, each "name" or "name:port", wherever they are."""
+    """Connects to public addresses, and to the hosts in `allow_hosts`, each "name" or "name:port"."""
 
     def __init__(self, allow_hosts: Collection[str] = (), resolver: Resolve = resolve) -> None:
         self._backend = httpcore2.AnyIOBackend()

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from mlx_model.tools.browser.page import Page, PageWriter, one_line, plain
+from mlx_model.tools.browser.page import Page, PageWriter, one_line
 from mlx_model.tools.browser.rendering import Renderer
 
 LEAST_CHARACTERS = 200

@@ -10,12 +10,15 @@ from mlx_model.tools.browser.page import PageWriter, one_line, plain
 
 _MOST_LINK = 1_000
 _SAME = {"ref": "a", "item": "li", "list": "ul", "lb": "br", "row": "tr", "cell": "td", "quote": "blockquote"}
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure footer form "
-    "h1 h2 h3 h4 h5 h6 head header hr legend main nav ol p pre section summary table tbody tfoot thead ul".split()
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_SPACED = frozenset(
+    (*_HEADINGS, "article", "blockquote", "dl", "figure", "head", "main", "ol", "p", "pre", "section", "table", "ul")
 )
-_SPACED = frozenset("article blockquote dl figure h1 h2 h3 h4 h5 h6 head main ol p pre section table ul".split())
 """Blocks with a blank line before and after."""
+_BLOCKS = _SPACED | frozenset(
+    ("address", "aside", "body", "caption", "center", "dd", "details", "div", "dt", "fieldset", "figcaption", "footer")
+    + ("form", "header", "hr", "legend", "nav", "summary", "tbody", "tfoot", "thead")
+)
 
 
 class Renderer:
@@ -28,6 +31,19 @@ class Renderer:
         self._breaks = 0  # line breaks that come before the next text
         self._space = False  # a space that does
         self._marked = False  # a mark, such as that of a list, has begun the line
+        self._writers = {
+            **dict.fromkeys(_HEADINGS, self._heading),
+            "head": self._heading,
+            "a": self._link,
+            "br": self._line_break,
+            "tr": self._row,
+            "pre": self._code,
+            "code": self._code,
+            "li": self._item,
+            "blockquote": self._quote,
+            "ul": self._list,
+            "ol": self._list,
+        }
 
     def text(self, elements: Iterable[Any]) -> str:
         """The text of elements, which follow each other."""
@@ -46,35 +62,23 @@ class Renderer:
         gap = 2 if tag in _SPACED and not (tag in ("ul", "ol", "p") and level) else 1
         if tag in _BLOCKS:
             self._break(gap)
-        match tag:
-            case "a":
-                self._link(element)
-            case "br":
-                self._break(1)
-            case "tr":
-                self._row(element, depth, level)
-            case "pre":
-                self._code(element)
-            case "code" if len(element) or "\n" in (element.text or ""):
-                self._break(2)
-                self._code(element)
-                self._break(2)
-            case "code":
-                self._put(f"`{plain(element.text)}`" if element.text else "")
-            case "li":
-                self._item(element, depth, level)
-            case "blockquote":
-                self._mark("> ")
-                self._inside(element, depth, level)
-            case "ul" | "ol":
-                self._inside(element, depth, level + 1)
-            case _ if heading := re.fullmatch(r"h([1-6])", element.get("rend", "") if tag == "head" else tag):
-                self._mark("#" * int(heading[1]) + " ")
-                self._inside(element, depth, level)
-            case _:
-                self._inside(element, depth, level)
+        self._writers.get(tag, self._inside)(element, depth, level)
         if tag in _BLOCKS:
             self._break(gap)
+
+    def _heading(self, element: Any, depth: int, level: int) -> None:
+        self._mark("#" * int((element.get("rend") or element.tag)[1:2]) + " ")
+        self._inside(element, depth, level)
+
+    def _quote(self, element: Any, depth: int, level: int) -> None:
+        self._mark("> ")
+        self._inside(element, depth, level)
+
+    def _list(self, element: Any, depth: int, level: int) -> None:
+        self._inside(element, depth, level + 1)
+
+    def _line_break(self, element: Any, depth: int, level: int) -> None:
+        self._break(1)
 
     def _inside(self, element: Any, depth: int, level: int) -> None:
         self._say(element.text)
@@ -111,7 +115,7 @@ class Renderer:
         inner._inside(element, depth + 1, level)
         return "".join(inner._parts)
 
-    def _link(self, element: Any) -> None:
+    def _link(self, element: Any, depth: int, level: int) -> None:
         url, text = element.get("href") or element.get("target"), " ".join(element.itertext())
         words = one_line(text, _MOST_LINK)
         if not url or not words:
@@ -121,14 +125,17 @@ class Renderer:
         self._put(self._writer.link(url, words))
         self._space = text[-1:].isspace()
 
-    def _code(self, element: Any) -> None:
+    def _code(self, element: Any, depth: int, level: int) -> None:
         for line_break in list(element.iter("br", "lb")):
             line_break.text = "\n"
         code = plain("".join(element.itertext())).strip("\n").rstrip()
-        if not code:
-            return
-        fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", code)), default=0))
-        self._put(f"{fence}\n{code}\n{fence}")
+        if element.tag == "code" and "\n" not in code:
+            self._put(f"`{code.strip()}`" if code.strip() else "")
+        elif code:
+            fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", code)), default=0))
+            self._break(2)
+            self._put(f"{fence}\n{code}\n{fence}")
+            self._break(2)
 
     def _say(self, text: str | None) -> None:
         """A text, in which whitespace is but a space."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
 from mlx_model.tokens import about_tokens
-from mlx_model.tools.base import Output, ToolResult
+from mlx_model.tools.base import ROOM, Output, ToolResult
 from mlx_model.tools.browser.arguments import number_of, text_of
 from mlx_model.tools.browser.backends import Wikipedia, most
 from mlx_model.tools.browser.content import ReadPdf
@@ -86,7 +86,7 @@ class Browser:
         """Whether a page was shown, or the results of a search."""
         return len(self._session.stack) > 0
 
-    async def run(self, call: ToolCall, output: Output, room: int) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         """See Tool. A view has at most `room` tokens, but some lines at least."""
         started = time.monotonic()
         async with self._one_at_a_time:

@@ -90,6 +90,7 @@ def test_json_holds_everything_and_comes_back(
         (("nodes", 1, "turn", "stats", "decode_tokens"), 2**63),
         (("nodes", 1, "turn", "stats", "seed"), 2**64),
         (("nodes", 1, "turn", "analysis_tokens"), 10**400),
+        (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}]),
         (("nodes", 1, "turn"), []),
     ],
 )
