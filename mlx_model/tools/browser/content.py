@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from metal.files import parse_json
@@ -28,17 +29,14 @@ def read_page(response: Response, read_pdf: ReadPdf | None = None) -> Page:
     """The page; may take seconds, so it belongs in a thread. Raises BrowserError for what has no text."""
     data, kind = response.data, response.content_type.partition(";")[0].strip().lower()
     if data.startswith(b"%PDF-"):
-        return _pdf(response, read_pdf)
-    if kind in _HTML or (kind in ("", "text/plain") and _begins_as_html(data)):
+        page = _written(response, _pdf(response, read_pdf))
+    elif kind in _HTML or (kind in ("", "text/plain") and _begins_as_html(data)):
         page = read_html(decode(data, response.content_type), response.url)
-        return _page(response, page.text.split("\n", 2)[2], page.title, page.links)
-    if not _is_text(kind, data):
+    elif _is_text(kind, data):
+        page = _written(response, plain(_text(kind, decode(data, response.content_type))))
+    else:
         raise BrowserError(f"it is {kind or 'a file'} of {len(data):,} bytes, and has no text")
-    text = decode(data, response.content_type)
-    if kind.endswith("json"):
-        with suppress(ValueError):  # cut off, or not JSON: shown as it is
-            text = json.dumps(parse_json(text.encode()), indent=1, ensure_ascii=False)
-    return _page(response, plain(text))
+    return replace(page, text=f"{page.text}\n\n{CUT}") if response.is_cut else page
 
 
 def read_source(response: Response, url: str) -> Page:
@@ -48,13 +46,20 @@ def read_source(response: Response, url: str) -> Page:
     return PageWriter(url).page(_name(response.url), plain(decode(response.data, response.content_type)))
 
 
-def _page(response: Response, body: str, title: str = "", links: tuple[str, ...] = ()) -> Page:
-    cut = f"\n\n{CUT}" if response.is_cut else ""
-    written = PageWriter(response.url).page(title or _name(response.url), f"{body}{cut}")
-    return Page(written.url, written.title, written.text, links)
+def _written(response: Response, body: str) -> Page:
+    """A page without links."""
+    return PageWriter(response.url).page(_name(response.url), body)
 
 
-def _pdf(response: Response, read_pdf: ReadPdf | None) -> Page:
+def _text(kind: str, text: str) -> str:
+    """JSON with line breaks, which a page needs; of anything else, and of JSON that was cut off, the text itself."""
+    if kind.endswith("json"):
+        with suppress(ValueError):
+            return json.dumps(parse_json(text.encode()), indent=1, ensure_ascii=False)
+    return text
+
+
+def _pdf(response: Response, read_pdf: ReadPdf | None) -> str:
     if read_pdf is None:
         raise BrowserError("it is a PDF file, and those can't be read here")
     if response.is_cut:
@@ -63,7 +68,7 @@ def _pdf(response: Response, read_pdf: ReadPdf | None) -> Page:
         texts = read_pdf(response.data)
     except GptossError as error:
         raise BrowserError(f"the PDF file {error}") from None
-    return _page(response, "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(texts, 1)))
+    return "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(texts, 1))
 
 
 def _begins_as_html(data: bytes) -> bool:

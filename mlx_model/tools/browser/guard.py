@@ -49,8 +49,13 @@ async def resolve(host: str, port: int) -> list[str]:
 class Guard(httpcore2.AsyncNetworkBackend):
     """Connects to public addresses, and to the hosts in `allow_hosts`, each "name" or "name:port"."""
 
-    def __init__(self, allow_hosts: Collection[str] = (), resolver: Resolve = resolve) -> None:
-        self._backend = httpcore2.AnyIOBackend()
+    def __init__(
+        self,
+        allow_hosts: Collection[str] = (),
+        resolver: Resolve = resolve,
+        backend: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._backend = backend or httpcore2.AnyIOBackend()
         self._allow_hosts = frozenset(host.lower() for host in allow_hosts)
         self._resolve = resolver
 

@@ -1,7 +1,8 @@
 """A page of HTML as the text that the model reads: what the page is about, with numbered links and readable tables.
 
-trafilatura finds what the page is about. Where that is next to nothing, as in a list of links, all that the page shows
-is read. What it doesn't show is taken out before anything else: hidden text is how a page speaks to a model alone.
+trafilatura finds what the page is about; the links that it leaves out come last. Where it finds next to nothing, all
+that the page shows is read. What it doesn't show is taken out before anything else: hidden text is how a page speaks to
+a model alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mlx_model.tools.browser.rendering import Renderer
 
 LEAST_CHARACTERS = 200
 """What trafilatura has to find; less is probably not what the page is about."""
+MOST_OTHER_LINKS = 200
 DEEPEST = 250
 """Levels of elements; deeper ones are read as plain text."""
 
@@ -25,6 +27,7 @@ _NEVER_SHOWN = (
     *("script", "style", "template", "noscript", "svg", "canvas", "iframe", "object", "embed", "audio", "video", "map"),
     *("input", "textarea", "select", "button", "datalist", "dialog", "head", "meta", "link"),
 )
+_IN_HEAD = ("title", "base", "meta", "link", "script", "style", "template", "noscript")
 _HIDDEN_STYLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0*(?:\.0+)?(?:;|!|$)|font-size:0+(?:\.0+)?(?:[a-z%]*)(?:;|!|$)"
     r"|clip-path:inset\((?:50|100)%|(?:left|top|text-indent):-\d{4}"
@@ -45,17 +48,39 @@ def read_html(text: str, url: str) -> Page:
         return writer.page("", "")
     title = root.findtext(".//title") or ""
     _resolve_links(root, url)
-    body = root.find("body")
-    if body is None:
-        return writer.page(title, "")
+    body = _body(root)
     _write_out_pictures(root)
     _drop_hidden(root)
     written = Renderer(writer, DEEPEST).text(_extracted(root))
     if len(written) < LEAST_CHARACTERS:
         writer = PageWriter(url)
-        whole = Renderer(writer, DEEPEST).text([body])
-        written = whole if len(whole) > len(written) else written
-    return writer.page(title, written)
+        written = Renderer(writer, DEEPEST).text([body])
+    return writer.page(title, written + _other_links(body, writer))
+
+
+def _other_links(body: Any, writer: PageWriter) -> str:
+    """The links that what is written has left out: menus, and paragraphs that are mostly links."""
+    lines = list[str]()
+    for anchor in body.iter("a"):
+        url, words = anchor.get("href"), one_line(" ".join(anchor.itertext()))
+        if url and words and not writer.has(url):
+            lines.append(f"  * {writer.link(url, words)}")
+            if len(lines) == MOST_OTHER_LINKS:
+                break
+    return "\n\n# Other links on this page\n\n" + "\n".join(lines) if lines else ""
+
+
+def _body(root: Any) -> Any:
+    """The body, with what libxml2 took for parts of the head: before HTML 5 there was no <main> to begin a body."""
+    head, body = root.find("head"), root.find("body")
+    if body is None:
+        body = root.makeelement("body")
+        root.append(body)
+    if head is not None:
+        shown = [element for element in head if element.tag not in _IN_HEAD]
+        for place, element in enumerate(shown):
+            body.insert(place, element)
+    return body
 
 
 def _resolve_links(root: Any, url: str) -> None:

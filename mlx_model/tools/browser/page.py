@@ -110,6 +110,10 @@ class PageWriter:
         host = host_of(url)
         return f"【{number}†{text}】" if host == self._host else f"【{number}†{text}†{plain(host).translate(_DAGGER)}】"
 
+    def has(self, url: str) -> bool:
+        """Whether there is a link to this URL."""
+        return url in self._numbers
+
     def page(self, title: str, body: str, url: str | None = None) -> Page:
         """The page, with its URL in front of the text."""
         shown = self._url if url is None else url

@@ -15,10 +15,23 @@ _SPACED = frozenset(
     (*_HEADINGS, "article", "blockquote", "dl", "figure", "head", "main", "ol", "p", "pre", "section", "table", "ul")
 )
 """Blocks with a blank line before and after."""
-_BLOCKS = _SPACED | frozenset(
-    ("address", "aside", "body", "caption", "center", "dd", "details", "div", "dt", "fieldset", "figcaption", "footer")
-    + ("form", "header", "hr", "legend", "nav", "summary", "tbody", "tfoot", "thead")
-)
+_BLOCKS = _SPACED | {
+    *(
+        "address",
+        "aside",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "div",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "footer",
+    ),
+    *("form", "header", "hr", "legend", "nav", "summary", "tbody", "tfoot", "thead"),
+}
 
 
 class Renderer:
@@ -67,7 +80,8 @@ class Renderer:
             self._break(gap)
 
     def _heading(self, element: Any, depth: int, level: int) -> None:
-        self._mark("#" * int((element.get("rend") or element.tag)[1:2]) + " ")
+        name = element.get("rend") or element.tag
+        self._mark("#" * (int(name[1]) if name in _HEADINGS else 3) + " ")
         self._inside(element, depth, level)
 
     def _quote(self, element: Any, depth: int, level: int) -> None:
@@ -106,7 +120,7 @@ class Renderer:
                 self._put(text)
         elif any(texts):
             self._break(1)
-            self._put(" | ".join(" ".join(text.split()) for text in texts))
+            self._put(" | ".join(" ".join(text.split()) for text in texts).rstrip(" |"))
         self._break(1)
 
     def _apart(self, element: Any, depth: int, level: int) -> str:

@@ -11,6 +11,7 @@ from mlx_model.tools.browser.fetch import check
 from mlx_model.tools.browser.page import Page, PageWriter, one_line, plain
 
 MOST_RESULTS = 20
+"""As many as every service gives."""
 _MOST_SNIPPET = 500
 
 

@@ -157,15 +157,14 @@ class Session:
         None for a cursor that there isn't, and for a page that is no longer kept."""
         if not 0 <= cursor < len(self.stack) or (page := self.kept_page(entry := self.stack[cursor])) is None:
             return None
-        if entry.kind is Kind.FIND:
-            searched = self._searched(entry)
+        if entry.kind is Kind.FIND and (searched := self._kept.get(entry.key)) is not None:
             return Source(searched.title, searched.url, page.lines)
         if entry.kind is Kind.SEARCH:
             before = page.joined[: page.start_of(min(max(line, 0) + 1, len(page.lines)))]
             for link in reversed(list(_LINK.finditer(before))):
                 if int(link[1]) < len(page.links):
                     return Source(link[2], page.links[int(link[1])], page.lines)
-        return Source(entry.title, page.url, page.lines)
+        return Source(page.title, page.url, page.lines)
 
     def _meant(self, wanted: Wanted) -> Entry:
         """The entry of a page that a call is about. The newest may be a search within a page: unless the number is one

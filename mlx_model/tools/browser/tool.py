@@ -13,14 +13,14 @@ from mlx_model.harmony.message import Message
 from mlx_model.tokens import about_tokens
 from mlx_model.tools.base import ROOM, Output, ToolResult
 from mlx_model.tools.browser.arguments import number_of, text_of
-from mlx_model.tools.browser.backends import Wikipedia, most
+from mlx_model.tools.browser.backends import Wikipedia
 from mlx_model.tools.browser.content import ReadPdf
 from mlx_model.tools.browser.display import VIEW_TOKENS, Count, view
 from mlx_model.tools.browser.errors import BrowserError, searching
 from mlx_model.tools.browser.fetch import Fetcher, MayOpen
 from mlx_model.tools.browser.kept_pages import KeptPages
 from mlx_model.tools.browser.page import Page
-from mlx_model.tools.browser.search import Search, results_page
+from mlx_model.tools.browser.search import MOST_RESULTS, Search, results_page
 from mlx_model.tools.browser.session import Session, Source, Wanted
 from mlx_model.tools.browser.stack import Entry, Kind, key_of_results
 
@@ -109,7 +109,8 @@ class Browser:
             query = text_of(arguments, "query", "q").strip()
             if not query:
                 raise BrowserError("`query` should be a string with the words to search for")
-            return await self._search(query, most(number_of(arguments, "topn", RESULTS)), tokens)
+            count = max(1, min(number_of(arguments, "topn", RESULTS), MOST_RESULTS))
+            return await self._search(query, count, tokens)
         if function == "find":
             pattern = text_of(arguments, "pattern", "query", "q").strip()
             if not pattern:

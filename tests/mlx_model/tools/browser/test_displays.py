@@ -1,0 +1,56 @@
+"""Displays beside those of OpenAI's own browser tool, which tests/oracle/write_displays.py has written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlx_model.tokens import about_tokens
+from mlx_model.tools.browser import Browser, Fetcher, Result, session
+from mlx_model.tools.browser.content import ReadPdf
+from mlx_model.tools.browser.errors import BrowserError
+from mlx_model.tools.browser.fetch import MayOpen, Response
+from mlx_model.tools.browser.page import Page
+from tests.fixtures import ROOT
+from tests.fixtures.vocabulary import o200k
+from tests.mlx_model.tools.browser.conftest import Results, use
+
+DATA = json.loads((ROOT / "tests/fixtures/data/browser_displays.json").read_text("utf-8"))
+
+
+class Recorded(Fetcher):
+    """The pages that the reference had."""
+
+    async def fetch(self, url: str, may_open: MayOpen | None = None) -> Response:
+        if url not in DATA["pages"]:
+            raise BrowserError("404 Not Found")
+        return Response(url, "", b"")
+
+
+def read(response: Response, how: ReadPdf | str | None) -> Page:
+    url = how if isinstance(how, str) else response.url
+    fields = DATA["pages"][url]
+    return Page(url, fields["title"], fields["text"], tuple(fields["links"]))
+
+
+async def test_displays_are_those_of_the_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(session, "read_page", read)
+    monkeypatch.setattr(session, "read_source", read)
+    tokenizer, results = o200k(), Results(*(Result(**each) for each in DATA["results"]))
+    browser = Browser(results, pages=tmp_path, fetcher=Recorded(), count=lambda text: len(tokenizer.encode(text)))
+    estimating = Browser(results, fetcher=Recorded())
+    for call in DATA["calls"]:
+        result = await use(browser, call["function"], **call["arguments"])
+        assert result.text == call["display"], call["arguments"]
+        assert result.error is not call["display"].startswith("[")
+        estimated = (await use(estimating, call["function"], **call["arguments"])).text
+        # Whole lines, so that the estimate need not be exact; what it allows is about as much.
+        assert 0.8 < len(tokenizer.encode(estimated)) / len(tokenizer.encode(result.text)) < 1.25
+
+
+def test_the_count_of_a_line_needs_no_other_line() -> None:
+    text = "".join(call["display"] for call in DATA["calls"])
+    lines = [f"L{number}: {line}\n" for number, line in enumerate(text.split("\n"))]
+    tokenizer = o200k()
+    assert sum(len(tokenizer.encode(line)) for line in lines) == len(tokenizer.encode("".join(lines)))
+    assert about_tokens("L0: \n") == 4
