@@ -35,6 +35,11 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
+def pages_folder(conversation: str) -> Path:
+    """Where the pages are kept that the browser has opened in a conversation. Raises RequestError, likewise."""
+    return _data() / "pages" / conversation
+
+
 def python_folder() -> Path:
     """Where the Python is that `gptoss-chat tools python` makes. Raises RequestError, likewise."""
     return _data() / "python"

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ TITLES = ("model", "words")
 """Who names a conversation: the model after its first answer, or the first words of its first prompt."""
 PERMISSIONS = ("allow", "ask", "deny")
 """What may happen to the calls of a tool; the table `permissions` says it by the tool's name."""
+BROWSER = ("search", "key", "url")
+"""Texts in the table `browser`: who searches, with which key, at which URL. `allow_hosts` lists private hosts."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -39,7 +41,8 @@ class Settings:
     sense.
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name;
-    `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `model` None stands for the default
+    `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `browser` has texts under the names
+    in BROWSER, and `allow_hosts`, a tuple of texts (see app.tools.browser_kit); `model` None stands for the default
     one; `titles` is one of TITLES; `theme` is a name that app.tui.theme interprets; without the `mouse` clicks do
     nothing and the terminal selects text by its own means.
     """
@@ -53,6 +56,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     permissions: Mapping[str, str] = field(default_factory=dict)
+    browser: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -161,6 +165,7 @@ def _checked(path: Path, text: str) -> Settings:
             permissions[name] = "ask"
             must = f"it must be one of {', '.join(PERMISSIONS)}; you are asked"
             warnings.append(f"{path}{_line_of(name, text)}: the permission of {name!r} is {value!r}; {must}")
+    browser = _browser(table("browser"), refuse)
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     titles = choice("titles", "model", TITLES)
@@ -168,7 +173,26 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, permissions, tuple(warnings))
+    return Settings(
+        model, theme, analysis, titles, notify, mouse, options, presets, permissions, browser, tuple(warnings)
+    )
+
+
+def _browser(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:
+    """What of the table `browser` makes sense."""
+    browser: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "allow_hosts":
+            if isinstance(value, list) and all(isinstance(host, str) for host in value):
+                browser[name] = tuple(value)
+            else:
+                refuse(name, f"{name} is {value!r}; it must be a list of hosts")
+        elif name in BROWSER:
+            if isinstance(value, str):
+                browser[name] = value
+            else:
+                refuse(name, f"{name} is {value!r}; it must be text")
+    return browser
 
 
 def _line_of(key: str, text: str) -> str:

@@ -67,7 +67,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
     # What the person allows; the tools themselves know no app.
-    "app.tools": ("app ground", "mlx_model.tools", *MESSAGES),
+    # A prompt may have files in it, and pages may be PDF files.
+    "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
     "app.documents": ("app ground", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
     "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),

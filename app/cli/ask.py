@@ -143,9 +143,9 @@ async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
 async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
     from app.tools.kits import kits_of  # only now: most answers need none of it
 
-    tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}"), setup.permissions, ask_person, remember)
+    tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}", is_kept=False), setup.permissions, ask_person, remember)
     try:
-        await tools.prepare()
+        await tools.prepare([user(prompt)])
         for kit in tools.kits:
             if kit.trouble:
                 raise RequestError(f"{kit.name} can't be used: {kit.trouble}")

@@ -198,7 +198,7 @@ class PlainChat:
         record = AnswerRecord(self._options.effort, node, model=self._model)
         printer = AnswerPrinter(show_analysis=self._show_analysis, thinking=record.thinking)
         failure: GptossError | None = None
-        tools = self._tools.in_turn(self._conversation.id)
+        tools = self._tools.in_turn(self._conversation)
         with _stoppable(lambda: self._stop(tools)) as stopped:
             try:
                 self._tools.drive(self._show(node, record, printer, tools))

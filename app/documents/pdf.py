@@ -37,10 +37,12 @@ class PdfError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class PdfText:
-    """The text of pages, form and notes; `notes` say in words what of the file is missing in it."""
+    """The text of pages, form and notes; `notes` say in words what of the file is missing in it. `pages` has the text
+    of each page by itself."""
 
     text: str
     notes: tuple[str, ...] = ()
+    pages: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ def _read(data: bytes, most: int, notes: Sequence[str], flaws: _Flaws) -> PdfTex
         text += "\n\n[form fields]\n" + "\n".join(form)
     if pages.remarks:
         text += "\n\n[notes on the pages]\n" + "\n".join(pages.remarks)
-    return PdfText(text, (*notes, *_notes(pages, reader)))
+    return PdfText(text, (*notes, *_notes(pages, reader)), tuple(pages.texts))
 
 
 def _read_pages(reader: "PdfReader", most: int, flaws: _Flaws) -> _Pages:

@@ -44,7 +44,7 @@ def read_apart(data: bytes, most: int) -> PdfText:
         raise PdfError(TOO_LARGE) from None
     if "error" in answer:
         raise PdfError(answer["error"])
-    return PdfText(answer["text"], tuple(answer["notes"]))
+    return PdfText(answer["text"], tuple(answer["notes"]), tuple(answer["pages"]))
 
 
 def stop_readers() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
             resource.setrlimit(limit, (most, most))
     try:
         result = read_pdf(sys.stdin.buffer.read(), int(sys.argv[1]))
-        answer: dict[str, object] = {"text": result.text, "notes": result.notes}
+        answer: dict[str, object] = {"text": result.text, "notes": result.notes, "pages": result.pages}
     except PdfError as error:
         answer = {"error": str(error) or DAMAGED}
     print(json.dumps(answer))

@@ -2,11 +2,20 @@
 
 from collections.abc import Iterable
 
-from app.paths import work_folder
+from app.paths import pages_folder, work_folder
+from app.settings import load
+from app.tools.browser_kit import BrowserKit
 from app.tools.kit import Kit
 from app.tools.python_kit import PythonKit
 
 
-def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
-    """The kits of these names, each of app.tools.names.TOOLS, for a conversation. Nothing is started."""
-    return [PythonKit(work_folder(conversation)) for name in names if name == "python"]
+def kits_of(names: Iterable[str], conversation: str, *, is_kept: bool = True) -> list[Kit]:
+    """The kits of these names, each of app.tools.names.TOOLS, for a conversation. Nothing is started. Without `is_kept`
+    there will be no later turn, for which the pages that it opens would be kept."""
+    kits: list[Kit] = []
+    for name in names:
+        if name == "python":
+            kits.append(PythonKit(work_folder(conversation)))
+        elif name == "browser":
+            kits.append(BrowserKit(pages_folder(conversation) if is_kept else None, load().browser))
+    return kits

@@ -2,7 +2,10 @@
 
 from mlx_model.errors import RequestError
 
-TOOLS = {"python": "runs the model's Python code, in a sandbox without network where there is one"}
+TOOLS = {
+    "python": "runs the model's Python code, in a sandbox without network where there is one",
+    "browser": "searches the web and opens pages",
+}
 """What can be switched on, and what it does."""
 
 

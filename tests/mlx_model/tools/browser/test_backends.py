@@ -36,7 +36,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], Any, list[Result]]] = {
                 "search": [
                     {
                         "ns": 0,
-                        "title": "Café Key–value cache? tea?",
+                        "title": "Café & tea?",
                         "pageid": 1,
                         "snippet": 'A <span class="searchmatch">b</span>',
                     },
@@ -44,7 +44,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], Any, list[Result]]] = {
                 ]
             },
         },
-        [Result("Café Key–value cache? tea?", "/wiki/Caf%C3%A9_%26_tea%3F", "A b")],
+        [Result("Café & tea?", "/wiki/Caf%C3%A9_%26_tea%3F", "A b")],
     ),
     "searxng": (
         "/search",
