@@ -35,9 +35,10 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
-def pages_folder(conversation: str) -> Path:
-    """Where the pages are kept that the browser has opened in a conversation. Raises RequestError, likewise."""
-    return _data() / "pages" / conversation
+def kept_folder(conversation: str) -> Path:
+    """Where the tools of a conversation keep what its model has no hand in: pages it has read, changed files as
+    they were. Raises RequestError, likewise."""
+    return _data() / "kept" / conversation
 
 
 def python_folder() -> Path:

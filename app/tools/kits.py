@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from app.paths import pages_folder, work_folder
+from app.paths import kept_folder, work_folder
 from app.settings import load
 from app.tools.browser_kit import BrowserKit
 from app.tools.kit import Kit
@@ -17,5 +17,5 @@ def kits_of(names: Iterable[str], conversation: str, *, is_kept: bool = True) ->
         if name == "python":
             kits.append(PythonKit(work_folder(conversation)))
         elif name == "browser":
-            kits.append(BrowserKit(pages_folder(conversation) if is_kept else None, load().browser))
+            kits.append(BrowserKit(kept_folder(conversation) / "pages" if is_kept else None, load().browser))
     return kits

@@ -273,4 +273,4 @@ def test_it_is_switched_on_by_its_name_with_the_settings(home: Path) -> None:
     (home / "settings.toml").write_text('[browser]\nurl = "http://localhost:8888"\nallow_hosts = ["wiki.local"]\n')
     assert load().browser == {"url": "http://localhost:8888", "allow_hosts": ("wiki.local",)}
     (kit,) = kits_of(["browser"], "c1")
-    assert kit.name == "browser" and not list(home.glob("pages"))
+    assert kit.name == "browser" and not list(home.glob("kept"))
