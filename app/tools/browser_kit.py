@@ -135,7 +135,8 @@ class BrowserKit:
     async def _opening(self, url: str, sender: str = "") -> Wish:
         hosts = await asyncio.to_thread(lambda: list(_hosts(url)))
         subjects = (*(f"browser.open {host}" for host in hosts), "browser.open", "browser")
-        if self._is_known(url) or (sender and await self._may_redirect(hosts, sender)):
+        is_known = await asyncio.to_thread(self._is_known, url)
+        if is_known or (sender and await self._may_redirect(hosts, sender)):
             return Wish(subjects, Decision.ALLOW, "a rule says so", url)
         why = f"{_site(sender)} sends the browser to another site" if sender else _MADE_UP
         is_guarded = self._has_files and self._browser is not None and self._browser.has_pages

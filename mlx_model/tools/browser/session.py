@@ -14,7 +14,7 @@ from mlx_model.tools.browser.arguments import UNSET, as_number, flag_of, number_
 from mlx_model.tools.browser.content import ReadPdf, read_page, read_source
 from mlx_model.tools.browser.display import readable
 from mlx_model.tools.browser.errors import BrowserError, fetching
-from mlx_model.tools.browser.fetch import Fetcher, MayOpen
+from mlx_model.tools.browser.fetch import Fetcher, MayOpen, Response
 from mlx_model.tools.browser.finding import CONTEXT_LINES, find, found_in
 from mlx_model.tools.browser.kept_pages import KeptPages, key_of
 from mlx_model.tools.browser.page import Page
@@ -112,7 +112,7 @@ class Session:
         """The page of an entry. Raises BrowserError if it is no longer kept and can't be had again."""
         if entry.kind is Kind.FIND:
             return find(await self.page(self._searched(entry)), _pattern(entry))
-        if (page := self._kept.get(entry.key)) is not None:
+        if (page := await asyncio.to_thread(self._kept_in_lines, entry.key)) is not None:
             return page
         if not entry.url:
             raise BrowserError("The results of that search are no longer kept. Search again.")
@@ -188,21 +188,28 @@ class Session:
         bare = urldefrag(url.removeprefix(VIEW_SOURCE)).url
         source = source or url.startswith(VIEW_SOURCE)
         shown = f"{VIEW_SOURCE}{bare}" if source else bare
-        key = key_of(readable(shown))
-        page = None if fresh else self._kept.get(key)
+        page = None if fresh else await asyncio.to_thread(self._kept_in_lines, key_of(readable(shown)))
         if page is None:
             try:
                 response = await self._fetcher.fetch(bare, self._may_open)
-                if source:
-                    page = await asyncio.to_thread(read_source, response, shown)
-                else:
-                    page = await asyncio.to_thread(read_page, response, self._read_pdf)
+                page = await asyncio.to_thread(self._read, response, shown if source else "")
             except BrowserError as error:
                 raise fetching(shown, error) from None
-            key = key_of(readable(page.url))
-            await asyncio.to_thread(self._kept.put, key, page)
-            self._known.pop(key, None)
+        key = key_of(readable(page.url))
         return Entry(Kind.PAGE, page.url, page.title, key), page, 0
+
+    def _read(self, response: Response, source_url: str) -> Page:
+        """The page that a server has sent, kept and in lines; with a `source_url` its source. For a thread: of
+        megabytes it takes seconds. Raises BrowserError."""
+        page = read_source(response, source_url) if source_url else read_page(response, self._read_pdf)
+        key = key_of(readable(page.url))
+        self._kept.put(key, page)
+        self._known.pop(key, None)
+        return _in_lines(page)
+
+    def _kept_in_lines(self, key: str) -> Page | None:
+        page = self._kept.get(key)
+        return None if page is None else _in_lines(page)
 
     def _urls_on(self, entry: Entry) -> frozenset[str]:
         if entry.key not in self._known:
@@ -212,6 +219,12 @@ class Session:
             urls = (page.url, *page.links, *urls_in(page.joined))
             self._known[entry.key] = frozenset(map(same_url, filter(None, urls)))
         return self._known[entry.key]
+
+
+def _in_lines(page: Page) -> Page:
+    """The page, whose lines are made now: later there would be somebody who waits for them."""
+    _ = page.lines
+    return page
 
 
 def urls_in(text: str) -> list[str]:

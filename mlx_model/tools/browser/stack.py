@@ -80,7 +80,7 @@ class Stack:
         readings = list(header.readings)
         for title, url in readings:
             entry = self.entry(title, url)
-            if url and kept.get(entry.key) is not None:
+            if url and kept.has(entry.key):
                 return entry
         scrolled = next((each for each in reversed(self._entries) if each.title == header.rest and not each.url), None)
         return scrolled or self.entry(*readings[0])

@@ -28,6 +28,7 @@ class Recorded(Fetcher):
 
 
 def read(response: Response, how: ReadPdf | str | None) -> Page:
+    """In place of both readers."""
     url = how if isinstance(how, str) else response.url
     fields = DATA["pages"][url]
     return Page(url, fields["title"], fields["text"], tuple(fields["links"]))
