@@ -22,8 +22,6 @@ from mlx_model.tools.browser import Browser
 from mlx_model.tools.browser.backends import Wikipedia, choose
 from mlx_model.tools.browser.session import same_url, urls_in
 
-_PACKAGES = ("httpx2", "trafilatura", "tld")
-_INSTALL = "pip install 'gptoss-chat[browser]'"
 _INSTALL_DDGS = "pip install 'gptoss-chat[ddgs]'"
 # A host as people write one, with a path or without.
 _HOST = re.compile(r"(?<![\w@./-])(?:[\w-]+\.)+[a-z]{2,}(?:/[^\s<>\"']*)?", re.IGNORECASE)
@@ -69,9 +67,6 @@ class BrowserKit:
         """See Kit."""
         if self._browser is not None:
             return
-        if any(find_spec(package) is None for package in _PACKAGES):
-            self.trouble = f"it needs more packages: {_INSTALL}"
-            return
         settings = self._settings
         name = settings.get("search") or ("searxng" if settings.get("url") else Wikipedia.name)
         if name == "ddgs" and find_spec("ddgs") is None:
@@ -82,14 +77,18 @@ class BrowserKit:
         except RequestError as error:
             self.trouble = f"{error}, or change the table [browser] of the settings file"
             return
+        try:
+            self._browser = Browser(
+                search,
+                pages=self._folder,
+                may_open=self._may_open,
+                allow_hosts=settings.get("allow_hosts", ()),
+                read_pdf=lambda data: read_apart(data, _MOST_PDF_TEXT).pages,
+            )
+        except RequestError as error:
+            self.trouble = str(error)
+            return
         self.trouble = ""
-        self._browser = Browser(
-            search,
-            pages=self._folder,
-            may_open=self._may_open,
-            allow_hosts=settings.get("allow_hosts", ()),
-            read_pdf=lambda data: read_apart(data, _MOST_PDF_TEXT).pages,
-        )
 
     def follow(self, messages: Sequence[Message]) -> None:
         """See Browsing."""
@@ -169,7 +168,7 @@ def _hosts(url: str) -> Iterator[str]:
     yield host
     found = get_tld(f"https://{host}", as_object=True, fail_silently=True, search_private=True)
     registered = found.fld if found is not None else host
-    while host != registered and host.endswith(f".{registered}"):
+    while host.endswith(f".{registered}"):
         host = host.partition(".")[2]
         yield host
 

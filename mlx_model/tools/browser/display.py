@@ -20,7 +20,7 @@ Count = Callable[[str], int]
 """How many tokens a text has."""
 
 _ESCAPED = re.compile(r"(?:%[89A-F][0-9A-F])+")
-_HEADER = re.compile(r"\[(?P<cursor>\d{1,6})\] (?P<rest>[^\n]*)\n\*\*viewing lines \[\d+ - \d+\] of \d+\*\*\n")
+_HEADER = re.compile(r"\[(?P<cursor>\d{1,6})\] (?P<rest>[^\n]*)\n\*\*(?:viewing )?lines \[\d+ - \d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def readable(url: str) -> str:
 
 
 def read_header(text: str) -> Header | None:
-    """What the beginning of a display says, None for any other text."""
+    """What the beginning of a display says, also of one whose lines were left out; None for any other text."""
     match = _HEADER.match(text)
     return Header(int(match["cursor"]), match["rest"]) if match else None
 

@@ -115,7 +115,8 @@ class Session:
         if (page := await asyncio.to_thread(self._kept_in_lines, entry.key)) is not None:
             return page
         if not entry.url:
-            raise BrowserError("The results of that search are no longer kept. Search again.")
+            what = "The results of that search are" if entry.kind is Kind.SEARCH else "That page is"
+            raise BrowserError(f"{what} no longer kept. Search again.")
         return (await self._open_url(entry.url, fresh=True))[1]
 
     def kept_page(self, entry: Entry) -> Page | None:

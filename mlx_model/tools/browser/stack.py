@@ -34,6 +34,11 @@ class Entry:
     key: str
 
 
+# For cursors whose displays are no longer in the conversation.
+_MISSING = Entry(Kind.PAGE, "", "", "")
+_MOST_MISSING = 1_000
+
+
 class Stack:
     """Every display pushes an entry, scrolling too; what fails pushes nothing."""
 
@@ -71,7 +76,8 @@ class Stack:
             if message.role is Role.TOOL and (message.name or "").startswith("browser."):
                 header = read_header(message.text)
                 # The same display twice is the answer to a call that was not run again.
-                if header is not None and header.cursor == len(self._entries):
+                if header is not None and len(self._entries) <= header.cursor < len(self._entries) + _MOST_MISSING:
+                    self._entries += [_MISSING] * (header.cursor - len(self._entries))
                     self._entries.append(self._read(header, message, kept))
 
     def _read(self, header: Header, message: Message, kept: KeptPages) -> Entry:

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
+from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
 from mlx_model.tokens import about_tokens
@@ -26,6 +28,7 @@ from mlx_model.tools.browser.stack import Entry, Kind, key_of_results
 
 HEADER_TOKENS = 60
 """About what a view's title takes of the room for a result."""
+_PACKAGES = ("httpx2", "lxml", "trafilatura")
 RESULTS = 10
 """Of a search, if the model says nothing: as it was told in its training."""
 
@@ -38,7 +41,8 @@ class Browser:
     opened, and those in `allow_hosts`. `read_pdf` reads PDF files; without it they are refused. `count` counts tokens,
     by default it estimates them.
 
-    What was opened before, and is in a conversation's messages, is there again after `restore`.
+    What was opened before, and is in a conversation's messages, is there again after `restore`. Raises RequestError
+    where packages of the extra `browser` are missing.
     """
 
     name = "browser"
@@ -55,6 +59,8 @@ class Browser:
         count: Count = about_tokens,
         fetcher: Fetcher | None = None,
     ) -> None:
+        if any(find_spec(package) is None for package in _PACKAGES):
+            raise RequestError("the browser needs more packages: pip install 'gptoss-chat[browser]'")
         self.search: Search = search or Wikipedia()
         fetcher = fetcher or Fetcher(allow_hosts=allow_hosts)
         self._session = Session(KeptPages(pages), fetcher, read_pdf=read_pdf, may_open=may_open)

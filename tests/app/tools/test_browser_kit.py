@@ -101,6 +101,7 @@ async def test_a_search_is_asked_about_once(tmp_path: Path) -> None:
     assert other.instructions == ""
     wish = await other.wish(ToolCall("browser.search", "{}", arguments={"query": "x"}))
     assert wish.subjects[0] == "browser.search searxng" and wish.why == "the words go to localhost:8888"
+    assert wish.shown == "x"
 
 
 @pytest.mark.parametrize(
@@ -242,17 +243,19 @@ async def test_a_search_that_is_not_set_up_is_no_other(
     kit = await ready(BrowserKit(tmp_path, {"search": "brave"}))
     assert kit.trouble == "" and len(kit.tools) == 1
     await kit.close()
+    assert (await kit.tools[0].run(opening(id="https://a.example.org"), lambda text: None)).error
 
 
 async def test_missing_packages_are_named_with_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = {"trafilatura", "ddgs"}
-    monkeypatch.setattr(browser_kit, "find_spec", lambda name: None if name in missing else object())
+    monkeypatch.setattr(browser_kit, "find_spec", lambda name: None)
     kit = await ready(BrowserKit(tmp_path, {"search": "ddgs"}))
-    assert kit.trouble == "it needs more packages: pip install 'gptoss-chat[browser]'" and kit.instructions == ""
-    missing.remove("trafilatura")
-    await kit.prepare()
     assert kit.trouble == "the search ddgs needs a package: pip install 'gptoss-chat[ddgs]'"
-    missing.clear()
+    monkeypatch.setattr(browser_kit, "find_spec", lambda name: object())
+    monkeypatch.setattr("mlx_model.tools.browser.tool.find_spec", lambda name: None)
+    await kit.prepare()
+    assert kit.trouble == "the browser needs more packages: pip install 'gptoss-chat[browser]'"
+    assert kit.instructions == "" and not kit.tools
+    monkeypatch.undo()
     await kit.prepare()
     assert kit.trouble == "" and len(kit.tools) == 1
 

@@ -78,6 +78,11 @@ async def test_errors_and_other_messages_have_no_cursor(odd_site: Site, search: 
     ]
     browser.restore([*others, messages[1], *others, *messages[2:4]])
     assert (await use(browser, "open", loc=1)).text.startswith("[3] Page A (https://a.example/)")
+    left_out = "[4] Page A (https://a.example/)\n**lines [0 - 86] left out to save room**"
+    browser.restore([messages[1], Message(Role.TOOL, left_out, "browser.open", "analysis", "assistant")])
+    assert (await use(browser, "open", loc=1)).text.startswith("[5] Page A (https://a.example/)")
+    assert (await use(browser, "open", cursor=2)).text == "That page is no longer kept. Search again."
+    assert browser.source(2) is None and browser.source(4) is not None
     browser.restore([])
     assert (await use(browser, "open", loc=1)).text == "No pages to access!"
 
