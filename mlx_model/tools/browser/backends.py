@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from mlx_model.errors import RequestError
 from mlx_model.tools.browser.errors import BrowserError
-from mlx_model.tools.browser.fetch import tls, user_agent
+from mlx_model.tools.browser.fetch import reason_of, tls, user_agent
 from mlx_model.tools.browser.search import Result, Search
 
 _MOST_SECONDS = 15.0
@@ -54,7 +54,7 @@ class Service(ABC):
             async with httpx2.AsyncClient(verify=tls(), trust_env=False, timeout=_MOST_SECONDS) as client:
                 answer = await client.request(method, f"{self._url}{path}", headers=headers, **request)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            raise BrowserError(f"{self.host} can't be reached: {str(error) or type(error).__name__}") from None
+            raise BrowserError(f"{self.host} can't be reached: {reason_of(error)}") from None
         if not answer.is_success:
             why = self._refusals.get(answer.status_code, answer.reason_phrase)
             raise BrowserError(f"{self.host} answered {answer.status_code}: {why}")

@@ -88,7 +88,7 @@ class Fetcher:
                 except TimeoutError:
                     raise BrowserError(f"it took more than {self._most_seconds:g} s") from None
                 except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError, ssl.SSLError) as error:
-                    raise BrowserError(_reason(error)) from None
+                    raise BrowserError(reason_of(error)) from None
                 if isinstance(answer, Response):
                     return answer
                 url, sender = answer, url
@@ -169,5 +169,6 @@ def tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+def reason_of(error: Exception) -> str:
+    """What a client's error says, without a system's numbers."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip()).rstrip(".") or type(error).__name__

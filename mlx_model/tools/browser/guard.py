@@ -18,7 +18,7 @@ Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 """The addresses of a host, as texts. Raises OSError."""
 
 # Which Python's ipaddress calls global: they lead to IPv4 addresses inside, or nowhere.
-_NOT_GLOBAL = tuple(ip_network(text) for text in ("64:ff9b:1::/48", "2002::/16", "fec0::/10", "::/96"))
+_NOT_GLOBAL = tuple(ip_network(text) for text in ("64:ff9b:1::/48", "2002::/16", "fec0::/10"))
 # The addresses that a network without IPv4 makes of IPv4 addresses (RFC 6052).
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -35,9 +35,9 @@ def is_public(address: str) -> bool:
             ip = ip.ipv4_mapped
         elif ip in _NAT64:
             ip = IPv4Address(int(ip) & 0xFFFFFFFF)
-        elif ip.scope_id is not None or ip.teredo is not None or any(ip in network for network in _NOT_GLOBAL):
+        elif any(ip in network for network in _NOT_GLOBAL):
             return False
-    return ip.is_global and not (ip.is_multicast or ip.is_unspecified or ip.is_reserved)
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
 
 
 async def resolve(host: str, port: int) -> list[str]:

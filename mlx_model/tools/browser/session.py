@@ -13,7 +13,7 @@ from mlx_model.harmony.message import Message
 from mlx_model.tools.browser.arguments import UNSET, as_number, flag_of, number_of
 from mlx_model.tools.browser.content import ReadPdf, read_page, read_source
 from mlx_model.tools.browser.display import readable
-from mlx_model.tools.browser.errors import BrowserError, fetching
+from mlx_model.tools.browser.errors import BrowserError, fetching, truncated
 from mlx_model.tools.browser.fetch import Fetcher, MayOpen, Response
 from mlx_model.tools.browser.finding import CONTEXT_LINES, find, found_in
 from mlx_model.tools.browser.kept_pages import KeptPages, key_of
@@ -50,8 +50,11 @@ class Wanted:
         url = urldefrag("".join(value.split()).strip("<>\"'")).url
         if source := source or url.startswith(VIEW_SOURCE):
             url = url.removeprefix(VIEW_SOURCE)
-        has_scheme = re.match(r"[a-z][a-z0-9+.-]*:(?!\d)", url, re.IGNORECASE)
-        return Wanted(url=url if has_scheme else f"https://{url}", source=source)
+        if not re.match(r"[a-z][a-z0-9+.-]*:(?!\d)", url, re.IGNORECASE):
+            if not re.match(r"[^/\s]+[.:][^/]", url) or len(value.split()) > 1:
+                raise BrowserError(f"Invalid link id `{truncated(value)}`.")
+            url = f"https://{url}"
+        return Wanted(url=url, source=source)
 
 
 @dataclass(frozen=True, slots=True)

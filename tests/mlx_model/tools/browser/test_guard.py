@@ -109,6 +109,9 @@ def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
     made, backend = guard({"two.example": [["1.1.1.1", "2606:4700::1"]]}, refusing=("1.1.1.1",))
     asyncio.run(made.connect_tcp("two.example", 443))
     assert backend.addresses == ["1.1.1.1", "2606:4700::1"]
+    made, _ = guard({"two.example": [["1.1.1.1", "1.0.0.1"]]}, refusing=("1.1.1.1", "1.0.0.1"))
+    with pytest.raises(httpcore2.ConnectError, match="refused"):
+        asyncio.run(made.connect_tcp("two.example", 443))
 
 
 def test_hosts_that_are_allowed_may_be_anywhere() -> None:
