@@ -20,7 +20,7 @@ Count = Callable[[str], int]
 """How many tokens a text has."""
 
 _ESCAPED = re.compile(r"(?:%[89A-F][0-9A-F])+")
-_HEADER = re.compile(r"\[(?P<cursor>\d{1,6})\] (?P<rest>[^\n]*)\n\*\*(?:viewing )?lines \[\d+ - \d+\]")
+_HEADER = re.compile(r"\[(?P<cursor>\d{1,6})\] (?P<name>[^\n]*)\n\*\*(?:viewing )?lines \[\d+ - \d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,16 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the beginning of a display says: the page's place in the stack, and its title and URL in one."""
+    """What the beginning of a display says: the page's place in the stack, and `name`, its title and its URL."""
 
     cursor: int
-    rest: str
+    name: str
 
     @property
-    def readings(self) -> Iterator[tuple[str, str]]:
-        """The title and the URL ("" for none), in each way that brackets in them allow, the likeliest first."""
-        if self.rest.endswith(")"):
-            for opening in re.finditer(r" \((?=\S)", self.rest):
-                if " " not in (url := self.rest[opening.end() : -1]):
-                    yield self.rest[: opening.start()], url
-        yield self.rest, ""
+    def parts(self) -> tuple[str, str]:
+        """The title and the URL, which has no spaces; "" for none."""
+        title, opening, url = self.name.rpartition(" (")
+        return (title, url[:-1]) if opening and url.endswith(")") and " " not in url else (self.name, "")
 
 
 def view(page: Page, cursor: int, first: int, most_lines: int, count: Count, tokens: int) -> View:
@@ -86,7 +83,7 @@ def readable(url: str) -> str:
 def read_header(text: str) -> Header | None:
     """What the beginning of a display says, also of one whose lines were left out; None for any other text."""
     match = _HEADER.match(text)
-    return Header(int(match["cursor"]), match["rest"]) if match else None
+    return Header(int(match["cursor"]), match["name"]) if match else None
 
 
 def _fitting(lines: tuple[str, ...], first: int, count: Count, tokens: int) -> Iterator[str]:

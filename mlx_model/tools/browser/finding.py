@@ -41,7 +41,7 @@ def find(page: Page, pattern: str) -> Page:
 def found_in(url: str) -> tuple[str, str] | None:
     """The URL of the page that was searched, and the pattern; None for the URL of another page."""
     searched, found, query = url.rpartition(_FIND)
-    patterns = parse_qs(query, keep_blank_values=True).get("pattern") if found else None
+    patterns = parse_qs(query).get("pattern") if found else None
     return (searched, patterns[0]) if patterns else None
 
 

@@ -20,6 +20,8 @@ from mlx_model.tools.browser.rendering import Renderer
 LEAST_CHARACTERS = 200
 """What trafilatura has to find; less is probably not what the page is about."""
 MOST_OTHER_LINKS = 200
+MOST_ELEMENTS = 40_000
+"""Of a page that trafilatura looks through; some three times as many as Wikipedia's longest articles have."""
 DEEPEST = 250
 """Levels of elements; deeper ones are read as plain text."""
 
@@ -32,6 +34,7 @@ _HIDDEN_STYLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0*(?:\.0+)?(?:;|!|$)|font-size:0+(?:\.0+)?(?:[a-z%]*)(?:;|!|$)"
     r"|clip-path:inset\((?:50|100)%|(?:left|top|text-indent):-\d{4}"
 )
+_AROUND = ("nav", "aside", "footer")
 _SIMPLE = re.compile(r"[\w+\-−]{1,40}")  # noqa: RUF001  # a minus in an exponent
 _FORMULA = re.compile(r"\\(?:display|text)style\s*")
 
@@ -51,10 +54,11 @@ def read_html(text: str, url: str) -> Page:
     body = _body(root)
     _write_out_pictures(root)
     _drop_hidden(root)
-    written = Renderer(writer, DEEPEST).text(_extracted(root))
+    is_ordinary = _is_ordinary(root)
+    written = Renderer(writer, DEEPEST).text(_extracted(root)) if is_ordinary else ""
     if len(written) < LEAST_CHARACTERS:
         writer = PageWriter(url)
-        written = Renderer(writer, DEEPEST).text([body])
+        written = Renderer(writer, DEEPEST, () if is_ordinary else _AROUND).text([body])
     return writer.page(title, written + _other_links(body, writer))
 
 
@@ -138,8 +142,9 @@ def _become_text(element: Any, text: str) -> None:
 
 def _drop_hidden(root: Any) -> None:
     for element in list(root.iter()):
-        if isinstance(element.tag, str) and element.getparent() is not None and _is_hidden(element):
-            element.drop_tree()
+        if isinstance(element.tag, str) and _is_hidden(element):
+            element.clear(keep_tail=True)
+            element.tag = "span"
 
 
 def _is_hidden(element: Any) -> bool:
@@ -153,8 +158,6 @@ def _extracted(root: Any) -> Iterable[Any]:
     """What the page is about, as trafilatura finds it; nothing where it finds nothing or fails."""
     from trafilatura import bare_extraction
 
-    if _depth(root) > DEEPEST:  # it goes down by recursion, and looks through such pages again and again
-        return []
     try:
         found = bare_extraction(
             deepcopy(root), include_links=True, include_formatting=True, include_tables=True, favor_recall=True
@@ -164,12 +167,14 @@ def _extracted(root: Any) -> Iterable[Any]:
     return [part for part in (found.body, found.commentsbody) if part is not None] if found else []
 
 
-def _depth(root: Any) -> int:
-    """How many levels of elements there are."""
-    deepest = depth = 0
+def _is_ordinary(root: Any) -> bool:
+    """Whether there are neither too many elements nor too many levels of them for trafilatura, which goes down by
+    recursion and takes some 0.1 ms for an element."""
     from lxml import etree
 
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
+    depth = 0
+    for number, (event, _) in enumerate(etree.iterwalk(root, events=("start", "end"))):
         depth += 1 if event == "start" else -1
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > DEEPEST or number > 2 * MOST_ELEMENTS:
+            return False
+    return True

@@ -33,10 +33,6 @@ class KeptPages:
             self._remember(key, page)
         return page
 
-    def has(self, key: str) -> bool:
-        """Whether a page with this key is kept, as far as its file's name tells."""
-        return key in self._recent or (self._folder is not None and self._path(self._folder, key).is_file())
-
     def put(self, key: str, page: Page) -> None:
         """Keeps a page in place of the one with the same key."""
         self._remember(key, page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mlx_model.tools.browser.page import PageWriter, one_line, plain
@@ -35,11 +35,13 @@ _BLOCKS = _SPACED | {
 
 
 class Renderer:
-    """Writes elements as text; links get their numbers from `writer`. Below `deepest` levels all is plain text."""
+    """Writes elements as text; links get their numbers from `writer`. Below `deepest` levels all is plain text, and
+    elements with a tag in `without` are left out."""
 
-    def __init__(self, writer: PageWriter, deepest: int) -> None:
+    def __init__(self, writer: PageWriter, deepest: int, without: Collection[str] = ()) -> None:
         self._writer = writer
         self._deepest = deepest
+        self._without = without
         self._parts: list[str] = []
         self._breaks = 0  # line breaks that come before the next text
         self._space = False  # a space that does
@@ -66,7 +68,7 @@ class Renderer:
 
     def _element(self, element: Any, depth: int, level: int) -> None:
         """An element without the text that follows it; `level` is that of the list that it is in."""
-        if not isinstance(element.tag, str):
+        if not isinstance(element.tag, str) or element.tag in self._without:
             return
         tag = _SAME.get(element.tag, element.tag)
         if depth > self._deepest:
@@ -125,7 +127,7 @@ class Renderer:
 
     def _apart(self, element: Any, depth: int, level: int) -> str:
         """The text inside an element by itself."""
-        inner = Renderer(self._writer, self._deepest)
+        inner = Renderer(self._writer, self._deepest, self._without)
         inner._inside(element, depth + 1, level)
         return "".join(inner._parts)
 

@@ -81,7 +81,7 @@ class Session:
 
     def restore(self, messages: Iterable[Message]) -> None:
         """See Stack.restore."""
-        self.stack.restore(messages, self._kept)
+        self.stack.restore(messages)
 
     async def open(self, wanted: Wanted) -> tuple[Entry, Page, int]:
         """What is shown: its entry, its page and the line from which it is shown. Raises BrowserError."""

@@ -10,7 +10,7 @@ from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.browser.display import Header, read_header, readable
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.finding import found_in
-from mlx_model.tools.browser.kept_pages import KeptPages, key_of
+from mlx_model.tools.browser.kept_pages import key_of
 
 VIEW_SOURCE = "view-source:"
 """In front of the URL of a page whose text is its source."""
@@ -69,7 +69,7 @@ class Stack:
     def __getitem__(self, cursor: int) -> Entry:
         return self._entries[cursor]
 
-    def restore(self, messages: Iterable[Message], kept: KeptPages) -> None:
+    def restore(self, messages: Iterable[Message]) -> None:
         """Makes it what it was after these messages, of which the displays of the browser tell what was pushed."""
         self._entries.clear()
         for message in messages:
@@ -78,18 +78,14 @@ class Stack:
                 # The same display twice is the answer to a call that was not run again.
                 if header is not None and len(self._entries) <= header.cursor < len(self._entries) + _MOST_MISSING:
                     self._entries += [_MISSING] * (header.cursor - len(self._entries))
-                    self._entries.append(self._read(header, message, kept))
+                    self._entries.append(self._read(header, message))
 
-    def _read(self, header: Header, message: Message, kept: KeptPages) -> Entry:
+    def _read(self, header: Header, message: Message) -> Entry:
         if message.name == "browser.search":
-            return Entry(Kind.SEARCH, "", header.rest, key_of_results(message.text))
-        readings = list(header.readings)
-        for title, url in readings:
-            entry = self.entry(title, url)
-            if url and kept.has(entry.key):
-                return entry
-        scrolled = next((each for each in reversed(self._entries) if each.title == header.rest and not each.url), None)
-        return scrolled or self.entry(*readings[0])
+            return Entry(Kind.SEARCH, "", header.name, key_of_results(message.text))
+        # Results of a search have no URL; what was searched for may end like one.
+        scrolled = (each for each in reversed(self._entries) if each.title == header.name and not each.url)
+        return next(scrolled, None) or self.entry(*header.parts)
 
     def entry(self, title: str, url: str) -> Entry:
         """The entry of a page with this URL."""

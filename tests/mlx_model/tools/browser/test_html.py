@@ -56,6 +56,14 @@ def test_a_page_of_which_little_is_found_is_read_whole() -> None:
     )
 
 
+def test_a_page_with_very_many_elements_is_read_without_what_is_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    html = f"<nav><a href=/menu>Menu</a></nav><table><tr><td>a<td>b</table>{PROSE}<footer>Imprint</footer>"
+    monkeypatch.setattr("mlx_model.tools.browser.html.MOST_ELEMENTS", 5)
+    text = body_of(html)
+    assert text.startswith("a | b\n\nThe window") and "Imprint" not in text
+    assert text.endswith("# Other links on this page\n\n  * 【0†Menu】")
+
+
 def test_a_table_that_arranges_a_page_is_no_table() -> None:
     cell = "<p>Some words.</p><p>More words.</p><p>Even more.</p>"
     assert " | " not in body_of(f"<table><tr><td>{cell}</td><td>{cell}</td></tr></table>")
@@ -144,6 +152,7 @@ def test_a_deep_page_is_read(depth: int) -> None:
         "<div>" * 100_000,
         "".join(f'<a href="/{number}">link {number}</a>' for number in range(3_000)),
         "<table>" * 500 + "x",
+        "<p>x</p><i hidden></i>y" * 20_000,
         f"<p>{'word ' * 100_000}</p>",
         f"<p>{'-' * 200_000}</p>",
         f'<p style="{"a" * 100_000}">x</p>',

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user
 from mlx_model.tools.base import ToolResult
 from mlx_model.tools.browser import Browser, Result
@@ -43,6 +44,10 @@ async def browse(browser: Browser) -> list[Message]:
         messages += [stored(function, await use(browser, function, **arguments))]
         assert messages[-1].text.startswith(f"[{len(messages) - 2}] ")
     return messages
+
+
+def call(**arguments: Any) -> ToolCall:
+    return ToolCall("browser.open", "", arguments=arguments)
 
 
 def stored(function: str, result: ToolResult) -> Message:
@@ -92,6 +97,8 @@ async def test_pages_that_are_not_kept_are_fetched_again(odd_site: Site, search:
     elsewhere = Browser(search, pages=tmp_path / "elsewhere", fetcher=odd_site)
     elsewhere.restore(messages)
     odd_site.requests.clear()
+    assert elsewhere.request_of(call(cursor=1, id=0)) == "https://a.example/"
+    assert elsewhere.request_of(call(cursor=0, id=0)) == elsewhere.request_of(call(cursor=3, id=0)) == ""
     assert elsewhere.source(1) is None and not elsewhere.knows("https://a.example/")
     page = await use(elsewhere, "open", cursor=1, loc=30)
     assert page.text.startswith("[10] Page A (https://a.example/)\n**viewing lines [30 - ")
@@ -102,6 +109,23 @@ async def test_pages_that_are_not_kept_are_fetched_again(odd_site: Site, search:
     assert lost.error and lost.text == "The results of that search are no longer kept. Search again."
     await use(elsewhere, "open", cursor=7)
     assert odd_site.requests[1:] == ["https://odd.example/索%20%2F?q=(x)"]
+
+
+async def test_a_search_in_a_page_needs_no_display_but_its_own(odd_site: Site, search: Results) -> None:
+    messages = await browse(Browser(search, fetcher=odd_site))
+    browser = Browser(search, fetcher=odd_site)
+    browser.restore([messages[4]])
+    assert (await use(browser, "open", cursor=3, loc=0)).text == messages[4].text.replace("[3]", "[4]", 1)
+
+
+async def test_each_search_has_its_own_results(odd_site: Site, tmp_path: Path) -> None:
+    first = Browser(Results(Result("A", "https://a.example/")), pages=tmp_path, fetcher=odd_site)
+    messages = [stored("search", await use(first, "search", query="x"))]
+    second = Browser(Results(Result("B", "https://b.example/")), pages=tmp_path, fetcher=odd_site)
+    second.restore(messages)
+    messages.append(stored("search", await use(second, "search", query="x")))
+    second.restore(messages)
+    assert [second.request_of(call(cursor=cursor, id=0))[8:] for cursor in (0, 1)] == ["a.example/", "b.example/"]
 
 
 async def test_a_title_can_not_pass_for_a_url(odd_site: Site, tmp_path: Path) -> None:
@@ -128,13 +152,21 @@ def test_urls_are_shown_in_letters_where_that_is_the_same(url: str, shown: str) 
     assert readable(url) == shown == readable(shown)
 
 
-def test_what_a_display_begins_with() -> None:
-    header = read_header("[12] A (b) c (https://x.example/(y))\n**viewing lines [0 - 3] of 3**\n\nL0: ")
-    assert header is not None and header.cursor == 12
-    assert list(header.readings) == [("A (b) c", "https://x.example/(y)"), ("A (b) c (https://x.example/(y))", "")]
-    assert (
-        read_header("[1] a\nviewing lines") is None and read_header("x [1] a\n**viewing lines [0 - 1] of 1**\n") is None
-    )
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("A (b) c (https://x.example/(y))", ("A (b) c", "https://x.example/(y)")),
+        ("A (https://x.example/)", ("A", "https://x.example/")),
+        ("words (and more)", ("words (and more)", "")),
+        ("words (more", ("words (more", "")),
+        ("words", ("words", "")),
+    ],
+)
+def test_what_a_display_begins_with(name: str, parts: tuple[str, str]) -> None:
+    header = read_header(f"[12] {name}\n**viewing lines [0 - 3] of 3**\n\nL0: ")
+    assert header is not None and (header.cursor, header.parts) == (12, parts)
+    assert read_header(f"[1] {name}\nviewing lines") is None
+    assert read_header(f"x [1] {name}\n**viewing lines [0 - 1] of 1**\n") is None
 
 
 def test_the_oldest_pages_go_when_there_are_too_many(tmp_path: Path) -> None:

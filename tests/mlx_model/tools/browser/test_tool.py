@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlx_model.harmony.calls import read_call
+from mlx_model.harmony.calls import ToolCall, read_call
 from mlx_model.harmony.message import Message, Role, user
 from mlx_model.request import Request
 from mlx_model.tools.base import Tool
@@ -35,7 +35,10 @@ async def test_a_search_gives_links_that_open_by_their_number(browser: Browser, 
     assert "L4:   * 【0†Page A†a.example】 About a.\nL5:   * 【1†Page C†other.example】" in found.text
     page = await use(browser, "open", id=1)
     assert page.text.startswith("[1] Page C (https://other.example/c)\n**viewing lines [0 - ") and not page.error
-    assert page.outcome.startswith("L0-") and page.seconds >= 0
+    last = page.text.count("\nL") - 1
+    assert page.outcome == f"L0-{last} of {last}" and page.seconds >= 0
+    source = await use(browser, "open", view_source=True)
+    assert source.text.startswith("[2] c (view-source:https://other.example/c)") and "<p>c, too.</p>" in source.text
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ async def test_after_a_find_the_model_means_the_page_it_searched(browser: Browse
     assert (await use(browser, "open", id=1)).text.startswith("[2] Page C")  # a link of the page
     await use(browser, "find", pattern="kernels", cursor=0)
     assert (await use(browser, "open", loc=20)).text.startswith("[4] Page A (https://a.example/)\n**viewing lines [20 ")
-    again = await use(browser, "find", pattern="paragraph 8 has")
+    again = await use(browser, "find", pattern="paragraph  8\nhas")
     assert again.text.startswith("[5] Find results for text: `paragraph 8 has` in `Page A`")
     assert (await use(browser, "find", pattern="Paragraph 9 has")).outcome == "1 match"  # in the page, not the list
     assert "Paragraph 9 has" in (await use(browser, "open", id=0)).text.split("\n")[7]  # four lines above the match
@@ -141,13 +144,12 @@ async def test_every_request_is_asked_about(site: Site, search: Results) -> None
 
 async def test_what_a_call_would_fetch_is_known_before(browser: Browser) -> None:
     def request(**arguments: Any) -> str:
-        from mlx_model.harmony.calls import ToolCall
-
         return browser.request_of(ToolCall("browser.open", "", arguments=arguments))
 
     assert request(id=0) == request(id=[]) == ""
     await use(browser, "search", query="a")
-    assert request(id=1) == "https://other.example/c" and request(id=7) == request(loc=3) == ""
+    assert request(id=0) == "https://a.example/" and request(id=1) == "https://other.example/c"
+    assert request(id=7) == request(loc=3) == ""
     assert request(id="b.example/x?y=1#z") == "https://b.example/x?y=1"
     await use(browser, "open", id=1)
     assert request(id=1, cursor=0) == "" and request(view_source=True) == "https://other.example/c"
