@@ -38,8 +38,10 @@ from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
+from app.tui.parts.tools import Tools
 from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
+from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.queue import Queue
@@ -114,7 +116,10 @@ class ChatApp(Actions, inherit_bindings=False):
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
         self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
-        self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
+        self.tools = Tools(desk, journal, self.preferences.permissions, self.preferences.allow)
+        self.conversations = ConversationKeeper(
+            *(desk, journal, self.engine, self.preferences, self.tools), welcome=self._welcome
+        )
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
@@ -151,6 +156,7 @@ class ChatApp(Actions, inherit_bindings=False):
                 yield desk.transcript
                 with Vertical(id="bottom"):
                     yield desk.toast
+                    yield desk.approval
                     yield desk.download_panel
                     yield desk.queue
                     yield desk.input
@@ -203,8 +209,10 @@ class ChatApp(Actions, inherit_bindings=False):
             self.exit(message="\n".join(filter(None, (self.journal.last_words, lost, download))) or None)
 
     async def _save_all(self) -> None:
+        self.tools.stop()
         await self.engine.close()
         await self.conversations.idle.wait()
+        await self.tools.close()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
         await self.conversations.close()
@@ -258,6 +266,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
+
+    def on_approval_bar_chosen(self, event: ApprovalBar.Chosen) -> None:
+        """A click on an answer to the question whether a call may be run."""
+        self.tools.answer(event.keep)
 
     async def on_queue_removed(self, event: Queue.Removed) -> None:
         """A queued message is taken back into the input, or removed."""
@@ -394,6 +406,7 @@ class ChatApp(Actions, inherit_bindings=False):
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
             CUT_OFF if conversations.cut_off is not None else "",
+            self.tools.hint(self.conversation.id),
             self.preferences.hint(self.conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))

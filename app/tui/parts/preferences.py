@@ -46,6 +46,8 @@ class Preferences:
         self.analysis = settings.analysis
         self.titles = settings.titles
         """One of app.settings.TITLES."""
+        self.permissions = dict(settings.permissions)
+        """The rules about calls of tools."""
         self._theme = settings.theme
         desk.attention.notify = settings.notify
         self._default_instructions = instructions
@@ -150,6 +152,11 @@ class Preferences:
         text = self.instructions_of(conversation)
         name = next((name for name, preset in self.presets.items() if preset == text), None)
         return "" if text is None else "with instructions" if name is None else f"preset {name}"
+
+    def allow(self, subject: str) -> None:
+        """Allow from now on what a rule can name so; see app.tools.permission."""
+        self.permissions[subject] = "allow"
+        self._remember({("permissions", subject): "allow"})
 
     # The screen
 
