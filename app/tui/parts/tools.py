@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
+from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.tools.names import TOOLS, read_names
@@ -83,20 +84,20 @@ class Tools:
 
     # A turn
 
-    async def in_turn(self, conversation: str) -> TurnTools | None:
+    async def in_turn(self, conversation: Conversation) -> TurnTools | None:
         """What the next turn of a conversation may use; None where nothing is switched on."""
-        names = self.names_of(conversation)
-        if self._open is not None and self._open[:2] != (conversation, names):
+        names = self.names_of(conversation.id)
+        if self._open is not None and self._open[:2] != (conversation.id, names):
             await self._end()
         if not names:
             return None
         if self._open is None:
             from app.tools.kits import kits_of  # only now: most chats need none of it
 
-            tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask, self._remember)
-            self._open = conversation, names, tools
+            tools = SwitchedOn(kits_of(names, conversation.id), self._permissions, self._ask, self._remember)
+            self._open = conversation.id, names, tools
         tools = self._open[2]
-        await tools.prepare()
+        await tools.prepare(conversation.messages)
         troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")

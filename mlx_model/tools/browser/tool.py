@@ -60,7 +60,7 @@ class Browser:
         fetcher: Fetcher | None = None,
     ) -> None:
         if any(find_spec(package) is None for package in _PACKAGES):
-            raise RequestError("the browser needs more packages: pip install 'gptoss-chat[browser]'")
+            raise RequestError("packages are missing: pip install 'gptoss-chat[browser]'")
         self.search: Search = search or Wikipedia()
         fetcher = fetcher or Fetcher(allow_hosts=allow_hosts)
         self._session = Session(KeptPages(pages), fetcher, read_pdf=read_pdf, may_open=may_open)

@@ -253,7 +253,7 @@ async def test_missing_packages_are_named_with_their_line(tmp_path: Path, monkey
     monkeypatch.setattr(browser_kit, "find_spec", lambda name: object())
     monkeypatch.setattr("mlx_model.tools.browser.tool.find_spec", lambda name: None)
     await kit.prepare()
-    assert kit.trouble == "the browser needs more packages: pip install 'gptoss-chat[browser]'"
+    assert kit.trouble == "packages are missing: pip install 'gptoss-chat[browser]'"
     assert kit.instructions == "" and not kit.tools
     monkeypatch.undo()
     await kit.prepare()
