@@ -29,7 +29,6 @@ _NEVER_SHOWN = (
     *("script", "style", "template", "noscript", "svg", "canvas", "iframe", "object", "embed", "audio", "video", "map"),
     *("input", "textarea", "select", "button", "datalist", "dialog", "head", "meta", "link"),
 )
-_IN_HEAD = ("title", "base", "meta", "link", "script", "style", "template", "noscript")
 _HIDDEN_STYLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0*(?:\.0+)?(?:;|!|$)|font-size:0+(?:\.0+)?(?:[a-z%]*)(?:;|!|$)"
     r"|clip-path:inset\((?:50|100)%|(?:left|top|text-indent):-\d{4}"
@@ -81,8 +80,7 @@ def _body(root: Any) -> Any:
         body = root.makeelement("body")
         root.append(body)
     if head is not None:
-        shown = [element for element in head if element.tag not in _IN_HEAD]
-        for place, element in enumerate(shown):
+        for place, element in enumerate([element for element in head if element.tag != "title"]):
             body.insert(place, element)
     return body
 

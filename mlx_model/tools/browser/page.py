@@ -38,7 +38,7 @@ def one_line(text: str, most: int = MOST_TITLE) -> str:
 def host_of(url: str) -> str:
     """The host of a URL with its port, as a link to another site shows it. Empty for what is no URL."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
+        return urlsplit(url.removeprefix("view-source:")).netloc.rpartition("@")[2].lower()
     except ValueError:
         return ""
 

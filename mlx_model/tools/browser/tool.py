@@ -21,7 +21,7 @@ from mlx_model.tools.browser.display import VIEW_TOKENS, Count, view
 from mlx_model.tools.browser.errors import BrowserError, searching
 from mlx_model.tools.browser.fetch import Fetcher, MayOpen
 from mlx_model.tools.browser.kept_pages import KeptPages
-from mlx_model.tools.browser.page import Page
+from mlx_model.tools.browser.page import Page, host_of
 from mlx_model.tools.browser.search import MOST_RESULTS, Search, results_page
 from mlx_model.tools.browser.session import Session, Source, Wanted
 from mlx_model.tools.browser.stack import Entry, Kind, key_of_results
@@ -146,4 +146,5 @@ class Browser:
     def _show(self, entry: Entry, page: Page, first: int, most_lines: int, tokens: int) -> ToolResult:
         shown = view(page, len(self._session.stack), first, most_lines, self._count, tokens)
         self._session.stack.push(entry)
-        return ToolResult(shown.text, outcome=f"L{shown.first}-{shown.last} of {shown.of}")
+        where = f"{host_of(page.url)} " if page.url else ""
+        return ToolResult(shown.text, outcome=f"{where}L{shown.first}-{shown.last} of {shown.of}")

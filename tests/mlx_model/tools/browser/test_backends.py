@@ -27,6 +27,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], Any, list[Result]]] = {
             "list": "search",
             "srsearch": "a b",
             "srlimit": "2",
+            "srprop": "snippet",
             "format": "json",
             "formatversion": "2",
         },
@@ -189,6 +190,11 @@ async def test_what_goes_wrong(server: Server, name: str, status: int, body: byt
 async def test_a_service_that_is_not_there() -> None:
     with pytest.raises(BrowserError, match="can't be reached"):
         await choose("searxng", {}, url="http://127.0.0.1:9")("a", 2)
+
+
+def test_each_key_has_its_customary_variable() -> None:
+    keys = {name: service.variable for name, service in SERVICES.items() if service.variable}
+    assert keys == {name: f"{name.upper()}_API_KEY" for name in ("brave", "tavily", "exa", "kagi")}
 
 
 def test_what_a_choice_lacks_is_named() -> None:

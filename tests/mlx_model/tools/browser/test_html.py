@@ -39,6 +39,7 @@ def test_an_article() -> None:
             "a.example/menu",
         )
     )
+    assert page.text.split("\n\n")[0] == f"\nURL: {URL}\n# Head"
     end = page.text.split("tested here.\n\n")[-1]
     assert end == (
         "See 【0†page b】, 【1†the paper†other.example】, x^{2}, H_{2}O and `run()`.\nNext line.\n\n"
@@ -89,6 +90,12 @@ def test_links_to_places_in_the_page_and_to_no_page_are_text() -> None:
 def test_equal_links_have_one_number_and_links_around_blocks_one_line() -> None:
     html = '<a href="/x"><h3>Card</h3><p>With text</p></a><a href="/y"><img src="i" alt="A cat"></a> <a href="/x">x</a>'
     assert body_of(html) == "【0†Card With text】【1†[Image 0: A cat]】 【0†x】"
+
+
+def test_spaces_and_line_breaks_are_where_the_page_has_them() -> None:
+    assert body_of('a<a href="/x"> b </a>c<b>d</b> <i>e</i>') == "a 【0†b】 cd e"
+    assert body_of("<h2>A</h2>b<hr>c<ul><li>d<li><div>e</div>f</ul>g") == "## A\n\nb\nc\n\n  * d\n  * e\nf\n\ng"
+    assert body_of("a<pre></pre>b<pre>x ``` `y`</pre>") == "a\n\nb\n\n````\nx ``` `y`\n````"
 
 
 def test_pictures_and_formulas_are_words() -> None:

@@ -176,6 +176,9 @@ def test_the_oldest_pages_go_when_there_are_too_many(tmp_path: Path) -> None:
         if number < 5:
             os.utime(tmp_path / f"p{number}.json", (number, number))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p3.json", "p4.json", "p5.json"]
+    kept.put("large", Page("", "", "x" * 9_000))
+    assert [path.name for path in tmp_path.iterdir()] == ["large.json"]
+    kept.put("p5", Page("https://a.example/", "A", "x" * 1_000, ("https://a.example/5",)))
     after = KeptPages(tmp_path, most_bytes=4_000)
     assert after.get("p2") is None and (page := after.get("p5")) is not None
     assert page == Page("https://a.example/", "A", "x" * 1_000, ("https://a.example/5",))
@@ -201,6 +204,8 @@ def test_without_a_folder_pages_are_in_memory_and_bounded() -> None:
     for number in range(20):
         kept.put(str(number), Page("", "", "x" * 1_000))
     assert [number for number in range(20) if kept.get(str(number))] == [17, 18, 19]
+    kept.put("large", Page("", "", "x" * 9_000))
+    assert kept.get("large") and not kept.get("19")
 
 
 def test_a_full_disk_costs_no_page(tmp_path: Path) -> None:

@@ -33,12 +33,17 @@ async def test_a_search_gives_links_that_open_by_their_number(browser: Browser, 
     found = await use(browser, "search", query=" kernels ", topn=3, source="web", unknown=[1])
     assert found.outcome == "2 results" and search.queries == [("kernels", 3)]
     assert "L4:   * 【0†Page A†a.example】 About a.\nL5:   * 【1†Page C†other.example】" in found.text
+    assert (await use(Browser(search, fetcher=site), "search", query="x", topn=1)).outcome == "1 result"
     page = await use(browser, "open", id=1)
     assert page.text.startswith("[1] Page C (https://other.example/c)\n**viewing lines [0 - ") and not page.error
     last = page.text.count("\nL") - 1
-    assert page.outcome == f"L0-{last} of {last}" and page.seconds >= 0
+    assert page.outcome == f"other.example L0-{last} of {last}" and page.seconds >= 0
     source = await use(browser, "open", view_source=True)
-    assert source.text.startswith("[2] c (view-source:https://other.example/c)") and "<p>c, too.</p>" in source.text
+    assert (
+        source.outcome.startswith("other.example L")
+        and source.text.startswith("[2] c (view-source:https://other.example/c)")
+        and "<p>c, too.</p>" in source.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,14 +109,14 @@ async def test_the_model_sees_no_more_than_there_is_room_for(browser: Browser) -
         shown = await use(browser, "open", room, id="https://a.example/", num_lines=10_000)
         assert least < len(tokenizer.encode(shown.text)) < most
     few = await use(browser, "open", id="https://a.example/", num_lines=3)
-    assert few.outcome.startswith("L0-2 of ") and few.text.count("\nL") == 3
+    assert few.outcome.startswith("a.example L0-2 of ") and few.text.count("\nL") == 3
     later = await use(browser, "open", loc="5", num_lines="2")
-    assert later.outcome.startswith("L5-6 of ")
+    assert later.outcome.startswith("a.example L5-6 of ")
 
 
 async def test_after_a_find_the_model_means_the_page_it_searched(browser: Browser) -> None:
     await use(browser, "open", id="https://a.example/")
-    found = await use(browser, "find", pattern="Paragraph 7 has")
+    found = await use(browser, "find", query="Paragraph 7 has")
     assert found.outcome == "1 match" and "match at L" in found.text
     assert (await use(browser, "open", id=1)).text.startswith("[2] Page C")  # a link of the page
     await use(browser, "find", pattern="kernels", cursor=0)
