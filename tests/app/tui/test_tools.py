@@ -1,76 +1,23 @@
 """Tools on the screen: switched on for a conversation, a call asks for the person's word, runs, and is kept."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from app import settings
 from app.tools import kits
-from app.tools.permission import Decision, Wish
+from app.tools.permission import Decision
 from app.tui.app import ChatApp
 from app.tui.parts import tools as part
 from app.tui.widgets.approval import Choice
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.steps import StepsTitle
-from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
-from mlx_model.harmony.calls import ToolCall
-from mlx_model.harmony.message import Message, Role, assistant
-from mlx_model.tools.base import ROOM, Output, ToolResult
+from mlx_model.events import Finished, MessageEnd
+from tests.fixtures.fake_kit import CALL, CODE, Kit, Tool, answer, call_python
 from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, on_screen, opened, send, text_on, wait_until
 from tests.fixtures.trees import stored
-
-CODE = "print(6 * 7)"
-CALL = Message(Role.ASSISTANT, CODE, None, "analysis", "python", "code")
-
-
-class Tool:
-    """Writes a line, and gives 42 when a test says so."""
-
-    name = declaration = "python"
-    files: tuple[Path, ...] = (Path("/work/plot.png"),)
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.runs = 0
-        self.cancelled = 0
-
-    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
-        self.runs += 1
-        output("step 1\nstep 2\n\x1b[2Jstep 3\nstep 4\n")
-        try:
-            await self.go.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return ToolResult("42\n", seconds=2.5, files=self.files, outcome="a number")
-
-    async def close(self) -> None: ...
-
-
-class Kit:
-    """Asks for each call, unless a test says otherwise."""
-
-    name, instructions, trouble = "python", "Plots are shown.", ""
-    shown, always, default = CODE, True, Decision.ASK
-    made: "list[Kit]"
-
-    def __init__(self) -> None:
-        self.tool = Tool()
-        self.tools = (self.tool,)
-        self.closed = 0
-        Kit.made.append(self)
-
-    async def prepare(self) -> None: ...
-
-    async def wish(self, call: ToolCall) -> Wish:
-        return Wish(("python",), self.default, "it is not confined here", self.shown, always=self.always)
-
-    async def close(self) -> None:
-        self.closed += 1
 
 
 @pytest.fixture(autouse=True)
@@ -84,15 +31,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def confined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
-
-
-def call_python(engine: FakeEngine) -> None:
-    engine.say(MessageStart("analysis", "python"), TextDelta("analysis", CODE, "python"), MessageEnd(CALL))
-    engine.say(Finished("tool_call", STATS))
-
-
-def answer(engine: FakeEngine, text: str = "It is 42.") -> None:
-    engine.say(MessageStart("final"), TextDelta("final", text), MessageEnd(assistant(text)), Finished("stop", STATS))
 
 
 async def asked(pilot: Pilot[None], engine: FakeEngine, prompt: str = "How much?") -> Kit:
