@@ -65,6 +65,22 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("open", {"loc": 4000}),
     ("open", {"id": "https://metal.example/b", "view_source": True}),
     ("find", {"pattern": "guide", "cursor": 4}),
+    # On, to as many displays as OpenAI's demonstration of browsing has: 27 in a row.
+    ("search", {"query": "sliding window", "topn": 5, "source": "web"}),
+    ("open", {"id": 0, "cursor": 13, "loc": 120}),
+    ("open", {"id": 1}),
+    ("find", {"pattern": "matrix matrix", "cursor": 14}),
+    ("open", {"id": 2}),
+    ("open", {"cursor": 14, "num_lines": 1}),
+    ("open", {"cursor": 14, "loc": 389, "num_lines": 50}),
+    ("open", {"cursor": 13}),  # not cursor 0: it takes the results of all searches for one page, the newest
+    ("open", {"id": 0, "loc": 0}),
+    ("find", {"pattern": "page"}),
+    ("open", {"id": 3, "loc": 10}),
+    ("open", {"cursor": 8, "loc": 15}),
+    ("open", {"cursor": 16}),
+    ("open", {"id": "https://ja.example/kanji", "loc": 2, "num_lines": 2}),
+    ("open", {"loc": 1}),
 ]
 
 

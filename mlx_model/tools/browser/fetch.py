@@ -163,10 +163,10 @@ def user_agent() -> str:
 
 @cache
 def tls() -> ssl.SSLContext:
-    """Reads the certificates once: it takes a tenth of a second."""
+    """Reads the certificates once, which takes a tenth of a second; SSL_CERT_FILE may name others."""
     import httpx2
 
-    return httpx2.create_ssl_context(trust_env=False)
+    return httpx2.create_ssl_context()
 
 
 def reason_of(error: Exception) -> str:
