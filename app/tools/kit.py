@@ -60,3 +60,17 @@ class Browsing(Protocol):
     def follow(self, messages: Sequence[Message]) -> None:
         """Takes in the conversation as it is before a turn, the person's prompts and the results of tools included."""
         ...
+
+
+@runtime_checkable
+class Undoing(Protocol):
+    """A kit that can take back what its tools have done last. Both look at files, so a thread is the place for them."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is something to take back."""
+        ...
+
+    def undo(self) -> str:
+        """Takes it back; says what that was. Raises GptossError, and nothing is taken back."""
+        ...

@@ -101,7 +101,8 @@ class SwitchedOn:
         verdict = await self._ask(call, wish)
         if not verdict.allowed:
             return Approval(refusal=f"{DECLINED}: {verdict.reason}" if verdict.reason else f"{DECLINED}.")
-        if verdict.keep is not Keep.ONCE and wish.always:
+        # A rule with * at its end would cover more than this.
+        if verdict.keep is not Keep.ONCE and wish.always and not wish.subjects[0].endswith("*"):
             self.rules = (*self.rules, Rule(wish.subjects[0], Decision.ALLOW))
             if verdict.keep is Keep.ALWAYS:
                 self._remember(wish.subjects[0])

@@ -223,9 +223,11 @@ class Actions(App[None]):
         """Delete the conversation on the screen."""
         self.library.delete()
 
-    def action_undo(self) -> None:
-        """Restore the conversation that was deleted last."""
-        self.library.undo()
+    @work(group="undo", exclusive=True)
+    async def action_undo(self) -> None:
+        """Put back what the last patch in this conversation has changed, else restore the conversation deleted last."""
+        if not await self.tools.undo(self.conversation.id):
+            self.library.undo()
 
     def action_copy(self, part: str = "") -> None:
         """Copy the last answer as Markdown, or another part of the conversation."""

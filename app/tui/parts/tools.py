@@ -7,12 +7,13 @@ from time import monotonic
 from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.lines import sentence
+from app.tools.kit import Undoing
 from app.tools.names import TOOLS, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from mlx_model.errors import RequestError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
 
 GRACE_S = 0.5
@@ -86,17 +87,8 @@ class Tools:
 
     async def in_turn(self, conversation: Conversation) -> TurnTools | None:
         """What the next turn of a conversation may use; None where nothing is switched on."""
-        names = self.names_of(conversation.id)
-        if self._open is not None and self._open[:2] != (conversation.id, names):
-            await self._end()
-        if not names:
+        if (tools := await self._opened(conversation.id)) is None:
             return None
-        if self._open is None:
-            from app.tools.kits import kits_of  # only now: most chats need none of it
-
-            tools = SwitchedOn(kits_of(names, conversation.id), self._permissions, self._ask, self._remember)
-            self._open = conversation.id, names, tools
-        tools = self._open[2]
         await tools.prepare(conversation.messages)
         troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
         for trouble in sorted(troubles - self._said):
@@ -104,6 +96,20 @@ class Tools:
         self._said = troubles
         self._turn = TurnTools(tools.toolbox, tools.approve)
         return self._turn
+
+    async def _opened(self, conversation: str) -> SwitchedOn | None:
+        """The kits of what is switched on in a conversation; None where nothing is. Those of another one end."""
+        names = self.names_of(conversation)
+        if self._open is not None and self._open[:2] != (conversation, names):
+            await self._end()
+        if not names:
+            return None
+        if self._open is None:
+            from app.tools.kits import kits_of  # only now: most chats need none of it
+
+            tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask, self._remember)
+            self._open = conversation, names, tools
+        return self._open[2]
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message of the turn: the conversation's own instructions, and what holds of its tools."""
@@ -125,6 +131,18 @@ class Tools:
         if self._open is not None:
             tools, self._open = self._open[2], None
             await tools.close()
+
+    async def undo(self, conversation: str) -> bool:
+        """Put back what the last patch of a conversation has replaced; false if there is none to undo."""
+        tools = await self._opened(conversation)
+        files = next((kit for kit in tools.kits if isinstance(kit, Undoing)), None) if tools else None
+        if files is None or not await asyncio.to_thread(lambda: files.has_changed):
+            return False
+        try:
+            self._desk.notify(await asyncio.to_thread(files.undo))
+        except GptossError as error:
+            self._desk.notify(sentence(str(error)), severity="error")
+        return True
 
     # A question
 
