@@ -20,6 +20,7 @@ from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.base import Tool
 from mlx_model.tools.browser import Browser
 from mlx_model.tools.browser.backends import Wikipedia, choose
+from mlx_model.tools.browser.search import NamedSearch
 from mlx_model.tools.browser.session import same_url, urls_in
 
 _INSTALL_DDGS = "pip install 'gptoss-chat[ddgs]'"
@@ -45,6 +46,7 @@ class BrowserKit:
     def __init__(self, folder: Path | None, settings: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
         self._settings = settings or {}
+        self._search: NamedSearch | None = None
         self._browser: Browser | None = None
         self._heard: frozenset[str] = frozenset()
         self._has_files = False
@@ -60,8 +62,7 @@ class BrowserKit:
     @property
     def instructions(self) -> str:
         """See Kit. The model takes a search for one of the whole web."""
-        finds_articles = self._browser is not None and isinstance(self._browser.search, Wikipedia)
-        return "browser.search finds articles of Wikipedia only." if finds_articles else ""
+        return "browser.search finds articles of Wikipedia only." if isinstance(self._search, Wikipedia) else ""
 
     async def prepare(self) -> None:
         """See Kit."""
@@ -73,13 +74,13 @@ class BrowserKit:
             self.trouble = f"the search ddgs needs a package: {_INSTALL_DDGS}"
             return
         try:
-            search = choose(name, os.environ, key=settings.get("key", ""), url=settings.get("url", ""))
+            self._search = choose(name, os.environ, key=settings.get("key", ""), url=settings.get("url", ""))
         except RequestError as error:
             self.trouble = f"{error}, or change the table [browser] of the settings file"
             return
         try:
             self._browser = Browser(
-                search,
+                self._search,
                 pages=self._folder,
                 may_open=self._may_open,
                 allow_hosts=settings.get("allow_hosts", ()),
@@ -104,13 +105,12 @@ class BrowserKit:
 
     async def wish(self, call: ToolCall) -> Wish:
         """See Kit."""
-        assert self._browser is not None  # a tool of its own is called
+        assert self._browser is not None and self._search is not None  # a tool of its own is called
         function = f"browser.{call.name.partition('.')[2]}"
         if function == "browser.search":
-            search = self._browser.search
             query = str(call.arguments.get("query") or call.arguments.get("q") or call.text)
-            subjects = (f"{function} {search.name}", function, "browser")
-            return Wish(subjects, Decision.ASK, f"the words go to {search.host}", query)
+            subjects = (f"{function} {self._search.name}", function, "browser")
+            return Wish(subjects, Decision.ASK, f"the words go to {self._search.host}", query)
         url = self._browser.request_of(call) if function == "browser.open" else ""
         self._call = call, url
         if not url:  # of what was fetched already

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from mlx_model.errors import RequestError
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.fetch import reason_of, tls, user_agent
-from mlx_model.tools.browser.search import Result, Search
+from mlx_model.tools.browser.search import NamedSearch, Result
 
 _MOST_SECONDS = 15.0
 _TAG = re.compile(r"</?\w[^<>]{0,200}>")
@@ -38,12 +38,12 @@ class Service(ABC):
 
     @property
     def host(self) -> str:
-        """See Search."""
+        """See NamedSearch."""
         return urlsplit(self._url).netloc
 
     @abstractmethod
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
 
     async def _ask(self, method: str, path: str, **request: Any) -> Any:
         """The service's JSON. Raises BrowserError; of what the service answers only its status is told."""
@@ -76,7 +76,7 @@ class Wikipedia(Service):
     default_url = "https://en.wikipedia.org"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         fields = {"action": "query", "list": "search", "format": "json", "formatversion": "2", "srprop": "snippet"}
         answer = await self._ask("GET", "/w/api.php", params=fields | {"srsearch": query, "srlimit": str(count)})
         return [
@@ -95,7 +95,7 @@ class Searxng(Service):
     name = "searxng"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         answer = await self._ask("GET", "/search", params={"q": query, "format": "json"})
         return _results(_list(answer, "results"), "content")[:count]
 
@@ -112,7 +112,7 @@ class Brave(Service):
     default_url = "https://api.search.brave.com"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search. Brave takes 400 characters and 50 words."""
+        """See NamedSearch. Brave takes 400 characters and 50 words."""
         params = {"q": " ".join(query.split()[:50])[:400], "count": str(count)}
         answer = await self._ask(
             "GET", "/res/v1/web/search", params=params, headers={"X-Subscription-Token": self._key}
@@ -128,7 +128,7 @@ class Tavily(Service):
     default_url = "https://api.tavily.com"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         headers = {"Authorization": f"Bearer {self._key}"}
         answer = await self._ask("POST", "/search", json={"query": query, "max_results": count}, headers=headers)
         return _results(_list(answer, "results"), "content")
@@ -142,7 +142,7 @@ class Exa(Service):
     default_url = "https://api.exa.ai"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         body = {"query": query, "numResults": count, "contents": {"highlights": True}}
         answer = await self._ask("POST", "/search", json=body, headers={"x-api-key": self._key})
         return [
@@ -159,7 +159,7 @@ class Kagi(Service):
     default_url = "https://kagi.com"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         headers = {"Authorization": f"Bearer {self._key}"}
         answer = await self._ask("POST", "/api/v1/search", json={"query": query}, headers=headers)
         return _results(_list(answer, "data", "search"), "snippet")[:count]
@@ -173,7 +173,7 @@ class Ddgs:
     host = "several search engines"
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """See Search."""
+        """See NamedSearch."""
         try:
             from ddgs import DDGS
         except ImportError:
@@ -190,7 +190,7 @@ NAMES = (*SERVICES, Ddgs.name)
 """What can be chosen. Without a choice it is Wikipedia."""
 
 
-def choose(name: str, environment: Mapping[str, str], *, key: str = "", url: str = "") -> Search:
+def choose(name: str, environment: Mapping[str, str], *, key: str = "", url: str = "") -> NamedSearch:
     """The service of this name, with the key given or the one in the environment. Raises RequestError, which says what
     is missing."""
     if name == Ddgs.name:

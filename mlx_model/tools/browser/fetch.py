@@ -87,7 +87,7 @@ class Fetcher:
                         answer = await self._request(client, url)
                 except TimeoutError:
                     raise BrowserError(f"it took more than {self._most_seconds:g} s") from None
-                except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError, ssl.SSLError) as error:
+                except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError, OSError) as error:
                     raise BrowserError(reason_of(error)) from None
                 if isinstance(answer, Response):
                     return answer

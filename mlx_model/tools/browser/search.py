@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +24,12 @@ class Result:
     snippet: str = ""
 
 
-class Search(Protocol):
-    """Who is asked."""
+Search = Callable[[str, int], Awaitable[Sequence[Result]]]
+"""Finds pages for a query, as many at most. What it raises is told to the model."""
+
+
+class NamedSearch(Protocol):
+    """A search that rules and people can name."""
 
     @property
     def name(self) -> str:
@@ -38,7 +42,7 @@ class Search(Protocol):
         ...
 
     async def __call__(self, query: str, count: int) -> Sequence[Result]:
-        """At most `count` results. Raises BrowserError, whose text says what is wrong."""
+        """See Search. Raises BrowserError, whose text says what is wrong."""
         ...
 
 

@@ -36,10 +36,10 @@ RESULTS = 10
 class Browser:
     """Searches the web and opens pages for the model.
 
-    `search` is who is asked (see backends), without one Wikipedia. Pages are kept in the folder `pages`, without one in
-    memory. Each request is preceded by a question to `may_open`, a redirect, too. Only hosts of the internet are
-    opened, and those in `allow_hosts`. `read_pdf` reads PDF files; without it they are refused. `count` counts tokens,
-    by default it estimates them.
+    `search` is who is asked: a service (see backends) or a function of your own; without one Wikipedia. Pages are kept
+    in the folder `pages`, without one in memory. Each request is preceded by a question to `may_open`, a redirect, too.
+    Only hosts of the internet are opened, and those in `allow_hosts`. `read_pdf` reads PDF files; without it they are
+    refused. `count` counts tokens, by default it estimates them.
 
     What was opened before, and is in a conversation's messages, is there again after `restore`. Raises RequestError
     where packages of the extra `browser` are missing.
@@ -61,7 +61,7 @@ class Browser:
     ) -> None:
         if any(find_spec(package) is None for package in _PACKAGES):
             raise RequestError("packages are missing: pip install 'gptoss-chat[browser]'")
-        self.search: Search = search or Wikipedia()
+        self._search_for: Search = search or Wikipedia()
         fetcher = fetcher or Fetcher(allow_hosts=allow_hosts)
         self._session = Session(KeptPages(pages), fetcher, read_pdf=read_pdf, may_open=may_open)
         self._count = count
@@ -102,6 +102,8 @@ class Browser:
                 result = await self._run(call, room)
             except BrowserError as error:
                 result = ToolResult(str(error), error=True)
+            except Exception as error:  # of a library that a hostile page has confused
+                result = ToolResult(f"Error: {type(error).__name__}: {error}".rstrip(": "), error=True)
         return replace(result, seconds=time.monotonic() - started)
 
     async def close(self) -> None:
@@ -132,8 +134,8 @@ class Browser:
 
     async def _search(self, query: str, count: int, tokens: int) -> ToolResult:
         try:
-            results = await self.search(query, count)
-        except BrowserError as error:
+            results = await self._search_for(query, count)
+        except Exception as error:  # it may be the caller's own
             raise searching(query, error) from None
         page = results_page(query, list(results)[:count])
         shown = view(page, len(self._session.stack), 0, 0, self._count, tokens)

@@ -94,6 +94,21 @@ async def test_a_search_that_fails_says_why_and_asks_nobody_else(site: Site) -> 
     assert result.error and result.text == "Error during search for `x y`: the service is down"
 
 
+async def test_what_nobody_thought_of_is_a_result_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def search(query: str, count: int) -> list[Result]:
+        raise RuntimeError("my own")
+
+    browser = Browser(search, fetcher=site)
+    assert (await use(browser, "search", query="x")).text == "Error during search for `x`: my own"
+
+    async def fetch(url: str, may_open: object = None) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(site, "fetch", fetch)
+    result = await use(browser, "open", id="https://a.example/")
+    assert (result.error, result.text) == (True, "Error: LookupError")
+
+
 async def test_a_link_opens_from_what_is_kept_and_a_url_afresh(browser: Browser, site: Site) -> None:
     await use(browser, "open", id="https://a.example/")
     await use(browser, "open", id=0)
