@@ -107,6 +107,8 @@ OUTSIDE = {
     "curses": ("app",),
     "prompt_toolkit": ("app",),
     "multiprocessing": ("app",),
+    # The SDK, which takes 1.5 s to load: one module has it, and is loaded when the first server is needed.
+    "mcp": ("mlx_model.tools.mcp",),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     "torch": ("assets.training",),
 }

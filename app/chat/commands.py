@@ -104,7 +104,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Tools": (
         Command(
-            "tools the model may call: python, off",
+            "tools the model may call: python, files FOLDER, an MCP server, off",
             *("tools", "tools"),
             takes="names",
             values=(*TOOLS, "off"),

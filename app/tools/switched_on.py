@@ -1,5 +1,6 @@
 """The kits that a person has switched on in a conversation: their tools, and who decides on a call."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +9,7 @@ from app.tools.kit import Browsing, Kit
 from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
+from mlx_model.tools.base import Tool
 from mlx_model.tools.toolbox import Toolbox
 
 FORBIDDEN = "The user does not allow this tool."
@@ -70,12 +72,16 @@ class SwitchedOn:
                 kit.judge = self._judge_again
 
     async def prepare(self, messages: Sequence[Message] = ()) -> None:
-        """Makes the kits ready for a turn that follows these messages."""
+        """Makes the kits ready for a turn that follows these messages, all at once. Of two servers' tools of one name
+        the first is offered."""
+        await asyncio.gather(*(kit.prepare() for kit in self.kits))
         for kit in self.kits:
-            await kit.prepare()
             if isinstance(kit, Browsing):
                 kit.follow(messages)
-        self.toolbox = Toolbox([tool for kit in self.kits if not kit.trouble for tool in kit.tools])
+        tools = dict[str, Tool]()
+        for tool in (tool for kit in self.kits if not kit.trouble for tool in kit.tools):
+            tools.setdefault(tool.name, tool)
+        self.toolbox = Toolbox(tools.values())
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message: a conversation's own instructions, and what holds of the tools here."""
@@ -110,5 +116,4 @@ class SwitchedOn:
 
     async def close(self) -> None:
         """Ends what the kits have started."""
-        for kit in self.kits:
-            await kit.close()
+        await asyncio.gather(*(kit.close() for kit in self.kits))

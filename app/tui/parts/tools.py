@@ -8,7 +8,7 @@ from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.tools.kit import Undoing
-from app.tools.names import TOOLS, read_names
+from app.tools.names import available, in_words, kit_of, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
@@ -62,7 +62,7 @@ class Tools:
 
     def hint(self, conversation: str) -> str:
         """A short text that says what is switched on; "" for nothing."""
-        return f"tools: {', '.join(names)}" if (names := self.names_of(conversation)) else ""
+        return f"tools: {', '.join(map(kit_of, names))}" if (names := self.names_of(conversation)) else ""
 
     def switch(self, conversation: str, argument: str) -> None:
         """Switch on what is named, and nothing else; "off" for nothing; "" says what is on."""
@@ -76,9 +76,10 @@ class Tools:
             self._names[conversation] = names
             self._desk.run(self._journal.set_tools(conversation, names))
             self._desk.hint()
-        on = ", ".join(self.names_of(conversation))
+        on = ", ".join(map(in_words, self.names_of(conversation)))
         if not on:
-            self._desk.notify(f"The model may call no tools here. /tools {' '.join(TOOLS)} switches them on.")
+            there = ", ".join(available())
+            self._desk.notify(f"The model may call no tools here. /tools NAME switches one on: {there}.")
         else:
             changed = " The next answer reads the whole conversation anew." if names not in (None, before) else ""
             self._desk.notify(f"The model may call {on} here; /tools off ends that.{changed}")

@@ -197,8 +197,8 @@ async def test_what_can_be_switched_on_is_said(monkeypatch: pytest.MonkeyPatch) 
     async with chat(engine) as pilot:
         await idle(pilot)
         for argument, text in (
-            ("", "The model may call no tools here. /tools python"),
-            ("nmap", "There is no tool 'nmap'; there is: python, browser"),
+            ("", "The model may call no tools here. /tools NAME"),
+            ("nmap", "There is no tool 'nmap'; there is: python, "),
             ("python", "The model may call python here; /tools off ends that."),
         ):
             await send(pilot, f"/tools {argument}".strip())
