@@ -24,7 +24,15 @@ GROUND = {
 MODEL_GROUND = ("metal ground", "mlx_model ground")
 MESSAGES = (*MODEL_GROUND, "mlx_model.harmony")
 MATHEMATICS = ("metal", "metal.trust", "mlx_model.transformer", "mlx_model.memory", "mlx_model.weights")
-MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model.generation", "mlx_model.tools")
+MODEL = (
+    *MESSAGES,
+    *MATHEMATICS,
+    "mlx_model.hub",
+    "mlx_model.model",
+    "mlx_model.generation",
+    "mlx_model.pdf",
+    "mlx_model.tools",
+)
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
@@ -43,8 +51,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model ground": ("metal ground", "mlx_model.harmony.message", "mlx_model.harmony.tools"),
     # Harmony runs without MLX, in processes that hold no model.
     "mlx_model.harmony": MODEL_GROUND,
-    # What a model may use, and the loop over it: the caller asks the model, here or in another process.
-    "mlx_model.tools": MESSAGES,
+    "mlx_model.pdf": MODEL_GROUND,
+    # What a model may use, and the loop over it: the caller asks the model, here or in another process. Some pages
+    # of the web are PDF files.
+    "mlx_model.tools": (*MESSAGES, "mlx_model.pdf"),
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
@@ -66,10 +76,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
-    # What the person allows; the tools themselves know no app.
-    # A prompt may have files in it, and pages may be PDF files.
+    # What the person allows; the tools themselves know no app. A prompt may have files in it, which aren't the
+    # person's words.
     "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
-    "app.documents": ("app ground", *MODEL_GROUND),
+    "app.documents": ("app ground", "mlx_model.pdf", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
     "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
     # The one room of the chat that loads a model.
@@ -85,8 +95,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.tui.text": (*CHAT, *HUB, "app.store"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
-    # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
-    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", *CHAT, *HUB),
+    # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
+    # reading of a file that it no longer waits for.
+    "app.tui.widgets": (
+        *("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", "mlx_model.pdf"),
+        *(*CHAT, *HUB),
+    ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
     "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),
@@ -109,6 +123,11 @@ OUTSIDE = {
     "multiprocessing": ("app",),
     # The SDK, which takes 1.5 s to load: one module has it, and is loaded when the first server is needed.
     "mcp": ("mlx_model.tools.mcp",),
+    # Each loads in a tenth of a second or more, and is an extra's.
+    "lxml": ("mlx_model.tools.browser",),
+    "trafilatura": ("mlx_model.tools.browser",),
+    "ddgs": ("mlx_model.tools.browser",),
+    "tld": ("app.tools",),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     "torch": ("assets.training",),
 }
@@ -118,7 +137,7 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *("mlx_model.harmony", "mlx_model.pdf", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
 )
 

@@ -27,7 +27,6 @@ from app.documents.attachments import (
     read,
     read_bytes,
 )
-from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
@@ -36,6 +35,7 @@ from app.tools.switched_on import SwitchedOn
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
+from mlx_model.pdf.reading import is_pdf
 from mlx_model.request import Request
 from mlx_model.tools.loop import ToolDenied, ToolFinished
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.documents.attachments import split
-from app.documents.pdf_process import read_apart
 from app.tools.kit import Judge
 from app.tools.permission import Decision, Wish
 from mlx_model.errors import RequestError
@@ -26,7 +25,6 @@ from mlx_model.tools.browser.session import same_url, urls_in
 _INSTALL_DDGS = "pip install 'gptoss-chat[ddgs]'"
 # A host as people write one, with a path or without.
 _HOST = re.compile(r"(?<![\w@./-])(?:[\w-]+\.)+[a-z]{2,}(?:/[^\s<>\"']*)?", re.IGNORECASE)
-_MOST_PDF_TEXT = 5_000_000
 _MADE_UP = "not from a page or from you"
 
 
@@ -84,7 +82,6 @@ class BrowserKit:
                 pages=self._folder,
                 may_open=self._may_open,
                 allow_hosts=settings.get("allow_hosts", ()),
-                read_pdf=lambda data: read_apart(data, _MOST_PDF_TEXT).pages,
             )
         except RequestError as error:
             self.trouble = str(error)

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from metal.files import parse_json
-from mlx_model.errors import GptossError
+from mlx_model.pdf.process import read_apart
+from mlx_model.pdf.reading import PdfError
 from mlx_model.tools.browser.decoding import decode
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.fetch import Response
 from mlx_model.tools.browser.html import read_html
 from mlx_model.tools.browser.page import Page, PageWriter, plain
 
-ReadPdf = Callable[[bytes], Sequence[str]]
-"""The texts of a PDF file's pages. Raises GptossError, whose text continues a sentence about the file."""
-
 _HTML = ("text/html", "application/xhtml+xml")
 _HTML_BEGINS = (b"<!doctype html", b"<html", b"<head", b"<body")
+_MOST_PDF_TEXT = 5_000_000
 _BINARY_SAMPLE = 1024
 CUT = "[Here the page is cut off: it is too large.]"
 
 
-def read_page(response: Response, read_pdf: ReadPdf | None = None) -> Page:
+def read_page(response: Response) -> Page:
     """The page; may take seconds, so it belongs in a thread. Raises BrowserError for what has no text."""
     data, kind = response.data, response.content_type.partition(";")[0].strip().lower()
     if data.startswith(b"%PDF-"):
-        page = _written(response, _pdf(response, read_pdf))
+        page = _written(response, _pdf(response))
     elif kind in _HTML or (kind in ("", "text/plain") and _begins_as_html(data)):
         page = read_html(decode(data, response.content_type), response.url)
     elif _is_text(kind, data):
@@ -59,16 +57,14 @@ def _text(kind: str, text: str) -> str:
     return text
 
 
-def _pdf(response: Response, read_pdf: ReadPdf | None) -> str:
-    if read_pdf is None:
-        raise BrowserError("it is a PDF file, and those can't be read here")
+def _pdf(response: Response) -> str:
     if response.is_cut:
         raise BrowserError("it is a PDF file that is too large")
     try:
-        texts = read_pdf(response.data)
-    except GptossError as error:
-        raise BrowserError(f"the PDF file {error}") from None
-    return "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(texts, 1))
+        pages = read_apart(response.data, _MOST_PDF_TEXT).pages
+    except PdfError as error:  # after the semicolon it tells a person what to do
+        raise BrowserError(f"the PDF file {str(error).partition(';')[0]}") from None
+    return "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(pages, 1))
 
 
 def _begins_as_html(data: bytes) -> bool:

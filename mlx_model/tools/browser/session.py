@@ -11,7 +11,7 @@ from urllib.parse import urldefrag, urlsplit
 
 from mlx_model.harmony.message import Message
 from mlx_model.tools.browser.arguments import UNSET, as_number, flag_of, number_of
-from mlx_model.tools.browser.content import ReadPdf, read_page, read_source
+from mlx_model.tools.browser.content import read_page, read_source
 from mlx_model.tools.browser.display import readable
 from mlx_model.tools.browser.errors import BrowserError, fetching, truncated
 from mlx_model.tools.browser.fetch import Fetcher, MayOpen, Response
@@ -69,13 +69,10 @@ class Source:
 class Session:
     """The stack of a conversation and its pages. A page that is no longer kept is fetched again."""
 
-    def __init__(
-        self, kept: KeptPages, fetcher: Fetcher, *, read_pdf: ReadPdf | None = None, may_open: MayOpen | None = None
-    ) -> None:
+    def __init__(self, kept: KeptPages, fetcher: Fetcher, may_open: MayOpen | None = None) -> None:
         self.stack = Stack()
         self._kept = kept
         self._fetcher = fetcher
-        self._read_pdf = read_pdf
         self._may_open = may_open
         self._known: dict[str, frozenset[str]] = {}  # the URLs on a page, by its key
 
@@ -205,7 +202,7 @@ class Session:
     def _read(self, response: Response, source_url: str) -> Page:
         """The page that a server has sent, kept and in lines; with a `source_url` its source. For a thread: of
         megabytes it takes seconds. Raises BrowserError."""
-        page = read_source(response, source_url) if source_url else read_page(response, self._read_pdf)
+        page = read_source(response, source_url) if source_url else read_page(response)
         key = key_of(readable(page.url))
         self._kept.put(key, page)
         self._known.pop(key, None)

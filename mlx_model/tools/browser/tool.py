@@ -16,7 +16,6 @@ from mlx_model.tokens import about_tokens
 from mlx_model.tools.base import ROOM, Output, ToolResult
 from mlx_model.tools.browser.arguments import number_of, text_of
 from mlx_model.tools.browser.backends import Wikipedia
-from mlx_model.tools.browser.content import ReadPdf
 from mlx_model.tools.browser.display import VIEW_TOKENS, Count, view
 from mlx_model.tools.browser.errors import BrowserError, searching
 from mlx_model.tools.browser.fetch import Fetcher, MayOpen
@@ -38,8 +37,8 @@ class Browser:
 
     `search` is who is asked: a service (see backends) or a function of your own; without one Wikipedia. Pages are kept
     in the folder `pages`, without one in memory. Each request is preceded by a question to `may_open`, a redirect, too.
-    Only hosts of the internet are opened, and those in `allow_hosts`. `read_pdf` reads PDF files; without it they are
-    refused. `count` counts tokens, by default it estimates them.
+    Only hosts of the internet are opened, and those in `allow_hosts`. `count` counts tokens, by default it estimates
+    them.
 
     What was opened before, and is in a conversation's messages, is there again after `restore`. Raises RequestError
     where packages of the extra `browser` are missing.
@@ -55,7 +54,6 @@ class Browser:
         pages: Path | None = None,
         may_open: MayOpen | None = None,
         allow_hosts: Collection[str] = (),
-        read_pdf: ReadPdf | None = None,
         count: Count = about_tokens,
         fetcher: Fetcher | None = None,
     ) -> None:
@@ -63,7 +61,7 @@ class Browser:
             raise RequestError("packages are missing: pip install 'gptoss-chat[browser]'")
         self._search_for: Search = search or Wikipedia()
         fetcher = fetcher or Fetcher(allow_hosts=allow_hosts)
-        self._session = Session(KeptPages(pages), fetcher, read_pdf=read_pdf, may_open=may_open)
+        self._session = Session(KeptPages(pages), fetcher, may_open)
         self._count = count
         self._is_closed = False
         self._one_at_a_time = asyncio.Lock()

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from app.documents import attachments
 from app.documents.attachments import Attachment, AttachmentError, find, join, read, split
 from app.documents.mentions import candidates, mention, written
-from app.documents.pdf import read_pdf
+from mlx_model.pdf.reading import read_pdf
 from tests.fixtures.pdf import pdf
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """PDF files are read in this process, which is faster."""
-    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
+    monkeypatch.setattr("mlx_model.pdf.process.read_apart", read_pdf)
 
 
 # Reading

@@ -260,17 +260,6 @@ async def test_missing_packages_are_named_with_their_line(tmp_path: Path, monkey
     assert kit.trouble == "" and len(kit.tools) == 1
 
 
-async def test_a_pdf_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.fixtures.pdf import pdf
-
-    async def fetch(self: Fetcher, url: str, may_open: MayOpen | None = None) -> Response:
-        return Response(url, "application/pdf", pdf("one", "two"))
-
-    monkeypatch.setattr(Web, "fetch", fetch)
-    tools = await switched_on(tmp_path, Person(), user("https://a.example.org/x.pdf"))
-    assert "L2: # Page 1\nL3: \nL4: one\nL5: \nL6: # Page 2" in await run(tools, id="https://a.example.org/x.pdf")
-
-
 def test_it_is_switched_on_by_its_name_with_the_settings(home: Path) -> None:
     home.mkdir()
     (home / "settings.toml").write_text('[browser]\nurl = "http://localhost:8888"\nallow_hosts = ["wiki.local"]\n')

@@ -4,11 +4,11 @@ import codecs
 
 import pytest
 
-from mlx_model.errors import GptossError
 from mlx_model.tools.browser.content import CUT, read_page, read_source
 from mlx_model.tools.browser.decoding import decode
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.fetch import Response
+from tests.fixtures.pdf import encrypted, pdf
 
 URL = "https://a.example/files/notes.txt"
 JAPANESE, CHINESE, KOREAN = "行列の計算は速い。", "矩阵计算很快。", "행렬 계산은 빠르다."
@@ -77,7 +77,6 @@ def test_kinds_of_text(content_type: str, data: bytes, title: str, body: str) ->
         ("image/png", b"\x89PNG", "it is image/png of 4 bytes, and has no text"),
         ("application/zip", b"PK\0\0", "it is application/zip of 4 bytes, and has no text"),
         ("", b"\x7fELF\0", "it is a file of 5 bytes, and has no text"),
-        ("application/pdf", b"%PDF-1.7", "it is a PDF file, and those can't be read here"),
     ],
 )
 def test_what_has_no_text(content_type: str, data: bytes, reason: str) -> None:
@@ -87,17 +86,15 @@ def test_what_has_no_text(content_type: str, data: bytes, reason: str) -> None:
 
 
 def test_a_pdf_file_has_its_pages_as_parts() -> None:
-    response = Response("https://a.example/paper.pdf", "text/html", b"%PDF-1.7")
-    page = read_page(response, lambda data: ["first", "\x1bsecond"])
-    assert page.title == "paper.pdf" and page.text.split("\n", 2)[2] == "# Page 1\n\nfirst\n\n# Page 2\n\n␛second"
-
-    def fail(data: bytes) -> list[str]:
-        raise GptossError("is locked by a password")
-
-    with pytest.raises(BrowserError, match="is locked by a password"):
-        read_page(response, fail)
-    with pytest.raises(BrowserError, match="too large"):
-        read_page(Response(URL, "", b"%PDF-", is_cut=True), lambda data: [])
+    page = read_page(Response("https://a.example/paper.pdf", "text/html", pdf("one", "two")))
+    assert page.title == "paper.pdf" and page.text.split("\n", 2)[2] == "# Page 1\n\none\n\n# Page 2\n\ntwo"
+    for response, reason in (
+        (Response(URL, "", encrypted(pdf("one"), "AES-256", user="secret")), "the PDF file is locked by a password"),
+        (Response(URL, "", b"%PDF-1.7", is_cut=True), "it is a PDF file that is too large"),
+    ):
+        with pytest.raises(BrowserError) as raised:
+            read_page(response)
+        assert str(raised.value) == reason
 
 
 def test_a_page_that_was_cut_says_so() -> None:

@@ -12,7 +12,6 @@ import pytest
 from mlx_model.harmony.message import Message, Role
 from mlx_model.tokens import about_tokens
 from mlx_model.tools.browser import Browser, Fetcher, Result, session
-from mlx_model.tools.browser.content import ReadPdf
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.fetch import MayOpen, Response
 from mlx_model.tools.browser.page import Page
@@ -32,9 +31,9 @@ class Recorded(Fetcher):
         return Response(url, "", b"")
 
 
-def read(response: Response, how: ReadPdf | str | None) -> Page:
+def read(response: Response, source_url: str = "") -> Page:
     """In place of both readers."""
-    url = how if isinstance(how, str) else response.url
+    url = source_url or response.url
     fields = DATA["pages"][url]
     return Page(url, fields["title"], fields["text"], tuple(fields["links"]))
 

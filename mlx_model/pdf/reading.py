@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from app.documents.pdf_forms import attached_files, form_lines, is_unread_form, note_lines
 from mlx_model.errors import GptossError
+from mlx_model.pdf.forms import attached_files, form_lines, is_unread_form, note_lines
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

@@ -10,14 +10,14 @@ import subprocess
 import sys
 from subprocess import DEVNULL, PIPE
 
-from app.documents.pdf import DAMAGED, TOO_LARGE, PdfError, PdfText, read_pdf
+from mlx_model.pdf.reading import DAMAGED, TOO_LARGE, PdfError, PdfText, read_pdf
 
 MOST_SECONDS = 60
 MOST_MEMORY = 3 << 30
 """Bytes of address space. macOS doesn't enforce it; there pypdf's own limits for each stream remain."""
 
-# -P: a folder named "app" where the person happens to be must not be taken for this package.
-READER = (sys.executable, "-P", "-m", "app.documents.pdf_process")
+# -P: a folder named "mlx_model" where the person happens to be must not be taken for this package.
+READER = (sys.executable, "-P", "-m", "mlx_model.pdf.process")
 
 
 _readers: set["subprocess.Popen[bytes]"] = set()
