@@ -32,7 +32,12 @@ def conversations_file() -> Path:
 
 def work_folder(conversation: str) -> Path:
     """Where the code that the model runs in a conversation has its files. Raises RequestError, likewise."""
-    return _data() / "work" / conversation
+    return work_folders() / conversation
+
+
+def work_folders() -> Path:
+    """Where these are, of all conversations. Raises RequestError, likewise."""
+    return _data() / "work"
 
 
 def kept_folder(conversation: str) -> Path:

@@ -90,9 +90,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
-    # Pure text and data for the screen; the first run words a plan and names a model, a list
-    # what is stored and found.
-    "app.tui.text": (*CHAT, *HUB, "app.store"),
+    # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
+    # a call what a tool has written.
+    "app.tui.text": (*CHAT, *HUB, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the

@@ -40,6 +40,7 @@ class BrowserKit:
     """
 
     name = "browser"
+    subjects = ("browser",)
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
@@ -61,6 +62,12 @@ class BrowserKit:
     def instructions(self) -> str:
         """See Kit. The model takes a search for one of the whole web."""
         return "browser.search finds articles of Wikipedia only." if isinstance(self._search, Wikipedia) else ""
+
+    @property
+    def state(self) -> str:
+        """See Kit."""
+        search = self._search.name if self._search else "nowhere"
+        return f"searches {search}, asks before that and before a URL of the model's own"
 
     async def prepare(self) -> None:
         """See Kit."""

@@ -50,6 +50,8 @@ class FilesKit:
     """
 
     name = "files"
+    subjects = ("files",)
+    state = "reads without asking, asks before each patch"
 
     def __init__(self, folder: Path, kept: Path) -> None:
         self.folder = folder

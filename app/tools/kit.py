@@ -32,6 +32,16 @@ class Kit(Protocol):
         """Why it can't be used here, and what to do about it, in one line; "" if it can."""
         ...
 
+    @property
+    def state(self) -> str:
+        """How it is, in a few words: "confined by bubblewrap". Known after `prepare`."""
+        ...
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What the subjects of its calls begin with, for who looks for the rules about it."""
+        ...
+
     async def prepare(self) -> None:
         """Finds out what has to be known before the model is asked. Called before each turn, so quick after the first
         time. Never raises: `trouble` says what is wrong."""

@@ -18,10 +18,11 @@ class MissingKit:
     """See Kit. A server that is switched on in a conversation, and that the person no longer has."""
 
     tools = ()
-    instructions = ""
+    instructions = state = ""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.subjects = (f"mcp.{name}",)
         self.trouble = f"it is not, or no longer, in {mcp_file()}"
 
     async def prepare(self) -> None:
@@ -62,6 +63,17 @@ class McpKit:
             folder=folder,
             log=mcp_log(configured.name),
         )
+
+    @property
+    def state(self) -> str:
+        """See Kit."""
+        tools = f"{len(self.tools)} tool{'s' * (len(self.tools) != 1)}"
+        return "; ".join([f"connected, {tools}, asks before each call", *self.notes])
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """See Kit."""
+        return f"mcp.{self.name}", *(f"functions.{tool.name}" for tool in self.tools)
 
     async def prepare(self) -> None:
         """See Kit. The first time it starts the server; a server that needs longer is there in a later turn."""

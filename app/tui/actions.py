@@ -1,6 +1,7 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from textual import actions, work
 from textual.app import App
@@ -11,11 +12,13 @@ from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.tools.switched_on import Keep
 from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.tools import Tools
 from app.tui.screens.palette import PaletteScreen
@@ -35,10 +38,12 @@ class Actions(App[None]):
 
     desk: Desk
     conversations: ConversationKeeper
+    counting: Counting
     engine: EngineKeeper
     library: Library
     models: Models
     preferences: Preferences
+    selection: Selection
     sharing: Sharing
     tools: Tools
     terminal_is_lent = False
@@ -146,8 +151,11 @@ class Actions(App[None]):
             await conversations.leave_branch()
 
     def action_tools(self, names: str = "") -> None:
-        """Let the model call these tools in this conversation, or say which it may."""
-        self.tools.switch(self.conversation.id, names)
+        """Let the model call these tools in this conversation; without names, show which there are."""
+        if names:
+            self.tools.switch(self.conversation.id, names)
+        else:
+            self.tools.show(self.conversation, self.counting.tokens)
 
     def action_allow_once(self) -> None:
         """Allow the call that waits."""
@@ -253,6 +261,14 @@ class Actions(App[None]):
             self.desk.notify(await clipboard.copy(text, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
+
+    def action_copy_text(self, text: str) -> None:
+        """Copy a text that stands for itself: a click on `copy path`."""
+        self.copy_to_clipboard(text)
+
+    def action_open_file(self, path: str) -> None:
+        """Open a file that a tool has written: a click in its line."""
+        self.selection.open_file(Path(path))
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""

@@ -97,6 +97,7 @@ async def test_a_search_is_asked_about_once(tmp_path: Path) -> None:
     assert (wish.default, wish.why, wish.shown) == (Decision.ASK, "the words go to en.wikipedia.org", "my words")
     assert decide([Rule("browser.search wikipedia", Decision.ALLOW)], wish)[0] is Decision.ALLOW
     assert kit.instructions == "browser.search finds articles of Wikipedia only."
+    assert kit.state == "searches wikipedia, asks before that and before a URL of the model's own"
     other = await ready(BrowserKit(tmp_path, {"url": "http://localhost:8888"}))
     assert other.instructions == ""
     wish = await other.wish(ToolCall("browser.search", "{}", arguments={"query": "x"}))

@@ -111,7 +111,7 @@ def test_a_file_that_can_t_be_used_is_one_line(text: str, words: str) -> None:
 
 def test_a_file_that_can_t_be_read_is_one_line() -> None:
     mcp_file().mkdir(parents=True)
-    assert "mcp.json can't be read: Is a directory" in read_servers(TOOLS).warnings[0]
+    assert "mcp.json can't be read: it is a folder" in read_servers(TOOLS).warnings[0]
 
 
 def test_a_server_is_switched_on_by_its_name() -> None:

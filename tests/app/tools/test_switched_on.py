@@ -35,6 +35,7 @@ class Kit:
         self.name, self.trouble, self.always = name, trouble, always
         self.tools: tuple[Tool, ...] = ()
         self.instructions = ""
+        self.state, self.subjects = "", (name,)
         self.closed = 0
 
     async def prepare(self) -> None:

@@ -197,7 +197,7 @@ async def test_what_can_be_switched_on_is_said(monkeypatch: pytest.MonkeyPatch) 
     async with chat(engine) as pilot:
         await idle(pilot)
         for argument, text in (
-            ("", "The model may call no tools here. /tools NAME"),
+            ("off", "The model may call no tools here."),
             ("nmap", "There is no tool 'nmap'; there is: python, "),
             ("python", "The model may call python here; /tools off ends that."),
         ):
