@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ TITLES = ("model", "words")
 """Who names a conversation: the model after its first answer, or the first words of its first prompt."""
 PERMISSIONS = ("allow", "ask", "deny")
 """What may happen to the calls of a tool; the table `permissions` says it by the tool's name."""
+BROWSER = ("search", "key", "url")
+"""Texts in the table `browser`: who searches, with which key, at which URL. `allow_hosts` lists private hosts."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
 """Fields of Options that stand in the table `sampling`; the effort stands at the top."""
 
@@ -44,8 +46,9 @@ class Settings:
 
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name;
     `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `most_calls` is how often the model
-    may call tools in one turn; `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name
-    that app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
+    may call tools in one turn; `browser` has texts under the names in BROWSER, and `allow_hosts`, a tuple of texts (see
+    app.tools.browser_kit); `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
+    app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
     model: str | None = None
@@ -58,6 +61,7 @@ class Settings:
     presets: Mapping[str, str] = field(default_factory=dict)
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
+    browser: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -170,6 +174,7 @@ def _checked(path: Path, text: str) -> Settings:
     if type(most_calls) is not int or not 1 <= most_calls <= _NO_MORE_CALLS:
         refuse("most_calls", f"most_calls is {most_calls!r}; it must be a number from 1 to {_NO_MORE_CALLS:,}")
         most_calls = MOST_CALLS
+    browser = _browser(table("browser"), refuse)
     model, theme = choice("model", None), choice("theme", "dark")
     analysis, notify = choice("analysis", "collapsed", ANALYSIS), choice("notify", "auto", NOTIFY)
     titles = choice("titles", "model", TITLES)
@@ -177,8 +182,25 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    of_tools = (permissions, most_calls)
+    of_tools = (permissions, most_calls, browser)
     return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *of_tools, tuple(warnings))
+
+
+def _browser(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:
+    """What of the table `browser` makes sense."""
+    browser: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "allow_hosts":
+            if isinstance(value, list) and all(isinstance(host, str) for host in value):
+                browser[name] = tuple(value)
+            else:
+                refuse(name, f"{name} is {value!r}; it must be a list of hosts")
+        elif name in BROWSER:
+            if isinstance(value, str):
+                browser[name] = value
+            else:
+                refuse(name, f"{name} is {value!r}; it must be text")
+    return browser
 
 
 def _line_of(key: str, text: str) -> str:

@@ -17,14 +17,22 @@ from tests.fixtures.imports import imports_of, modules_imported, name_of
 # Modules that stand beside the packages of their parent and form a room of their own: what every other room may use.
 GROUND = {
     "metal ground": ("files", "formats"),
-    "mlx_model ground": ("errors", "text", "options", "events", "request", "checkpoint_files"),
+    "mlx_model ground": ("errors", "text", "tokens", "options", "events", "request", "checkpoint_files"),
     "app ground": ("lines", "paths", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
 MESSAGES = (*MODEL_GROUND, "mlx_model.harmony")
 MATHEMATICS = ("metal", "metal.trust", "mlx_model.transformer", "mlx_model.memory", "mlx_model.weights")
-MODEL = (*MESSAGES, *MATHEMATICS, "mlx_model.hub", "mlx_model.model", "mlx_model.generation", "mlx_model.tools")
+MODEL = (
+    *MESSAGES,
+    *MATHEMATICS,
+    "mlx_model.hub",
+    "mlx_model.model",
+    "mlx_model.generation",
+    "mlx_model.pdf",
+    "mlx_model.tools",
+)
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
@@ -44,8 +52,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model ground": ("metal ground", "mlx_model.harmony.message", "mlx_model.harmony.tools"),
     # Harmony runs without MLX, in processes that hold no model.
     "mlx_model.harmony": MODEL_GROUND,
-    # What a model may use, and the loop over it: the caller asks the model, here or in another process.
-    "mlx_model.tools": MESSAGES,
+    "mlx_model.pdf": MODEL_GROUND,
+    # What a model may use, and the loop over it: the caller asks the model, here or in another process. Some pages
+    # of the web are PDF files.
+    "mlx_model.tools": (*MESSAGES, "mlx_model.pdf"),
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
@@ -67,9 +77,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
-    # What the person allows; the tools themselves know no app.
-    "app.tools": ("app ground", "mlx_model.tools", *MESSAGES),
-    "app.documents": ("app ground", *MODEL_GROUND),
+    # What the person allows; the tools themselves know no app. A prompt may have files in it, which aren't the
+    # person's words.
+    "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
+    "app.documents": ("app ground", "mlx_model.pdf", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
     "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
     # The one room of the chat that loads a model.
@@ -85,16 +96,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.tui.text": (*CHAT, *HUB, *CITED, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
-    # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
+    # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
+    # reading of a file that it no longer waits for.
     "app.tui.widgets": (
-        "app.tui.text",
-        "app.tui.terminal",
-        "app.tui.theme",
-        "app.store",
-        "app.tools",
-        *CHAT,
-        *HUB,
-        *CITED,
+        *("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", "mlx_model.pdf"),
+        *(*CHAT, *HUB, *CITED),
     ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
@@ -118,6 +124,11 @@ OUTSIDE = {
     "multiprocessing": ("app",),
     # The SDK, which takes 1.5 s to load: one module has it, and is loaded when the first server is needed.
     "mcp": ("mlx_model.tools.mcp",),
+    # Each loads in a tenth of a second or more, and is an extra's.
+    "lxml": ("mlx_model.tools.browser",),
+    "trafilatura": ("mlx_model.tools.browser",),
+    "ddgs": ("mlx_model.tools.browser",),
+    "tld": ("app.tools",),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     "torch": ("assets.training",),
 }
@@ -127,7 +138,7 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *("mlx_model.harmony", "mlx_model.pdf", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
 )
 

@@ -8,11 +8,11 @@ from pathlib import PurePath
 
 from app.documents.attachments import split
 from app.documents.mentions import written
-from app.documents.tokens import about_tokens
 from app.lines import one_line
 from mlx_model.events import Stats
 from mlx_model.harmony.history import drop_old_analysis, is_final
 from mlx_model.harmony.message import Effort, Message, Role, user
+from mlx_model.tokens import about_tokens
 from mlx_model.tools.base import ToolResult
 
 TITLE_LENGTH = 48

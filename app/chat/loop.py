@@ -7,13 +7,13 @@ from time import monotonic
 
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import CallFacts
-from app.documents.tokens import about_tokens
 from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from app.tools.switched_on import Approval
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.request import Request
+from mlx_model.tokens import about_tokens
 from mlx_model.tools.base import Tool, ToolResult, bounded, crashed
 from mlx_model.tools.budget import Budget
 from mlx_model.tools.loop import (

@@ -28,7 +28,6 @@ from app.documents.attachments import (
     read,
     read_bytes,
 )
-from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
@@ -37,6 +36,7 @@ from app.tools.switched_on import SwitchedOn
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
+from mlx_model.pdf.reading import is_pdf
 from mlx_model.request import Request
 from mlx_model.tools.citations import cited
 from mlx_model.tools.loop import ToolDenied, ToolFinished
@@ -147,9 +147,9 @@ async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
 async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
     from app.tools.kits import kits_of  # only now: most answers need none of it
 
-    tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}"), setup.permissions, ask_person, remember)
+    tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}", is_kept=False), setup.permissions, ask_person, remember)
     try:
-        await tools.prepare()
+        await tools.prepare([user(prompt)])
         for kit in tools.kits:
             if kit.trouble:
                 raise RequestError(f"{kit.name} can't be used: {kit.trouble}")

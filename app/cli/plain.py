@@ -214,7 +214,7 @@ class PlainChat:
             begun=node.messages,  # of a prompt nothing is printed again
         )
         failure: GptossError | None = None
-        tools = self._tools.in_turn(self._conversation.id)
+        tools = self._tools.in_turn(self._conversation)
         with _stoppable(lambda: self._stop(tools)) as stopped:
             try:
                 self._tools.drive(self._show(node, record, printer, tools))

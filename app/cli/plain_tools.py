@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
 
+from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.cli.approval import ask_person, remember
 from app.cli.printing import say
@@ -29,16 +30,16 @@ class PlainTools:
             self.leave()
             self.names = names
 
-    def in_turn(self, conversation: str) -> TurnTools | None:
+    def in_turn(self, conversation: Conversation) -> TurnTools | None:
         """What the next turn of this conversation may use; None where nothing is switched on."""
         if not self.names:
             return None
         if self._open is None:
             from app.tools.kits import kits_of  # only now: most chats need none of it
 
-            kits = kits_of(self.names, conversation)
+            kits = kits_of(self.names, conversation.id)
             self._open = SwitchedOn(kits, self._permissions, ask_person, remember)
-        self._loop.run(self._open.prepare())
+        self._loop.run(self._open.prepare(conversation.messages))
         for kit in self._open.kits:
             if kit.trouble:
                 say(f"{kit.name} can't be used: {kit.trouble}")

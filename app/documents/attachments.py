@@ -71,9 +71,9 @@ def read(path: Path, name: str | None = None) -> Attachment:
 def read_bytes(data: bytes, name: str) -> Attachment:
     """As `read`: a file that was read already, or standard input, as far as MOST_PDF_BYTES and one more byte."""
     # Now: most prompts have no file, and what reads files takes time to load.
-    from app.documents import pdf_process
     from app.documents.decoding import NotText, decode
-    from app.documents.pdf import PdfError, is_pdf
+    from mlx_model.pdf import process as pdf_process
+    from mlx_model.pdf.reading import PdfError, is_pdf
 
     try:
         if len(data) > MOST_PDF_BYTES:

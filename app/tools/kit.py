@@ -1,10 +1,11 @@
 """A kit: what a person switches on by one name, with its tools, what the model is told of them, what a call wants."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from app.tools.permission import Wish
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message
 from mlx_model.tools.base import Tool
 
 
@@ -52,6 +53,22 @@ class Kit(Protocol):
 
     async def close(self) -> None:
         """Ends what it has started: processes, connections. May be called twice."""
+        ...
+
+
+Judge = Callable[[ToolCall, Wish], Awaitable[str | None]]
+"""Decides on something that a call has come to want while it runs: None allows it, else what the model is told."""
+
+
+@runtime_checkable
+class Browsing(Protocol):
+    """A kit that goes by what stands in the conversation, and by what comes up while a call runs: a page that sends the
+    browser to another site."""
+
+    judge: Judge | None
+
+    def follow(self, messages: Sequence[Message]) -> None:
+        """Takes in the conversation as it is before a turn, the person's prompts and the results of tools included."""
         ...
 
 

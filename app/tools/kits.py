@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.paths import kept_folder, work_folder
+from app.settings import load
+from app.tools.browser_kit import BrowserKit
 from app.tools.files_kit import FilesKit
 from app.tools.kit import Kit
 from app.tools.mcp_kit import McpKit, MissingKit
@@ -12,15 +14,18 @@ from app.tools.names import FOLDER, TOOLS
 from app.tools.python_kit import PythonKit
 
 
-def kits_of(names: Iterable[str], conversation: str) -> list[Kit]:
+def kits_of(names: Iterable[str], conversation: str, *, is_kept: bool = True) -> list[Kit]:
     """The kits of these names, as app.tools.names.read_names gives them, for a conversation. Nothing is started. An MCP
-    server that is no longer configured has a kit that says so."""
+    server that is no longer configured has a kit that says so. Without `is_kept` there will be no later turn, for which
+    the pages that it opens would be kept."""
     servers = read_servers(TOOLS).servers
     kits: list[Kit] = []
     for name in names:
         kit, _, folder = name.partition("=")
         if kit == "python":
             kits.append(PythonKit(work_folder(conversation)))
+        elif kit == "browser":
+            kits.append(BrowserKit(kept_folder(conversation) / "pages" if is_kept else None, load().browser))
         elif kit == FOLDER:
             kits.append(FilesKit(Path(folder), kept_folder(conversation) / "patches"))
         elif kit in servers:

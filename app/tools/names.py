@@ -7,6 +7,7 @@ from mlx_model.errors import RequestError
 
 TOOLS = {
     "python": "runs the model's Python code, in a sandbox without network where there is one",
+    "browser": "searches the web and opens pages",
     "files": "reads a folder that you open, and changes it by patches that you see first: files FOLDER",
 }
 """What can be switched on, and what it does."""

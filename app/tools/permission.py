@@ -20,7 +20,9 @@ class Wish:
     `subjects` are what a rule may name, the most exact first, which is the longest: "browser.open docs.python.org",
     "browser.open", "browser". `default` holds where no rule is about any of them. `why` says in a few words why a
     person is asked, `shown` is all of what would be done: code, a URL, a diff. Both are untrusted text. Without
-    `always` the person is asked each time, whatever rules allow: code that can reach the whole computer.
+    `always` the person is asked each time, whatever rules allow: code that can reach the whole computer. With
+    `is_exact` only a rule that names the first subject allows it, and those about the others only forbid: a URL that
+    the model has made up.
     """
 
     subjects: tuple[str, ...]
@@ -28,6 +30,7 @@ class Wish:
     why: str
     shown: str
     always: bool = True
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ def decide(rules: Iterable[Rule], wish: Wish) -> tuple[Decision, str]:
         return Decision.DENY, ""
     if not wish.always:
         return Decision.ASK, ""
+    if wish.is_exact:
+        covering = [rule for rule in covering if rule.subject == wish.subjects[0]]
     if not covering:
         return wish.default, ""
     most = max(rule.exactness for rule in covering)

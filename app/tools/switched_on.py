@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.tools.kit import Kit
+from app.tools.kit import Browsing, Kit
 from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message
 from mlx_model.tools.base import Tool
 from mlx_model.tools.toolbox import Toolbox
 
@@ -66,10 +67,17 @@ class SwitchedOn:
         """What holds in this conversation."""
         self._ask = ask
         self._remember = remember
+        for kit in self.kits:
+            if isinstance(kit, Browsing):
+                kit.judge = self._judge_again
 
-    async def prepare(self) -> None:
-        """Makes the kits ready for a turn, all at once. Of two servers' tools of one name the first is offered."""
+    async def prepare(self, messages: Sequence[Message] = ()) -> None:
+        """Makes the kits ready for a turn that follows these messages, all at once. Of two servers' tools of one name
+        the first is offered."""
         await asyncio.gather(*(kit.prepare() for kit in self.kits))
+        for kit in self.kits:
+            if isinstance(kit, Browsing):
+                kit.follow(messages)
         tools = dict[str, Tool]()
         for tool in (tool for kit in self.kits if not kit.trouble for tool in kit.tools):
             tools.setdefault(tool.name, tool)
@@ -84,7 +92,12 @@ class SwitchedOn:
         """Decides on a call: by the rules, else by the person."""
         tool = self.toolbox.tool(call)
         kit = next(kit for kit in self.kits if any(each is tool for each in kit.tools))
-        wish = await kit.wish(call)
+        return await self._judge(call, await kit.wish(call))
+
+    async def _judge_again(self, call: ToolCall, wish: Wish) -> str | None:
+        return (await self._judge(call, wish)).refusal
+
+    async def _judge(self, call: ToolCall, wish: Wish) -> Approval:
         decision, rule = decide(self.rules, wish)
         match decision:
             case Decision.ALLOW:

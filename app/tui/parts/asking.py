@@ -142,7 +142,7 @@ class Asking:
         try:
             if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
-                tools = await self._tools.in_turn(conversation.id)
+                tools = await self._tools.in_turn(conversation)
                 instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
                 self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
                 await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))

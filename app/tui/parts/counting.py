@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from app.documents.attachments import Attachment, join
-from app.documents.tokens import about_tokens
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.text.prompt_size import LEAST, PromptSize
 from mlx_model.errors import GptossError
+from mlx_model.tokens import about_tokens
 
 REST_S = 0.3
 """How long typing must rest before anything is counted."""

@@ -124,11 +124,11 @@ class Tools:
 
     # A turn
 
-    async def in_turn(self, conversation: str) -> TurnTools | None:
+    async def in_turn(self, conversation: Conversation) -> TurnTools | None:
         """What the next turn of a conversation may use; None where nothing is switched on."""
-        if (tools := await self._opened(conversation)) is None:
+        if (tools := await self._opened(conversation.id)) is None:
             return None
-        await tools.prepare()
+        await tools.prepare(conversation.messages)
         troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")

@@ -12,10 +12,10 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.documents.attachments import Attachment
-from app.documents.tokens import about_tokens
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.live_container import LiveContainer
+from mlx_model.tokens import about_tokens
 
 CROSS = "\u00d7"
 

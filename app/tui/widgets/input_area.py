@@ -70,7 +70,7 @@ class InputArea(Vertical):
 
     def on_unmount(self) -> None:
         """The chat ends: it must not wait for a file that takes long."""
-        from app.documents.pdf_process import stop_readers
+        from mlx_model.pdf.process import stop_readers
 
         stop_readers()
 

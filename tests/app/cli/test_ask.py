@@ -15,12 +15,12 @@ from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.documents import attachments
 from app.documents.attachments import AttachmentError
-from app.documents.pdf import read_pdf
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.options import Options
+from mlx_model.pdf.reading import read_pdf
 from mlx_model.request import Request
 from tests.fixtures.pdf import pdf
 
@@ -169,7 +169,7 @@ def prompt_of(
 
     monkeypatch.setattr(ask, "answer", keep)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
-    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
+    monkeypatch.setattr("mlx_model.pdf.process.read_apart", read_pdf)
     arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
     assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import bpe_openai
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -11,16 +10,14 @@ from hypothesis import strategies as st
 from app.documents import attachments
 from app.documents.attachments import Attachment, AttachmentError, find, join, read, split
 from app.documents.mentions import candidates, mention, written
-from app.documents.pdf import read_pdf
-from app.documents.tokens import about_tokens
-from tests.fixtures import ROOT
+from mlx_model.pdf.reading import read_pdf
 from tests.fixtures.pdf import pdf
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """PDF files are read in this process, which is faster."""
-    monkeypatch.setattr("app.documents.pdf_process.read_apart", read_pdf)
+    monkeypatch.setattr("mlx_model.pdf.process.read_apart", read_pdf)
 
 
 # Reading
@@ -191,20 +188,6 @@ def test_taking_a_prompt_apart_loses_nothing(prompt: str) -> None:
 def test_taking_a_hostile_prompt_apart_does_not_hang(piece: str) -> None:
     prompt = piece * (1_000_000 // len(piece)) + "\n```"
     assert join(*split(prompt)) == prompt
-
-
-def test_the_estimate_of_tokens_is_near_the_count() -> None:
-    vocabulary = bpe_openai.get_encoding("o200k_base")
-    chinese = "\u8fd9\u662f\u4e00\u4e2a\u5173\u4e8e\u8bed\u8a00\u6a21\u578b\u7684\u8bf4\u660e\u3002" * 20
-    for text, least, most in (
-        *(
-            ((ROOT / name).read_text("utf-8"), 0.8, 1.25)
-            for name in ("README.md", "app/cli/main.py", "LICENSE", "Makefile")
-        ),
-        (chinese, 0.6, 1.6),
-    ):
-        assert least < about_tokens(text) / len(vocabulary.encode(text)) < most, text[:40]
-    assert about_tokens("") == 1 and about_tokens("word " * 12345) % 100 == 0
 
 
 # Names while typing

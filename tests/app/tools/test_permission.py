@@ -86,3 +86,12 @@ def test_only_a_rule_that_allows_or_the_default_allows(rules: list[Rule], wish: 
     decided, subject = decide(rules, wish)
     if decided is ALLOW:
         assert Rule(subject, ALLOW) in rules if subject else wish.default is ALLOW
+
+
+@pytest.mark.parametrize("subject", ["browser.open a.example", "browser.open", "browser", "browser.*", "*", "python"])
+def test_an_exact_wish_is_allowed_by_its_first_subject_alone(subject: str) -> None:
+    wish = Wish(("browser.open a.example", "browser.open", "browser"), Decision.ASK, "", "", is_exact=True)
+    first = subject == wish.subjects[0]
+    assert decide([Rule(subject, Decision.ALLOW)], wish) == ((Decision.ALLOW, subject) if first else (Decision.ASK, ""))
+    denied = Decision.ASK if subject == "python" else Decision.DENY
+    assert decide([Rule(subject, Decision.DENY)], wish)[0] is denied

@@ -259,7 +259,7 @@ async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.Mo
 async def test_the_settings_say_how_many_calls_a_turn_has(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChatApp(engine=FakeEngine(), settings=settings.Settings(most_calls=3))
     monkeypatch.setattr(app.tools, "names_of", lambda conversation: ("python",))
-    tools = await app.tools.in_turn("c")
+    tools = await app.tools.in_turn(app.conversation)
     assert tools is not None and tools.most_calls == 3
 
 

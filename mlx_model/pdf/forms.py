@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from app.lines import one_line
+from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -164,4 +164,6 @@ def _text(value: Any) -> str:
         plain = plain.get_data()
     if isinstance(plain, bytes):
         plain = plain.decode("utf-16" if plain.startswith((b"\xfe\xff", b"\xff\xfe")) else "latin-1", "replace")
-    return one_line(plain) if isinstance(plain, str) else str(plain) if isinstance(plain, int | float) else ""
+    if isinstance(plain, str):
+        return " ".join(clean(plain).split())
+    return str(plain) if isinstance(plain, int | float) else ""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from app.documents.pdf_forms import attached_files, form_lines, is_unread_form, note_lines
 from mlx_model.errors import GptossError
+from mlx_model.pdf.forms import attached_files, form_lines, is_unread_form, note_lines
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -37,10 +37,12 @@ class PdfError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class PdfText:
-    """The text of pages, form and notes; `notes` say in words what of the file is missing in it."""
+    """The text of pages, form and notes; `notes` say in words what of the file is missing in it. `pages` has the text
+    of each page by itself."""
 
     text: str
     notes: tuple[str, ...] = ()
+    pages: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ def _read(data: bytes, most: int, notes: Sequence[str], flaws: _Flaws) -> PdfTex
         text += "\n\n[form fields]\n" + "\n".join(form)
     if pages.remarks:
         text += "\n\n[notes on the pages]\n" + "\n".join(pages.remarks)
-    return PdfText(text, (*notes, *_notes(pages, reader)))
+    return PdfText(text, (*notes, *_notes(pages, reader)), tuple(pages.texts))
 
 
 def _read_pages(reader: "PdfReader", most: int, flaws: _Flaws) -> _Pages:

@@ -10,14 +10,14 @@ import subprocess
 import sys
 from subprocess import DEVNULL, PIPE
 
-from app.documents.pdf import DAMAGED, TOO_LARGE, PdfError, PdfText, read_pdf
+from mlx_model.pdf.reading import DAMAGED, TOO_LARGE, PdfError, PdfText, read_pdf
 
 MOST_SECONDS = 60
 MOST_MEMORY = 3 << 30
 """Bytes of address space. macOS doesn't enforce it; there pypdf's own limits for each stream remain."""
 
-# -P: a folder named "app" where the person happens to be must not be taken for this package.
-READER = (sys.executable, "-P", "-m", "app.documents.pdf_process")
+# -P: a folder named "mlx_model" where the person happens to be must not be taken for this package.
+READER = (sys.executable, "-P", "-m", "mlx_model.pdf.process")
 
 
 _readers: set["subprocess.Popen[bytes]"] = set()
@@ -44,7 +44,7 @@ def read_apart(data: bytes, most: int) -> PdfText:
         raise PdfError(TOO_LARGE) from None
     if "error" in answer:
         raise PdfError(answer["error"])
-    return PdfText(answer["text"], tuple(answer["notes"]))
+    return PdfText(answer["text"], tuple(answer["notes"]), tuple(answer["pages"]))
 
 
 def stop_readers() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
             resource.setrlimit(limit, (most, most))
     try:
         result = read_pdf(sys.stdin.buffer.read(), int(sys.argv[1]))
-        answer: dict[str, object] = {"text": result.text, "notes": result.notes}
+        answer: dict[str, object] = {"text": result.text, "notes": result.notes, "pages": result.pages}
     except PdfError as error:
         answer = {"error": str(error) or DAMAGED}
     print(json.dumps(answer))

@@ -9,10 +9,10 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DecodedStreamObject, EncodedStreamObject, NameObject
 
-from app.documents import pdf as pdf_module
-from app.documents import pdf_process
-from app.documents.pdf import PdfError, PdfText, is_pdf, read_pdf
-from app.documents.pdf_process import read_apart
+from mlx_model.pdf import process as pdf_process
+from mlx_model.pdf import reading as pdf_module
+from mlx_model.pdf.process import read_apart
+from mlx_model.pdf.reading import PdfError, PdfText, is_pdf, read_pdf
 from tests.fixtures.pdf import compressed, encrypted, number_of_extra, pdf
 
 MOST = 1_000_000

@@ -1,0 +1,1 @@
+"""Tests for mlx_model/tools/browser."""
