@@ -276,6 +276,10 @@ class ChatApp(Actions, inherit_bindings=False):
         """The search has changed."""
         await self.library.search(event.text)
 
+    def on_sidebar_nothing_found(self) -> None:
+        """Enter in a search without a hit."""
+        self.library.found_nothing()
+
     def on_sidebar_rename_requested(self, event: Sidebar.RenameRequested) -> None:
         """F2 in the list."""
         self.library.rename(entry=event.entry)

@@ -90,6 +90,15 @@ class Desk:
         """Let work go on in the background; `exclusive` work cancels what is under way in its group."""
         self._app.run_worker(work, group=group, exclusive=exclusive)
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something behind all that waits to be done now."""
+        self._app.call_later(work)
+
+    @property
+    def more_waits(self) -> bool:
+        """Whether more has arrived than what is being dealt with, keys among it."""
+        return self._app.message_queue_size > 0
+
     def ask(self, screen: ModalScreen[T], answered: Callable[[T | None], None]) -> None:
         """Lay a screen over the chat, and pass on what it ends with."""
         self._app.push_screen(screen, answered)

@@ -1,6 +1,6 @@
 """What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual import events
 
@@ -45,6 +45,7 @@ class Selection:
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._counted: tuple[Node | None, int] = (None, 0)
+        self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
 
     @property
     def _node(self) -> Node | None:
@@ -62,8 +63,17 @@ class Selection:
         if transcript.selected is None and transcript.has_focus:
             desk.focus(desk.composer)
         transcript.numbered = min(facts.code_blocks, keys.MAX_NUMBERED) if facts and facts.code_blocks > 1 else 0
+        self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and transcript.has_focus else ())
         desk.effort_switch.display = facts is None
         desk.message_keys.show(facts, with_keys=transcript.has_focus)
+
+    def _show_code_keys(self, shown: Sequence[str]) -> None:
+        before, self._keyed = self._keyed, (self._view, shown)
+        if before == self._keyed:
+            return
+        for view, code_keys in (before[0], ()), self._keyed:
+            if view is not None:
+                view.show_code_keys(code_keys)
 
     def _facts(self) -> MessageFacts | None:
         if self._desk.transcript.selected is None:

@@ -85,6 +85,11 @@ class Choice(Static):
             self.can_focus = bool(text)
             self.update(Content.assemble((f"{self._before} ", "$accent"), clean(text)) if text else Content(""))
 
+    @property
+    def is_suggestion(self) -> bool:
+        """Whether it is something to ask, and not the next step to gpt-oss-20b."""
+        return self.id != "action"
+
     def on_click(self) -> None:
         """Choose it."""
         self.action_choose()
@@ -92,7 +97,7 @@ class Choice(Static):
     def action_choose(self) -> None:
         """Post it as a message."""
         if self.text:
-            self.post_message(Welcome.Chosen(None if self.id == "action" else self.text))
+            self.post_message(Welcome.Chosen(self.text if self.is_suggestion else None))
 
     def action_step(self, by: int) -> None:
         """Go to the one above or below; the input follows the last."""

@@ -57,6 +57,15 @@ async def test_a_message_has_a_place_of_its_own_and_one_replaces_another(monkeyp
         assert widget.text == "" and desk.composer.text == "xy"
 
 
+async def test_the_end_of_a_long_message_is_in_sight_whatever_its_length() -> None:
+    async with chat(FakeEngine(), (80, 24)) as pilot:
+        await idle(pilot)
+        widget = desk_of(pilot).toast
+        for width in range(73, 79):
+            desk_of(pilot).notify(" ".join(["a" * (width - 20) + " " + "b" * 19] * toast.MAX_ROWS))
+            await wait_until(pilot, lambda: str(widget.content)[-19:] in text_on(pilot))
+
+
 async def test_no_message_lies_over_help_or_settings() -> None:
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)

@@ -6,10 +6,12 @@ import pytest
 from textual.pilot import Pilot
 
 from app.chat.commands import COMMANDS
+from app.documents.attachments import Attachment
 from app.engine.engine import EngineError
 from app.tui.parts import greeting
 from app.tui.text.computer import ComputerFacts
 from app.tui.text.first_run import OF_DEMO, OF_OTHERS
+from app.tui.widgets.attached import Chip
 from app.tui.widgets.welcome import KEY, Choice, Welcome
 from tests.fixtures.fakes import (
     COMPUTER,
@@ -73,7 +75,7 @@ async def test_a_suggestion_is_asked_by_click_and_by_key() -> None:
         await chosen(pilot, engine, OF_DEMO[0])
         await pilot.press("ctrl+n")
         await on_screen(pilot, OF_DEMO[1])
-        await pilot.press("shift+tab", "up", "enter")
+        await pilot.press("shift+tab", "down", "enter")
         await chosen(pilot, engine, OF_DEMO[1])
         await pilot.press("up")
         assert desk_of(pilot).composer.text == OF_DEMO[1]  # it can be recalled like what was typed
@@ -86,10 +88,16 @@ async def test_typing_goes_to_the_input_and_arrows_come_back_to_it() -> None:
         composer = desk_of(pilot).composer
         await pilot.press("shift+tab", *"1 + 1")
         assert composer.text == "1 + 1" and composer.has_focus and not engine.asked
-        await pilot.press("shift+tab", "down")
+        composer.clear_prompt()
+        await pilot.press("shift+tab", *["down"] * len(OF_DEMO))
         assert composer.has_focus
-        await pilot.press(*["shift+tab"] * 4)
-        assert isinstance(pilot.app.focused, Choice) and pilot.app.focused.id == "action"
+        composer.attached.add(Attachment("notes.txt", "one\n"))  # a file is nearer
+        await pilot.press("shift+tab")
+        assert isinstance(pilot.app.focused, Chip)
+        await pilot.press("shift+tab")
+        assert isinstance(pilot.app.focused, Choice) and pilot.app.focused.text == OF_DEMO[0]
+        await pilot.press("up")
+        assert isinstance(pilot.app.focused, Choice) and not pilot.app.focused.is_suggestion
         await pilot.press("f1")
         await on_screen(pilot, "The first screen (focused)")
         assert KEY in {command.shown_key for command in COMMANDS if command.action == "download_step"}
