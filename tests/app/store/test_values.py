@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.chat.conversation import new_id
-from app.store.values import LAST_MOMENT, hashed, moment, name_of, number, storable, text, text_of, text_or_none
+from app.store.values import OddValueError, LAST_MOMENT, hashed, moment, name_of, number, storable, text, text_of, text_or_none
 
 
 @pytest.mark.parametrize("value", ["", "a"])
@@ -18,12 +18,12 @@ def test_texts(value: str) -> None:
 @pytest.mark.parametrize("value", [None, 1, True, ["a"], {"a": 1}, b"a"])
 def test_what_is_no_text(value: Any) -> None:
     assert text_of(value) == ""
-    with pytest.raises(TypeError):
+    with pytest.raises(OddValueError):
         text(value)
     if value is None:
         assert text_or_none(value) is None
     else:
-        with pytest.raises(TypeError):
+        with pytest.raises(OddValueError):
             text_or_none(value)
 
 
@@ -50,7 +50,7 @@ def test_numbers(value: float, bits: int, fits: bool) -> None:
 
 @pytest.mark.parametrize("value", [None, True, False, "1", [1]])
 def test_what_is_no_number(value: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(OddValueError):
         number(value)
 
 
