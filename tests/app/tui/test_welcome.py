@@ -128,12 +128,12 @@ async def test_another_model_has_suggestions_of_its_own() -> None:
 
 async def test_the_name_is_as_large_as_the_window_allows_and_a_line_is_shortened_not_cut() -> None:
     async with chat(FakeEngine(model="demo"), (80, 24)) as pilot:
-        await on_screen(pilot, "up to 8k context")
+        await on_screen(pilot, "up to 12k context")
         assert "\u250f\u2501\u2578" in text_on(pilot) and "gptoss-chat" not in text_on(pilot)
         for width, height, line in (
-            (60, 20, "  16 GB: gpt-oss-20b fits, 4-bit, up to 8k context"),
+            (60, 20, "  16 GB: gpt-oss-20b fits, 4-bit, up to 12k context"),
             (30, 24, "16 GB: gpt-oss-20b fits"),
-            (80, 21, "8k"),
+            (80, 21, "12k"),
         ):
             await pilot.resize_terminal(width, height)
             await wait_until(pilot, lambda: "gptoss-chat" in text_on(pilot) and line in text_on(pilot), line)  # noqa: B023
