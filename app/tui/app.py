@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, TextArea
+from textual.widgets import TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
 from app.chat.commands import COMMANDS
@@ -29,6 +29,7 @@ from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.hints import Hints
 from app.tui.parts.journal import Journal
 from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
@@ -42,6 +43,7 @@ from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
@@ -53,15 +55,6 @@ from mlx_model.options import Options
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
-
-# What the line below the input can say, the most urgent first.
-EDITING = "editing a message: Esc cancels"
-BRANCHING = "the next message branches here: Esc goes back"
-MORE_BELOW = "\u2193 more below, End jumps there"
-CIRCLING = "the thought repeats: ^S answers now"
-ROOM_TO_ANSWER = "context nearly full: ^S answers now"
-NEARLY_FULL = "context nearly full: ^N starts anew"
-CUT_OFF = "^G continues the answer"
 
 
 class ChatApp(Actions, inherit_bindings=False):
@@ -79,16 +72,11 @@ class ChatApp(Actions, inherit_bindings=False):
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
-        *(
-            Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
-            for c in COMMANDS
-            if c.key
-        ),
+        *(Binding(c.key, c.action, show=False, priority=c.key != "escape") for c in COMMANDS if c.key),
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
     ENABLE_COMMAND_PALETTE = False  # Textual's; ours is a screen of its own
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012  # as Textual declares it
 
     def __init__(
         self,
@@ -108,7 +96,7 @@ class ChatApp(Actions, inherit_bindings=False):
         # Without this Textual would turn colours into shades of grey.
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)
         attention = Attention(self, lambda: self.terminal_is_lent)
-        desk = self.desk = Desk(self, attention, hint=self._hint, saved=self._saved)
+        desk = self.desk = Desk(self, attention, hint=lambda: self.hints.show(), saved=self._saved)
         desk.composer.values_of = self.values_of
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
@@ -119,6 +107,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
+        self.hints = Hints(desk, self.conversations, self.preferences, self.selection)
         self.keys = Keys(desk, self.library, self.selection)
         self.submitting = Submitting(
             *(desk, self.engine, self.conversations),
@@ -156,7 +145,7 @@ class ChatApp(Actions, inherit_bindings=False):
                     yield desk.input
                     yield desk.effort_switch
                     yield desk.message_keys
-        yield Footer(show_command_palette=False, compact=True)
+        yield desk.footer
 
     async def on_mount(self) -> None:
         """Greet, say what is wrong with the settings, start the engine."""
@@ -246,6 +235,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""
         await self.conversations.answer_now()
+
+    def on_markdown_text_copy_wanted(self, event: MarkdownText.CopyWanted) -> None:
+        """A click on the `copy` of a code block."""
+        self.copy_to_clipboard(event.text, event.what)
 
     def on_selectable_transcript_selection_changed(self) -> None:
         """Another message is selected, or none any more."""
@@ -387,19 +380,4 @@ class ChatApp(Actions, inherit_bindings=False):
         self._hint_later()
 
     def _hint_later(self) -> None:
-        self.call_after_refresh(self._hint)
-
-    def _hint(self) -> None:
-        """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
-        desk, conversations = self.desk, self.conversations
-        hints = (
-            EDITING if conversations.editing else BRANCHING if conversations.branching else "",
-            MORE_BELOW if not desk.transcript.follows else "",
-            CIRCLING if desk.status.circling else "",
-            (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
-            CUT_OFF if conversations.cut_off is not None else "",
-            self.preferences.hint(self.conversation.id),
-        )
-        desk.effort_switch.hint(next(filter(None, hints), ""))
-        desk.attention.show(desk.status.state, self.conversation.title)
-        self.selection.show()  # an answer that has ended can be continued, say
+        self.call_after_refresh(self.hints.show)

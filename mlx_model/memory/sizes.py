@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from mlx_model.errors import RequestError
 
-
 AS_PUBLISHED = 16
 """The `dense_bits` of what is not quantised."""
 

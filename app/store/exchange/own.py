@@ -13,8 +13,8 @@ from mlx_model.harmony.message import Effort, Message
 def convert(item: dict[str, Any]) -> Conversation:
     """The conversation, its nodes under the names they have where it was exported.
 
-    Raises KeyError, TypeError, AttributeError or ValueError, of which OddValueError says what is wrong, where the format
-    is another.
+    Raises KeyError, TypeError, AttributeError or ValueError where the format is another; OddValueError, which is one of
+    the last, says what is wrong.
     """
     id = name_of(text(item["id"]))
     names: dict[str | None, str | None] = {None: None}

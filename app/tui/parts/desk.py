@@ -11,6 +11,7 @@ from textual.widget import Widget
 from app.tui.parts.attention import Attention
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.footer import Footer
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
@@ -46,6 +47,7 @@ class Desk:
         self.effort_switch = EffortSwitch()
         self.toast = Toast(self.effort_switch)
         self.message_keys = MessageKeys()
+        self.footer = Footer()
         self.sidebar = Sidebar()
         self.hint = hint
         self.saved = saved

@@ -45,8 +45,9 @@ class Keys:
     def _hold(self, event: events.Key | events.Paste) -> bool:
         """Keep a letter that goes to the input until those that wait behind it are here too."""
         desk, screen = self._desk, self._desk.transcript.screen
-        is_letter = isinstance(event, events.Key) and event.is_printable and event.character
-        if not (is_letter and screen.is_active and isinstance(screen.focused, Composer)):
+        if not isinstance(event, events.Key) or not event.is_printable or event.character is None:
+            return False
+        if not (screen.is_active and isinstance(screen.focused, Composer)):
             return False
         if not self._held:
             if not desk.more_waits:

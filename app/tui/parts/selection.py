@@ -38,9 +38,9 @@ def quoted(text: str) -> str:
 
 class Selection:
     """Carries out the actions of app.tui.text.message_keys, and shows which there are. `to_clipboard` copies a text,
-    and says what came of it."""
+    which a person knows by the second one, and says what came of it."""
 
-    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str, str], None]) -> None:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
@@ -119,11 +119,12 @@ class Selection:
         elif name in (keys.VERSION_BACK, keys.VERSION_ON):
             await self._switch(node, -1 if name == keys.VERSION_BACK else 1)
         elif name == keys.COPY:
-            self._copy(text_of(node), NO_TEXT)
+            self._copy(text_of(node), "your message" if node.is_prompt else "the answer", NO_TEXT)
         elif name == keys.CODE:
             from app.tui.text.markdown_layout import code_blocks
 
-            self._copy(_block(code_blocks(text_of(node)), number), NO_CODE)
+            what = f"code block {number}" if number else "the last code block"
+            self._copy(_block(code_blocks(text_of(node)), number), what, NO_CODE)
         elif name == keys.QUOTE:
             self._quote(self._desk.selected_text or text_of(node))
         else:
@@ -185,9 +186,9 @@ class Selection:
         else:
             self._desk.warn("This message has one page.")
 
-    def _copy(self, text: str, otherwise: str) -> None:
+    def _copy(self, text: str, what: str, otherwise: str) -> None:
         if text:
-            self._to_clipboard(text)
+            self._to_clipboard(text, what)
         else:
             self._desk.warn(otherwise)
 

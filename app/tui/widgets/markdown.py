@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.selection import Selection
 from textual.widget import Widget
 
@@ -33,6 +35,13 @@ class MarkdownText(Widget):
     while streaming, sixty of these 16%.) Growing text is laid out in a thread: a long table takes up to 0.3 s, in which
     keys would else go unanswered. While a text grows its last page is shown, unless the person has turned to another.
     """
+
+    @dataclass
+    class CopyWanted(Message):
+        """A click wants this text copied, which a person knows as `what`."""
+
+        text: str
+        what: str
 
     def __init__(self, source: str = "", *, grows: bool = False) -> None:
         super().__init__()
@@ -111,7 +120,7 @@ class MarkdownText(Widget):
         at = self._blocks_before + number
         blocks = code_blocks(clean(self.source))
         if at < len(blocks):
-            self.app.copy_to_clipboard(blocks[at])
+            self.post_message(self.CopyWanted(blocks[at], "the code" if len(blocks) == 1 else f"code block {at + 1}"))
 
     @property
     def _blocks_before(self) -> int:

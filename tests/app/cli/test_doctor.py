@@ -62,8 +62,9 @@ def test_a_budget_of_ones_own(on_a_mac: None) -> None:
     tight = doctor.examine(10_000_000_000)["plans"]["gpt-oss-20b"]
     assert tight["fits"] is False
     assert "this model needs 10.4 GB for a context of 1,024 tokens" in tight["problem"]
-    assert "gpt-oss-20b: fits, 4-bit, up to 12k context, but not now\n  Budget: 9.3 GB, as asked for. It does" in render(
-        doctor.examine(10_000_000_000)
+    assert (
+        "gpt-oss-20b: fits, 4-bit, up to 12k context, but not now\n  Budget: 9.3 GB, as asked for. It does"
+        in render(doctor.examine(10_000_000_000))
     )
 
 

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from app.chat.conversation import new_id
-from app.store.values import OddValueError, LAST_MOMENT, hashed, moment, name_of, number, storable, text, text_of, text_or_none
+from app.store.values import (
+    LAST_MOMENT,
+    OddValueError,
+    hashed,
+    moment,
+    name_of,
+    number,
+    storable,
+    text,
+    text_of,
+    text_or_none,
+)
 
 
 @pytest.mark.parametrize("value", ["", "a"])

@@ -1,6 +1,8 @@
 """Keys that arrive at once, as a terminal multiplexer, or a terminal without bracketed paste, sends them."""
 
 import pytest
+from textual.document._document import EditResult
+from textual.document._edit import Edit
 from textual.events import Key
 from textual.pilot import Pilot
 
@@ -22,7 +24,12 @@ async def test_a_long_paste_that_comes_as_keys_is_inserted_in_few_steps(monkeypa
         await idle(pilot)
         composer, edits = desk_of(pilot).composer, list[str]()
         edit = composer.edit
-        monkeypatch.setattr(composer, "edit", lambda each: (edits.append(each.text), edit(each))[1])
+
+        def counted(each: Edit) -> EditResult:
+            edits.append(each.text)
+            return edit(each)
+
+        monkeypatch.setattr(composer, "edit", counted)
         text = "see @pytest.fixture and so on. " * 600
         burst(pilot, *text, "enter", *"next")
         await wait_until(pilot, lambda: engine.asked and composer.text == "next")

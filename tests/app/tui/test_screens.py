@@ -17,8 +17,8 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
-from app.tui.app import BRANCHING
 from app.tui.parts import answering, background_download, engine, greeting, models
+from app.tui.parts.hints import BRANCHING
 from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name

@@ -17,7 +17,8 @@ from app.chat.commands import BUSY
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment, join
 from app.engine.engine import EngineError
-from app.tui.app import BRANCHING, EDITING, ChatApp
+from app.tui.app import ChatApp
+from app.tui.parts.hints import BRANCHING, EDITING
 from app.tui.parts.selection import quoted
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.fold import Fold, FoldTitle
@@ -78,7 +79,7 @@ async def test_a_burst_of_typing_reaches_the_input_whole_whatever_has_the_focus(
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is copied."""
     texts: list[str] = []
-    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text: texts.append(text))
+    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text, what: texts.append(text))
     return texts
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tui.app import CUT_OFF
+from app.tui.parts.hints import CUT_OFF
 from app.tui.widgets import toast
 from mlx_model.events import Finished, MessageStart, TextDelta
 from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, desk_of, idle, send, text_on, wait_until
