@@ -69,8 +69,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What the person allows; the tools themselves know no app.
     "app.tools": ("app ground", "mlx_model.tools", *MESSAGES),
     "app.documents": ("app ground", *MODEL_GROUND),
-    # What every chat shares; a turn is driven over the engine's protocol.
-    "app.chat": ("app ground", "app.documents", "app.engine", "mlx_model.tools", *MESSAGES),
+    # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
+    "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
     # The one room of the chat that loads a model.
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,

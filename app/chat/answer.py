@@ -1,10 +1,12 @@
 """One answer as its events come, and what a conversation keeps of it. Pure: the caller has the clock."""
 
-from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
+from collections.abc import Sequence
+
+from app.chat.conversation import AnswerFacts, CallFacts, Conversation, Node, new_id
 from app.chat.thinking import Thinking
 from mlx_model.events import Event, Finished, Stats
 from mlx_model.harmony.fold import FoldedAnswer
-from mlx_model.harmony.message import Effort, Message
+from mlx_model.harmony.message import Effort, Message, Role
 
 CHECKPOINT_S = 1.0
 """How often a growing answer is saved."""
@@ -30,6 +32,7 @@ class AnswerRecord:
         self.effort = facts.effort or effort
         self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
         self._stats_before = facts.stats
+        self._calls = list(facts.calls)
         self._fold = FoldedAnswer(self._first_messages)
 
     def take(self, event: Event, now: float, deltas: int = 1) -> None:
@@ -37,9 +40,17 @@ class AnswerRecord:
         self._fold.take(event)
         self.thinking.take(event, now, deltas)
 
-    def add(self, result: Message) -> None:
-        """Add what a tool has answered to the last call, or what the model was told instead."""
+    def add(self, result: Message, facts: CallFacts | None = None) -> None:
+        """Add what a tool has answered to the last call, or what the model was told instead, and how that came."""
+        results = sum(message.role is Role.TOOL for message in self._fold.messages)
+        self._calls += [CallFacts()] * (results - len(self._calls))  # of results from before there were facts
+        self._calls.append(facts or CallFacts())
         self._fold.add(result)
+
+    @property
+    def call_facts(self) -> Sequence[CallFacts]:
+        """How each result of a tool came about, in the order of the results."""
+        return self._calls
 
     @property
     def messages(self) -> list[Message]:
@@ -93,6 +104,7 @@ class AnswerRecord:
             self.stats,
             self.thinking.seconds(now),
             self.thinking.tokens,
+            tuple(self._calls),
         )
 
     def keep_in(self, conversation: Conversation, now: float, unfinished: str | None = None) -> None:

@@ -12,6 +12,7 @@ from app.documents.tokens import about_tokens
 from app.lines import one_line
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role, user
+from mlx_model.tools.base import ToolResult
 
 TITLE_LENGTH = 48
 PREVIEW_LENGTH = 160
@@ -24,12 +25,34 @@ NOT_CUT_OFF = "The last answer was not cut off."
 
 
 @dataclass(frozen=True, slots=True)
+class CallFacts:
+    """How the result of a tool call came about, besides its text, which is a message.
+
+    `seconds` is how long the tool ran, `allowed` what has allowed it, in words ("" where it was not run), `outcome` in
+    a few words what came of it ("8 results"), `files` are the paths of those that it wrote.
+    """
+
+    seconds: float = 0.0
+    error: bool = False
+    allowed: str = ""
+    outcome: str = ""
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, result: ToolResult, allowed: str) -> "CallFacts":
+        """Those of a result."""
+        files = tuple(str(file) for file in result.files)
+        return cls(result.seconds, result.error, allowed, result.outcome, files)
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerFacts:
     """How an answer came about. `reason` is Finished.reason, "died" if the engine did, None while it is under way.
 
     `effort` is None in an answer from another program.
 
-    `analysis_s` and `analysis_tokens` say how long the model thought before it answered.
+    `analysis_s` and `analysis_tokens` say how long the model thought before it answered, `calls` how the results of its
+    tools came about, in their order; of answers from elsewhere there are fewer.
     """
 
     model: str
@@ -38,6 +61,7 @@ class AnswerFacts:
     stats: Stats = field(default_factory=Stats)
     analysis_s: float = 0.0
     analysis_tokens: int = 0
+    calls: tuple[CallFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from contextlib import aclosing
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
+from app.chat.conversation import CallFacts
 from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
+from app.tools.switched_on import Approval
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.request import Request
@@ -27,8 +29,8 @@ from mlx_model.tools.toolbox import Toolbox
 TurnEvent = Answer | ToolEvent
 """What a turn yields: the engine's events, and what becomes of the tools that the model calls."""
 
-Approve = Callable[[ToolCall], Awaitable[str | None]]
-"""Decides on a call before it is run: None allows it, a text is what the model is told instead."""
+Approve = Callable[[ToolCall], Awaitable[Approval]]
+"""Decides on a call before it is run."""
 
 
 class TurnTools:
@@ -112,18 +114,19 @@ async def _answered(
     rounds: ToolTurn, call: ToolCall, tools: TurnTools, record: AnswerRecord
 ) -> AsyncGenerator[ToolEvent, None]:
     """What becomes of a call, up to its result."""
-    result, tool = rounds.known_result(call), tools.toolbox.tool(call)
+    result, tool, allowed = rounds.known_result(call), tools.toolbox.tool(call), ""
     if result is None:
         assert tool is not None  # a call without a tool here ends the turn
-        reason = await tools.approve(call)
+        approval = await tools.approve(call)
         if tools.is_cancelled:  # the call stays as it is, to be decided on when the turn is continued
             return
-        if reason is not None:
-            rounds.deny(call, reason)
-            denied = ToolDenied(call, reason)
-            record.add(denied.message)
+        if approval.refusal is not None:
+            rounds.deny(call, approval.refusal)
+            denied = ToolDenied(call, approval.refusal)
+            record.add(denied.message, CallFacts(error=True))
             yield denied
             return
+        allowed = approval.by
         yield ToolStarted(call)
         async with aclosing(tools.run(tool, call)) as items:
             async for item in items:
@@ -134,10 +137,10 @@ async def _answered(
         assert result is not None
     rounds.answer(call, result)
     finished = ToolFinished(call, result)
-    record.add(finished.message)
+    record.add(finished.message, CallFacts.of(result, allowed))
     yield finished
 
 
-async def _never_asked(call: ToolCall) -> str | None:
+async def _never_asked(call: ToolCall) -> Approval:
     """The approval of a turn without tools."""
     raise AssertionError(call.name)

@@ -6,27 +6,41 @@ import sys
 
 from app.cli.answer_printing import call_line, visible
 from app.cli.printing import say
+from app.lines import one_line
+from app.settings import SettingsError, update
+from app.tools.permission import Wish
+from app.tools.switched_on import Keep, Verdict
 from mlx_model.harmony.calls import ToolCall
 
-DECLINED = "The user declined this call"
-NOBODY = "This call was not run: the user would have to allow it, and can't be asked here."
+NOBODY = "nobody can be asked here, and the user would have to allow it"
+_YES = {"y": Keep.ONCE, "yes": Keep.ONCE, "c": Keep.CONVERSATION, "a": Keep.ALWAYS}
 
 
-async def ask_person(call: ToolCall, why: str) -> str | None:
-    """None if the person allows this call, this once; else what to tell the model. Anything but "y" is a no: a reason,
-    which the model is told, or nothing."""
+async def ask_person(call: ToolCall, wish: Wish) -> Verdict:
+    """What the person says to a call. Anything but one of the letters is a no: a reason, which the model is told, or
+    nothing."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        say(f"{call_line(call)} was not run: {why}, and without a terminal nobody can allow it")
-        return NOBODY
-    code = str(call.arguments.get("code", call.text))
-    lines = "\n".join(f"  | {line}" for line in visible(code).split("\n"))
-    question = "Run it once? y, or no with any other line, which the model reads as your reason:"
-    print(f"{call.name} asks: {why}\n{lines}\n{question}\n> ", end="", file=sys.stderr, flush=True)
+        say(f"{call_line(call)} was not run: {one_line(wish.why)}, and without a terminal nobody can allow it")
+        return Verdict(allowed=False, reason=NOBODY)
+    lines = "\n".join(f"  | {line}" for line in visible(wish.shown).split("\n"))
+    yes = "y once, c in this conversation, a always" if wish.always else "y once"
+    question = f"Allow it? {yes}; any other line is a no, which the model reads as your reason:"
+    asks = f"{one_line(call.name)} asks: {one_line(wish.why)}"
+    print(f"{asks}\n{lines}\n{question}\n> ", end="", file=sys.stderr, flush=True)
     answer = _line().strip()
     await asyncio.sleep(0)  # Ctrl-C has cancelled this: here it ends
-    if answer.lower() in ("y", "yes"):
-        return None
-    return f"{DECLINED}: {answer}" if answer and answer.lower() not in ("n", "no") else f"{DECLINED}."
+    keep = _YES.get(answer.lower())
+    if keep is not None:
+        return Verdict(allowed=True, keep=keep if wish.always else Keep.ONCE)
+    return Verdict(allowed=False, reason="" if answer.lower() in ("n", "no") else answer)
+
+
+def remember(subject: str) -> None:
+    """Keep a yes as a rule of the settings; where that is not possible, say so."""
+    try:
+        update({("permissions", subject): "allow"})
+    except SettingsError as error:
+        say(str(error))
 
 
 def _line() -> str:

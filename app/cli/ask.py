@@ -13,7 +13,7 @@ from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnTools, turn
 from app.cli.answer_printing import AnswerPrinter
-from app.cli.approval import ask_person
+from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.completion import completed_by
 from app.cli.loading import load_model
@@ -30,9 +30,9 @@ from app.documents.attachments import (
 from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
-from app.paths import work_folder
 from app.settings import load
 from app.tools.names import TOOLS
+from app.tools.switched_on import SwitchedOn
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
@@ -141,12 +141,16 @@ async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
 
 
 async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
-    from app.tools.switched_on import SwitchedOn  # only now: most answers need none of it
+    from app.tools.kits import kits_of  # only now: most answers need none of it
 
-    tools = SwitchedOn(setup.tools, work_folder(f"ask-{new_id()}"), setup.permissions, ask_person)
+    tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}"), setup.permissions, ask_person, remember)
     try:
+        await tools.prepare()
+        for kit in tools.kits:
+            if kit.trouble:
+                raise RequestError(f"{kit.name} can't be used: {kit.trouble}")
         in_turn = TurnTools(tools.toolbox, tools.approve)
-        setup = replace(setup, instructions=await tools.instructions(setup.instructions))
+        setup = replace(setup, instructions=tools.instructions(setup.instructions))
         return await _print_answer(engine, ready, prompt, setup, as_json=as_json, tools=in_turn)
     finally:
         await tools.close()

@@ -225,7 +225,7 @@ class PlainChat:
     ) -> None:
         """Ask, and print and save the answer as it comes; a call of a tool before it is run, and its result at once."""
         options = replace(self._options, effort=record.effort)
-        instructions = await self._tools.instructions(self._instructions)
+        instructions = self._tools.instructions(self._instructions)
         request = Request(self._conversation.for_engine(node.id), options, instructions)
         saved = monotonic()
         async with contextlib.aclosing(turn(self._engine, request, record, tools)) as events:

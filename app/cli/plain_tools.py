@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING
 
 from app.chat.loop import TurnTools
-from app.cli.approval import ask_person
+from app.cli.approval import ask_person, remember
+from app.cli.printing import say
 from app.engine.local import drive
-from app.paths import work_folder
-
-if TYPE_CHECKING:
-    from app.tools.switched_on import SwitchedOn
+from app.tools.switched_on import SwitchedOn
 
 
 class PlainTools:
@@ -35,14 +32,19 @@ class PlainTools:
         if not self.names:
             return None
         if self._open is None:
-            from app.tools.switched_on import SwitchedOn  # only now: most chats need none of it
+            from app.tools.kits import kits_of  # only now: most chats need none of it
 
-            self._open = SwitchedOn(self.names, work_folder(conversation), self._permissions, ask_person)
+            kits = kits_of(self.names, conversation)
+            self._open = SwitchedOn(kits, self._permissions, ask_person, remember)
+        self._loop.run(self._open.prepare())
+        for kit in self._open.kits:
+            if kit.trouble:
+                say(f"{kit.name} can't be used: {kit.trouble}")
         return TurnTools(self._open.toolbox, self._open.approve)
 
-    async def instructions(self, own: str | None) -> str | None:
+    def instructions(self, own: str | None) -> str | None:
         """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""
-        return own if self._open is None else await self._open.instructions(own)
+        return own if self._open is None else self._open.instructions(own)
 
     def drive(self, client: Coroutine[object, object, None]) -> None:
         """Run a turn: on the event loop where tools need one, else as `engine.local.drive`."""

@@ -1,10 +1,11 @@
 """Conversations as rows of the tables."""
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from app.chat.conversation import AnswerFacts, Changes, Node
+from app.chat.conversation import AnswerFacts, CallFacts, Changes, Node
 from app.store.schema import folded
 from app.store.values import storable
 from mlx_model.events import Stats
@@ -28,13 +29,14 @@ def read_nodes(connection: sqlite3.Connection, conversation: str) -> list[Node]:
         message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
         messages.setdefault(node, []).append(message)
     facts: dict[str, AnswerFacts] = {}
-    for node, model, effort, reason, analysis_s, analysis_tokens, seed, *counts in connection.execute(
-        f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, seed, {", ".join(_COUNTS)}
+    for node, model, effort, reason, analysis_s, analysis_tokens, calls, seed, *counts in connection.execute(
+        f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, seed, {", ".join(_COUNTS)}
         FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
         (conversation,),
     ):
         stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
-        facts[node] = AnswerFacts(model, effort and Effort(effort), reason, stats, analysis_s, analysis_tokens)
+        effort = effort and Effort(effort)
+        facts[node] = AnswerFacts(model, effort, reason, stats, analysis_s, analysis_tokens, _read_calls(calls))
     return [
         Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
         for id, parent, created in connection.execute(
@@ -98,8 +100,8 @@ def _write_messages(connection: sqlite3.Connection, node: str, messages: Iterabl
 def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) -> None:
     counts = asdict(facts.stats)
     connection.execute(
-        f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, seed,
-        {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
+        f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, seed,
+        {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
         (
             *(
                 node,
@@ -108,10 +110,16 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
                 _storable(facts.reason),
                 facts.analysis_s,
                 facts.analysis_tokens,
+                json.dumps([asdict(call) for call in facts.calls]) if facts.calls else None,
             ),
             *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
         ),
     )
+
+
+def _read_calls(text: str | None) -> tuple[CallFacts, ...]:
+    calls = json.loads(text) if text else []
+    return tuple(CallFacts(**call | {"files": tuple(call["files"])}) for call in calls)
 
 
 def _storable(text: str | None) -> str | None:

@@ -117,6 +117,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX latest ON conversations(updated DESC, id) WHERE deleted IS NULL",
         "CREATE INDEX deleted ON conversations(deleted) WHERE deleted IS NOT NULL",
     ),
+    (
+        # How the results of an answer's tools came about, as a list in JSON in their order; NULL for none.
+        "ALTER TABLE turns ADD COLUMN calls TEXT",
+        # What is switched on in a conversation, a name a line.
+        "CREATE TABLE tools (conversation TEXT PRIMARY KEY, text TEXT NOT NULL)",
+        """CREATE TRIGGER tools_deleted AFTER DELETE ON conversations BEGIN
+            DELETE FROM tools WHERE conversation = old.id;
+        END""",
+    ),
 )
 """MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to.
 The steps may call `folded`."""

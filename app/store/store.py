@@ -169,6 +169,7 @@ class Store:
             other.set_draft(id, draft)
         if (instructions := self.instructions(id)) is not None:
             other.set_instructions(id, instructions)
+        other.set_tools(id, self.tools(id))
         if id in self._deleted:
             other.delete(id)
 
@@ -273,16 +274,23 @@ class Store:
 
     def set_draft(self, conversation: str, text: str) -> None:
         """Keep what stands in the input; `conversation` is "" for the chat that has not begun."""
+        if text.strip():
+            self._set_text("drafts", conversation, text)
+            return
         with self._transaction():
-            if text.strip():
-                self._connection.execute("REPLACE INTO drafts VALUES (?, ?)", (conversation, storable(text)))
-            else:
-                self._connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation,))
+            self._connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation,))
 
     def set_instructions(self, conversation: str, text: str) -> None:
         """Keep a conversation's instructions of its own; "" for none."""
+        self._set_text("instructions", conversation, text)
+
+    def set_tools(self, conversation: str, names: Sequence[str]) -> None:
+        """Keep what is switched on in a conversation."""
+        self._set_text("tools", conversation, "\n".join(names))
+
+    def _set_text(self, table: str, conversation: str, text: str) -> None:
         with self._transaction():
-            self._connection.execute("REPLACE INTO instructions VALUES (?, ?)", (conversation, storable(text)))
+            self._connection.execute(f"REPLACE INTO {table} VALUES (?, ?)", (conversation, storable(text)))
 
     # Reading
 
@@ -307,17 +315,20 @@ class Store:
 
     def draft(self, conversation: str) -> str:
         """What stood in the input, "" for nothing."""
-        with self._reading():
-            row = self._connection.execute("SELECT text FROM drafts WHERE conversation = ?", (conversation,)).fetchone()
-            return row[0] if row else ""
+        return self._text("drafts", conversation) or ""
 
     def instructions(self, conversation: str) -> str | None:
         """A conversation's instructions, None if it has none of its own."""
+        return self._text("instructions", conversation)
+
+    def tools(self, conversation: str) -> tuple[str, ...]:
+        """What is switched on in a conversation."""
+        return tuple((self._text("tools", conversation) or "").splitlines())
+
+    def _text(self, table: str, conversation: str) -> str | None:
         with self._reading():
-            row = self._connection.execute(
-                "SELECT text FROM instructions WHERE conversation = ?", (conversation,)
-            ).fetchone()
-            return row[0] if row else None
+            rows = self._connection.execute(f"SELECT text FROM {table} WHERE conversation = ?", (conversation,))
+            return next((text for (text,) in rows), None)
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The latest prompts of all conversations, oldest first. Those of deleted ones are gone from here too."""

@@ -1,10 +1,8 @@
-"""Whether a call may be run: a pure function of the person's rules and the call."""
+"""Whether a call may be run: a pure function of the person's rules and of what the call wants."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-from mlx_model.harmony.calls import ToolCall
 
 
 class Decision(StrEnum):
@@ -16,42 +14,60 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A decision on the calls of a tool, by its full name ("python", "functions.get_weather"), of all tools in a
-    namespace ("functions.*"), or of all there are ("*")."""
+class Wish:
+    """What a call wants, as rules and a person judge it.
 
-    tool: str
+    `subjects` are what a rule may name, the most exact first, which is the longest: "browser.open docs.python.org",
+    "browser.open", "browser". `default` holds where no rule is about any of them. `why` says in a few words why a
+    person is asked, `shown` is all of what would be done: code, a URL, a diff. Both are untrusted text. Without
+    `always` the person is asked each time, whatever rules allow: code that can reach the whole computer.
+    """
+
+    subjects: tuple[str, ...]
+    default: Decision
+    why: str
+    shown: str
+    always: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A decision on what is called exactly so, or begins so ("functions.*", "*")."""
+
+    subject: str
     decision: Decision
 
     @property
     def exactness(self) -> tuple[int, bool]:
         """Greater where less is covered."""
-        return len(self.tool.removesuffix("*")), not self.tool.endswith("*")
+        return len(self.subject.removesuffix("*")), not self.subject.endswith("*")
 
-    def covers(self, name: str) -> bool:
-        """Whether it is about the tool of this name."""
-        return name == self.tool or (self.tool.endswith("*") and name.startswith(self.tool[:-1]))
+    def covers(self, subject: str) -> bool:
+        """Whether it is about this subject of a wish."""
+        return subject == self.subject or (self.subject.endswith("*") and subject.startswith(self.subject[:-1]))
 
 
 def rules_of(settings: Mapping[str, str]) -> tuple[Rule, ...]:
     """The rules of the settings file."""
-    return tuple(Rule(tool, Decision(decision)) for tool, decision in settings.items())
+    return tuple(Rule(subject, Decision(decision)) for subject, decision in settings.items())
 
 
-def decide(rules: Iterable[Rule], call: ToolCall, *, confined: bool) -> Decision:
-    """What is to happen to a call of a tool that is `confined`: code in a sandbox whose test it has passed.
+def decide(rules: Iterable[Rule], wish: Wish) -> tuple[Decision, str]:
+    """What is to happen to a call, and the subject of the rule that says so; "" where no rule does.
 
-    One rule against a call is enough. Else the rule that names the tool most exactly holds, of several the most
-    careful one. What no rule is about is asked, except for a confined tool. Code that can reach the whole computer is
-    asked each time: no rule allows beforehand what nobody has seen.
+    One rule against a call is enough. Else the rule that names it most exactly holds, of several the most careful one.
     """
-    covering = [rule for rule in rules if rule.covers(call.name)]
-    if any(rule.decision is Decision.DENY for rule in covering):
-        return Decision.DENY
-    if call.name == "python" and not confined:
-        return Decision.ASK
+    covering = [rule for rule in rules if any(rule.covers(subject) for subject in wish.subjects)]
+    for rule in covering:
+        if rule.decision is Decision.DENY:
+            return Decision.DENY, rule.subject
+    if wish.default is Decision.DENY:
+        return Decision.DENY, ""
+    if not wish.always:
+        return Decision.ASK, ""
     if not covering:
-        return Decision.ALLOW if confined else Decision.ASK
+        return wish.default, ""
     most = max(rule.exactness for rule in covering)
-    exact = [rule.decision for rule in covering if rule.exactness == most]
-    return Decision.ASK if Decision.ASK in exact else Decision.ALLOW
+    exact = [rule for rule in covering if rule.exactness == most]
+    holds = next((rule for rule in exact if rule.decision is Decision.ASK), exact[0])
+    return holds.decision, holds.subject

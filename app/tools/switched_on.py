@@ -1,69 +1,102 @@
-"""The tools that a person has switched on: which there are, and who decides on their calls."""
+"""The kits that a person has switched on in a conversation: their tools, and who decides on a call."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from app.paths import verdicts_file
-from app.tools import managed_python
-from app.tools.permission import Decision, decide, rules_of
+from app.tools.kit import Kit
+from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.python import Python
 from mlx_model.tools.toolbox import Toolbox
 
-Ask = Callable[[ToolCall, str], Awaitable[str | None]]
-"""Shows the person a call, and why it needs their word. None allows it, a text is what the model is told instead."""
-
 FORBIDDEN = "The user does not allow this tool."
+DECLINED = "The user declined this call"
+
+
+class Keep(StrEnum):
+    """How long a person's yes holds: for this call, for this conversation, or always, as a rule of the settings."""
+
+    ONCE = "once"
+    CONVERSATION = "this conversation"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person has said to a call. A no may have a reason, which the model reads."""
+
+    allowed: bool
+    keep: Keep = Keep.ONCE
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What became of the question whether a call may be run: `by` says what has allowed it, for people; `refusal` is
+    what the model reads in place of a result, None if it is allowed."""
+
+    by: str = ""
+    refusal: str | None = None
+
+
+Ask = Callable[[ToolCall, Wish], Awaitable[Verdict]]
+"""Shows a person a call, and what it wants."""
 
 
 class SwitchedOn:
-    """The tools of these names, for one conversation.
+    """Kits of one conversation.
 
-    `folder` is where the code of the model has its files, `permissions` are those of the settings. `ask` is asked where
-    these don't decide. Starts nothing by itself; `close` ends what a call has started.
+    `permissions` are those of the settings. `ask` is asked where these don't decide, and `remember` gets the subjects
+    of new rules of theirs. Starts nothing by itself; `close` ends what has been started.
     """
 
-    def __init__(self, names: Iterable[str], folder: Path, permissions: Mapping[str, str], ask: Ask) -> None:
-        self.names = tuple(names)
-        self.folder = folder
-        self._rules = rules_of(permissions)
+    def __init__(
+        self,
+        kits: Sequence[Kit],
+        permissions: Mapping[str, str],
+        ask: Ask,
+        remember: Callable[[str], None] = lambda subject: None,
+    ) -> None:
+        self.kits = tuple(kits)
+        self.toolbox = Toolbox()
+        """The tools of those kits that can be used. Known after `prepare`."""
+        self.rules = rules_of(permissions)
+        """What holds in this conversation."""
         self._ask = ask
-        # It asks nobody: where it is not confined, `approve` has the person look at each cell.
-        self._python = Python(
-            folder, interpreter=managed_python.find(), allow_unconfined=True, verdicts=verdicts_file()
-        )
-        self.toolbox = Toolbox([self._python] if "python" in self.names else [])
+        self._remember = remember
 
-    async def instructions(self, own: str | None) -> str | None:
-        """The developer message: a conversation's own instructions, and what holds of the tools here.
+    async def prepare(self) -> None:
+        """Makes the kits ready for a turn."""
+        for kit in self.kits:
+            await kit.prepare()
+        self.toolbox = Toolbox([tool for kit in self.kits if not kit.trouble for tool in kit.tools])
 
-        The model was trained with one text for python, which leaves open whether there is a network, names a folder
-        that not every sandbox can have, and keeps plots and files out of it.
-        """
-        if "python" not in self.names:
-            return own
-        await self._python.prepare()
-        network = "Internet access of python is disabled. " if self._python.confined else ""
-        files = f"You may use python to make plots and files, too: files saved under '{self._python.data}' are shown "
-        return "\n\n".join(filter(None, [own, f"{network}{files}to the user."]))
+    def instructions(self, own: str | None) -> str | None:
+        """The developer message: a conversation's own instructions, and what holds of the tools here."""
+        told = [kit.instructions for kit in self.kits if not kit.trouble]
+        return "\n\n".join(filter(None, [own, *told])) or None
 
-    async def approve(self, call: ToolCall) -> str | None:
-        """None if the call may be run, else what to tell the model in place of a result."""
-        confined, why = False, "there is no rule for it"
-        if call.name == "python":
-            await self._python.prepare()
-            confined = self._python.confined
-            why = "the settings say so" if confined else f"it is not confined here: {self._python.why_not}"
-        match decide(self._rules, call, confined=confined):
+    async def approve(self, call: ToolCall) -> Approval:
+        """Decides on a call: by the rules, else by the person."""
+        tool = self.toolbox.tool(call)
+        kit = next(kit for kit in self.kits if any(each is tool for each in kit.tools))
+        wish = await kit.wish(call)
+        decision, rule = decide(self.rules, wish)
+        match decision:
             case Decision.ALLOW:
-                return None
+                return Approval(by=f"the rule {rule}" if rule else "needs no permission")
             case Decision.DENY:
-                return FORBIDDEN
-            case Decision.ASK:
-                return await self._ask(call, why)
+                return Approval(refusal=FORBIDDEN)
+        verdict = await self._ask(call, wish)
+        if not verdict.allowed:
+            return Approval(refusal=f"{DECLINED}: {verdict.reason}" if verdict.reason else f"{DECLINED}.")
+        if verdict.keep is not Keep.ONCE and wish.always:
+            self.rules = (*self.rules, Rule(wish.subjects[0], Decision.ALLOW))
+            if verdict.keep is Keep.ALWAYS:
+                self._remember(wish.subjects[0])
+        return Approval(by=f"you, {verdict.keep}")
 
     async def close(self) -> None:
-        """End what runs. The folder stays, unless there is nothing in it."""
-        await self.toolbox.close()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Ends what the kits have started."""
+        for kit in self.kits:
+            await kit.close()

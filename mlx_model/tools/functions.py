@@ -14,7 +14,7 @@ from typing import Any
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.tools import FunctionTool
-from mlx_model.tools.base import Output, ToolResult, shortened
+from mlx_model.tools.base import ROOM, Output, ToolResult, shortened
 from mlx_model.tools.kinds import Field, Kind, field_of, object_of
 
 # Where the description of a docstring ends.
@@ -50,7 +50,7 @@ class Function:
         """The function's own."""
         return self.declaration.name
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         """See Tool. Of an exception the model reads type and text: no path, no line of the program."""
         start = time.monotonic()
         try:
@@ -66,7 +66,7 @@ class Function:
             text, failed = _as_text(value), False
         except (Exception, SystemExit) as error:
             text, failed = f"Error: {type(error).__name__}: {error}".rstrip(": "), True
-        return ToolResult(shortened(text), failed, seconds=time.monotonic() - start)
+        return ToolResult(shortened(text, room), failed, seconds=time.monotonic() - start)
 
     async def close(self) -> None:
         """See Tool. There is nothing to end."""

@@ -9,14 +9,14 @@ from collections.abc import Generator
 from functools import cache
 
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.base import Tool, ToolResult
+from mlx_model.tools.base import ROOM, Tool, ToolResult
 from mlx_model.tools.loop import ToolOutput
 
 
-def run_tool(tool: Tool, call: ToolCall) -> Generator[ToolOutput | ToolResult, None, None]:
+def run_tool(tool: Tool, call: ToolCall, room: int = ROOM) -> Generator[ToolOutput | ToolResult, None, None]:
     """What the tool writes as it comes, and at the end its result. Closing the iterator cancels the call."""
     pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    running = asyncio.run_coroutine_threadsafe(tool.run(call, pieces.put), _loop())
+    running = asyncio.run_coroutine_threadsafe(tool.run(call, pieces.put, room), _loop())
     running.add_done_callback(lambda _: pieces.put(None))
     try:
         while (piece := pieces.get()) is not None:

@@ -4,7 +4,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any
 
-from app.chat.conversation import AnswerFacts, Conversation, Node
+from app.chat.conversation import AnswerFacts, CallFacts, Conversation, Node
 from app.store.values import OddValueError, hashed, moment, name_of, number, text, text_or_none
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message
@@ -61,4 +61,11 @@ def _facts(fields: dict[str, Any]) -> AnswerFacts:
         stats=stats,
         analysis_s=float(number(fields["analysis_s"])),
         analysis_tokens=int(number(fields["analysis_tokens"])),
+        calls=tuple(_call(call) for call in fields.get("calls", ())),
     )
+
+
+def _call(fields: dict[str, Any]) -> CallFacts:
+    """How a result came about. Its files stay with the one who exported it."""
+    seconds, error = float(number(fields["seconds"])), bool(fields["error"])
+    return CallFacts(seconds, error, text(fields["allowed"]), text(fields["outcome"]))

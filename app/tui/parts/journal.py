@@ -200,7 +200,7 @@ class Journal:
         """See Store.prompts."""
         return await self._try(Store.prompts, [])
 
-    # Drafts and instructions
+    # What else a conversation has
 
     async def set_draft(self, conversation: str, text: str) -> None:
         """See Store.set_draft."""
@@ -217,6 +217,14 @@ class Journal:
     async def instructions(self, conversation: str) -> str | None:
         """See Store.instructions."""
         return await self._try(lambda store: store.instructions(conversation), None)
+
+    async def set_tools(self, conversation: str, names: Sequence[str]) -> None:
+        """See Store.set_tools."""
+        await self._try(lambda store: store.set_tools(conversation, names), None)
+
+    async def tools(self, conversation: str) -> tuple[str, ...]:
+        """See Store.tools."""
+        return await self._try(lambda store: store.tools(conversation), ())
 
     # The thread
 

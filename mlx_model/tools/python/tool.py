@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.base import Output, ToolResult
+from mlx_model.tools.base import ROOM, Output, ToolResult, shortened
 from mlx_model.tools.python.bubblewrap import DATA
 from mlx_model.tools.python.files import changed, snapshot
 from mlx_model.tools.python.kernel import MOST_CODE, Cell, Ending, Kernel, KernelError
@@ -100,7 +100,7 @@ class Python:
         async with self._one_at_a_time:
             await self._prepare()
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         """Runs the code of a call. See `Tool.run`."""
         started = time.monotonic()
         async with self._one_at_a_time:
@@ -113,7 +113,7 @@ class Python:
                 result = ToolResult(f"[ERROR] The kernel could not be started: {error}", error=True)
             finally:
                 self._idle = None if self._is_closed else asyncio.create_task(self._stop_when_idle())
-        return replace(result, seconds=time.monotonic() - started)
+        return replace(result, text=shortened(result.text, room), seconds=time.monotonic() - started)
 
     async def close(self) -> None:
         """Ends the kernel, whatever it does. Files stay, unless the folder was made for this object."""

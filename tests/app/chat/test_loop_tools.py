@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from app.chat.answer import AnswerRecord
+from app.chat.conversation import CallFacts
 from app.chat.loop import TurnEvent, TurnTools, turn
 from app.engine.engine import EngineError
 from app.engine.protocol import Answer
+from app.tools.switched_on import Approval
 from mlx_model.errors import ContextError, GptossError
 from mlx_model.events import Event, Finished, MessageEnd, Stats
 from mlx_model.harmony.calls import ToolCall
@@ -54,7 +57,7 @@ class Tool:
         self.runs = 0
         self.cancelled = False
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
         self.runs += 1
         output("working\n")
         try:
@@ -62,13 +65,13 @@ class Tool:
         except asyncio.CancelledError:
             self.cancelled = True
             raise
-        return ToolResult("42\n")
+        return ToolResult("42\n", files=(Path("plot.png"),), seconds=2.5, outcome="a number")
 
     async def close(self) -> None: ...
 
 
-async def allow(call: ToolCall) -> str | None:
-    return None
+async def allow(call: ToolCall) -> Approval:
+    return Approval(by="the test")
 
 
 def kinds(events: list[TurnEvent]) -> list[type]:
@@ -94,11 +97,13 @@ async def test_a_call_is_recorded_run_and_answered() -> None:
     assert backend.requests[1].messages == (user("q"), THOUGHT, CALL, RESULT)
     assert record.finished == Finished("stop", Stats(14, 0, 7, seed=3))
     assert (record.text, record.calls) == ("42.", [CALL])
+    facts = CallFacts(2.5, allowed="the test", outcome="a number", files=("plot.png",))
+    assert record.facts(0.0).calls == (facts,)
 
 
 async def test_a_call_that_is_not_allowed_is_told_to_the_model() -> None:
-    async def deny(call: ToolCall) -> str | None:
-        return "The user declined this call: too slow"
+    async def deny(call: ToolCall) -> Approval:
+        return Approval(refusal="The user declined this call: too slow")
 
     tool, record, events = Tool(), AnswerRecord(Effort.LOW), list[TurnEvent]()
     backend = Rounds(CALLING, ANSWERING)
@@ -107,6 +112,7 @@ async def test_a_call_that_is_not_allowed_is_told_to_the_model() -> None:
     assert kinds(events) == [MessageEnd, MessageEnd, ToolDenied, MessageEnd, Finished]
     assert tool.runs == 0
     assert backend.requests[1].messages[-1].text == "The user declined this call: too slow"
+    assert record.facts(0.0).calls == (CallFacts(error=True),)
 
 
 async def test_cancelling_ends_the_call_and_the_turn() -> None:
@@ -124,10 +130,10 @@ async def test_cancelling_ends_the_call_and_the_turn() -> None:
 
 @pytest.mark.parametrize("when", ["while the person is asked", "before"])
 async def test_cancelling_before_a_call_is_run_leaves_it_to_be_decided_on_later(when: str) -> None:
-    async def approve(call: ToolCall) -> str | None:
+    async def approve(call: ToolCall) -> Approval:
         assert when != "before"
         tools.cancel()
-        return "no"
+        return Approval(refusal="no")
 
     tool, record = Tool(), AnswerRecord(Effort.LOW)
     tools = TurnTools(Toolbox([tool]), approve)

@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
+from app import settings
 from app.chat.answer import AnswerRecord
 from app.chat.commands import COMMANDS, CommandLine, parse
 from app.cli import ask
 from app.cli.answer_printing import AnswerPrinter, call_line, visible
-from app.cli.approval import NOBODY, ask_person
+from app.cli.approval import NOBODY, ask_person, remember
 from app.cli.arguments import Start
 from app.cli.plain import TOOLS_COMMAND, PlainChat
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
 from app.store.saver import Saver
-from app.tools import switched_on
+from app.tools import python_kit
+from app.tools.permission import Decision, Wish
+from app.tools.switched_on import Keep, Verdict
 from mlx_model.events import Event, Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant
@@ -34,6 +37,7 @@ from tests.app.cli.test_ask import whole
 
 CALLING: list[Event] = [*whole(assistant("hm", "analysis")), *whole(CALL), Finished("tool_call")]
 ANSWERING: list[Event] = [*whole(assistant("42.")), Finished("stop")]
+YES, NO = Verdict(allowed=True), Verdict(allowed=False)
 START = Start(Load(), Options(), None, False, ("python",))
 CELL = ToolCall("python", "print(6 * 7)", "analysis", {"code": "print(6 * 7)"})
 
@@ -50,7 +54,7 @@ class Python:
 
     async def prepare(self) -> None: ...
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
         return ToolResult("42\n", files=(self.folder / "plot.png",), seconds=0.25)
 
     async def close(self) -> None:
@@ -61,7 +65,7 @@ class Python:
 def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rounds:
     """The model calls python and answers; what it is asked is noted."""
     backend = Rounds(CALLING, ANSWERING)
-    monkeypatch.setattr(switched_on, "Python", Python)
+    monkeypatch.setattr(python_kit, "Python", Python)
     monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(backend))
     monkeypatch.setenv("GPTOSS_CHAT_HOME", str(tmp_path))
     return backend
@@ -112,7 +116,7 @@ def test_without_a_terminal_nothing_is_run_that_has_to_be_asked(
         "nobody can allow it",
         "python  print(6 * 7) ... not allowed",
     ]
-    assert scripted.requests[1].messages[-1].text == NOBODY
+    assert scripted.requests[1].messages[-1].text == f"The user declined this call: {NOBODY}"
 
 
 def test_without_tools_the_call_says_how_to_switch_them_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,30 +151,47 @@ def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("line", "verdict"),
     [
-        ("y\n", None),
-        ("YES\n", None),
-        ("n\n", "The user declined this call."),
-        ("\n", "The user declined this call."),
-        ("", "The user declined this call."),
-        ("yes, but slower\n", "The user declined this call: yes, but slower"),
-        (None, "The user declined this call."),
+        ("y\n", YES),
+        ("YES\n", YES),
+        ("c\n", Verdict(allowed=True, keep=Keep.CONVERSATION)),
+        ("A\n", Verdict(allowed=True, keep=Keep.ALWAYS)),
+        ("n\n", NO),
+        ("\n", NO),
+        ("", NO),
+        ("yes, but slower\n", Verdict(allowed=False, reason="yes, but slower")),
+        (None, NO),
     ],
 )
 async def test_the_person_decides(
     line: str | None,
-    reason: str | None,
+    verdict: Verdict,
     interrupts: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(line))
     monkeypatch.setattr(sys, "stderr", shown := Terminal())
-    call = ToolCall("python", "", "analysis", {"code": "a = 1\nprint('\x1b[2J\u202e')"})
-    assert await ask_person(call, "it is not confined") == reason
+    wish = Wish(("python",), Decision.ASK, "it is not confined", "a = 1\nprint('\x1b[2J\u202e')")
+    assert await ask_person(CELL, wish) == verdict
     asked = shown.getvalue()
-    assert asked.startswith("python asks: it is not confined\n  | a = 1\n  | print('\\u001b[2J\\u202e')\nRun it once?")
+    assert asked.startswith("python asks: it is not confined\n  | a = 1\n  | print('\\u001b[2J\\u202e')\nAllow it? y")
     assert interrupts == ([signal.SIGINT] if line is None else [])
+
+
+async def test_what_is_asked_each_time_can_be_allowed_once_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("a\n"))
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    assert await ask_person(CELL, Wish(("python",), Decision.ASK, "", "", always=False)) == YES
+    assert "Allow it? y once; any" in shown.getvalue()
+
+
+def test_a_yes_that_always_holds_is_a_rule_of_the_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    remember("browser.open example.org")
+    assert settings.load().permissions == {"browser.open example.org": "allow"}
+    (tmp_path / "settings.toml").write_text("[")
+    remember("f")
+    assert "the file is left as it is" in capsys.readouterr().err
 
 
 def test_how_calls_are_written() -> None:

@@ -94,6 +94,7 @@ OUT_OF_RANGE, ODD = "a number is out of range", "its form is not that of an expo
         (("nodes", 1, "turn", "stats", "decode_tokens"), 2**63, OUT_OF_RANGE),
         (("nodes", 1, "turn", "stats", "seed"), 2**64, OUT_OF_RANGE),
         (("nodes", 1, "turn", "analysis_tokens"), 10**400, OUT_OF_RANGE),
+        (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}], NO_TEXT),
         (("nodes", 1, "turn"), [], ODD),
     ],
 )

@@ -147,9 +147,10 @@ def test_of_two_that_start_at_once_the_second_waits_and_rebuilds_nothing(
     first = sqlite3.connect(path, isolation_level=None)
     first.create_function("folded", 1, schema.folded)
     first.execute("BEGIN IMMEDIATE")
-    for statement in MIGRATIONS[2]:
-        first.execute(statement)
-    first.execute("PRAGMA user_version = 3")
+    for step in MIGRATIONS[2:]:
+        for statement in step:
+            first.execute(statement)
+    first.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     copy = Store.in_memory(copy_of=path)  # to read, nobody waits
     assert len(copy.search("GRÖSSE")) == 2
     copy.close()
@@ -162,7 +163,7 @@ def test_of_two_that_start_at_once_the_second_waits_and_rebuilds_nothing(
     first.close()
     changes = second.total_changes
     migrate(second)
-    assert version_of(second) == 3 and second.total_changes == changes
+    assert version_of(second) == len(MIGRATIONS) and second.total_changes == changes
     second.close()
 
 
@@ -171,5 +172,7 @@ def test_a_version_that_folded_nothing_refuses_a_database_that_does(
 ) -> None:
     Store(path).close()
     monkeypatch.setattr("app.store.database.MIGRATIONS", MIGRATIONS[:2])
-    with pytest.raises(NewerError, match=r"version 3, this program reads up to 2.*was not changed: update gptoss-chat"):
+    with pytest.raises(
+        NewerError, match=rf"version {len(MIGRATIONS)}, this program reads up to 2.*was not changed: update gptoss-chat"
+    ):
         Store(path)

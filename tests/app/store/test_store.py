@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.chat.conversation import PREVIEW_LENGTH, Conversation
+from app.chat.conversation import PREVIEW_LENGTH, AnswerFacts, CallFacts, Conversation
 from app.store import schema
 from app.store import store as store_module
 from app.store.database import UnwritableError
-from app.store.schema import MIGRATIONS, migrate, version_of
+from app.store.schema import MIGRATIONS, folded, migrate, version_of
 from app.store.store import MissingError, Store
 from mlx_model.events import Stats
 from mlx_model.harmony.message import assistant
@@ -187,6 +187,19 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
     third.close()
 
 
+def test_files_of_calls_and_tools_go_with_their_conversation(store: Store) -> None:
+    tree = Conversation()
+    calls = (CallFacts(files=("/work/plot.png",)), CallFacts(error=True))
+    tree.add_answer(tree.add_prompt("Plot it.", None).id, AnswerFacts("m", None, calls=calls), [])
+    store.insert(tree)
+    store.set_tools(tree.id, ("python", "files=/my folder"))
+    assert same(present(store.load(tree.id)), tree)
+    assert store.tools(tree.id) == ("python", "files=/my folder")
+    store.delete(tree.id)
+    store.purge([tree.id])
+    assert store.tools(tree.id) == ()
+
+
 def test_instructions_go_with_their_conversation(store: Store) -> None:
     tree = branched()
     store.insert(tree)
@@ -294,6 +307,7 @@ def test_what_another_program_deleted_comes_back_when_it_goes_on_here(store: Sto
 def test_each_step_leads_from_its_version_to_the_present_one(path: Path, version: int) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as connection:
+        connection.create_function("folded", 1, folded)
         for step in MIGRATIONS[:version]:
             for statement in step:
                 connection.execute(statement)

@@ -1,6 +1,5 @@
 """The Python for the model's code: made in steps, used only when all of them have succeeded."""
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.cli import main as cli
-from app.tools import managed_python, switched_on
+from app.tools import managed_python, python_kit
 from app.tools.managed_python import PACKAGES, ManagedPythonError, find, make
-from app.tools.switched_on import SwitchedOn
+from app.tools.python_kit import PythonKit
 
 
 @pytest.fixture
@@ -62,8 +61,8 @@ def test_what_was_given_up_is_not_used(commands: list[list[str]], monkeypatch: p
 
 def test_the_tool_runs_code_in_it(commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[object] = []
-    monkeypatch.setattr(switched_on, "Python", lambda folder, **wishes: used.append(wishes["interpreter"]))
+    monkeypatch.setattr(python_kit, "Python", lambda folder, **wishes: used.append(wishes["interpreter"]))
     for _ in range(2):
-        SwitchedOn([], tmp_path, {}, lambda call, why: asyncio.sleep(0))
+        PythonKit(tmp_path)
         make()
     assert used == [None, find()]

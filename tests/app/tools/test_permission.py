@@ -1,70 +1,88 @@
 """Rules about calls: what they cover, which of several holds, and what none of them can allow."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.settings import PERMISSIONS
-from app.tools.permission import Decision, Rule, decide, rules_of
-from mlx_model.harmony.calls import ToolCall
+from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 
 ALLOW, ASK, DENY = Decision.ALLOW, Decision.ASK, Decision.DENY
-NAMES = ("python", "functions.f", "functions.get", "browser.open")
-TOOLS = st.sampled_from([*NAMES, "functions.*", "browser.*", "*", "py", "function"])
-RULES = st.lists(st.builds(Rule, TOOLS, st.sampled_from(Decision)), max_size=6)
-CALLS = st.sampled_from([ToolCall(name, "") for name in NAMES])
+CONFINED = Wish(("python",), ALLOW, "", "")
+UNCONFINED = Wish(("python",), ASK, "", "", always=False)
+FUNCTION = Wish(("functions.f",), ASK, "", "")
+PAGE = Wish(("browser.open docs.example.org", "browser.open example.org", "browser.open", "browser"), ASK, "", "")
+FORBIDDEN = Wish(("browser.open file",), DENY, "", "")
+
+SUBJECTS = st.sampled_from([*PAGE.subjects, "python", "functions.f", "functions.*", "browser.*", "*", "py", "function"])
+RULES = st.lists(st.builds(Rule, SUBJECTS, st.sampled_from(Decision)), max_size=6)
+WISHES = st.sampled_from([CONFINED, UNCONFINED, FUNCTION, PAGE, FORBIDDEN])
+
+
+def decision(rules: Sequence[Rule], wish: Wish) -> Decision:
+    return decide(rules, wish)[0]
 
 
 @pytest.mark.parametrize(
-    ("rules", "name", "confined", "decision"),
+    ("rules", "wish", "decided"),
     [
-        ({}, "python", True, ALLOW),
-        ({}, "python", False, ASK),
-        ({}, "functions.f", False, ASK),
-        ({"python": "ask"}, "python", True, ASK),
-        ({"python": "allow"}, "python", False, ASK),
-        ({"*": "allow"}, "python", False, ASK),
-        ({"python": "deny"}, "python", False, DENY),
-        ({"*": "deny", "python": "allow"}, "python", True, DENY),
-        ({"functions.*": "allow"}, "functions.f", False, ALLOW),
-        ({"functions.*": "allow", "functions.f": "ask"}, "functions.f", False, ASK),
-        ({"functions.*": "ask", "functions.f": "allow"}, "functions.f", False, ALLOW),
-        ({"functions.f*": "ask", "functions.f": "allow"}, "functions.f", False, ALLOW),
-        ({"functions": "allow"}, "functions.f", False, ASK),
-        ({"functions.f": "allow"}, "functions.fg", False, ASK),
+        ({}, CONFINED, (ALLOW, "")),
+        ({}, UNCONFINED, (ASK, "")),
+        ({}, FUNCTION, (ASK, "")),
+        ({"python": "ask"}, CONFINED, (ASK, "python")),
+        ({"python": "allow"}, UNCONFINED, (ASK, "")),
+        ({"*": "allow"}, UNCONFINED, (ASK, "")),
+        ({"python": "deny"}, UNCONFINED, (DENY, "python")),
+        ({"*": "deny", "python": "allow"}, CONFINED, (DENY, "*")),
+        ({"functions.*": "allow"}, FUNCTION, (ALLOW, "functions.*")),
+        ({"functions.*": "allow", "functions.f": "ask"}, FUNCTION, (ASK, "functions.f")),
+        ({"functions.*": "ask", "functions.f": "allow"}, FUNCTION, (ALLOW, "functions.f")),
+        ({"functions.f*": "ask", "functions.f": "allow"}, FUNCTION, (ALLOW, "functions.f")),
+        ({"functions": "allow"}, FUNCTION, (ASK, "")),
+        ({"functions.f": "allow"}, replace(FUNCTION, subjects=("functions.fg",)), (ASK, "")),
+        ({"browser": "allow"}, PAGE, (ALLOW, "browser")),
+        ({"browser": "allow", "browser.open example.org": "ask"}, PAGE, (ASK, "browser.open example.org")),
+        ({"browser": "ask", "browser.open docs.example.org": "allow"}, PAGE, (ALLOW, "browser.open docs.example.org")),
+        ({"browser.open example.org": "deny", "browser.open docs.example.org": "allow"}, PAGE, (DENY,)),
+        ({"browser.open ample.org": "allow"}, PAGE, (ASK, "")),
+        ({"*": "allow"}, FORBIDDEN, (DENY, "")),
     ],
 )
-def test_decisions(rules: dict[str, str], name: str, confined: bool, decision: Decision) -> None:
-    assert decide(rules_of(rules), ToolCall(name, ""), confined=confined) is decision
+def test_decisions(rules: dict[str, str], wish: Wish, decided: tuple[object, ...]) -> None:
+    assert decide(rules_of(rules), wish)[: len(decided)] == decided
 
 
 def test_the_settings_know_the_decisions() -> None:
     assert tuple(Decision) == PERMISSIONS
 
 
-@given(RULES, CALLS, st.booleans(), TOOLS)
-def test_one_rule_against_a_call_is_enough(rules: list[Rule], call: ToolCall, confined: bool, tool: str) -> None:
-    against = Rule(tool, DENY)
-    after = decide([*rules, against], call, confined=confined)
-    if against.covers(call.name):
+@given(RULES, WISHES, SUBJECTS)
+def test_one_rule_against_a_call_is_enough(rules: list[Rule], wish: Wish, subject: str) -> None:
+    against = Rule(subject, DENY)
+    after = decision([*rules, against], wish)
+    if any(against.covers(each) for each in wish.subjects):
         assert after is DENY
     else:
-        assert after is decide(rules, call, confined=confined)
+        assert after is decision(rules, wish)
 
 
 @given(RULES)
 def test_no_rule_allows_code_that_nobody_has_seen_outside_a_sandbox(rules: list[Rule]) -> None:
-    assert decide(rules, ToolCall("python", ""), confined=False) is not ALLOW
+    assert decision(rules, UNCONFINED) is not ALLOW
+    assert decision(rules, FORBIDDEN) is DENY
 
 
-@given(RULES, CALLS, st.booleans(), st.randoms())
-def test_the_order_of_rules_means_nothing(rules: list[Rule], call: ToolCall, confined: bool, random: object) -> None:
+@given(RULES, WISHES, st.randoms())
+def test_the_order_of_rules_means_nothing(rules: list[Rule], wish: Wish, random: object) -> None:
     shuffled = sorted(rules, key=lambda _: random.random())  # type: ignore[attr-defined]
-    assert decide(shuffled, call, confined=confined) is decide(rules, call, confined=confined)
+    assert decision(shuffled, wish) is decision(rules, wish)
 
 
-@given(RULES, CALLS, st.booleans())
-def test_only_a_rule_that_allows_or_a_sandbox_allows(rules: list[Rule], call: ToolCall, confined: bool) -> None:
-    if decide(rules, call, confined=confined) is ALLOW:
-        allowed = any(rule.covers(call.name) and rule.decision is ALLOW for rule in rules)
-        assert allowed or (confined and not any(rule.covers(call.name) for rule in rules))
+@given(RULES, WISHES)
+def test_only_a_rule_that_allows_or_the_default_allows(rules: list[Rule], wish: Wish) -> None:
+    decided, subject = decide(rules, wish)
+    if decided is ALLOW:
+        assert Rule(subject, ALLOW) in rules if subject else wish.default is ALLOW

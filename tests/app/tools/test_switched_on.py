@@ -1,105 +1,118 @@
-"""The tools that are switched on: their names, who decides on a call, and what is left behind."""
+"""The kits that are switched on: what the model gets of them, who decides on a call, and how long a yes holds."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from app.tools import switched_on
 from app.tools.names import read_names
-from app.tools.switched_on import FORBIDDEN, SwitchedOn
+from app.tools.permission import Decision, Wish
+from app.tools.switched_on import FORBIDDEN, Keep, SwitchedOn, Verdict
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.tools import FunctionTool
+from mlx_model.tools.base import ROOM, Output, ToolResult
 
-CALL = ToolCall("python", "1", "analysis", {"code": "1"})
+CALL = ToolCall("functions.f", "{}")
+YES, NO = Verdict(allowed=True), Verdict(allowed=False)
 
 
-class Python:
-    """Stands in for the real one: confined or not, as a test says."""
+class Tool:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.declaration = FunctionTool(name, "")
 
-    name = declaration = "python"
-    why_not = "the sandbox is missing"
-    confined = False
-    will_be_confined = True
-    data = "/mnt/data"
+    async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
+        return ToolResult("")
 
-    def __init__(self, folder: Path, **_: Any) -> None:
-        folder.mkdir(parents=True)
-        self.closed = False
+    async def close(self) -> None: ...
+
+
+class Kit:
+    """Has one function; asks for each call of it."""
+
+    def __init__(self, name: str, trouble: str = "", *, always: bool = True) -> None:
+        self.name, self.trouble, self.always = name, trouble, always
+        self.tools: tuple[Tool, ...] = ()
+        self.instructions = ""
+        self.closed = 0
 
     async def prepare(self) -> None:
-        self.confined = self.will_be_confined
+        self.tools, self.instructions = (Tool(self.name),), f"Of {self.name}."
 
-    async def run(self, *_: object) -> None: ...
+    async def wish(self, call: ToolCall) -> Wish:
+        return Wish((f"{self.name} exactly", self.name), Decision.ASK, "why", "shown", always=self.always)
 
     async def close(self) -> None:
-        self.closed = True
+        self.closed += 1
 
 
-@pytest.fixture
-def unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Python, "will_be_confined", False)
+class Person:
+    """Says what a test has them say; notes what they were asked, and what is to be remembered."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.verdicts = list(verdicts)
+        self.asked: list[str] = []
+        self.remembered: list[str] = []
+
+    async def ask(self, call: ToolCall, wish: Wish) -> Verdict:
+        self.asked.append(wish.why)
+        return self.verdicts.pop(0)
+
+    async def tools(self, *kits: Kit, permissions: Mapping[str, str] | None = None) -> SwitchedOn:
+        tools = SwitchedOn(kits, permissions or {}, self.ask, self.remembered.append)
+        await tools.prepare()
+        return tools
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switched_on, "Python", Python)
+async def test_rules_decide_before_the_person() -> None:
+    person = Person()
+    for permissions, by, refusal in (
+        ({"f": "allow"}, "the rule f", None),
+        ({"f exactly": "deny"}, "", FORBIDDEN),
+    ):
+        tools = await person.tools(Kit("f"), permissions=permissions)
+        approval = await tools.approve(CALL)
+        assert (approval.by, approval.refusal) == (by, refusal)
+    assert person.asked == []
 
 
-async def decision(folder: Path, permissions: Mapping[str, str]) -> tuple[str | None, list[str]]:
-    """What becomes of a call, and what the person was told when asked."""
-    asked: list[str] = []
+async def test_a_no_ends_with_its_reason() -> None:
+    person = Person(NO, Verdict(allowed=False, reason="not today"))
+    tools = await person.tools(Kit("f"))
+    assert (await tools.approve(CALL)).refusal == "The user declined this call."
+    assert (await tools.approve(CALL)).refusal == "The user declined this call: not today"
 
-    async def ask(call: ToolCall, why: str) -> str | None:
-        asked.append(why)
-        return "declined"
 
-    tools = SwitchedOn(("python",), folder / "work", permissions, ask)
-    reason = await tools.approve(CALL)
+async def test_how_long_a_yes_holds() -> None:
+    person = Person(YES, Verdict(allowed=True, keep=Keep.CONVERSATION))
+    tools = await person.tools(Kit("f"))
+    assert [(await tools.approve(CALL)).by for _ in range(3)] == [
+        "you, once",
+        "you, this conversation",
+        "the rule f exactly",
+    ]
+    assert person.remembered == []
+    person.verdicts.append(Verdict(allowed=True, keep=Keep.ALWAYS))
+    await (await person.tools(Kit("f"))).approve(CALL)
+    assert person.remembered == ["f exactly"]
+
+
+async def test_what_is_asked_each_time_is_asked_each_time() -> None:
+    person = Person(Verdict(allowed=True, keep=Keep.ALWAYS), NO)
+    tools = await person.tools(Kit("f", always=False))
+    assert (await tools.approve(CALL)).refusal is None
+    assert (await tools.approve(CALL)).refusal is not None
+    assert (len(person.asked), person.remembered) == (2, [])
+
+
+async def test_a_kit_with_trouble_is_not_offered() -> None:
+    broken, whole = Kit("broken", "it is missing"), Kit("f")
+    tools = await Person().tools(broken, whole)
+    assert [function.name for function in tools.toolbox.functions] == ["f"]
+    assert tools.instructions("Own.") == "Own.\n\nOf f."
+    assert (await Person().tools(broken)).instructions(None) is None
     await tools.close()
-    return reason, asked
-
-
-async def test_confined_code_runs_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
-    assert await decision(tmp_path, {}) == (None, [])
-    assert await decision(tmp_path, {"python": "deny"}) == (FORBIDDEN, [])
-    assert await decision(tmp_path, {"python": "ask"}) == ("declined", ["the settings say so"])
-
-
-@pytest.mark.usefixtures("unconfined")
-async def test_code_that_is_not_confined_is_asked_each_time(tmp_path: Path) -> None:
-    why = ["it is not confined here: the sandbox is missing"]
-    for permissions in ({}, {"python": "allow"}):
-        assert await decision(tmp_path, permissions) == ("declined", why)
-
-
-@pytest.mark.parametrize("confined", [True, False])
-@pytest.mark.parametrize("own", [None, "Be brief."])
-async def test_the_model_is_told_what_holds_of_python_here(
-    own: str | None, confined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def ask(call: ToolCall, why: str) -> str | None:
-        raise AssertionError
-
-    monkeypatch.setattr(Python, "will_be_confined", confined)
-    told = await SwitchedOn(("python",), tmp_path / "work", {}, ask).instructions(own)
-    assert told is not None
-    assert told.startswith("Be brief.\n\n") == (own is not None)
-    assert ("Internet access of python is disabled. You may" in told) == confined
-    assert told.endswith("files saved under '/mnt/data' are shown to the user.")
-
-
-async def test_a_folder_with_files_stays(tmp_path: Path) -> None:
-    async def ask(call: ToolCall, why: str) -> str | None:
-        raise AssertionError
-
-    for name in ("empty", "full"):
-        tools = SwitchedOn(("python",), tmp_path / name, {}, ask)
-        if name == "full":
-            (tools.folder / "plot.png").write_bytes(b"x")
-        await tools.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert (broken.closed, whole.closed) == (1, 1)
 
 
 @pytest.mark.parametrize("text", ["python", " Python ,python", "python python"])

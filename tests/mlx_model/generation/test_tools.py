@@ -91,7 +91,7 @@ class Slow:
         self.cancelled = threading.Event()
         self.ends = True
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
         self.loops.add(id(asyncio.get_running_loop()))
         self.threads.add(threading.current_thread().name)
         output("1\n")
@@ -132,7 +132,7 @@ def test_a_stream_that_is_left_cancels_the_call(demo: Model, rounds: list[str]) 
 
 def test_the_demo_model_calls_python_and_answers_with_its_result(demo: Model) -> None:
     class Calculator(Slow):
-        async def run(self, call: ToolCall, output: Output) -> ToolResult:
+        async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
             assert call.arguments == {"code": "print(1234 * 5678)"}
             return ToolResult("7006652\n")
 

@@ -11,9 +11,11 @@ import pytest
 
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.tools.base import MOST_CHARACTERS, ToolResult
+from mlx_model.tools.base import CHARACTERS_A_TOKEN, ROOM, ToolResult
 from mlx_model.tools.functions import Function
 from mlx_model.tools.kinds import kind_of
+
+MOST = CHARACTERS_A_TOKEN * ROOM
 
 
 class Unit(enum.Enum):
@@ -187,7 +189,7 @@ def test_arguments_are_cast_and_defaults_stay() -> None:
         (None, "null"),
         ("ä", "ä"),
         ("a" * 50_000 + "z", f"{'a' * 11200}\n[... 34,001 characters left out ...]\n{'a' * 4799}z"),
-        ("x" * MOST_CHARACTERS, "x" * MOST_CHARACTERS),
+        ("x" * MOST, "x" * MOST),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -145,7 +145,7 @@ def test_python_is_run_again_since_its_state_may_have_changed() -> None:
     class Python:
         name = declaration = "python"
 
-        async def run(self, call: ToolCall, output: object) -> ToolResult:
+        async def run(self, call: ToolCall, output: object, room: int = 0) -> ToolResult:
             return ToolResult("")
 
         async def close(self) -> None: ...

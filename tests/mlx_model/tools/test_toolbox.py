@@ -29,7 +29,7 @@ class Python:
     declaration = "python"
     closed = 0
 
-    async def run(self, call: ToolCall, output: Output) -> ToolResult:
+    async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
         return ToolResult(call.arguments["code"])
 
     async def close(self) -> None:

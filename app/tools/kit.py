@@ -1,0 +1,45 @@
+"""A kit: what a person switches on by one name, with its tools, what the model is told of them, what a call wants."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.tools.permission import Wish
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.base import Tool
+
+
+class Kit(Protocol):
+    """What a person switches on in a conversation. Starts nothing before `prepare`."""
+
+    @property
+    def name(self) -> str:
+        """What it is switched on by."""
+        ...
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """What the model may call. Known after `prepare`."""
+        ...
+
+    @property
+    def instructions(self) -> str:
+        """What the developer message says of it, "" for nothing. Known after `prepare`."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it can't be used here, and what to do about it, in one line; "" if it can."""
+        ...
+
+    async def prepare(self) -> None:
+        """Finds out what has to be known before the model is asked. Called before each turn, so quick after the first
+        time. Never raises: `trouble` says what is wrong."""
+        ...
+
+    async def wish(self, call: ToolCall) -> Wish:
+        """What a call of one of its tools wants."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what it has started: processes, connections. May be called twice."""
+        ...
