@@ -16,7 +16,6 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
-from app.tui.screens.palette import PaletteScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -259,6 +258,7 @@ class Actions(App[None]):
 
     def action_command_palette(self, typed: str = "") -> None:
         """Show the palette, with this typed into it, and run what is chosen there."""
+        from app.tui.screens.palette import PaletteScreen
 
         def chosen(action: str | None) -> None:
             if action is not None:

@@ -6,6 +6,7 @@ import os
 import signal
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events, work
@@ -67,8 +68,9 @@ class ChatApp(Actions, inherit_bindings=False):
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
         f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "over", "no_color")
+        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "no_color")
     ]
+    STYLES_OVER = Path(__file__).with_name("styles") / "over.tcss"
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
@@ -122,15 +124,27 @@ class ChatApp(Actions, inherit_bindings=False):
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._quitting = asyncio.Lock()
+        self._furnishing = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
+        self._styled_for = self.theme
+        self.stylesheet.set_variables(self.get_css_variables())
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Called by Textual when the theme has changed; also at the start, where the first styles were its own already.
+
+        To read all styles again would be a fifth of the time until the first screen.
+        """
+        if self.theme != self._styled_for:
+            self._styled_for = self.theme
+            super().refresh_css(animate)
 
     def get_default_screen(self) -> Screen[None]:
         """Called by Textual for the screen below all others."""
         return ChatScreen(id="_default")
 
     def compose(self) -> ComposeResult:
-        """Status above, conversation, input, keys below."""
+        """Status above, conversation, input, keys below. What else there is comes with `furnish`."""
         desk = self.desk
         with Horizontal():
             yield desk.sidebar
@@ -139,12 +153,8 @@ class ChatApp(Actions, inherit_bindings=False):
                     yield desk.status
                 yield desk.transcript
                 with Vertical(id="bottom"):
-                    yield desk.toast
-                    yield desk.download_panel
-                    yield desk.queue
                     yield desk.input
                     yield desk.effort_switch
-                    yield desk.message_keys
         yield desk.footer
 
     async def on_mount(self) -> None:
@@ -162,11 +172,28 @@ class ChatApp(Actions, inherit_bindings=False):
         self._hang_up.watch()
         await self.conversations.show()
         await self.preferences.start()
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """What can wait until the person sees where to type."""
         self.engine.open()
+        await self.furnish()
         self._open_journal()
         # What the first answer needs is loaded while the person types.
-        load = partial(import_module, "app.tui.text.markdown_layout")
-        self.call_after_refresh(self.run_worker, load, group="load", thread=True)
+        self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
+
+    async def furnish(self) -> None:
+        """Bring to the screen what nobody sees at first, so that it shows sooner where to type; once."""
+        desk = self.desk
+        async with self._furnishing:
+            if desk.queue.is_attached:
+                return
+            self.stylesheet.read(self.STYLES_OVER)
+            with self.batch_update():
+                await desk.input.furnish()
+                bottom = self.query_one("#bottom")
+                await bottom.mount(desk.toast, desk.download_panel, desk.queue, before=desk.input)
+                await bottom.mount(desk.message_keys)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -328,6 +355,8 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys and pasted text first pass by the part that knows where they belong."""
+        if isinstance(event, events.InputEvent | events.Paste) and not self.desk.queue.is_attached:
+            await self.furnish()
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             self.app_focus = True  # a terminal may not say that its window is in front again
             self.desk.toast.on_any_key()

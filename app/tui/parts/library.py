@@ -6,7 +6,6 @@ from app.store.search import words_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from app.tui.screens.rename import RenameScreen
 from app.tui.widgets.sidebar import SidebarEntry
 
 WIDE = 100
@@ -142,6 +141,8 @@ class Library:
         if title:
             renamed(title)
         else:
+            from app.tui.screens.rename import RenameScreen
+
             self._desk.ask(RenameScreen(chosen.title), renamed)
 
     async def _rename(self, id: str, title: str) -> None:

@@ -23,10 +23,12 @@ class InputArea(Vertical):
         self.composer = Composer()
 
     def compose(self) -> ComposeResult:
-        """From above."""
-        yield self.composer.completion
-        yield self.composer.attached
+        """Where to type; what stands above it comes with `furnish`."""
         yield self.composer
+
+    async def furnish(self) -> None:
+        """Bring what nobody sees at first."""
+        await self.mount(self.composer.completion, self.composer.attached, before=self.composer)
 
     def on_completing_area_named(self, event: Composer.Named) -> None:
         """Show the files that may be meant."""

@@ -17,7 +17,7 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
-from app.tui.parts import answering, background_download, engine, greeting, models
+from app.tui.parts import answering, background_download, engine, greeting
 from app.tui.parts.hints import BRANCHING
 from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
@@ -373,8 +373,8 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return COMPUTER
 
     monkeypatch.setattr(greeting, "examine", known)
-    monkeypatch.setattr(welcome_widget, "version", lambda name: "1.2.3")
-    monkeypatch.setattr(models, "local_models", list)
+    monkeypatch.setattr(welcome_widget, "version", lambda: "1.2.3")
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", list)
     for name, value in (("local_models", []), ("free_space", COMPUTER.free), ("cache_folder", Path(COMPUTER.folder))):
         monkeypatch.setattr(background_download, name, lambda *_, value=value: value)
 
