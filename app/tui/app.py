@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from functools import partial
@@ -176,6 +177,7 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def _begin(self) -> None:
         """What can wait until the person sees where to type."""
+        gc.enable()
         self.engine.open()
         await self.furnish()
         self._open_journal()
