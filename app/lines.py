@@ -1,9 +1,13 @@
 """Text in one line: untrusted names and titles, sentences of the program."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from mlx_model.text import clean
+
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of what can't be seen."""
 
 
 def one_line(text: str) -> str:
@@ -19,3 +23,10 @@ def sentence(text: str) -> str:
 def similar(word: str, words: Iterable[str], least: float = 0.6) -> str | None:
     """The one of `words` that is probably meant; `least` is how much they must have in common, 1 for all."""
     return next(iter(get_close_matches(word, list(words), n=1, cutoff=least)), None)
+
+
+def visible(text: str) -> str:
+    """A text in which nothing hides: characters that can't be seen, or reorder others, are written as escapes."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in _HIDDEN else f"\\u{ord(char):04x}" for char in text
+    )

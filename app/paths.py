@@ -35,6 +35,12 @@ def work_folder(conversation: str) -> Path:
     return _data() / "work" / conversation
 
 
+def kept_folder(conversation: str) -> Path:
+    """Where the tools of a conversation keep what its model has no hand in: pages it has read, changed files as
+    they were. Raises RequestError, likewise."""
+    return _data() / "kept" / conversation
+
+
 def python_folder() -> Path:
     """Where the Python is that `gptoss-chat tools python` makes. Raises RequestError, likewise."""
     return _data() / "python"

@@ -85,12 +85,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
-    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", *CHAT, *HUB),
+    "app.tui.widgets": ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", *CHAT, *HUB),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
-    "app.tui.parts": (*SHOWN, *STORE, "app.engine", *CHAT, *HUB),
+    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),
     # The app and its actions compose and route.
-    "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", *CHAT),
+    "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", "app.tools", *CHAT),
     # The entry: the command line, and Ctrl-C before it is loaded.
     "app": ("app ground", "app.cli.main"),
     # The demo model: training writes the prompts that Harmony renders, evaluation asks the model.

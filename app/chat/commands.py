@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.lines import similar
 from app.settings import ANALYSIS, SAMPLING
+from app.tools.names import TOOLS
 from mlx_model.harmony.message import Effort
 
 BUSY = "An answer is under way: Esc stops it."
@@ -100,6 +101,20 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             values=COPY_TARGETS,
         ),
         Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
+    ),
+    "Tools": (
+        Command(
+            "tools the model may call: python, off",
+            *("tools", "tools"),
+            takes="names",
+            values=(*TOOLS, "off"),
+            waits=True,
+            opens=True,
+        ),
+        Command("allow the call that waits, once", "allow_once", key="f7", shown_key="F7"),
+        Command("allow it in this conversation", "allow_here", key="f8", shown_key="F8"),
+        Command("allow it always", "allow_always", key="f9", shown_key="F9"),
+        Command("refuse the call that waits, and say why", "refuse", "no", takes="reason"),
     ),
     "Conversations": (
         Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new", aliases=("clear", "reset")),

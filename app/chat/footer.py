@@ -7,7 +7,7 @@ ENDINGS = {
     "cancelled": "stopped",
     "length": "cut off: token limit",
     "stop_string": "ended at a stop string",
-    "tool_call": "asked for a tool, which this chat does not have",
+    "tool_call": "asked for a tool that was not run",
     "tool_limit": "stopped: too many tool calls",
     "no_answer": "ended without an answer",
     "died": "cut off: the engine stopped",

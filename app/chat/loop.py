@@ -123,7 +123,7 @@ async def _answered(
         if approval.refusal is not None:
             rounds.deny(call, approval.refusal)
             denied = ToolDenied(call, approval.refusal)
-            record.add(denied.message, CallFacts(error=True))
+            record.add(denied.message, CallFacts(error=True, outcome="not allowed"))
             yield denied
             return
         allowed = approval.by

@@ -1,7 +1,6 @@
 """An answer as `ask` and the plain chat print it, as it comes: its text, and a line for each call of a tool."""
 
 import sys
-import unicodedata
 from time import monotonic
 from typing import TextIO
 
@@ -17,8 +16,6 @@ from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarte
 
 _MOST_OF_A_CALL = 60
 """Characters of a call in its line."""
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode's categories of what can't be seen."""
 
 
 def call_line(call: ToolCall) -> str:
@@ -28,13 +25,6 @@ def call_line(call: ToolCall) -> str:
     if call.name == "python" and "\n" in code:
         text = f"{len(code.splitlines())} lines"
     return f"{one_line(call.name)}  {text[:_MOST_OF_A_CALL]}{'...' if len(text) > _MOST_OF_A_CALL else ''}"
-
-
-def visible(text: str) -> str:
-    """A text in which nothing hides: characters that can't be seen, or reorder others, are written as escapes."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in _HIDDEN else f"\\u{ord(char):04x}" for char in text
-    )
 
 
 class AnswerPrinter:

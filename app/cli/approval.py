@@ -4,9 +4,9 @@ import asyncio
 import signal
 import sys
 
-from app.cli.answer_printing import call_line, visible
+from app.cli.answer_printing import call_line
 from app.cli.printing import say
-from app.lines import one_line
+from app.lines import one_line, visible
 from app.settings import SettingsError, update
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, Verdict

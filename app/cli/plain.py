@@ -8,7 +8,7 @@ from dataclasses import replace
 from time import monotonic
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
-from app.chat.commands import COMMANDS, EFFORTS, Command, CommandLine, next_effort, no_argument, parse, unknown
+from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
@@ -27,13 +27,9 @@ from mlx_model.request import Request
 from mlx_model.text import clean
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
 
-TOOLS_COMMAND = Command(
-    "tools the model may call: python, off", "tools", "tools", takes="names", values=(*TOOLS, "off")
-)
-"""The full-screen chat has no tools yet."""
-_HERE = ("effort", "set", "continue", "new", "help", "quit")
-SLASH_COMMANDS = (*(command for command in COMMANDS if command.slash in _HERE), TOOLS_COMMAND)
-"""The commands of the full-screen chat that this one has, and its own."""
+_HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
+SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
+"""The commands of the full-screen chat that this one has."""
 
 _NO_TOOLS = f"The model may call no tools. /tools {' '.join(TOOLS)} lets it run code, in a sandbox where there is one."
 
@@ -111,7 +107,7 @@ class PlainChat:
                     print("Ctrl-C again quits.")
                     continue
                 interrupted = False
-                line = parse(text, (*COMMANDS, TOOLS_COMMAND))
+                line = parse(text)
                 slash = line.command.slash if line is not None and line.command and not line.argument else ""
                 if slash == "quit":
                     return

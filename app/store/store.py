@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.chat.conversation import PREVIEW_LENGTH, Changes, Conversation
 from app.store.database import StoreError, explained, open_copy, open_file, set_aside
+from app.store.folders import remove_folders
 from app.store.locks import UndoLock
 from app.store.merging import merge
 from app.store.opened import DisplacedError, OpenedFile
@@ -246,7 +247,7 @@ class Store:
     def purge(self, ids: Sequence[str]) -> None:
         """Remove conversations for good that were deleted here, and by no other program since: it can still undo that.
 
-        Their text is also overwritten in the file and in the log.
+        Their text is also overwritten in the file and in the log, and their folders go.
         """
         self._purge("(id, deleted) = (?, ?)", [(id, self._deleted[id]) for id in ids if id in self._deleted])
 
@@ -263,22 +264,20 @@ class Store:
 
     def _purge(self, where: str, values: Sequence[tuple[object, ...]]) -> None:
         with self._transaction():
-            rows = self._connection.executemany(f"DELETE FROM conversations WHERE {where}", values)
-            if rows.rowcount <= 0:
+            query = f"DELETE FROM conversations WHERE {where} RETURNING id"
+            gone = [id for value in values for (id,) in self._connection.execute(query, value).fetchall()]
+            if not gone:
                 return
             self._connection.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
         with explained(self._unwritable):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        remove_folders(gone)
         if self._opened is not None:
             self._opened.note()
 
     def set_draft(self, conversation: str, text: str) -> None:
         """Keep what stands in the input; `conversation` is "" for the chat that has not begun."""
-        if text.strip():
-            self._set_text("drafts", conversation, text)
-            return
-        with self._transaction():
-            self._connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation,))
+        self._set_text("drafts", conversation, text if text.strip() else "")
 
     def set_instructions(self, conversation: str, text: str) -> None:
         """Keep a conversation's instructions of its own; "" for none."""

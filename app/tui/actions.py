@@ -9,6 +9,7 @@ from textual.dom import DOMNode
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
 from app.lines import sentence
+from app.tools.switched_on import Keep
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -16,6 +17,7 @@ from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.sharing import Sharing
+from app.tui.parts.tools import Tools
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -37,6 +39,7 @@ class Actions(App[None]):
     models: Models
     preferences: Preferences
     sharing: Sharing
+    tools: Tools
     terminal_is_lent = False
     """Whether a child has the terminal."""
 
@@ -126,7 +129,11 @@ class Actions(App[None]):
             self.terminal_is_lent = False
 
     async def action_stop(self) -> None:
-        """Stop the answer; without one, be done with the message that is selected, edited or branched from."""
+        """Refuse the call that waits, else stop the answer; without one, be done with the message that is selected,
+        edited or branched from."""
+        if self.tools.is_asking:
+            self.tools.answer(None)
+            return
         conversations, selected = self.conversations, self.desk.transcript.selected is not None
         self.desk.transcript.select(None)
         self.desk.transcript.unmark()
@@ -136,6 +143,26 @@ class Actions(App[None]):
             conversations.leave_edit()
         elif not selected:
             await conversations.leave_branch()
+
+    def action_tools(self, names: str = "") -> None:
+        """Let the model call these tools in this conversation, or say which it may."""
+        self.tools.switch(self.conversation.id, names)
+
+    def action_allow_once(self) -> None:
+        """Allow the call that waits."""
+        self.tools.answer(Keep.ONCE)
+
+    def action_allow_here(self) -> None:
+        """Allow the call that waits, and those like it in this conversation."""
+        self.tools.answer(Keep.CONVERSATION)
+
+    def action_allow_always(self) -> None:
+        """Allow the call that waits, and from now on those like it."""
+        self.tools.answer(Keep.ALWAYS)
+
+    def action_refuse(self, reason: str = "") -> None:
+        """Refuse the call that waits, and tell the model why."""
+        self.tools.refuse(reason)
 
     async def action_answer_now(self) -> None:
         """End the thought, so that the answer begins."""
@@ -230,6 +257,8 @@ class Actions(App[None]):
 
     def action_scroll_transcript(self, direction: int) -> None:
         """Scroll by a page: -1 up, 1 down."""
+        if self.desk.approval.scroll(direction):
+            return
         if direction < 0:
             self.desk.transcript.release_anchor()
             self.desk.transcript.scroll_page_up(animate=False)

@@ -1,4 +1,4 @@
-"""The chat: lays out the screen, makes its parts, and passes on what the widgets report."""
+"""The chat: makes its parts, starts and ends, and passes on what the widgets report."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,11 @@ import os
 import signal
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import ClassVar
 
 from textual import events, work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
@@ -26,6 +22,7 @@ from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
+from app.tui.layout import Layout
 from app.tui.parts.attention import Attention
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
@@ -41,8 +38,9 @@ from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
-from app.tui.screens.chat import ChatScreen
+from app.tui.parts.tools import Tools
 from app.tui.terminal.hang_up import HangUp
+from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.markdown import MarkdownText
@@ -59,7 +57,7 @@ DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 
 
-class ChatApp(Actions, inherit_bindings=False):
+class ChatApp(Actions, Layout, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
     `load` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
@@ -67,11 +65,6 @@ class ChatApp(Actions, inherit_bindings=False):
     It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if there is one.
     """
 
-    CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "no_color")
-    ]
-    STYLES_OVER = Path(__file__).with_name("styles") / "over.tcss"
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
@@ -79,7 +72,6 @@ class ChatApp(Actions, inherit_bindings=False):
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
     ENABLE_COMMAND_PALETTE = False  # Textual's; ours is a screen of its own
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012  # as Textual declares it
 
     def __init__(
         self,
@@ -105,12 +97,15 @@ class ChatApp(Actions, inherit_bindings=False):
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
         self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded)
-        self.conversations = ConversationKeeper(desk, journal, self.engine, self.preferences, self._welcome)
+        self.tools = Tools(desk, journal, self.preferences.permissions, self.preferences.allow)
+        self.conversations = ConversationKeeper(
+            *(desk, journal, self.engine, self.preferences, self.tools), welcome=self._welcome
+        )
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
-        self.hints = Hints(desk, self.conversations, self.preferences, self.selection)
+        self.hints = Hints(desk, self.conversations, self.tools, self.preferences, self.selection)
         self.keys = Keys(desk, self.library, self.selection)
         self.submitting = Submitting(
             *(desk, self.engine, self.conversations),
@@ -125,38 +120,9 @@ class ChatApp(Actions, inherit_bindings=False):
         self._typing: Timer | None = None
         self._warned = False  # that quitting loses something
         self._quitting = asyncio.Lock()
-        self._furnishing = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
-        self._styled_for = self.theme
-        self.stylesheet.set_variables(self.get_css_variables())
-
-    def refresh_css(self, animate: bool = True) -> None:
-        """Called by Textual when the theme has changed; also at the start, where the first styles were its own already.
-
-        To read all styles again would be a fifth of the time until the first screen.
-        """
-        if self.theme != self._styled_for:
-            self._styled_for = self.theme
-            super().refresh_css(animate)
-
-    def get_default_screen(self) -> Screen[None]:
-        """Called by Textual for the screen below all others."""
-        return ChatScreen(id="_default")
-
-    def compose(self) -> ComposeResult:
-        """Status above, conversation, input, keys below. What else there is comes with `furnish`."""
-        desk = self.desk
-        with Horizontal():
-            yield desk.sidebar
-            with Vertical():
-                with Vertical(id="top"):
-                    yield desk.status
-                yield desk.transcript
-                with Vertical(id="bottom"):
-                    yield desk.input
-                    yield desk.effort_switch
-        yield desk.footer
+        self.take_styles()
 
     async def on_mount(self) -> None:
         """Greet, say what is wrong with the settings, start the engine."""
@@ -184,19 +150,6 @@ class ChatApp(Actions, inherit_bindings=False):
         # What the first answer needs is loaded while the person types.
         self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
 
-    async def furnish(self) -> None:
-        """Bring to the screen what nobody sees at first, so that it shows sooner where to type; once."""
-        desk = self.desk
-        async with self._furnishing:
-            if desk.queue.is_attached:
-                return
-            self.stylesheet.read(self.STYLES_OVER)
-            with self.batch_update():
-                await desk.input.furnish()
-                bottom = self.query_one("#bottom")
-                await bottom.mount(desk.toast, desk.download_panel, desk.queue, before=desk.input)
-                await bottom.mount(desk.message_keys)
-
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
         await self.journal.flush()
@@ -221,8 +174,10 @@ class ChatApp(Actions, inherit_bindings=False):
             self.exit(message="\n".join(filter(None, (self.journal.last_words, lost, download))) or None)
 
     async def _save_all(self) -> None:
+        self.tools.stop()
         await self.engine.close()
         await self.conversations.idle.wait()
+        await self.tools.close()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
         await self.conversations.close()
@@ -280,6 +235,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
+
+    def on_approval_bar_chosen(self, event: ApprovalBar.Chosen) -> None:
+        """A click on an answer to the question whether a call may be run."""
+        self.tools.answer(event.keep)
 
     async def on_queue_removed(self, event: Queue.Removed) -> None:
         """A queued message is taken back into the input, or removed."""

@@ -10,6 +10,7 @@ import pytest
 
 from app.paths import conversations_file
 from app.store.store import Store
+from app.tui.parts.tools import GRACE_S
 from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
 
 pytestmark = needs_tmux
@@ -34,6 +35,25 @@ def test_a_chat_with_the_demo_model() -> None:
         assert terminal.exit_code() == 0
         wait_gone(worker)
         assert "context" not in terminal.screen() and terminal.title() == before  # the terminal is as it was before
+
+
+def test_the_demo_model_calculates_with_python() -> None:
+    """Confined where this machine has a sandbox; else the person allows the one cell."""
+    with Terminal(CHAT, height=30) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("/tools python")
+        terminal.keys("Enter")
+        terminal.wait_for("tools: python")
+        terminal.type("How much is 1234 * 5678? Use python.")
+        terminal.keys("Enter")
+        screen = terminal.wait_for(lambda screen: "python asks:" in screen or "\u2192 7006652" in screen)
+        if "python asks:" in screen:
+            assert "print(1234 * 5678)" in screen
+            time.sleep(GRACE_S)
+            terminal.type("yes")
+            terminal.keys("F7")
+        screen = terminal.wait_for(lambda screen: "\u2192 7006652" in screen and "ready" in screen)
+        assert screen.count("7006652") > 1  # the answer has it, too
 
 
 def test_several_lines_and_stop() -> None:

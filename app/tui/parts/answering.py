@@ -1,30 +1,42 @@
 """The bridge: one match statement turns the engine's events into what one answer shows on the screen."""
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent
 from app.engine.protocol import Answer
+from app.tui.text.answer_parts import LIVE_TAIL, Running
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
+from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
 
 READING = "reading the prompt"
+RUNNING, ASKING = "running a tool", "waiting for you"
 SPEED_WINDOW_S = 2.0
 
 
 class AnswerStream:
-    """Shows one answer as `record` takes it."""
+    """Shows one answer as `record` takes it. `save` puts what there is on the disk: before a call of a tool is run, and
+    when its result is there."""
 
-    def __init__(self, view: AnswerView, status: StatusLine, record: AnswerRecord) -> None:
+    def __init__(
+        self, view: AnswerView, status: StatusLine, record: AnswerRecord, save: Callable[[], Awaitable[None]]
+    ) -> None:
         self._view = view
         self._status = status
         self._record = record
+        self._save = save
+        self._running: Running | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._coalescer: Coalescer | None = None
         self._reading, self._writing = Reading(), False
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked_at = 0.0
@@ -39,22 +51,66 @@ class AnswerStream:
 
         The turn is closed at once whatever happens here: left to the garbage collector, its answer would go on.
         """
-        coalescer = Coalescer(self._flush)
+        coalescer = self._coalescer = Coalescer(self._flush)
         self._asked_at = monotonic()
         try:
             async with aclosing(turn) as events:
                 self.begin()
                 async for event in events:
-                    self._show(event)
+                    if isinstance(event, Answer):
+                        self._show(event)
+                    else:
+                        await self._show_tool(event)
                     coalescer.poke()
         finally:
+            self._end_call()
             await coalescer.close()
             self._status.speed, self._status.ttft, self._status.progress = 0.0, 0.0, None
             self._status.circling = False
 
-    def _show(self, answer: TurnEvent) -> None:
-        if not isinstance(answer, Answer):  # of a tool: the record has its result
-            return
+    def ask(self) -> None:
+        """The person is asked about the call at the end; `answered` when they have answered."""
+        self._running = Running(is_asked=True)
+        self._say(ASKING)
+        self._poke()
+
+    def answered(self) -> None:
+        """The person has answered."""
+        self._running = None
+
+    async def _show_tool(self, event: ToolEvent) -> None:
+        match event:
+            case ToolStarted():
+                await self._save()
+                self._running, self._ticking = Running(), asyncio.create_task(self._tick())
+                self._say(RUNNING)
+                self._view.wait("")
+            case ToolOutput(text=text) if self._running is not None:
+                self._running = replace(self._running, output=(self._running.output + text)[-LIVE_TAIL:])
+            case ToolFinished() | ToolDenied():
+                self._end_call()
+                await self._save()
+                self._writing = False
+                self._say("reading")
+
+    async def _tick(self) -> None:
+        """Count the seconds that a tool runs."""
+        while self._running is not None:
+            await asyncio.sleep(1)
+            if self._running is not None:
+                self._running = replace(self._running, seconds=self._running.seconds + 1)
+                self._poke()
+
+    def _poke(self) -> None:
+        if self._coalescer is not None:
+            self._coalescer.poke()
+
+    def _end_call(self) -> None:
+        self._running = None
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    def _show(self, answer: Answer) -> None:
         match answer.event:
             case PrefillProgress(done=done, total=total):
                 progress = self._reading.take(done, total, monotonic())
@@ -97,6 +153,8 @@ class AnswerStream:
             self._status.speed = tokens / elapsed
         thinking = self._record.thinking
         self._status.circling = thinking.under_way and thinking.repetition.found
-        await self._view.show(self._record.messages, thinking.seconds(monotonic()), thinking.tokens)
+        calls = self._record.call_facts
+        seconds = thinking.seconds(monotonic())
+        await self._view.show(self._record.messages, seconds, thinking.tokens, None, calls, self._running)
         if self._writing and self._record.messages:
             self._view.wait("")

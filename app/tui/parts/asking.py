@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from textual.widget import Widget
@@ -14,12 +15,13 @@ from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
 from app.chat.loop import turn
 from app.engine.engine import EngineDied
 from app.lines import sentence
-from app.tui.parts.answering import AnswerStream
+from app.tui.parts.answering import ASKING, RUNNING, AnswerStream
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.titles import Titles
+from app.tui.parts.tools import Tools
 from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
@@ -42,12 +44,14 @@ class Asking:
         journal: Journal,
         engine: EngineKeeper,
         preferences: Preferences,
+        tools: Tools,
         welcome: Callable[[], Awaitable[None]],
     ) -> None:
         self._desk = desk
         self._journal = journal
         self._engine = engine
         self._preferences = preferences
+        self._tools = tools
         self._welcome = welcome
         self.conversation = Conversation()
         self.idle = asyncio.Event()
@@ -121,7 +125,7 @@ class Asking:
         record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
         view = AnswerView(options.effort, analysis=self._preferences.analysis, stored=unfinished)
-        stream = AnswerStream(view, desk.status, record)
+        stream = AnswerStream(view, desk.status, record, lambda: self._checkpoint(record))
         answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
         if engine.answers:
@@ -138,8 +142,10 @@ class Asking:
         try:
             if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
-                request = Request(messages, options, self._preferences.instructions_of(conversation.id))
-                await stream.run(turn(engine.process, request, record))
+                tools = await self._tools.in_turn(conversation.id)
+                instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
+                self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
+                await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))
         except EngineDied as death:
             died = True
             await engine.bury(death)
@@ -214,13 +220,22 @@ class Asking:
         if not await self._desk.transcript.cut(path):
             await self._desk.transcript.show(path, self._build)
 
+    async def _person_asked(self, stream: AnswerStream, record: AnswerRecord, tool: str) -> None:
+        """A call waits for the person."""
+        await self._checkpoint(record)
+        stream.ask()
+        self._desk.attention.wanted(f"{tool} asks: {self.conversation.title}")
+
+    async def _checkpoint(self, record: AnswerRecord) -> None:
+        self._keep(record)
+        await self._journal.save(self.conversation)
+
     async def _checkpoints(self, record: AnswerRecord) -> None:
         saved = sum(len(message.text) for message in record.messages)
         while True:
             await asyncio.sleep(CHECKPOINT_S)
             if (size := sum(len(message.text) for message in record.messages)) > saved:
-                self._keep(record)
-                await self._journal.save(self.conversation)
+                await self._checkpoint(record)
                 saved = size
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
@@ -233,6 +248,7 @@ class Asking:
         if not self.idle.is_set():
             self.stopped.set()
             self._desk.status.state = "stopping"
+            self._tools.stop()
             await self._engine.process.cancel()
 
     async def answer_now(self) -> None:
@@ -241,6 +257,8 @@ class Asking:
             self._desk.warn("No answer is under way.")
         elif self._desk.status.state == "answering":
             self._desk.warn(HAS_BEGUN)
+        elif self._desk.status.state in (RUNNING, ASKING):
+            self._desk.warn("The model waits for its tool.")
         else:
             if self._desk.status.state != "thinking":
                 self._desk.notify("It will answer without thinking.")

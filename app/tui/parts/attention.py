@@ -11,7 +11,7 @@ from app.tui.terminal.window_title import WindowTitle
 
 LONG_S = 10.0
 """Seconds after which a person may have turned to something else."""
-BUSY = ("starting", "loading", "reading", "thinking", "answering", "stopping")
+BUSY = ("starting", "loading", "reading", "thinking", "answering", "running a tool", "waiting for you", "stopping")
 """States of the engine in which something goes on."""
 
 
@@ -29,8 +29,12 @@ class Attention:
 
     def ended(self, text: str, seconds: float) -> None:
         """Work that took so long has ended; `text` says how."""
-        away = self.notify == "always" or (self.notify == "auto" and not self._app.app_focus)
-        if away and seconds >= LONG_S:
+        if seconds >= LONG_S:
+            self.wanted(text)
+
+    def wanted(self, text: str) -> None:
+        """The person is needed; `text` says for what."""
+        if self.notify == "always" or (self.notify == "auto" and not self._app.app_focus):
             self._write(notification(os.environ, self._app.TITLE or "", text))
 
     def show(self, state: str, conversation: str) -> None:

@@ -13,6 +13,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.tools import Tools
 from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
@@ -29,9 +30,10 @@ class ConversationKeeper(Asking):
         journal: Journal,
         engine: EngineKeeper,
         preferences: Preferences,
+        tools: Tools,
         welcome: Callable[[], Awaitable[None]],
     ) -> None:
-        super().__init__(desk, journal, engine, preferences, welcome)
+        super().__init__(desk, journal, engine, preferences, tools, welcome)
         self._editing: Node | None = None
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
@@ -186,6 +188,7 @@ class ConversationKeeper(Asking):
                     if kept := merge(aside):
                         desk.composer.put_back(kept)
             await self._preferences.enter(id)
+            await self._tools.enter(id)
             await self._entered("", at, channel, words)
             return True
         if self.idle.is_set():

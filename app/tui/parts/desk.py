@@ -9,6 +9,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from app.tui.parts.attention import Attention
+from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.footer import Footer
@@ -42,6 +43,7 @@ class Desk:
         self.status = StatusLine()
         self.transcript = SelectableTranscript()
         self.download_panel = DownloadPanel()
+        self.approval = ApprovalBar()
         self.queue = Queue()
         self.input = InputArea()
         self.effort_switch = EffortSwitch()

@@ -4,6 +4,7 @@ from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.selection import Selection
+from app.tui.parts.tools import Tools
 from app.tui.text.footer_keys import ChatFacts, offered
 
 # The most urgent first.
@@ -20,15 +21,21 @@ class Hints:
     """Brings them up to date, and with them the title of the window."""
 
     def __init__(
-        self, desk: Desk, conversations: ConversationKeeper, preferences: Preferences, selection: Selection
+        self,
+        desk: Desk,
+        conversations: ConversationKeeper,
+        tools: Tools,
+        preferences: Preferences,
+        selection: Selection,
     ) -> None:
         self._desk = desk
         self._conversations = conversations
+        self._tools = tools
         self._preferences = preferences
         self._selection = selection
 
     def show(self) -> None:
-        """Say what Esc, End, ^N or ^G does now, else which instructions hold; and which keys do something."""
+        """Say what Esc, End, ^N or ^G does now, else which tools and instructions hold; and which keys do something."""
         desk, conversations = self._desk, self._conversations
         conversation, thinking = conversations.conversation, desk.status.state == "thinking"
         hints = (
@@ -37,6 +44,7 @@ class Hints:
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if thinking else NEARLY_FULL) if desk.status.nearly_full else "",
             CUT_OFF if conversations.cut_off is not None else "",
+            self._tools.hint(conversation.id),
             self._preferences.hint(conversation.id),
         )
         desk.effort_switch.hint(next(filter(None, hints), ""))

@@ -47,6 +47,8 @@ class Preferences:
         self.titles = settings.titles
         """One of app.settings.TITLES."""
         self.theme = settings.theme
+        self.permissions = dict(settings.permissions)
+        """The rules about calls of tools."""
         desk.attention.notify = settings.notify
         self._default_instructions = instructions
         self._own_instructions: dict[str, str] = {}  # by the id of a conversation
@@ -151,6 +153,11 @@ class Preferences:
         text = self.instructions_of(conversation)
         name = next((name for name, preset in self.presets.items() if preset == text), None)
         return "" if text is None else "with instructions" if name is None else f"preset {name}"
+
+    def allow(self, subject: str) -> None:
+        """Allow from now on what a rule can name so; see app.tools.permission."""
+        self.permissions[subject] = "allow"
+        self._remember({("permissions", subject): "allow"})
 
     # The screen
 

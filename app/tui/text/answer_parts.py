@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
+from app.chat.conversation import CallFacts
 from mlx_model.harmony.message import Message, Role
 
 LIVE_TAIL = 1200
@@ -21,23 +23,38 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """What a part still gets: more text (GROWING), a tool's result (WAITING), or nothing (WHOLE)."""
+    """What a part still gets: more text (GROWING), the result of a tool that runs (RUNNING), one that nobody has begun
+    to get (WAITING), or nothing (WHOLE)."""
 
     GROWING = "growing"
+    RUNNING = "running"
     WAITING = "waiting"
     WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The call under way: whether the person `is_asked` about it first, else for how many whole seconds it has run, and
+    the end of what the tool has written."""
+
+    is_asked: bool = False
+    seconds: int = 0
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One message, or several that belong together: analysis without a break, or a call and its results.
 
-    A part of kind CALL begins with a result where nothing before it has called that tool.
+    A part of kind CALL begins with a result where nothing before it has called that tool. `facts` are those of its
+    results, as far as there are any, `running` those of a call under way.
     """
 
     kind: Kind
     messages: tuple[Message, ...]
     state: State = State.WHOLE
+    facts: tuple[CallFacts, ...] = ()
+    running: Running | None = None
 
     @property
     def text(self) -> str:
@@ -54,9 +71,9 @@ class Part:
         """What the tool gave."""
         return tuple(message for message in self.messages if message.role is Role.TOOL)
 
-    def with_message(self, message: Message) -> "Part":
-        """The part and one more."""
-        return replace(self, messages=(*self.messages, message))
+    def with_message(self, message: Message, facts: Sequence[CallFacts] = ()) -> "Part":
+        """The part and one more; of a result also its facts."""
+        return replace(self, messages=(*self.messages, message), facts=(*self.facts, *facts))
 
 
 _SENTENCE = re.compile(r"[^\s.!?\u3002][^.!?\u3002\n]{14,}(?:[.!?](?=\s)|[\u3002\n])")
@@ -70,23 +87,33 @@ def last_sentence(text: str) -> str:
     return " ".join((sentences[-1] if sentences else tail).split())
 
 
-def parts_of(messages: Sequence[Message], reason: str | None) -> list[Part]:
+def parts_of(
+    messages: Sequence[Message],
+    reason: str | None,
+    calls: Sequence[CallFacts] = (),
+    running: Running | None = None,
+) -> list[Part]:
     """The parts of an answer; `reason` says how it ended (Finished.reason), None that it goes on.
+
+    `calls` are the facts of its results, in their order; `running` those of the call at the end, which is under way.
 
     No part ever changes its place or its kind while messages are added or the last one grows: a screen that shows
     parts has to update only those that differ. Messages without text are no parts, unless they are calls.
     """
     parts: list[Part] = []
+    facts = iter(calls)
     for message in messages:
         kind = _kind(message)
+        of_result = [*islice(facts, 1)] if message.role is Role.TOOL else []
         if message.role is Role.TOOL and (call := _index_of_call(parts, message)) is not None:
-            parts[call] = parts[call].with_message(message)
+            parts[call] = parts[call].with_message(message, of_result)
         elif kind is Kind.ANALYSIS and parts and parts[-1].kind is kind and message.text:
             parts[-1] = parts[-1].with_message(message)
         elif message.text or kind is Kind.CALL:
-            parts.append(Part(kind, (message,)))
+            parts.append(Part(kind, (message,), facts=tuple(of_result)))
     if reason is None and parts:
-        parts[-1] = replace(parts[-1], state=State.GROWING)
+        state = State.GROWING if running is None else State.RUNNING
+        parts[-1] = replace(parts[-1], state=state, running=running)
     if reason == "tool_call":
         parts = [replace(p, state=State.WAITING) if p.kind is Kind.CALL and not p.results else p for p in parts]
     return parts

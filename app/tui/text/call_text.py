@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from app.chat.conversation import CallFacts
 from app.documents.fences import fenced
 from app.lines import one_line
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State
@@ -19,19 +20,24 @@ MAX_HIGHLIGHTED = 10_000
 """Characters up to which code is highlighted; ten times as many take two seconds of a core."""
 ARGUMENTS, RESULT = "arguments", "result"
 """Labels above a code block in place of a language; no language has these names."""
-NO_TOOLS = "The tool was not run: this chat cannot run tools."
+NO_TOOLS = "The tool was not run. /tools says which tools the model may call; ^R answers again."
+LIVE_LINES = 3
+"""Of what a running tool has written, the last so many are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallText:
     """`line` names the tool and its arguments, `outcome` sums up the result, both clean and one line.
 
-    `details` is Markdown, clean too: the arguments and the result, each a code block.
+    `details` is Markdown, clean too: the arguments and the result, each a code block, and what has allowed the call.
+    `live` is the end of what the tool has written so far. It has `failed` where its last result says so.
     """
 
     line: str
     outcome: str
     details: str
+    live: str = ""
+    failed: bool = False
 
 
 def describe(part: Part) -> CallText:
@@ -47,15 +53,33 @@ def describe(part: Part) -> CallText:
     else:
         line, block = _asked(call)
         blocks.append(block)
+    live, failed = "", False
     if part.results:
-        blocks.append(_block(RESULT, result))
-        outcome = f"\u2192 {_in_short(result, MAX_OUTCOME) or 'nothing'}"
+        facts = part.facts[-1] if part.facts else CallFacts()
+        outcome, failed = _outcome(result, facts), facts.error
+        blocks += [_block(RESULT, result), *filter(None, [_how(facts)])]
+    elif part.running is not None:
+        outcome = "waits for you" if part.running.is_asked else f"{part.running.seconds} s \u00b7 Esc stops"
+        live = "\n".join(clean(part.running.output[-LIVE_TAIL:]).rstrip("\n").split("\n")[-LIVE_LINES:])
     elif part.state is State.WAITING:
         blocks.append(NO_TOOLS)
         outcome = "not run"
     else:
         outcome = ""
-    return CallText(line.rstrip(), outcome, "\n\n".join(blocks))
+    return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed)
+
+
+def _outcome(result: str, facts: CallFacts) -> str:
+    """What came of a call, in short: in the tool's own words, else its result."""
+    said = _cut(facts.outcome, MAX_OUTCOME) or _in_short(result, MAX_OUTCOME) or "nothing"
+    sign = "\u2717" if facts.error else "\u2192"
+    return f"{sign} {said}" + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
+
+
+def _how(facts: CallFacts) -> str:
+    """What has allowed a call, as a line of Markdown; "" where it was not run here."""
+    allowed = one_line(facts.allowed).replace("`", "'")
+    return f"Allowed by `{allowed}`" if allowed else ""
 
 
 def _asked(call: Message) -> tuple[str, str]:

@@ -1,13 +1,16 @@
-"""A tool call: one line that names it, and under it while open what was asked and what came of it."""
+"""A tool call: one line that names it, what the tool writes while it runs, and while open what was asked and came."""
 
 import asyncio
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
 
 from app.tui.text.answer_parts import Part
 from app.tui.text.call_text import describe
 from app.tui.widgets.fold import Fold, FoldTitle
+from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 
 
@@ -15,13 +18,14 @@ class CallTitle(FoldTitle):
     """The line to click."""
 
 
-class CallView(Fold):
+class CallView(Fold, LiveContainer):
     """Lays out the details only while open."""
 
     def __init__(self, part: Part) -> None:
         super().__init__(CallTitle(), opened=False)
         self.part = part
         self._text = describe(part)
+        self._live: Static | None = None
         self._body = MarkdownText()
         self._filling = asyncio.Lock()
 
@@ -34,7 +38,21 @@ class CallView(Fold):
         """Show this part, which has grown, ended, or got its result."""
         self.part, self._text = part, describe(part)
         self._say()
+        await self._show_live()
         await self._fill()
+
+    async def _show_live(self) -> None:
+        """The last lines that the tool has written, for as long as it runs."""
+        live, text = self._live, self._text.live
+        if not text:
+            if live is not None:
+                self._live = None
+                await live.remove()
+        elif live is None:
+            self._live = Static(Content(text), markup=False, classes="live")
+            await self.mount(self._live, after=self.title)
+        else:
+            live.update(Content(text))
 
     def mark(self, words: Sequence[str]) -> None:
         """Mark these words, which are folded, in the details; () marks none."""
@@ -52,6 +70,7 @@ class CallView(Fold):
         self.call_after_refresh(self._fill)  # in a thread, for which the width must be known
 
     def _say(self) -> None:
+        self.set_class(self._text.failed, "-failed")
         self.title.say(f"{self.arrow} {self._text.line}", *filter(None, [self._text.outcome]))
 
     async def _fill(self) -> None:

@@ -8,10 +8,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.chat.conversation import Conversation, Node
+from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
-from app.tui.text.answer_parts import Kind, Part, State, parts_of
+from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
@@ -22,6 +22,7 @@ from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
+from app.tui.widgets.steps import Steps, to_cover
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, Stats
 from mlx_model.harmony.message import Effort, Message
@@ -120,23 +121,29 @@ class AnswerView(Vertical, LiveContainer):
         self.finished: Finished | None = None
         self._treatment = analysis
         self._analysis_s, self._analysis_tokens = 0.0, 0
+        self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
+        self._steps: Steps | None = None
         self._last_line = LastLine(versions)
         if stored is not None:
             self._show_stored(stored)
 
     def compose(self) -> ComposeResult:
         """The parts that are there already, and the last line; more parts come with the answer."""
-        yield from self._parts
+        for view in self._parts:
+            if self._steps is not None and view is self._covered[0]:
+                yield self._steps
+            yield view
         yield self._last_line
 
     def _show_stored(self, node: Node) -> None:
         facts = node.facts
         reason = (facts.reason or "") if facts else "stop"
         self.messages = node.messages
-        parts = parts_of(node.messages, reason)
+        parts = parts_of(node.messages, reason, facts.calls if facts else ())
         for part in parts:
             self._append(part, last=part is parts[-1])
+        self._gather(ended=True)
         if facts is not None:
             self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
             stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
@@ -145,6 +152,8 @@ class AnswerView(Vertical, LiveContainer):
 
     def reveal(self, channel: str | None) -> None:
         """Open what is closed of a channel: something was found there."""
+        if self._steps is not None and channel != "final":
+            self._steps.open = True
         for view in self._parts:
             if isinstance(view, Fold) and any(message.channel == channel for message in view.part.messages):
                 view.open = True
@@ -178,7 +187,7 @@ class AnswerView(Vertical, LiveContainer):
 
     def toggle_details(self) -> None:
         """Open all folds, or close them if all are open."""
-        folds = [view for view in self._parts if isinstance(view, Fold)]
+        folds = [*filter(None, [self._steps]), *(view for view in self._parts if isinstance(view, Fold))]
         opened = not all(fold.open for fold in folds)
         for fold in reversed(folds):  # the first of them is the one that is kept in sight
             if fold.open is not opened:
@@ -214,18 +223,26 @@ class AnswerView(Vertical, LiveContainer):
         self._last_line.say(clean(text))
 
     async def show(
-        self, messages: Sequence[Message], analysis_s: float, analysis_tokens: int, reason: str | None = None
+        self,
+        messages: Sequence[Message],
+        analysis_s: float,
+        analysis_tokens: int,
+        reason: str | None = None,
+        calls: Sequence[CallFacts] = (),
+        running: Running | None = None,
     ) -> None:
         """Show these messages: the last of them goes on growing, or the answer has ended for this reason.
 
-        Only the parts that differ from what is shown are touched. Shows nothing once the view is gone from the screen.
+        `calls` and `running` are as for parts_of. Only the parts that differ from what is shown are touched. Shows
+        nothing once the view is gone from the screen.
         """
         self.messages, self._analysis_s, self._analysis_tokens = messages, analysis_s, analysis_tokens
+        self._calls = calls
         if not self.is_attached:
             return
         if reason is None:
             self.remove_class("-cut-off")  # it was, and goes on
-        parts = parts_of(messages, reason)
+        parts = parts_of(messages, reason, calls, running)
         for view, part in zip(self._parts, parts, strict=False):
             if part != view.part:
                 if isinstance(view, Analysis) and part is not parts[-1] and self._treatment == "collapsed":
@@ -233,13 +250,15 @@ class AnswerView(Vertical, LiveContainer):
                 await view.show(part)
         for part in parts[len(self._parts) :]:
             await self.mount(self._append(part, last=part is parts[-1]), before=self._last_line)
+        if (steps := self._gather(ended=reason is not None)) is not None:
+            await self.mount(steps, before=self._covered[0])
         self._count()
 
     async def finish(self, finished: Finished | None) -> None:
         """Say how it ended (None: the engine died) and what it cost."""
         self.finished = finished
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
-        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason)
+        await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason, self._calls)
         self._end(reason, stats)
 
     def _append(self, part: Part, *, last: bool) -> Widget:
@@ -257,6 +276,21 @@ class AnswerView(Vertical, LiveContainer):
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
         return view
+
+    @property
+    def _covered(self) -> Sequence[Analysis | CallView]:
+        return self._steps.covered if self._steps else ()
+
+    def _gather(self, *, ended: bool) -> Steps | None:
+        """Put many calls under one line; returns that line if it has to be mounted."""
+        covered = to_cover(self._parts, ended=ended)
+        if self._steps is not None:
+            self._steps.cover(covered)
+        elif covered:
+            self._steps = Steps()
+            self._steps.cover(covered)
+            return self._steps
+        return None
 
     def _count(self) -> None:
         """Say in the first analysis how long the model has thought."""

@@ -112,7 +112,7 @@ async def test_a_call_that_is_not_allowed_is_told_to_the_model() -> None:
     assert kinds(events) == [MessageEnd, MessageEnd, ToolDenied, MessageEnd, Finished]
     assert tool.runs == 0
     assert backend.requests[1].messages[-1].text == "The user declined this call: too slow"
-    assert record.facts(0.0).calls == (CallFacts(error=True),)
+    assert record.facts(0.0).calls == (CallFacts(error=True, outcome="not allowed"),)
 
 
 async def test_cancelling_ends_the_call_and_the_turn() -> None:

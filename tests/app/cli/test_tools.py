@@ -14,14 +14,15 @@ import pytest
 
 from app import settings
 from app.chat.answer import AnswerRecord
-from app.chat.commands import COMMANDS, CommandLine, parse
+from app.chat.commands import CommandLine, parse
 from app.cli import ask
-from app.cli.answer_printing import AnswerPrinter, call_line, visible
+from app.cli.answer_printing import AnswerPrinter, call_line
 from app.cli.approval import NOBODY, ask_person, remember
 from app.cli.arguments import Start
-from app.cli.plain import TOOLS_COMMAND, PlainChat
+from app.cli.plain import PlainChat
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
+from app.lines import visible
 from app.store.saver import Saver
 from app.tools import python_kit
 from app.tools.permission import Decision, Wish
@@ -248,8 +249,8 @@ def command(chat: PlainChat, argument: str) -> str:
 
 def line_of(argument: str) -> CommandLine:
 
-    line = parse(f"/tools {argument}".strip(), (*COMMANDS, TOOLS_COMMAND))
-    assert line is not None and line.command is TOOLS_COMMAND
+    line = parse(f"/tools {argument}".strip())
+    assert line is not None and line.command is not None and line.command.slash == "tools"
     return line
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.chat.conversation import PREVIEW_LENGTH, AnswerFacts, CallFacts, Conversation
+from app.paths import kept_folder, work_folder
 from app.store import schema
 from app.store import store as store_module
 from app.store.database import UnwritableError
@@ -187,7 +188,7 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
     third.close()
 
 
-def test_files_of_calls_and_tools_go_with_their_conversation(store: Store) -> None:
+def test_files_of_calls_and_tools_go_with_their_conversation(store: Store, path: Path) -> None:
     tree = Conversation()
     calls = (CallFacts(files=("/work/plot.png",)), CallFacts(error=True))
     tree.add_answer(tree.add_prompt("Plot it.", None).id, AnswerFacts("m", None, calls=calls), [])
@@ -195,9 +196,17 @@ def test_files_of_calls_and_tools_go_with_their_conversation(store: Store) -> No
     store.set_tools(tree.id, ("python", "files=/my folder"))
     assert same(present(store.load(tree.id)), tree)
     assert store.tools(tree.id) == ("python", "files=/my folder")
+    outside = path.with_name("outside")
+    for folder in (outside, work_folder(tree.id) / "plots", kept_folder(tree.id), work_folder("other")):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (work_folder(tree.id) / "link").symlink_to(outside)
     store.delete(tree.id)
+    assert work_folder(tree.id).exists()  # it can be undone
     store.purge([tree.id])
     assert store.tools(tree.id) == ()
+    assert not work_folder(tree.id).exists() and not kept_folder(tree.id).exists()
+    assert (outside / "file").exists() and (work_folder("other") / "file").exists()
 
 
 def test_instructions_go_with_their_conversation(store: Store) -> None:

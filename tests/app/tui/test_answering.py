@@ -1,6 +1,7 @@
 """An answer on its way to the screen: what happens to the turn when showing it fails."""
 
 from collections.abc import AsyncGenerator
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -32,7 +33,7 @@ async def test_the_turn_is_closed_at_once_when_showing_it_fails() -> None:
             closed.append(True)
 
     events = turn()  # held here, so that no garbage collector closes it
-    stream = AnswerStream(BrokenView(None, analysis="hidden"), StatusLine(), AnswerRecord(Effort.LOW))
+    stream = AnswerStream(BrokenView(None, analysis="hidden"), StatusLine(), AnswerRecord(Effort.LOW), AsyncMock())
     with pytest.raises(ValueError, match="layout"):
         await stream.run(events)
     assert closed == [True]

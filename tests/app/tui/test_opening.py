@@ -143,3 +143,26 @@ async def test_what_is_typed_before_the_last_conversation_is_there_goes_into_it_
         await wait_until(pilot, lambda: desk_of(pilot).composer.text == "early")
         await pilot.press("ctrl+n")
         await wait_until(pilot, lambda: desk_of(pilot).composer.text == "a draft\n\nearly")
+
+
+async def test_it_opens_at_the_path_that_was_shown_and_a_prompt_brings_the_end_into_sight() -> None:
+    tree = titled("first", 30)
+    older = tree.path[-1]
+    tree.add_prompt("another branch", tree.path[-2].parent)
+    tree.select(older.id)
+    keep(tree)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        conversations, transcript = app_of(pilot).conversations, desk_of(pilot).transcript
+        await conversations.open(tree.id)
+        await on_screen(pilot, older.messages[-1].text)
+        assert conversations.conversation.leaf == older.id
+        await pilot.press("pageup", "pageup")
+        await wait_until(pilot, lambda: not transcript.follows)
+        engine.say(MessageStart("final"), *deltas("final", "under way"))
+        await send(pilot, "more")
+        await on_screen(pilot, "under way")
+        assert transcript.follows
+        engine.say(Finished("stop", STATS))
+        await idle(pilot)

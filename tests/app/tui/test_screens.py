@@ -17,7 +17,8 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
-from app.tui.parts import answering, background_download, engine, greeting
+from app.tools import kits
+from app.tui.parts import answering, background_download, engine, greeting, tools
 from app.tui.parts.hints import BRANCHING
 from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
@@ -27,6 +28,7 @@ from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
 from tests.fixtures.contrast import READABLE, pairs_on
+from tests.fixtures.fake_kit import Kit, call_python
 from tests.fixtures.fakes import (
     COMPUTER,
     STATS,
@@ -345,6 +347,24 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "/system" in text_on(pilot))
 
 
+async def asked(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A call of a tool that waits for the person."""
+    await send(pilot, "/tools python")
+    await wait_until(pilot, lambda: "tools: python" in text_on(pilot))
+    engine.think("I calculate it.")
+    call_python(engine)
+    await send(pilot, "How much is 6 * 7?")
+    await wait_until(pilot, lambda: "python asks:" in text_on(pilot) and "waits for you" in text_on(pilot))
+    desk_of(pilot).clear_notifications()
+
+
+async def running(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """A call that runs, and what its tool writes."""
+    await asked(pilot, engine)
+    await pilot.press("f7")
+    await wait_until(pilot, lambda: "step 4" in text_on(pilot))
+
+
 async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The message of a hit, which begins out of sight."""
     lines = "\n\n".join(f"Fruit {number}." for number in range(40))
@@ -356,6 +376,7 @@ async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, versions, selected_prompt, selected_answer, branching),
     *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
+    *(asked, running),
     *(loading, reading, toast, short_toast, picker, confirming),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),
     *(help_screen, settings, died),
@@ -372,6 +393,8 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     async def known() -> ComputerFacts:
         return COMPUTER
 
+    monkeypatch.setattr(kits, "kits_of", lambda names, conversation: [Kit() for _ in names])
+    monkeypatch.setattr(tools, "GRACE_S", 0.0)
     monkeypatch.setattr(greeting, "examine", known)
     monkeypatch.setattr(welcome_widget, "version", lambda: "1.2.3")
     monkeypatch.setattr("mlx_model.hub.inventory.local_models", list)
