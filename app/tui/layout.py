@@ -22,7 +22,7 @@ class Layout(App[None]):
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
         f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "no_color")
+        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "ansi", "no_color")
     ]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012  # as Textual declares it
 

@@ -15,9 +15,10 @@ from textual.widgets.option_list import Option
 from app.chat.commands import Command
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.palette_rows import PaletteRow, groups, line, matching
+from app.tui.widgets.row_list import RowList
 
 
-class PaletteList(OptionList, can_focus=False):
+class PaletteList(RowList, can_focus=False):
     """The commands; the keys are the input's, which passes on those that move."""
 
 

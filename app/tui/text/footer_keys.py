@@ -9,6 +9,8 @@ from textual.style import Style
 from app.chat.commands import COMMANDS, Command
 
 GAP = "  "
+ACTION = "action"
+"""Marks in the row what a click does."""
 SHOWN = (
     *("stop", "answer_now", "again", "new_chat", "find", "effort", "thinking"),
     *("command_palette", "help", "quit"),
@@ -54,7 +56,7 @@ def footer_line(commands: Sequence[Command], width: int) -> Content:
 def _line(commands: Sequence[Command]) -> Content:
     return Content(GAP).join(
         Content.assemble((command.shown_key, "bold $accent"), f" {command.label}").stylize(
-            Style.from_meta({"@click": f"app.{command.action}"})
+            Style.from_meta({ACTION: command.action})
         )
         for command in commands
     )

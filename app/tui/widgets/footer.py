@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
 from app.chat.commands import Command
-from app.tui.text.footer_keys import footer_line
+from app.tui.text.footer_keys import ACTION, footer_line
 
 
 class Footer(Widget):
@@ -21,6 +22,11 @@ class Footer(Widget):
         if commands != self._commands:
             self._commands = commands
             self.refresh()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what the key does."""
+        if (action := event.style.meta.get(ACTION)) is not None:
+            await self.run_action(f"app.{action}")
 
     def render(self) -> Content:
         """As many as there is room for."""

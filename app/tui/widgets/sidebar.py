@@ -22,6 +22,7 @@ from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.list_rows import LINES, conversation_row, day_heading, found_heading, hit_row, title_of
 from app.tui.text.looks import SECONDARY
+from app.tui.widgets.row_list import RowList
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -60,7 +61,7 @@ def nothing(text: str) -> Row:
     return Content(f" {text}").stylize(SECONDARY), None
 
 
-class ConversationList(OptionList):
+class ConversationList(RowList):
     """Two lines each; the headings of the days can't be chosen. Without the focus nothing looks chosen, but for the hit
     of a search that Enter would open.
     """
