@@ -9,7 +9,12 @@ from tests.fixtures.fakes import FakeEngine, app_of, chat, desk_of, idle, wait_u
 async def test_the_styles_are_read_once_until_the_theme_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChatApp(engine=FakeEngine())
     read, reparse = list[str](), app.stylesheet.reparse
-    monkeypatch.setattr(app.stylesheet, "reparse", lambda: (read.append(app.theme), reparse())[1])
+
+    def counted() -> None:
+        read.append(app.theme)
+        reparse()
+
+    monkeypatch.setattr(app.stylesheet, "reparse", counted)
     async with app.run_test() as pilot:
         await idle(pilot)
         assert read == [] and app.desk.status.styles.color.hex != "#000000"
