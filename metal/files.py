@@ -6,7 +6,6 @@ Here since all three packages reach metal; imports the standard library alone.
 import errno
 import json
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -116,7 +115,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
     OSError; nothing is left beside `path` then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with beside.open("xb") as file:
             file.write(content)

@@ -13,8 +13,8 @@ from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
-from mlx_model.memory.plan import AS_PUBLISHED, MemoryPlan, Wishes, plan_within, prefill_chunk
-from mlx_model.memory.sizes import parse_memory
+from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
+from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import compute_on

@@ -28,8 +28,8 @@ _ALMOST = 0.75
 class Command:
     """`action` is the app's method `action_<action>`; `takes` names the argument that may follow the slash name.
 
-    `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each. A
-    command with a `label` is in the footer. One that `waits` can't be used while an answer is under way, unless it only
+    `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each.
+    `label` is its name in the footer. One that `waits` can't be used while an answer is under way, unless it only
     `opens` a list when nothing follows it.
 
     `aliases` are other names, as people know them from other programs; one that is also a value stands for that value:
@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             values=ANALYSIS,
         ),
         Command("stop the answer", "stop", "stop", "escape", "Esc", "stop"),
-        Command("end the thought and answer now", "answer_now", "answer", "ctrl+s", "^S"),
+        Command("end the thought and answer now", "answer_now", "answer", "ctrl+s", "^S", "answer now"),
         Command(
             "regenerate; the previous answer is kept",
             *("again", "again", "ctrl+r", "^R", "again"),
@@ -182,7 +182,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         ),
     ),
 }
-"""In the order of the help; the footer has those with a label in this order."""
+"""In the order of the help."""
 
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 

@@ -1,6 +1,6 @@
 """One conversation, a tree of prompts and answers: the engine is asked with a path of it, the store keeps it all."""
 
-import secrets
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -314,7 +314,7 @@ class Conversation:
 
 def new_id() -> str:
     """A name for a conversation or a node: short enough to type, random enough for two programs at once."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def auto_title(prompt: str) -> str:

@@ -1,6 +1,7 @@
 """The chat: what `gptoss-chat` does without a command, in a terminal; elsewhere it answers the prompt."""
 
 import argparse
+import gc
 import os
 import sys
 
@@ -75,6 +76,7 @@ def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool,
     if not is_debugging():  # Textual's own variables are for those who develop; a value it doesn't know ends it
         for name in [name for name in os.environ if name.startswith("TEXTUAL_")]:
             del os.environ[name]
+    gc.disable()  # nothing of what is made up to the first screen is garbage; ChatApp enables it again
     with Importing():
         from app.tui.app import ChatApp
 

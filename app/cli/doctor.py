@@ -111,7 +111,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             continue  # what is wrong with it stands in its own line
         plans[name] = describe(config, budget, wishes, on_gpu=on_gpu) | {
             "needs": least(config, wishes, on_gpu=on_gpu),
-            "at_best": _at_best(config, _capacity(computer), wishes, on_gpu=on_gpu),
+            "at_best": _at_best(config, max(budget.nbytes, _capacity(computer)), wishes, on_gpu=on_gpu),
         }
     return {
         "machine": asdict(computer),

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.lines import one_line
 from mlx_model.hub.names import DEFAULT, SIZES
-from mlx_model.memory.sizes import disk_size, memory_size
+from mlx_model.memory.sizes import disk_size, fit, memory_size
 
 
 def render(report: dict[str, Any]) -> str:
@@ -72,10 +72,11 @@ def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterat
 
 
 def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:
-    here = " (loaded by default)" if is_default else ""
-    yield f"{one_line(name)}{here}: " + (plan["summary"] if plan["fits"] else "does not fit")
-    for reason in plan["reasons"] if plan["fits"] else [plan["problem"]]:
-        yield f"  {reason}"
+    here, best = " (loaded by default)" if is_default else "", plan["at_best"] or (plan if plan["fits"] else None)
+    fits = fit(best["dense_bits"], best["context"]) if best else "does not fit"
+    yield f"{one_line(name)}{here}: {fits}{', but not now' if best and not plan['fits'] else ''}"
+    for line in [f"Now {plan['summary']}.", *plan["reasons"]] if plan["fits"] else [plan["problem"]]:
+        yield f"  {line}"
 
 
 def _raise_lines(limit: dict[str, Any]) -> Iterator[str]:

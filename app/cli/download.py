@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from app.cli.printing import is_dumb
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
+from mlx_model.hub.meter import Meter, damage
 from mlx_model.hub.names import DEFAULT, KNOWN
-from mlx_model.hub.progress import DownloadState, Meter, Phase, damage, pace
+from mlx_model.hub.progress import DownloadState, Phase, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean

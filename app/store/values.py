@@ -11,15 +11,19 @@ LAST_MOMENT = 253402300799.0
 """The end of the year 9999, the last that Python's calendar has."""
 
 
+class OddValueError(ValueError):
+    """A value that the format doesn't have there; says to a person what is wrong, in a few words."""
+
+
 def text(value: Any) -> str:
-    """The value if it is a text. Raises TypeError."""
+    """The value if it is a text. Raises OddValueError."""
     if not isinstance(value, str):
-        raise TypeError("not a text")
+        raise OddValueError("something else stands where a text should")
     return value
 
 
 def text_or_none(value: Any) -> str | None:
-    """The value if it is a text or None. Raises TypeError."""
+    """The value if it is a text or None. Raises OddValueError."""
     return None if value is None else text(value)
 
 
@@ -31,19 +35,19 @@ def text_of(value: Any) -> str:
 def number(value: Any, bits: int = 63) -> float:
     """The value if it is a number from 0 on that an integer of so many bits could hold; a whole one stays exact.
 
-    Raises TypeError and ValueError.
+    Raises OddValueError.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("not a number")
+        raise OddValueError("something else stands where a number should")
     if not 0 <= value < 2**bits:  # nor is NaN
-        raise ValueError("out of range")
+        raise OddValueError("a number is out of range")
     return value
 
 
 def moment(value: Any) -> float:
-    """The value if it is a time in seconds since 1970. Raises TypeError and ValueError."""
+    """The value if it is a time in seconds since 1970. Raises OddValueError."""
     if number(value) > LAST_MOMENT:
-        raise ValueError("not a time")
+        raise OddValueError("a time is out of range")
     return float(value)
 
 

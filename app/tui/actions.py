@@ -21,7 +21,6 @@ from app.tui.parts.preferences import Preferences
 from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.tools import Tools
-from app.tui.screens.palette import PaletteScreen
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
@@ -251,14 +250,14 @@ class Actions(App[None]):
         """Add the conversations of a file."""
         await self.sharing.import_(name)
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy, and report whether it worked; Textual's own copying comes through here too."""
-        self._copy(text)
+    def copy_to_clipboard(self, text: str, what: str = "the selected text") -> None:
+        """Copy, and report whether it worked; Textual's own copying, of what is selected, comes through here too."""
+        self._copy(text, what)
 
     @work(group="copy")
-    async def _copy(self, text: str) -> None:
+    async def _copy(self, text: str, what: str) -> None:
         try:
-            self.desk.notify(await clipboard.copy(text, super().copy_to_clipboard))
+            self.desk.notify(await clipboard.copy(text, what, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
 
@@ -306,12 +305,13 @@ class Actions(App[None]):
 
     def action_command_palette(self, typed: str = "") -> None:
         """Show the palette, with this typed into it, and run what is chosen there."""
+        from app.tui.screens.palette import PaletteScreen
 
         def chosen(action: str | None) -> None:
             if action is not None:
                 self.run_worker(self.run_action(action))
 
-        self.desk.ask(PaletteScreen(self.must_wait, self.values_of, typed), chosen)
+        self.desk.ask(PaletteScreen(self.must_wait, self.values_of, self.value_of, typed), chosen)
 
     def values_of(self, command: Command) -> Sequence[str]:
         """What can follow a command, as far as that is known at once."""
@@ -320,6 +320,19 @@ class Actions(App[None]):
         if command.action in ("model", "download"):
             return self.models.names if command.action == "model" else self.models.downloads
         return list(self.preferences.presets) if command.action == "preset" else command.values
+
+    def value_of(self, command: Command) -> str:
+        """What a command has set, "" for one that sets nothing."""
+        match command.action:
+            case "effort":
+                return self.preferences.options.effort.value
+            case "thinking":
+                return self.preferences.analysis
+            case "theme":
+                return self.preferences.theme
+            case "model":
+                return self.desk.status.model
+        return ""
 
     def action_help(self) -> None:
         """Show the help, which begins with the focused widget; or close it."""

@@ -1,7 +1,8 @@
-"""The chat: lays out the screen, makes its parts, and passes on what the widgets report."""
+"""The chat: makes its parts, starts and ends, and passes on what the widgets report."""
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from functools import partial
@@ -9,13 +10,10 @@ from importlib import import_module
 from typing import ClassVar
 
 from textual import events, work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, TextArea
+from textual.widgets import TextArea
 from textual.worker import WorkerCancelled, WorkerFailed
 
 from app.chat.commands import COMMANDS
@@ -24,11 +22,13 @@ from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
+from app.tui.layout import Layout
 from app.tui.parts.attention import Attention
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
+from app.tui.parts.hints import Hints
 from app.tui.parts.journal import Journal
 from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
@@ -39,11 +39,11 @@ from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
 from app.tui.parts.tools import Tools
-from app.tui.screens.chat import ChatScreen
 from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
@@ -56,17 +56,8 @@ UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhe
 DRAFT_S = 1.0
 """How long typing must rest before the draft is saved."""
 
-# What the line below the input can say, the most urgent first.
-EDITING = "editing a message: Esc cancels"
-BRANCHING = "the next message branches here: Esc goes back"
-MORE_BELOW = "\u2193 more below, End jumps there"
-CIRCLING = "the thought repeats: ^S answers now"
-ROOM_TO_ANSWER = "context nearly full: ^S answers now"
-NEARLY_FULL = "context nearly full: ^N starts anew"
-CUT_OFF = "^G continues the answer"
 
-
-class ChatApp(Actions, inherit_bindings=False):
+class ChatApp(Actions, Layout, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
     `load` says which model to load, and how; `engine` stands in for the engine process in tests. `options` and
@@ -74,23 +65,13 @@ class ChatApp(Actions, inherit_bindings=False):
     It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if there is one.
     """
 
-    CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "over", "no_color")
-    ]
     TITLE = "gptoss-chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority over the input (which has its own Ctrl+E), except for Esc, which also closes help and palette.
-        *(
-            Binding(c.key, c.action, c.label, show=bool(c.label), key_display=c.shown_key, priority=c.key != "escape")
-            for c in COMMANDS
-            if c.key
-        ),
+        *(Binding(c.key, c.action, show=False, priority=c.key != "escape") for c in COMMANDS if c.key),
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
     ENABLE_COMMAND_PALETTE = False  # Textual's; ours is a screen of its own
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (96, "-wide")]  # noqa: RUF012  # as Textual declares it
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012
 
     def __init__(
         self,
@@ -110,7 +91,7 @@ class ChatApp(Actions, inherit_bindings=False):
         # Without this Textual would turn colours into shades of grey.
         super().__init__(ansi_color="NO_COLOR" in os.environ or None)
         attention = Attention(self, lambda: self.terminal_is_lent)
-        desk = self.desk = Desk(self, attention, hint=self._hint, saved=self._saved)
+        desk = self.desk = Desk(self, attention, hint=lambda: self.hints.show(), saved=self._saved)
         desk.composer.values_of = self.values_of
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
@@ -125,6 +106,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
+        self.hints = Hints(desk, self.conversations, self.tools, self.preferences, self.selection)
         self.keys = Keys(desk, self.library, self.selection)
         self.submitting = Submitting(
             *(desk, self.engine, self.conversations),
@@ -141,29 +123,7 @@ class ChatApp(Actions, inherit_bindings=False):
         self._quitting = asyncio.Lock()
         self._hang_up = HangUp(self._save_all)
         self.preferences.apply()
-
-    def get_default_screen(self) -> Screen[None]:
-        """Called by Textual for the screen below all others."""
-        return ChatScreen(id="_default")
-
-    def compose(self) -> ComposeResult:
-        """Status above, conversation, input, keys below."""
-        desk = self.desk
-        with Horizontal():
-            yield desk.sidebar
-            with Vertical():
-                with Vertical(id="top"):
-                    yield desk.status
-                yield desk.transcript
-                with Vertical(id="bottom"):
-                    yield desk.toast
-                    yield desk.approval
-                    yield desk.download_panel
-                    yield desk.queue
-                    yield desk.input
-                    yield desk.effort_switch
-                    yield desk.message_keys
-        yield Footer(show_command_palette=False, compact=True)
+        self.take_styles()
 
     async def on_mount(self) -> None:
         """Greet, say what is wrong with the settings, start the engine."""
@@ -180,11 +140,16 @@ class ChatApp(Actions, inherit_bindings=False):
         self._hang_up.watch()
         await self.conversations.show()
         await self.preferences.start()
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """What can wait until the person sees where to type."""
+        gc.enable()
         self.engine.open()
+        await self.furnish()
         self._open_journal()
         # What the first answer needs is loaded while the person types.
-        load = partial(import_module, "app.tui.text.markdown_layout")
-        self.call_after_refresh(self.run_worker, load, group="load", thread=True)
+        self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -256,6 +221,10 @@ class ChatApp(Actions, inherit_bindings=False):
         """A click behind the title of a thought."""
         await self.conversations.answer_now()
 
+    def on_markdown_text_copy_wanted(self, event: MarkdownText.CopyWanted) -> None:
+        """A click on the `copy` of a code block."""
+        self.copy_to_clipboard(event.text, event.what)
+
     def on_selectable_transcript_selection_changed(self) -> None:
         """Another message is selected, or none any more."""
         self.selection.show()
@@ -288,6 +257,10 @@ class ChatApp(Actions, inherit_bindings=False):
     async def on_sidebar_searched(self, event: Sidebar.Searched) -> None:
         """The search has changed."""
         await self.library.search(event.text)
+
+    def on_sidebar_nothing_found(self) -> None:
+        """Enter in a search without a hit."""
+        self.library.found_nothing()
 
     def on_sidebar_rename_requested(self, event: Sidebar.RenameRequested) -> None:
         """F2 in the list."""
@@ -344,6 +317,8 @@ class ChatApp(Actions, inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys and pasted text first pass by the part that knows where they belong."""
+        if isinstance(event, events.InputEvent | events.Paste) and not self.desk.queue.is_attached:
+            await self.furnish()
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             self.app_focus = True  # a terminal may not say that its window is in front again
             self.desk.toast.on_any_key()
@@ -396,20 +371,4 @@ class ChatApp(Actions, inherit_bindings=False):
         self._hint_later()
 
     def _hint_later(self) -> None:
-        self.call_after_refresh(self._hint)
-
-    def _hint(self) -> None:
-        """Say below the input what Esc, End, ^N or ^G does now, else which instructions hold."""
-        desk, conversations = self.desk, self.conversations
-        hints = (
-            EDITING if conversations.editing else BRANCHING if conversations.branching else "",
-            MORE_BELOW if not desk.transcript.follows else "",
-            CIRCLING if desk.status.circling else "",
-            (ROOM_TO_ANSWER if desk.status.state == "thinking" else NEARLY_FULL) if desk.status.nearly_full else "",
-            CUT_OFF if conversations.cut_off is not None else "",
-            self.tools.hint(self.conversation.id),
-            self.preferences.hint(self.conversation.id),
-        )
-        desk.effort_switch.hint(next(filter(None, hints), ""))
-        desk.attention.show(desk.status.state, self.conversation.title)
-        self.selection.show()  # an answer that has ended can be continued, say
+        self.call_after_refresh(self.hints.show)

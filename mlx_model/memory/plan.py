@@ -12,11 +12,8 @@ from math import ceil, floor
 
 from metal.formats import MXFP4_BLOCK, QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
-from mlx_model.memory.sizes import memory_size
+from mlx_model.memory.sizes import AS_PUBLISHED, memory_size
 from mlx_model.transformer.config import CACHE_STEP, ModelConfig
-
-AS_PUBLISHED = 16
-"""`dense_bits` of a dense part that is not quantised."""
 
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
 

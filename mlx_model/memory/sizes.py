@@ -1,14 +1,20 @@
-"""Sizes as a person reads and writes them: one rule for memory, one for files, and nowhere another.
+"""Sizes as a person reads and writes them: one rule for memory, one for files, one for contexts, and nowhere another.
 
 Memory is counted in powers of two: it is sold so (a Mac "with 16 GB" has 16 * 2^30 bytes), and Activity Monitor and
 `top` show it so. Files, downloads, free disk space and speeds are counted in powers of ten, as macOS' Finder and the
-Hub do. Both are written "GB", as everywhere; with at most one decimal, for more would change from start to start.
+Hub do. Both are written "GB", as everywhere; with at most one decimal, for more would change from start to start. Where
+one could be taken for the other, as beside the size of a download, the words "of memory" stand behind it.
+
+A context is counted in tokens, and where the last ones don't matter in thousands of them.
 """
 
 import re
 from collections.abc import Callable
 
 from mlx_model.errors import RequestError
+
+AS_PUBLISHED = 16
+"""The `dense_bits` of what is not quantised."""
 
 
 def memory_size(nbytes: int, rounded: Callable[[float], int] = round) -> str:
@@ -19,6 +25,17 @@ def memory_size(nbytes: int, rounded: Callable[[float], int] = round) -> str:
 def disk_size(nbytes: int) -> str:
     """Of files and of a disk: "13.8 GB"; below a gigabyte in MB."""
     return _in_words(nbytes, 10**9, 10**6, round)
+
+
+def context_size(tokens: int) -> str:
+    """Of a context: "12k", rounded down."""
+    return f"{tokens // 1000}k" if tokens >= 1000 else str(tokens)
+
+
+def fit(dense_bits: int, context: int) -> str:
+    """How a model fits: "fits, 4-bit, up to 12k context"."""
+    how = "" if dense_bits == AS_PUBLISHED else f" {dense_bits}-bit,"
+    return f"fits,{how} up to {context_size(context)} context"
 
 
 def _in_words(nbytes: int, gigabyte: int, megabyte: int, rounded: Callable[[float], int]) -> str:

@@ -15,7 +15,7 @@ from app.lines import one_line
 from app.store.exchange.branches import Entry, branches
 from app.store.exchange.marks import without_marks
 from app.store.exchange.result import ImportResult
-from app.store.values import hashed, moment, text_of
+from app.store.values import OddValueError, hashed, moment, text_of
 from mlx_model.harmony.message import Message, Role
 
 PROGRAM = "ChatGPT"
@@ -35,11 +35,11 @@ class OddMessageError(ValueError):
 def convert(export: dict[str, Any], result: ImportResult) -> Conversation:
     """The conversation with all its branches, of which `parent` decides; messages are counted in `result`.
 
-    Raises KeyError or TypeError where there is no mapping.
+    Raises OddValueError where there is no mapping.
     """
     mapping = export["mapping"]
     if not isinstance(mapping, dict):
-        raise TypeError("no mapping")
+        raise OddValueError("it has no messages")
     id = _id(export, mapping)
     created = _moment(export.get("create_time")) or time.time()
     place = _places(mapping)

@@ -14,7 +14,7 @@ from app.documents.attachments import Attachment, join
 from app.lines import one_line
 from app.store.exchange.branches import Entry, branches
 from app.store.exchange.result import ImportResult
-from app.store.values import hashed, moment, text_of
+from app.store.values import OddValueError, hashed, moment, text_of
 from mlx_model.harmony.message import Message, Role
 
 PROGRAM = "Claude"
@@ -25,10 +25,10 @@ _NO_TEXT_HERE = "This block is not supported on your current device yet."
 
 
 def convert(export: dict[str, Any], result: ImportResult) -> Conversation:
-    """The conversation with its branches; messages are counted in `result`. Raises KeyError or TypeError."""
+    """The conversation with its branches; messages are counted in `result`. Raises OddValueError without messages."""
     messages = export["chat_messages"]
     if not isinstance(messages, list):
-        raise TypeError("no messages")
+        raise OddValueError("it has no messages")
     first = next((message for message in messages if isinstance(message, dict)), {})
     id = hashed(text_of(export.get("uuid")) or json.dumps([export.get("created_at"), first]))
     created = _moment(export.get("created_at")) or time.time()

@@ -5,17 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from app.chat.conversation import Conversation
+from app.lines import one_line
 from app.store.exchange import chatgpt, claude, own
 from app.store.exchange.export import FORMAT, VERSION
 from app.store.exchange.json_items import JsonError, JsonItems
 from app.store.exchange.kinds import kind_of, program_of
 from app.store.exchange.result import NAMED, ImportResult
 from app.store.exchange.sources import ImportFileError, Source, sources
+from app.store.values import OddValueError
 from mlx_model.errors import GptossError
 
 NEITHER = "neither an export of gptoss-chat nor ChatGPT's or Claude's conversations.json"
 _ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, GptossError)
 """What converting a conversation of an unknown form may raise."""
+
+
+KEY_LENGTH = 40
+"""Characters of the name of what is missing."""
 
 
 def read(path: Path | None, result: ImportResult) -> Iterator[Conversation]:
@@ -64,7 +70,7 @@ def _conversations(source: Source, result: ImportResult) -> Iterator[Conversatio
         result.failures.append(f"{source.label} is {kind}; nothing was imported")
     if good:
         for outline in outlines:
-            result.unread(outline.get("title"))
+            result.unread(outline.get("title"), "it has no messages")
         result.unreadable += others - len(outlines)
 
 
@@ -86,6 +92,14 @@ def _check_version(fields: dict[str, Any], label: str) -> None:
         )
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, OddValueError | GptossError):
+        return one_line(str(error))
+    if isinstance(error, KeyError) and isinstance(key := error.args[0], str):
+        return f'"{one_line(key[:KEY_LENGTH])}" is missing'
+    return "its form is not that of an export"
+
+
 Convert = Callable[[dict[str, Any], ImportResult], Conversation]
 
 
@@ -103,8 +117,8 @@ def _converter(item: Any) -> Convert | None:
 def _converted(item: dict[str, Any], convert: Convert, result: ImportResult) -> Conversation | None:
     try:
         conversation = convert(item, result)
-    except _ODD:
-        result.unread(item.get("title") or item.get("name"))
+    except _ODD as error:
+        result.unread(item.get("title") or item.get("name"), _why(error))
         return None
     if not conversation.nodes:
         result.without_text += 1

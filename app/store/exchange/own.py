@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.chat.conversation import AnswerFacts, CallFacts, Conversation, Node
-from app.store.values import hashed, moment, name_of, number, text, text_or_none
+from app.store.values import OddValueError, hashed, moment, name_of, number, text, text_or_none
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message
 
@@ -13,7 +13,8 @@ from mlx_model.harmony.message import Effort, Message
 def convert(item: dict[str, Any]) -> Conversation:
     """The conversation, its nodes under the names they have where it was exported.
 
-    Raises KeyError, TypeError, ValueError or AttributeError where the format is another.
+    Raises KeyError, TypeError, AttributeError or ValueError where the format is another; OddValueError, which is one of
+    the last, says what is wrong.
     """
     id = name_of(text(item["id"]))
     names: dict[str | None, str | None] = {None: None}
@@ -22,15 +23,19 @@ def convert(item: dict[str, Any]) -> Conversation:
         messages = tuple(_message(message) for message in entry["messages"])
         facts = _facts(entry["turn"]) if "turn" in entry else None
         if not messages and facts is None:  # an answer that was stopped at once has none
-            raise ValueError("a prompt without text")
+            raise OddValueError("a message has no text")
         name = text(entry["id"])
         node_id = name if name_of(name) == name else hashed(id, name)
         if name in names:
-            raise ValueError("two nodes of one name")
+            raise OddValueError("two messages have one id")
+        if entry["parent"] not in names:
+            raise OddValueError("a message follows one that is not there")
         nodes.append(Node(node_id, names[entry["parent"]], moment(entry["created"]), messages, facts))
         names[name] = node_id
     conversation = Conversation(id, title=text(item["title"]), created=moment(item["created"]), nodes=nodes)
     conversation.updated = moment(item["updated"])
+    if item["leaf"] not in names:
+        raise OddValueError("its last message is not there")
     conversation.leaf = names[item["leaf"]]
     return conversation
 

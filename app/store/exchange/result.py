@@ -20,8 +20,8 @@ class ImportResult:
     """What files gave, and what the store did with it.
 
     Conversations by id: `imported` ones with `nodes` prompts and answers, of which `deleted` had been deleted here;
-    those that were here already and got `more` nodes (`continued`) or none (`known`). Those that are `unreadable`, the
-    first of which have a title in `titles`, and those `without_text` are counted.
+    those that were here already and got `more` nodes (`continued`) or none (`known`). Those that are `unreadable`, of
+    the first of which `troubles` say why, and those `without_text` are counted.
 
     Messages of other programs: those that were `kept`, those `hidden` there too or without text, and the `odd` ones,
     which could not be read. `left_out` counts content that is not text, by its kind; `gaps` the places where the
@@ -35,7 +35,7 @@ class ImportResult:
     more: int = 0
     known: set[str] = field(default_factory=set)
     unreadable: int = 0
-    titles: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     without_text: int = 0
     kept: int = 0
     hidden: int = 0
@@ -67,11 +67,12 @@ class ImportResult:
         name = one_line(kind)[:KIND_LENGTH] if isinstance(kind, str) else ""
         self.left_out[name or "unknown"] += 1
 
-    def unread(self, title: Any) -> None:
+    def unread(self, title: Any, why: str) -> None:
         """A conversation could not be read; it had perhaps a title."""
         self.unreadable += 1
-        if isinstance(title, str) and len(self.titles) < NAMED and (line := one_line(short(title))):
-            self.titles.append(line)
+        if len(self.troubles) < NAMED:
+            line = one_line(short(title)) if isinstance(title, str) else ""
+            self.troubles.append(f'"{line or "(untitled)"}" could not be read: {why}')
 
     def summary(self) -> str:
         """What was done, in one line for the person."""
@@ -91,7 +92,7 @@ class ImportResult:
         if self.without_text:
             parts.append(f"{self.without_text} had no text")
         if self.unreadable:
-            parts.append(f"{self.unreadable} could not be read{self._titles()}")
+            parts.append(f"{self.unreadable} could not be read")
         if self.odd:
             parts.append(f"{_count(self.odd, 'message')} could not be read")
         if self.gaps:
@@ -105,16 +106,14 @@ class ImportResult:
         return StoreError(f"{error}; until then {self.summary()}; import again to add the others")
 
     def failed(self) -> list[str]:
-        """The first sentences about files, and how many more there are."""
-        others = len(self.failures) - NAMED
-        return [*self.failures[:NAMED], *([f"{_count(others, 'more file')} can't be read"] if others > 0 else [])]
-
-    def _titles(self) -> str:
-        if not self.titles:
-            return ""
-        others = self.unreadable - len(self.titles)
-        named = ", ".join(f'"{title}"' for title in self.titles)
-        return f": {named}{f' and {others} more' if others and len(self.titles) == NAMED else ''}"
+        """The first sentences about files and about conversations, and how many more there are of each."""
+        files, conversations = len(self.failures) - NAMED, self.unreadable - len(self.troubles)
+        return [
+            *self.failures[:NAMED],
+            *([f"{_count(files, 'more file')} can't be read"] if files > 0 else []),
+            *self.troubles,
+            *([f"{_count(conversations, 'more conversation')} could not be read"] if conversations > 0 else []),
+        ]
 
     def _kinds(self) -> str:
         kinds = self.left_out.most_common()

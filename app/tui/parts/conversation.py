@@ -85,6 +85,7 @@ class ConversationKeeper(Asking):
     def _set_editing(self, prompt: Node | None) -> None:
         self._editing = prompt
         self._desk.composer.takes_commands = prompt is None
+        self._desk.transcript.mark_edited(prompt.id if prompt else None)
 
     def leave_edit(self) -> None:
         """Cancel an edit: the input has again what was in it before."""
@@ -158,17 +159,19 @@ class ConversationKeeper(Asking):
         words: Sequence[str] = (),
         *,
         left: str | None = None,
+        typed: str = "",
     ) -> bool:
         """Stop what is under way and show another conversation, its end or a node of it; false if it is gone.
 
         What is unsent stays with the conversation that is left, as its draft, and what is typed from now on goes into
-        the other: or what was typed already, if it is said what is `left`. In the node, what is closed of `channel` is
-        opened, and `words`, which are folded, are marked. In the conversation that is on the screen already, an answer
-        under way goes on.
+        the other, behind `typed`; or what was typed already, if it is said what is `left`. In the node, what is closed
+        of `channel` is opened, and `words`, which are folded, are marked. In the conversation that is on the screen
+        already, an answer under way goes on.
         """
         desk = self._desk
         if id != self.conversation.id:
             unsent = self._set_unsent_aside() if left is None else left
+            desk.composer.write(typed)
             aside = self._left = [*(self._left or []), unsent]  # also that of an opening which this one cancels
             try:
                 conversation = await self._load(id)

@@ -12,6 +12,7 @@ from app.tui.parts.attention import Attention
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.footer import Footer
 from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.messages import Notice
 from app.tui.widgets.queue import Queue
@@ -48,6 +49,7 @@ class Desk:
         self.effort_switch = EffortSwitch()
         self.toast = Toast(self.effort_switch)
         self.message_keys = MessageKeys()
+        self.footer = Footer()
         self.sidebar = Sidebar()
         self.hint = hint
         self.saved = saved
@@ -91,6 +93,15 @@ class Desk:
     def run(self, work: Coroutine[Any, Any, None], group: str = "default", *, exclusive: bool = False) -> None:
         """Let work go on in the background; `exclusive` work cancels what is under way in its group."""
         self._app.run_worker(work, group=group, exclusive=exclusive)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something behind all that waits to be done now."""
+        self._app.call_later(work)
+
+    @property
+    def more_waits(self) -> bool:
+        """Whether more has arrived than what is being dealt with, keys among it."""
+        return self._app.message_queue_size > 0
 
     def ask(self, screen: ModalScreen[T], answered: Callable[[T | None], None]) -> None:
         """Lay a screen over the chat, and pass on what it ends with."""

@@ -6,7 +6,6 @@ from app.store.search import words_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from app.tui.screens.rename import RenameScreen
 from app.tui.widgets.sidebar import SidebarEntry
 
 WIDE = 100
@@ -21,6 +20,7 @@ class Library:
         self._journal = journal
         self._conversations = conversations
         self._wide: bool | None = None
+        self._typed: str | None = None  # what stood in the input when Enter was pressed here
 
     def fit(self, width: int) -> None:
         """The terminal has this many columns now; what the person toggled stays until it turns narrow or wide."""
@@ -58,6 +58,23 @@ class Library:
         self._show()
         self._desk.sidebar.search()
 
+    def choose(self) -> None:
+        """Enter in the search or the list: what is typed behind it is for the input, and for the conversation that
+        opens, though its words may have to be searched for first."""
+        self._desk.sidebar.submit()
+        self._typed = self._desk.composer.text
+        self._desk.focus(self._desk.composer)
+
+    def found_nothing(self) -> None:
+        """Let the person change the search, if nothing was typed since."""
+        if not self._typed_since():
+            self._desk.focus(self._desk.sidebar.input)
+        self._typed = None
+
+    def _typed_since(self) -> str:
+        before, text = self._typed, self._desk.composer.text
+        return text.removeprefix(before) if before is not None and text.startswith(before) else ""
+
     def _show(self) -> None:
         self._desk.sidebar.display = True
         self._desk.run(self.refresh(), group="list", exclusive=True)
@@ -89,7 +106,11 @@ class Library:
         """Open a conversation; what is typed from now on goes to the input."""
         words = words_of(self._desk.sidebar.searching)
         self.leave()
-        await self._conversations.open(entry.conversation, entry.node, entry.channel, words)
+        typed = self._typed_since() if entry.conversation != self._conversations.conversation.id else ""
+        if typed:
+            self._desk.composer.rewrite(self._desk.composer.text.removesuffix(typed))
+        self._typed = None
+        await self._conversations.open(entry.conversation, entry.node, entry.channel, words, typed=typed)
         await self.refresh()
 
     async def resume(self, draft: str) -> None:
@@ -120,6 +141,8 @@ class Library:
         if title:
             renamed(title)
         else:
+            from app.tui.screens.rename import RenameScreen
+
             self._desk.ask(RenameScreen(chosen.title), renamed)
 
     async def _rename(self, id: str, title: str) -> None:

@@ -3,25 +3,23 @@
 import asyncio
 from contextlib import suppress
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
 from app.chat.commands import BUSY
 from app.lines import one_line, sentence
-from app.tui.parts.background_download import Download, offer_of
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.greeting import Greeting
-from app.tui.screens.download import DownloadScreen
-from app.tui.screens.models import ModelScreen
 from app.tui.text.computer import ModelFacts
 from app.tui.widgets.download_panel import figures
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.environment import expanded, missing_disk
-from mlx_model.hub.inventory import local_models, unverified
 from mlx_model.hub.names import DEFAULT, DEMO, SIZES, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
-from mlx_model.hub.spelling import gguf
+
+if TYPE_CHECKING:  # what fetches and what looks through folders is loaded when it is needed
+    from app.tui.parts.background_download import Download
 
 POLL_S = 0.25
 """Seconds between two updates of the download panel: figures that change faster can't be read."""
@@ -77,10 +75,10 @@ class Models:
 
     async def _list_local(self) -> None:
         with suppress(GptossError):
-            self._local = [model.name for model in await asyncio.to_thread(local_models) if model.problem is None]
+            self._local = await asyncio.to_thread(_names_here)
 
     async def _say_unverified(self, model: str) -> None:
-        line = await asyncio.to_thread(unverified, model)
+        line = await asyncio.to_thread(_unverified, model)
         if line is not None:
             self._desk.warn(sentence(one_line(line)))
 
@@ -131,6 +129,9 @@ class Models:
 
     async def _offer(self, name: str) -> None:
         """Ask; where there is nothing to fetch, or nothing can be, the download says so itself."""
+        from app.tui.parts.background_download import offer_of
+        from app.tui.screens.download import DownloadScreen
+
         offer = None
         facts = next((model for model in self._facts() if model.name == name), ModelFacts(name))
         with suppress(GptossError, OSError):
@@ -147,6 +148,8 @@ class Models:
             return
         done = download is not None and download.state.phase is Phase.DONE
         if download is None or done or name not in ("", download.name):
+            from app.tui.parts.background_download import Download
+
             download = self._download = Download(name or DEFAULT)
         download.start()
         self._began = monotonic()
@@ -186,7 +189,7 @@ class Models:
             panel.display = True
             self._say_ended(self._download)
 
-    def _say_ended(self, download: Download) -> None:
+    def _say_ended(self, download: "Download") -> None:
         took = monotonic() - self._began
         if download.state.phase is Phase.DONE:
             self._desk.attention.ended(f"{download.name} is downloaded.", took)
@@ -232,6 +235,8 @@ class Models:
 
     async def _choose(self) -> None:
         """Show the models; what isn't known of them yet comes while they are shown."""
+        from app.tui.screens.models import ModelScreen
+
         screen = ModelScreen(self._facts(), self._model)
         self._desk.ask(screen, self._chosen)
         await self.greeting.examine()
@@ -252,8 +257,23 @@ class Models:
             self._resume_or_offer(model.name)
 
 
+def _names_here() -> list[str]:
+    from mlx_model.hub.inventory import local_models
+
+    return [model.name for model in local_models() if model.problem is None]
+
+
+def _unverified(model: str) -> str | None:
+    from mlx_model.hub.inventory import unverified
+
+    return unverified(model)
+
+
 def _find(name: str) -> None:
     """Raises CheckpointError, saying what to do in the chat, unless this model is on this computer."""
+    from mlx_model.hub.environment import expanded, missing_disk
+    from mlx_model.hub.spelling import gguf
+
     try:
         is_folder = name == DEMO or expanded(name).is_dir()
     except (OSError, ValueError):  # too long for a name, or with a NUL in it

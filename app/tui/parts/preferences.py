@@ -46,9 +46,9 @@ class Preferences:
         self.analysis = settings.analysis
         self.titles = settings.titles
         """One of app.settings.TITLES."""
+        self.theme = settings.theme
         self.permissions = dict(settings.permissions)
         """The rules about calls of tools."""
-        self._theme = settings.theme
         desk.attention.notify = settings.notify
         self._default_instructions = instructions
         self._own_instructions: dict[str, str] = {}  # by the id of a conversation
@@ -56,15 +56,15 @@ class Preferences:
 
     def apply(self) -> None:
         """Take the look and the effort that were chosen; before the app runs, or all styles are computed twice."""
-        self._themes.choose(self._theme if self._themes.has(self._theme) else "dark")
+        self._themes.choose(self.theme if self._themes.has(self.theme) else "dark")
         self._desk.effort_switch.effort = self.options.effort
 
     async def start(self) -> None:
         """Say what is wrong with the settings file, and remember every theme that is chosen from now on."""
         self._themes.on_change(self._theme_changed)
         warnings = list(self._settings.warnings)
-        if not self._themes.has(self._theme):
-            warnings.append(f'there is no theme "{self._theme}"; /theme lists the themes')
+        if not self._themes.has(self.theme):
+            warnings.append(f'there is no theme "{self.theme}"; /theme lists the themes')
         for text in warnings:
             await self._desk.notice(sentence(text), "warning")
 
@@ -76,14 +76,15 @@ class Preferences:
         return self._themes.names
 
     def _theme_changed(self, name: str) -> None:
-        if name != self._theme:
-            self._theme = name
+        if name != self.theme:
+            self.theme = name
             self._remember({("theme",): name})
 
     def set_theme(self, name: str) -> None:
-        """Take a theme by its name."""
+        """Take a theme by its name, and say so."""
         if self._themes.has(name):
             self._themes.choose(name)
+            self._desk.notify(f"The theme is {name}.")
         else:
             self._desk.warn(f"There is no theme {name}. Use {', '.join(THEMES)}, or one that /theme lists.")
 
@@ -165,7 +166,7 @@ class Preferences:
         from app.tui.screens.settings import Form, SettingsScreen
 
         notify, instructions = self._desk.attention.notify, self.instructions_of(conversation) or ""
-        before = Form(self.options, self._theme, self.analysis, self.titles, notify, instructions)
+        before = Form(self.options, self.theme, self.analysis, self.titles, notify, instructions)
 
         def closed(after: Form | None) -> None:
             if after is not None:
@@ -195,7 +196,8 @@ class Preferences:
             changes["notify",] = None if after.notify == NOTIFY[0] else after.notify
         if changes:
             self._remember(changes)
-        self.set_theme(after.theme)
+        if after.theme != before.theme:
+            self._themes.choose(after.theme)
         self.set_analysis(after.analysis)
 
     def _remember(self, changes: SettingChanges) -> None:

@@ -1,6 +1,6 @@
 """What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textual import events
@@ -49,15 +49,16 @@ def quoted(text: str) -> str:
 
 class Selection:
     """Carries out the actions of app.tui.text.message_keys, and shows which there are. `to_clipboard` copies a text,
-    and says what came of it."""
+    which a person knows by the second one, and says what came of it."""
 
-    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str, str], None]) -> None:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
         self._choosing: str | None = None  # the message of whose files one is being chosen
         self._counted: tuple[Node | None, int] = (None, 0)
+        self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
 
     @property
     def _node(self) -> Node | None:
@@ -87,8 +88,18 @@ class Selection:
             transcript.numbers, numbered = keys.CODE, facts.code_blocks if facts and facts.code_blocks > 1 else 0
         transcript.numbered = min(numbered, keys.MAX_NUMBERED)
         transcript.has_sources = facts is not None and facts.sources
+        with_keys = facts is not None and transcript.has_focus and not facts.choosing
+        self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and with_keys else ())
         desk.effort_switch.display = facts is None
         desk.message_keys.show(facts, with_keys=transcript.has_focus)
+
+    def _show_code_keys(self, shown: Sequence[str]) -> None:
+        before, self._keyed = self._keyed, (self._view, shown)
+        if before == self._keyed:
+            return
+        for view, code_keys in (before[0], ()), self._keyed:
+            if view is not None:
+                view.show_code_keys(code_keys)
 
     def _facts(self) -> MessageFacts | None:
         if self._desk.transcript.selected is None:
@@ -148,13 +159,15 @@ class Selection:
     def _take(self, name: str, number: str, node: Node) -> None:
         """Copy or quote it, or copy a code block of it."""
         if name == keys.COPY:
-            self._copy(with_sources(text_of(node), self._pages), NO_TEXT)
+            what = "your message" if node.is_prompt else "the answer"
+            self._copy(with_sources(text_of(node), self._pages), what, NO_TEXT)
         elif name == keys.QUOTE:
             self._quote(self._desk.selected_text or with_numbers(text_of(node), self._pages))
         else:
             from app.tui.text.markdown_layout import code_blocks
 
-            self._copy(_block(code_blocks(text_of(node)), number), NO_CODE)
+            what = f"code block {number}" if number else "the last code block"
+            self._copy(_block(code_blocks(text_of(node)), number), what, NO_CODE)
 
     async def _ask_on(self, name: str, node: Node) -> None:
         conversations, desk = self._conversations, self._desk
@@ -236,9 +249,9 @@ class Selection:
         """Open a file that a tool has written with the system's program."""
         self._desk.run(self._files.open(path), group="open-file")
 
-    def _copy(self, text: str, otherwise: str) -> None:
+    def _copy(self, text: str, what: str, otherwise: str) -> None:
         if text:
-            self._to_clipboard(text)
+            self._to_clipboard(text, what)
         else:
             self._desk.warn(otherwise)
 

@@ -49,6 +49,14 @@ def part(conversation: Conversation, argument: str) -> str:
     return _block(code_blocks(clean(answer)), number)
 
 
+def name_of(argument: str) -> str:
+    """What a person calls that part."""
+    kind, number = (*argument.lower().split(maxsplit=1), "", "")[:2]
+    if kind == "code":
+        return f"code block {number}" if number else "the last code block"
+    return {"chat": "the conversation", "prompt": "your message"}.get(kind, "the answer")
+
+
 def _block(blocks: list[str], number: str) -> str:
     if not blocks:
         raise RequestError("there is no code block in the last answer")
@@ -81,9 +89,9 @@ class Sharing:
         desk: Desk,
         journal: Journal,
         conversations: ConversationKeeper,
-        to_clipboard: Callable[[str], None],
+        to_clipboard: Callable[[str, str], None],
     ) -> None:
-        """`to_clipboard` copies a text, and says what came of it."""
+        """`to_clipboard` copies a text, which a person knows by the second one, and says what came of it."""
         self._desk = desk
         self._journal = journal
         self._conversations = conversations
@@ -92,7 +100,7 @@ class Sharing:
     def copy(self, argument: str) -> None:
         """Copy a part of the conversation, see `part`."""
         try:
-            self._to_clipboard(part(self._conversations.conversation, argument))
+            self._to_clipboard(part(self._conversations.conversation, argument), name_of(argument))
         except RequestError as error:
             self._desk.warn(sentence(str(error)))
 

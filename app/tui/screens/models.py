@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from app.tui.text.computer import ModelFacts
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.model_rows import matching, model_rows
+from app.tui.widgets.row_list import RowList
 from mlx_model.text import clean
 
 WIDTH, FRAME = 96, 6
@@ -41,7 +42,7 @@ class ModelScreen(ModalScreen[ModelFacts | None]):
         self._shown: list[ModelFacts] = []
         self._typed = Input(placeholder="Filter", compact=True, id="typed", select_on_focus=False)
         self._typed.cursor_blink = False
-        self._list = OptionList(markup=False, compact=True, id="list")
+        self._list = RowList(markup=False, compact=True, id="list")
         self._list.can_focus = False
 
     def compose(self) -> ComposeResult:

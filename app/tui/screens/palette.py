@@ -15,16 +15,18 @@ from textual.widgets.option_list import Option
 from app.chat.commands import Command
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.palette_rows import PaletteRow, groups, line, matching
+from app.tui.widgets.row_list import RowList
 
 
-class PaletteList(OptionList, can_focus=False):
+class PaletteList(RowList, can_focus=False):
     """The commands; the keys are the input's, which passes on those that move."""
 
 
 class PaletteScreen(ModalScreen[str | None]):
     """Ends with the action to run, or with None.
 
-    `waits` says which commands must wait now, `values_of` what can follow a command; it opens as if `typed` were typed.
+    `waits` says which commands must wait now, `values_of` what can follow a command, `value_of` what is set; it opens
+    as if `typed` were typed.
     """
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
@@ -45,11 +47,16 @@ class PaletteScreen(ModalScreen[str | None]):
     ]
 
     def __init__(
-        self, waits: Callable[[Command], bool], values_of: Callable[[Command], Sequence[str]], typed: str = ""
+        self,
+        waits: Callable[[Command], bool],
+        values_of: Callable[[Command], Sequence[str]],
+        value_of: Callable[[Command], str],
+        typed: str = "",
     ) -> None:
         super().__init__()
         self._waits = waits
         self._values_of = values_of
+        self._value_of = value_of
         self._input = Input(
             typed, placeholder="find a command", select_on_focus=False, compact=True, id="palette-input"
         )
@@ -100,7 +107,7 @@ class PaletteScreen(ModalScreen[str | None]):
         typed = self._input.value.strip()
         shown: list[PaletteRow | str] = []
         if typed:
-            shown += matching(typed, self._waits, self._values_of)
+            shown += matching(typed, self._waits, self._values_of, self._value_of)
         else:
             for title, rows in groups(self._waits):
                 shown += [title, *rows]

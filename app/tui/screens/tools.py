@@ -13,12 +13,13 @@ from textual.widgets.option_list import Option
 
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.tool_rows import ANEW, ToolRow, summary, tool_lines
+from app.tui.widgets.row_list import RowList
 
 WIDTH, FRAME = 96, 6
 """Columns of the box, as over.tcss has them, and of what is around a row: borders, padding, scrollbar."""
 
 
-class ToolList(OptionList):
+class ToolList(RowList):
     """The tools."""
 
 

@@ -15,8 +15,8 @@ class ClipboardError(GptossError):
     """The text could not be copied."""
 
 
-async def copy(text: str, osc52: Callable[[str], None]) -> str:
-    """Put `text` on the clipboard; returns what to tell the person. Raises ClipboardError.
+async def copy(text: str, what: str, osc52: Callable[[str], None]) -> str:
+    """Put `text` on the clipboard; returns what to tell the person, who knows it as `what`. Raises ClipboardError.
 
     pbcopy comes first, read back through pbpaste, because Terminal.app ignores OSC 52. Over ssh pbcopy would fill the
     clipboard of the remote machine. There, and where there is no pbcopy, tmux (3.2 and later) takes the text into its
@@ -29,7 +29,7 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
     if shutil.which("pbcopy") and shutil.which("pbpaste") and "SSH_CONNECTION" not in os.environ:
         await _run(["pbcopy"], data)
         await _verify(["pbpaste"], data, "the clipboard")
-        return "Copied"
+        return f"Copied {what}"
     if os.environ.get("TMUX") and shutil.which("tmux"):
         try:
             await _run(["tmux", "load-buffer", "-w", "-"], data)
@@ -37,9 +37,9 @@ async def copy(text: str, osc52: Callable[[str], None]) -> str:
             pass
         else:
             await _verify(["tmux", "save-buffer", "-"], data, "tmux's buffer")
-            return "Copied to tmux's buffer"
+            return f"Copied {what} to tmux's buffer"
     osc52(text)
-    return "Sent to the terminal's clipboard; some ignore it"
+    return f"Sent {what} to the terminal's clipboard; some ignore it"
 
 
 async def _verify(paste: list[str], data: bytes, place: str) -> None:

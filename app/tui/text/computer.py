@@ -6,10 +6,7 @@ from typing import Any
 
 from app.lines import one_line
 from mlx_model.hub.names import DEFAULT, DEMO, SIZES
-from mlx_model.memory.sizes import memory_size
-
-AS_PUBLISHED = 16
-"""The `dense_bits` of what is not quantised, as in mlx_model.memory.plan, which is slow to import."""
+from mlx_model.memory.sizes import fit, memory_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +32,8 @@ class ModelFacts:
         if not self.needs:
             return ""
         if not self.dense_bits:
-            return f"does not fit: needs {memory_size(self.needs, ceil)}"
-        how = "" if self.dense_bits == AS_PUBLISHED else f" {self.dense_bits}-bit,"
-        # The power of two below: how much exactly depends on what else is open when the model is loaded.
-        return f"fits,{how} up to {1 << (max(1, self.context // 1024).bit_length() - 1)}k context"
+            return f"needs {memory_size(self.needs, ceil)} of memory"
+        return fit(self.dense_bits, self.context)
 
 
 @dataclass(frozen=True, slots=True)

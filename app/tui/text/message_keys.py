@@ -77,6 +77,11 @@ BACK = Offer("back", (("Esc", LEAVE),))
 """Goes back to the input."""
 
 
+def code_keys(blocks: int) -> tuple[str, ...]:
+    """The keys that copy so many code blocks, one each; the last of many have none."""
+    return ("x",) if blocks == 1 else tuple(map(str, range(1, min(blocks, MAX_NUMBERED) + 1)))
+
+
 def offers(facts: MessageFacts) -> list[Offer]:
     """What can be done with a message, what matters most first."""
     if facts.choosing:
@@ -86,8 +91,7 @@ def offers(facts: MessageFacts) -> list[Offer]:
     if facts.code_blocks == 1:
         found.append(Offer("code", (("x", CODE),)))
     elif facts.code_blocks:
-        numbers = range(1, min(facts.code_blocks, MAX_NUMBERED) + 1)
-        found.append(Offer("code", tuple((str(number), f"{CODE} {number}") for number in numbers)))
+        found.append(Offer("code", tuple((key, f"{CODE} {key}") for key in code_keys(facts.code_blocks))))
     if facts.files:
         found.append(Offer("open file", (("f", FILE),)))
     found.append(Offer("edit", (("e", EDIT),)) if facts.is_prompt else Offer("branch", (("b", BRANCH),)))

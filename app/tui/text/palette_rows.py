@@ -10,6 +10,8 @@ from app.chat.commands import GROUPS, Command
 
 WAITS = "after the answer"
 """Stands in place of the key of a command that must wait."""
+IN_USE = "in use"
+"""Stands in place of the key of the value that a command has set."""
 GAP = 2
 SHORTEST = 8
 """Columns between a name, what it does and its key; and those that the middle has at least, else it is left out."""
@@ -43,11 +45,15 @@ def groups(waits: Callable[[Command], bool]) -> Iterator[tuple[str, list[Palette
 
 
 def matching(
-    query: str, waits: Callable[[Command], bool], values_of: Callable[[Command], Sequence[str]]
+    query: str,
+    waits: Callable[[Command], bool],
+    values_of: Callable[[Command], Sequence[str]],
+    value_of: Callable[[Command], str] = lambda command: "",
 ) -> list[PaletteRow]:
     """The commands whose name, or failing that whose help, fits what is typed, the best first.
 
     A command with a value is a row of its own where the value is typed for: behind the command's name, or without it.
+    `values_of` says which there are, `value_of` which is in use.
     """
     typed = " ".join(query.casefold().split())[:_SHORT_QUERY]
     found: list[tuple[float, PaletteRow]] = []
@@ -62,7 +68,7 @@ def matching(
         row = _row(command, waits(command))
         if typed.startswith(row.name) or not _FUZZY.match(typed, row.name)[0]:
             for value in values_of(command):
-                with_value = _with_value(row, command, value)
+                with_value = _with_value(row, command, value, in_use=value == value_of(command))
                 score, places = _FUZZY.match(typed, with_value.name)
                 has_words = all(word in with_value.name.casefold() for word in typed.split())
                 if score and has_words and (places[-1] >= len(row.name) or typed == row.name):
@@ -90,9 +96,9 @@ def _row(command: Command, waits: bool) -> PaletteRow:
     return PaletteRow(name, command.help, command.shown_key, command.action, waits)
 
 
-def _with_value(row: PaletteRow, command: Command, value: str) -> PaletteRow:
+def _with_value(row: PaletteRow, command: Command, value: str, *, in_use: bool) -> PaletteRow:
     does = f"{command.help.partition(':')[0]}: {value}"
-    return PaletteRow(f"{row.name} {value}", does, "", f"{row.action}({str(value)!r})", row.waits)
+    return PaletteRow(f"{row.name} {value}", does, IN_USE if in_use else "", f"{row.action}({str(value)!r})", row.waits)
 
 
 def _placed(row: PaletteRow, places: Sequence[int]) -> PaletteRow:

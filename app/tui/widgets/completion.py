@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line
 from app.tui.text.completions import Completion
+from app.tui.widgets.row_list import RowList
 
 MAX_ROWS = 8
 """Rows shown at once; the list scrolls."""
@@ -20,7 +20,7 @@ BESIDE = 4
 """Columns of the border and the space within it."""
 
 
-class CompletionList(OptionList, can_focus=False):
+class CompletionList(RowList, can_focus=False):
     """Keys come from the input, which keeps the focus; a click posts OptionSelected."""
 
     def __init__(self) -> None:

@@ -141,6 +141,12 @@ class Composer(CompletingArea):
         self.replace(text, *self.selection, maintain_selection_offset=False)
         self.scroll_cursor_visible()
 
+    def take(self, text: str) -> None:
+        """Insert what was not typed. None of its words names a file to attach: code has some like @pytest.fixture."""
+        self._naming = False
+        self.write(text)
+        self.leave_as_text(names_in(text))
+
     def leave_as_text(self, names: Iterable[str]) -> None:
         """The person means no files by these names."""
         self._only_text.update(map(one_line, names))
@@ -217,15 +223,14 @@ class Composer(CompletingArea):
         """Paste text without control characters in place of the selection; long text is folded."""
         event.prevent_default()
         event.stop()
-        self._naming = False
         text = clean(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if text.count("\n") < FOLD_LINES and len(text) <= FOLD_LENGTH:
-            self.write(text)
-            self.leave_as_text(names_in(text))  # what others wrote: code has words like @pytest.fixture
+            self.take(text)
             return
         others = {attachment.name for attachment in self.attached.attachments}
         names = (f"pasted text {number}" for number in range(1, len(others) + 2))
         name = next(name for name in names if name not in others)
+        self._naming = False
         self.write(_stand_in(name))
         self.attached.add(Attachment(name, text))
 

@@ -23,21 +23,26 @@ class InputArea(Vertical):
         self.composer = Composer()
 
     def compose(self) -> ComposeResult:
-        """From above."""
-        yield self.composer.completion
-        yield self.composer.attached
+        """Where to type; what stands above it comes with `furnish`."""
         yield self.composer
 
-    @work(exclusive=True, group="complete")
-    async def on_completing_area_named(self, event: Composer.Named) -> None:
+    async def furnish(self) -> None:
+        """Bring what nobody sees at first."""
+        await self.mount(self.composer.completion, self.composer.attached, before=self.composer)
+
+    def on_completing_area_named(self, event: Composer.Named) -> None:
         """Show the files that may be meant."""
+        if event.name is None:  # as after nearly every key, which must not cost a worker
+            self.composer.completion.hide()
+        else:
+            self._complete(event.name)
+
+    @work(exclusive=True, group="complete")
+    async def _complete(self, typed: str) -> None:
         composer = self.composer
-        if event.name is None:
-            composer.completion.hide()
-            return
-        names = await asyncio.to_thread(candidates, event.name, composer.folder, MAX_ROWS)
-        if composer.named == event.name:  # else something else is being typed by now
-            composer.completion.show([Completion(name, name) for name in names], event.name)
+        names = await asyncio.to_thread(candidates, typed, composer.folder, MAX_ROWS)
+        if composer.named == typed:  # else something else is being typed by now
+            composer.completion.show([Completion(name, name) for name in names], typed)
 
     @work(exclusive=True, group="complete")
     async def on_completing_area_file_named(self, event: Composer.FileNamed) -> None:

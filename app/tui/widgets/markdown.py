@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.selection import Selection
 from textual.widget import Widget
 
+from app.tui.text.code_keys import with_keys
 from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
@@ -34,6 +37,13 @@ class MarkdownText(Widget):
     keys would else go unanswered. While a text grows its last page is shown, unless the person has turned to another.
     """
 
+    @dataclass
+    class CopyWanted(Message):
+        """A click wants this text copied, which a person knows as `what`."""
+
+        text: str
+        what: str
+
     def __init__(self, source: str = "", *, grows: bool = False, citations: Citations | None = None) -> None:
         """`citations` have read the text before it is shown."""
         super().__init__()
@@ -45,6 +55,7 @@ class MarkdownText(Widget):
         self._laid_out: Pages | None = None
         self._content = Content()
         self._words: Sequence[str] = ()
+        self._code_keys: Sequence[str] = ()
 
     @property
     def source(self) -> str:
@@ -80,6 +91,12 @@ class MarkdownText(Widget):
             self._page = self._pages.number_at(at)
         self.refresh(layout=True)
 
+    def show_code_keys(self, keys: Sequence[str]) -> None:
+        """Show which key copies which of the text's code blocks; () shows none."""
+        if keys != self._code_keys:
+            self._code_keys = keys
+            self.refresh()
+
     def line_of_mark(self) -> int | None:
         """The line of the first word that is marked, counted from 0; None if there is none on the page."""
         text = self._at(self.content_size.width).plain
@@ -87,7 +104,8 @@ class MarkdownText(Widget):
 
     def render(self) -> Content:
         """The text laid out for the present width."""
-        return marked(self._at(self.content_size.width), self._words, colours=not self.app.no_color)
+        content = marked(self._at(self.content_size.width), self._words, colours=not self.app.no_color)
+        return with_keys(content, self._code_keys, self._blocks_before) if self._code_keys else content
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at this width."""
@@ -102,11 +120,19 @@ class MarkdownText(Widget):
 
         if not 0 <= number < len(code_blocks(self._pages.text(self._page))):
             return
-        before = len(code_blocks(self.source[: self._pages.start(self._page)]))
-        at = before + number - self._pages.begins_in_code(self._page)
+        at = self._blocks_before + number
         blocks = code_blocks(clean(self.source))
         if at < len(blocks):
-            self.app.copy_to_clipboard(blocks[at])
+            self.post_message(self.CopyWanted(blocks[at], "the code" if len(blocks) == 1 else f"code block {at + 1}"))
+
+    @property
+    def _blocks_before(self) -> int:
+        """How many code blocks begin and end before the page."""
+        from app.tui.text.markdown_layout import code_blocks
+
+        if not self._page:
+            return 0
+        return len(code_blocks(self.source[: self._pages.start(self._page)])) - self._pages.begins_in_code(self._page)
 
     def action_turn_to(self, page: int) -> None:
         """Show another page, counted from 0, from its beginning: the action in the lines around a page."""

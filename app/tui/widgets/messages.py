@@ -217,6 +217,16 @@ class AnswerView(Vertical, LiveContainer):
             if fold.open is not opened:
                 fold.toggle()
 
+    def show_code_keys(self, keys: Sequence[str]) -> None:
+        """Show which key copies which code block of the answer; where there is none, of what was said before it."""
+        texts = [view for view in self._parts if isinstance(view, AnswerText)]
+        for view in [view for view in texts if view.part.kind is Kind.ANSWER] or texts:
+            view.show_code_keys(keys)
+            if keys:
+                from app.tui.text.markdown_layout import code_blocks
+
+                keys = keys[len(code_blocks(view.source)) :]
+
     @property
     def pages(self) -> int:
         """How many pages its longest text has."""

@@ -23,6 +23,9 @@ from app.tui.text.message_keys import (
 )
 from app.tui.widgets.transcript import Transcript
 
+SELECTED, EDITED = "-selected", "-edited"
+"""The classes of such messages."""
+
 
 class MessageKeys(Static):
     """What can be done with the selected message, in one line; not there without one."""
@@ -103,6 +106,8 @@ class SelectableTranscript(Transcript, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self._selected: str | None = None
+        self._edited: str | None = None
+        self._followed = False  # the newest line, before it scrolled to what is edited
         self.numbered = 0
         """How many of what the selected message has have a digit of their own as a key: of its code blocks, or where
         `numbers` says so of its files."""
@@ -143,12 +148,26 @@ class SelectableTranscript(Transcript, can_focus=True):
         """Select a message that is mounted, and scroll to it; None: none."""
         if id == self._selected:
             return
-        self._mark(False)
+        self._set(SELECTED, self._selected, False)
         self._selected = id
-        self._mark(True)
+        self._set(SELECTED, id, True)
         if id is not None and scroll:
-            self._bring_into_sight()
+            self._bring_into_sight(id)
         self.post_message(self.SelectionChanged())
+
+    def mark_edited(self, id: str | None) -> None:
+        """Mark the message that is being edited, and scroll to it; None: none is, and what was in sight before is."""
+        if id == self._edited:
+            return
+        if self._edited is None:
+            self._followed = self.follows
+        self._set(EDITED, self._edited, False)
+        self._edited = id
+        self._set(EDITED, id, True)
+        if id is not None:
+            self._bring_into_sight(id)
+        elif self._followed:
+            self.follow()
 
     def step(self, step: int) -> None:
         """Select the previous (-1) or the next message (1); mount more where none is left."""
@@ -197,23 +216,23 @@ class SelectableTranscript(Transcript, can_focus=True):
         found = next((id for id, views in self._views.items() if any(view in views for view in here)), None)
         self.select(None if found == self._selected else found, scroll=False)
 
-    def _mark(self, selected: bool) -> None:
-        for view in self.selected_views:
-            view.set_class(selected, "-selected")
+    def _set(self, name: str, id: str | None, on: bool) -> None:
+        for view in self._views.get(id or "", ()):
+            view.set_class(on, name)
 
     def _say_more(self) -> None:
         """Called when what is mounted has changed: what is no longer there is no longer selected."""
         super()._say_more()
         if self._selected is not None and self.selected is None:
             self.select(None)
-        self._mark(True)  # it may have been made anew
+        self._set(SELECTED, self._selected, True)  # it may have been made anew
+        self._set(EDITED, self._edited, True)
 
     # On the screen
 
-    def _bring_into_sight(self) -> None:
+    def _bring_into_sight(self, id: str) -> None:
         """Scroll as little as shows all of the message, or else its beginning."""
-        views = self.selected_views
-        if not views:
+        if not (views := self._views.get(id, [])):
             return
         height = self.scrollable_content_region.height
         top, bottom = views[0].virtual_region.y - 1, views[-1].virtual_region.bottom

@@ -22,6 +22,7 @@ from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.list_rows import LINES, conversation_row, day_heading, found_heading, hit_row, title_of
 from app.tui.text.looks import SECONDARY
+from app.tui.widgets.row_list import RowList
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -60,7 +61,7 @@ def nothing(text: str) -> Row:
     return Content(f" {text}").stylize(SECONDARY), None
 
 
-class ConversationList(OptionList):
+class ConversationList(RowList):
     """Two lines each; the headings of the days can't be chosen. Without the focus nothing looks chosen, but for the hit
     of a search that Enter would open.
     """
@@ -178,6 +179,9 @@ class Sidebar(Vertical):
 
         text: str
 
+    class NothingFound(Message):
+        """There is no hit that Enter could have opened."""
+
     @dataclass
     class LeaveRequested(Message):
         """The person is done here."""
@@ -188,7 +192,7 @@ class Sidebar(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._search = SearchInput(placeholder="search all (^F)", compact=True, id="search")
+        self.input = SearchInput(placeholder="search all (^F)", compact=True, select_on_focus=False, id="search")
         self.list = ConversationList()
         self._pause: Timer | None = None
         self._found_for = ""  # the search whose hits are listed
@@ -197,18 +201,18 @@ class Sidebar(Vertical):
 
     def compose(self) -> ComposeResult:
         """Two parts."""
-        yield self._search
+        yield self.input
         yield self.list
 
     def on_mount(self) -> None:
         """No timer when idle."""
-        self._search.cursor_blink = False
+        self.input.cursor_blink = False
         self.watch(self.list, "scroll_y", self._want_more, init=False)
 
     @property
     def searching(self) -> str:
         """What is being searched for, "" for nothing."""
-        return self._search.value.strip()
+        return self.input.value.strip()
 
     @property
     def wanted(self) -> int:
@@ -256,8 +260,8 @@ class Sidebar(Vertical):
 
     def _open_hit(self) -> None:
         self._opens_first = False
-        if (entry := self.list.entry) is not None:
-            self.post_message(self.Opened(entry))
+        entry = self.list.entry
+        self.post_message(self.NothingFound() if entry is None else self.Opened(entry))
 
     def show_error(self, text: str) -> None:
         """Say why there is nothing to list."""
@@ -265,13 +269,20 @@ class Sidebar(Vertical):
 
     def search(self) -> None:
         """Put the cursor into the search, at once: Widget.focus() waits, and the next keys would go astray."""
-        self.screen.set_focus(self._search)
-        self._search.select_all()
+        self.screen.set_focus(self.input)
+        self.input.select_all()
+
+    def submit(self) -> None:
+        """Enter in the search or the list, behind the keys that are on their way there."""
+        if self.list.has_focus:
+            self.list.call_later(self.list.action_select)
+        else:
+            self.input.call_later(self.input.action_submit)
 
     def clear(self) -> None:
         """End the search."""
-        with self._search.prevent(Input.Changed):
-            self._search.value = ""
+        with self.input.prevent(Input.Changed):
+            self.input.value = ""
         self._found_for = ""
 
     def on_input_changed(self, event: Input.Changed) -> None:

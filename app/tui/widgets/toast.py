@@ -81,8 +81,6 @@ class Toast(Static):
 
     @property
     def _space(self) -> tuple[int, int]:
-        """Columns for it below the input, and above it, where it is as wide as the row below."""
-        if self._row.display:
-            return self._row.room, max(1, self._row.content_size.width)
+        """Columns for it below the input, and above it, between its paddings."""
         above = self.parent.content_size.width if isinstance(self.parent, Widget) else 0
-        return 0, max(1, min(above, WIDTH) - 2 * PADDING)
+        return self._row.room if self._row.display else 0, max(1, min(above, WIDTH) - 2 * PADDING)

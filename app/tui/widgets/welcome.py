@@ -1,7 +1,6 @@
 """The first screen: the name, this computer, one thing to do, something to ask. A message takes its place."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -36,6 +35,13 @@ _OF_IT = (
 _WIDTH = len(_NAME[0]) + 1 + len(_OF_IT[0])
 _LOW = 22
 """Rows of a window below which the name takes one row, and nothing stands above it; the app's class -low."""
+
+
+def version() -> str:
+    """That of the program as it is installed."""
+    from importlib.metadata import version as version_of
+
+    return version_of("gptoss-chat")
 
 
 class Wordmark(Widget):
@@ -85,6 +91,11 @@ class Choice(Static):
             self.can_focus = bool(text)
             self.update(Content.assemble((f"{self._before} ", "$accent"), clean(text)) if text else Content(""))
 
+    @property
+    def is_suggestion(self) -> bool:
+        """Whether it is something to ask, and not the next step to gpt-oss-20b."""
+        return self.id != "action"
+
     def on_click(self) -> None:
         """Choose it."""
         self.action_choose()
@@ -92,7 +103,7 @@ class Choice(Static):
     def action_choose(self) -> None:
         """Post it as a message."""
         if self.text:
-            self.post_message(Welcome.Chosen(None if self.id == "action" else self.text))
+            self.post_message(Welcome.Chosen(self.text if self.is_suggestion else None))
 
     def action_step(self, by: int) -> None:
         """Go to the one above or below; the input follows the last."""
@@ -118,6 +129,7 @@ class Welcome(Vertical):
     def __init__(self, screen: FirstScreen) -> None:
         super().__init__(classes=GREETING)
         self._shown = screen
+        self._promise = Static(Content(PROMISE), markup=False, id="promise")
         self._computer = FittingLine(id="computer")
         self._note = Static(markup=False, id="note")
         self._action = Choice(KEY, id="action")
@@ -126,7 +138,7 @@ class Welcome(Vertical):
     def compose(self) -> ComposeResult:
         """From above."""
         yield Wordmark()
-        yield Static(Content(f"{version('gptoss-chat')}  {PROMISE}"), markup=False, id="promise")
+        yield self._promise
         yield self._computer
         yield self._note
         yield self._action
@@ -134,8 +146,9 @@ class Welcome(Vertical):
         yield from self._suggestions
 
     def on_mount(self) -> None:
-        """Fill in what is known."""
+        """Fill in what is known, and the version, which takes a while to find, once the screen is there."""
         self.show(self._shown)
+        self.call_after_refresh(lambda: self._promise.update(Content(f"{PROMISE}  {version()}"), layout=False))
 
     def show(self, screen: FirstScreen) -> None:
         """Bring it up to date."""

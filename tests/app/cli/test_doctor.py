@@ -46,7 +46,7 @@ def test_a_mac_with_16_gb(on_a_mac: None) -> None:
     text = render(report)
     assert "Apple M4, macOS 15.6 (arm64)" in text
     assert "may hold 10.7 GB (Metal's working set)" in text
-    assert "gpt-oss-20b: 10.1 GB of weights (all but the experts at 4 bits), a context of 8,192 tokens" in text
+    assert "gpt-oss-20b: fits, 4-bit, up to 12k context\n  Now 10.1 GB of weights (all but the" in text
     assert "none; to download 13.8 GB: gptoss-chat download gpt-oss-20b" in text
     assert "demo (loaded by default): " in text
     assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
@@ -62,8 +62,9 @@ def test_a_budget_of_ones_own(on_a_mac: None) -> None:
     tight = doctor.examine(10_000_000_000)["plans"]["gpt-oss-20b"]
     assert tight["fits"] is False
     assert "this model needs 10.4 GB for a context of 1,024 tokens" in tight["problem"]
-    assert "gpt-oss-20b: does not fit\n  Budget: 9.3 GB, as asked for. It does not fit" in render(
-        doctor.examine(10_000_000_000)
+    assert (
+        "gpt-oss-20b: fits, 4-bit, up to 12k context, but not now\n  Budget: 9.3 GB, as asked for. It does"
+        in render(doctor.examine(10_000_000_000))
     )
 
 
@@ -158,7 +159,7 @@ def test_a_model_of_ones_own_choice(on_a_mac: None, capsys: pytest.CaptureFixtur
         assert "\ngpt-oss-20b: " not in text and "To download" not in text
     assert cli.main(["doctor", str(resolve("demo")), "--memory", "2GB"]) == 0
     text = capsys.readouterr().out
-    assert re.search(rf"\n{re.escape(str(resolve('demo')))}: \d\.\d MB of weights", text)
+    assert re.search(rf"\n{re.escape(str(resolve('demo')))}: fits, .*\n  Now \d\.\d MB of weights", text)
 
 
 def test_a_model_that_fits_and_is_not_here_can_be_downloaded(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +188,9 @@ def test_what_the_chat_reads_is_the_same_at_every_start(on_a_mac: None, monkeypa
     for key in ("at_best", "needs"):
         assert [plan[key] for plan in found[0].values()] == [plan[key] for plan in found[1].values()]
     without_gpu = replace(MAC, working_set=None)
+    # At its best it never is less than it is now.
+    report = doctor.examine(16 * GIB)["plans"]["gpt-oss-20b"]
+    assert report["at_best"]["context"] >= report["context"]
     assert doctor._capacity(MAC) == MAC.working_set and doctor._capacity(without_gpu) == 13 * GIB
 
 

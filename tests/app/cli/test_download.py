@@ -8,7 +8,7 @@ import pytest
 
 from app.cli import download
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, Progress
-from mlx_model.hub.progress import Meter
+from mlx_model.hub.meter import Meter
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 MB = 1_000_000

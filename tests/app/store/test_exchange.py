@@ -69,33 +69,37 @@ def test_json_holds_everything_and_comes_back(
     assert result == ImportResult()
 
 
+NO_TEXT, NO_NUMBER = "something else stands where a text should", "something else stands where a number should"
+OUT_OF_RANGE, ODD = "a number is out of range", "its form is not that of an export"
+
+
 @pytest.mark.parametrize(
-    ("where", "value"),
+    ("where", "value", "why"),
     [
-        (("id",), 7),
-        (("title",), None),
-        (("created",), -1),
-        (("created",), 1e300),
-        (("leaf",), "nowhere"),
-        (("nodes",), None),
-        (("nodes", 1, "parent"), "nowhere"),
-        (("nodes", 0, "messages"), []),
-        (("nodes", 1, "id"), "twice"),
-        (("nodes", 1, "messages", 0, "role"), "boss"),
-        (("nodes", 1, "messages", 0, "text"), ["list"]),
-        (("nodes", 1, "messages", 0, "extra"), 1),
-        (("nodes", 1, "turn", "effort"), "extreme"),
-        (("nodes", 1, "turn", "stats", "decode_s"), "fast"),
-        (("nodes", 1, "turn", "stats", "decode_s"), float("nan")),
-        (("nodes", 1, "turn", "stats", "decode_tokens"), 2**63),
-        (("nodes", 1, "turn", "stats", "seed"), 2**64),
-        (("nodes", 1, "turn", "analysis_tokens"), 10**400),
-        (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}]),
-        (("nodes", 1, "turn"), []),
+        (("id",), 7, NO_TEXT),
+        (("title",), None, NO_TEXT),
+        (("created",), -1, OUT_OF_RANGE),
+        (("created",), 1e300, OUT_OF_RANGE),
+        (("leaf",), "nowhere", "its last message is not there"),
+        (("nodes",), None, ODD),
+        (("nodes", 1, "parent"), "nowhere", "a message follows one that is not there"),
+        (("nodes", 0, "messages"), [], "a message has no text"),
+        (("nodes", 1, "id"), "twice", "two messages have one id"),
+        (("nodes", 1, "messages", 0, "role"), "boss", ODD),
+        (("nodes", 1, "messages", 0, "text"), ["list"], NO_TEXT),
+        (("nodes", 1, "messages", 0, "extra"), 1, ODD),
+        (("nodes", 1, "turn", "effort"), "extreme", ODD),
+        (("nodes", 1, "turn", "stats", "decode_s"), "fast", NO_NUMBER),
+        (("nodes", 1, "turn", "stats", "decode_s"), float("nan"), OUT_OF_RANGE),
+        (("nodes", 1, "turn", "stats", "decode_tokens"), 2**63, OUT_OF_RANGE),
+        (("nodes", 1, "turn", "stats", "seed"), 2**64, OUT_OF_RANGE),
+        (("nodes", 1, "turn", "analysis_tokens"), 10**400, OUT_OF_RANGE),
+        (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}], NO_TEXT),
+        (("nodes", 1, "turn"), [], ODD),
     ],
 )
-def test_one_broken_conversation_is_counted_and_the_others_come(
-    tmp_path: Path, where: tuple[str | int, ...], value: object
+def test_one_broken_conversation_is_named_with_the_reason_and_the_others_come(
+    tmp_path: Path, where: tuple[str | int, ...], value: object, why: str
 ) -> None:
     data = json.loads(to_json([branched(), branched()]))
     broken = data["conversations"][0]
@@ -106,6 +110,7 @@ def test_one_broken_conversation_is_counted_and_the_others_come(
     broken[where[-1]] = value
     back, result = imported(tmp_path, data)
     assert len(back) == 1 and result.unreadable == 1
+    assert result.failed()[0].endswith(f" could not be read: {why}")
 
 
 def test_markdown_has_the_versions_shown_and_is_inert() -> None:

@@ -160,13 +160,16 @@ BROKEN: tuple[Any, ...] = (None, 7, {"title": "t"}, {"title": "t", "mapping": []
 def test_a_conversation_of_another_form_is_named(tmp_path: Path, broken: object) -> None:
     conversations, result = imported(tmp_path, [broken, turns("hi")])
     assert len(conversations) == 1 and result.unreadable == 1
-    assert result.titles == (["t"] if isinstance(broken, dict) else [])
+    title = "t" if isinstance(broken, dict) else "(untitled)"
+    assert result.failed() == [f'"{title}" could not be read: it has no messages']
 
 
 def test_of_many_broken_conversations_the_first_are_named(tmp_path: Path) -> None:
     broken = [{"title": f"chat {number}" * 100, "mapping": number} for number in range(1000)]
     _, result = imported(tmp_path, [*broken, turns("hi"), *({"title": str(number)} for number in range(1000))])
-    assert len(line := result.summary()) < 500 and '; 2000 could not be read: "chat 0' in line and "1997 more" in line
+    assert result.summary().endswith("; 2000 could not be read")
+    first, *_, last = result.failed()
+    assert first.startswith('"chat 0') and len(first) < 200 and last == "1997 more conversations could not be read"
 
 
 def test_kinds_without_end_are_counted(tmp_path: Path) -> None:

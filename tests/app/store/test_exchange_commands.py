@@ -62,11 +62,16 @@ def test_import_reads_standard_input_and_names_what_it_could_not_read(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = turns("hi")
-    data = json.dumps([good, {"title": "Half\x1b one"}, None]).encode()
+    data = json.dumps([good, {"title": "Half\x1b one"}, None, {"title": "x", "nodes": []}]).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert main(["import", "-"]) == 0
-    said = 'imported 1 conversation with 1 prompt or answer; 2 could not be read: "Half\u241b one"\n'
-    assert capsys.readouterr().out == said
+    out, err = capsys.readouterr()
+    assert out == "imported 1 conversation with 1 prompt or answer; 3 could not be read\n"
+    assert [line.removeprefix("gptoss-chat: ") for line in err.splitlines()] == [
+        '"x" could not be read: "id" is missing',
+        '"Half\u241b one" could not be read: it has no messages',
+        '"(untitled)" could not be read: it has no messages',
+    ]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no")))
     assert main(["import", "-"]) == 1
     assert "standard input is not JSON" in capsys.readouterr().err

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from app.chat.conversation import new_id
-from app.store.values import LAST_MOMENT, hashed, moment, name_of, number, storable, text, text_of, text_or_none
+from app.store.values import (
+    LAST_MOMENT,
+    OddValueError,
+    hashed,
+    moment,
+    name_of,
+    number,
+    storable,
+    text,
+    text_of,
+    text_or_none,
+)
 
 
 @pytest.mark.parametrize("value", ["", "a"])
@@ -18,12 +29,12 @@ def test_texts(value: str) -> None:
 @pytest.mark.parametrize("value", [None, 1, True, ["a"], {"a": 1}, b"a"])
 def test_what_is_no_text(value: Any) -> None:
     assert text_of(value) == ""
-    with pytest.raises(TypeError):
+    with pytest.raises(OddValueError):
         text(value)
     if value is None:
         assert text_or_none(value) is None
     else:
-        with pytest.raises(TypeError):
+        with pytest.raises(OddValueError):
             text_or_none(value)
 
 
@@ -44,19 +55,19 @@ def test_numbers(value: float, bits: int, fits: bool) -> None:
     if fits:
         assert number(value, bits) == value and type(number(value, bits)) is type(value)
     else:
-        with pytest.raises(ValueError, match="out of range"):
+        with pytest.raises(OddValueError, match="out of range"):
             number(value, bits)
 
 
 @pytest.mark.parametrize("value", [None, True, False, "1", [1]])
 def test_what_is_no_number(value: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(OddValueError):
         number(value)
 
 
 def test_moments() -> None:
     assert moment(0) == 0.0 and moment(LAST_MOMENT) == LAST_MOMENT and isinstance(moment(7), float)
-    with pytest.raises(ValueError, match="not a time"):
+    with pytest.raises(OddValueError, match="a time is out of range"):
         moment(LAST_MOMENT + 1)
     assert f"{datetime.fromtimestamp(LAST_MOMENT, UTC):%Y-%m-%d %H:%M:%S}" == "9999-12-31 23:59:59"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tui.app import CIRCLING, NEARLY_FULL, ROOM_TO_ANSWER
+from app.tui.parts.hints import CIRCLING, NEARLY_FULL, ROOM_TO_ANSWER
 from app.tui.text.answer_parts import last_sentence
 from app.tui.widgets.analysis import OFFER, Analysis
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress

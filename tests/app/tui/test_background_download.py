@@ -35,17 +35,17 @@ def of(**facts: object) -> ComputerFacts:
 @pytest.mark.parametrize(
     ("computer", "line", "action"),
     [
-        (COMPUTER, "Apple M2, 16 GB: gpt-oss-20b fits, 4-bit, up to 8k context", "Get gpt-oss-20b, 13.8 GB"),
+        (COMPUTER, "Apple M2, 16 GB: gpt-oss-20b fits, 4-bit, up to 12k context", "Get gpt-oss-20b, 13.8 GB"),
         (None, "", "Get gpt-oss-20b, 13.8 GB"),
         (
             of(dense_bits=16, context=131_072),
-            "Apple M2, 16 GB: gpt-oss-20b fits, up to 128k context",
+            "Apple M2, 16 GB: gpt-oss-20b fits, up to 131k context",
             "Get gpt-oss-20b",
         ),
-        (of(dense_bits=0, context=0), "Apple M2, 16 GB: gpt-oss-20b does not fit: needs 10.4 GB", ""),
+        (of(dense_bits=0, context=0), "Apple M2, 16 GB: gpt-oss-20b needs 10.4 GB of memory", ""),
         (
             replace(COMPUTER, has_gpu=False),
-            "Apple M2, 16 GB, no Metal GPU: gpt-oss-20b fits, 4-bit, up to 8k context, slowly",
+            "Apple M2, 16 GB, no Metal GPU: gpt-oss-20b fits, 4-bit, up to 12k context, slowly",
             "Get",
         ),
         (of(present=11 * 10**9), "Apple M2", "Resume gpt-oss-20b, 11 GB of 13.8 GB here"),
@@ -71,7 +71,7 @@ def test_another_model_has_other_suggestions_and_needs_no_action() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "words"), [(1024, "1k"), (8191, "4k"), (12_800, "8k"), (73_216, "64k"), (131_072, "128k")]
+    ("tokens", "words"), [(768, "768"), (1024, "1k"), (8191, "8k"), (73_472, "73k"), (131_072, "131k")]
 )
 def test_the_context_is_a_round_figure(tokens: int, words: str) -> None:
     assert ModelFacts("x", needs=1, dense_bits=8, context=tokens).fit == f"fits, 8-bit, up to {words} context"

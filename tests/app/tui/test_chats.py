@@ -228,14 +228,16 @@ async def test_search_finds_shows_and_jumps_to_the_hit() -> None:
         assert "let me count" in "".join(line[30:] for line in text_on(pilot).splitlines())
         await pilot.press("ctrl+f", *"zzzz", "enter")
         await wait_until(pilot, lambda: "Nothing found" in text_on(pilot))
-        assert app.desk.sidebar.query_one("#search").has_focus
+        await wait_until(pilot, lambda: app.desk.sidebar.input.has_focus)
+        await pilot.press("backspace")
+        assert app.desk.sidebar.searching == "zzz"  # the word is there to be changed
         await pilot.press("escape")
         await wait_until(pilot, lambda: "Today" in text_on(pilot))
         await pilot.press("escape")
         assert app.desk.composer.has_focus and app.desk.sidebar.display
         app.desk.sidebar.list.focus()
         await pilot.press("/")
-        assert app.desk.sidebar.query_one("#search").has_focus and app.desk.composer.text == ""
+        assert app.desk.sidebar.input.has_focus and app.desk.composer.text == ""
 
 
 def marked_words(pilot: Pilot[None]) -> list[str]:

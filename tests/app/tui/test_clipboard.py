@@ -58,11 +58,11 @@ def tmux(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 async def copy(text: str = TEXT) -> tuple[str, list[str]]:
     """What is said after copying, and what the terminal was asked to take."""
     asked: list[str] = []
-    return await clipboard.copy(text, asked.append), asked
+    return await clipboard.copy(text, "the answer", asked.append), asked
 
 
 async def test_copying_on_a_mac_is_verified(mac: Path, tmux: Path) -> None:
-    assert await copy() == ("Copied", [])
+    assert await copy() == ("Copied the answer", [])
     assert mac.read_text(encoding="utf-8") == TEXT and not tmux.exists()
 
 
@@ -71,7 +71,7 @@ async def test_text_is_utf8_to_pbcopy_whatever_the_terminal_speaks(
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     program(programs, "pbcopy", f'test "${{LC_ALL:-$LC_CTYPE}}" = UTF-8 && cat > "{mac}"')
-    assert await copy() == ("Copied", [])
+    assert await copy() == ("Copied the answer", [])
 
 
 @pytest.mark.parametrize("script", ["exit 0", "cat > /dev/null\nexit 1"])
@@ -104,7 +104,7 @@ async def test_over_ssh_the_terminal_is_asked_and_nothing_is_claimed(
 ) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
     message, asked = await copy()
-    assert asked == [TEXT] and "Copied" not in message and not mac.exists()
+    assert asked == [TEXT] and message.startswith("Sent the answer to the terminal's") and not mac.exists()
 
 
 @pytest.mark.parametrize("ssh", [False, True])
@@ -115,7 +115,7 @@ async def test_tmux_takes_the_text_where_there_is_no_pbcopy_for_it(
         mac = request.getfixturevalue("mac")
         monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
     message, asked = await copy()
-    assert message == "Copied to tmux's buffer" and asked == []
+    assert message == "Copied the answer to tmux's buffer" and asked == []
     assert tmux.read_text(encoding="utf-8") == TEXT and not (ssh and mac.exists())
 
 

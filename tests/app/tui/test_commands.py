@@ -1,4 +1,4 @@
-"""The commands: the list while one is typed, what waits for an answer, palette, footer, help by widget."""
+"""The commands: the list while one is typed, what waits for an answer, palette, help by widget."""
 
 import pytest
 from textual import events
@@ -8,12 +8,11 @@ from app.chat.commands import BUSY, COMMANDS, Command
 from app.documents.attachments import Attachment
 from app.paths import settings_file
 from app.settings import Settings
-from app.tui.app import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
+from app.tui.parts.hints import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
 from app.tui.screens.help import HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.text.palette_rows import WAITS
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
-from app.tui.widgets.composer import Composer
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
 from tests.fixtures.fakes import (
@@ -238,7 +237,7 @@ async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() ->
         await idle(pilot)
         await pilot.press(*"/ed")
         await listed(pilot, "/edit", "/editor")
-        await desk_of(pilot).input.on_completing_area_named(Composer.Named("a")).wait()
+        await desk_of(pilot).input._complete("a").wait()
         assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 
@@ -361,19 +360,3 @@ async def test_keys_of_the_chat_do_nothing_behind_what_lies_over_it() -> None:
         await wait_until(pilot, lambda: "The settings (focused)" in text_on(pilot))
         await pilot.press("escape", "escape")
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)
-
-
-# Footer
-
-
-@pytest.mark.parametrize(
-    ("width", "footer"),
-    [
-        (80, "^E effort ^T thinking Esc stop ^R again ^N new ^F find ^P commands F1 help"),
-        (96, "^E effort  ^T thinking  Esc stop  ^R again  ^N new  ^F find  ^P commands  F1 help  ^Q quit"),
-    ],
-)
-async def test_the_footer(width: int, footer: str) -> None:
-    async with chat(FakeEngine(), (width, 24)) as pilot:
-        await idle(pilot)
-        await wait_until(pilot, lambda: text_on(pilot).splitlines()[-1].strip() == footer)

@@ -30,6 +30,9 @@ class Screen(App[None]):
     def compose(self) -> ComposeResult:
         yield self.area
 
+    async def on_mount(self) -> None:
+        await self.area.furnish()
+
     def on_composer_submitted(self, event: Composer.Submitted) -> None:
         self.submitted.append(event)
 

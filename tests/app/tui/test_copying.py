@@ -9,7 +9,7 @@ from app.chat.commands import COPY_TARGETS
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment, join
 from app.store.exchange.export import to_markdown
-from app.tui.parts.sharing import part
+from app.tui.parts.sharing import name_of, part
 from app.tui.terminal import clipboard
 from app.tui.text.palette_rows import matching
 from app.tui.widgets.markdown import MarkdownText
@@ -46,9 +46,9 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What goes to the clipboard."""
     texts: list[str] = []
 
-    async def copy(text: str, osc52: object) -> str:
+    async def copy(text: str, what: str, osc52: object) -> str:
         texts.append(text)
-        return "Copied."
+        return f"Copied {what}."
 
     monkeypatch.setattr(clipboard, "copy", copy)
     return texts
@@ -135,6 +135,7 @@ async def test_a_click_copies_the_block_as_it_was_written(copied: list[str]) -> 
         await ask(pilot, engine, "how?", ANSWER)
         for number in range(3):
             await click_copy(pilot, number)
+            await wait_until(pilot, lambda: notified(pilot, f"Copied code block {len(copied)}."))
         assert copied == BLOCKS
         await click(pilot, "python", "python")
         await click(pilot, "quoted", "quoted")
@@ -165,7 +166,8 @@ async def test_no_text_makes_a_click_do_something(copied: list[str], monkeypatch
         await click(pilot, "body", "click")
         assert copied == []
         await click_copy(pilot)
-        assert copied == ["body [@click=app.quit()]"] and pilot.app.is_running
+        await wait_until(pilot, lambda: copied == ["body [@click=app.quit()]"] and notified(pilot, "Copied the code."))
+        assert pilot.app.is_running
 
 
 async def test_selecting_leaves_out_what_the_model_did_not_write() -> None:
@@ -204,9 +206,9 @@ async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
         await wait_until(pilot, lambda: notified(pilot, "There is no answer to copy yet."))
         await ask(pilot, engine, "how?", ANSWER)
         await pilot.press("f5")
-        await wait_until(pilot, lambda: copied == [ANSWER])
+        await wait_until(pilot, lambda: copied == [ANSWER] and notified(pilot, "Copied the answer."))
         await send(pilot, "/copy code 2")
-        await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2])
+        await wait_until(pilot, lambda: copied[1:] == BLOCKS[1:2] and notified(pilot, "Copied code block 2."))
         await send(pilot, "/copy code 9")
         await wait_until(pilot, lambda: notified(pilot, "The last answer has 3 code blocks, numbered from the top."))
         for name in COPY_TARGETS:
@@ -215,3 +217,6 @@ async def test_copying_by_key_command_and_palette(copied: list[str]) -> None:
         await wait_until(pilot, lambda: len(copied) == 2 + len(COPY_TARGETS))
         tree = app_of(pilot).conversation
         assert copied[2:] == [part(tree, name) for name in COPY_TARGETS]
+        assert [name_of(name) for name in COPY_TARGETS] == [
+            *("the answer", "the last code block", "your message", "the conversation")
+        ]

@@ -202,8 +202,9 @@ async def test_several_files_and_what_is_wrong_with_them(here: Path) -> None:
         def said() -> str:
             return "\n".join(str(each.content) for each in pilot.app.query(Notice))
 
-        await wait_until(pilot, lambda: "4997 more; left out content that is not text: 1 unknown." in said())
-        assert "Imported 2 conversations with 2 prompts and answers; 5000 could not be read: " in said()
+        await wait_until(pilot, lambda: "5000 could not be read; left out content that is not text: 1 un" in said())
+        assert "Imported 2 conversations with 2 prompts and answers; " in said()
+        assert "4997 more conversations could not be read." in said()
         assert "pipe is not an ordinary file" in said()
         assert len(said()) < 2000
     assert len(stored()) == 2

@@ -95,7 +95,7 @@ async def test_nothing_is_fetched_before_a_person_agrees(server: HubServer) -> N
                 await pilot.click("#action")
             else:
                 await send(pilot, begin)
-            await shows(pilot, "Download gpt-oss-20b", "Size 13.8 GB", "Free disk", "Folder /", "up to 8k context")
+            await shows(pilot, "Download gpt-oss-20b", "Size 13.8 GB", "Free disk", "Folder /", "up to 12k context")
             await shows(pilot, "The demo keeps answering meanwhile", "Enter Download", "Esc Not now")
             await pilot.press("escape" if begin != "key" else "f6")
             await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)

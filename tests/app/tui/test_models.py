@@ -50,15 +50,15 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 def test_the_rows() -> None:
-    rows = model_rows(MODELS, "gpt-oss-20b", 90)
+    rows = model_rows(MODELS, "gpt-oss-20b", 91)
     assert [row.text.rstrip() + "|" + row.fit for row in rows] == [
-        "  demo                              3 MB  on this computer|fits, up to 128k context",
-        "\u2022 gpt-oss-20b                    13.8 GB  not here|fits, 4-bit, up to 8k context",
-        "  gpt-oss-120b                   65.2 GB  not here|does not fit: needs 58 GB",
+        "  demo                              3 MB  on this computer|fits, up to 131k context",
+        "\u2022 gpt-oss-20b                    13.8 GB  not here|fits, 4-bit, up to 12k context",
+        "  gpt-oss-120b                   65.2 GB  not here|needs 58 GB of memory",
         "  org/gpt-oss-mine                 13 GB  5.2 GB of it here|",
         "  \u2026k/models/of/mine/gpt-oss-20b    12 GB  on this computer|",
     ]
-    assert {len(row.text) + 29 for row in rows} == {90}
+    assert {len(row.text) + 30 for row in rows} == {91}
     assert model_rows(MODELS, "", 10)[3].text.split()[0] == "org/gpt-oss-mine"
     assert model_rows(MODELS[-1:], "", 200)[0].text.split("  ")[1].strip() == MODELS[-1].name
     assert [model.name for model in matching(MODELS, "-20B  GPT")] == ["gpt-oss-20b", MODELS[-1].name]
@@ -84,7 +84,7 @@ async def test_the_list_is_there_at_once_and_what_fits_comes_when_it_is_known(ga
         await on_screen(pilot, "\u2022 gpt-oss-20b")
         assert "fits" not in text_on(pilot)
         gate.set()
-        await on_screen(pilot, "does not fit: needs 58 GB")
+        await on_screen(pilot, "needs 58 GB of memory")
         await on_screen(pilot, "5.2 GB of it here")
         await pilot.press("up", "enter")
         await on_screen(pilot, "Switched to demo")

@@ -137,8 +137,8 @@ async def test_a_huge_answer_grows_ends_is_turned_resized_copied_and_opened_agai
     async with chat(engine) as pilot:
         await idle(pilot)
         app = app_of(pilot)
-        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
-        monkeypatch.setattr(app.sharing, "_to_clipboard", copied.append)
+        monkeypatch.setattr(app, "copy_to_clipboard", lambda text, what="": copied.append(text))
+        monkeypatch.setattr(app.sharing, "_to_clipboard", lambda text, what: copied.append(text))
         await send(pilot, "go")
         engine.say(MessageStart("final"), TextDelta("final", text[:480_000]))
         await on_screen(pilot, "page 30 of 30")
@@ -167,7 +167,7 @@ async def test_code_on_several_pages_is_copied_whole(monkeypatch: pytest.MonkeyP
     engine, copied = FakeEngine(), list[str]()
     async with chat(engine) as pilot:
         await idle(pilot)
-        monkeypatch.setattr(app_of(pilot), "copy_to_clipboard", copied.append)
+        monkeypatch.setattr(app_of(pilot), "copy_to_clipboard", lambda text, what: copied.append(text))
         await ask(pilot, engine, "go", f"```c\nint a;\n```\n\n{CODE}\n\n```c\nint b;\n```")
         widget = pilot.app.query(MarkdownText).last()
         pages = widget._pages
@@ -175,6 +175,7 @@ async def test_code_on_several_pages_is_copied_whole(monkeypatch: pytest.MonkeyP
             widget.action_turn_to(page)
             for number in range(len(code_blocks(pages.text(page)))):
                 widget.action_copy_code(number)
+        await pilot.pause()
     long = CODE.removeprefix("```python\n").removesuffix("\n```")
     assert copied == ["int a;", *([long] * len(pages)), "int b;"]
 

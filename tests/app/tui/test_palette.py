@@ -1,12 +1,14 @@
 """The palette: what it lists, in which order, how a row fits, and that what is chosen runs."""
 
+import re
+
 import pytest
 
 from app.chat.commands import COMMANDS, GROUPS, Command
 from app.tui.screens.palette import PaletteList, PaletteScreen
 from app.tui.text.palette_rows import groups, line, matching
 from mlx_model.harmony.message import Effort
-from tests.fixtures.fakes import FakeEngine, app_of, chat, idle, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, chat, idle, notified, send, text_on, wait_until
 
 
 def values(command: Command) -> tuple[str, ...]:
@@ -91,8 +93,9 @@ async def test_the_palette_shows_a_line_for_each_command_and_runs_what_is_chosen
         await wait_until(pilot, lambda: app.desk.effort_switch.effort is Effort.LOW)
         await send(pilot, "/theme")
         await wait_until(pilot, lambda: "theme dark" in text_on(pilot) and "theme nord" in text_on(pilot))
+        assert re.findall(r"theme (\w+) .*in use", text_on(pilot)) == ["dark"]
         await pilot.press(*"light", "enter")
-        await wait_until(pilot, lambda: app.theme == "gptoss-light")
+        await wait_until(pilot, lambda: app.theme == "gptoss-light" and notified(pilot, "The theme is light."))
         await pilot.press("ctrl+p", "ctrl+p")
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)
         assert app.desk.composer.has_focus and app.desk.composer.text == ""

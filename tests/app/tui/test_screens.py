@@ -18,8 +18,8 @@ from app.documents.attachments import Attachment
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
 from app.tools import kits
-from app.tui.app import BRANCHING
-from app.tui.parts import answering, background_download, engine, greeting, models, tools
+from app.tui.parts import answering, background_download, engine, greeting, tools
+from app.tui.parts.hints import BRANCHING
 from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name
@@ -382,8 +382,8 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kits, "kits_of", lambda names, conversation: [Kit() for _ in names])
     monkeypatch.setattr(tools, "GRACE_S", 0.0)
     monkeypatch.setattr(greeting, "examine", known)
-    monkeypatch.setattr(welcome_widget, "version", lambda name: "1.2.3")
-    monkeypatch.setattr(models, "local_models", list)
+    monkeypatch.setattr(welcome_widget, "version", lambda: "1.2.3")
+    monkeypatch.setattr("mlx_model.hub.inventory.local_models", list)
     for name, value in (("local_models", []), ("free_space", COMPUTER.free), ("cache_folder", Path(COMPUTER.folder))):
         monkeypatch.setattr(background_download, name, lambda *_, value=value: value)
 

@@ -1,5 +1,6 @@
 """Messages that are selected by keyboard and mouse, their keys, and typing wherever the focus is."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,8 @@ from app.chat.commands import BUSY
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment, join
 from app.engine.engine import EngineError
-from app.tui.app import BRANCHING, EDITING, ChatApp
+from app.tui.app import ChatApp
+from app.tui.parts.hints import BRANCHING, EDITING
 from app.tui.parts.selection import quoted
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.fold import Fold, FoldTitle
@@ -77,7 +79,7 @@ async def test_a_burst_of_typing_reaches_the_input_whole_whatever_has_the_focus(
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is copied."""
     texts: list[str] = []
-    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text: texts.append(text))
+    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text, what: texts.append(text))
     return texts
 
 
@@ -208,7 +210,7 @@ async def test_letters_are_keys_of_the_selected_message_and_all_else_goes_to_the
         await idle(pilot)
         await pilot.press("shift+tab")
         assert isinstance(pilot.app.focused, Choice)  # there is nothing to select but what the first screen offers
-        await pilot.press("down")
+        await pilot.press("down", "down", "down")
         assert desk_of(pilot).composer.has_focus
         await ask(pilot, engine, "hi", "hello")
         for text in ("Hello there", "/", "1 plus", "die"):
@@ -236,9 +238,11 @@ async def test_copying_and_quoting_any_message(copied: list[str]) -> None:
         composer = desk_of(pilot).composer
         await pilot.press("shift+tab", "c", "x", "k", "k")
         assert "1 2 code" in shown_keys(pilot)
+        assert re.findall(r"(python|sh) +(.) copy", text_on(pilot)) == [("python", "1"), ("sh", "2")]
         await pilot.press("c", "1", "2", "x", "k", "c")
         assert copied == ["hm", blocks, "one", "two", "two", "Look"]
         assert notified(pilot, "There is no code block in this message.")
+        assert not re.search(r"\d copy", text_on(pilot))
         await pilot.press("q")
         assert composer.text == "> Look\n\n" and composer.has_focus and desk_of(pilot).transcript.selected is None
         composer.insert("so")

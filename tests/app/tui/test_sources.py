@@ -23,7 +23,7 @@ SECOND = "1,024 threads【2†L40】【0†L8】, says `【1†L3】`. Nobody kn
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is copied."""
     texts: list[str] = []
-    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text: texts.append(text))
+    monkeypatch.setattr(ChatApp, "copy_to_clipboard", lambda self, text, what="": texts.append(text))
     return texts
 
 

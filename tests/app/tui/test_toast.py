@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tui.app import CUT_OFF
+from app.tui.parts.hints import CUT_OFF
 from app.tui.widgets import toast
 from mlx_model.events import Finished, MessageStart, TextDelta
 from tests.fixtures.fakes import STATS, FakeEngine, app_of, chat, desk_of, idle, send, text_on, wait_until
@@ -55,6 +55,16 @@ async def test_a_message_has_a_place_of_its_own_and_one_replaces_another(monkeyp
         await pilot.press("y")
         await shows(CUT_OFF)
         assert widget.text == "" and desk.composer.text == "xy"
+
+
+async def test_the_end_of_a_long_message_is_in_sight_whatever_its_length() -> None:
+    async with chat(FakeEngine(), (80, 24)) as pilot:
+        await idle(pilot)
+        widget = desk_of(pilot).toast
+        for width in range(73, 79):
+            rows = ["a" * (width - 20) + " " + digit * 19 for digit in "123"]
+            desk_of(pilot).notify(" ".join(rows))
+            await wait_until(pilot, lambda: str(widget.content)[-9:] in text_on(pilot))
 
 
 async def test_no_message_lies_over_help_or_settings() -> None:

@@ -2,10 +2,8 @@
 
 import pytest
 from textual.content import Content
-from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from app.settings import Settings
 from app.tui.screens.tools import ToolScreen
 from app.tui.text.tool_rows import MANY_TOKENS, ToolRow, declared, summary, tool_lines
 from mlx_model.harmony.builtin import PYTHON
@@ -159,20 +157,3 @@ async def test_tools_are_switched_by_keys_and_mouse() -> None:
         await pilot.press("escape")
         await wait_until(pilot, lambda: ended)
         assert ended == [frozenset({"github", "files"})]
-
-
-async def test_in_the_terminals_own_colours_one_sees_which_row_is_chosen() -> None:
-    async with chat(FakeEngine(), settings=Settings(theme="ansi")) as pilot:
-        await idle(pilot)
-        desk_of(pilot).ask(ToolScreen(ROWS), lambda names: None)
-        await wait_until(pilot, lambda: "[x] python" in underlined(pilot))
-        await pilot.press("down")
-        await wait_until(pilot, lambda: "[ ] github" in underlined(pilot) and "python" not in underlined(pilot))
-        await pilot.press("escape", "ctrl+p")
-        await wait_until(pilot, lambda: "effort" in underlined(pilot))
-
-
-def underlined(pilot: Pilot[None]) -> str:
-    """What is underlined on the screen."""
-    pieces = (piece for strip in pilot.app.screen._compositor.render_strips() for piece in strip)
-    return " ".join(text for text, style, _ in pieces if style and style.underline)

@@ -8,9 +8,10 @@ from app.chat.conversation import Conversation
 from app.engine.engine import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
-from app.tui.app import CUT_OFF, EDITING
+from app.tui.parts.hints import CUT_OFF, EDITING
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.queue import Queued
+from app.tui.widgets.selection import EDITED
 from app.tui.widgets.versions import VersionSwitch
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import Effort, assistant, user
@@ -28,7 +29,7 @@ from tests.fixtures.fakes import (
     text_on,
     wait_until,
 )
-from tests.fixtures.trees import keep, stored
+from tests.fixtures.trees import keep, stored, titled
 
 # Versions
 
@@ -401,3 +402,28 @@ async def test_showing_another_version_ends_a_branch() -> None:
         assert app.conversations.branching
         await app.conversations.switch(1)
         assert not app.conversations.branching
+
+
+async def test_the_message_being_edited_is_marked_and_in_sight() -> None:
+    tree = titled("first", 40)
+    keep(tree)
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        transcript = desk_of(pilot).transcript
+        await opened(pilot, "first")
+        await wait_until(pilot, lambda: "answer 39" in text_on(pilot))
+        prompts = [node.id for node in tree.path if node.is_prompt]
+
+        def marked() -> list[str]:
+            found = [id for id, views in transcript._views.items() if any(view.has_class(EDITED) for view in views)]
+            assert not found or transcript.region.contains_region(transcript._views[found[0]][0].region)
+            return found
+
+        for at in (-1, -2, -3, -4, -5):
+            await pilot.press("alt+up")
+            await pilot.pause()
+            assert marked() == [prompts[at]]
+        assert not transcript.follows
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: transcript.follows)
+        assert marked() == []

@@ -6,10 +6,12 @@ import pytest
 from textual.pilot import Pilot
 
 from app.chat.commands import COMMANDS
+from app.documents.attachments import Attachment
 from app.engine.engine import EngineError
 from app.tui.parts import greeting
 from app.tui.text.computer import ComputerFacts
 from app.tui.text.first_run import OF_DEMO, OF_OTHERS
+from app.tui.widgets.attached import Chip
 from app.tui.widgets.welcome import KEY, Choice, Welcome
 from tests.fixtures.fakes import (
     COMPUTER,
@@ -73,7 +75,7 @@ async def test_a_suggestion_is_asked_by_click_and_by_key() -> None:
         await chosen(pilot, engine, OF_DEMO[0])
         await pilot.press("ctrl+n")
         await on_screen(pilot, OF_DEMO[1])
-        await pilot.press("shift+tab", "up", "enter")
+        await pilot.press("shift+tab", "down", "enter")
         await chosen(pilot, engine, OF_DEMO[1])
         await pilot.press("up")
         assert desk_of(pilot).composer.text == OF_DEMO[1]  # it can be recalled like what was typed
@@ -86,10 +88,16 @@ async def test_typing_goes_to_the_input_and_arrows_come_back_to_it() -> None:
         composer = desk_of(pilot).composer
         await pilot.press("shift+tab", *"1 + 1")
         assert composer.text == "1 + 1" and composer.has_focus and not engine.asked
-        await pilot.press("shift+tab", "down")
+        composer.clear_prompt()
+        await pilot.press("shift+tab", *["down"] * len(OF_DEMO))
         assert composer.has_focus
-        await pilot.press(*["shift+tab"] * 4)
-        assert isinstance(pilot.app.focused, Choice) and pilot.app.focused.id == "action"
+        composer.attached.add(Attachment("notes.txt", "one\n"))  # a file is nearer
+        await pilot.press("shift+tab")
+        assert isinstance(pilot.app.focused, Chip)
+        await pilot.press("shift+tab")
+        assert isinstance(pilot.app.focused, Choice) and pilot.app.focused.text == OF_DEMO[0]
+        await pilot.press("up")
+        assert isinstance(pilot.app.focused, Choice) and not pilot.app.focused.is_suggestion
         await pilot.press("f1")
         await on_screen(pilot, "The first screen (focused)")
         assert KEY in {command.shown_key for command in COMMANDS if command.action == "download_step"}
@@ -120,12 +128,12 @@ async def test_another_model_has_suggestions_of_its_own() -> None:
 
 async def test_the_name_is_as_large_as_the_window_allows_and_a_line_is_shortened_not_cut() -> None:
     async with chat(FakeEngine(model="demo"), (80, 24)) as pilot:
-        await on_screen(pilot, "up to 8k context")
+        await on_screen(pilot, "up to 12k context")
         assert "\u250f\u2501\u2578" in text_on(pilot) and "gptoss-chat" not in text_on(pilot)
         for width, height, line in (
-            (60, 20, "  16 GB: gpt-oss-20b fits, 4-bit, up to 8k context"),
+            (60, 20, "  16 GB: gpt-oss-20b fits, 4-bit, up to 12k context"),
             (30, 24, "16 GB: gpt-oss-20b fits"),
-            (80, 21, "8k"),
+            (80, 21, "12k"),
         ):
             await pilot.resize_terminal(width, height)
             await wait_until(pilot, lambda: "gptoss-chat" in text_on(pilot) and line in text_on(pilot), line)  # noqa: B023

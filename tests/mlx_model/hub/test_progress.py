@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, Progress
-from mlx_model.hub.progress import DownloadState, Meter, Phase, duration, pace
+from mlx_model.hub.meter import Meter
+from mlx_model.hub.progress import DownloadState, Phase, duration, pace
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 
 MB = 1_000_000

@@ -1,0 +1,25 @@
+"""The keys that copy the code blocks of the selected message, shown in their headers."""
+
+import re
+from collections.abc import Sequence
+
+from textual.content import Content, Span
+from textual.style import Style
+
+_BEFORE = 2
+"""Columns by which a key stands to the left of `copy`."""
+_LOOK = "bold $accent"
+
+
+def with_keys(content: Content, keys: Sequence[str], first: int) -> Content:
+    """A page of Markdown with the key of each code block beside its `copy`, where there is space; `first` is the number
+    of the page's first block among those that have `keys`. Nothing changes its place."""
+    text, spans = content.plain, list(content.spans)
+    for span in content.spans:
+        click = span.style.meta.get("@click", "") if isinstance(span.style, Style) else ""
+        block = re.fullmatch(r"copy_code\((\d+)\)", click)
+        number, at = first + int(block[1]) if block else -1, span.start - _BEFORE
+        if 0 <= number < len(keys) and text[max(0, at - 1) : at + _BEFORE].isspace():
+            text = text[:at] + keys[number] + text[at + 1 :]
+            spans.append(Span(at, at + 1, _LOOK))
+    return Content(text, spans)
