@@ -7,6 +7,7 @@ own time. The page comes from a server on this computer, so the network's share 
 import argparse
 import asyncio
 import random
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +19,9 @@ from typing import Any
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Tool
 from mlx_model.tools.browser import Browser, Fetcher
+from mlx_model.tools.mcp import McpServer, Stdio
 from mlx_model.tools.python import Python
+from tests.fixtures import mcp_program
 
 WORDS = [
     "kernel",
@@ -129,9 +132,22 @@ async def python_rows(repeats: int) -> Rows:
         await python.close()
 
 
+async def mcp_rows(repeats: int) -> Rows:
+    """Calls of an MCP server that is a small program."""
+    program = Stdio(sys.executable, ["-I", mcp_program.__file__])
+
+    async def start() -> None:
+        async with McpServer("program", program):
+            pass
+
+    async with McpServer("program", program) as server:  # the SDK is loaded
+        call = await timed(lambda: called(server.tools[0], "functions.program_echo", word="x"), repeats)
+    return [("MCP: server started and its tools listed", await timed(start, repeats)), ("MCP: a call", call)]
+
+
 async def table(repeats: int, size: int = SIZE) -> Rows:
     """All rows: what is called, and how long it takes."""
-    return [*await browser_rows(repeats, size), *await python_rows(repeats)]
+    return [*await browser_rows(repeats, size), *await python_rows(repeats), *await mcp_rows(repeats)]
 
 
 def main() -> None:
