@@ -32,7 +32,12 @@ def conversations_file() -> Path:
 
 def work_folder(conversation: str) -> Path:
     """Where the code that the model runs in a conversation has its files. Raises RequestError, likewise."""
-    return _data() / "work" / conversation
+    return work_folders() / conversation
+
+
+def work_folders() -> Path:
+    """Where these are, of all conversations. Raises RequestError, likewise."""
+    return _data() / "work"
 
 
 def kept_folder(conversation: str) -> Path:
@@ -51,14 +56,28 @@ def verdicts_file() -> Path:
     return _data() / "sandboxes.json"
 
 
+def mcp_log(server: str) -> Path:
+    """What the program of an MCP server writes on its standard error. Raises RequestError, likewise."""
+    return _data() / "logs" / f"mcp-{server}.log"
+
+
 def settings_file() -> Path:
     """The settings file. Raises RequestError, likewise."""
-    return (_home() or user_config_path(_PROGRAM, appauthor=False)) / "settings.toml"
+    return _config() / "settings.toml"
+
+
+def mcp_file() -> Path:
+    """The MCP servers that the person has. Raises RequestError, likewise."""
+    return _config() / "mcp.json"
 
 
 def is_debugging() -> bool:
     """Whether a bug is to show its traceback."""
     return DEBUG in os.environ
+
+
+def _config() -> Path:
+    return _home() or user_config_path(_PROGRAM, appauthor=False)
 
 
 def _data() -> Path:

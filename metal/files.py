@@ -9,12 +9,13 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MOST_JSON = 4 << 20
 """Bytes of JSON that are read where nothing else is said: thirty times the index of gpt-oss-120b."""
 _DEEPEST = 64  # levels; what is deeper than Python's stack at one place may be at the next, as when it is printed
 _MOST_VALUES = 4 << 20  # a value takes two bytes of text, and some eighty of memory
+_UNWAITED = os.O_NONBLOCK | os.O_CLOEXEC
 _LONGEST_NUMBER = 40  # characters: no size, id or constant has so many, and arithmetic with them overflows
 
 
@@ -24,17 +25,53 @@ def read_small(path: Path, most: int = MOST_JSON) -> bytes:
     Nothing is waited for: a pipe or a device in its place is refused unread. Raises OSError, with the reason in
     `strerror`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
+    with _regular(os.open(path, os.O_RDONLY | _UNWAITED), path) as file:
+        return read_open(file, path, most)
+
+
+def read_open(file: BinaryIO, path: Path, most: int) -> bytes:
+    """The content of an open file of at most `most` bytes; `path` is for the error. Raises OSError, likewise."""
+    size = os.fstat(file.fileno()).st_size
+    content = file.read(most + 1) if size <= most else b""
+    if size > most or len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
+    return content
+
+
+def open_below(folder: Path, path: Path) -> BinaryIO:
+    """A regular file below `folder`, to be read, where others may write anything at any time: no link there is
+    followed, nothing is waited for. Raises OSError, with the reason in `strerror`."""
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    if not parts or ".." in parts:
+        raise OSError(errno.EINVAL, "it is in another folder", str(path))
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _UNWAITED)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _UNWAITED, dir_fd=at)
+            os.close(at)
+            at = below
+        descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | _UNWAITED, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise OSError(error.errno, "a link stands in its place", str(path)) from None
+        raise
+    finally:
+        os.close(at)
+    return _regular(descriptor, path)
+
+
+def _regular(descriptor: int, path: Path) -> BinaryIO:
+    """A descriptor as a file. Raises OSError if it is of something else, and has closed it then."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        content = file.read(most + 1) if status.st_size <= most else b""
-        if status.st_size > most or len(content) > most:
-            raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
-        return content
+        return open(descriptor, "rb")  # a descriptor, which the caller closes
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def expanded(path: str | Path) -> Path:

@@ -79,9 +79,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
-    # Pure text and data for the screen; the first run words a plan and names a model, a list
-    # what is stored and found.
-    "app.tui.text": (*CHAT, *HUB, "app.store"),
+    # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
+    # a call what a tool has written.
+    "app.tui.text": (*CHAT, *HUB, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app.
@@ -106,6 +106,8 @@ OUTSIDE = {
     "curses": ("app",),
     "prompt_toolkit": ("app",),
     "multiprocessing": ("app",),
+    # The SDK, which takes 1.5 s to load: one module has it, and is loaded when the first server is needed.
+    "mcp": ("mlx_model.tools.mcp",),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     "torch": ("assets.training",),
 }

@@ -104,7 +104,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Tools": (
         Command(
-            "tools the model may call: python, off",
+            "tools the model may call: python, files FOLDER, an MCP server, off",
             *("tools", "tools"),
             takes="names",
             values=(*TOOLS, "off"),
@@ -122,7 +122,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B", aliases=("history",)),
         Command("rename this conversation", "rename", "rename", takes="title"),
         Command("delete this conversation", "delete", "delete"),
-        Command("restore the conversation deleted last", "undo", "undo"),
+        Command("undo the last patch here, or the last deletion", "undo", "undo", waits=True),
         Command(
             "export this conversation to a file",
             *("export", "export"),

@@ -31,7 +31,7 @@ from app.documents.pdf import is_pdf
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
-from app.tools.names import TOOLS
+from app.tools.names import TOOLS, available
 from app.tools.switched_on import SwitchedOn
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
@@ -60,9 +60,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--tools",
         default=argparse.SUPPRESS,
         metavar="NAMES",
-        help=f"let the model call these tools, separated by commas: {', '.join(TOOLS)} (default: none)",
+        help=f"let the model call these tools, separated by commas: {', '.join(TOOLS)}, and MCP servers "
+        "by their names (default: none)",
     )
-    completed_by(tools, lambda **_: list(TOOLS))
+    completed_by(tools, lambda **_: list(available()))
     parser.set_defaults(run=run)
 
 

@@ -21,7 +21,7 @@ from app.cli.printing import is_dumb, say
 from app.engine.local import LocalEngine, drive
 from app.lines import one_line, sentence
 from app.store.saver import Saver
-from app.tools.names import TOOLS, read_names
+from app.tools.names import available, in_words, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 from mlx_model.text import clean
@@ -31,7 +31,7 @@ _HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
 """The commands of the full-screen chat that this one has."""
 
-_NO_TOOLS = f"The model may call no tools. /tools {' '.join(TOOLS)} lets it run code, in a sandbox where there is one."
+_NO_TOOLS = "The model may call no tools. /tools NAME switches one on: "
 
 
 def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
@@ -163,8 +163,10 @@ class PlainChat:
                 self._tools.switch(read_names(names))
             except RequestError as error:
                 return sentence(str(error))
-        on = ", ".join(self._tools.names)
-        return f"Tools that the model may call: {on}. /tools off switches them off." if on else _NO_TOOLS
+        on = ", ".join(map(in_words, self._tools.names))
+        if not on:
+            return f"{_NO_TOOLS}{', '.join(available())}."
+        return f"Tools that the model may call: {on}. /tools off switches them off."
 
     def _ask(self, text: str) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""

@@ -1,7 +1,7 @@
 """A kit: what a person switches on by one name, with its tools, what the model is told of them, what a call wants."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.tools.permission import Wish
 from mlx_model.harmony.calls import ToolCall
@@ -31,6 +31,16 @@ class Kit(Protocol):
         """Why it can't be used here, and what to do about it, in one line; "" if it can."""
         ...
 
+    @property
+    def state(self) -> str:
+        """How it is, in a few words: "confined by bubblewrap". Known after `prepare`."""
+        ...
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What the subjects of its calls begin with, for who looks for the rules about it."""
+        ...
+
     async def prepare(self) -> None:
         """Finds out what has to be known before the model is asked. Called before each turn, so quick after the first
         time. Never raises: `trouble` says what is wrong."""
@@ -42,4 +52,18 @@ class Kit(Protocol):
 
     async def close(self) -> None:
         """Ends what it has started: processes, connections. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Undoing(Protocol):
+    """A kit that can take back what its tools have done last. Both look at files, so a thread is the place for them."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is something to take back."""
+        ...
+
+    def undo(self) -> str:
+        """Takes it back; says what that was. Raises GptossError, and nothing is taken back."""
         ...

@@ -13,6 +13,7 @@ class PythonKit:
     """See Kit. The code's files are in `folder`, which goes at the end if there is nothing in it."""
 
     name = "python"
+    subjects = ("python",)
     trouble = ""
 
     def __init__(self, folder: Path) -> None:
@@ -33,6 +34,13 @@ class PythonKit:
         network = "Internet access of python is disabled. " if self._python.confined else ""
         files = f"You may use python to make plots and files, too: files saved under '{self._python.data}' are shown "
         return f"{network}{files}to the user."
+
+    @property
+    def state(self) -> str:
+        """See Kit."""
+        if self._python.confined:
+            return f"confined by {self._python.confinement}, runs without asking"
+        return f"not confined, asks before each cell: {self._python.why_not}"
 
     async def prepare(self) -> None:
         """See Kit."""

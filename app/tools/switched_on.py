@@ -1,5 +1,6 @@
 """The kits that a person has switched on in a conversation: their tools, and who decides on a call."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +8,7 @@ from enum import StrEnum
 from app.tools.kit import Kit
 from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.base import Tool
 from mlx_model.tools.toolbox import Toolbox
 
 FORBIDDEN = "The user does not allow this tool."
@@ -66,10 +68,12 @@ class SwitchedOn:
         self._remember = remember
 
     async def prepare(self) -> None:
-        """Makes the kits ready for a turn."""
-        for kit in self.kits:
-            await kit.prepare()
-        self.toolbox = Toolbox([tool for kit in self.kits if not kit.trouble for tool in kit.tools])
+        """Makes the kits ready for a turn, all at once. Of two servers' tools of one name the first is offered."""
+        await asyncio.gather(*(kit.prepare() for kit in self.kits))
+        tools = dict[str, Tool]()
+        for tool in (tool for kit in self.kits if not kit.trouble for tool in kit.tools):
+            tools.setdefault(tool.name, tool)
+        self.toolbox = Toolbox(tools.values())
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message: a conversation's own instructions, and what holds of the tools here."""
@@ -90,7 +94,8 @@ class SwitchedOn:
         verdict = await self._ask(call, wish)
         if not verdict.allowed:
             return Approval(refusal=f"{DECLINED}: {verdict.reason}" if verdict.reason else f"{DECLINED}.")
-        if verdict.keep is not Keep.ONCE and wish.always:
+        # A rule with * at its end would cover more than this.
+        if verdict.keep is not Keep.ONCE and wish.always and not wish.subjects[0].endswith("*"):
             self.rules = (*self.rules, Rule(wish.subjects[0], Decision.ALLOW))
             if verdict.keep is Keep.ALWAYS:
                 self._remember(wish.subjects[0])
@@ -98,5 +103,4 @@ class SwitchedOn:
 
     async def close(self) -> None:
         """Ends what the kits have started."""
-        for kit in self.kits:
-            await kit.close()
+        await asyncio.gather(*(kit.close() for kit in self.kits))

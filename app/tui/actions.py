@@ -1,6 +1,7 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from textual import actions, work
 from textual.app import App
@@ -11,11 +12,13 @@ from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.tools.switched_on import Keep
 from app.tui.parts.conversation import ConversationKeeper
+from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.tools import Tools
 from app.tui.terminal import clipboard, editor
@@ -34,10 +37,12 @@ class Actions(App[None]):
 
     desk: Desk
     conversations: ConversationKeeper
+    counting: Counting
     engine: EngineKeeper
     library: Library
     models: Models
     preferences: Preferences
+    selection: Selection
     sharing: Sharing
     tools: Tools
     terminal_is_lent = False
@@ -145,8 +150,11 @@ class Actions(App[None]):
             await conversations.leave_branch()
 
     def action_tools(self, names: str = "") -> None:
-        """Let the model call these tools in this conversation, or say which it may."""
-        self.tools.switch(self.conversation.id, names)
+        """Let the model call these tools in this conversation; without names, show which there are."""
+        if names:
+            self.tools.switch(self.conversation.id, names)
+        else:
+            self.tools.show(self.conversation, self.counting.tokens)
 
     def action_allow_once(self) -> None:
         """Allow the call that waits."""
@@ -222,9 +230,11 @@ class Actions(App[None]):
         """Delete the conversation on the screen."""
         self.library.delete()
 
-    def action_undo(self) -> None:
-        """Restore the conversation that was deleted last."""
-        self.library.undo()
+    @work(group="undo", exclusive=True)
+    async def action_undo(self) -> None:
+        """Put back what the last patch in this conversation has changed, else restore the conversation deleted last."""
+        if not await self.tools.undo(self.conversation.id):
+            self.library.undo()
 
     def action_copy(self, part: str = "") -> None:
         """Copy the last answer as Markdown, or another part of the conversation."""
@@ -250,6 +260,14 @@ class Actions(App[None]):
             self.desk.notify(await clipboard.copy(text, what, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
+
+    def action_copy_text(self, text: str) -> None:
+        """Copy a text that stands for itself: a click on `copy path`."""
+        self.copy_to_clipboard(text)
+
+    def action_open_file(self, path: str) -> None:
+        """Open a file that a tool has written: a click in its line."""
+        self.selection.open_file(Path(path))
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""

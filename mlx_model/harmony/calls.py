@@ -11,7 +11,7 @@ from typing import Any
 
 from mlx_model.harmony.builtin import BUILTIN_TOOLS
 from mlx_model.harmony.message import Message, Role
-from mlx_model.harmony.recipients import every_tool, find_tool, unknown_name
+from mlx_model.harmony.recipients import PATCH_BEGIN, PATCH_TOOL, every_tool, find_tool, unknown_name
 
 # What other tools, and the model, call the code of a cell.
 _CODE = ("code", "script", "input")
@@ -60,6 +60,8 @@ def read_call(message: Message, known: Collection[str] | None = None) -> ToolCal
     name, inner = found
     if name == "python":
         return ToolCall(name, text, channel, {"code": _code(text, arguments)})
+    if wrong and name == PATCH_TOOL and PATCH_BEGIN in text:  # without JSON, as in the training
+        return ToolCall(name, text, channel, {"input": text})
     if wrong:
         return ToolCall(name, text, channel, error=f"Error: {wrong} Call {name} again with one JSON object.")
     return ToolCall(name, text, channel, arguments if inner is None else inner)

@@ -19,6 +19,10 @@ _BROWSER_ARGUMENTS = {
 _INNER_NAMES = ("name", "function", "tool")
 _INNER_ARGUMENTS = ("arguments", "parameters")
 
+PATCH_TOOL = f"{FUNCTIONS}.apply_patch"
+"""A function with a format that the model knows from its training, where it was a command of a shell."""
+PATCH_BEGIN = "*** Begin Patch"
+
 
 def every_tool(known: Collection[str]) -> list[str]:
     """The full names of all tools, where "browser" stands for its three."""
@@ -57,6 +61,8 @@ def find_tool(
     if "browser" in known and bare.partition(".")[0] == "browser":
         found = next((name for name, keys in _BROWSER_ARGUMENTS.items() if arguments.keys() & {*keys}), None)
         return None if found is None else (found, None)
+    if PATCH_TOOL in names and PATCH_BEGIN in str(arguments):
+        return PATCH_TOOL, None
     return _function_inside(arguments, names) if bare == FUNCTIONS else None
 
 

@@ -8,13 +8,13 @@ import inspect
 import json
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NewType
 
-from mlx_model.errors import RequestError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.tools import FunctionTool
-from mlx_model.tools.base import ROOM, Output, ToolResult, shortened
+from mlx_model.tools.base import CHARACTERS_A_TOKEN, ROOM, Output, ToolResult, shortened
 from mlx_model.tools.kinds import Field, Kind, field_of, object_of
 
 # Where the description of a docstring ends.
@@ -26,8 +26,13 @@ _ARGUMENT = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
 _SPHINX = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+):\s*(.*(?:\n(?!\s*:|\s*\n).*)*)", re.MULTILINE)
 
 
+Room = NewType("Room", int)
+"""The hint of an argument that the model doesn't give: how many characters the result may have."""
+
+
 class Function:
-    """A function that the model may call; what it returns is given to the model, as JSON unless it is a text.
+    """A function that the model may call; what it returns is given to the model, as JSON unless it is a text or a
+    ToolResult.
 
     Hints may be str, int, float, bool, None, list, dict, tuple, set, Literal, Enum, unions, TypedDict, dataclasses and
     Annotated with a text. The docstring describes the function, and in a section "Args:" or with ":param name:" its
@@ -38,12 +43,14 @@ class Function:
     def __init__(self, function: Callable[..., Any]) -> None:
         name = str(getattr(function, "__name__", type(function).__name__))
         try:
-            self._arguments = _arguments(function)
+            parameters = _parameters(function)
+            self._arguments = _arguments(parameters, function)
         except RequestError as error:
             raise RequestError(f"{name!r} can't be a tool: {error}") from None
         self._function = function
-        parameters = self._arguments.schema if self._arguments.schema["properties"] else None
-        self.declaration = FunctionTool(name, _description(inspect.getdoc(function) or ""), parameters)
+        self._rooms = [each.name for each in parameters if each.annotation is Room]
+        schema = self._arguments.schema if self._arguments.schema["properties"] else None
+        self.declaration = FunctionTool(name, _description(inspect.getdoc(function) or ""), schema)
 
     @property
     def name(self) -> str:
@@ -51,36 +58,43 @@ class Function:
         return self.declaration.name
 
     async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
-        """See Tool. Of an exception the model reads type and text: no path, no line of the program."""
+        """See Tool. Of an exception the model reads its type and text, of a GptossError the text; no line of code."""
         start = time.monotonic()
         try:
             arguments = self._arguments.read(call.arguments, "")
         except ValueError as error:
             return ToolResult(f"Error: {error} Call {call.name} again with arguments that fit.", error=True)
+        arguments |= dict.fromkeys(self._rooms, CHARACTERS_A_TOKEN * room)
         try:
             if inspect.iscoroutinefunction(self._function):
                 value = await self._function(**arguments)
             else:
                 value = await asyncio.to_thread(self._function, **arguments)
                 value = await value if inspect.isawaitable(value) else value
-            text, failed = _as_text(value), False
+            result = value if isinstance(value, ToolResult) else ToolResult(_as_text(value))
+        except GptossError as error:
+            result = ToolResult(f"Error: {error}", error=True)
         except (Exception, SystemExit) as error:
-            text, failed = f"Error: {type(error).__name__}: {error}".rstrip(": "), True
-        return ToolResult(shortened(text, room), failed, seconds=time.monotonic() - start)
+            result = ToolResult(f"Error: {type(error).__name__}: {error}".rstrip(": "), error=True)
+        seconds = time.monotonic() - start
+        return dataclasses.replace(result, text=shortened(result.text, room), seconds=seconds)
 
     async def close(self) -> None:
         """See Tool. There is nothing to end."""
 
 
-def _arguments(function: Callable[..., Any]) -> Kind:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        signature = inspect.signature(function, eval_str=True)
+        return [*inspect.signature(function, eval_str=True).parameters.values()]
     except (ValueError, TypeError, NameError, SyntaxError, AttributeError) as error:
         raise RequestError(f"its signature can't be read ({error})") from None
+
+
+def _arguments(parameters: Iterable[inspect.Parameter], function: Callable[..., Any]) -> Kind:
     described = _described(inspect.getdoc(function) or "")
     fields: list[Field] = []
-    for parameter in signature.parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.annotation is Room:
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise RequestError(f"it takes {parameter.name!r} by its place, and a model gives arguments by name")

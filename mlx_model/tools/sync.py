@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from functools import cache
+from typing import Any, TypeVar
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import ROOM, Tool, ToolResult
 from mlx_model.tools.loop import ToolOutput
+
+_T = TypeVar("_T")
+
+
+def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Runs it on the loop of the tools to its end. Ctrl-C cancels it."""
+    running = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        return running.result()
+    finally:
+        running.cancel()
 
 
 def run_tool(tool: Tool, call: ToolCall, room: int = ROOM) -> Generator[ToolOutput | ToolResult, None, None]:

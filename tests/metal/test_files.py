@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metal.files import parse_json, read_small
+from metal.files import open_below, parse_json, read_open, read_small
 
 
 def test_a_file_and_a_link_to_one(tmp_path: Path) -> None:
@@ -35,6 +35,43 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Cal
     with pytest.raises(OSError) as caught:
         read_small(tmp_path / "a")
     assert caught.value.strerror
+
+
+@pytest.mark.parametrize("name", ["a", "folder/a"])
+def test_below_a_folder_of_others_a_file_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / name).write_bytes(b"x" * 100)
+    with open_below(tmp_path, tmp_path / name) as file:
+        assert read_open(file, tmp_path, 100) == b"x" * 100
+    with open_below(tmp_path, tmp_path / name) as file, pytest.raises(OSError, match="more than"):
+        read_open(file, tmp_path, 99)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("link", "a link"),
+        ("linked/secret", "a link"),
+        ("../secret", "another folder"),
+        ("folder/../../secret", "another folder"),
+        ("", "another folder"),
+        ("/secret", "another folder"),
+        ("folder", "it is a folder"),
+        ("pipe", "not a regular file"),
+        ("gone", "No such file"),
+    ],
+)
+def test_below_a_folder_of_others_nothing_else_is_reached(tmp_path: Path, path: str, why: str) -> None:
+    work = tmp_path / "work"
+    (work / "folder").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"x")
+    (work / "link").symlink_to(tmp_path / "secret")
+    (work / "linked").symlink_to(tmp_path)
+    os.mkfifo(work / "pipe")
+    before = len([*Path("/dev/fd").iterdir()])
+    with pytest.raises(OSError, match=why):
+        open_below(work, work / path)
+    assert len([*Path("/dev/fd").iterdir()]) == before
 
 
 def test_a_sparse_file_costs_nothing(tmp_path: Path) -> None:

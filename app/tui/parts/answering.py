@@ -70,13 +70,15 @@ class AnswerStream:
 
     def ask(self) -> None:
         """The person is asked about the call at the end; `answered` when they have answered."""
-        self._running = Running(is_asked=True)
+        self._running = replace(self._running or Running(), is_asked=True)
         self._say(ASKING)
         self._poke()
 
     def answered(self) -> None:
-        """The person has answered."""
-        self._running = None
+        """The person has answered. A call that has been running, and came to something new, goes on."""
+        if self._running is not None:
+            self._running = replace(self._running, is_asked=False)
+            self._say(RUNNING)
 
     async def _show_tool(self, event: ToolEvent) -> None:
         match event:

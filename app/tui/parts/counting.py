@@ -1,7 +1,7 @@
 """Counts the tokens of what is being typed, once it may be long, and says so on the input's border."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.documents.attachments import Attachment, join
 from app.documents.tokens import about_tokens
@@ -38,6 +38,13 @@ class Counting:
         else:
             composer.say_size("", fits=True)
 
+    async def tokens(self, texts: Sequence[str]) -> tuple[list[int], bool]:
+        """How many tokens each of these texts has, and whether they were counted: else they are estimated."""
+        try:
+            return await self._engine.process.count(texts), True
+        except GptossError:
+            return await asyncio.to_thread(lambda: [about_tokens(each) for each in texts]), False
+
     def loaded(self) -> None:
         """Another model counts in another way."""
         self._files.clear()
@@ -51,18 +58,12 @@ class Counting:
         text, attachments = composer.text, composer.attached.attachments
         uncounted = [each for each in attachments if each not in self._files]
         texts = [text, *(join("", [each]) for each in uncounted)]
-        try:
-            tokens, *files = await self._engine.process.count(texts)
-        except GptossError:
-            tokens = sum(await asyncio.to_thread(lambda: [about_tokens(each) for each in texts]))
-            tokens += sum(self._files.get(each, 0) for each in attachments)
-            exact = False
-        else:
-            known = self._files | dict(zip(uncounted, files, strict=True))
+        (tokens, *files), exact = await self.tokens(texts)
+        known = self._files | dict(zip(uncounted, files, strict=True))
+        if exact:
             self._files = {each: known[each] for each in attachments}
             composer.attached.count(self._files)
-            tokens += sum(self._files.values())
-            exact = True
+        tokens += sum(known[each] for each in attachments)
         if (text, attachments) == (composer.text, composer.attached.attachments):  # else it is counted anew
             size = PromptSize(tokens, exact, self._used(), self._desk.status.limit)
             composer.say_size(str(size), fits=size.fits)

@@ -1,6 +1,7 @@
 """What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from textual import events
 
@@ -10,6 +11,7 @@ from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
+from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
@@ -19,6 +21,7 @@ from mlx_model.text import clean
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
 """What can't be done while an answer is under way."""
 NO_TEXT = "There is no text in this message yet."
+NO_FILES = "No call in this message has written a file."
 NO_CODE = "There is no code block in this message."
 
 
@@ -29,6 +32,12 @@ def text_of(node: Node) -> str:
         text = node.text()
         return clean(split(text)[0] or text)
     return clean(next(filter(None, map(node.text, ("final", "commentary", "analysis"))), ""))
+
+
+def files_of(node: Node) -> list[Path]:
+    """What the calls of an answer have written, each file once."""
+    calls = node.facts.calls if node.facts else ()
+    return [Path(path) for path in dict.fromkeys(path for call in calls for path in call.files)]
 
 
 def quoted(text: str) -> str:
@@ -44,6 +53,8 @@ class Selection:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
+        self._files = WrittenFiles(desk)
+        self._choosing: str | None = None  # the message of whose files one is being chosen
         self._counted: tuple[Node | None, int] = (None, 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
 
@@ -59,11 +70,18 @@ class Selection:
     def show(self) -> None:
         """Bring the line with the keys up to date; without a message the focus is where typing goes."""
         desk = self._desk
+        if self._choosing != desk.transcript.selected:
+            self._choosing = None
         transcript, facts = desk.transcript, self._facts()
         if transcript.selected is None and transcript.has_focus:
             desk.focus(desk.composer)
-        transcript.numbered = min(facts.code_blocks, keys.MAX_NUMBERED) if facts and facts.code_blocks > 1 else 0
-        self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and transcript.has_focus else ())
+        if facts is not None and facts.choosing:
+            transcript.numbers, numbered = keys.FILE, len(facts.files)
+        else:
+            transcript.numbers, numbered = keys.CODE, facts.code_blocks if facts and facts.code_blocks > 1 else 0
+        transcript.numbered = min(numbered, keys.MAX_NUMBERED)
+        with_codes = facts is not None and not facts.choosing and transcript.has_focus
+        self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and with_codes else ())
         desk.effort_switch.display = facts is None
         desk.message_keys.show(facts, with_keys=transcript.has_focus)
 
@@ -86,6 +104,8 @@ class Selection:
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
+            files=tuple(path.name for path in files_of(node)) if node else (),
+            choosing=node is not None and node.id == self._choosing,
         )
 
     def _code_blocks(self, node: Node) -> int:
@@ -104,6 +124,8 @@ class Selection:
     async def act(self, action: str) -> None:
         """Do what a key of the selected message does."""
         name, _, number = action.partition(" ")
+        if self._ends_choice() and action in (keys.FILE, keys.LEAVE):
+            return
         if name == keys.LEAVE:
             self.leave()
         elif name in WAITING and not self._conversations.idle.is_set():
@@ -118,17 +140,24 @@ class Selection:
             self._desk.warn(NO_TEXT)
         elif name in (keys.VERSION_BACK, keys.VERSION_ON):
             await self._switch(node, -1 if name == keys.VERSION_BACK else 1)
-        elif name == keys.COPY:
+        elif name in (keys.COPY, keys.CODE, keys.QUOTE):
+            self._take(name, number, node)
+        elif name == keys.FILE:
+            self._open_file(node, number)
+        else:
+            await self._ask_on(name, node)
+
+    def _take(self, name: str, number: str, node: Node) -> None:
+        """Copy or quote it, or copy a code block of it."""
+        if name == keys.COPY:
             self._copy(text_of(node), "your message" if node.is_prompt else "the answer", NO_TEXT)
-        elif name == keys.CODE:
+        elif name == keys.QUOTE:
+            self._quote(self._desk.selected_text or text_of(node))
+        else:
             from app.tui.text.markdown_layout import code_blocks
 
             what = f"code block {number}" if number else "the last code block"
             self._copy(_block(code_blocks(text_of(node)), number), what, NO_CODE)
-        elif name == keys.QUOTE:
-            self._quote(self._desk.selected_text or text_of(node))
-        else:
-            await self._ask_on(name, node)
 
     async def _ask_on(self, name: str, node: Node) -> None:
         conversations, desk = self._conversations, self._desk
@@ -185,6 +214,28 @@ class Selection:
             view.turn_page(-1 if name == keys.PAGE_BACK else 1)
         else:
             self._desk.warn("This message has one page.")
+
+    def _open_file(self, node: Node, number: str) -> None:
+        """Open the file of this number; without one, the only file, or let the person choose."""
+        files = files_of(node)
+        if number or len(files) == 1:
+            self.open_file(files[int(number or 1) - 1])
+        elif files:
+            self._choosing = node.id
+            self.show()
+        else:
+            self._desk.warn(NO_FILES)
+
+    def _ends_choice(self) -> bool:
+        """No file is being chosen any more; whether one was."""
+        chose, self._choosing = self._choosing is not None, None
+        if chose:
+            self.show()
+        return chose
+
+    def open_file(self, path: Path) -> None:
+        """Open a file that a tool has written with the system's program."""
+        self._desk.run(self._files.open(path), group="open-file")
 
     def _copy(self, text: str, what: str, otherwise: str) -> None:
         if text:

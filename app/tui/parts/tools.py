@@ -1,17 +1,21 @@
 """Which tools the model may call in a conversation, and the person's word on a call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
+from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
 from app.lines import sentence
-from app.tools.names import TOOLS, read_names
+from app.tools.kit import Undoing
+from app.tools.names import FOLDER, available, in_words, kit_of, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from mlx_model.errors import RequestError
+from app.tui.parts.tool_list import Count, rows_off, rows_on
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
 
 GRACE_S = 0.5
@@ -20,6 +24,7 @@ there before."""
 MOST_SHOWN = 200_000
 """Characters of what a call would do: nobody looks at more."""
 TOO_LONG = "it is too long for anyone to look at"
+NOTHING_ON = "The model may call no tools here."
 NOT_ASKED = "No call waits for you."
 ONCE_ONLY = "Such a call is asked about each time: F7 allows this one."
 
@@ -60,31 +65,69 @@ class Tools:
 
     def hint(self, conversation: str) -> str:
         """A short text that says what is switched on; "" for nothing."""
-        return f"tools: {', '.join(names)}" if (names := self.names_of(conversation)) else ""
+        return f"tools: {', '.join(map(kit_of, names))}" if (names := self.names_of(conversation)) else ""
 
     def switch(self, conversation: str, argument: str) -> None:
-        """Switch on what is named, and nothing else; "off" for nothing; "" says what is on."""
+        """Switch on what is named, and nothing else; "off" for nothing."""
         try:
-            names = () if argument.lower() == "off" else read_names(argument) if argument else None
+            names = () if argument.lower() == "off" else read_names(argument)
         except RequestError as error:
             self._desk.warn(sentence(str(error)))
             return
-        before = self.names_of(conversation)
-        if names is not None and names != before:
+        if names != self.names_of(conversation):
             self._names[conversation] = names
             self._desk.run(self._journal.set_tools(conversation, names))
             self._desk.hint()
-        on = ", ".join(self.names_of(conversation))
-        if not on:
-            self._desk.notify(f"The model may call no tools here. /tools {' '.join(TOOLS)} switches them on.")
+        on = ", ".join(map(in_words, names))
+        self._desk.notify(f"The model may call {on} here; /tools off ends that." if on else NOTHING_ON)
+
+    def show(self, conversation: Conversation, count: Count) -> None:
+        """Show which tools there are, and switch them as the person does there."""
+        from app.tui.screens.tools import ToolScreen  # only now: most chats need none of it
+
+        before = self.names_of(conversation.id)
+        rows = rows_off(available(), before)
+        screen = ToolScreen(rows)
+
+        def closed(on: frozenset[str] | None) -> None:
+            if on is not None and on != {kit_of(name) for name in before}:
+                self._take(conversation.id, [row.name for row in rows if row.name in on])
+
+        async def find_out() -> None:
+            if (tools := await self._opened(conversation.id)) is not None and not self.is_asking:
+                await tools.prepare()
+                screen.know(await rows_on(rows, tools.kits, tools.rules, conversation, count))
+
+        self._desk.ask(screen, closed)
+        self._desk.run(find_out(), group="tools", exclusive=True)
+
+    def _take(self, conversation: str, on: Sequence[str]) -> None:
+        """Switch on these; which folder is to be opened has to be typed."""
+        folder = next((name for name in self.names_of(conversation) if kit_of(name) == FOLDER), "")
+        names = [folder if name == FOLDER else name for name in on]
+        quoted = " ".join(shlex.quote(name) for name in names if name)
+        if "" not in names:
+            self.switch(conversation, quoted or "off")
         else:
-            changed = " The next answer reads the whole conversation anew." if names not in (None, before) else ""
-            self._desk.notify(f"The model may call {on} here; /tools off ends that.{changed}")
+            self._desk.composer.put_back(f"/tools {quoted} {FOLDER} ".replace("  ", " "))
+            self._desk.notify("Which folder may the model read? Write it behind the command.")
 
     # A turn
 
     async def in_turn(self, conversation: str) -> TurnTools | None:
         """What the next turn of a conversation may use; None where nothing is switched on."""
+        if (tools := await self._opened(conversation)) is None:
+            return None
+        await tools.prepare()
+        troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
+        for trouble in sorted(troubles - self._said):
+            await self._desk.notice(sentence(trouble), "warning")
+        self._said = troubles
+        self._turn = TurnTools(tools.toolbox, tools.approve)
+        return self._turn
+
+    async def _opened(self, conversation: str) -> SwitchedOn | None:
+        """The kits of what is switched on in a conversation; None where nothing is. Those of another one end."""
         names = self.names_of(conversation)
         if self._open is not None and self._open[:2] != (conversation, names):
             await self._end()
@@ -95,14 +138,7 @@ class Tools:
 
             tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask, self._remember)
             self._open = conversation, names, tools
-        tools = self._open[2]
-        await tools.prepare()
-        troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
-        for trouble in sorted(troubles - self._said):
-            await self._desk.notice(sentence(trouble), "warning")
-        self._said = troubles
-        self._turn = TurnTools(tools.toolbox, tools.approve)
-        return self._turn
+        return self._open[2]
 
     def instructions(self, own: str | None) -> str | None:
         """The developer message of the turn: the conversation's own instructions, and what holds of its tools."""
@@ -124,6 +160,18 @@ class Tools:
         if self._open is not None:
             tools, self._open = self._open[2], None
             await tools.close()
+
+    async def undo(self, conversation: str) -> bool:
+        """Put back what the last patch of a conversation has replaced; false if there is none to undo."""
+        tools = await self._opened(conversation)
+        files = next((kit for kit in tools.kits if isinstance(kit, Undoing)), None) if tools else None
+        if files is None or not await asyncio.to_thread(lambda: files.has_changed):
+            return False
+        try:
+            self._desk.notify(await asyncio.to_thread(files.undo))
+        except GptossError as error:
+            self._desk.notify(sentence(str(error)), severity="error")
+        return True
 
     # A question
 

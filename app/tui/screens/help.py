@@ -20,6 +20,7 @@ from app.tui.screens.download import DownloadScreen
 from app.tui.screens.models import ModelScreen
 from app.tui.screens.palette import PaletteScreen
 from app.tui.screens.settings import SettingsScreen
+from app.tui.screens.tools import ToolScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.composer import Composer
@@ -32,7 +33,7 @@ from app.tui.widgets.welcome import Welcome
 WIDGETS = (
     *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
     *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
-    *(SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
+    *(ToolScreen.KEY_HELP, SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
 )
 """The keys of every widget that has some, in the order in which they are shown."""
 

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from textual.content import Content
 from textual.style import Style
 
+from app.lines import one_line
+
 GAP = "  "
 OFFER = "offer"
 """Marks in the line what a click does."""
 _STYLE = "bold $accent"
 MAX_NUMBERED = 9
-"""Code blocks that have a key of their own, a digit."""
+"""Code blocks, or files, that have a key of their own, a digit."""
+_LONGEST_NAME = 24
 
 COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
+FILE = "file"
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
 PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
 
 _KEYS = {
     "c": COPY,
     "x": CODE,
+    "f": FILE,
     "e": EDIT,
     "b": BRANCH,
     "r": AGAIN,
@@ -37,12 +42,13 @@ _KEYS = {
     "escape": LEAVE,
 }
 ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()}
-"""The keys of a selected message, as Textual names them, and what they do; besides the digits of its code blocks."""
+"""The keys of a selected message, as Textual names them, and what they do; besides digits (code blocks, files)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFacts:
-    """What there is in a message for its keys to act on. `details` is what its details are called, "" for none."""
+    """What there is in a message for its keys to act on. `details` is what its details are called, "" for none;
+    `files` are the names of those that its calls have written, of which the person is `choosing` one."""
 
     is_prompt: bool
     code_blocks: int = 0
@@ -50,6 +56,8 @@ class MessageFacts:
     pages: int = 1
     versions: int = 1
     can_go_on: bool = False
+    files: tuple[str, ...] = ()
+    choosing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,16 @@ def code_keys(blocks: int) -> tuple[str, ...]:
 
 def offers(facts: MessageFacts) -> list[Offer]:
     """What can be done with a message, what matters most first."""
+    if facts.choosing:
+        names = [one_line(name) for name in facts.files[:MAX_NUMBERED]]
+        return [Offer(_shortened(name), ((str(number), f"{FILE} {number}"),)) for number, name in enumerate(names, 1)]
     found = [Offer("copy", (("c", COPY),))]
     if facts.code_blocks == 1:
         found.append(Offer("code", (("x", CODE),)))
     elif facts.code_blocks:
         found.append(Offer("code", tuple((key, f"{CODE} {key}") for key in code_keys(facts.code_blocks))))
+    if facts.files:
+        found.append(Offer("open file", (("f", FILE),)))
     found.append(Offer("edit", (("e", EDIT),)) if facts.is_prompt else Offer("branch", (("b", BRANCH),)))
     if facts.can_go_on:
         found.append(Offer("continue", (("g", GO_ON),)))
@@ -105,6 +118,10 @@ def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Conte
             break
         shown.append(text)
     return Content(GAP).join([*shown, back])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 12]}\u2026{name[-11:]}"
 
 
 def _offer(offer: Offer, *, with_keys: bool) -> Content:

@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from app.tui.text.answer_parts import Part
 from app.tui.text.call_text import describe
+from app.tui.widgets.call_files import CallFiles
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
@@ -26,12 +27,15 @@ class CallView(Fold, LiveContainer):
         self.part = part
         self._text = describe(part)
         self._live: Static | None = None
+        self._files: CallFiles | None = None
         self._body = MarkdownText()
         self._filling = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         """The title, and the details under it."""
         yield self.title
+        if (files := self._new_files()) is not None:
+            yield files
         yield self._body
 
     async def show(self, part: Part) -> None:
@@ -39,7 +43,17 @@ class CallView(Fold, LiveContainer):
         self.part, self._text = part, describe(part)
         self._say()
         await self._show_live()
+        if (files := self._new_files()) is not None:
+            await self.mount(files, before=self._body)
         await self._fill()
+
+    def _new_files(self) -> CallFiles | None:
+        """The files that the call has written, if they have yet to be shown."""
+        paths = [path for facts in self.part.facts for path in facts.files]
+        if not paths or self._files is not None:
+            return None
+        self._files = CallFiles(paths)
+        return self._files
 
     async def _show_live(self) -> None:
         """The last lines that the tool has written, for as long as it runs."""

@@ -79,6 +79,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("Home, End", "the first, the last message"),
             ("c", "copy it as Markdown"),
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
+            ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
             ("b", "branch: ask on from this answer, keep the rest *"),
             ("r", "answer again, keep the previous answer *"),
@@ -105,7 +106,9 @@ class SelectableTranscript(Transcript, can_focus=True):
         self._edited: str | None = None
         self._followed = False  # the newest line, before it scrolled to what is edited
         self.numbered = 0
-        """Code blocks of the selected message that have a digit of their own as a key."""
+        """How many of what the selected message has have a digit of their own as a key: of its code blocks, or where
+        `numbers` says so of its files."""
+        self.numbers = CODE
 
     # What is selected
 
@@ -131,7 +134,7 @@ class SelectableTranscript(Transcript, can_focus=True):
     def action_of(self, key: str) -> str | None:
         """What a key does with the selected message; None for what goes to the input, or wherever it leads."""
         if key in map(str, range(1, self.numbered + 1)):
-            return f"{CODE} {key}"
+            return f"{self.numbers} {key}"
         return ACTIONS.get(key)
 
     def select(self, id: str | None, *, scroll: bool = True) -> None:

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from app.chat.conversation import Node
 from app.tui.text.window import Window
+from app.tui.widgets.call_files import CallFiles
 from app.tui.widgets.live_container import LiveContainer
 
 HIT = "-hit"
@@ -225,6 +226,15 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         super().release_anchor()
         if self.max_scroll_y > 0:
             self._following = False
+
+    def on_call_files_grown(self, event: CallFiles.Grown) -> None:
+        """Pictures have come in: above what is in sight they move nothing."""
+        event.stop()
+        if not self.follows and event.view.region.y < self.region.y:
+            self.call_after_refresh(self._show_lower, event.lines)
+
+    def _show_lower(self, lines: int) -> None:
+        self.scroll_to(y=self.scroll_y + lines, animate=False, immediate=True, force=True)
 
     def on_resize(self) -> None:
         """The same content may fill a smaller window."""

@@ -255,8 +255,8 @@ def line_of(argument: str) -> CommandLine:
 
 
 def test_the_plain_chat_switches_tools_on_and_off(plain: PlainChat, scripted: Rounds) -> None:
-    assert command(plain, "").startswith("The model may call no tools. /tools python ")
-    assert command(plain, "nmap") == "There is no tool 'nmap'; there is: python."
+    assert command(plain, "").startswith("The model may call no tools. /tools NAME switches one on: python, ")
+    assert command(plain, "nmap").startswith("There is no tool 'nmap'; there is: python, ")
     assert command(plain, "python") == "Tools that the model may call: python. /tools off switches them off."
     plain._ask("q")
     assert command(plain, "off").startswith("The model may call no tools.")

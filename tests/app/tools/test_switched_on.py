@@ -1,10 +1,11 @@
 """The kits that are switched on: what the model gets of them, who decides on a call, and how long a yes holds."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from app.tools.names import read_names
+from app.tools.names import in_words, kit_of, read_names
 from app.tools.permission import Decision, Wish
 from app.tools.switched_on import FORBIDDEN, Keep, SwitchedOn, Verdict
 from mlx_model.errors import RequestError
@@ -34,6 +35,7 @@ class Kit:
         self.name, self.trouble, self.always = name, trouble, always
         self.tools: tuple[Tool, ...] = ()
         self.instructions = ""
+        self.state, self.subjects = "", (name,)
         self.closed = 0
 
     async def prepare(self) -> None:
@@ -115,13 +117,38 @@ async def test_a_kit_with_trouble_is_not_offered() -> None:
     assert (broken.closed, whole.closed) == (1, 1)
 
 
+async def test_of_two_tools_of_one_name_the_first_is_offered() -> None:
+    first, second = Kit("f"), Kit("f")
+    tools = await Person(NO).tools(first, second)
+    assert tools.toolbox.tool(CALL) is first.tools[0]
+    assert (await tools.approve(CALL)).refusal is not None
+
+
 @pytest.mark.parametrize("text", ["python", " Python ,python", "python python"])
 def test_names(text: str) -> None:
     assert read_names(text) == ("python",)
 
 
+def test_a_folder_follows_files(tmp_path: Path) -> None:
+    folder = (tmp_path / "my project, the second").resolve()
+    folder.mkdir()
+    name = f"files={folder}"
+    for text in (f"python files '{folder}'", f'python, files="{folder}"'):
+        assert read_names(text) == ("python", name)
+    assert (kit_of(name), in_words(name), in_words("python")) == ("files", f"files in {folder}", "python")
+    for text, message in (
+        ("files", "name the folder to open"),
+        ("files python", "name the folder to open"),
+        ("files '/tmp", "has none after it"),
+        ("python=/tmp", "there is no tool 'python'"),
+        ("files /", "too much to open"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            read_names(text)
+
+
 @pytest.mark.parametrize(
-    ("text", "message"), [("nmap", "there is no tool 'nmap'; there is: python"), (" , ", "name the tools")]
+    ("text", "message"), [("nmap", "there is no tool 'nmap'; there is: python, "), (" , ", "name the tools")]
 )
 def test_names_that_there_are_not(text: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):

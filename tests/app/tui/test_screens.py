@@ -27,6 +27,7 @@ from app.tui.widgets import welcome as welcome_widget
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
+from tests.app.tui.tool_scenes import figures, switches
 from tests.fixtures.contrast import READABLE, pairs_on
 from tests.fixtures.fake_kit import Kit, call_python
 from tests.fixtures.fakes import (
@@ -378,6 +379,7 @@ SCENES = (
     *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
     *(asked, running),
     *(loading, reading, toast, short_toast, picker, confirming),
+    *(figures, switches),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),
     *(help_screen, settings, died),
 )
@@ -385,7 +387,9 @@ SCENES = (
 
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thinking takes no time, it is always five past two, and the computer is always the same."""
+    """Thinking takes no time, it is always five past two, computer and terminal are always the same."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setattr(list_rows, "time_of", lambda moment, now: "14:05")
     for module in (loop, answering, engine):
         monkeypatch.setattr(module, "monotonic", lambda: 0.0)

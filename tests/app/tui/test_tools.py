@@ -14,10 +14,23 @@ from app.tui.parts import tools as part
 from app.tui.widgets.approval import Choice
 from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.steps import StepsTitle
+from mlx_model.errors import GptossError
 from mlx_model.events import Finished, MessageEnd
 from tests.fixtures.fake_kit import CALL, CODE, Kit, Tool, answer, call_python
-from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, on_screen, opened, send, text_on, wait_until
-from tests.fixtures.trees import stored
+from tests.fixtures.fakes import (
+    STATS,
+    FakeEngine,
+    app_of,
+    chat,
+    desk_of,
+    idle,
+    on_screen,
+    opened,
+    send,
+    text_on,
+    wait_until,
+)
+from tests.fixtures.trees import keep, stored, titled
 
 
 @pytest.fixture(autouse=True)
@@ -184,8 +197,8 @@ async def test_what_can_be_switched_on_is_said(monkeypatch: pytest.MonkeyPatch) 
     async with chat(engine) as pilot:
         await idle(pilot)
         for argument, text in (
-            ("", "The model may call no tools here. /tools python"),
-            ("nmap", "There is no tool 'nmap'; there is: python."),
+            ("off", "The model may call no tools here."),
+            ("nmap", "There is no tool 'nmap'; there is: python, "),
             ("python", "The model may call python here; /tools off ends that."),
         ):
             await send(pilot, f"/tools {argument}".strip())
@@ -237,3 +250,35 @@ async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.Mo
         await on_screen(pilot, "step(4)")
         await pilot.click(StepsTitle)
         await wait_until(pilot, lambda: "step(4)" not in text_on(pilot))
+
+
+class FilesKit(Kit):
+    """Has one patch to undo, of a file that may have changed since."""
+
+    has_changed, is_damaged = True, False
+
+    def undo(self) -> str:
+        if FilesKit.is_damaged:
+            raise GptossError("a.txt has changed since; nothing was put back")
+        FilesKit.has_changed = False
+        return "The last patch is undone: a.txt."
+
+
+async def test_undo_takes_back_the_last_patch_then_the_last_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kits, "kits_of", lambda names, conversation: [FilesKit()])
+    keep(titled("Deleted soon"))
+    async with chat(FakeEngine()) as pilot:
+        await opened(pilot, "Deleted soon")
+        await send(pilot, "/delete")
+        await on_screen(pilot, "/undo")
+        await send(pilot, "/tools python")
+        await on_screen(pilot, "tools: python")
+        FilesKit.is_damaged = True
+        await send(pilot, "/undo")
+        await on_screen(pilot, "A.txt has changed since; nothing was put back.")
+        FilesKit.is_damaged = False
+        await send(pilot, "/undo")
+        await on_screen(pilot, "The last patch is undone: a.txt.")
+        assert app_of(pilot).conversation.title != "Deleted soon"
+        await send(pilot, "/undo")
+        await wait_until(pilot, lambda: app_of(pilot).conversation.title == "Deleted soon")

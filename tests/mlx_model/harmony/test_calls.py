@@ -129,6 +129,31 @@ def test_a_call_to_all_functions_names_one_inside(
         )
 
 
+PATCH = "*** Begin Patch\n*** Delete File: a\n*** End Patch"
+
+
+@pytest.mark.parametrize("recipient", ["functions.apply_patch", "apply_patch", "container.exec", "functions.shell"])
+def test_a_patch_finds_its_function(recipient: str) -> None:
+    """In the training it was a command of a shell, with or without JSON around it."""
+    known, command = ["functions.apply_patch", "functions.f"], {"cmd": ["apply_patch", PATCH]}
+    call = read_call(calling(recipient, json.dumps(command)), known)
+    assert call is not None
+    assert (call.name, call.arguments, call.error) == ("functions.apply_patch", command, None)
+    without = read_call(calling(recipient, json.dumps(command)), ["functions.f"])
+    assert without is not None
+    assert without.error == f"Error: there is no tool {recipient}. Tools: functions.f."
+
+
+@pytest.mark.parametrize(("text", "is_patch"), [(PATCH, True), (f"```\n{PATCH}\n```", True), ("*** Begin", False)])
+def test_a_patch_without_json(text: str, is_patch: bool) -> None:
+    call = read_call(calling("functions.apply_patch", text), ["functions.apply_patch", "functions.f"])
+    other = read_call(calling("functions.f", text), ["functions.apply_patch", "functions.f"])
+    assert call is not None
+    assert other is not None
+    assert (call.arguments, call.error is None) == (({"input": text} if is_patch else {}), is_patch)
+    assert other.error
+
+
 def test_names_when_the_tools_are_not_known() -> None:
     names = {to: read_call(calling(to)) for to in ("f", "functions.f", "python", "browser.search", "mcp.f")}
     assert {to: call.name for to, call in names.items() if call is not None} == {

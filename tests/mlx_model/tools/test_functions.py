@@ -6,13 +6,14 @@ import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from unittest.mock import ANY
 
 import pytest
 
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import CHARACTERS_A_TOKEN, ROOM, ToolResult
-from mlx_model.tools.functions import Function
+from mlx_model.tools.functions import Function, Room
 from mlx_model.tools.kinds import kind_of
 
 MOST = CHARACTERS_A_TOKEN * ROOM
@@ -230,6 +231,22 @@ async def test_a_function_runs_beside_the_event_loop() -> None:
 
     result = await Function(blocking).run(ToolCall("functions.blocking", ""), print)
     assert (result.text, result.error) == ("4", False)
+
+
+def test_a_result_of_the_functions_own_and_the_room_it_gets() -> None:
+    def look(room: Room, path: str = "a") -> ToolResult:
+        """Looks."""
+        if path == "gone":
+            raise RequestError("gone is not there.")
+        return ToolResult("x" * (room + 1), files=(Path(path),), outcome=f"{room} characters")
+
+    assert "room" not in Function(look).declaration.text()
+    call = ToolCall("functions.look", "", arguments={"path": "b"})
+    result = asyncio.run(Function(look).run(call, print, 10))
+    assert result.text == "x" * 28 + "\n[... 1 characters left out ...]\n" + "x" * 12
+    assert (result.files, result.outcome, result.error) == ((Path("b"),), "40 characters", False)
+    assert run(look, {"room": 1}).error
+    assert run(look, {"path": "gone"}) == ToolResult("Error: gone is not there.", error=True, seconds=ANY)
 
 
 def fails() -> None:
