@@ -17,7 +17,7 @@ from tests.fixtures.imports import imports_of, modules_imported, name_of
 # Modules that stand beside the packages of their parent and form a room of their own: what every other room may use.
 GROUND = {
     "metal ground": ("files", "formats"),
-    "mlx_model ground": ("errors", "text", "tokens", "options", "events", "request", "checkpoint_files"),
+    "mlx_model ground": ("errors", "extras", "text", "tokens", "options", "events", "request", "checkpoint_files"),
     "app ground": ("lines", "paths", "settings", "interrupt"),
 }
 

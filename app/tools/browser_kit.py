@@ -14,6 +14,7 @@ from app.documents.attachments import split
 from app.tools.kit import Judge
 from app.tools.permission import Decision, Wish
 from mlx_model.errors import RequestError
+from mlx_model.extras import install_line
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.base import Tool
@@ -22,7 +23,6 @@ from mlx_model.tools.browser.backends import Wikipedia, choose
 from mlx_model.tools.browser.search import NamedSearch
 from mlx_model.tools.browser.session import same_url, urls_in
 
-_INSTALL_DDGS = "pip install 'gptoss-chat[ddgs]'"
 # A host as people write one, with a path or without.
 _HOST = re.compile(r"(?<![\w@./-])(?:[\w-]+\.)+[a-z]{2,}(?:/[^\s<>\"']*)?", re.IGNORECASE)
 _MADE_UP = "not from a page or from you"
@@ -76,7 +76,7 @@ class BrowserKit:
         settings = self._settings
         name = settings.get("search") or ("searxng" if settings.get("url") else Wikipedia.name)
         if name == "ddgs" and find_spec("ddgs") is None:
-            self.trouble = f"the search ddgs needs a package: {_INSTALL_DDGS}"
+            self.trouble = f"the search ddgs needs a package: {install_line('ddgs')}"
             return
         try:
             self._search = choose(name, os.environ, key=settings.get("key", ""), url=settings.get("url", ""))

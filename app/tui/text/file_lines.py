@@ -8,9 +8,10 @@ from textual.style import Style
 from app.lines import one_line
 from app.tools.written_files import FileFacts, is_only_shown
 from app.tui.text.looks import SECONDARY
+from mlx_model.extras import install_line
 from mlx_model.memory.sizes import disk_size
 
-INSTALL = "pip install 'gptoss-chat[figures]' shows figures here"
+INSTALL = f"to see figures here: {install_line('figures')}"
 OPEN, SHOW, COPY = "open", "show in folder", "copy path"
 GAP = "  "
 LEAST_NAME = 12

@@ -65,7 +65,10 @@ def summary(rows: Sequence[ToolRow], on: Collection[str]) -> tuple[str, bool]:
     tokens = sum(row.tokens for row in chosen)
     if not chosen:
         return "No tool is on.", False
-    about = "" if all(row.counted for row in chosen) else "about "
+    if not tokens:
+        return "What it takes of every prompt is counted once it is in use.", False
+    about = "at least " if not all(row.tokens for row in chosen) else ""
+    about = about or ("" if all(row.counted for row in chosen) else "about ")
     cost = f"What is on takes {about}{tokens:,} tokens of every prompt"
     if tokens > MANY_TOKENS:
         return f"{cost}. That is a lot: with many tools a model chooses worse.", True

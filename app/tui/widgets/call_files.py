@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 from textual import work
@@ -101,7 +102,8 @@ class CallFiles(Widget):
             if facts is not None and facts.pixels is not None and width:
                 lines += [_Line(number, row) for row in range(rows(self._fitted(facts.pixels, width)[1]))]
                 lines.append(_BLANK)
-        return [*lines, *(_Line(note=note) for note in self._notes)]
+        notes = (line for note in self._notes for line in wrap(note, max(1, width)))
+        return [*lines, *(_Line(note=note) for note in notes)]
 
     def _fitted(self, pixels: Pixels, width: int) -> tuple[int, int]:
         return fitted(pixels, width, lines_in(self.app.size.height))

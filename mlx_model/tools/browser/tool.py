@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlx_model.errors import RequestError
+from mlx_model.extras import install_line
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
 from mlx_model.tokens import about_tokens
@@ -58,7 +59,7 @@ class Browser:
         fetcher: Fetcher | None = None,
     ) -> None:
         if any(find_spec(package) is None for package in _PACKAGES):
-            raise RequestError("packages are missing: pip install 'gptoss-chat[browser]'")
+            raise RequestError(f"packages are missing: {install_line('browser')}")
         self._search_for: Search = search or Wikipedia()
         fetcher = fetcher or Fetcher(allow_hosts=allow_hosts)
         self._session = Session(KeptPages(pages), fetcher, may_open)

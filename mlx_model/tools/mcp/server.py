@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from mlx_model.extras import install_line
 from mlx_model.tools.base import Output
 from mlx_model.tools.mcp.declarations import Declaration, Declarations, declare, described
 from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 
 _LONGER_S = 1.0
-_NO_SDK = "the SDK for MCP servers is not installed: pip install 'gptoss-chat[mcp]'"
 
 
 class McpServer:
@@ -125,7 +125,7 @@ class McpServer:
             try:
                 connection_type = await asyncio.to_thread(_load)
             except ImportError:
-                raise McpError(_NO_SDK) from None
+                raise McpError(f"the SDK for MCP servers is not installed: {install_line('mcp')}") from None
             if self._is_closed:
                 raise McpError("it was closed")
             connection = self._connection = connection_type(self._endpoint, self._log)

@@ -12,6 +12,7 @@ from app.tools.browser_kit import BrowserKit
 from app.tools.kits import kits_of
 from app.tools.permission import Decision, Rule, Wish, decide
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
+from mlx_model.extras import install_line
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user
 from mlx_model.tools.browser import Browser, Fetcher
@@ -250,11 +251,11 @@ async def test_a_search_that_is_not_set_up_is_no_other(
 async def test_missing_packages_are_named_with_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_kit, "find_spec", lambda name: None)
     kit = await ready(BrowserKit(tmp_path, {"search": "ddgs"}))
-    assert kit.trouble == "the search ddgs needs a package: pip install 'gptoss-chat[ddgs]'"
+    assert kit.trouble == f"the search ddgs needs a package: {install_line('ddgs')}"
     monkeypatch.setattr(browser_kit, "find_spec", lambda name: object())
     monkeypatch.setattr("mlx_model.tools.browser.tool.find_spec", lambda name: None)
     await kit.prepare()
-    assert kit.trouble == "packages are missing: pip install 'gptoss-chat[browser]'"
+    assert kit.trouble == f"packages are missing: {install_line('browser')}"
     assert kit.instructions == "" and not kit.tools
     monkeypatch.undo()
     await kit.prepare()

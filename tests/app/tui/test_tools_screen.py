@@ -123,6 +123,9 @@ def test_what_is_on_what_failed_and_what_cannot_be_used_stand_out() -> None:
 def test_the_cost_of_what_is_on() -> None:
     assert summary(ROWS, {"sql"}) == ("No tool is on.", False)
     assert summary(ROWS, {"python", "sql"}) == ("What is on takes 137 tokens of every prompt.", False)
+    new = ToolRow("new", "", True, "")
+    assert summary([*ROWS, new], {"new"}) == ("What it takes of every prompt is counted once it is in use.", False)
+    assert summary([*ROWS, new], {"python", "new"})[0] == "What is on takes at least 137 tokens of every prompt."
     text, much = summary(ROWS, {"python", "github"})
     assert text.startswith("What is on takes about 4,037 tokens of every prompt. That is a lot") and much
     assert not summary([ToolRow("a", "", True, "", tokens=MANY_TOKENS)], {"a"})[1]

@@ -335,7 +335,7 @@ def test_a_script_connects_with_a_with_and_its_calls_run_on_the_same_loop() -> N
 def test_without_the_sdk_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlx_model.tools.mcp.connection", None)
     monkeypatch.delattr("mlx_model.tools.mcp.connection")
-    words = r"^the MCP server p can't be used: .* pip install 'gptoss-chat\[mcp\]'$"
+    words = r"^the MCP server p can't be used: .* install 'gptoss-chat\[mcp\]'$"
     with pytest.raises(McpError, match=words), McpServer("p", program()):
         pass
 
