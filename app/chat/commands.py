@@ -122,7 +122,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B", aliases=("history",)),
         Command("rename this conversation", "rename", "rename", takes="title"),
         Command("delete this conversation", "delete", "delete"),
-        Command("undo the last patch here, or the last deletion", "undo", "undo", waits=True),
+        Command("undo the last patch here, or the last deletion", "undo", "undo"),
         Command(
             "export this conversation to a file",
             *("export", "export"),

@@ -230,7 +230,6 @@ class Actions(App[None]):
         """Delete the conversation on the screen."""
         self.library.delete()
 
-    @work(group="undo", exclusive=True)
     async def action_undo(self) -> None:
         """Put back what the last patch in this conversation has changed, else restore the conversation deleted last."""
         if not await self.tools.undo(self.conversation.id):

@@ -10,9 +10,14 @@ from textual.screen import Screen
 
 from app.tui.parts.desk import Desk
 from app.tui.screens.chat import ChatScreen
+from app.tui.widgets.live_container import LiveContainer
 
 _OVER = Path(__file__).with_name("styles") / "over.tcss"
 """The styles of the screens that lie over the chat."""
+
+
+class Bottom(Vertical, LiveContainer):
+    """What is below the conversation."""
 
 
 class Layout(App[None]):
@@ -60,7 +65,7 @@ class Layout(App[None]):
                 with Vertical(id="top"):
                     yield desk.status
                 yield desk.transcript
-                with Vertical(id="bottom"):
+                with Bottom(id="bottom"):
                     yield desk.input
                     yield desk.effort_switch
         yield desk.footer
@@ -74,6 +79,6 @@ class Layout(App[None]):
             self.stylesheet.read(_OVER)
             with self.batch_update():
                 await desk.input.furnish()
-                bottom = self.query_one("#bottom")
+                bottom = self.query_one(Bottom)
                 await bottom.mount(desk.toast, desk.approval, desk.download_panel, desk.queue, before=desk.input)
                 await bottom.mount(desk.message_keys)

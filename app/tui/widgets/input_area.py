@@ -13,9 +13,10 @@ from app.tui.text.completions import Completion, file_completions
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completion import MAX_ROWS
 from app.tui.widgets.composer import Composer
+from app.tui.widgets.live_container import LiveContainer
 
 
-class InputArea(Vertical):
+class InputArea(Vertical, LiveContainer):
     """Reads files in a thread, so that typing goes on meanwhile."""
 
     def __init__(self) -> None:

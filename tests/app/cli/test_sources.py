@@ -68,7 +68,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     calls = [[*whole(call), Finished("tool_call")] for call in (SEARCHES, OPENS)]
     engine = LocalEngine(Rounds(*calls, ANSWERS))
     monkeypatch.setattr(ask, "LocalEngine", lambda: engine)
-    monkeypatch.setattr(kits, "kits_of", lambda *_: [Browser()])
+    monkeypatch.setattr(kits, "kits_of", lambda *_, **__: [Browser()])
     return engine
 
 
