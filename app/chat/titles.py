@@ -32,7 +32,8 @@ def wants_title(conversation: Conversation) -> bool:
 def title_request(conversation: Conversation, options: Options, instructions: str | None) -> Request:
     """One more turn of the conversation itself: all that comes before it is in the KV cache, and stays there.
 
-    For that the system message has to be the same, and so the effort; the thought is left out instead.
+    For that the system message has to be the same, and so the effort (the thought is left out instead) and the tools,
+    which the caller declares.
     """
     facts = conversation.path[-1].facts
     effort = facts.effort if facts is not None and facts.effort is not None else options.effort

@@ -67,7 +67,7 @@ def test_the_demo_model_has_python_compute_and_answers_with_what_came_of_it() ->
         assert "Tools that the model may call: python." in send(terminal, "/tools python")
         terminal.type("How much is 1234 * 5678? Use python")
         terminal.keys("Enter")
-        screen = terminal.wait_for(lambda screen: "Run it once?" in screen)
+        screen = terminal.wait_for(lambda screen: "Allow it?" in screen)
         assert "  | print(1234 * 5678)\n" in screen and "7006652" not in screen
         screen = send(terminal, "y")
         assert re.search(r"^python  print\(1234 \* 5678\) \.\.\. \d+\.\d s$", screen, re.MULTILINE)

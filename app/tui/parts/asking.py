@@ -58,7 +58,7 @@ class Asking:
         self.idle.set()
         self.stopped = asyncio.Event()
         """Set from the moment the person stops an answer until it has ended."""
-        self._titles = Titles(engine, preferences, self._name)
+        self._titles = Titles(engine, preferences, tools, self._name)
         self._branched_from: str | None = None
         """The leaf before the person went back to an answer, for the next message to follow that; None otherwise."""
         self._left: list[str] | None = None

@@ -8,6 +8,7 @@ from app.chat.conversation import Conversation
 from app.chat.titles import ask_title, title_request, wants_title
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.tools import Tools
 from mlx_model.errors import GptossError
 
 DEMO = "demo"
@@ -21,10 +22,12 @@ class Titles:
         self,
         engine: EngineKeeper,
         preferences: Preferences,
+        tools: Tools,
         rename: Callable[[Conversation, str], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._preferences = preferences
+        self._tools = tools
         self._rename = rename
         self._writing: asyncio.Task[None] | None = None
 
@@ -44,7 +47,7 @@ class Titles:
 
     async def _write(self, conversation: Conversation) -> None:
         instructions = self._preferences.instructions_of(conversation.id)
-        request = title_request(conversation, self._preferences.options, instructions)
+        request = self._tools.declare(title_request(conversation, self._preferences.options, instructions))
         with contextlib.suppress(GptossError):  # the first words stay; a death of the engine is reported elsewhere
             title = await ask_title(self._engine.process, request)
             if title and wants_title(conversation):  # the person may have renamed it meanwhile

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from app.chat.context import context_note
@@ -19,6 +20,7 @@ from app.tui.parts.journal import Journal
 from app.tui.parts.tool_list import Count, rows_off, rows_on
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.request import Request
 
 GRACE_S = 0.5
 """How long a question must have been in sight before a key or a click answers it: it may have been meant for what was
@@ -153,6 +155,14 @@ class Tools:
     def instructions(self, own: str | None) -> str | None:
         """The developer message of the turn: the conversation's own instructions, and what holds of its tools."""
         return own if self._open is None else self._open[2].instructions(own)
+
+    def declare(self, request: Request) -> Request:
+        """A request about the conversation of the last turn, with the tools that this had: what the model reads before
+        the first message is then the same, and in the KV cache."""
+        if self._open is None:
+            return request
+        request = replace(request, instructions=self.instructions(request.instructions))
+        return self._open[2].toolbox.request(request)
 
     def stop(self) -> None:
         """The person stops the turn: a call under way ends, and one that waits for them is not run."""

@@ -42,7 +42,7 @@ def test_the_palette_lists_every_command_but_itself_once_in_its_group() -> None:
         ("rst", ["restart"], []),
         ("versions", [], []),
         ("previous", ["again"], []),  # a word of what it does
-        ("conversation", [], ["find", "chats", "rename", "delete", "undo", "export", "import", "instructions"]),
+        ("conversation", [], ["find", "chats", "rename", "delete", "export", "import", "instructions"]),
         ("zzzz", [], []),
         ("e" * 200, [], []),
     ],

@@ -7,6 +7,7 @@ import pytest
 from textual.pilot import Pilot
 
 from app import settings
+from app.chat.titles import PROMPT
 from app.tools import kits
 from app.tools.permission import Decision
 from app.tui.app import ChatApp
@@ -296,3 +297,20 @@ async def test_undo_takes_back_the_last_patch_then_the_last_deletion(monkeypatch
         assert app_of(pilot).conversation.title != "Deleted soon"
         await send(pilot, "/undo")
         await wait_until(pilot, lambda: app_of(pilot).conversation.title == "Deleted soon")
+
+
+@pytest.mark.usefixtures("confined")
+async def test_a_conversation_is_named_with_its_tools_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    async with chat(engine, titles="model") as pilot:
+        await idle(pilot)
+        await send(pilot, "/tools python")
+        await on_screen(pilot, "tools: python")
+        answer(engine)
+        await send(pilot, "How much?")
+        await wait_until(pilot, lambda: len(engine.asked) == 2)
+        assert engine.asked[1][0][-1].text == PROMPT
+        assert engine.asked[0][2] == engine.asked[1][2] == "Plots are shown."
+        assert engine.tools == [("python",), ("python",)]
+        answer(engine, "Six times seven")
+        await wait_until(pilot, lambda: app_of(pilot).conversation.title == "Six times seven")
