@@ -4,10 +4,12 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from app.chat.conversation import AnswerFacts, CallFacts, Changes, Node
 from app.store.schema import folded
-from app.store.values import storable
+from app.store.values import number, storable, text_of
+from metal.files import parse_json
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message, Role
 
@@ -118,8 +120,25 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
 
 
 def _read_calls(text: str | None) -> tuple[CallFacts, ...]:
-    calls = json.loads(text) if text else []
-    return tuple(CallFacts(**call | {"files": tuple(call["files"])}) for call in calls)
+    """Of calls whose facts are damaged there are none; the results themselves are messages."""
+    try:
+        calls = parse_json(text.encode()) if isinstance(text, str) else []
+    except ValueError:
+        calls = []
+    return tuple(map(_read_call, calls if isinstance(calls, list) else []))
+
+
+def _read_call(fields: Any) -> CallFacts:
+    try:
+        return CallFacts(
+            seconds=float(number(fields["seconds"])),
+            error=bool(fields["error"]),
+            allowed=text_of(fields["allowed"]),
+            outcome=text_of(fields["outcome"]),
+            files=tuple(filter(None, map(text_of, fields["files"]))),
+        )
+    except (KeyError, TypeError, ValueError):
+        return CallFacts()
 
 
 def _storable(text: str | None) -> str | None:

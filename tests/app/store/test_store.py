@@ -209,6 +209,33 @@ def test_files_of_calls_and_tools_go_with_their_conversation(store: Store, path:
     assert (outside / "file").exists() and (work_folder("other") / "file").exists()
 
 
+@pytest.mark.parametrize(
+    ("damaged", "facts"),
+    [
+        ("no JSON", ()),
+        ("{}", ()),
+        ("[" * 100_000, ()),
+        (b"\xff", ()),
+        ('[1, {"seconds": "x", "error": 0, "allowed": "", "outcome": "", "files": []}]', (CallFacts(), CallFacts())),
+        (
+            '[{"seconds": 2, "error": 1, "allowed": "you", "outcome": 3, "files": ["a", 1], "later": 1}]',
+            (CallFacts(2.0, True, "you", "", ("a",)),),
+        ),
+    ],
+)
+def test_damaged_facts_of_calls_leave_the_conversation_readable(
+    store: Store, path: Path, damaged: str | bytes, facts: tuple[CallFacts, ...]
+) -> None:
+    tree = Conversation()
+    answer = tree.add_answer(tree.add_prompt("go", None).id, TURN, [assistant("gone")])
+    save(store, tree)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE turns SET calls = ?", (damaged,))
+    connection.close()
+    loaded = present(store.load(tree.id)).nodes[answer.id]
+    assert loaded.messages == answer.messages and present(loaded.facts).calls == facts
+
+
 def test_instructions_go_with_their_conversation(store: Store) -> None:
     tree = branched()
     store.insert(tree)

@@ -160,10 +160,13 @@ async def test_what_is_asked_each_time_and_what_is_too_long_to_look_at(monkeypat
     engine = FakeEngine()
     async with chat(engine, size=(80, 24)) as pilot:
         kit = await asked(pilot, engine)
+        await on_screen(pilot, "PgDn 22 more lines")
         assert "\\u202e\\u001b[31m" in text_on(pilot) and "F7 once   Esc no" in text_on(pilot)
+        assert "Ask anything" in text_on(pilot)  # what it is answered in is still there
         for _ in range(8):
             await pilot.press("pagedown")
         await on_screen(pilot, "last")
+        await on_screen(pilot, "PgUp to its beginning")
         monkeypatch.setattr(Kit, "shown", "a" * (part.MOST_SHOWN + 1))
         await pilot.press("f9")
         await on_screen(pilot, part.ONCE_ONLY)
