@@ -190,7 +190,7 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
 
 def test_files_of_calls_and_tools_go_with_their_conversation(store: Store, path: Path) -> None:
     tree = Conversation()
-    calls = (CallFacts(files=("/work/plot.png",)), CallFacts(error=True))
+    calls = (CallFacts(files=("/data/plot.png",)), CallFacts(error=True))
     tree.add_answer(tree.add_prompt("Plot it.", None).id, AnswerFacts("m", None, calls=calls), [])
     store.insert(tree)
     store.set_tools(tree.id, ("python", "files=/my folder"))

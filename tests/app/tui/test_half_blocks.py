@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_left_out_from_the_end() -> None:
 
 
 def test_a_click_has_the_whole_path_which_is_no_code() -> None:
-    path = Path("/work/it's (1), \u202e.png")
+    path = Path("/data/it's (1), \u202e.png")
     line = file_line(path, FileFacts(9000, (640, 480)), 80)
     clicks = {
         line.plain[span.start : span.end]: span.style.meta["@click"]

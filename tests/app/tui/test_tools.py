@@ -84,7 +84,7 @@ async def test_a_call_waits_for_the_person_runs_and_is_kept() -> None:
         assert status.estimated and status.used < STATS.reused_tokens
         assert desk_of(pilot).composer.text == "yes1 "
     (call,) = stored()[0].path[-1].facts.calls  # type: ignore[union-attr]
-    assert (call.seconds, call.allowed, call.outcome, call.files) == (2.5, "you, once", "a number", ("/work/plot.png",))
+    assert (call.seconds, call.allowed, call.outcome, call.files) == (2.5, "you, once", "a number", ("/data/plot.png",))
     async with chat(FakeEngine()) as pilot:
         await opened(pilot, "How much?")
         await on_screen(pilot, "\u2192 a number \u00b7 2.5 s")
