@@ -8,6 +8,8 @@ from mlx_model.text import clean
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode's categories of what can't be seen."""
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Letters and signs that look like nothing, or like a space."""
 
 
 def one_line(text: str) -> str:
@@ -27,6 +29,8 @@ def similar(word: str, words: Iterable[str], least: float = 0.6) -> str | None:
 
 def visible(text: str) -> str:
     """A text in which nothing hides: characters that can't be seen, or reorder others, are written as escapes."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in _HIDDEN else f"\\u{ord(char):04x}" for char in text
-    )
+    return "".join(f"\\u{ord(char):04x}" if _is_hidden(char) else char for char in text)
+
+
+def _is_hidden(char: str) -> bool:
+    return char not in "\n\t" and (unicodedata.category(char) in _HIDDEN or char in _BLANK)

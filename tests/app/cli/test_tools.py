@@ -222,6 +222,7 @@ def test_how_calls_are_written() -> None:
     assert call_line(ToolCall("functions.f", "x" * 99)) == f"functions.f  {'x' * 60}..."
     assert call_line(ToolCall("f\x1b", "\x1b[2J")) == "f\u241b  \u241b[2J"
     assert visible("a\tb\n\u200b\r\x7f é💖") == "a\tb\n\\u200b\\u000d\\u007f é💖"
+    assert visible("a\u2800\u3164b") == "a\\u2800\\u3164b"
 
 
 @pytest.mark.parametrize("shown", [False, True])
