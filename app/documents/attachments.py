@@ -112,8 +112,9 @@ def split(prompt: str) -> tuple[str, list[Attachment]]:
     while (block := _block_before(whole, end)) is not None:
         end, attachment = block
         attachments.append(attachment)
-    text = whole[len(lead) : end]
-    return (text, attachments[::-1]) if text or lead else (prompt, [])
+    text, attachments = whole[len(lead) : end], attachments[::-1]
+    # What a person has written themselves may look like it, with a fence that `join` would not have chosen.
+    return (text, attachments) if (text or lead) and join(text, attachments) == prompt else (prompt, [])
 
 
 def merge(prompts: Iterable[str]) -> str:

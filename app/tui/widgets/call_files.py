@@ -102,7 +102,7 @@ class CallFiles(Widget):
             if facts is not None and facts.pixels is not None and width:
                 lines += [_Line(number, row) for row in range(rows(self._fitted(facts.pixels, width)[1]))]
                 lines.append(_BLANK)
-        notes = (line for note in self._notes for line in wrap(note, max(1, width)))
+        notes = (line for note in self._notes for line in wrap(note, max(1, width), break_on_hyphens=False))
         return [*lines, *(_Line(note=note) for note in notes)]
 
     def _fitted(self, pixels: Pixels, width: int) -> tuple[int, int]:

@@ -179,6 +179,7 @@ def test_no_file_can_forge_where_it_ends(text: str, files: list[Attachment]) -> 
 
 
 @settings(max_examples=300, deadline=None)
+@example('[file "x"]\n````\n\n````')
 @given(PIECES)
 def test_taking_a_prompt_apart_loses_nothing(prompt: str) -> None:
     assert join(*split(prompt)) == prompt
