@@ -109,7 +109,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             takes="names",
             values=(*TOOLS, "off"),
             waits=True,
-            opens=True,
         ),
         Command("allow the call that waits, once", "allow_once", key="f7", shown_key="F7"),
         Command("allow it in this conversation", "allow_here", key="f8", shown_key="F8"),

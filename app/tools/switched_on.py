@@ -71,12 +71,12 @@ class SwitchedOn:
             if isinstance(kit, Browsing):
                 kit.judge = self._judge_again
 
-    async def prepare(self, messages: Sequence[Message] = ()) -> None:
-        """Makes the kits ready for a turn that follows these messages, all at once. Of two servers' tools of one name
-        the first is offered."""
+    async def prepare(self, messages: Sequence[Message] | None = None) -> None:
+        """Makes the kits ready, all at once, for a turn that follows these messages; None where no turn follows. Of two
+        servers' tools of one name the first is offered."""
         await asyncio.gather(*(kit.prepare() for kit in self.kits))
         for kit in self.kits:
-            if isinstance(kit, Browsing):
+            if messages is not None and isinstance(kit, Browsing):
                 kit.follow(messages)
         tools = dict[str, Tool]()
         for tool in (tool for kit in self.kits if not kit.trouble for tool in kit.tools):

@@ -145,7 +145,8 @@ class Asking:
                 tools = await self._tools.in_turn(conversation)
                 instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
                 self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
-                await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))
+                if not self.stopped.is_set():  # a tool may take its time to get ready
+                    await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))
         except EngineDied as death:
             died = True
             await engine.bury(death)

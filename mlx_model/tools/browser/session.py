@@ -18,7 +18,8 @@ from mlx_model.tools.browser.fetch import Fetcher, MayOpen, Response
 from mlx_model.tools.browser.finding import CONTEXT_LINES, find, found_in
 from mlx_model.tools.browser.kept_pages import KeptPages, key_of
 from mlx_model.tools.browser.page import Page
-from mlx_model.tools.browser.stack import VIEW_SOURCE, Entry, Kind, Stack
+from mlx_model.tools.browser.stack import VIEW_SOURCE, Entry, Stack
+from mlx_model.tools.shown_pages import Kind
 
 _LINK = re.compile(r"【(\d+)†([^†】]*)")
 _URL_IN_TEXT = re.compile(r"https?://[^\s<>\"'`【】†|\\^{}]+")

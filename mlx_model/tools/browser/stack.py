@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.browser.display import Header, read_header, readable
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.finding import found_in
 from mlx_model.tools.browser.kept_pages import key_of
+from mlx_model.tools.shown_pages import Kind
 
 VIEW_SOURCE = "view-source:"
 """In front of the URL of a page whose text is its source."""
-
-
-class Kind(StrEnum):
-    """What a page is."""
-
-    PAGE = "page"
-    SEARCH = "search"
-    FIND = "find"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from mlx_model.tools.browser.kept_pages import KeptPages
 from mlx_model.tools.browser.page import Page, host_of
 from mlx_model.tools.browser.search import MOST_RESULTS, Search, results_page
 from mlx_model.tools.browser.session import Session, Source, Wanted
-from mlx_model.tools.browser.stack import Entry, Kind, key_of_results
+from mlx_model.tools.browser.stack import Entry, key_of_results
+from mlx_model.tools.shown_pages import Kind
 
 HEADER_TOKENS = 60
 """About what a view's title takes of the room for a result."""

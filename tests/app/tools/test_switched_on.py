@@ -1,15 +1,17 @@
 """The kits that are switched on: what the model gets of them, who decides on a call, and how long a yes holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from app.tools.kit import Judge
 from app.tools.names import in_words, kit_of, read_names
 from app.tools.permission import Decision, Wish
 from app.tools.switched_on import FORBIDDEN, Keep, SwitchedOn, Verdict
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.tools.base import ROOM, Output, ToolResult
 
@@ -122,6 +124,23 @@ async def test_of_two_tools_of_one_name_the_first_is_offered() -> None:
     tools = await Person(NO).tools(first, second)
     assert tools.toolbox.tool(CALL) is first.tools[0]
     assert (await tools.approve(CALL)).refusal is not None
+
+
+async def test_a_look_at_the_tools_is_no_turn() -> None:
+    class BrowsingKit(Kit):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            self.judge: Judge | None = None
+            self.followed: list[Sequence[Message]] = []
+
+        def follow(self, messages: Sequence[Message]) -> None:
+            self.followed.append(messages)
+
+    kit = BrowsingKit("f")
+    tools = await Person().tools(kit)
+    assert kit.followed == [] and len(tools.toolbox.functions) == 1
+    await tools.prepare([])
+    assert kit.followed == [[]]
 
 
 @pytest.mark.parametrize("text", ["python", " Python ,python", "python python"])

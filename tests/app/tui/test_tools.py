@@ -1,5 +1,6 @@
 """Tools on the screen: switched on for a conversation, a call asks for the person's word, runs, and is kept."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -314,3 +315,23 @@ async def test_a_conversation_is_named_with_its_tools_for_the_cache(monkeypatch:
         assert engine.tools == [("python",), ("python",)]
         answer(engine, "Six times seven")
         await wait_until(pilot, lambda: app_of(pilot).conversation.title == "Six times seven")
+
+
+async def test_esc_while_a_tool_gets_ready_takes_the_message_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = asyncio.Event()
+
+    async def prepare(kit: Kit) -> None:
+        await ready.wait()
+
+    monkeypatch.setattr(Kit, "prepare", prepare)
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "/tools python")
+        await on_screen(pilot, "tools: python")
+        await send(pilot, "How much?")
+        await wait_until(pilot, lambda: Kit.made)
+        await pilot.press("escape")
+        ready.set()
+        await idle(pilot)
+        assert engine.asked == [] and desk_of(pilot).composer.text == "How much?"
