@@ -29,6 +29,7 @@ async def examine() -> ComputerFacts | None:
     except (TimeoutError, ValueError, LookupError, TypeError):
         return None
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            if process.returncode is None:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.communicate()  # else its pipe outlives the event loop where the chat has ended meanwhile

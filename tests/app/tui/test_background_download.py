@@ -1,11 +1,13 @@
 """A download in the background and what the first run says, without a screen: figures, pauses, words."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,26 @@ async def test_the_facts_come_from_this_computer(cache: Path, monkeypatch: pytes
 async def test_an_examination_that_fails_leaves_the_offer(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.tui.parts.computer.DOCTOR", (sys.executable, "-S", "-c", code))
     assert await examine() is None
+
+
+async def test_a_chat_that_ends_leaves_no_process_that_examines(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*command: str, **pipes: Any) -> asyncio.subprocess.Process:
+        started.append(await start(*command, **pipes))
+        return started[-1]
+
+    monkeypatch.setattr("app.tui.parts.computer.DOCTOR", (sys.executable, "-S", "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    examining = asyncio.create_task(examine())
+    while not started:
+        await asyncio.sleep(0)
+    examining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await examining
+    (process,) = started
+    assert process.returncode is not None and process.stdout is not None and process.stdout.at_eof()
 
 
 # The thread
