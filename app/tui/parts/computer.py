@@ -1,8 +1,8 @@
 """Finds out what this computer is, and what of gpt-oss is on it, by asking `gptoss-chat doctor`."""
 
 import asyncio
-import contextlib
 import json
+import subprocess
 import sys
 
 from app.tui.text.computer import ComputerFacts
@@ -13,23 +13,18 @@ _PATIENCE_S = 60.0
 
 
 async def examine() -> ComputerFacts | None:
-    """What the command says; None if it says nothing: the offer of a download stands without it."""
+    """What the command says; None if it says nothing: the offer of a download stands without it.
+
+    A thread waits for it, not the event loop, whose pipes would outlive it in a chat that ends meanwhile.
+    """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *DOCTOR,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        process = subprocess.Popen(DOCTOR, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
         return None
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _PATIENCE_S)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=_PATIENCE_S)
         return ComputerFacts.of(json.loads(output))
-    except (TimeoutError, ValueError, LookupError, TypeError):
+    except (subprocess.TimeoutExpired, ValueError, LookupError, TypeError):
         return None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # else its pipe outlives the event loop where the chat has ended meanwhile
+        process.kill()  # does nothing where it has ended
