@@ -9,7 +9,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from app.engine.engine import EngineError
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, send, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, send, wait_until
 
 
 def burst(pilot: Pilot[None], *keys: str) -> None:
@@ -80,7 +80,7 @@ async def test_a_command_that_cannot_run_leaves_the_input_and_comes_back_by_up(r
         burst(pilot, *refused, "escape", "enter", *"hello", "enter", *"more", "enter", *"next")
         await wait_until(pilot, lambda: "more" in desk_of(pilot).queue.texts and composer.text == "next")
         await wait_until(pilot, lambda: len(engine.asked) == 1)
-        assert "hello" in text_on(pilot)
+        await on_screen(pilot, "hello")
         await pilot.press("up", "up", "up")
         assert composer.text == refused
         await pilot.press("down", "down", "down")
