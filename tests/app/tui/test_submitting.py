@@ -9,7 +9,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from app.engine.engine import EngineError
-from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, send, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, on_screen, send, wait_until
 
 
 def burst(pilot: Pilot[None], *keys: str) -> None:
