@@ -29,8 +29,8 @@ def form_of(arguments: argparse.Namespace) -> AnswerFormat:
     if schema is None and regex is None:
         return AnswerFormat()
     check_installed()
-    if regex is not None:
-        return answer_format(None, text_of(regex))
+    if schema is None:
+        return answer_format(None, text_of(str(regex)))
     try:
         value = parse_json(read_small(Path(schema), _MOST_BYTES))
         if not isinstance(value, dict):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _MOST_GRAMMARS = 64
 """Compiled grammars that are kept: one of 40 tools has some 10 MB, most have far less."""
 
-_REFUSED = re.compile(r"failed to compile JSON schema: (.*?)(?:\n +\d+ \| |\Z)", re.DOTALL)
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: (\[.*\])")
 _LEFT_OUT = re.compile("can't be enforced|Unknown format|oneOf")  # if the grammar may be lenient
 _PLACE = re.compile(r"\n +(?:\d+ \| .*|\^)")
@@ -127,8 +126,7 @@ def _warnings(part: Part, matcher: LLMatcher) -> list[str]:
 
 def _reason(text: str) -> str:
     """What llguidance says, in one line without the grammar that it quotes."""
-    if match := _REFUSED.search(text):
-        text = match[1].replace("Enable 'coerce_one_of' option to approximate oneOf with anyOf", "they overlap")
+    text = text.replace(". Enable 'coerce_one_of' option to approximate oneOf with anyOf", " that overlap")
     if match := _UNIMPLEMENTED.search(text):
         names = ", ".join(map(repr, json.loads(match[1])))
         return f"the keywords {names} can't be enforced" if "," in names else f"the keyword {names} can't be enforced"
