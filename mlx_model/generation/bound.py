@@ -49,12 +49,9 @@ class Bound:
 
     def mask(self) -> mx.array | None:
         """See Constraint. Raises RequestError where the grammar has become too complex to follow."""
-        matcher = self._matcher
-        if matcher is None or (self._free and self._may_guess and not self._refused):
+        if self._matcher is None or (self._free and self._may_guess and not self._refused):
             return None
-        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check(matcher)
-        return _expanded(mx.array(self._words), self._vocab_size)
+        return self._allowed(self._matcher)
 
     def accept(self, token: int) -> bool:
         """See Constraint."""
@@ -83,6 +80,11 @@ class Bound:
                 )
             self._matcher = None
             self._follow(token)
+
+    def _allowed(self, matcher: "LLMatcher") -> mx.array:
+        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check(matcher)
+        return _expanded(mx.array(self._words), self._vocab_size)
 
     def _follow(self, token: int) -> None:
         events = self._parser.push(token)
