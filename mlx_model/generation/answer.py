@@ -156,7 +156,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
         stats=finished.stats,
         commentary=answer.on("commentary"),
         calls=tuple(calls),
-        warnings=tuple(dict.fromkeys(warnings)),  # each round has them
+        warnings=tuple(warnings),
         read=_format(keywords).read,
     )
 

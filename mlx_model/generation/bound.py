@@ -58,6 +58,8 @@ class Bound:
         matcher = self._matcher
         if matcher is not None and matcher.try_consume_tokens([token]) == 0:
             self._check(matcher)
+            if self._refused:  # what the mask allows: drawn again it would be the same
+                raise RequestError("the answer can't be bound any further: its grammar contradicts itself")
             self._refused = True
             return False
         self._refused = False
@@ -78,7 +80,7 @@ class Bound:
                 raise RequestError(
                     "the answer that is to be continued does not keep to the form that is asked for; ask for a new one"
                 )
-            self._matcher = None
+            self._matcher, self._refused = None, False
             self._follow(token)
 
     def _allowed(self, matcher: "LLMatcher") -> mx.array:
