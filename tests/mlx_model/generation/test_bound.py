@@ -19,6 +19,7 @@ from mlx_model.request import Form, Request
 from tests.fixtures import ROOT
 
 VOCAB = 1024
+MASKED = Options(top_k=2)  # the mask is used in free text, too
 CITY = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
 WEATHER = FunctionTool("weather", "", {**CITY, "additionalProperties": False}, strict=True)
 NOTE = FunctionTool("note", "", {"type": "object", "properties": {"text": {"type": "string"}}})
@@ -42,11 +43,11 @@ def known(tokenizer: Tokenizer) -> Grammars:
 class Follower:
     """Follows one answer to a request; `takes` says how much of the parts it takes: all, or up to which."""
 
-    def __init__(self, tokenizer: Tokenizer, known: Grammars, **fields: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer, known: Grammars, options: Options = MASKED, **fields: Any) -> None:
         self.tokenizer = tokenizer
         binding = bind(Request([], **fields), tokenizer)
         assert binding is not None
-        self.bound = Bound(binding, known, tokenizer, Options(top_k=2))  # always with the mask
+        self.bound = Bound(binding, known, tokenizer, options)
 
     def ids(self, *parts: str) -> list[int]:
         special = self.tokenizer.special
@@ -70,6 +71,20 @@ class Follower:
 @pytest.fixture
 def follow(tokenizer: Tokenizer, known: Grammars) -> Any:
     return lambda **fields: Follower(tokenizer, known, **fields)
+
+
+def test_free_text_is_drawn_from_all_tokens_unless_a_filter_counts_those_allowed(follow: Any) -> None:
+    """A filter would count others with the mask than without it."""
+    for options in (MASKED, Options(top_p=0.9), Options(min_p=0.1)):
+        turn = follow(strict_headers=True, options=options)
+        assert turn.takes(*THOUGHT[:3]) and turn.bound.mask() is not None
+    for options in (Options(), Options(temperature=0), Options(repetition_penalty=1.2)):
+        turn = follow(strict_headers=True, options=options)
+        assert turn.bound.mask() is not None
+        assert turn.takes(*THOUGHT[:3]) and turn.bound.mask() is None
+        assert not turn.takes("<|return|>")
+        assert "<|return|>" not in turn.allowed() and "<|end|>" in turn.allowed()
+        assert turn.takes("<|end|>") and turn.forced() == "<|start|>assistant<|channel|>"
 
 
 TO, WHERE = " to=functions.weather", ("<|channel|>", "commentary")

@@ -80,7 +80,7 @@ def test_runs_and_refusals_leave_ids_and_keys_equal(steps_ahead: bool, parts: li
     if taken == 24:
         assert 0 < constraint.refused in (refused, refused - 1)  # the last run may be cut
     for prefix in runner._prefixes._prefixes:
-        keys = prefix.cache.layers[1].present()[0].flatten()[: prefix.cache.offset].tolist()  # type: ignore[union-attr]
+        keys = prefix.cache.layers[1].present()[0].flatten()[: prefix.cache.offset].tolist()
         assert keys == prefix.ids == [*PROMPT, *whole][: len(prefix.ids)]
 
 
