@@ -154,7 +154,7 @@ def test_json_has_everything_and_the_same_exit_code(
 
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
-BOUND = whole(assistant('{"n": "【1†L1】"}'))
+BOUND = whole(assistant('{"n": "【1†L1】\u200e"}'))  # with a sign that a terminal is not shown
 
 
 @pytest.mark.parametrize(("reason", "code"), [("stop", 0), ("length", 1), ("stop_string", 1)])
@@ -169,10 +169,10 @@ def test_an_answer_bound_to_a_schema_is_data(
     events: list[Event] = [Warned("a keyword"), *THOUGHT, *BOUND]
     assert answer(events, reason, monkeypatch, form=form) == code
     printed = capsys.readouterr()
-    assert printed.out == '{"n": "【1†L1】"}\n'
+    assert printed.out == '{"n": "【1†L1】\u200e"}\n'
     assert printed.err.startswith("a keyword\n") and ("the answer is not whole" in printed.err) == (code == 1)
     assert answer(events, reason, monkeypatch, form=form, as_json=True) == code
-    assert json.loads(capsys.readouterr().out)["parsed"] == ({"n": "【1†L1】"} if code == 0 else None)
+    assert json.loads(capsys.readouterr().out)["parsed"] == ({"n": "【1†L1】\u200e"} if code == 0 else None)
 
 
 def test_what_is_no_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
