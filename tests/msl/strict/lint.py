@@ -6,7 +6,7 @@ address space; a variable of the program is `constant`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -28,7 +28,7 @@ _TYPE = re.compile(
 _VECTOR = re.compile(r"(u?(char|short|int|long)|half|float|bool|bfloat)[234]")
 _DECLARED_TYPE = re.compile(r"\b(?:struct|class|union|enum(?:\s+class)?|using)\s+(\w+)|\btypedef\b[^;]*?(\w+)\s*;")
 _TEMPLATE_TYPE = re.compile(r"\btypename\s+(\w+)")
-_NO_VARIABLES = {"class", "enum", "namespace", "static_assert", "struct", "template", "typedef", "union", "using"}
+_NO_VARIABLES = {"class", "enum", "namespace", "static_assert", "struct", "typedef", "union", "using"}
 
 _STRINGS = re.compile(r'"[^"\n]*"')
 _DIRECTIVES = re.compile(r"^[ \t]*#.*", re.M)
@@ -83,7 +83,7 @@ def _complaints(text: str, types: frozenset[str]) -> tuple[tuple[int, str], ...]
         *_static_variables(tokens),
         *_derived_classes(tokens),
         *_pointers(tokens, is_type),
-        *_program_variables(tokens),
+        *_program_variables(_without_template_heads(tokens)),
         *_recursion(tokens),
         *_choices(tokens),
         *_vector_casts(tokens),
@@ -160,9 +160,21 @@ def _is_array_parameter(tokens: Sequence[_Token], start: int, end: int) -> bool:
     return (is_parameter and after.startswith("n[")) or after in ("(&n)[", "(*n)[")
 
 
-def _program_variables(tokens: Sequence[_Token]) -> _Complaints:
+def _without_template_heads(tokens: Sequence[_Token]) -> Iterator[_Token]:
+    """Without each `template <...>`, in which `=` is no variable's."""
+    depth = 0
+    for before, token in pairwise(tokens):
+        if token.text == "<" and (depth or before.text == "template"):
+            depth += 1
+        if not depth and token.text != "template":
+            yield token
+        if token.text == ">" and depth:
+            depth -= 1
+
+
+def _program_variables(tokens: Iterable[_Token]) -> _Complaints:
     statement: list[_Token] = []
-    for token in tokens[1:]:
+    for token in tokens:
         if token.depth:
             continue
         statement.append(token)

@@ -112,6 +112,7 @@ MUTATIONS = (
         "program variable", "down", "constant constexpr const uint TAKEN", "constexpr const uint TAKEN", "variable of"
     ),
     _before_kernel("program variable with values", "const float Q[2] = {1, 2};", "variable of the program"),
+    _before_kernel("program variable of a template", "template <int N> const uint q = N;", "variable of the program"),
     _before_kernel("program variable without a value", "float q;", "variable of the program"),
     _in_down("structured binding", "const uint q[2] = {0, 1}; auto [a, b] = q;", "before C\\+\\+17"),
 )
@@ -122,6 +123,7 @@ RIGHT = (
         "a structure", "struct Pair { float a; int4 b; METAL_FUNC float sum() const thread { return a; } };", ""
     ),
     _before_kernel("an overload", "METAL_FUNC uint f(uint i) { return i; } METAL_FUNC uint f(int i) { return 0; }", ""),
+    _before_kernel("a default", "template <int N = 3> METAL_FUNC int f(int i = 2) { return i * N; }", ""),
     _before_kernel("constants", "constant float Q[2] = {1, 2}; static constant constexpr const uint P = 3;", ""),
     _before_kernel("an array by reference", "METAL_FUNC void f(thread float (&q)[4], const constant uint* p) {}", ""),
     _before_kernel("a pointer to a pointer", "METAL_FUNC device half* f(device half* thread* q) { return *q; }", ""),

@@ -1,6 +1,7 @@
 """The strict judge has nothing against the kernels' texts, and refuses each mutation for what is wrong in it."""
 
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -39,8 +40,6 @@ def test_a_mistake_in_a_shared_header_is_told_of_the_texts_that_it_concerns() ->
 
 
 def test_a_clang_that_cannot_judge_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        front_end, "clang", lambda: ("python3", "-c", "import sys; sys.exit('language not recognized')")
-    )
+    monkeypatch.setattr(front_end, "clang", lambda: (sys.executable, "-c", "exit('language not recognized')"))
     with pytest.raises(RuntimeError, match="language not recognized"):
         objections(kernel_texts()[:1])
