@@ -41,6 +41,8 @@ def test_each_text_stands_there_once_under_a_name_of_its_own(texts: tuple[Kernel
         assert len({*values}) == len(values)
     for each in texts:
         assert f"void {each.function}(" in each.text
+        assert "//" not in each.text
+        assert "/*" not in each.text
         assert all(size % 32 == 0 for size in each.threadgroup[:1])
         assert all(size % part == 0 for size, part in zip(each.grid, each.threadgroup, strict=True))
 

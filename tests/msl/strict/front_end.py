@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.msl.compiler import clang
-from tests.msl.entry import INSTANTIATION
 from tests.msl.strict.parts import Objection, Parts
 
 _OPTIONS = (
@@ -49,14 +48,12 @@ def _function(number: int, parts: Parts) -> str:
     kernel = parts.kernel
     types: list[tuple[str, str]] = []
     numbers: list[tuple[str, str]] = []
-    if instantiation := INSTANTIATION.search(kernel):
-        kernel = kernel.replace(instantiation[0], "")
+    if parts.arguments:
         head, kernel = kernel.split(">", 1)
         kernel = "\n" * head.count("\n") + kernel
-        parameters = head.partition("<")[2].split(",")
-        for parameter, value in zip(parameters, instantiation[2][1:-1].split(","), strict=True):
+        for parameter, value in zip(head.partition("<")[2].split(","), parts.arguments, strict=True):
             kind, name = parameter.split()
-            (types if kind == "typename" else numbers).append((name, value.strip()))
+            (types if kind == "typename" else numbers).append((name, value))
     kernel = re.sub(r"\[\[kernel\]\](\s+)void\s+\w+", rf"__kernel\1void kernel_{number}", kernel)
     return "\n".join(
         [

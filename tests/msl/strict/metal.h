@@ -61,6 +61,8 @@ template <typename T> struct msl_size { static constexpr constant int of = 0; };
 template <typename T> struct msl_packed { typedef void vector; };
 template <typename A, typename B> struct msl_same { static constexpr constant bool as = false; };
 template <typename A> struct msl_same<A, A> { static constexpr constant bool as = true; };
+template <> struct msl_size<bool> { static constexpr constant int of = 1; };
+template <> struct msl_size<bfloat> { static constexpr constant int of = 1; };
 VECTORS(float)
 VECTORS(half)
 VECTORS(int)
@@ -96,6 +98,10 @@ R msl_make(A...) {
 #define uint3(...) msl_make<::uint3>(__VA_ARGS__)
 #define uint4(...) msl_make<::uint4>(__VA_ARGS__)
 
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
+
+namespace metal {
 template <typename R, typename A>
 R as_type(A) {
   static_assert(sizeof(R) == sizeof(A), "as_type between sizes");
@@ -103,53 +109,88 @@ R as_type(A) {
 }
 
 // Exact overloads alone: a call that mixes types is ambiguous, as it is in Metal.
-#define FOR_NUMBERS(F) F(float) F(half) F(int) F(uint) F(short) F(ushort)
-#define FOR_FLOATS(F) F(float) F(half)
-#define OVER_NUMBERS(T) \
+#define NUMBERS(T) \
   T min(T, T); \
   T max(T, T); \
   T clamp(T, T, T); \
   T abs(T); \
   T simd_sum(T); \
+  T simd_product(T); \
   T simd_max(T); \
   T simd_min(T); \
+  T simd_prefix_inclusive_sum(T); \
+  T simd_prefix_exclusive_sum(T); \
   T simd_shuffle(T, ushort); \
   T simd_shuffle_xor(T, ushort); \
   T simd_shuffle_down(T, ushort); \
   T simd_shuffle_up(T, ushort); \
   T simd_broadcast(T, ushort); \
   T simd_broadcast_first(T);
-#define OVER_FLOATS(T) \
+#define FLOATS(T) \
+  bool isnan(T); \
+  bool isinf(T); \
+  bool isfinite(T); \
   T fma(T, T, T); \
+  T pow(T, T); \
+  T fmin(T, T); \
+  T fmax(T, T); \
   T exp(T); \
   T exp2(T); \
   T log(T); \
   T log2(T); \
   T sqrt(T); \
   T rsqrt(T); \
+  T sin(T); \
+  T cos(T); \
+  T tanh(T); \
+  T fabs(T); \
   T floor(T); \
-  T ceil(T);
-FOR_NUMBERS(OVER_NUMBERS)
-FOR_FLOATS(OVER_FLOATS)
+  T ceil(T); \
+  T round(T); \
+  T rint(T); \
+  T trunc(T);
+#define WHOLE_NUMBERS(T) \
+  T popcount(T); \
+  T clz(T); \
+  T ctz(T); \
+  T mulhi(T, T);
+NUMBERS(float)
+NUMBERS(half)
+NUMBERS(int)
+NUMBERS(uint)
+NUMBERS(short)
+NUMBERS(ushort)
+FLOATS(float)
+FLOATS(half)
+WHOLE_NUMBERS(int)
+WHOLE_NUMBERS(uint)
+#define FAST_AND_PRECISE \
+  float pow(float, float); \
+  float exp(float); \
+  float exp2(float); \
+  float log(float); \
+  float log2(float); \
+  float rsqrt(float); \
+  float sin(float); \
+  float cos(float); \
+  float tanh(float);
 namespace fast {
-float exp(float);
-float exp2(float);
-float log(float);
-float log2(float);
-float rsqrt(float);
+FAST_AND_PRECISE
 }
 namespace precise {
-float exp(float);
-float exp2(float);
-float log(float);
-float log2(float);
-float rsqrt(float);
+FAST_AND_PRECISE
 }
-#undef FOR_NUMBERS
-#undef FOR_FLOATS
-#undef OVER_NUMBERS
-#undef OVER_FLOATS
+#undef NUMBERS
+#undef FLOATS
+#undef WHOLE_NUMBERS
+#undef FAST_AND_PRECISE
+
+bool simd_any(bool);
+bool simd_all(bool);
+bool simd_is_first();
 
 enum class mem_flags { mem_none, mem_device, mem_threadgroup };
 void threadgroup_barrier(mem_flags);
 void simdgroup_barrier(mem_flags);
+}
+using namespace metal;

@@ -1,10 +1,9 @@
-"""Kernels' texts, cut into a header that many share, byte for byte, and a kernel."""
+"""Kernels' texts, cut into a header that many share, byte for byte, and a kernel with its template's arguments."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.msl.prepass import without_comments
 from tests.msl.texts import KernelText
 
 
@@ -19,22 +18,28 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A text without its comments, in two; `line` is that in which the kernel begins."""
+    """A text in parts.
+
+    `kernel` begins in line `line`, with the template's head if it is one, and ends before the template's instantiation,
+    whose `arguments` are apart.
+    """
 
     name: str
     header: str
     kernel: str
+    arguments: tuple[str, ...]
     line: int
 
 
 _KERNEL = re.compile(r"(?:^template\s*<[^<>]*>\s*)?\[\[kernel\]\]\s+void\b", re.M)
+_INSTANTIATION = re.compile(r"^template\s*\[\[host_name\(.*decltype\(\w+<(.*?)>\)", re.M)
 
 
 def by_header(texts: Iterable[KernelText]) -> list[list[Parts]]:
     """The texts in parts, those with the same header together."""
     groups: dict[str, list[Parts]] = {}
     for each in texts:
-        parts = _parts(each.name, without_comments(each.text))
+        parts = _parts(each.name, each.text)
         groups.setdefault(parts.header, []).append(parts)
     return list(groups.values())
 
@@ -43,5 +48,8 @@ def _parts(name: str, text: str) -> Parts:
     kernel = _KERNEL.search(text)
     if kernel is None:
         raise ValueError(f"{name} has no kernel function")
-    start = kernel.start()
-    return Parts(name, text[:start], text[start:], 1 + text.count("\n", 0, start))
+    start, end, arguments = kernel.start(), len(text), ""
+    if instantiation := _INSTANTIATION.search(text, kernel.end()):
+        end, arguments = instantiation.start(), instantiation[1]
+    values = tuple(map(str.strip, arguments.split(","))) if arguments else ()
+    return Parts(name, text[:start], text[start:end], values, 1 + text.count("\n", 0, start))
