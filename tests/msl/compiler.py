@@ -94,6 +94,12 @@ def kernel_compiler() -> tuple[str, ...]:
     raise NoCompilerError("kernels need clang 19 or newer, or the package ziglang (`pip install ziglang`)")
 
 
+def clang() -> tuple[str, ...]:
+    """The command of the same compiler for other languages than C++: zig hands them to its clang under that name."""
+    *command, name = kernel_compiler()
+    return (*command, "clang" if name == "c++" and "zig" in "".join(command) else name)
+
+
 def _check_machine() -> None:
     """Raises BenchUnavailable on a machine that the run-time isn't written for."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):

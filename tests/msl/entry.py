@@ -33,6 +33,11 @@ _ATTRIBUTES = {
     "thread_execution_width": _SIMDGROUP_WIDTH,
 }
 
+INSTANTIATION = re.compile(
+    r'template\s*\[\[host_name\("[^"]*"\)\]\]\s*\[\[kernel\]\]\s*decltype\((\w+)(<.*?>)\)[^;]*;', re.S
+)
+"""Of a template of a kernel: its function, and the arguments in their brackets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -50,9 +55,7 @@ def program(text: str) -> Program:
     """The C++ for a text with one kernel: a plain function, or a template with its one instantiation (as MLX does)."""
     template_arguments = ""
     name = r"\w+"
-    instantiation = re.search(
-        r'template\s*\[\[host_name\("[^"]*"\)\]\]\s*\[\[kernel\]\]\s*decltype\((\w+)(<.*?>)\)[^;]*;', text, re.S
-    )
+    instantiation = INSTANTIATION.search(text)
     body = text
     if instantiation:
         name, template_arguments = instantiation.groups()

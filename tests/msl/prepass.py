@@ -5,7 +5,7 @@ import re
 
 def rewritten(text: str) -> str:
     """The text as clang takes it, after <metal_stdlib> of the shim has been included."""
-    text = _without_comments(text)
+    text = without_comments(text)
     text = _without_includes(text)
     text = _with_threadgroup_variables(text)
     return _with_vector_constructors(text)
@@ -21,7 +21,7 @@ def closing(text: str, start: int, brackets: str) -> int:
     raise ValueError(f"unbalanced {brackets} in the kernel's text")
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     """Comments out first: one that reads "... threadgroup\\n short x;" would look like a declaration."""
     return re.sub(r"//[^\n]*|/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match[0]), text, flags=re.S)
 
