@@ -131,6 +131,35 @@ def test_weights_the_kernels_cannot_read_are_named(
         make_decoder(load_transformer(converted, ModelConfig.load(converted), GPU_WAY)[0])
 
 
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        (None, {"qkv": 8, "o_proj": 8, "lm_head": 8, "route": 16, "gate_up": 8, "down": 4}),
+        (8, {"qkv": 16, "o_proj": 16, "lm_head": 16, "route": 16, "gate_up": 8, "down": 4}),
+    ],
+)
+def test_each_operation_has_the_alignment_of_its_own_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None, expected: dict[str, int]
+) -> None:
+    """Of a mapped file, where the experts begin past a multiple of 16: quantised dense matrices are MLX's own memory,
+    and are loaded 16 bytes at once all the same."""
+    transformer = load_transformer(folder, ModelConfig.load(folder), GPU_WAY, bits)[0]
+    mixture = transformer.blocks[1].mixture
+    in_the_file = {id(mixture.gate_up.blocks): 8, id(mixture.down.blocks): 4}
+    if bits is None:
+        matrices = [getattr(transformer.blocks[1].attention.projections, name) for name in ("key", "output")]
+        in_the_file |= {id(matrix.weight): 8 for matrix in (*matrices, transformer.head.matrix)}
+    monkeypatch.setattr(kernels, "alignment_of", lambda array: in_the_file.get(id(array), 16))
+    decoder = make_decoder(transformer)
+    for layer in decoder.layers:
+        projections, mixture = layer.projections, layer.mixture
+        assert {each.alignment for each in (projections.query, projections.key, projections.value)} == {expected["qkv"]}
+        assert projections.output.alignment == expected["o_proj"]
+        assert mixture.alignment == expected["route"]
+        assert (mixture.gate_up.alignment, mixture.down.alignment) == (expected["gate_up"], expected["down"])
+    assert decoder.head.matrix.alignment == expected["lm_head"]
+
+
 def test_what_is_to_be_differentiated_gets_no_kernels(
     transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
