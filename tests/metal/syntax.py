@@ -10,6 +10,8 @@ Nothing is run, so no GPU is needed. Off macOS nothing is checked, and that is s
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import mlx.core as mx
@@ -20,7 +22,7 @@ from metal.trust.candidates import attend_operation, dense_operations, expert_op
 from metal.trust.selftest import decodes_fp4
 from tests.fixtures import ROOT
 from tests.fixtures.dense_models import FORMATS, Random, aligned
-from tests.fixtures.reference import random_mixture
+from tests.fixtures.reference import aligned_mixture, random_mixture
 from tests.msl.source import generated_text
 
 FOLDER = ROOT / "build" / "metal"
@@ -58,12 +60,13 @@ def _operations() -> Iterator[Operation]:
     random = Random()
     for dtype in DTYPES:
         yield attend_operation(heads=4, kv_heads=2, window=128, dtype=dtype)
-        for table in (False, True):
-            yield from expert_operations(random_mixture(128, 64, 8, 2), dtype, table=table)
+        for table, alignment in product((False, True), ALIGNMENTS):
+            yield from expert_operations(aligned_mixture(random_mixture(128, 64, 8, 2), alignment), dtype, table=table)
         for form in FORMATS:
             layer, head = random.projections(128, 4, 2, form), random.head(128, 64, form)
             for alignment in ALIGNMENTS:
-                yield from dense_operations([aligned(layer, alignment)], head, dtype)
+                mapped = replace(head, matrix=replace(head.matrix, alignment=alignment))
+                yield from dense_operations([aligned(layer, alignment)], mapped, dtype)
 
 
 def write(folder: Path) -> list[Path]:
