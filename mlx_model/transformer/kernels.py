@@ -42,13 +42,25 @@ def attach_kernels(transformer: Transformer) -> None:
         return
     try:
         decoder = make_decoder(transformer, gpu_cores=machine.gpu_cores)
-        possible = decode_operations(decoder, transformer, table=not decodes_fp4())
+        possible = decode_operations(decoder, transformer, table=not _decodes_fp4())
     except Exception as error:  # MLX has several types for what Metal refuses, and an answer comes without kernels, too
         log.warning("decoding runs by MLX's own operations: %s", error)
         return
     choice = select.choose(possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
     if any(variant is not None for variant in choice.values()):
         transformer.decoder = replace(decoder, choice=choice)
+
+
+def _decodes_fp4() -> bool:
+    """Whether FP4 may be decoded without a table.
+
+    A GPU that takes the kernels' text but not this one's still has the others: what reads FP4 is tried by itself.
+    """
+    try:
+        return decodes_fp4()
+    except Exception as error:  # of several types, as above
+        log.warning("FP4 is decoded by a table: %s", error)
+        return False
 
 
 def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:

@@ -8,11 +8,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal import attend
 from metal.launch import Call, executed_by
 from metal.operation import Operation
 from metal.trust import select
 from metal.trust.machine import MetalGpu
 from metal.trust.select import KernelChoice, Verdict
+from metal.trust.selftest import decodes_fp4
 from mlx_model.errors import RequestError
 from mlx_model.model import load
 from mlx_model.transformer import kernels
@@ -89,19 +91,34 @@ def test_a_wish_that_means_nothing_is_refused(folder: Path, monkeypatch: pytest.
         load(folder)
 
 
-def test_a_gpu_that_takes_no_kernel_costs_one_line(
-    transformer: Transformer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_where_the_self_test_fails_experts_are_tried_with_a_table_and_the_rest_as_ever(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
+    asked = choosing(monkeypatch, by_kernel=True)
 
     def refuse(call: Call) -> list[mx.array]:
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
 
+    monkeypatch.setattr(kernels, "decodes_fp4", decodes_fp4)
     with executed_by(refuse), caplog.at_level(logging.WARNING):
+        attach_kernels(transformer)
+    tables = {each.name for each in asked if all(("TABLE", 1) in variant for variant in each.variants)}
+    assert tables == {"gate_up", "down"} < {each.name for each in asked}
+    assert transformer.decoder is not None
+    assert [record.message for record in caplog.records] == [
+        "FP4 is decoded by a table: [metal::Device] Unable to build metal library from source"
+    ]
+
+
+def test_a_model_that_the_kernels_cannot_read_costs_one_line(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(attend, "why_not", lambda **_: "head_dim is 32, not 64")
+    with caplog.at_level(logging.WARNING):
         attach_kernels(transformer)
     assert transformer.decoder is None
     assert [record.message for record in caplog.records] == [
-        "decoding runs by MLX's own operations: [metal::Device] Unable to build metal library from source"
+        "decoding runs by MLX's own operations: head_dim is 32, not 64"
     ]
 
 
