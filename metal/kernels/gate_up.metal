@@ -23,7 +23,7 @@
   const uint token = threadgroup_position_in_grid.z / TOP, slot = threadgroup_position_in_grid.z % TOP;
   const uint first = chosen_expert<E>(logits + token * E, slot, lane) * OUT + row;
   float sums[ROWS];
-  mxfp4_rows<K, ROWS, ALIGN, TABLE>(
+  mxfp4_rows<K, ROWS, ALIGN, PACKED, TABLE>(
       blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), x + token * K, lane, sums);
   float gate = 0.0f, up = 0.0f;
   UNROLL for (int i = 0; i < ROWS / 2; ++i) {
