@@ -1,11 +1,19 @@
 """The one list of the kernels' texts: complete, each text once, each with a name."""
 
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import mlx.core as mx
 import pytest
 
+from metal.launch import Call, executed_by
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.kernels import decode_operations, make_decoder
+from mlx_model.weights.loader import load_transformer
 from tests.fixtures import ROOT
+from tests.fixtures.gpu_way import GPU_WAY
+from tests.msl.source import generated_text
 from tests.msl.texts import KernelText, kernel_texts, write
 
 
@@ -34,6 +42,25 @@ def test_every_kernel_is_there_in_every_dtype_alignment_and_number_of_bits(texts
     assert all(there("attend", ("SPLIT", split), ("TOKENS", 1)) for split in (True, False))
     assert all(there(kernel, ("TOKENS", 4)) for kernel in ("attend", "qkv", "o_proj", "lm_head"))
     assert any("const constant bfloat16_t* sinks" in each.text for each in texts)
+
+
+def test_what_the_demo_model_launches_for_a_token_is_there(texts: tuple[KernelText, ...]) -> None:
+    folder = ROOT / "assets" / "demo"
+    transformer = load_transformer(folder, ModelConfig.load(folder), replace(GPU_WAY, dtype=mx.bfloat16), None)[0]
+    decoder = make_decoder(transformer)
+    operations = decode_operations(decoder, transformer)
+    launched: list[Call] = []
+
+    def record(call: Call) -> list[mx.array]:
+        launched.append(call)
+        return [mx.zeros(*output) for output in zip(call.output_shapes, call.output_dtypes, strict=True)]
+
+    for variants in zip_longest(*(operation.variants for operation in operations)):
+        choice = {each.name: variant or each.variants[0] for each, variant in zip(operations, variants, strict=True)}
+        with executed_by(record):
+            replace(transformer, decoder=replace(decoder, choice=choice))(mx.array([[1]]), transformer.make_cache())
+    assert {each.kernel.name for each in launched} == {each.name for each in operations}
+    assert {generated_text(each) for each in launched} <= {each.text for each in texts}
 
 
 def test_each_text_stands_there_once_under_a_name_of_its_own(texts: tuple[KernelText, ...]) -> None:

@@ -23,66 +23,38 @@ typedef ulong uint64_t;
 typedef ulong size_t;
 typedef half float16_t;
 
-// bfloat becomes float by itself; float becomes bfloat by a conversion that is written, never implicitly.
-struct bfloat {
-  ushort bits;
-  bfloat() = default;
-  bfloat(const bfloat&) = default;
-  bfloat(const constant bfloat&);
-  explicit bfloat(float);
-  operator float() const;
-  operator float() const device;
-  operator float() const constant;
-  operator float() const threadgroup;
-  thread bfloat& operator=(const bfloat&);
-  device bfloat& operator=(const bfloat&) device;
-  threadgroup bfloat& operator=(const bfloat&) threadgroup;
-  thread bfloat& operator=(const constant bfloat&);
-  device bfloat& operator=(const constant bfloat&) device;
-  threadgroup bfloat& operator=(const constant bfloat&) threadgroup;
-};
+typedef __bf16 bfloat;
 typedef bfloat bfloat16_t;
 
+// Packed vectors are vectors that ask no more of their address than one number does.
+#define VECTOR(T, N) \
+  typedef T T##N __attribute__((ext_vector_type(N))); \
+  typedef T##N packed_##T##N __attribute__((aligned(sizeof(T)))); \
+  template <> struct msl_size<T##N> { static constexpr constant int of = N; };
 #define VECTORS(T) \
-  typedef T T##2 __attribute__((ext_vector_type(2))); \
-  typedef T T##3 __attribute__((ext_vector_type(3))); \
-  typedef T T##4 __attribute__((ext_vector_type(4))); \
-  struct packed_##T##2 { T x, y; }; \
-  struct packed_##T##3 { T x, y, z; }; \
-  struct packed_##T##4 { T x, y, z, w; }; \
   template <> struct msl_size<T> { static constexpr constant int of = 1; }; \
-  template <> struct msl_size<T##2> { static constexpr constant int of = 2; }; \
-  template <> struct msl_size<T##3> { static constexpr constant int of = 3; }; \
-  template <> struct msl_size<T##4> { static constexpr constant int of = 4; }; \
-  template <> struct msl_packed<packed_##T##2> { typedef T##2 vector; }; \
-  template <> struct msl_packed<packed_##T##3> { typedef T##3 vector; }; \
-  template <> struct msl_packed<packed_##T##4> { typedef T##4 vector; };
+  VECTOR(T, 2) VECTOR(T, 3) VECTOR(T, 4)
 template <typename T> struct msl_size { static constexpr constant int of = 0; };
-template <typename T> struct msl_packed { typedef void vector; };
-template <typename A, typename B> struct msl_same { static constexpr constant bool as = false; };
-template <typename A> struct msl_same<A, A> { static constexpr constant bool as = true; };
-template <> struct msl_size<bool> { static constexpr constant int of = 1; };
-template <> struct msl_size<bfloat> { static constexpr constant int of = 1; };
-VECTORS(float)
-VECTORS(half)
-VECTORS(int)
-VECTORS(uint)
-VECTORS(short)
-VECTORS(ushort)
 VECTORS(char)
 VECTORS(uchar)
+VECTORS(short)
+VECTORS(ushort)
+VECTORS(int)
+VECTORS(uint)
+VECTORS(half)
+VECTORS(float)
+template <> struct msl_size<bool> { static constexpr constant int of = 1; };
+template <> struct msl_size<bfloat> { static constexpr constant int of = 1; };
+#undef VECTOR
 #undef VECTORS
 
-// A vector from one number, from numbers and vectors that have as many components together, from a vector of another
-// type with as many, or from its packed form. A packed vector has no other use here.
+// A vector from one number, from numbers and vectors that have as many components together, or from a vector of another
+// type with as many.
 template <typename R, typename... A>
 R msl_make(A...) {
   constexpr int components = (msl_size<A>::of + ...);
-  constexpr bool from_packed = (msl_same<R, typename msl_packed<A>::vector>::as || ...);
   static_assert(
-      sizeof...(A) == 1 ? components == 1 || components == msl_size<R>::of || from_packed
-                        : components == msl_size<R>::of,
-      "a vector of another number of components");
+      components == msl_size<R>::of || (sizeof...(A) == 1 && components == 1), "a vector of another number of components");
   return R();
 }
 #define float2(...) msl_make<::float2>(__VA_ARGS__)
@@ -156,12 +128,14 @@ R as_type(A) {
   T mulhi(T, T);
 NUMBERS(float)
 NUMBERS(half)
+NUMBERS(bfloat)
 NUMBERS(int)
 NUMBERS(uint)
 NUMBERS(short)
 NUMBERS(ushort)
 FLOATS(float)
 FLOATS(half)
+FLOATS(bfloat)
 WHOLE_NUMBERS(int)
 WHOLE_NUMBERS(uint)
 #define FAST_AND_PRECISE \
