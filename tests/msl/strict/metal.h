@@ -53,8 +53,8 @@ template <> struct msl_size<bfloat> { static constexpr constant int of = 1; };
 template <typename R, typename... A>
 R msl_make(A...) {
   constexpr int components = (msl_size<A>::of + ...);
-  static_assert(
-      components == msl_size<R>::of || (sizeof...(A) == 1 && components == 1), "a vector of another number of components");
+  constexpr bool is_one_number = sizeof...(A) == 1 && components == 1;
+  static_assert(components == msl_size<R>::of || is_one_number, "a vector of another number of components");
   return R();
 }
 #define float2(...) msl_make<::float2>(__VA_ARGS__)
