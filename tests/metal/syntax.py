@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import mlx.core as mx
@@ -20,6 +21,7 @@ from tests.msl.texts import kernel_texts, write
 
 FOLDER = ROOT / "build" / "metal"
 METAL = ("xcrun", "-sdk", "macosx", "metal")
+_TOLD = 10
 _INCLUDE = Path(mx.__file__).parent / "include"
 # The language of macOS 14, the oldest that MLX runs on (backend/metal/device.cpp), and what MLX puts before each text
 # (backend/metal/custom_kernel.cpp).
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     files = write(kernel_texts(), Path(arguments[0]) if arguments else FOLDER)
     wrong = refused(files)
-    for file, said in wrong.items():
+    for file, said in islice(wrong.items(), _TOLD):  # a mistake in a header is one of hundreds of texts
         print(file, said, sep="\n", file=sys.stderr)
     print(f"Apple's compiler takes {len(files) - len(wrong)} of {len(files)} texts.", *wrong, sep="\n")
     return 1 if wrong else 0
