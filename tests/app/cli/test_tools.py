@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import signal
 import sys
 from argparse import Namespace
@@ -205,6 +206,23 @@ async def test_what_is_asked_each_time_can_be_allowed_once_only(monkeypatch: pyt
     monkeypatch.setattr(sys, "stderr", shown := Terminal())
     assert await ask_person(CELL, Wish(("python",), Decision.ASK, "", "", always=False)) == YES
     assert "Allow it? y once; any" in shown.getvalue()
+
+
+async def test_what_was_typed_before_the_question_is_no_answer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, terminal = os.openpty()
+    os.write(person, b"y\n")  # meant as the next message
+
+    class Screen(Terminal):
+        def write(self, text: str) -> int:
+            os.write(person, b"better not\n" if "Allow it?" in text else b"")
+            return super().write(text)
+
+    with open(terminal) as stdin:  # noqa: PTH123  # a descriptor
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", Screen())
+        verdict = await ask_person(CELL, Wish(("python",), Decision.ASK, "", ""))
+    os.close(person)
+    assert verdict == Verdict(allowed=False, reason="better not")
 
 
 def test_a_yes_that_always_holds_is_a_rule_of_the_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
