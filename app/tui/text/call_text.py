@@ -21,6 +21,11 @@ MAX_HIGHLIGHTED = 10_000
 ARGUMENTS, RESULT = "arguments", "result"
 """Labels above a code block in place of a language; no language has these names."""
 NO_TOOLS = "The tool was not run. /tools says which tools the model may call; ^R answers again."
+_WITHOUT_RESULT = {
+    State.WAITING: NO_TOOLS,
+    State.NOT_RUN: "The answer was cut off before the tool was run.",
+    State.CUT_OFF: "The chat ended while the tool ran: it may have done what was asked. It is not run again by itself.",
+}
 LIVE_LINES = 3
 """Of what a running tool has written, the last so many are shown."""
 
@@ -64,9 +69,9 @@ def describe(part: Part) -> CallText:
     elif part.running is not None:
         outcome = "waits for you" if part.running.is_asked else f"{part.running.seconds} s \u00b7 Esc stops"
         live = "\n".join(clean(part.running.output[-LIVE_TAIL:]).rstrip("\n").split("\n")[-LIVE_LINES:])
-    elif part.state is State.WAITING:
-        blocks.append(NO_TOOLS)
-        outcome = "not run"
+    elif part.state in _WITHOUT_RESULT:
+        blocks.append(_WITHOUT_RESULT[part.state])
+        outcome = "cut off" if part.state is State.CUT_OFF else "not run"
     else:
         outcome = ""
     return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed, reason)

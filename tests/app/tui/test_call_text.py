@@ -51,6 +51,13 @@ def test_a_whole_call(message: Message, line: str, details: str) -> None:
     assert waiting == (line, "not run", f"{found[2]}\n\n{NO_TOOLS}")
 
 
+def test_a_call_that_was_cut_off_says_whether_it_was_run() -> None:
+    for state, outcome in ((State.NOT_RUN, "not run"), (State.CUT_OFF, "cut off")):
+        found = of(call("1", "python"), state=state)
+        assert found[1] == outcome and NO_TOOLS not in found[2]
+        assert ("it may have done what was asked" in found[2]) == (state is State.CUT_OFF)
+
+
 def test_a_call_that_grows_is_not_read_yet() -> None:
     assert of(call('{"a": 1}'), state=State.GROWING) == ('f  {"a": 1}', "", block(ARGUMENTS, '{"a": 1}'))
     assert of(call(""), state=State.GROWING)[0] == "f"
