@@ -110,17 +110,26 @@ async def turn(
     A turn consists of rounds, one request to the engine each: the result of a tool is the request of the next. A call
     is run when the event after its ToolStarted is asked for, so who saves on that event has it on disk before anything
     happens. `record` gets results whole; in the requests old ones make room for new ones (see Budget). A turn in which
-    nothing more can be left out ends with "length". Closing the generator cancels the answer, and a running tool.
+    nothing more can be left out ends with "length". Where the answer was cut off while a call was run, that call is not
+    run again: its result says so. Closing the generator cancels the answer, and a running tool.
     Raises EngineError and EngineDied; `record` then has everything that came before.
     """
     tools = tools or TurnTools(Toolbox(), _never_asked)
+    if (message := record.cut_off_call) is not None:
+        told = _told_cut_off(message, record)
+        request = replace(request, messages=(*request.messages, told.message))
+        yield told
     budget = Budget(engine.context_length, about_tokens)
-    number: int | None = None  # of the last round that has ended
-    if (cut_off := record.cut_off_call) is not None:
-        known = _told_cut_off(cut_off, record)
-        request = replace(request, messages=(*request.messages, known.message))
-        yield known
     rounds = ToolTurn(tools.toolbox, request, most_calls=tools.most_calls, budget=budget)
+    async with aclosing(_rounds(engine, rounds, record, tools)) as events:
+        async for event in events:
+            yield event
+
+
+async def _rounds(
+    engine: Engine, rounds: ToolTurn, record: AnswerRecord, tools: TurnTools
+) -> AsyncGenerator[TurnEvent, None]:
+    number: int | None = None  # of the last round that has ended
     while True:
         ended: int | None = None
         try:

@@ -338,6 +338,19 @@ def test_ctrl_c_ends_a_call_and_the_answer(plain: PlainChat, monkeypatch: pytest
     assert node.messages[-1].text == "[Cancelled by the user.]"
 
 
+def test_ctrl_c_while_a_tool_gets_ready_takes_the_message_back(
+    plain: PlainChat, scripted: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prepare(self: Python) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Python, "prepare", prepare)
+    command(plain, "python")
+    assert plain._ask("q")
+    assert scripted.requests == [] and plain._conversation.path == []
+
+
 def test_an_answer_without_tools_needs_no_event_loop(plain: PlainChat, scripted: Rounds) -> None:
     scripted.rounds[:] = [ANSWERING]
     record = AnswerRecord(Options().effort)
