@@ -173,6 +173,7 @@ class Python:
         files = await asyncio.to_thread(changed, self._sandbox.folder, before)
         failed = cell.ending is not Ending.DONE
         outcome = text.rstrip().rpartition("\n")[2].removeprefix("[ERROR] ") if failed else ""
+        outcome = outcome or ("" if cell.text else "no output")
         return ToolResult(text, error=failed, files=files, outcome=outcome)
 
     async def _started(self, sandbox: Sandbox) -> Kernel:

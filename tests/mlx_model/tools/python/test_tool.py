@@ -48,7 +48,8 @@ async def test_cells_share_variables_and_echo_their_last_expression(python: Pyth
     assert (tool.name, tool.declaration) == ("python", "python")
     assert await text(python, "x = 5\nprint('hi')\nx") == "hi\n5"
     assert await text(python, "_ + x") == "10"
-    assert await text(python, "x;") == NO_OUTPUT
+    quiet = await run(python, "x;")
+    assert (quiet.text, quiet.outcome) == (NO_OUTPUT, "no output")
     assert await text(python, "x = 6  # nothing is shown") == NO_OUTPUT
     assert await text(python, "None") == NO_OUTPUT
     assert await text(python, "import asyncio\nawait asyncio.sleep(0)\nx") == "6"
