@@ -54,7 +54,9 @@ chat: $(VENV)/.installed
 	@$(BIN)/gptoss-chat
 
 # Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
-# pytest's closing line comes before the coverage table.
+# pytest's closing line comes before the coverage table. Bytecode is kept even where the environment says otherwise: the
+# tests start the program some hundred times.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	@mkdir -p build
 	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \

@@ -58,8 +58,9 @@ _UNDEFINED_NOT_CHECKED = (
     "returns-nonnull-attribute,unreachable,vla-bound,vptr"
 )
 _MODES: dict[Mode, list[str]] = {
-    "fast": ["-O3", "-ffp-contract=fast", "-fno-sanitize=undefined"],
-    "nofma": ["-O2", "-ffp-contract=off", "-fno-sanitize=undefined"],
+    # Without debug information, which takes up to half of a compilation.
+    "fast": ["-O3", "-g0", "-ffp-contract=fast", "-fno-sanitize=undefined"],
+    "nofma": ["-O2", "-g0", "-ffp-contract=off", "-fno-sanitize=undefined"],
     "trace": [
         *("-O1", "-g1", "-ffp-contract=fast"),
         # Without vectorisers, and without the pass that splits vector loads whose elements are used one by one, the
