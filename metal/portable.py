@@ -4,12 +4,13 @@ These are the definitions that the kernels are verified against, what runs where
 that the transformer's blocks are made of.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
 
 from metal.formats import HEAD_DIM
 from metal.lanes import Activations
+from metal.spans import Span, joined
 from metal.weights import Head, Mixture, Projections
 
 SWIGLU_ALPHA = 1.702
@@ -41,37 +42,23 @@ def rotate(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
 
 
 def attend(
-    queries: mx.array,
-    keys: mx.array,
-    values: mx.array,
-    start: int,
-    length: int,
-    sinks: mx.array,
-    scale: float,
-    window: int | None = None,
+    queries: mx.array, spans: Sequence[Span], sinks: mx.array, scale: float, window: int | None = None
 ) -> mx.array:
     """softmax(scale * queries . keys, sinks) times values, for the newest T tokens of one sequence.
 
-    queries [T, heads, 64]; keys and values [1, KV heads, capacity, 64], whole buffers, of which key i of `length` lies
-    in slot (start + i) modulo capacity. Returns [T, heads, 64] in queries' dtype.
+    queries [T, heads, 64]; the `spans` hold keys and values [1, KV heads, capacity, 64] in their order. Returns
+    [T, heads, 64] in queries' dtype.
     """
+    keys, values = (array.astype(queries.dtype) for array in joined(spans))
     attended = mx.fast.scaled_dot_product_attention(
         queries.swapaxes(0, 1)[None],
-        _in_order(keys, start, length).astype(queries.dtype),
-        _in_order(values, start, length).astype(queries.dtype),
+        keys,
+        values,
         scale=scale,
-        mask=mask(queries.shape[0], length, window),
+        mask=mask(queries.shape[0], keys.shape[2], window),
         sinks=sinks.astype(queries.dtype),
     )
     return attended[0].swapaxes(0, 1)
-
-
-def _in_order(buffer: mx.array, start: int, length: int) -> mx.array:
-    """The keys or values [1, KV heads, length, 64] that begin in slot `start` of a buffer and may wrap at its end."""
-    end, capacity = start + length, buffer.shape[2]
-    if end <= capacity:
-        return buffer[:, :, start:end]
-    return mx.concatenate([buffer[:, :, start:], buffer[:, :, : end - capacity]], axis=2)
 
 
 def mask(queries: int, keys: int, window: int | None) -> mx.array | str | None:

@@ -1,6 +1,7 @@
 """The operations of a decode step as metal.trust.select tries them: variants, tolerance, bytes, arguments."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mlx.core as mx
 import numpy as np
@@ -14,6 +15,7 @@ from metal.formats import HEAD_DIM
 from metal.lanes import Activations
 from metal.operation import Operation, Variant
 from metal.portable import Swiglu
+from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 
 _DENSE_TOLERANCE = {mx.bfloat16: 4 * 2.0**-8, mx.float16: 4 * 2.0**-11, mx.float32: 1e-5}
@@ -100,7 +102,7 @@ def dense_operations(
 
 
 def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype, gpu_cores: int = 0) -> Operation:
-    """One token's attention over `window` keys and over 4096, which are split.
+    """One token's attention over `window` keys and over 4096, which are split; the last ones in buffers of their own.
 
     It has one variant: how many splits there are changes the order of sums, and so must not be chosen by time.
     """
@@ -115,7 +117,9 @@ def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype,
         queries: mx.array, keys: mx.array, values: mx.array, sinks: mx.array, variant: Variant | None
     ) -> tuple[mx.array, ...]:
         def over(length: int) -> mx.array:
-            return attend(queries, keys, values, 0, length, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
+            cuts = (0, length // 2, length - 1, length)
+            spans = [Span(keys, values, end - start, start) for start, end in pairwise(cuts)]
+            return attend(queries, spans, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
 
         return over(window), over(_LONG_KEYS)
 

@@ -15,6 +15,7 @@ from metal.dense import lm_head, o_proj, qkv
 from metal.experts import expert_layer
 from metal.operation import Variant
 from metal.portable import Swiglu
+from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 from mlx_model.transformer.cache import Cache
 
@@ -51,17 +52,19 @@ class Decoder:
         """The embedding [1, hidden] at the cache's position to the last layer's output, of the same shape.
 
         Cosines and sines are float32 [1, 32]. Keys and values join the cache, which hands out no key that the token may
-        not see: so attention needs no window.
+        not see: so attention needs no window. The kernel reads keys where they lie, MLX's operations need one buffer.
         """
+        by_kernel = self.choice["attend"] is not None
         for index, layer in enumerate(self.layers):
             queries, keys, values = qkv(x, layer.projections, cosines, sines, self.choice["qkv"])
-            keys, values, length = cache.append_whole(index, keys, values)
+            if by_kernel:
+                spans = cache.append_spans(index, keys, values)
+            else:
+                keys, values = cache.append(index, keys, values)
+                spans = (Span(keys, values, keys.shape[2]),)
             attended = attend(
                 queries,
-                keys,
-                values,
-                start=0,
-                length=length,
+                spans,
                 sinks=layer.sinks,
                 scale=self.scale,
                 cores=self.gpu_cores,
