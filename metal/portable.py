@@ -5,8 +5,10 @@ that the transformer's blocks are made of.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import mlx.core as mx
+import numpy as np
 
 from metal.formats import HEAD_DIM
 from metal.lanes import Activations
@@ -50,15 +52,40 @@ def attend(
     [T, heads, 64] in queries' dtype.
     """
     keys, values = (array.astype(queries.dtype) for array in joined(spans))
-    attended = mx.fast.scaled_dot_product_attention(
-        queries.swapaxes(0, 1)[None],
-        keys,
-        values,
-        scale=scale,
-        mask=mask(queries.shape[0], keys.shape[2], window),
-        sinks=sinks.astype(queries.dtype),
-    )
-    return attended[0].swapaxes(0, 1)
+    return attention(queries.swapaxes(0, 1)[None], keys, values, sinks, scale, window)[0].swapaxes(0, 1)
+
+
+def attention(
+    queries: mx.array, keys: mx.array, values: mx.array, sinks: mx.array, scale: float, window: int | None
+) -> mx.array:
+    """The same for queries [B, heads, T, D] and keys and values [B, KV heads, K, D], the last T of which are theirs.
+
+    Where a window cuts most keys off, QUERY_BLOCK queries are taken at a time with the keys that they may see, and no
+    others are multiplied: of 2,048 queries with a window of 128 that is a sixth of the products.
+    """
+    length, count, sinks = queries.shape[2], keys.shape[2], sinks.astype(queries.dtype)
+    block = length if window is None or count <= window else QUERY_BLOCK
+    attended = []
+    for start in range(0, length, block):
+        stop = min(start + block, length)
+        first, end = 0, count - length + stop
+        if window is not None:
+            first = max(0, end - (stop - start) - window + 1)
+        attended.append(
+            mx.fast.scaled_dot_product_attention(
+                queries[:, :, start:stop],
+                keys[:, :, first:end],
+                values[:, :, first:end],
+                scale=scale,
+                mask=mask(stop - start, end - first, window),
+                sinks=sinks,
+            )
+        )
+    return attended[0] if len(attended) == 1 else mx.concatenate(attended, axis=2)
+
+
+QUERY_BLOCK = 256
+"""Queries of a sliding layer that are computed at once."""
 
 
 def mask(queries: int, keys: int, window: int | None) -> mx.array | str | None:
@@ -69,8 +96,14 @@ def mask(queries: int, keys: int, window: int | None) -> mx.array | str | None:
     """
     if window is None or keys <= window:
         return None if queries == 1 else "causal"
-    distance = mx.arange(keys - queries, keys)[:, None] - mx.arange(keys)
-    return (distance >= 0) & (distance < window)
+    return _window_mask(queries, keys, window)
+
+
+@lru_cache(maxsize=4)
+def _window_mask(queries: int, keys: int, window: int) -> mx.array:
+    """One for all layers and blocks of a size."""
+    distance = np.arange(keys - queries, keys)[:, None] - np.arange(keys)
+    return mx.array((distance >= 0) & (distance < window))
 
 
 def o_proj(x: mx.array, residual: mx.array, weights: Projections) -> mx.array:
