@@ -4,22 +4,20 @@ These are the definitions that the kernels are verified against, what runs where
 that the transformer's blocks are made of.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import mlx.core as mx
 import numpy as np
 
 from metal.formats import HEAD_DIM
+from metal.fused import fused
 from metal.lanes import Activations
 from metal.spans import Span, joined
 from metal.weights import Head, Mixture, Projections
 
 SWIGLU_ALPHA = 1.702
 """Slope of the gate's sigmoid (gpt_oss/torch/model.py); not in config.json."""
-
-Swiglu = Callable[[mx.array, mx.array, float], mx.array]
-"""`swiglu`, or the same in fewer launches."""
 
 
 def qkv(x: mx.array, weights: Projections, cosines: mx.array, sines: mx.array) -> tuple[mx.array, mx.array, mx.array]:
@@ -131,6 +129,7 @@ def best(logits: mx.array, top_k: int) -> tuple[mx.array, mx.array]:
     return chosen, mx.softmax(mx.take_along_axis(logits, chosen, axis=-1), axis=-1, precise=True)
 
 
+@fused
 def swiglu(gate: mx.array, up: mx.array, limit: float) -> mx.array:
     """gate * sigmoid(1.702 gate) * (up + 1); the gate is clamped from above only, up on both sides.
 
@@ -141,11 +140,7 @@ def swiglu(gate: mx.array, up: mx.array, limit: float) -> mx.array:
     return gate * mx.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
 
 
-fused_swiglu: Swiglu = mx.compile(swiglu, shapeless=True)
-"""One launch instead of eight on a GPU. Not for a CPU, where MLX would call a C++ compiler for it."""
-
-
-def gate_up(normed: Activations, logits: mx.array, mixture: Mixture, swiglu: Swiglu = swiglu) -> Activations:
+def gate_up(normed: Activations, logits: mx.array, mixture: Mixture) -> Activations:
     """What the experts chosen by `logits` [N, E] make of normed [N, hidden] in their middle: [N, top_k, intermediate].
 
     A matrix-vector product and the clamped SwiGLU; slots are in falling order of their logits, of equal ones the lowest

@@ -14,7 +14,6 @@ from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
 from metal.experts import expert_layer
 from metal.operation import Variant
-from metal.portable import Swiglu
 from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 from mlx_model.transformer.cache import Cache
@@ -33,14 +32,13 @@ class DecodeLayer:
 class Decoder:
     """All layers and the output matrix.
 
-    `scale` multiplies the attention's scores. `choice` has each operation's variant, None for MLX's operations, which
-    take `swiglu`; `gpu_cores` is 0 where it is not known.
+    `scale` multiplies the attention's scores. `choice` has each operation's variant, None for MLX's operations;
+    `gpu_cores` is 0 where it is not known.
     """
 
     layers: Sequence[DecodeLayer]
     head: Head
     scale: float
-    swiglu: Swiglu
     choice: Mapping[str, Variant | None]
     gpu_cores: int = 0
 
@@ -71,7 +69,7 @@ class Decoder:
                 variant=self.choice["attend"],
             )
             x = o_proj(attended.reshape(1, -1), x, layer.projections, self.choice["o_proj"])
-            x = expert_layer(x, layer.mixture, self.choice, self.swiglu)
+            x = expert_layer(x, layer.mixture, self.choice)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
