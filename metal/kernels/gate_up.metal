@@ -35,9 +35,10 @@
   if (lane < uint(ROWS / 2)) {
     gate += float(bias[first + 2 * lane]);
     up += float(bias[first + 2 * lane + 1]);
-    // By comparison, not min(): a NaN stays one.
-    gate = gate > limit ? limit : gate;
-    up = up > limit ? limit : up < -limit ? -limit : up;
+    // By comparison, not min(): a NaN stays one. Of a copy: `?:` is between variables of one address space.
+    const float most = limit;
+    gate = gate > most ? most : gate;
+    up = up > most ? most : up < -most ? -most : up;
     const float value = gate / (1.0f + exp(-1.702f * gate)) * (up + 1.0f);
     hidden[(token * TOP + slot) * (OUT / 2) + lane_order<OUT / 2>(row / 2 + lane)] = X(value);
   }
