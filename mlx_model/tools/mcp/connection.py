@@ -23,11 +23,13 @@ from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer, Server
 from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.message import SessionMessage
 
 from mlx_model.text import clean
 from mlx_model.tools.base import Output
 from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
 from mlx_model.tools.mcp.stderr import StandardError
+from mlx_model.tools.mcp.whole_lines import MOST_CHARACTERS, TOO_LONG, install
 
 CONNECT_S = 60.0
 """For a server to start and to list its tools: npx and uvx download theirs first."""
@@ -43,6 +45,7 @@ _LIST_ANEW_S = 3.0
 
 # Without a handler Python prints a library's warnings on standard error, where a screen may be.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+install()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,8 @@ class Connection:
         except MCPError as error:
             if self.is_over or error.code == mcp_types.CONNECTION_CLOSED:
                 self._over.set()
-                raise McpError(
-                    f"it ended during this call, which may have been carried out{self._last_words}"
-                ) from None
+                ended = self._known or "it ended"
+                raise McpError(f"{ended} during this call, which may have been carried out{self._last_words}") from None
             if error.message == _LOST_SESSION:
                 self._over.set()
                 raise NotCarriedOutError("it was started again") from None
@@ -221,6 +223,7 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
     """A transport that says when it ends, and why if that is known: the SDK's client leaves that to the next call.
 
     It is ended when too much of what comes is no MCP: lines that a program prints for ever would keep this loop busy.
+    And when a message is longer than can be taken in.
     """
     async with transport() as (read, write), anyio.create_task_group() as group:
         sending, receiving = anyio.create_memory_object_stream[Any](0)
@@ -235,6 +238,9 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
                             if noise > _MOST_NOISE:
                                 problem = "what it writes is not MCP"
                                 break
+                            if _is_too_long(message):
+                                problem = f"it has sent more than {MOST_CHARACTERS // 1_000_000} MB at once"
+                                break
                             await sending.send(message)
                     finally:
                         on_end(problem)
@@ -242,6 +248,10 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
         group.start_soon(pass_on)
         yield receiving, write
         group.cancel_scope.cancel()
+
+
+def _is_too_long(message: Any) -> bool:
+    return isinstance(message, SessionMessage) and getattr(message.message, "method", "") == TOO_LONG
 
 
 def _shown(output: Output) -> ProgressFnT:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psutil
 import pytest
 import uvicorn
@@ -20,7 +21,7 @@ from mcp_types import Tool as Offered
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Tool, ToolResult
-from mlx_model.tools.mcp import Http, McpError, McpServer, Stdio
+from mlx_model.tools.mcp import Http, McpError, McpServer, Stdio, whole_lines
 from mlx_model.tools.mcp import connection as connections
 from mlx_model.tools.mcp import server as servers
 from mlx_model.tools.sync import run_tool
@@ -159,6 +160,33 @@ async def test_a_program_that_ends_in_a_call_is_started_again_for_the_next() -> 
         while (connection := server._connection) and not connection.is_over:
             await asyncio.sleep(0)
         assert (await run(server, "echo", a=2)).text == '{"a": 2}'
+
+
+async def test_a_message_without_end_ends_the_program_and_a_long_one_is_read_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole_lines, "MOST_CHARACTERS", 1_000_000)
+    async with McpServer("p", program()) as server:
+        assert "900,000 characters left out" in (await run(server, "much", characters=916_000)).text
+        too_much = await run(server, "much", characters=1_200_000)
+        assert too_much.outcome.startswith("it has sent more than 32 MB at once during this call, which may have been")
+        assert (await run(server, "echo", a=1)).text == '{"a": 1}'
+
+
+async def test_lines_come_whole_and_cost_no_more_than_their_length() -> None:
+    class Pieces:
+        def __init__(self, *pieces: bytes) -> None:
+            self.pieces = list(pieces)
+
+        async def receive(self, most: int = 0) -> bytes:
+            if not self.pieces:
+                raise anyio.EndOfStream
+            return self.pieces.pop(0)
+
+    reader = whole_lines.WholeLines(Pieces(b"a", b"b\nc\nd", b"\xc3", b"\xa9\n", b"rest"))  # type: ignore[arg-type]
+    assert [await reader.receive(), await reader.receive()] == ["ab\nc\n", "d\u00e9\n"]
+    with pytest.raises(anyio.EndOfStream):
+        await reader.receive()
 
 
 async def test_a_tool_that_has_changed_since_it_was_declared_is_not_called(tmp_path: Path) -> None:
