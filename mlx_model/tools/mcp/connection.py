@@ -27,9 +27,9 @@ from mcp.shared.message import SessionMessage
 
 from mlx_model.text import clean
 from mlx_model.tools.base import Output
+from mlx_model.tools.mcp.bounds import MOST_CHARACTERS, TOO_LONG, TOO_MUCH, BoundedBody, install
 from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
 from mlx_model.tools.mcp.stderr import StandardError
-from mlx_model.tools.mcp.whole_lines import MOST_CHARACTERS, TOO_LONG, install
 
 CONNECT_S = 60.0
 """For a server to start and to list its tools: npx and uvx download theirs first."""
@@ -141,19 +141,25 @@ class Connection:
         if isinstance(self._endpoint, Stdio):
             return _watched(partial(_program, self._endpoint, self._stderr), self._note_end)
         if isinstance(self._endpoint, Http):
-            return _watched(partial(_address, self._endpoint, self._note_refusal), self._note_end)
+            return _watched(partial(_address, self._endpoint, self._take_response), self._note_end)
         return self._endpoint
 
     def _note_end(self, problem: str) -> None:
         self._known = problem or self._known
         self._over.set()
 
-    async def _note_refusal(self, response: httpx2.Response) -> None:
+    async def _take_response(self, response: httpx2.Response) -> None:
         self._known = ""
+        body, kind = response.stream, response.headers.get("Content-Type", "").lower()
+        if kind.startswith("application/json") and isinstance(body, httpx2.AsyncByteStream):
+            response.stream = BoundedBody(body, self._note_too_much)
         if response.status_code in (401, 403):
             self._known = f"it refuses access ({response.status_code}): put its token into the headers"
         elif response.status_code >= 500:
             self._known = f"it answers {response.status_code} {response.reason_phrase}"
+
+    def _note_too_much(self) -> None:
+        self._known = TOO_MUCH
 
     @property
     def _last_words(self) -> str:
@@ -213,7 +219,7 @@ async def _address(endpoint: Http, on_response: Callable[[httpx2.Response], Any]
     hooks: dict[str, list[Callable[..., Any]]] = {"response": [on_response]}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as client,
-        streamable_http_client(endpoint.url, http_client=client) as streams,
+        streamable_http_client(endpoint.url, http_client=client, max_sse_event_size=MOST_CHARACTERS) as streams,
     ):
         yield streams
 
@@ -239,7 +245,7 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
                                 problem = "what it writes is not MCP"
                                 break
                             if _is_too_long(message):
-                                problem = f"it has sent more than {MOST_CHARACTERS // 1_000_000} MB at once"
+                                problem = TOO_MUCH
                                 break
                             await sending.send(message)
                     finally:
