@@ -18,8 +18,8 @@ _NOTIFICATION = f'{{"jsonrpc": "2.0", "method": "{TOO_LONG}"}}\n'
 
 
 class WholeLines(TextReceiveStream):
-    """Gives nothing but whole lines. By itself the SDK copies n² pieces for a line that comes in n: a result of 50 MB kept
-    a core busy for 35 s."""
+    """Gives nothing but whole lines. By itself the SDK copies n² pieces for a line that comes in n: a result of 50 MB
+    kept a core busy for 35 s."""
 
     def __post_init__(self, encoding: str, errors: str) -> None:
         super().__post_init__(encoding, errors)

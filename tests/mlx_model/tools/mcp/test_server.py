@@ -173,7 +173,7 @@ async def test_a_message_without_end_ends_the_program_and_a_long_one_is_read_at_
         assert (await run(server, "echo", a=1)).text == '{"a": 1}'
 
 
-async def test_lines_come_whole_and_cost_no_more_than_their_length() -> None:
+async def test_lines_come_whole() -> None:
     class Pieces:
         def __init__(self, *pieces: bytes) -> None:
             self.pieces = list(pieces)
