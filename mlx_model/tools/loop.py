@@ -148,9 +148,10 @@ class ToolTurn:
         """The result of a call that needs no tool: it can't be read, it is the same as the one before, or there is no
         room for another result."""
         if call.error is not None:
-            return ToolResult(call.error, error=True)
+            what = "there is no such tool" if self.toolbox.tool(call) is None else "its arguments can't be read"
+            return ToolResult(call.error, error=True, outcome=what)
         if self._budget.is_spent(self._used):
-            return ToolResult(LITTLE_LEFT, error=True)
+            return ToolResult(LITTLE_LEFT, error=True, outcome="little context is left")
         return self._repeats.known(call)
 
     def room(self, call: ToolCall) -> int:

@@ -95,13 +95,19 @@ def test_a_call_that_is_the_callers_ends_the_turn(offered: Sequence[object], mes
     assert round_of(turn, message) == Finished("tool_call", ROUND)
 
 
-@pytest.mark.parametrize("message", [calling("{"), calling(recipient="container.exec")])
-def test_a_call_that_can_not_be_read_is_answered_without_a_tool(message: Message) -> None:
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        (calling("{"), "its arguments can't be read"),
+        (calling(recipient="container.exec"), "there is no such tool"),
+    ],
+)
+def test_a_call_that_can_not_be_read_is_answered_without_a_tool(message: Message, outcome: str) -> None:
     turn = turn_of()
     call = call_of(turn, message)
     result = turn.known_result(call)
     assert result is not None and result.error
-    assert result.text == call.error
+    assert (result.text, result.outcome) == (call.error, outcome)
     turn.answer(call, result)
     assert turn.request.messages[-1].text == call.error
 
@@ -241,7 +247,7 @@ def test_when_little_is_left_the_model_is_asked_to_answer_and_runs_nothing_more(
     call = round_of(turn, calling('{"n": 3}'), stats=Stats(7_800, 0, 0))
     assert isinstance(call, ToolCall)
     not_run = turn.known_result(call)
-    assert not_run == ToolResult(LITTLE_LEFT, error=True)
+    assert not_run == ToolResult(LITTLE_LEFT, error=True, outcome="little context is left")
     turn.answer(call, not_run)
     assert results(turn)[2:] == [f"word\n\n{LITTLE_LEFT}", LITTLE_LEFT]
 
