@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _WORD = 32
 """Tokens that a word of llguidance's masks has."""
 
+_BITS = 1 << np.arange(_WORD, dtype=np.uint32)
+
 
 class Bound:
     """A Constraint made of a Binding.
@@ -114,10 +116,9 @@ class Bound:
 
 
 def _expanded(words: mx.array, size: int) -> mx.array:
-    """A bit a token to bool [size]: so the device gets 25 kB a token."""
-    return _bits(words)[:size]
+    """A bit a token to bool [size], on the device, which so gets 25 kB a token, in two launches.
 
-
-@mx.compile
-def _bits(words: mx.array) -> mx.array:
-    return ((words[:, None] >> mx.arange(_WORD, dtype=mx.uint32)) & 1).astype(mx.bool_).flatten()
+    mx.compile would make it one. On a CPU that needs a C++ compiler, and with MLX 0.32.4 a process in which several
+    threads have used it aborts at its end, one in three.
+    """
+    return ((words[:, None] & mx.array(_BITS)) != 0).flatten()[:size]
