@@ -13,6 +13,7 @@ from mlx_model.harmony.grammar import Binding
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.recipients import find_tool
 from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.tools import FUNCTIONS
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Bound:
         if binding.turn is not None:
             self._free = start.recipient not in binding.bound or (start.recipient is None and start.channel != "final")
             return
-        found = find_tool(start.recipient, {}, binding.calls) if start.recipient else None
+        names_one = start.recipient not in (None, FUNCTIONS)  # and not all functions, with the name inside
+        found = find_tool(start.recipient or "", {}, binding.calls) if names_one else None
         if found is not None and is_empty:
             self._matcher = self._matcher_of(binding.calls[found[0]])
 
