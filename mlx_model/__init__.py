@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from mlx_model.model import Model as Model
     from mlx_model.model import load as load
     from mlx_model.options import Options as Options
+    from mlx_model.request import Form as Form
     from mlx_model.request import Request as Request
     from mlx_model.transformer.config import ModelConfig as ModelConfig
 
     __version__: str
 
 _HOME = {
+    "Form": "request",
     "FunctionTool": "harmony.tools",
     "GptossError": "errors",
     "Message": "harmony.message",

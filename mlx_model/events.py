@@ -79,6 +79,13 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that was asked for is kept to in part only; `text` says what. Comes before the first message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageStart:
     """The header of a message is known. `channel` is "analysis", "commentary" or "final", whatever the model wrote.
 
@@ -122,4 +129,4 @@ class Finished:
     stats: Stats = field(default_factory=Stats)
 
 
-Event = PrefillProgress | MessageStart | TextDelta | MessageEnd | Finished
+Event = PrefillProgress | Warned | MessageStart | TextDelta | MessageEnd | Finished

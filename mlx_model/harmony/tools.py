@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_model.errors import RequestError
-from mlx_model.harmony.schema import normalise
-from mlx_model.harmony.typescript import comment, json_text, typescript
 
 FUNCTIONS = "functions"
 # A name goes into the header of each call, where the parser has to find it again.
@@ -21,12 +19,14 @@ class FunctionTool:
     """A function that the model may call.
 
     `parameters` is the JSON schema of its arguments, of any flavour that `schema.normalise` reads; None or an empty one
-    says that it takes none. Raises RequestError for a name that can't stand in a header.
+    says that it takes none. The arguments of a `strict` one are bound to the schema wherever llguidance is installed.
+    Raises RequestError for a name that can't stand in a header.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name, "function")
@@ -46,15 +46,20 @@ class FunctionTool:
             raise RequestError(f"the description of {str(inner.get('name'))[:80]!r} must be a text")
         if not isinstance(schema, Mapping | None):
             raise RequestError(f"the parameters of {str(inner.get('name'))[:80]!r} must be a JSON schema, an object")
-        return FunctionTool(inner.get("name", ""), description, schema)
+        return FunctionTool(inner.get("name", ""), description, schema, inner.get("strict") is True)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `FunctionTool(**fields)` is the inverse."""
         parameters = None if self.parameters is None else dict(self.parameters)
-        return {"name": self.name, "description": self.description, "parameters": parameters}
+        fields = {"name": self.name, "description": self.description, "parameters": parameters}
+        return fields | ({"strict": True} if self.strict else {})
 
     def text(self) -> str:
         """The function's comment and type. Raises RequestError, naming it, if its parameters are no JSON schema."""
+        # Only now: the screen's process passes tools on, and writes none out.
+        from mlx_model.harmony.schema import normalise
+        from mlx_model.harmony.typescript import comment, typescript
+
         takes = ""
         if self.parameters:
             try:
@@ -100,6 +105,8 @@ class ResponseFormat:
 
     def text(self) -> str:
         """Its part of the developer message: the schema stands there as it is. Raises RequestError if it isn't JSON."""
+        from mlx_model.harmony.typescript import comment, json_text  # only now, likewise
+
         try:
             schema = json_text(dict(self.schema))
         except (TypeError, ValueError, RecursionError):

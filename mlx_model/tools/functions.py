@@ -50,7 +50,7 @@ class Function:
         self._function = function
         self._rooms = [each.name for each in parameters if each.annotation is Room]
         schema = self._arguments.schema if self._arguments.schema["properties"] else None
-        self.declaration = FunctionTool(name, _description(inspect.getdoc(function) or ""), schema)
+        self.declaration = FunctionTool(name, _description(inspect.getdoc(function) or ""), schema, strict=True)
 
     @property
     def name(self) -> str:

@@ -30,11 +30,11 @@ from app.engine.protocol import (
 )
 from app.engine.worker import merge
 from app.store.store import Store
-from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta, Warned
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool, ResponseFormat
 from mlx_model.options import Options
-from mlx_model.request import Request
+from mlx_model.request import Form, Request
 
 SCHEMA = {
     "type": "object",
@@ -65,7 +65,10 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Ask(1, Request(())),
         Ask(2, Request((user("a"), assistant("b", "analysis")), Options(seed=1, stop=("x", "y")), "be brief")),
         Ask(3, Request((user("a"),), tools=("python",), functions=(SEARCH,), response_format=FORM)),
+        Ask(4, Request((user("a"),), tool_choice="search", form=Form(SCHEMA, strict=False), strict_headers=True)),
+        Ask(5, Request((user("a"),), functions=(replace(SEARCH, strict=True),), form=Form(regex="a|b"))),
         Answer(1, PrefillProgress(1, 2)),
+        Answer(1, Warned("uniqueItems is left out")),
         Answer(1, MessageStart("commentary", "python", "json")),
         Answer(1, TextDelta("final", "x"), deltas=4),
         Answer(1, MessageEnd(Message(Role.TOOL, "4", name="python", recipient="assistant", recovered=True))),
@@ -126,6 +129,8 @@ def test_any_text_is_one_ascii_line(text: str) -> None:
         b'{"type": "Request", "fields": {"messages": [{"role": "king", "text": ""}]}}}',
         b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": {"messages": [], '
         b'"options": {"top_p": 7}}}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": {"messages": [], "form": {"x": 1}}}}',
+        b'{"type": "Ask", "number": 1, "request": {"type": "Request", "fields": {"messages": [], "tool_choice": 7}}}',
     ],
 )
 def test_garbage_is_refused(line: bytes) -> None:

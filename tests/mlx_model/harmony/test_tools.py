@@ -96,7 +96,8 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
     ids=["chat completions", "responses", "MCP", "bare"],
 )
 def test_definitions_of_others(fields: dict[str, Any]) -> None:
-    assert FunctionTool.from_json(fields) == FunctionTool("f", "D", SCHEMA)
+    strict = "strict" in fields.get("function", {})
+    assert FunctionTool.from_json(fields) == FunctionTool("f", "D", SCHEMA, strict)
 
 
 def test_definitions_may_leave_things_out() -> None:
@@ -153,10 +154,10 @@ def test_response_format_without_end() -> None:
 
 
 def test_definitions_as_json_and_back() -> None:
-    for function in (FunctionTool("f"), FunctionTool("f", "D", SCHEMA)):
+    for function in (FunctionTool("f"), FunctionTool("f", "D", SCHEMA), FunctionTool("f", "D", SCHEMA, strict=True)):
         fields = json.loads(json.dumps(function.to_json()))
         assert FunctionTool(**fields) == function
-        assert set(fields) == {"name", "description", "parameters"}
+        assert set(fields) == {"name", "description", "parameters", *(["strict"] if function.strict else [])}
     form = ResponseFormat("a", SCHEMA, "D")
     assert ResponseFormat(**json.loads(json.dumps(form.to_json()))) == form
 
