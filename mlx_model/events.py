@@ -19,7 +19,7 @@ class Stats:
 
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
-    caller's, or one that was drawn.
+    caller's, or one that was drawn. `analysis_tokens` are those of the thoughts among the decoded ones, headers counted.
     """
 
     prefill_tokens: int = 0
@@ -30,6 +30,7 @@ class Stats:
     decode_s: float = 0.0
     peak_memory_bytes: int = 0
     seed: int = 0
+    analysis_tokens: int = 0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -51,6 +52,7 @@ class Stats:
             self if self.decode_tokens else more,
             decode_tokens=self.decode_tokens + more.decode_tokens,
             decode_s=self.decode_s + more.decode_s,
+            analysis_tokens=self.analysis_tokens + more.analysis_tokens,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
         )
 

@@ -174,8 +174,8 @@ class EngineClient:
                 match await inbox.get():
                     case EngineDied() as death:
                         raise death
-                    case Failed(text=text, unusable=unusable):
-                        raise EngineError(text, unusable)
+                    case Failed(text=text, unusable=unusable, too_long=too_long):
+                        raise EngineError(text, unusable, too_long)
                     case reply:
                         yield reply
         finally:

@@ -113,12 +113,13 @@ class Failed:
     """Engine to app: the Ask or Count of this number, or a Load where that is None, came to nothing; `text` says why.
 
     `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
-    work.
+    work; `too_long` when it has more tokens than the context.
     """
 
     text: str
     number: int | None = None
     unusable: bool = False
+    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ class Worker:
         try:
             action()
         except (ContextError, RequestError) as error:
-            self._outbox.put(Failed(str(error), number, unusable=True))
+            self._outbox.put(Failed(str(error), number, unusable=True, too_long=isinstance(error, ContextError)))
         except GptossError as error:
             self._outbox.put(Failed(str(error), number))
         except Exception as error:

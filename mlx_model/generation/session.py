@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress
@@ -13,7 +14,7 @@ from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
 from mlx_model.harmony.calls import read_call
-from mlx_model.harmony.history import drop_old_analysis, is_answer
+from mlx_model.harmony.history import drop_old_analysis, is_answer, is_thought
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.prompt import developer_message, system_message
@@ -98,12 +99,13 @@ class Session:
 
     def _head(self, request: Request) -> list[Message]:
         """The messages a conversation opens with: system, and developer where there is anything to say in it."""
-        functions = bool(request.functions)
+        functions, namespaces = bool(request.functions), request.namespaces
         date = self._date(request.messages)
         head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
         formats = () if request.response_format is None else (request.response_format,)
-        if request.instructions or functions or formats:
-            head.append(developer_message(request.instructions or None, request.functions, formats=formats))
+        if request.instructions or functions or namespaces or formats:
+            instructions = request.instructions or None
+            head.append(developer_message(instructions, request.functions, namespaces=namespaces, formats=formats))
         return head
 
     def _date(self, messages: Sequence[Message]) -> datetime.date:
@@ -168,7 +170,11 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
-        yield Finished(reason, self._runner.stats)
+        thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
+        stats = self._runner.stats
+        # One that was cut off and goes on here has been counted up to there.
+        tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
+        yield Finished(reason, replace(stats, analysis_tokens=tokens))
 
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
