@@ -19,7 +19,7 @@ class Stats:
 
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
-    caller's, or one that was drawn. `analysis_tokens` are those of the thoughts among the decoded ones, headers counted.
+    caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
     """
 
     prefill_tokens: int = 0

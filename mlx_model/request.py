@@ -45,12 +45,12 @@ class Request:
     """A request for one answer. The last of `messages` is answered, or continued where it is the model's own.
 
     `instructions` becomes the developer message. `tools` names builtin tools the model may call ("python", "browser"),
-    `functions` are the caller's own, and so are those of further `namespaces`; the caller runs all. `response_format` is shown to the model, which is not bound
-    by it; `form` is what the final message is bound to. `tool_choice` is "auto", "none" (no call), "required" (a call
-    and no answer), or the name of the one function that must be called. `strict_headers` binds the headers of all
-    messages too, so that none is malformed. Nothing of a request outlives it: the next one may state other instructions
-    and tools, and what the KV cache holds of the prompt up to the first difference is still used. Sequences are kept as
-    tuples.
+    `functions` are the caller's own, and so are those of further `namespaces`; the caller runs them all.
+    `response_format` is shown to the model, which is not bound by it; `form` is what the final message is bound to.
+    `tool_choice` is "auto", "none" (no call), "required" (a call and no answer), or the name of the one function that
+    must be called. `strict_headers` binds the headers of all messages too, so that none is malformed. Nothing of a
+    request outlives it: the next one may state other instructions and tools, and what the KV cache holds of the prompt
+    up to the first difference is still used. Sequences are kept as tuples.
     """
 
     messages: Sequence[Message]
@@ -58,11 +58,11 @@ class Request:
     instructions: str | None = None
     tools: Sequence[str] = ()
     functions: Sequence[FunctionTool] = ()
-    namespaces: Sequence[Namespace] = ()
     response_format: ResponseFormat | None = None
     tool_choice: str = "auto"
     form: Form | None = None
     strict_headers: bool = False
+    namespaces: Sequence[Namespace] = ()
 
     def __post_init__(self) -> None:
         for name in ("messages", "tools", "functions", "namespaces"):
