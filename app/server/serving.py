@@ -63,7 +63,9 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address. Raises RequestError."""
+    """A socket that listens at an address; port 0 is any that is free. Raises RequestError."""
+    if not 0 <= port < 1 << 16:  # some systems take the rest of it
+        raise RequestError(f"{port} is no port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -72,9 +74,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"can't listen at {host}, port {port}: {reason}") from None
+    except OSError as error:
+        raise RequestError(f"can't listen at {host}, port {port}: {error.strerror or error}") from None
     listener.setblocking(False)
     return listener
 

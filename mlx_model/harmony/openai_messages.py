@@ -80,7 +80,7 @@ class _Fields:
             raise self.error("", f"is {_kind(item)}; it must be a Message or an object with role and content")
         self._item = item
         self.role = item.get("role")
-        if self.role not in _KEYS:
+        if not isinstance(self.role, str) or self.role not in _KEYS:
             raise self.error("role", f"is {self.role!r}; it must be one of {', '.join(_KEYS)}")
         for key, value in () if lenient else item.items():
             if key not in {"role", "content", *_KEYS[self.role]} and value not in (None, [], "", {}):

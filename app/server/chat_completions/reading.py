@@ -51,7 +51,7 @@ def read_chat(value: object, thoughts: Thoughts, offered: Collection[str] = ()) 
         raise body.error("modalities", "has more than text; gpt-oss writes text alone")
     most_tokens = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
     options = read_options(body, effort=_effort(body), most_tokens=most_tokens)
-    choices = body.integer("n") or 1
+    choices = 1 if "n" not in body else body.integer("n") or 0
     if not 1 <= choices <= MOST_CHOICES:
         raise body.error("n", f"is {choices}; it must be from 1 to {MOST_CHOICES}")
     shown, form = read_format(body, "response_format", nested=True)

@@ -80,7 +80,7 @@ class ResponseWriter:
     def fail(self, error: ApiError) -> Events:
         """The end of a response that comes to nothing."""
         self.error, self._status = error, "failed"
-        return self._numbered([*self._close("incomplete"), *self._ending("response.failed")])
+        return self._numbered([*self._close_all("incomplete"), *self._ending("response.failed")])
 
     def _wire(self, event: Event | ToolEvent) -> Iterator[Wire]:
         match event:
@@ -131,6 +131,13 @@ class ResponseWriter:
         yield from self._placed(item.closed())
         yield from self._done(item.json(status))
 
+    def _close_all(self, status: str) -> Iterator[Wire]:
+        """The end of whatever is open."""
+        yield from self._close(status)
+        item, self._hosted = self._hosted, None
+        if item is not None:
+            yield from self._done(item.json("incomplete"))
+
     def _hosted_call(self, event: ToolStarted | ToolFinished | ToolDenied) -> Iterator[Wire]:
         if self._hosted is None:
             item = self._hosted = hosted_item(event.call)
@@ -145,10 +152,7 @@ class ResponseWriter:
     def _finish(self, reason: str, stats: Stats) -> Iterator[Wire]:
         self._stats = stats
         cut_off = reason in _CUT_OFF
-        yield from self._close("incomplete" if cut_off else "completed")
-        if self._hosted is not None:
-            item, self._hosted = self._hosted, None
-            yield from self._done(item.json("incomplete"))
+        yield from self._close_all("incomplete" if cut_off else "completed")
         self._status = {"cancelled": "cancelled"}.get(reason, "incomplete" if cut_off else "completed")
         if reason != "tool_call":
             self.call_id = None
