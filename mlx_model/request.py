@@ -6,7 +6,7 @@ from typing import Any
 
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Message
-from mlx_model.harmony.tools import FunctionTool, Namespace, ResponseFormat
+from mlx_model.harmony.tools import FUNCTIONS, FunctionTool, Namespace, ResponseFormat
 from mlx_model.options import Options
 
 
@@ -72,6 +72,12 @@ class Request:
             raise RequestError(
                 f'the tool choice is {self.tool_choice!r}; it must be "auto", "none", "required" or the name of a tool'
             )
+
+    @property
+    def every_function(self) -> dict[str, FunctionTool]:
+        """The caller's functions, those of namespaces included, by full name."""
+        spaces = [Namespace(FUNCTIONS, tuple(self.functions)), *self.namespaces]
+        return {f"{space.name}.{each.name}": each for space in spaces for each in space.functions}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields that are set; schemas in it stay as they are."""

@@ -14,7 +14,7 @@ _COLDEST = 1e-6
 class Sampler:
     """Draws one token a call as `options` ask: penalty, temperature, top-k, top-p, min-p, in transformers' order.
 
-    The draws depend on the seed and on how many came before, on nothing else.
+    A draw depends on the seed and on its position in the answer, on nothing else.
     """
 
     def __init__(self, options: Options, vocab_size: int, context: list[int]) -> None:
@@ -24,18 +24,24 @@ class Sampler:
         self._key = mx.random.key(self.seed)
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
         self._before = self._key, self._seen  # the last draw
-        self.see(context)
+        self._see(context)
         mx.eval(self._ids, self.state())
 
-    def see(self, tokens: Sequence[int]) -> None:
-        """Counts tokens that were not drawn as being in the context."""
+    def skip(self, tokens: Sequence[int]) -> None:
+        """Takes tokens that come next in the answer without having been drawn."""
+        if self._options.temperature:
+            for _ in tokens:
+                self._key, _ = mx.random.split(self._key)
+        self._see(tokens)
+
+    def _see(self, tokens: Sequence[int]) -> None:
         if self._seen is not None and tokens:
             added = mx.zeros_like(self._seen)
             added[mx.array(list(tokens), mx.uint32)] = True
             self._seen = self._seen | added
 
     def take_back(self) -> None:
-        """Forgets the last draw: the next is made in its place, with what `see` takes meanwhile."""
+        """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
         self._key, self._seen = self._before
 
     def state(self) -> list[mx.array]:

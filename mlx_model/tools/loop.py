@@ -211,7 +211,10 @@ class ToolTurn:
         messages, self._used = self._budget.relieved((*before, *self._fold.complete, *results), used)
         if self._budget.is_little(self._used) and any(result.text != LITTLE_LEFT for result in results):
             messages = (*messages[:-1], with_note(messages[-1]))
-        self.request = replace(self.request, messages=messages, options=options)
+        # What had to be called has been: were it asked for again, there would never be an answer.
+        is_made = bool(results) and self.request.tool_choice != "none"
+        choice = "auto" if is_made else self.request.tool_choice
+        self.request = replace(self.request, messages=messages, options=options, tool_choice=choice)
         self._fold, self._has_begun = self._new_fold(), False
 
     @property

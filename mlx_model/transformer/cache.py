@@ -43,6 +43,10 @@ class FullLayer:
         """Forgets everything from `position` on."""
         self.length = position
 
+    def take_back(self) -> None:
+        """Forgets the newest key."""
+        self.length -= 1
+
     def fork(self, position: int) -> "FullLayer":
         """A layer of its own with the first `position` keys. They are copied when it is first appended to."""
         twin = FullLayer()
@@ -81,6 +85,7 @@ class SlidingLayer:
         self.length = 0
         self._kept = window - 1
         self._window: tuple[mx.array, mx.array] | None = None
+        self._before: tuple[mx.array, mx.array] | None = None  # the window before the newest key, if that came alone
         self._marked: dict[int, tuple[mx.array, mx.array]] = {}
 
     def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
@@ -89,6 +94,7 @@ class SlidingLayer:
         Keeps the windows of those `marks` that these keys reach.
         """
         end = self.length + keys.shape[2]
+        self._before = self._window if keys.shape[2] == 1 else None
         if self._window is not None:
             keys = mx.concatenate([self._window[0], keys], axis=2)
             values = mx.concatenate([self._window[1], values], axis=2)
@@ -107,6 +113,11 @@ class SlidingLayer:
             # Copied out of a prefill chunk, so that a slice of it doesn't keep the whole chunk alive.
             return mx.contiguous(window[0]), mx.contiguous(window[1])
         return window
+
+    def take_back(self) -> None:
+        """Forgets the newest key, which must have been appended alone."""
+        self._window = self._before
+        self.length -= 1
 
     def snapshot(self) -> None:
         """Keeps the present window."""
@@ -226,6 +237,12 @@ class Cache:
             self.offset = position
             self._marks = {mark for mark in self._marks if mark <= position}
         return position
+
+    def take_back(self) -> None:
+        """Forgets the newest token, which must have been appended alone, and not twice in a row."""
+        for layer in self.layers:
+            layer.take_back()
+        self.offset -= 1
 
     def fork(self, position: int) -> "Cache":
         """A cache of its own at `position`, which must be restorable; this one stays as it is.
