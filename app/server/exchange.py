@@ -1,5 +1,6 @@
 """From a request that was read to what goes out: stands in line, writes what comes, keeps what is returned to."""
 
+import sys
 import time
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,9 +21,10 @@ from app.server.responses.writing import ResponseWriter
 from app.server.stored import Stored, StoredResponse
 from app.server.thoughts import Thoughts
 from app.server.wire import COMMENT, DONE, data, named_event
-from mlx_model.events import Finished
+from mlx_model.events import Finished, Warned
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
+from mlx_model.text import clean
 from mlx_model.tools.loop import ToolDenied, ToolFinished
 
 PULSE_S = 10.0
@@ -46,7 +48,7 @@ class Service:
 
 
 class Kept:
-    """The messages of an answer, for the next request of the conversation."""
+    """The messages of an answer, for the next request of the conversation. The owner reads what the engine warns of."""
 
     def __init__(self) -> None:
         self._fold = FoldedAnswer()
@@ -54,6 +56,8 @@ class Kept:
     def take(self, event: TurnEvent) -> None:
         """Adds what came."""
         if isinstance(event, Answer):
+            if isinstance(event.event, Warned):
+                print(clean(f"a request is kept to in part: {event.event.text}"), file=sys.stderr, flush=True)
             self._fold.take(event.event)
         elif isinstance(event, ToolFinished | ToolDenied):
             self._fold.add(event.message)

@@ -136,7 +136,8 @@ class Run:
         """
         while True:
             try:
-                item = await asyncio.wait_for(self._inbox.get(), pulse_s)
+                async with asyncio.timeout(pulse_s):  # not wait_for, which can lose a cancel in Python 3.11
+                    item = await self._inbox.get()
             except TimeoutError:
                 yield None
                 continue
