@@ -295,10 +295,7 @@ def test_models(client: OpenAI) -> None:
 
 
 def test_what_an_owner_withholds() -> None:
-    with (
-        running(withholds_reasoning=True, strict_model=True) as strict,
-        OpenAI(base_url=strict.url, api_key="none") as sdk,
-    ):
+    with running(is_strict=True) as strict, OpenAI(base_url=strict.url, api_key="none") as sdk:
         strict.engine.script = lambda request: says("Hello.", analysis="A secret.")
         response = sdk.responses.create(model="gpt-oss-20b", input="Hi")
         assert [item.type for item in response.output] == ["message"] and response.usage is not None
