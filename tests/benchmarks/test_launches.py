@@ -115,6 +115,11 @@ def test_a_token_is_drawn_in_few_launches() -> None:
     assert all(found[name] <= count for name, count in most.items()), found
 
 
+def test_mlx_operations_take_30_launches_a_layer() -> None:
+    layer, _ = counted("ours, MLX's operations", 40)
+    assert sum(layer.values()) <= 30
+
+
 @pytest.mark.parametrize("context", [40, 300])
 def test_a_layer_takes_ten_launches_at_most(context: int) -> None:
     """Of a long context the keys are split, which takes a second launch in every other layer."""
