@@ -21,7 +21,7 @@ _ONE = mx.array(1.0)
 class Sampler:
     """Draws one token a call as `options` ask: penalty, temperature, top-k, top-p, min-p, in transformers' order.
 
-    The draws depend on the seed and on how many came before, on nothing else.
+    A draw depends on the seed and on its position in the answer, on nothing else.
     """
 
     def __init__(self, options: Options, vocab_size: int, context: list[int]) -> None:
@@ -29,7 +29,7 @@ class Sampler:
         self._options = options
         self._ids = mx.arange(vocab_size, dtype=mx.uint32)
         self._roots = mx.random.split(mx.random.key(self.seed), _KEY_BLOCKS)
-        self._drawn = 0
+        self._drawn = self._block = 0
         self._keys = mx.random.split(self._roots[0], _KEYS)
         # Weights of logits and of noise: never above 1, so that neither overflows.
         temperature = max(options.temperature, _COLDEST)
@@ -37,18 +37,22 @@ class Sampler:
         self._penalty = mx.array(options.repetition_penalty)
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
         self._before = self._drawn, self._seen  # the last draw
-        self.see(context)
+        self._see(context)
         mx.eval(self._ids, self._roots, self._weights, self.state())
 
-    def see(self, tokens: Sequence[int]) -> None:
-        """Counts tokens that were not drawn as being in the context."""
+    def skip(self, tokens: Sequence[int]) -> None:
+        """Takes tokens that come next in the answer without having been drawn."""
+        self._drawn += len(tokens)
+        self._see(tokens)
+
+    def _see(self, tokens: Sequence[int]) -> None:
         if self._seen is not None and tokens:
             added = mx.zeros_like(self._seen)
             added[mx.array(list(tokens), mx.uint32)] = True
             self._seen = self._seen | added
 
     def take_back(self) -> None:
-        """Forgets the last draw: the next is made in its place, with what `see` takes meanwhile."""
+        """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
         self._drawn, self._seen = self._before
 
     def state(self) -> list[mx.array]:
@@ -89,8 +93,8 @@ class Sampler:
     def _next_key(self) -> mx.array:
         """The key of this draw, by its number."""
         block, place = divmod(self._drawn, _KEYS)
-        if place == 0 and block:
-            self._keys = mx.random.split(self._roots[block], _KEYS)
+        if block != self._block:
+            self._block, self._keys = block, mx.random.split(self._roots[block], _KEYS)
         self._drawn += 1
         return self._keys[place : place + 1].squeeze(0)  # a view, where an index would gather
 

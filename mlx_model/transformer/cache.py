@@ -74,6 +74,14 @@ class FullLayer:
         self._tail = None if self._tail is None else replace(self._tail, count=position - frozen)
         self.length = position
 
+    def take_back(self) -> None:
+        """Forgets the newest key, which must have been appended alone."""
+        if self._newest is None:
+            self.restore(self.length - 1)
+        else:
+            self._newest = None
+            self.length -= 1
+
     def fork(self, position: int) -> "FullLayer":
         """A layer of its own with copies of the first `position` keys."""
         self._write_newest()
@@ -129,6 +137,7 @@ class SlidingLayer:
         self.length = 0
         self._kept = window - 1
         self._window: Span | None = None
+        self._before: Span | None = None  # the window before the newest key, if that came alone
         self._marked: dict[int, Span] = {}
 
     def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
@@ -137,6 +146,7 @@ class SlidingLayer:
         Keeps the windows of those `marks` that these keys reach.
         """
         end = self.length + keys.shape[2]
+        self._before = self._window if keys.shape[2] == 1 else None
         if self._window is not None:
             keys, values = joined((self._window, Span(keys, values, keys.shape[2])))
         first = end - keys.shape[2]
@@ -161,6 +171,11 @@ class SlidingLayer:
             keys, values = (mx.contiguous(array) for array in window.view())
             return Span(keys, values, end - start)
         return window
+
+    def take_back(self) -> None:
+        """Forgets the newest key, which must have been appended alone."""
+        self._window = self._before
+        self.length -= 1
 
     def snapshot(self) -> None:
         """Keeps the present window."""
@@ -279,6 +294,12 @@ class Cache:
             self.offset = position
             self._marks = {mark for mark in self._marks if mark <= position}
         return position
+
+    def take_back(self) -> None:
+        """Forgets the newest token, which must have been appended alone, and not twice in a row."""
+        for layer in self.layers:
+            layer.take_back()
+        self.offset -= 1
 
     def fork(self, position: int) -> "Cache":
         """A cache of its own at `position`, which must be restorable; this one stays as it is.
