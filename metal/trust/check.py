@@ -133,11 +133,8 @@ def _disagreement(
     largest = float(np.abs(expected).max(initial=0))
     share = float(errors.max(initial=0)) / (largest or 1)
     off = ~(errors <= tolerance * largest)  # not `errors > ...`, which is false for NaN
-    return (
-        f"is off by {share:.1e} of the largest value, {tolerance:.1e} allowed" if off.any() else None,
-        off,
-        share,
-    )
+    problem = f"is off by {share:.1e} of the largest value, {tolerance:.1e} allowed" if off.any() else None
+    return problem, off, share if np.isfinite(share) else None
 
 
 def _same_bits(
