@@ -29,10 +29,11 @@ _TOO_SHORT = "the next turn of a chat: the context is too short"
 
 
 class _Effort(NamedTuple):
-    """Tokens of an answer, and the seconds that a prompt may take."""
+    """Tokens of an answer, the seconds that a prompt may take, and what to do with a line on how far it is."""
 
     tokens: int
     longest_s: float
+    progress: Callable[[str], None]
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -135,10 +136,9 @@ def _measure(model: "Model", found: Measurements, evidence: "Evidence | None" = 
     """Fills the found, and yields it as text, piece by piece as it comes."""
     yield f"{found.model}, attention and output matrix at {found.dense_bits} bits, loaded in {found.load_s:.1f} s"
     yield f"{found.machine}\n" + (f"Note: {found.power}.\n" if found.power else "")
-    effort = _effort(thorough=evidence is not None)
+    effort = _effort(for_issue=evidence is not None)
     for number, (title, step) in enumerate(_STEPS.items(), 1):
-        if evidence is not None:
-            say(f"{number} of {len(_STEPS)}: {title}")
+        effort.progress(f"{number} of {len(_STEPS)}: {title}")
         try:
             yield from step(model, found, effort)
         except Exception as error:
@@ -153,13 +153,16 @@ def _measure(model: "Model", found: Measurements, evidence: "Evidence | None" = 
 def _measure_prompts(model: "Model", found: Measurements, effort: _Effort) -> Iterator[str]:
     from app.cli.speed import expected_s, speeds, warm_up
 
-    tokens, longest_s = effort
+    def starting(prompt: int, seconds: float) -> None:
+        effort.progress(f"a prompt of {prompt:,} tokens: about {_duration(seconds)}")
+
+    tokens, longest_s, _ = effort
     warm = warm_up(model)
     twice = model.transformer.decoder is not None
     yield f"This takes about {_duration(expected_s(warm, tokens, longest_s, model.context_length, twice=twice))}.\n"
     yield "| prompt, tokens | prefill, tok/s | decode after it, tok/s | without kernels | ratio |"
     yield "|---:|---:|---:|---:|---:|"
-    for speed in speeds(model, warm, tokens, longest_s):
+    for speed in speeds(model, warm, tokens, longest_s, starting=starting):
         if isinstance(speed, str):
             found.missing.append(speed)
         else:
@@ -221,11 +224,13 @@ _STEPS: dict[str, "Callable[[Model, Measurements, _Effort], Iterator[str]]"] = {
 }
 
 
-def _effort(*, thorough: bool) -> _Effort:
+def _effort(*, for_issue: bool) -> _Effort:
     from mlx_model.memory import device
 
     on_gpu = device.on_gpu()
-    return _Effort(_GPU_TOKENS if on_gpu else _CPU_TOKENS, _LONGEST_S if on_gpu or thorough else _CPU_LONGEST_S)
+    tokens = _GPU_TOKENS if on_gpu else _CPU_TOKENS
+    longest_s = _LONGEST_S if on_gpu or for_issue else _CPU_LONGEST_S
+    return _Effort(tokens, longest_s, say if for_issue else lambda line: None)
 
 
 def _duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ import io
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from statistics import median
 
@@ -76,12 +76,19 @@ def expected_s(warm: Stats, tokens: int, longest_s: float, context: int, *, twic
 
 
 def speeds(
-    model: Model, warm: Stats, tokens: int, longest_s: float, *, prompts: tuple[int, ...] = PROMPTS
+    model: Model,
+    warm: Stats,
+    tokens: int,
+    longest_s: float,
+    *,
+    prompts: tuple[int, ...] = PROMPTS,
+    starting: Callable[[int, float], None] = lambda prompt, seconds: None,
 ) -> Iterator[Speed | str]:
     """Times prompts, and answers of so many `tokens`; what is left out comes as a sentence that says why.
 
     Left out is what doesn't fit into the context, and what would take longer than `longest_s` seconds by the speed of
-    the prompt before it, which is `warm` at first: the first is always timed.
+    the prompt before it, which is `warm` at first: the first is always timed. `starting` is told each that is, and the
+    seconds that its prompts will take.
     """
     endless = _endless(model)
     token_s = 1 / warm.prefill_tok_s
@@ -91,7 +98,9 @@ def speeds(
         elif (once_s := prompt * token_s) > longest_s and prompt != prompts[0]:
             yield f"a prompt of {prompt:,} tokens: it would take about {once_s:.0f} s"
         else:
-            speed = _speed(endless, prompt, tokens, _rounds(once_s, longest_s))
+            rounds = _rounds(once_s, longest_s)
+            starting(prompt, rounds * once_s * (1 if model.transformer.decoder is None else 2))
+            speed = _speed(endless, prompt, tokens, rounds)
             token_s = 1 / speed.prefill_tok_s
             yield speed
 

@@ -68,7 +68,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 8,192 tokens: it would take about 9 s"])
+    monkeypatch.setattr(speed, "speeds", lambda *_, **__: [SPEED, "a prompt of 8,192 tokens: it would take about 9 s"])
     assert cli.main(["bench", "--model", "demo"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("demo, attention and output matrix at 16 bits, loaded in ")
@@ -111,7 +111,11 @@ def test_prompts_that_do_not_fit_are_left_out(model: Model) -> None:
 
 
 def test_what_takes_too_long_is_left_out_but_for_the_first(model: Model) -> None:
-    first, left_out = speeds(model, WARM, 4, 0.0, prompts=(8, 16))
+    started: list[tuple[int, float]] = []
+    first, left_out = speeds(
+        model, WARM, 4, 0.0, prompts=(8, 16), starting=lambda prompt, seconds: started.append((prompt, seconds))
+    )
+    assert started == [(8, 0.008)]
     assert isinstance(first, Speed)
     assert isinstance(left_out, str)
     assert left_out.startswith("a prompt of 16 tokens: it would take about ")
@@ -208,7 +212,7 @@ def test_launches_are_counted_in_the_graph(tmp_path: Path, monkeypatch: pytest.M
 def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Measurements]:
     """A report as a Mac fills it, from figures made up."""
     monkeypatch.setattr("mlx_model.memory.device.on_gpu", lambda: True)
-    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 2,048 tokens: too long"])
+    monkeypatch.setattr(speed, "speeds", lambda *_, **__: [SPEED, "a prompt of 2,048 tokens: too long"])
     monkeypatch.setattr(speed, "next_turn", lambda *_: NextTurn(200.0, 60, 900.0, 600, 540))
     monkeypatch.setattr(speed, "bandwidth", lambda: Bandwidth(300.0, 352.0))
     monkeypatch.setattr(speed, "launches", lambda _: {"CustomKernel": 218, "SliceUpdate": 48})
