@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if args.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
-        del fields["messages"], fields["calls"]
+        del fields["messages"], fields["calls"], fields["warnings"], fields["read"]
         print(json.dumps(fields))
     else:
         print(clean(result.text))

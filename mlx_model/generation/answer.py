@@ -1,19 +1,20 @@
 """One answer for a script: `generate` and `stream_generate`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import takewhile
 from typing import Any, Literal, TypedDict, Unpack
 
 from mlx_model.errors import ContextError, RequestError
-from mlx_model.events import Event, Finished, Stats
+from mlx_model.events import Event, Finished, Stats, Warned
+from mlx_model.generation.formats import AnswerFormat, Format, answer_format
 from mlx_model.generation.session import Session
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Effort, Message, Role, user
 from mlx_model.harmony.openai_messages import read_messages
-from mlx_model.harmony.tools import FunctionTool, ResponseFormat
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
@@ -25,6 +26,10 @@ from mlx_model.tools.toolbox import Offered, Toolbox
 
 Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
 """A question, or a conversation whose last message is answered: Messages, or objects as OpenAI's API has them."""
+
+
+_FORM = ("response_format", "regex", "grammar", "strict")
+"""The keywords that say what form an answer has."""
 
 
 class Keywords(TypedDict, total=False):
@@ -44,7 +49,12 @@ class Keywords(TypedDict, total=False):
     tools: Sequence[Offered]
     functions: Sequence[FunctionTool]
     max_calls: int
-    response_format: ResponseFormat | None
+    tool_choice: str
+    response_format: Format | None
+    regex: str | None
+    grammar: str | None
+    strict: bool
+    strict_headers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Result:
     `calls` are the tool calls that were run here, each with its result; `messages` has them too.
     `finish_reason` is "stop", "no_answer", "tool_call", "tool_limit", "length" or "stop_string" (see events.Finished).
     Only after "stop" there certainly is a `text`. Cut off while thinking, an answer has none: analysis is never passed
-    off as the answer.
+    off as the answer. `warnings` say what of a schema binds nothing.
     """
 
     text: str
@@ -66,12 +76,25 @@ class Result:
     stats: Stats
     commentary: str = ""
     calls: tuple[ToolFinished, ...] = ()
+    warnings: tuple[str, ...] = ()
+    read: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
+    """Makes of the text what the response format says."""
+
+    @property
+    def parsed(self) -> Any:
+        """What the answer says, where a response format binds it: a value of JSON, or an instance of the class given.
+
+        None for any other answer, and for one that is not whole (`finish_reason` is not "stop"). Raises what the class
+        raises, if it refuses what the schema allows.
+        """
+        return self.read(self.text) if self.read is not None and self.finish_reason == "stop" else None
 
 
 def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Iterator[Event | ToolEvent]:
     """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`.
 
-    Where tools are run here, what becomes of each call comes between the model's events (see tools.loop).
+    Where tools are run here, what becomes of each call comes between the model's events (see tools.loop). What of a
+    schema binds nothing is said by Warned, before the first message.
     """
     return _events(Session(model), make_turn(prompt, keywords, _budget(model)))
 
@@ -99,17 +122,28 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
                          answer ends with them ("tool_call")
     functions            more FunctionTools
     max_calls            calls that are run here at most (default: 40)
-    response_format      a JSON schema (ResponseFormat) that is shown to the model; it is not bound by it
+    tool_choice          "auto" (default), "none", "required", or the name of the tool that must be called (once)
+    response_format      the form of the answer: a JSON schema (a dict), a pydantic model, a dataclass or a TypedDict.
+                         It is shown to the model, and the answer can't but keep to it; thinking stays free.
+                         Result.parsed has the value. (A ResponseFormat is shown and does not bind.)
+    regex, grammar       the form of the answer as a regular expression or a grammar in Lark's notation, which the model
+                         is not shown: say in the prompt what you expect
+    strict               False: what of a schema can't be enforced is left out (Result.warnings) and not refused
+    strict_headers       the headers of all messages are bound too: none is malformed (default: False)
 
-    Raises RequestError for a prompt or a value that can't be used, ContextError for a prompt that is too long,
-    TokenizerError for a model without tokenizer, TypeError for another keyword.
+    Forms, tool_choice and strict_headers need the extra [schema]; where it is installed, the arguments of Python
+    functions are bound to their hints as well. Raises RequestError for a prompt or a value that can't be used, and for
+    what of a schema can't be enforced, ContextError for a prompt that is too long, TokenizerError for a model without
+    tokenizer, TypeError for another keyword.
     """
     session, turn = Session(model), make_turn(prompt, keywords, _budget(model))
-    answer, tokens, calls = FoldedAnswer(), list[int](), list[ToolFinished]()
+    answer, tokens, calls, warnings = FoldedAnswer(), list[int](), list[ToolFinished](), list[str]()
     for event in _events(session, turn, tokens):
         if isinstance(event, ToolFinished):
             calls.append(event)
             answer.add(event.message)
+        elif isinstance(event, Warned):
+            warnings.append(event.text)
         elif not isinstance(event, ToolEvent):
             answer.take(event)
     finished = answer.finished or Finished("cancelled")
@@ -122,6 +156,8 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
         stats=finished.stats,
         commentary=answer.on("commentary"),
         calls=tuple(calls),
+        warnings=tuple(warnings),
+        read=_format(keywords).read,
     )
 
 
@@ -133,6 +169,9 @@ def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) 
     rest: dict[str, Any] = {key: value for key, value in keywords.items() if key not in named}
     toolbox = Toolbox([*rest.pop("tools", ()), *rest.pop("functions", ())])
     most_calls = rest.pop("max_calls", MOST_CALLS)
+    asked = _format(keywords)
+    rest = {key: value for key, value in rest.items() if key not in _FORM}
+    rest |= {"response_format": asked.shown, "form": asked.form}
     if opening:
         if rest.get("instructions"):
             raise RequestError(
@@ -142,6 +181,11 @@ def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) 
     options: dict[str, Any] = {key: value for key, value in keywords.items() if key in named}
     request = Request(messages[len(opening) :], Options(**options), **rest)
     return ToolTurn(toolbox, request, most_calls=most_calls, budget=budget)
+
+
+def _format(keywords: Keywords) -> AnswerFormat:
+    given: dict[str, Any] = {key: value for key, value in keywords.items() if key in _FORM}
+    return answer_format(**{"response_format": None} | given)
 
 
 def _budget(model: Model) -> Budget:

@@ -33,6 +33,11 @@ class Prefix:
         self.cache.restore(position)
         del self.ids[position:]
 
+    def take_back(self) -> None:
+        """Forgets the newest id, which must have been appended alone, and not twice in a row."""
+        self.cache.take_back()
+        self.ids.pop()
+
     def fork(self, position: int) -> "Prefix":
         """A prefix of its own that ends at `position`, which must be restorable."""
         return Prefix(self.cache.fork(position), self.ids[:position])

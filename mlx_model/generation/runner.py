@@ -69,9 +69,10 @@ class Runner:
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
         `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be
-        sampled; one that allows all changes no answer. Raises RequestError for an empty prompt, for ids outside the
-        vocabulary and in a forked process, ContextError for a prompt that leaves no room for an answer, BudgetError
-        where the GPU runs out of memory.
+        sampled; one that allows all changes no answer. Tokens that it forces are yielded as if they had been sampled,
+        and computed in one prefill. Raises RequestError for an empty prompt, for ids outside the vocabulary and in a
+        forked process, ContextError for a prompt that leaves no room for an answer, BudgetError where the GPU runs out
+        of memory.
         """
         start = time.perf_counter()
         room = self._check(prompt)
@@ -104,6 +105,7 @@ class Runner:
             while (done := len(prefix.ids)) < len(ids):
                 chunk = min(self.model.transformer.compute.settle_chunk, self.model.prefill_chunk(done))
                 self._compute(ids[done : done + chunk])
+                mx.clear_cache()
                 yield len(prefix.ids)
             prefix.cache.snapshot()
 
@@ -186,6 +188,7 @@ class Runner:
                 return None
             chunk = prompt[done : done + self.model.prefill_chunk(done)]
             logits = self._compute(chunk, with_logits=done + len(chunk) == len(prompt))
+            mx.clear_cache()
             yield PrefillProgress(len(prefix.ids), len(prompt))
         return logits
 
@@ -201,7 +204,6 @@ class Runner:
             self.model.transformer(tokens, self._prefix.cache, "none")
         self._prefix.ids += chunk
         mx.eval(self._prefix.cache.arrays(), *([] if logits is None else [logits]))
-        mx.clear_cache()
         return logits
 
     def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
@@ -219,15 +221,17 @@ class Runner:
     def _one_by_one(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
         """Each token when its logits are known."""
         while True:
+            run = yield from self._forced(constraint)
+            if run or self._inserted:
+                logits = self._behind(run, sampler, constraint)
             token = sampler(logits, None if constraint is None else constraint.mask())
             mx.eval(token, self._prefix.cache.present(), sampler.state())
             sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
-            if constraint is not None:
-                constraint.accept(sampled)
+            if constraint is not None and not constraint.accept(sampled):
+                sampler.take_back()
+                continue
             yield sampled
             logits = self._feed(token, sampled)
-            if self._inserted:
-                logits = self._behind_inserted(sampler, constraint)
 
     def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int]:
         """The device computes the next token while this one is used: one graph from a token to the next."""
@@ -239,31 +243,53 @@ class Runner:
             token = ahead
             if self._inserted:
                 sampler.take_back()
-                token = sampler(self._behind_inserted(sampler))
+                token = sampler(self._behind([], sampler))
 
     def _logits_ahead(self, logits: mx.array, sampler: Sampler, constraint: Constraint) -> Iterator[int]:
         """The device computes the next logits while this token is used and the next mask is made.
 
-        Two evaluations, so that the token is there before the logits are.
+        Two evaluations, so that the token is there before the logits are. A token that is refused was fed in vain.
         """
         while True:
+            run = yield from self._forced(constraint)
+            if run or self._inserted:
+                logits = self._behind(run, sampler, constraint)
             token = sampler(logits, constraint.mask())
             _submit(token, sampler.state())
-            logits = self._feed(token, _UNKNOWN)
-            _submit(logits, self._prefix.cache.present())
+            ahead = self._feed(token, _UNKNOWN)
+            _submit(ahead, self._prefix.cache.present())
             sampled = self._known(token)
-            constraint.accept(sampled)
+            if not constraint.accept(sampled):
+                sampler.take_back()
+                self._prefix.take_back()
+                continue
             yield sampled
-            if self._inserted:
-                logits = self._behind_inserted(sampler, constraint)
+            logits = ahead
 
-    def _behind_inserted(self, sampler: Sampler, constraint: Constraint | None = None) -> mx.array:
-        """Brings the inserted ids into the cache; returns the last one's logits [vocab]."""
-        ids, self._inserted = self._inserted, []
-        sampler.see(ids)
+    def _forced(self, constraint: Constraint | None) -> Generator[int, None, list[int]]:
+        """Yields the ids that can only come next; returns them, for none of them is in the cache yet."""
+        run: list[int] = []
+        if constraint is None or self._inserted or not (forced := constraint.forced()):
+            return run
+        _submit(self._prefix.cache.present())  # nothing lazy may cross a yield
+        for token in forced:
+            constraint.accept(token)
+            run.append(token)
+            yield token
+            if self._inserted:
+                break
+        return run
+
+    def _behind(self, run: list[int], sampler: Sampler, constraint: Constraint | None = None) -> mx.array:
+        """Brings ids that were not drawn into the cache, a run and what was inserted behind it; returns the last one's
+        logits [vocab]."""
+        ids, self._inserted = [*run, *self._inserted], []
+        sampler.skip(ids)
         if constraint is not None:
-            for token in ids:
+            for token in ids[len(run) :]:
                 constraint.accept(token)
+        if len(ids) == 1:
+            return self._feed(mx.array(ids), ids[0])
         logits = None
         while ids:
             size = self.model.prefill_chunk(len(self._prefix.ids))

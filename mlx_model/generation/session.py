@@ -3,16 +3,21 @@
 import datetime
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from mlx_model.errors import RequestError, TokenizerError
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Warned
+from mlx_model.generation.bound import Bound
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
+from mlx_model.generation.grammars import can_bind, grammars_of
 from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
 from mlx_model.harmony.calls import read_call
+from mlx_model.harmony.choice import tool_choice
+from mlx_model.harmony.grammar import bind
 from mlx_model.harmony.history import drop_old_analysis, is_answer
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
@@ -66,7 +71,10 @@ class Session:
         unfinished = _unfinished(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if unfinished else messages)
-        return self._renderer.prompt([*self._head(request), *kept], self._sampled, unfinished)
+        choice = tool_choice(request)
+        # Behind the conversation: once the call is made, what the cache holds of it still counts.
+        told = [] if unfinished or not choice.required else [developer_message(choice.sentence)]
+        return self._renderer.prompt([*self._head(request), *kept, *told], self._sampled, unfinished)
 
     def stream(
         self,
@@ -81,9 +89,9 @@ class Session:
         MessageStart, which continue its text, and a MessageEnd with the whole of it, to take its place.
 
         `cancelled` is asked before each token and each prefill chunk. `constraint` follows the ids behind the prompt,
-        markup included, and says which may be sampled. Once `answer_now` is true, a thought ends where it stands and
-        the final message begins; so it does after the request's `max_thinking` tokens. Raises RequestError and
-        ContextError.
+        markup included, and says which may be sampled, in place of what the request binds. Once `answer_now` is true, a
+        thought ends where it stands and the final message begins, or the call that the request asks for; so it does
+        after the request's `max_thinking` tokens. Raises RequestError and ContextError.
         """
         return Stream(self._exclusive, self._answer(request, cancelled, constraint, answer_now))
 
@@ -98,6 +106,8 @@ class Session:
 
     def _head(self, request: Request) -> list[Message]:
         """The messages a conversation opens with: system, and developer where there is anything to say in it."""
+        if request.tool_choice == "none":
+            request = replace(request, tools=(), functions=())
         functions = bool(request.functions)
         date = self._date(request.messages)
         head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
@@ -123,16 +133,20 @@ class Session:
         constraint: Constraint | None,
         answer_now: Callable[[], bool],
     ) -> Generator[Event, None, None]:
-        messages, options = request.messages, request.options
+        options = request.options
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
-        parser, stop = StreamParser(self._tokenizer), StopStrings(options.stop)
-        thought = Thought(options.max_thinking, answer_now)
-        if (unfinished := _unfinished(messages)) is not None:
-            parser = StreamParser(self._tokenizer, role=None)
-            for token in prompt[boundaries[-1] :]:
-                thought.take(parser.push(token))
-            stop = StopStrings(options.stop, unfinished)
+        unfinished = _unfinished(request.messages)
+        begun = [] if unfinished is None else prompt[boundaries[-1] :]
+        opening = self._renderer.thought_to_answer
+        if constraint is None and (bound := self._bound(request)) is not None:
+            yield from map(Warned, bound.warnings)
+            bound.continue_from(begun[len(self._renderer.opening) :])
+            constraint, opening = bound, bound.opening or opening
+        parser = StreamParser(self._tokenizer, Role.ASSISTANT if unfinished is None else None)
+        stop, thought = StopStrings(options.stop, unfinished), Thought(options.max_thinking, answer_now)
+        for token in begun:
+            thought.take(parser.push(token))
         self.tokens = []
         reason = None
         run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
@@ -145,10 +159,9 @@ class Session:
                 events = parser.push(item)
                 thought.take(events)
                 if thought.must_end and not parser.inside_character:
-                    ids = self._renderer.thought_to_answer
-                    self._runner.insert(ids)
-                    self.tokens += ids
-                    events += [event for token in ids for event in parser.push(token)]
+                    self._runner.insert(opening)
+                    self.tokens += opening
+                    events += [event for token in opening for event in parser.push(token)]
                     thought.take(events)
                 for event in events:
                     if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
@@ -169,6 +182,15 @@ class Session:
             reason = "no_answer"
         self._sampled.add(parser.sampled)
         yield Finished(reason, self._runner.stats)
+
+    def _bound(self, request: Request) -> Bound | None:
+        """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
+        binding = bind(request, self._tokenizer)
+        if binding is None or (binding.turn is None and not can_bind()):
+            return None
+        return Bound(
+            binding, grammars_of(self._tokenizer, self.model.config.vocab_size), self._tokenizer, request.options
+        )
 
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages

@@ -23,10 +23,14 @@ class Renderer:
         )
 
     @property
+    def opening(self) -> list[int]:
+        """The ids that a message of the model's begins with."""
+        return [self._start, *self._encode(Role.ASSISTANT)]
+
+    @property
     def thought_to_answer(self) -> list[int]:
         """The ids that end a message of the model's and begin its final one, as it writes them itself."""
-        opening = [self._start, *self._encode(Role.ASSISTANT), self._channel, *self._encode("final"), self._message]
-        return [self._end, *opening]
+        return [self._end, *self.opening, self._channel, *self._encode("final"), self._message]
 
     def prompt(
         self,
@@ -40,8 +44,7 @@ class Renderer:
         `sampled` has messages of the model whose ids are known (StreamParser.sampled): those ids are taken, so that the
         prompt matches what the KV cache already holds even where the model has split a text in its own way.
         """
-        new = [self._start, *self._encode(Role.ASSISTANT)]
-        opening = self.conversation([unfinished], sampled)[:-1] if unfinished else new
+        opening = self.conversation([unfinished], sampled)[:-1] if unfinished else self.opening
         return self.conversation(messages, sampled) + opening
 
     def conversation(

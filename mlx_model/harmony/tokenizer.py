@@ -35,7 +35,8 @@ _SAMPLE = (
 class Tokenizer:
     """The byte-level BPE of one checkpoint. Immutable; safe to share between threads.
 
-    `special` maps the name of each control token ("<|start|>") to its id; ids differ between checkpoints.
+    `encoding` is what tiktoken has made of it. `special` maps the name of each control token ("<|start|>") to its id;
+    ids differ between checkpoints.
     `vocab_size` is the largest id plus one (the model's embedding may have more rows; those ids are never text).
     """
 
@@ -43,7 +44,7 @@ class Tokenizer:
         """Raises TokenizerError if tiktoken can't use it, as with a split pattern that loses text."""
         _check_pattern(vocabulary.pattern)
         try:
-            self._encoding = tiktoken.Encoding(
+            self.encoding = tiktoken.Encoding(
                 "gpt-oss",
                 pat_str=vocabulary.pattern,
                 mergeable_ranks=vocabulary.ranks,
@@ -52,7 +53,7 @@ class Tokenizer:
         except (ValueError, TypeError) as error:
             raise TokenizerError(f"tiktoken can't use it: {error}") from None
         self.special = dict(vocabulary.special)
-        self.vocab_size = self._encoding.max_token_value + 1
+        self.vocab_size = self.encoding.max_token_value + 1
 
     @staticmethod
     def load(folder: Path) -> Tokenizer:
@@ -74,17 +75,24 @@ class Tokenizer:
         except UnicodeEncodeError:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if len(text) <= _LONGEST_RUN or not _HAS_LONG_RUN.search(text):
-            return self._encoding.encode_ordinary(text)
-        return [token for piece in _cut_long_runs(text) for token in self._encoding.encode_ordinary(piece)]
+            return self.encoding.encode_ordinary(text)
+        return [token for piece in _cut_long_runs(text) for token in self.encoding.encode_ordinary(piece)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`: special tokens by name, bytes that are not UTF-8 and unknown ids as U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
+    def vocabulary(self) -> list[bytes]:
+        """The bytes of each id: of a special token its name, of an id that no token has nothing."""
+        tokens = [b""] * self.vocab_size
+        for spelt in (*self.encoding.token_byte_values(), *(name.encode() for name in self.special)):
+            tokens[self.encoding.encode_single_token(spelt)] = spelt
+        return tokens
+
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token (often not whole characters); of an unknown id those of U+FFFD."""
         try:
-            return self._encoding.decode_single_token_bytes(token)
+            return self.encoding.decode_single_token_bytes(token)
         except (KeyError, OverflowError):
             return _UNKNOWN
 

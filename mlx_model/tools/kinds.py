@@ -108,7 +108,8 @@ def object_of(fields: Sequence[Field], make: Callable[..., Any] = dict) -> Kind:
         return make(**{name: known[name].kind.read(part, f"{prefix}{name}") for name, part in value.items()})
 
     properties = {field.name: field.schema for field in fields}
-    return Kind({"type": "object", "properties": properties, "required": required}, read)
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return Kind(schema, read)
 
 
 def _parts(hint: Any, level: int) -> list[Field]:
@@ -228,7 +229,8 @@ def _tuple(items: Sequence[Kind]) -> Kind:
             raise _wrong(where, f"a list of {len(items)}", value)
         return tuple(kind.read(each, f"{where}[{i}]") for i, (kind, each) in enumerate(zip(items, value, strict=True)))
 
-    return Kind({"type": "array", "prefixItems": [kind.schema for kind in items]}, read)
+    schemas = [kind.schema for kind in items]
+    return Kind({"type": "array", "prefixItems": schemas, "items": False, "minItems": len(items)}, read)
 
 
 def _mapping(key: Kind, item: Kind) -> Kind:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats
+from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
@@ -107,8 +107,11 @@ class ToolTurn:
     def take(self, event: Event) -> list[Event]:
         """Adds an event of the round; returns those to pass on.
 
-        The end of a message is held back until the next event: where the context has cut it off it may go on.
+        The end of a message is held back until the next event: where the context has cut it off it may go on. What is
+        warned of is said once.
         """
+        if isinstance(event, Warned):
+            return [event] if self._stats is None else []
         self._has_begun = self._has_begun or not isinstance(event, PrefillProgress)
         self._fold.take(event)
         held, self._held = self._held, []
@@ -212,7 +215,10 @@ class ToolTurn:
         messages, self._used = self._budget.relieved((*before, *self._fold.complete, *results), used)
         if self._budget.is_little(self._used) and any(result.text != LITTLE_LEFT for result in results):
             messages = (*messages[:-1], with_note(messages[-1]))
-        self.request = replace(self.request, messages=messages, options=options)
+        # What had to be called has been: were it asked for again, there would never be an answer.
+        is_made = bool(results) and self.request.tool_choice != "none"
+        choice = "auto" if is_made else self.request.tool_choice
+        self.request = replace(self.request, messages=messages, options=options, tool_choice=choice)
         self._fold, self._has_begun = self._new_fold(), False
 
     @property

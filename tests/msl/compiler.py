@@ -77,7 +77,7 @@ _MODES: dict[Mode, list[str]] = {
 def check_available() -> None:
     """Raises BenchUnavailable where kernels can't be built and run."""
     kernel_compiler()
-    _host_compiler()
+    host_compiler()
 
 
 @cache
@@ -120,7 +120,7 @@ def kernel_library(text: str, mode: Mode) -> Path:
 def runner() -> Path:
     """The program that runs one launch."""
     sources = sorted((_HERE / "runtime").glob("*.cpp"))
-    command = [_host_compiler(), "-std=c++17", "-O2", "-rdynamic", *map(str, sources), "-ldl"]
+    command = [host_compiler(), "-std=c++17", "-O2", "-rdynamic", *map(str, sources), "-ldl"]
     key = (*command, _sources("runtime/*"), _sources("shim/msl/abi.h"))
     return _built(key, "", lambda target: _run([*command, "-o", str(target)], target.parent))
 
@@ -147,7 +147,7 @@ def _compiler_identity() -> str:
 
 
 @cache
-def _host_compiler() -> str:
+def host_compiler() -> str:
     for name in (os.environ.get("CXX", ""), "g++", "c++", "clang++"):
         if name and (path := shutil.which(name)):
             return path
@@ -174,7 +174,7 @@ def _compile_kernel(command: list[str], text: str, target: Path) -> None:
     output = _run([*command, "-c", str(source), "-o", str(built)], target.parent)
     if refused := [line for line in output.splitlines() if _FORBIDDEN.search(line)]:
         raise CompileError("\n".join(refused))
-    _run([_host_compiler(), "-shared", str(built), "-o", str(target), "-lm"], target.parent)
+    _run([host_compiler(), "-shared", str(built), "-o", str(target), "-lm"], target.parent)
 
 
 def _run(command: list[str], folder: Path) -> str:

@@ -18,7 +18,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MSL_CXX", "CXX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(compiler, "find_spec", lambda _: None)
-    for cached in (compiler.kernel_compiler, compiler._host_compiler, compiler._compiler_identity):
+    for cached in (compiler.kernel_compiler, compiler.host_compiler, compiler._compiler_identity):
         monkeypatch.setattr(compiler, cached.__name__, cached.__wrapped__)
     return tmp_path
 

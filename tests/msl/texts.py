@@ -16,13 +16,14 @@ import mlx.core as mx
 
 from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
-from metal.formats import HEAD_DIM, MXFP4_BLOCK, QUANT_GROUP, Packing
+from metal.formats import HEAD_DIM
 from metal.launch import Call, Parameters, executed_by
 from metal.operation import Operation
+from metal.spans import Span
 from metal.trust.candidates import attend_operation, dense_operations, expert_operations
 from metal.trust.selftest import decodes_fp4
-from metal.weights import ExpertMatrix, Head, Matrix, Mixture, Projections
 from tests.msl.source import generated_text
+from tests.msl.zeros import Sizes, head, mixture, projections
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,18 @@ class KernelText:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
+class _Model(Sizes):
     """What a text depends on of a model's sizes."""
 
-    model: str
-    hidden: int = 2880
-    heads: int = 64
-    kv_heads: int = 8
-    vocabulary: int = 201088
-    intermediate: int = 2880
-    experts: int = 32
-    top_k: int = 4
+    name: str = "20b"
 
 
-_20B = _Sizes("20b")
-_120B = _Sizes("120b", experts=128)
+_20B = _Model()
+_120B = _Model(name="120b", experts=128)
 # The demo model's matrices lie at multiples of 8 in its file.
-_DEMO = _Sizes("demo", 128, heads=4, kv_heads=2, vocabulary=1024, intermediate=128, experts=8, top_k=2)
+_DEMO = _Model(128, heads=4, kv_heads=2, vocabulary=1024, intermediate=128, experts=8, top_k=2, name="demo")
 # MLX puts an input of fewer than 8 elements into the constant address space: here also biases and logits of experts.
-_FEW = _Sizes("few", 192, heads=4, kv_heads=1, vocabulary=512, intermediate=96, experts=4, top_k=2)
+_FEW = _Model(192, heads=4, kv_heads=1, vocabulary=512, intermediate=96, experts=4, top_k=2, name="few")
 
 _DTYPES = (mx.bfloat16, mx.float16, mx.float32)
 _ALIGNMENTS = (16, 8, 4)  # of MLX's own buffers, and of mapped files (the Hub's lie 8 bytes past a multiple of 16)
@@ -115,8 +109,8 @@ def _words(parameter: tuple[str, int | bool | mx.Dtype]) -> str:
     return f"{name}_{_dtype_name(value)}" if isinstance(value, mx.Dtype) else f"{name}{int(value)}"
 
 
-def _label(sizes: _Sizes, dtype: mx.Dtype) -> str:
-    return f"{sizes.model}-{_dtype_name(dtype)}"
+def _label(sizes: _Model, dtype: mx.Dtype) -> str:
+    return f"{sizes.name}-{_dtype_name(dtype)}"
 
 
 def _dtype_name(dtype: mx.Dtype) -> str:
@@ -140,21 +134,21 @@ def _launches() -> _Launches:
     for dtype in _DTYPES:
         yield from _tried(_20B, dtype, [_attention(_20B, dtype)])
         for alignment in _ALIGNMENTS:
-            yield from _tried(_20B, dtype, expert_operations(_mixture(_20B, dtype, alignment), dtype))
+            yield from _tried(_20B, dtype, expert_operations(mixture(_20B, dtype, alignment), dtype))
             for bits in _BITS:
                 yield from _tried(_20B, dtype, _dense(_20B, dtype, alignment, bits))
     for alignment in _ALIGNMENTS:
         for sizes, table in ((_20B, True), (_120B, False)):
-            mixture = _mixture(sizes, mx.bfloat16, alignment)
-            yield from _tried(sizes, mx.bfloat16, expert_operations(mixture, mx.bfloat16, table=table))
+            weights = mixture(sizes, mx.bfloat16, alignment)
+            yield from _tried(sizes, mx.bfloat16, expert_operations(weights, mx.bfloat16, table=table))
     for sizes, alignment in ((_DEMO, 16), (_DEMO, 8), (_FEW, 16)):
         yield from _tried(sizes, mx.bfloat16, [_attention(sizes, mx.bfloat16)])
-        yield from _tried(sizes, mx.bfloat16, expert_operations(_mixture(sizes, mx.bfloat16, alignment), mx.bfloat16))
+        yield from _tried(sizes, mx.bfloat16, expert_operations(mixture(sizes, mx.bfloat16, alignment), mx.bfloat16))
         yield from _tried(sizes, mx.bfloat16, _dense(sizes, mx.bfloat16, alignment, 0))
     yield from _several_tokens(_20B, mx.bfloat16)
 
 
-def _tried(sizes: _Sizes, dtype: mx.Dtype, operations: Sequence[Operation]) -> _Launches:
+def _tried(sizes: _Model, dtype: mx.Dtype, operations: Sequence[Operation]) -> _Launches:
     """Operations in all their variants, as metal.trust.select tries them."""
     for operation in operations:
         arguments = operation.arguments(0)
@@ -162,85 +156,31 @@ def _tried(sizes: _Sizes, dtype: mx.Dtype, operations: Sequence[Operation]) -> _
             yield _label(sizes, dtype), partial(operation.run, *arguments, variant)
 
 
-def _several_tokens(sizes: _Sizes, dtype: mx.Dtype) -> _Launches:
+def _several_tokens(sizes: _Model, dtype: mx.Dtype) -> _Launches:
     """The kernels whose text depends on how many rows there are, in their default variants."""
     tokens = _MOST_TOKENS
     x, angles = mx.zeros((tokens, sizes.hidden), dtype), mx.zeros((tokens, HEAD_DIM // 2))
     queries = mx.zeros((tokens, sizes.heads, HEAD_DIM), dtype)
     for bits in _BITS:
-        layer, head = _projections(sizes, dtype, 16, bits), _head(sizes, dtype, 16, bits)
-        first = {operation.name: operation.variants[0] for operation in dense_operations([layer], head, dtype)}
+        layer, output = projections(sizes, dtype, 16, bits), head(sizes, dtype, 16, bits)
+        first = {operation.name: operation.variants[0] for operation in dense_operations([layer], output, dtype)}
         yield _label(sizes, dtype), partial(qkv, x, layer, angles, angles, first["qkv"])
         yield _label(sizes, dtype), partial(o_proj, queries.reshape(tokens, -1), x, layer, first["o_proj"])
-        yield _label(sizes, dtype), partial(lm_head, x, head, first["lm_head"])
+        yield _label(sizes, dtype), partial(lm_head, x, output, first["lm_head"])
     sinks = mx.zeros((sizes.heads,), dtype)
     for window, length in ((None, 1024), (_WINDOW, 1024), (_WINDOW, _WINDOW)):
         keys = mx.zeros((1, sizes.kv_heads, length, HEAD_DIM), dtype)
-        yield _label(sizes, dtype), partial(attend, queries, keys, keys, 0, length, sinks, 1.0, window, variant=())
+        spans = [Span(keys, keys, length)]
+        yield _label(sizes, dtype), partial(attend, queries, spans, sinks, 1.0, window, variant=())
 
 
-def _attention(sizes: _Sizes, dtype: mx.Dtype) -> Operation:
+def _attention(sizes: _Model, dtype: mx.Dtype) -> Operation:
     return attend_operation(heads=sizes.heads, kv_heads=sizes.kv_heads, window=_WINDOW, dtype=dtype)
 
 
-def _dense(sizes: _Sizes, dtype: mx.Dtype, alignment: int, bits: int) -> list[Operation]:
-    layers = [_projections(sizes, dtype, alignment, bits)]
-    return dense_operations(layers, _head(sizes, dtype, alignment, bits), dtype)
-
-
-# Weights are zeros that are never computed, and so take no memory. All is in one dtype, as the loader brings it.
-
-
-def _projections(sizes: _Sizes, dtype: mx.Dtype, alignment: int, bits: int) -> Projections:
-    queries, keys = sizes.heads * HEAD_DIM, sizes.kv_heads * HEAD_DIM
-
-    def matrix(rows: int, columns: int) -> Matrix:
-        return _matrix(rows, columns, dtype, alignment, bits, mx.zeros((rows,), dtype))
-
-    return Projections(
-        norm=mx.zeros((sizes.hidden,), dtype),
-        eps=1e-5,
-        query=matrix(queries, sizes.hidden),
-        key=matrix(keys, sizes.hidden),
-        value=matrix(keys, sizes.hidden),
-        output=matrix(sizes.hidden, queries),
-    )
-
-
-def _head(sizes: _Sizes, dtype: mx.Dtype, alignment: int, bits: int) -> Head:
-    matrix = _matrix(sizes.vocabulary, sizes.hidden, dtype, alignment, bits)
-    return Head(mx.zeros((sizes.hidden,), dtype), 1e-5, matrix)
-
-
-def _matrix(
-    rows: int, columns: int, dtype: mx.Dtype, alignment: int, bits: int, bias: mx.array | None = None
-) -> Matrix:
-    """`bits` 0 is a matrix as stored."""
-    if not bits:
-        return Matrix(mx.zeros((rows, columns), dtype), bias, alignment=alignment)
-    codes = mx.zeros((rows, columns * bits // 32), mx.uint32)
-    scales = mx.zeros((rows, columns // QUANT_GROUP), dtype)
-    return Matrix(codes, bias, scales, scales, Packing("affine", bits, QUANT_GROUP), alignment)
-
-
-def _mixture(sizes: _Sizes, dtype: mx.Dtype, alignment: int) -> Mixture:
-    def matrix(rows: int, columns: int) -> ExpertMatrix:
-        shape = (sizes.experts, rows)
-        blocks = mx.zeros((*shape, columns // 8), mx.uint32)
-        scales = mx.zeros((*shape, columns // MXFP4_BLOCK), mx.uint8)
-        return ExpertMatrix(blocks, scales, mx.zeros(shape, dtype), alignment)
-
-    return Mixture(
-        norm=mx.zeros((sizes.hidden,), dtype),
-        eps=1e-5,
-        router=mx.zeros((sizes.experts, sizes.hidden), dtype),
-        router_bias=mx.zeros((sizes.experts,), dtype),
-        gate_up=matrix(2 * sizes.intermediate, sizes.hidden),
-        down=matrix(sizes.hidden, sizes.intermediate),
-        top_k=sizes.top_k,
-        limit=7.0,
-        alignment=alignment,
-    )
+def _dense(sizes: _Model, dtype: mx.Dtype, alignment: int, bits: int) -> list[Operation]:
+    layers = [projections(sizes, dtype, alignment, bits)]
+    return dense_operations(layers, head(sizes, dtype, alignment, bits), dtype)
 
 
 if __name__ == "__main__":

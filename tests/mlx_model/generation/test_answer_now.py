@@ -1,6 +1,6 @@
 """Ending a thought before its time: the ids, what follows them, and when nothing happens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 import pytest
@@ -169,8 +169,12 @@ class Script:
             return None
         return mx.arange(self._vocab) == self._ids[len(self.accepted)]
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.accepted.append(token)
+        return True
+
+    def forced(self) -> Sequence[int]:
+        return ()
 
 
 def test_a_constraint_hears_of_the_ids(demo: Model, way: str) -> None:

@@ -1,6 +1,6 @@
 """Constraints: what may be sampled, on the CPU's way and on the GPU's, where the next step is under way meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import mlx.core as mx
 import pytest
@@ -46,8 +46,12 @@ class Recorded:
         self.calls.append("mask")
         return mx.ones(self._vocab, mx.bool_) if self._mask is None else self._mask(len(self.accepted))
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.calls.append(token)
+        return True
+
+    def forced(self) -> Sequence[int]:
+        return ()
 
 
 def only(vocab: int, *ids: int) -> mx.array:

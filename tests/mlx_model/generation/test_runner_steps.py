@@ -1,7 +1,7 @@
 """The runner step by step, over a small model whose every answer depends on every key that it should see."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from threading import Thread
 from typing import Any, cast
@@ -312,9 +312,13 @@ class Multiples:
         self.calls.append("mask")
         return mx.arange(VOCAB) % 7 == 0 if self.last % 2 else None
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.calls.append(token)
         self.last = token
+        return True
+
+    def forced(self) -> Sequence[int]:
+        return ()
 
 
 @pytest.mark.parametrize("steps_ahead", [False, True])

@@ -105,6 +105,7 @@ def test_a_docstring_of_sphinx_and_a_text_in_the_hint() -> None:
             "most": {"description": "how many at most", "default": 10},
         },
         "required": ["query"],
+        "additionalProperties": False,
     }
 
 
@@ -128,7 +129,8 @@ KINDS: list[tuple[Any, dict[str, Any], list[tuple[Any, Any]], list[Any]]] = [
     (Sequence[str], {"type": "array", "items": {"type": "string"}}, [(["a"], ["a"]), ("a", ["a"])], [[None]]),
     (set[int], {"type": "array", "items": {"type": "integer"}}, [([1, 1], {1})], []),
     (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}, [([1, 2], (1, 2))], []),
-    (tuple[int, str], {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]},
+    (tuple[int, str], {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "items": False,
+                       "minItems": 2},
      [(["1", "a"], (1, "a"))], [[1], 1, [1, "a", 2]]),
     (list, {"type": "array", "items": {}}, [([1, "a"], [1, "a"])], []),
     (dict, {"type": "object", "additionalProperties": True}, [({"a": 1}, {"a": 1})], ["a", None]),
@@ -141,9 +143,11 @@ KINDS: list[tuple[Any, dict[str, Any], list[tuple[Any, Any]], list[Any]]] = [
     (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}, [(None, None), ("3", 3), ("null", None)], ["x"]),
     (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}, [("3", "3"), (3, 3)], [None]),
     (Place, {"type": "object", "properties": {"city": {"type": "string"}, "country": {"type": "string"}},
-             "required": ["city"]}, [({"city": "Oslo"}, {"city": "Oslo"})], [{}, {"city": 1, "x": 1}, "Oslo"]),
+             "required": ["city"], "additionalProperties": False},
+     [({"city": "Oslo"}, {"city": "Oslo"})], [{}, {"city": 1, "x": 1}, "Oslo"]),
     (Point, {"type": "object", "properties": {"x": {"type": "number"}, "y": {"type": "number", "default": 0.0},
-             "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["x"]},
+             "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["x"],
+             "additionalProperties": False},
      [({"x": "1"}, Point(1.0)), ({"x": 1, "tags": "a"}, Point(1.0, tags=["a"]))], [{"y": 1}, {"x": {}}]),
     (Annotated[int, "n"], {"type": "integer"}, [("3", 3)], []),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.options import Options
@@ -68,6 +68,24 @@ def test_a_call_its_result_and_the_answer() -> None:
     assert end == Finished(
         "stop", Stats(14, 0, 8, ttft_s=1.0, prefill_s=1.2, decode_s=0.8, peak_memory_bytes=7, seed=42)
     )
+
+
+@pytest.mark.parametrize(
+    ("choice", "later"), [("required", "auto"), ("weather", "auto"), ("none", "none"), ("auto", "auto")]
+)
+def test_a_call_that_had_to_be_made_is_made_once(choice: str, later: str) -> None:
+    turn = ToolTurn(Toolbox([weather]), Request([user("q")], tool_choice=choice))
+    assert turn.request.tool_choice == choice
+    turn.answer(call_of(turn, calling()), ToolResult("rain"))
+    assert turn.request.tool_choice == later
+
+
+def test_a_warning_is_passed_on_once_and_is_no_beginning() -> None:
+    turn = turn_of()
+    assert turn.take(Warned("uniqueItems")) == [Warned("uniqueItems")]
+    assert not turn._has_begun  # a prompt that is too long may still be shortened
+    turn.answer(call_of(turn, calling()), ToolResult("rain"))
+    assert turn.take(Warned("uniqueItems")) == []
 
 
 def test_a_round_sees_the_seed_of_the_first_and_what_is_left_of_the_tokens() -> None:

@@ -1,0 +1,123 @@
+"""Keeps one answer to its grammar: follows it token by token and says which may come next."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_model.errors import RequestError
+from mlx_model.events import MessageEnd, MessageStart, TextDelta
+from mlx_model.generation.grammars import Grammars
+from mlx_model.harmony.grammar import Binding
+from mlx_model.harmony.parse import StreamParser
+from mlx_model.harmony.recipients import find_tool
+from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.options import Options
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+_WORD = 32
+"""Tokens that a word of llguidance's masks has."""
+
+
+class Bound:
+    """A Constraint made of a Binding.
+
+    `warnings` say what of it can't be enforced, `opening` are the ids that end a thought and lead to the call that the
+    request asks for, if it does. Raises RequestError for what can't be bound.
+
+    In free text, such as the analysis, only markup in the wrong place is not allowed. There tokens are drawn from all,
+    and a refused one is drawn again with the mask: the same key then gives the very token that the mask would have
+    given at once, so draws don't depend on the way. Where top-p, top-k or min-p count tokens this does not hold, and
+    the mask is always used.
+    """
+
+    def __init__(self, binding: Binding, grammars: Grammars, tokenizer: Tokenizer, options: Options) -> None:
+        self.warnings = grammars.check(binding)
+        self.opening = [*binding.opening]
+        self._binding = binding
+        self._matcher_of = grammars.matcher
+        self._parser = StreamParser(tokenizer)
+        self._matcher = None if binding.turn is None else grammars.matcher(binding.turn)
+        self._vocab_size = grammars.vocab_size
+        self._words = np.zeros(-(-self._vocab_size // _WORD), np.uint32)
+        self._may_guess = options.top_p == 1 and options.top_k == 0 and options.min_p == 0
+        self._free = False  # inside text that is bound to nothing
+        self._refused = False
+
+    def mask(self) -> mx.array | None:
+        """See Constraint. Raises RequestError where the grammar has become too complex to follow."""
+        if self._matcher is None or (self._free and self._may_guess and not self._refused):
+            return None
+        return self._allowed(self._matcher)
+
+    def accept(self, token: int) -> bool:
+        """See Constraint."""
+        matcher = self._matcher
+        if matcher is not None and matcher.try_consume_tokens([token]) == 0:
+            self._check(matcher)
+            if self._refused:  # what the mask allows: drawn again it would be the same
+                raise RequestError("the answer can't be bound any further: its grammar contradicts itself")
+            self._refused = True
+            return False
+        self._refused = False
+        self._follow(token)
+        return True
+
+    def forced(self) -> Sequence[int]:
+        """See Constraint."""
+        return () if self._matcher is None or self._free else self._matcher.compute_ff_tokens()
+
+    def continue_from(self, ids: Iterable[int]) -> None:
+        """Goes to where an answer that was cut off goes on. Raises RequestError if it is not of the form; a call that
+        is not is left as it is."""
+        for token in ids:
+            if self.accept(token):
+                continue
+            if self._binding.turn is not None:
+                raise RequestError(
+                    "the answer that is to be continued does not keep to the form that is asked for; ask for a new one"
+                )
+            self._matcher, self._refused = None, False
+            self._follow(token)
+
+    def _allowed(self, matcher: "LLMatcher") -> mx.array:
+        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check(matcher)
+        return _expanded(mx.array(self._words), self._vocab_size)
+
+    def _follow(self, token: int) -> None:
+        events = self._parser.push(token)
+        for event in events:
+            if isinstance(event, MessageEnd):
+                self._free = False
+                if self._binding.turn is None:
+                    self._matcher = None
+            elif isinstance(event, MessageStart):
+                self._begin(event, is_empty=not isinstance(events[-1], TextDelta))
+
+    def _begin(self, start: MessageStart, *, is_empty: bool) -> None:
+        """A message's content begins; it `is_empty` yet, unless its header was malformed."""
+        binding = self._binding
+        if binding.turn is not None:
+            self._free = start.recipient not in binding.bound or (start.recipient is None and start.channel != "final")
+            return
+        found = find_tool(start.recipient, {}, binding.calls) if start.recipient else None
+        if found is not None and is_empty:
+            self._matcher = self._matcher_of(binding.calls[found[0]])
+
+    def _check(self, matcher: "LLMatcher") -> None:
+        if matcher.is_error():
+            raise RequestError(f"the answer can't be bound any further: {matcher.get_error().splitlines()[0][:200]}")
+
+
+def _expanded(words: mx.array, size: int) -> mx.array:
+    """A bit a token to bool [size]: so the device gets 25 kB a token."""
+    return _bits(words)[:size]
+
+
+@mx.compile
+def _bits(words: mx.array) -> mx.array:
+    return ((words[:, None] >> mx.arange(_WORD, dtype=mx.uint32)) & 1).astype(mx.bool_).flatten()
