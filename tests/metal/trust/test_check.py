@@ -65,6 +65,12 @@ def test_where_a_result_is_wrong(
     assert (wrong.expected, wrong.found) == values
 
 
+def test_the_greatest_error_of_all_results_is_kept() -> None:
+    near, nearer, one = mx.array([1.0, 1 + 2**-20]), mx.array([1.0, 1 + 2**-22]), mx.ones(2)
+    trial = compared(WIDE, [[near, nearer], [nearer, one]], [[one, one]] * 2, Gpu().operation())
+    assert trial == Trial(WIDE, error=2**-20)
+
+
 def test_other_shapes_are_named() -> None:
     trial = compared(WIDE, [[mx.ones((2, 3))]], [[mx.ones((3, 2), mx.float16)]], Gpu().operation())
     assert trial.message == "results are mlx.core.float32 [2, 3]; they should be mlx.core.float16 [3, 2]"
