@@ -61,6 +61,11 @@ def mcp_log(server: str) -> Path:
     return _data() / "logs" / f"mcp-{server}.log"
 
 
+def server_token_file() -> Path:
+    """The token that clients of `gptoss-chat serve` need. Raises RequestError, likewise."""
+    return _data() / "server-token"
+
+
 def settings_file() -> Path:
     """The settings file. Raises RequestError, likewise."""
     return _config() / "settings.toml"

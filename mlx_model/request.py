@@ -6,7 +6,7 @@ from typing import Any
 
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Message
-from mlx_model.harmony.tools import FunctionTool, ResponseFormat
+from mlx_model.harmony.tools import FUNCTIONS, FunctionTool, Namespace, ResponseFormat
 from mlx_model.options import Options
 
 
@@ -45,12 +45,12 @@ class Request:
     """A request for one answer. The last of `messages` is answered, or continued where it is the model's own.
 
     `instructions` becomes the developer message. `tools` names builtin tools the model may call ("python", "browser"),
-    `functions` are the caller's own; the caller runs both. `response_format` is shown to the model, which is not bound
-    by it; `form` is what the final message is bound to. `tool_choice` is "auto", "none" (no call), "required" (a call
-    and no answer), or the name of the one function that must be called. `strict_headers` binds the headers of all
-    messages too, so that none is malformed. Nothing of a request outlives it: the next one may state other instructions
-    and tools, and what the KV cache holds of the prompt up to the first difference is still used. Sequences are kept as
-    tuples.
+    `functions` are the caller's own, and so are those of further `namespaces`; the caller runs them all.
+    `response_format` is shown to the model, which is not bound by it; `form` is what the final message is bound to.
+    `tool_choice` is "auto", "none" (no call), "required" (a call and no answer), or the name of the one function that
+    must be called. `strict_headers` binds the headers of all messages too, so that none is malformed. Nothing of a
+    request outlives it: the next one may state other instructions and tools, and what the KV cache holds of the prompt
+    up to the first difference is still used. Sequences are kept as tuples.
     """
 
     messages: Sequence[Message]
@@ -62,15 +62,22 @@ class Request:
     tool_choice: str = "auto"
     form: Form | None = None
     strict_headers: bool = False
+    namespaces: Sequence[Namespace] = ()
 
     def __post_init__(self) -> None:
-        for name in ("messages", "tools", "functions"):
+        for name in ("messages", "tools", "functions", "namespaces"):
             value: Sequence[Any] = getattr(self, name)
             object.__setattr__(self, name, tuple(value))
         if not isinstance(self.tool_choice, str) or not self.tool_choice:
             raise RequestError(
                 f'the tool choice is {self.tool_choice!r}; it must be "auto", "none", "required" or the name of a tool'
             )
+
+    @property
+    def every_function(self) -> dict[str, FunctionTool]:
+        """The caller's functions, those of namespaces included, by full name."""
+        spaces = [Namespace(FUNCTIONS, tuple(self.functions)), *self.namespaces]
+        return {f"{space.name}.{each.name}": each for space in spaces for each in space.functions}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields that are set; schemas in it stay as they are."""
@@ -84,6 +91,8 @@ class Request:
             fields["tools"] = list(self.tools)
         if self.functions:
             fields["functions"] = [function.to_json() for function in self.functions]
+        if self.namespaces:
+            fields["namespaces"] = [namespace.to_json() for namespace in self.namespaces]
         if self.response_format is not None:
             fields["response_format"] = self.response_format.to_json()
         if self.tool_choice != "auto":
@@ -106,6 +115,7 @@ class Request:
             instructions=fields.get("instructions"),
             tools=tuple(fields.get("tools", ())),
             functions=tuple(FunctionTool(**function) for function in fields.get("functions", ())),
+            namespaces=tuple(map(Namespace.from_json, fields.get("namespaces", ()))),
             response_format=None if shown is None else ResponseFormat(**shown),
             tool_choice=fields.get("tool_choice", "auto"),
             form=None if form is None else Form(**form),

@@ -37,7 +37,7 @@ CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with
@@ -89,6 +89,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
     "app.store.exchange": (*CHAT, *CITED, "app.store"),
+    # HTTP over the engine and the loop; it knows no command and no screen. A client's schemas and calls are Harmony's.
+    "app.server": ("app ground", "app.chat", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
     # Subcommands may use everything but the screen; the chat alone opens it.
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
@@ -135,6 +137,9 @@ OUTSIDE = {
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
+    # An extra's, which the chat does without.
+    "starlette": ("app.server",),
+    "uvicorn": ("app.server",),
     "torch": ("assets.training",),
 }
 # What shows text as data has no widgets: they belong to the rooms that place them.
@@ -145,6 +150,7 @@ WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
     *("mlx_model.harmony", "mlx_model.pdf", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
+    "app.server",
 )
 
 PACKAGES = tuple(dict.fromkeys(room.split()[0].split(".")[0] for room in ALLOWED))

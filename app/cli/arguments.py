@@ -32,14 +32,8 @@ class Start:
     form: AnswerFormat = field(default_factory=AnswerFormat)
 
 
-def answering() -> argparse.ArgumentParser:
-    """The arguments of everything that answers, as a parent of other parsers.
-
-    The chat and `ask` have the same ones, before and after the word `ask`: SUPPRESS keeps the defaults of the inner
-    parser from overwriting what the outer one has read.
-    """
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
+def add_model(group: "argparse._ArgumentGroup") -> None:
+    """The arguments that say which model is loaded, and how."""
     model = group.add_argument(
         "--model",
         metavar="NAME",
@@ -47,7 +41,6 @@ def answering() -> argparse.ArgumentParser:
         "until then demo)",
     )
     completed_by(model, model_names)
-    group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument(
         "--dense-bits",
         type=int,
@@ -67,6 +60,18 @@ def answering() -> argparse.ArgumentParser:
         help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that "
         "supports it)",
     )
+
+
+def answering() -> argparse.ArgumentParser:
+    """The arguments of everything that answers, as a parent of other parsers.
+
+    The chat and `ask` have the same ones, before and after the word `ask`: SUPPRESS keeps the defaults of the inner
+    parser from overwriting what the outer one has read.
+    """
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
+    add_model(group)
+    group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
     group = shared.add_argument_group("sampling", "The settings file can change the defaults.")
     group.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest token (default: 1)")
@@ -117,14 +122,19 @@ def stated_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def start(arguments: argparse.Namespace, settings: Settings) -> Start:
-    """What the command line states, and for the rest what the settings do."""
-    load = Load(
+def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
+    """Which model is to be loaded, and how."""
+    return Load(
         getattr(arguments, "model", settings.model),
         getattr(arguments, "dense_bits", None),
         getattr(arguments, "map", "auto"),
         getattr(arguments, "memory", None),
     )
+
+
+def start(arguments: argparse.Namespace, settings: Settings) -> Start:
+    """What the command line states, and for the rest what the settings do."""
+    load = stated_load(arguments, settings)
     options = Options(**{**settings.options, **stated_options(arguments)})
     instructions = getattr(arguments, "instructions", None)
     return Start(

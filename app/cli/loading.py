@@ -1,8 +1,8 @@
-"""Loads a model in this process, for `ask` and the plain chat."""
+"""Loads a model for `ask`, the plain chat and `serve`, and says what of it is not as expected."""
 
 from app.cli.printing import say
 from app.engine.engine import Engine
-from app.engine.protocol import Load, Loading, Ready
+from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import unverified
 from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
@@ -13,15 +13,21 @@ _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 async def load_model(engine: Engine, load: Load) -> Ready:
     """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
     async for reply in engine.load(load):
-        match reply:
-            case Loading(model=model, default=True) if model == DEMO:
-                say(f"the small demo model answers, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
-            case Ready(not_mapped=str(reason)) if load.map == "on":
-                say(f"the weights are copied, not mapped: {reason}")
+        say_what_is_odd(reply, load)
     assert isinstance(reply, Ready)
-    if (line := unverified(reply.model)) is not None:
-        say(line)
     return reply
+
+
+def say_what_is_odd(reply: Loading | LoadProgress | Ready, load: Load) -> None:
+    """Say on standard error what of a load is not as expected."""
+    match reply:
+        case Loading(model=model, default=True) if model == DEMO:
+            say(f"the small demo model answers, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
+        case Ready(model=model, not_mapped=not_mapped):
+            if not_mapped is not None and load.map == "on":
+                say(f"the weights are copied, not mapped: {not_mapped}")
+            if (line := unverified(model)) is not None:
+                say(line)
 
 
 def _what_is_missing() -> str:

@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "models": ("models",),
     "doctor": ("doctor",),
     "tools": ("tools",),
+    "serve": ("serve",),
     "bench": ("bench",),
     "completion": ("completion",),
 }
@@ -54,6 +55,7 @@ examples:
   gptoss-chat download gpt-oss-20b             download the weights (13.8 GB), or the rest of them
   gptoss-chat models                           what is on this computer; `models remove NAME` deletes
   gptoss-chat doctor                           how much memory a model would take here, and why
+  gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue
   gptoss-chat bench --report                   the same, and a file for an issue with nothing private in it
 

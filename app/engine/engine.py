@@ -9,11 +9,13 @@ from mlx_model.request import Request
 
 
 class EngineError(GptossError):
-    """The engine declined or failed, and still runs. `unusable`: the request itself was at fault."""
+    """The engine declined or failed, and still runs. `unusable`: the request itself was at fault; `too_long`: by its
+    length."""
 
-    def __init__(self, text: str, unusable: bool = False) -> None:
+    def __init__(self, text: str, unusable: bool = False, too_long: bool = False) -> None:
         super().__init__(text)
         self.unusable = unusable
+        self.too_long = too_long
 
 
 class EngineDied(GptossError):

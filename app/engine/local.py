@@ -125,4 +125,5 @@ def _model_backend() -> Backend:
 
 
 def _declined(error: GptossError) -> EngineError:
-    return EngineError(str(error), unusable=isinstance(error, ContextError | RequestError))
+    too_long = isinstance(error, ContextError)
+    return EngineError(str(error), too_long or isinstance(error, RequestError), too_long)

@@ -113,12 +113,13 @@ class Failed:
     """Engine to app: the Ask or Count of this number, or a Load where that is None, came to nothing; `text` says why.
 
     `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
-    work.
+    work; `too_long` when it has more tokens than the context.
     """
 
     text: str
     number: int | None = None
     unusable: bool = False
+    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         *(Load, Ask, Cancel, AnswerNow, Count, Loading, LoadProgress, Ready, Failed, Answer, Counted),
-        *(Message, Request, events.Stats),
+        *(Message, Request, events.Stats, events.TokenLogprobs),
         *get_args(Event),
     )
 }
@@ -147,7 +148,7 @@ _MOST = 2**48
 _LEAST_S = 1e-6
 """A time that is not 0 is as long: speeds are divided by it."""
 
-_PAYLOADS = (Message, Request)
+_PAYLOADS = (Message, Request, events.TokenLogprobs)
 """Classes with a JSON form of their own, which is passed on as it is: a schema in it may have any keys, "type" too."""
 
 

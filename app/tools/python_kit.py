@@ -36,6 +36,11 @@ class PythonKit:
         return f"{network}{files}to the user."
 
     @property
+    def unconfined(self) -> str:
+        """Why its code is not confined, "" if it is. Known after `prepare`."""
+        return "" if self._python.confined else self._python.why_not
+
+    @property
     def state(self) -> str:
         """See Kit."""
         if self._python.confined:

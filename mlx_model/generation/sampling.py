@@ -1,11 +1,13 @@
 """From logits to the next token, inside MLX's graph: nothing here waits for the device."""
 
 import os
+from collections import deque
 from collections.abc import Sequence
 
 import mlx.core as mx
 
 from metal.fused import fused
+from mlx_model.generation.likelihood import Draw, draw_of
 from mlx_model.options import Options
 
 _COLDEST = 1e-6
@@ -36,6 +38,7 @@ class Sampler:
         self._weights = mx.array(min(1.0, 1 / temperature)), mx.array(min(1.0, temperature))
         self._penalty = mx.array(options.repetition_penalty)
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
+        self._draws: deque[Draw] = deque()
         self._before = self._drawn, self._seen  # the last draw
         self._see(context)
         mx.eval(self._ids, self._roots, self._weights, self.state())
@@ -54,10 +57,17 @@ class Sampler:
     def take_back(self) -> None:
         """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
         self._drawn, self._seen = self._before
+        if self._draws:
+            self._draws.pop()
+
+    def drawn(self) -> Draw | None:
+        """How likely the first token was that `drawn` has not told of; None where nobody asks for it."""
+        return self._draws.popleft() if self._draws else None
 
     def state(self) -> list[mx.array]:
         """What the next draw depends on besides its logits, lazy after a draw."""
-        return [self._keys, *([] if self._seen is None else [self._seen])]
+        draws = [array for draw in self._draws for array in draw.arrays]
+        return [self._keys, *([] if self._seen is None else [self._seen]), *draws]
 
     def __call__(self, logits: mx.array, mask: mx.array | None = None) -> mx.array:
         """The next token, a lazy uint32 scalar, for logits float32 [vocab].
@@ -66,7 +76,7 @@ class Sampler:
         allowed tokens alone.
         """
         options = self._options
-        self._before = self._drawn, self._seen
+        self._before, plain = (self._drawn, self._seen), logits
         if mask is not None:
             logits = mx.where(mask, logits, -mx.inf)
         if self._seen is not None:
@@ -74,6 +84,8 @@ class Sampler:
         token = mx.argmax(logits) if options.temperature == 0 else self._draw(logits)
         if self._seen is not None:
             self._seen = _with(self._seen, self._ids, token)
+        if options.logprobs is not None:
+            self._draws.append(draw_of(plain, token, options.logprobs))
         return token
 
     def _draw(self, logits: mx.array) -> mx.array:

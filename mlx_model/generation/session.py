@@ -11,6 +11,7 @@ from mlx_model.generation.bound import Bound
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.grammars import can_bind, grammars_of
+from mlx_model.generation.likelihood import Likelihoods
 from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
@@ -18,7 +19,7 @@ from mlx_model.generation.thought import Thought
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.choice import tool_choice
 from mlx_model.harmony.grammar import bind
-from mlx_model.harmony.history import drop_old_analysis, is_answer
+from mlx_model.harmony.history import drop_old_analysis, is_answer, is_thought
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.prompt import developer_message, system_message
@@ -107,13 +108,14 @@ class Session:
     def _head(self, request: Request) -> list[Message]:
         """The messages a conversation opens with: system, and developer where there is anything to say in it."""
         if request.tool_choice == "none":
-            request = replace(request, tools=(), functions=())
-        functions = bool(request.functions)
+            request = replace(request, tools=(), functions=(), namespaces=())
+        functions, namespaces = bool(request.functions), request.namespaces
         date = self._date(request.messages)
         head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
         formats = () if request.response_format is None else (request.response_format,)
-        if request.instructions or functions or formats:
-            head.append(developer_message(request.instructions or None, request.functions, formats=formats))
+        if request.instructions or functions or namespaces or formats:
+            instructions = request.instructions or None
+            head.append(developer_message(instructions, request.functions, namespaces=namespaces, formats=formats))
         return head
 
     def _date(self, messages: Sequence[Message]) -> datetime.date:
@@ -147,6 +149,7 @@ class Session:
         stop, thought = StopStrings(options.stop, unfinished), Thought(options.max_thinking, answer_now)
         for token in begun:
             thought.take(parser.push(token))
+        likelihoods = Likelihoods(self._tokenizer)
         self.tokens = []
         reason = None
         run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
@@ -157,6 +160,7 @@ class Session:
                     continue
                 self.tokens.append(item)
                 events = parser.push(item)
+                events = likelihoods.put(item, self._runner.draw, events, inside_character=parser.inside_character)
                 thought.take(events)
                 if thought.must_end and not parser.inside_character:
                     self._runner.insert(opening)
@@ -181,7 +185,11 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
-        yield Finished(reason, self._runner.stats)
+        thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
+        stats = self._runner.stats
+        # One that was cut off and goes on here has been counted up to there.
+        tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
+        yield Finished(reason, replace(stats, analysis_tokens=tokens))
 
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""

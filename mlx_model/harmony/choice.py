@@ -29,7 +29,7 @@ class ToolChoice:
 def tool_choice(request: Request) -> ToolChoice:
     """What the `tool_choice` of a request means. Raises RequestError for a tool that there isn't."""
     choice = request.tool_choice
-    tools = tuple(every_tool([*request.tools, *(f"{FUNCTIONS}.{function.name}" for function in request.functions)]))
+    tools = tuple(every_tool([*request.tools, *request.every_function]))
     if choice == "auto":
         return ToolChoice(tools)
     if choice == "none":

@@ -14,11 +14,12 @@ from itertools import takewhile
 from typing import Any
 
 from mlx_model.errors import RequestError
+from mlx_model.harmony.builtin import BUILTIN_TOOLS
 from mlx_model.harmony.choice import ToolChoice, tool_choice
 from mlx_model.harmony.keywords import unknown_keywords
 from mlx_model.harmony.message import CONSTRAIN, Role
 from mlx_model.harmony.tokenizer import Tokenizer
-from mlx_model.harmony.tools import FUNCTIONS, FunctionTool
+from mlx_model.harmony.tools import FunctionTool
 from mlx_model.request import Form, Request
 
 ANSWER = "the answer"
@@ -66,9 +67,9 @@ class Binding:
 def bind(request: Request, tokenizer: Tokenizer) -> Binding | None:
     """What binds the answer to a request; None where nothing does. Raises RequestError for what can't be bound."""
     choice = tool_choice(request)
-    offers_tools = bool(request.tools or request.functions)
+    offers_tools = bool(request.tools or request.every_function)
     whole = request.form is not None or request.strict_headers or (request.tool_choice != "auto" and offers_tools)
-    strict = {f"{FUNCTIONS}.{each.name}": _parameters(each) for each in request.functions if each.strict}
+    strict = {name: _parameters(each) for name, each in request.every_function.items() if each.strict}
     bodies = {name: strict[name] for name in choice.tools if name in strict}
     if not whole and not bodies:
         return None
@@ -163,7 +164,7 @@ class _Writer:
         parts: dict[str, Mapping[str, Any]] = {}
         for at, tool in enumerate(choice.tools):
             text = "TEXT" if tool not in bodies else f"@args{at}"
-            to, kind = self._text(f" to={tool}"), "json" if tool.startswith(f"{FUNCTIONS}.") else "any"
+            to, kind = self._text(f" to={tool}"), "json" if _is_function(tool) else "any"
             header = f"({to} {channel} where | {channel} where {to}) {kind} {message}"
             lines.append(f"call{at}: {header} {text} {self._mark('<|call|>')}")
             if tool in bodies:
@@ -183,7 +184,7 @@ class _Writer:
         spelt = [self._encode(f" to={tool}") for tool in tools]
         yield from (ids[0] for ids in takewhile(lambda ids: len(set(ids)) == 1, zip(*spelt, strict=False)))
         if len(spelt) == 1:
-            yield from self._constrained if tools[0].startswith(f"{FUNCTIONS}.") else ()
+            yield from self._constrained if _is_function(tools[0]) else ()
             yield self._special["<|message|>"]
 
     @property
@@ -196,6 +197,11 @@ class _Writer:
 
     def _mark(self, name: str) -> str:
         return _spelt([self._special[name]])
+
+
+def _is_function(tool: str) -> bool:
+    """Whether a tool takes JSON: one of the caller's, in whatever namespace."""
+    return tool.partition(".")[0] not in BUILTIN_TOOLS
 
 
 def _spelt(ids: Iterable[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlx_model.errors import RequestError
@@ -23,8 +23,25 @@ _KEYS = {
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
+CUSTOM_INPUT = "input"
+"""The argument of a custom tool: the model calls it as a function of one text."""
 
-def read_messages(items: Sequence[Mapping[str, Any] | Message]) -> list[Message]:
+Recall = Callable[[str, Sequence[Message], Message], list[Message]]
+"""Gets the id of a call, the conversation up to it, and the call; returns the conversation up to the call and with it,
+where it may have put in again what the model thought before it."""
+
+
+class ConversationError(RequestError):
+    """A conversation that can't be read; `place` is where: "messages[3].content"."""
+
+    def __init__(self, place: str, text: str) -> None:
+        super().__init__(f"{place} {text}")
+        self.place = place
+
+
+def read_messages(
+    items: Sequence[Mapping[str, Any] | Message], *, lenient: bool = False, recall: Recall | None = None
+) -> list[Message]:
     """The Harmony messages of a conversation; those that are Messages already stay as they are.
 
     System and developer texts at the front become messages of Role.SYSTEM, later ones developer messages in their
@@ -37,36 +54,40 @@ def read_messages(items: Sequence[Mapping[str, Any] | Message]) -> list[Message]
     at = 0
     while at < len(items):
         item = items[at]
-        read = [item] if isinstance(item, Message) else None
         at += 1
-        if read is None:
-            fields = _Fields(item, f"messages[{at - 1}]")
-            results = []
-            while fields.role == "assistant" and at < len(items) and _is_result(items[at]):
-                results.append(_Fields(items[at], f"messages[{at}]"))
-                at += 1
-            read = list(_converted(fields, results, opening=all(m.role is Role.SYSTEM for m in messages)))
-        messages += read
+        if isinstance(item, Message):
+            messages.append(item)
+            continue
+        fields = _Fields(item, f"messages[{at - 1}]", lenient)
+        results = []
+        while fields.role == "assistant" and at < len(items) and _is_result(items[at]):
+            results.append(_Fields(items[at], f"messages[{at}]", lenient))
+            at += 1
+        if fields.role == "assistant":
+            _add_answer(messages, fields, results, recall)
+        else:
+            messages.append(_converted(fields, opening=all(m.role is Role.SYSTEM for m in messages)))
     return messages
 
 
 class _Fields:
     """One message of a conversation; its errors name its place and the key."""
 
-    def __init__(self, item: object, place: str) -> None:
+    def __init__(self, item: object, place: str, lenient: bool) -> None:
         self.place = place
+        self.lenient = lenient
         if not isinstance(item, Mapping):
             raise self.error("", f"is {_kind(item)}; it must be a Message or an object with role and content")
         self._item = item
         self.role = item.get("role")
-        if self.role not in _KEYS:
+        if not isinstance(self.role, str) or self.role not in _KEYS:
             raise self.error("role", f"is {self.role!r}; it must be one of {', '.join(_KEYS)}")
-        for key, value in item.items():
+        for key, value in () if lenient else item.items():
             if key not in {"role", "content", *_KEYS[self.role]} and value not in (None, [], "", {}):
                 raise self.error(str(key), f"is not known in a message of the role {self.role}")
 
-    def error(self, key: str, text: str) -> RequestError:
-        return RequestError(f"{self.place}{key and f'.{key}'} {text}")
+    def error(self, key: str, text: str) -> ConversationError:
+        return ConversationError(f"{self.place}{key and f'.{key}'}", text)
 
     def get(self, key: str) -> Any:
         return self._item.get(key)
@@ -85,33 +106,33 @@ class _Fields:
     def _part(self, part: object, key: str) -> str:
         kind = part.get("type") if isinstance(part, Mapping) else None
         text = part.get("text") if isinstance(part, Mapping) else None
+        if kind == "refusal" and isinstance(part, Mapping) and isinstance(refusal := part.get("refusal"), str):
+            return refusal
         if kind not in _TEXT_PARTS or not isinstance(text, str):
             what = f"a part of type {kind!r}" if kind is not None and kind not in _TEXT_PARTS else _kind(part)
             raise self.error(key, f"is {what}; gpt-oss reads text parts only")
         return text
 
 
-def _converted(fields: _Fields, results: list[_Fields], *, opening: bool) -> Iterator[Message]:
+def _converted(fields: _Fields, *, opening: bool) -> Message:
+    """A message that is not the model's."""
     match fields.role:
         case "user":
-            yield user(fields.text("content", required=True))
+            return user(fields.text("content", required=True))
         case "system" | "developer":
             text = fields.text("content", required=True)
-            yield system(text) if opening else developer_message(text)
-        case "assistant":
-            yield from _answer(fields, results)
-        case _:
-            raise fields.error("role", "is tool, but no message with tool_calls stands before it")
+            return system(text) if opening else developer_message(text)
+    raise fields.error("role", "is tool, but no message with tool_calls stands before it")
 
 
-def _answer(fields: _Fields, results: list[_Fields]) -> Iterator[Message]:
-    """The messages of one assistant's turn, with the results of its calls."""
+def _add_answer(messages: list[Message], fields: _Fields, results: list[_Fields], recall: Recall | None) -> None:
+    """Adds the messages of one assistant's turn, with the results of its calls."""
     calls = [*_calls(fields)]
     if reasoning := fields.text("reasoning") or fields.text("reasoning_content"):
-        yield assistant(reasoning, "analysis")
+        messages.append(assistant(reasoning, "analysis"))
     if content := fields.text("content"):
-        yield assistant(content, "commentary" if calls else "final")
-    elif not (reasoning or calls):
+        messages.append(assistant(content, "commentary" if calls else "final"))
+    elif not (reasoning or calls or fields.lenient):
         raise fields.error("content", "is empty, and there are no reasoning and tool_calls either")
     waiting = [*calls]
     found: dict[str, Message] = {}
@@ -127,8 +148,9 @@ def _answer(fields: _Fields, results: list[_Fields]) -> Iterator[Message]:
             "tool_calls", f"has a call, {waiting[0][0]!r}, without its result in a message of the role tool"
         )
     for call_id, call in calls:
-        yield Message(Role.ASSISTANT, call.text, None, call.channel, call.name, f"{CONSTRAIN}json")
-        yield found[call_id]
+        message = Message(Role.ASSISTANT, call.text, None, call.channel, call.name, f"{CONSTRAIN}json")
+        messages[:] = [*messages, message] if recall is None else recall(call_id, messages, message)
+        messages.append(found[call_id])
 
 
 def _calls(fields: _Fields) -> Iterator[tuple[str, ToolCall]]:
@@ -139,22 +161,21 @@ def _calls(fields: _Fields) -> Iterator[tuple[str, ToolCall]]:
     seen: set[str] = set()
     for at, call in enumerate(calls):
         key = f"tool_calls[{at}]"
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if (
-            not isinstance(call, Mapping)
-            or call.get("type", "function") != "function"
-            or not isinstance(function, Mapping)
-        ):
+        kind = call.get("type", "function") if isinstance(call, Mapping) else None
+        function = call.get(kind) if isinstance(call, Mapping) and kind in ("function", "custom") else None
+        if not isinstance(call, Mapping) or not isinstance(function, Mapping):
             raise fields.error(
                 key, 'must be {"id": ..., "type": "function", "function": {"name": ..., "arguments": ...}}'
             )
         name, arguments = function.get("name"), function.get("arguments", "")
         if not isinstance(name, str) or not name:
-            raise fields.error(f"{key}.function.name", f"is {name!r}; it must be the name of a function")
+            raise fields.error(f"{key}.{kind}.name", f"is {name!r}; it must be the name of a function")
+        if kind == "custom":
+            arguments = {CUSTOM_INPUT: function.get("input", "")}
         if isinstance(arguments, Mapping):
             arguments = json.dumps(arguments, ensure_ascii=False)
         if not isinstance(arguments, str):
-            raise fields.error(f"{key}.function.arguments", f"is {_kind(arguments)}; it must be a JSON text")
+            raise fields.error(f"{key}.{kind}.arguments", f"is {_kind(arguments)}; it must be a JSON text")
         call_id = call.get("id") or key
         if not isinstance(call_id, str) or call_id in seen:
             raise fields.error(f"{key}.id", f"is {call_id!r}; each call needs a text of its own")

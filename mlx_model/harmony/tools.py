@@ -83,6 +83,17 @@ class Namespace:
         _check_name(self.name, "namespace")
         _check_distinct((function.name for function in self.functions), "functions")
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        functions = [function.to_json() for function in self.functions]
+        return {"name": self.name, "functions": functions, "description": self.description}
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> Namespace:
+        """The inverse of `to_json`. Raises TypeError or RequestError for anything else."""
+        functions = tuple(FunctionTool(**function) for function in fields["functions"])
+        return Namespace(fields["name"], functions, fields["description"])
+
     def text(self) -> str:
         """Its part of the tools section. Raises RequestError for parameters that can't be used."""
         described = self.description.splitlines()

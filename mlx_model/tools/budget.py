@@ -160,5 +160,5 @@ def _kept(messages: Sequence[Message]) -> list[Message]:
 def _head(request: Request) -> list[Message]:
     """About what the conversation opens with."""
     functions, formats = request.functions, filter(None, [request.response_format])
-    developer = developer_message(request.instructions, functions, formats=formats)
+    developer = developer_message(request.instructions, functions, namespaces=request.namespaces, formats=formats)
     return [system_message(request.options.effort, tools=request.tools, functions=bool(functions)), developer]

@@ -9,12 +9,13 @@ from typing import Any
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall, read_call
 from mlx_model.harmony.message import Message
-from mlx_model.harmony.tools import FUNCTIONS, FunctionTool
+from mlx_model.harmony.tools import FUNCTIONS, FunctionTool, Namespace
 from mlx_model.request import Request
 from mlx_model.tools.base import Tool
 
-Offered = str | FunctionTool | Tool | Callable[..., Any]
-"""A tool that is run here, a Python function, or what is only declared: a builtin tool's name, a FunctionTool."""
+Offered = str | FunctionTool | Namespace | Tool | Callable[..., Any]
+"""A tool that is run here, a Python function, or what is only declared: a builtin tool's name, a FunctionTool, a whole
+namespace of those."""
 
 # A function with a name that the model knows from its training is called as the tool it knows, not as declared.
 _TRAINED = {
@@ -37,6 +38,8 @@ class Toolbox:
         """The builtin tools, as a request names them."""
         self.functions: list[FunctionTool] = []
         """The functions, as a request declares them."""
+        self.namespaces: list[Namespace] = []
+        """Functions under other names, likewise."""
         self._tools: dict[str, Tool] = {}  # those that are run here, by what they are declared as
         for each in offered:
             self._add(each)
@@ -48,12 +51,18 @@ class Toolbox:
 
     def request(self, request: Request) -> Request:
         """The request with these tools besides its own."""
-        tools, functions = (*request.tools, *self.builtins), (*request.functions, *self.functions)
-        return replace(request, tools=tools, functions=functions)
+        return replace(
+            request,
+            tools=(*request.tools, *self.builtins),
+            functions=(*request.functions, *self.functions),
+            namespaces=(*request.namespaces, *self.namespaces),
+        )
 
     def read(self, message: Message) -> ToolCall | None:
         """A message of the model's as a call; see read_call."""
-        return read_call(message, [*self.builtins, *(f"{FUNCTIONS}.{function.name}" for function in self.functions)])
+        spaces = [Namespace(FUNCTIONS, tuple(self.functions)), *self.namespaces]
+        names = [f"{space.name}.{function.name}" for space in spaces for function in space.functions]
+        return read_call(message, [*self.builtins, *names])
 
     def tool(self, call: ToolCall) -> Tool | None:
         """The tool that answers a call, None where it is the caller's to answer."""
@@ -66,6 +75,9 @@ class Toolbox:
             await tool.close()
 
     def _add(self, offered: Offered) -> None:
+        if isinstance(offered, Namespace):
+            self.namespaces.append(offered)
+            return
         tool = _tool(offered)
         declaration = tool.declaration if isinstance(tool, Tool) else tool
         if isinstance(declaration, FunctionTool) and isinstance(tool, Tool):

@@ -115,7 +115,7 @@ def test_conversations(items: list[Any], messages: list[Message]) -> None:
         ([{"role": "assistant"}], r"messages\[0\]\.content is empty"),
         ([{"role": "assistant", "tool_calls": "f"}], r"messages\[0\]\.tool_calls is of the type str"),
         ([{"role": "assistant", "tool_calls": [7]}], r"messages\[0\]\.tool_calls\[0\] must be"),
-        ([{"role": "assistant", "tool_calls": [{"type": "custom", "custom": {}}]}], r"tool_calls\[0\] must be"),
+        ([{"role": "assistant", "tool_calls": [{"type": "hosted", "hosted": {}}]}], r"tool_calls\[0\] must be"),
         ([{"role": "assistant", "tool_calls": [call("")]}], r"tool_calls\[0\]\.function\.name is ''"),
         ([{"role": "assistant", "tool_calls": [call("f", 7)]}], r"function\.arguments is of the type int"),
         (

@@ -1,0 +1,181 @@
+"""The engine and who waits for it: one request at a time, first come first served, whatever becomes of the others."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from app.chat.loop import TurnEvent
+from app.engine.engine import Engine
+from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
+from app.server.errors import ApiError, busy, of_engine, stopping
+from mlx_model.errors import GptossError
+from mlx_model.events import Finished
+
+MOST_WAITING = 8
+"""Requests that wait beside the one that runs; another one is told to come back later."""
+
+
+class Work(Protocol):
+    """What a request wants of the engine."""
+
+    def events(self, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """Asks the engine, once or more often; each answer ends with Finished."""
+        ...
+
+    async def cancel(self, engine: Engine) -> None:
+        """Ends the answer under way; Finished("cancelled") follows."""
+        ...
+
+
+class Line:
+    """Requests to one engine. An engine that has died is started anew for the next of them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        load: Load,
+        announce: Callable[[Loading | LoadProgress | Ready], None] = lambda reply: None,
+        *,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        """`announce` hears how each load goes."""
+        self.ready: Ready | None = None
+        """What is loaded, None while it isn't."""
+        self._engine = engine
+        self._load = load
+        self._announce = announce
+        self._most_waiting = most_waiting
+        self._lock = asyncio.Lock()
+        self._runs: list[Run] = []
+        self._is_stopping = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers."""
+        return self._engine
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return max(len(self._runs) - 1, 0)
+
+    @property
+    def running(self) -> int:
+        """Requests that the engine has: none, or one."""
+        return len(self._runs) - self.waiting
+
+    async def load(self) -> Ready:
+        """Loads the model, if it isn't; who asks meanwhile waits. Raises EngineError or EngineDied."""
+        async with self._lock:
+            return await self._loaded()
+
+    def join(self, work: Work) -> "Run":
+        """Stands a request in line. Raises ApiError if too many wait, or the server is about to end."""
+        if self._is_stopping:
+            raise stopping()
+        if len(self._runs) > self._most_waiting:
+            raise busy(f"{self._most_waiting} requests wait already; try again in a few seconds")
+        run = Run(self, work)
+        self._runs.append(run)
+        return run
+
+    def leave(self, run: "Run") -> None:
+        """A request is over."""
+        self._runs.remove(run)
+
+    def place(self, run: "Run") -> int:
+        """How many are before a request; 0 while it runs."""
+        return self._runs.index(run) if run in self._runs else 0
+
+    async def events(self, work: Work) -> AsyncGenerator[TurnEvent, None]:
+        """What the engine brings, once it is this request's turn."""
+        async with self._lock:
+            await self._loaded()
+            async with aclosing(work.events(self._engine)) as events:
+                async for event in events:
+                    yield event
+
+    async def stop(self) -> None:
+        """Ends all requests: each client hears of it."""
+        self._is_stopping = True
+        for run in [*self._runs]:
+            run.end(stopping())
+
+    async def _loaded(self) -> Ready:
+        if self.ready is None or not self._engine.alive:
+            self.ready = None
+            async for reply in self._engine.load(self._load):
+                self._announce(reply)
+                if isinstance(reply, Ready):
+                    self.ready = reply
+        assert self.ready is not None
+        return self.ready
+
+
+class Run:
+    """One request: it waits and runs in a task of its own, so that its end is the same however the client leaves."""
+
+    def __init__(self, line: Line, work: Work) -> None:
+        self._line, self._work = line, work
+        self._inbox = asyncio.Queue[TurnEvent | ApiError | None]()  # None ends it
+        self._is_over = False
+        self._task = asyncio.create_task(self._go())
+        self._task.add_done_callback(self._ended)  # also of one that is cancelled before it has begun
+
+    @property
+    def place(self) -> int:
+        """How many requests are before it; 0 while it runs."""
+        return self._line.place(self)
+
+    async def events(self, pulse_s: float) -> AsyncIterator[TurnEvent | None]:
+        """What comes, up to the last Finished; None whenever nothing has for `pulse_s` seconds. Raises ApiError.
+
+        Whoever stops reading before the end calls `end`.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(pulse_s):  # not wait_for, which can lose a cancel in Python 3.11
+                    item = await self._inbox.get()
+            except TimeoutError:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, ApiError):
+                raise item
+            yield item
+
+    def end(self, error: ApiError | None = None) -> None:
+        """Ends the request at once, in the engine too; who still reads gets the error. Nothing if it is over."""
+        if not self._is_over:
+            self._over(error)
+            self._task.cancel()
+
+    async def cancel(self) -> None:
+        """Asks for the end: what has been answered so far is kept, and Finished("cancelled") follows."""
+        if self.place == 0 and not self._is_over:
+            await self._work.cancel(self._line.engine)
+        elif not self._is_over:
+            self._inbox.put_nowait(Answer(0, Finished("cancelled")))
+            self.end()
+
+    async def _go(self) -> None:
+        try:
+            async with aclosing(self._line.events(self._work)) as events:
+                async for event in events:
+                    self._inbox.put_nowait(event)
+        except Exception as error:
+            if not isinstance(error, GptossError):
+                traceback.print_exc()
+            self._over(of_engine(error))
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._over()
+        self._line.leave(self)
+
+    def _over(self, error: ApiError | None = None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._inbox.put_nowait(error)
