@@ -105,6 +105,7 @@ def load(
     map: str = "auto",
     differentiable: bool = False,
     progress: Progress = lambda done, total: None,
+    preparing: Progress = lambda done, total: None,
 ) -> Model:
     """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder.
 
@@ -117,7 +118,8 @@ def load(
     of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
     `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
     CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
-    bytes of weights that are loaded, and with those of all of them.
+    bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
+    the pieces of work that are done for its kernels (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -137,7 +139,7 @@ def load(
         transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
     # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
-    kernels = attach_kernels(transformer)
+    kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
     return Model(
         name=str(name_or_path),

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{name} is measured for a few minutes; Ctrl-C ends it, and nothing is written then")
     model = found = None
     try:
-        model = load(name, dense_bits=bits, memory=memory)
+        model = load(name, dense_bits=bits, memory=memory, preparing=_say_prepared)
     except GptossError:
         raise
     except Exception as error:  # no fault of the person's, so a developer has to see it
@@ -92,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     path = evidence.write(model, found)
     say(f'the report is in {path}; please attach it to an issue of the kind "{TEMPLATE}"')
     return 1 if evidence.failures else 0
+
+
+def _say_prepared(done: int, total: int) -> None:
+    say(f"preparing the GPU: {done + 1} of {total}")
 
 
 def _measured(model: "Model", as_json: bool, evidence: "Evidence | None") -> Measurements:

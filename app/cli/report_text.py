@@ -63,11 +63,11 @@ def _kernels(found: dict[str, Any]) -> Iterator[str]:
     kernels = found["kernels"]
     yield "\n## Kernels\n"
     if kernels["refusal"] is not None:
-        yield "None was tried:\n"
-        yield fenced(kernels["refusal"])
+        yield f"None is used:\n\n{fenced(kernels['refusal'])}\n"
+    if not (operations := kernels["operations"]):
         return
-    operations, bandwidth = kernels["operations"], (found.get("measured") or {}).get("bandwidth_gigabytes_s")
-    yield f"{sum(each['variant'] is not None for each in operations)} of {len(operations)} operations run by a kernel."
+    bandwidth = (found.get("measured") or {}).get("bandwidth_gigabytes_s")
+    yield f"{sum(each['variant'] is not None for each in operations)} of {len(operations)} were right and faster."
     if bandwidth is not None:
         yield f"Memory: copying {bandwidth['copy']:.0f} GB/s, reading {bandwidth['read']:.0f} GB/s."
     if kernels["table"] is not None:

@@ -10,8 +10,9 @@ before each first try: a start that finds the note of a try that never ended kee
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -19,7 +20,7 @@ import mlx.core as mx
 from metal.operation import Operation, Variant
 from metal.trust.check import Trial, first_line, named, tried, whole_text
 from metal.trust.machine import MetalGpu, this_gpu
-from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, kernel_text, tries, trying
+from metal.trust.remember import Note, Notes, begun, default_path, is_going_on, is_unended, kernel_text, tries
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,14 @@ def choose(
     machine: MetalGpu | None = None,
     path: Path | None = None,
     clock: Clock = time.perf_counter,
+    trying: Callable[[int], None] = lambda index: None,
 ) -> KernelChoice:
     """How each operation is to run on this machine, found out now or remembered from an earlier start.
 
     `sizes` names what tells these operations from others of the same names: a model's sizes, its dtypes. `mode` is one
-    of MODES, by default what GPTOSS_KERNELS says, `machine` the one this is, `path` the file that remembers. Without
-    a GPU everything runs by MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
+    of MODES, by default what GPTOSS_KERNELS says, `machine` the one this is, `path` the file that remembers. `trying`
+    is told the place of each operation that is not remembered, before it is tried. Without a GPU everything runs by
+    MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
     """
     mode = requested_mode() if mode is None else mode
     machine = machine or this_gpu()
@@ -112,7 +115,11 @@ def choose(
     notes = Notes(path or default_path())
     subject = _SEPARATOR.join((*_setting(machine), f"{ENVIRONMENT}={mode}", sizes))
     budget_s = _TIMING_S / max(1, len(operations))
-    return KernelChoice([_verdict(operation, notes, subject, mode, clock, budget_s) for operation in operations])
+    verdicts = []
+    for index, operation in enumerate(operations):
+        starting = partial(trying, index)
+        verdicts.append(_verdict(operation, notes, subject, mode, clock, budget_s, starting))
+    return KernelChoice(verdicts)
 
 
 def report(*, mode: str | None = None, machine: MetalGpu | None = None, path: Path | None = None) -> str:
@@ -147,8 +154,16 @@ def _line(name: str, note: Note) -> str:
     return f"{name} runs by {note.get('runs', 'MLX')}: {note.get('reason', 'its kernel was not tried to the end')}"
 
 
-def _verdict(operation: Operation, notes: Notes, subject: str, mode: str, clock: Clock, budget_s: float) -> Verdict:
-    """The verdict on one operation: remembered, or found out and noted."""
+def _verdict(
+    operation: Operation,
+    notes: Notes,
+    subject: str,
+    mode: str,
+    clock: Clock,
+    budget_s: float,
+    starting: Callable[[], None],
+) -> Verdict:
+    """The verdict on one operation: remembered, or found out and noted; `starting` is called before the latter."""
     name = operation.name
     note = notes.read(subject, name)
     if is_unended(note):
@@ -156,7 +171,8 @@ def _verdict(operation: Operation, notes: Notes, subject: str, mode: str, clock:
     remembered = _from_json(operation, note)
     if remembered is not None:
         return remembered
-    notes.write(subject, name, trying(note))
+    starting()
+    notes.write(subject, name, begun(note))
     try:
         verdict = _tried(operation, mode, clock, budget_s)
     except BaseException:

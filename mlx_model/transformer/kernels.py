@@ -1,7 +1,7 @@
 """Brings the Metal kernels into a loaded transformer: whether they can be used, on which arrays, in which variants."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import mlx.core as mx
@@ -30,7 +30,7 @@ class NoKernels(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KernelFindings:
-    """What was decided on the kernels: a verdict for each operation, or in `refusal` why none was tried.
+    """What was decided on the kernels: a verdict for each operation, or in `refusal` why none is used nevertheless.
 
     `table` says why FP4 is decoded by a table, None where it isn't. Both are whole texts, of several lines maybe.
     """
@@ -40,9 +40,13 @@ class KernelFindings:
     table: str | None = None
 
 
-def attach_kernels(transformer: Transformer) -> KernelFindings:
+def attach_kernels(
+    transformer: Transformer, preparing: Callable[[int, int], None] = lambda done, total: None
+) -> KernelFindings:
     """Lets a transformer decode on the kernels, where there is a GPU on which they are right and faster.
 
+    They are compiled before this returns, so that the first token needn't wait for it. `preparing` is told how many of
+    how many pieces of that work are done: each operation that is tried here for the first time, then a decode step.
     Not one that is to be differentiated: kernels have no gradient. Raises RequestError if GPTOSS_KERNELS has another
     value than metal.trust.select.MODES.
     """
@@ -64,10 +68,30 @@ def attach_kernels(transformer: Transformer) -> KernelFindings:
     except Exception as error:  # MLX has several types for what Metal refuses, and an answer comes without kernels, too
         log.warning("decoding runs by MLX's own operations: %s", error)
         return KernelFindings(refusal=whole_text(error))
-    choice = select.choose(possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
+    total = len(possible) + 1
+    choice = select.choose(
+        possible,
+        sizes=_sizes(transformer, decoder),
+        mode=mode,
+        machine=machine,
+        trying=lambda index: preparing(index, total),
+    )
     if any(variant is not None for variant in choice.values()):
         transformer.decoder = replace(decoder, choice=choice)
+        preparing(total - 1, total)
+        try:
+            _take_step(transformer)
+        except Exception as error:  # of several types, as above
+            transformer.decoder = None
+            log.warning("decoding runs by MLX's own operations: %s", error)
+            return KernelFindings(choice.verdicts, whole_text(error), table)
     return KernelFindings(choice.verdicts, table=table)
+
+
+def _take_step(transformer: Transformer) -> None:
+    """A token through all layers, whose launches compile what they run."""
+    cache = transformer.make_cache()
+    mx.eval(transformer(mx.array([[0]]), cache, "last"), cache.arrays())
 
 
 def _why_table() -> str | None:

@@ -71,7 +71,7 @@ def refused(gpu: Gpu, chosen: Callable[..., KernelChoice], home: Path) -> Kernel
     gpu.fails = {}
     good, beside = gpu.operation("down"), gpu.operation("qkv")
     object.__setattr__(beside, "arguments", broken)
-    return KernelFindings((*verdicts, *chosen(good, beside).verdicts), table="FP4 is wrong")
+    return KernelFindings((*verdicts, *chosen(good, beside).verdicts), "a step failed", "FP4 is wrong")
 
 
 def parts(file: Path) -> tuple[str, dict[str, Any]]:
@@ -93,7 +93,7 @@ def test_a_report_with_refused_kernels_and_a_failure_has_nothing_private(
     def bandwidth() -> Bandwidth:
         raise RuntimeError(f"zaphod on heart-of-gold ran out of memory in {zaphods}/x y")
 
-    monkeypatch.setattr("mlx_model.model.attach_kernels", lambda _: refused(gpu, chosen, zaphods))
+    monkeypatch.setattr("mlx_model.model.attach_kernels", lambda *_: refused(gpu, chosen, zaphods))
     monkeypatch.setattr(speed, "bandwidth", bandwidth)
     model = write_checkpoint(zaphods / "trillian", tiny_config())
     assert cli.main(["bench", "--model", str(model), "--report", str(folder)]) == 1, "a step failed"
@@ -121,12 +121,13 @@ def test_a_report_with_refused_kernels_and_a_failure_has_nothing_private(
     assert (down["runs"], down["tolerance"]) == ("kernel rows=4", 1e-6)
     assert qkv["message"] == "no arguments in [path]"
     for said in (
-        "1 of 3 operations run by a kernel.",
+        "1 of 3 were right and faster.",
         "| gate_up | MLX | 0 of 3 | - | - | - | - | - |",
         "| down, kernel rows=4 | yes | 0.0e+00 | 1.0e-06 | 100 |",
         f"```\n{message}\n```",
         "kernel rows=2: 1 of 32 elements of result 0 are wrong, first [7]: expected "
         f"{wrong['wrong']['expected']}, got {wrong['wrong']['found']} (",
+        "None is used:\n\n```\na step failed\n```\n",
         "FP4 is decoded by a table:\n\n```\nFP4 is wrong\n```",
         "## Failed: the bandwidth of memory",
         "RuntimeError: [name] on [name] ran out of memory in [path]\n",
@@ -175,7 +176,7 @@ def test_a_macs_report(gpu: Gpu, chosen: Callable[..., KernelChoice], monkeypatc
     monkeypatch.setattr("metal.trust.machine.this_gpu", lambda: MACHINE)
     text = render(Evidence("").contents(model, report))
     assert "- GPU: Apple M1 Max, 32 cores, may hold " in text
-    assert "1 of 1 operations run by a kernel.\nMemory: copying 300 GB/s, reading 352 GB/s." in text
+    assert "1 of 1 were right and faster.\nMemory: copying 300 GB/s, reading 352 GB/s." in text
     assert "| down | kernel rows=4 | 2 of 2 | 100 | 264 | 75% | 150 | 1.50 |" in text
     assert "A decoded token launches 218: CustomKernel 170, SliceUpdate 48." in text
     assert "reads 200 GB/s of weights" in text

@@ -11,7 +11,8 @@ import pytest
 from metal import attend
 from metal.launch import Call, executed_by
 from metal.operation import Operation
-from metal.trust import select
+from metal.trust import remember, select
+from metal.trust.check import Trial
 from metal.trust.machine import MetalGpu
 from metal.trust.select import KernelChoice, Verdict
 from metal.trust.selftest import decodes_fp4
@@ -26,6 +27,7 @@ from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY
 from tests.fixtures.mlx_layout import write_mlx_layout
 
+take_step = kernels._take_step
 MACHINE = MetalGpu("Apple M0", 10, "macOS 99", "0")
 
 
@@ -43,6 +45,7 @@ def transformer(folder: Path) -> Transformer:
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
     monkeypatch.setattr(kernels, "decodes_fp4", lambda: True)
+    monkeypatch.setattr(kernels, "_take_step", lambda transformer: None)
 
 
 def choosing(monkeypatch: pytest.MonkeyPatch, *, by_kernel: bool) -> list[Operation]:
@@ -79,6 +82,42 @@ def test_where_no_kernel_is_chosen_the_blocks_run(
     verdicts = attach_kernels(transformer).verdicts
     assert transformer.decoder is None
     assert [verdict.operation for verdict in verdicts] == [each.name for each in asked]
+
+
+def test_kernels_are_compiled_before_the_first_token_with_a_count(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At the first start for each operation that is tried, then for a step; at the next for the step alone."""
+    monkeypatch.setattr(remember, "user_cache_path", lambda *_, **__: tmp_path)
+    steps: list[bool] = []
+    monkeypatch.setattr(kernels, "_take_step", lambda transformer: steps.append(transformer.decoder is not None))
+    monkeypatch.setattr(select, "tried", lambda operation, *_: [Trial(operation.variants[0])])
+    monkeypatch.setattr(select, "seconds_per_run", lambda operation, *_, **__: {operation.variants[0]: 0.1, None: 0.2})
+    for counts in (range(8), range(7, 8)):
+        prepared: list[tuple[int, int]] = []
+        transformer.decoder = None
+        attach_kernels(transformer, lambda done, total, to=prepared: to.append((done, total)))  # type: ignore[misc]
+        assert prepared == [(done, 8) for done in counts]
+    assert steps == [True, True]
+
+
+def test_a_step_that_fails_with_kernels_that_were_right_is_left_to_mlx(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choosing(monkeypatch, by_kernel=True)
+    monkeypatch.setattr(kernels, "_take_step", take_step)
+
+    def refuse(call: Call) -> list[mx.array]:
+        raise RuntimeError(f"no pipeline for {call.kernel.name}")
+
+    with executed_by(refuse), caplog.at_level(logging.WARNING):
+        found = attach_kernels(transformer)
+    assert transformer.decoder is None
+    assert found.refusal == "no pipeline for qkv"
+    assert len(found.verdicts) == 7
+    assert [record.message for record in caplog.records] == [
+        "decoding runs by MLX's own operations: no pipeline for qkv"
+    ]
 
 
 def test_portable_asks_for_nothing(transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
