@@ -93,12 +93,18 @@ def test_a_report_with_refused_kernels_and_a_failure_has_nothing_private(
     def bandwidth() -> Bandwidth:
         raise RuntimeError(f"zaphod on heart-of-gold ran out of memory in {zaphods}/x y")
 
-    monkeypatch.setattr("mlx_model.model.attach_kernels", lambda *_: refused(gpu, chosen, zaphods))
+    def attach(transformer: object, preparing: Callable[[int, int], None]) -> KernelFindings:
+        preparing(3, 8)
+        return refused(gpu, chosen, zaphods)
+
+    monkeypatch.setattr("mlx_model.model.attach_kernels", attach)
     monkeypatch.setattr(speed, "bandwidth", bandwidth)
     model = write_checkpoint(zaphods / "trillian", tiny_config())
     assert cli.main(["bench", "--model", str(model), "--report", str(folder)]) == 1, "a step failed"
     (file,) = folder.iterdir()
-    assert f"the report is in {file}; " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "gptoss-chat: preparing the GPU: 4 of 8\n" in said
+    assert f"the report is in {file}; " in said
     text = file.read_text("utf-8")
     assert not [secret for secret in SECRETS if secret in text.lower()]
     summary, found = parts(file)
