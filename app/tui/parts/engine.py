@@ -9,7 +9,7 @@ from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.lines import sentence
 from app.tui.parts.desk import Desk
-from app.tui.text.progress import loading
+from app.tui.text.progress import loading, preparing
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
@@ -103,6 +103,8 @@ class EngineKeeper:
                     case Loading(model=model):
                         status.model, status.state = _short(model), "loading"
                         status.memory = status.budget = status.limit = 0
+                    case LoadProgress(done=done, total=total, kernels=True):
+                        status.state, status.progress = "preparing the GPU", preparing(done, total)
                     case LoadProgress(done=done, total=total):
                         status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:
