@@ -17,7 +17,7 @@ help:
 	@echo "make metal-check on a Mac: run the tests of the Metal kernels on its GPU"
 	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
-	@echo "make fuzz        try Harmony and the weights' headers on far more random input (FUZZ=200000 sequences)"
+	@echo "make fuzz        try Harmony, the weights' headers and the server on far more random input (FUZZ=200000 sequences)"
 	@echo "make torture     play random games at the screen, kill the chat at random moments (MONKEY=300 games, KILLS=40)"
 	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
 	@echo "make bench-browse count the tokens of a browse of 27 calls at several sizes of context"
@@ -86,10 +86,12 @@ launches: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.benchmarks.launches
 
 # As many random and as many mutated sequences; a tenth as many conversations beside openai-harmony, and as many headers.
+# Half as many requests of each of the server's APIs.
 fuzz: $(VENV)/.installed-test
-	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) $(BIN)/python -m pytest \
+	@HARMONY_FUZZ=$(or $(FUZZ),200000) WEIGHTS_FUZZ=$$(($(or $(FUZZ),200000) / 10)) \
+		SERVER_FUZZ=$$(($(or $(FUZZ),200000) / 2)) $(BIN)/python -m pytest \
 		tests/mlx_model/harmony/test_fuzz.py tests/mlx_model/harmony/test_render.py tests/mlx_model/harmony/test_parse.py \
-		tests/mlx_model/weights/test_header_fuzz.py
+		tests/mlx_model/weights/test_header_fuzz.py tests/app/server/test_fuzz.py
 
 # Left out of `make test` by norecursedirs in pyproject.toml.
 torture: $(VENV)/.installed-test

@@ -102,12 +102,47 @@ class MessageStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could stand at a place: its bytes, which need not be whole characters, and its log probability."""
+
+    token: bytes
+    logprob: float
+
+    @property
+    def text(self) -> str:
+        """The token as text."""
+        return self.token.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """A token that was sampled, and the likeliest at its place, the likeliest first."""
+
+    sampled: Alternative
+    top: tuple[Alternative, ...] = ()
+
+    def to_json(self) -> list[list[Any]]:
+        """JSON: bytes and log probability of each, the sampled one first."""
+        return [[list(each.token), each.logprob] for each in (self.sampled, *self.top)]
+
+    @staticmethod
+    def from_json(fields: list[list[Any]]) -> TokenLogprobs:
+        """The inverse of `to_json`. Raises TypeError or ValueError for anything else."""
+        sampled, *top = [Alternative(bytes(token), float(logprob)) for token, logprob in fields]
+        return TokenLogprobs(sampled, tuple(top))
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of the message that last started. Deltas concatenate exactly to the message's text."""
+    """More text of the message that last started. Deltas concatenate exactly to the message's text.
+
+    `logprobs` are those of the tokens that have ended in it, where Options.logprobs asks for them.
+    """
 
     channel: str
     text: str
     recipient: str | None = None
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

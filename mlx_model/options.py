@@ -8,6 +8,9 @@ from typing import Any
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
 
+MOST_LOGPROBS = 20
+"""Alternatives of a token that may be asked for, as at OpenAI's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -17,7 +20,9 @@ class Options:
     `repetition_penalty` above 1 divides (multiplies, where negative) the logits of tokens already in the context
     (Keskar et al. 2019, CTRL). Equal `seed`s give equal answers; None draws one. `stop` strings end the answer when
     they appear in the final channel; they are not part of it. `max_tokens` None means: until the context is full.
-    `max_thinking` tokens of analysis end the thought, and the answer begins; None lets the model decide.
+    `max_thinking` tokens of analysis end the thought, and the answer begins; None lets the model decide. With
+    `logprobs` each token of the final message comes with its log probability and those of so many alternatives, as the
+    model gives them, before anything else in here acts.
     Raises RequestError for values outside their range.
     """
 
@@ -31,13 +36,14 @@ class Options:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_thinking: int | None = None
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "effort", Effort(self.effort))
         except ValueError:
             raise RequestError(f'effort is "{self.effort}"; gpt-oss knows low, medium and high') from None
-        for name in ("max_tokens", "top_k", "seed", "max_thinking"):
+        for name in ("max_tokens", "top_k", "seed", "max_thinking", "logprobs"):
             self._check_type(name, int)
         for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
             self._check_type(name, int | float)
@@ -52,6 +58,7 @@ class Options:
             ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"),
             ("seed", self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2^64 - 1"),
             ("max_thinking", self.max_thinking is None or self.max_thinking >= 0, "0 or more"),
+            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= MOST_LOGPROBS, f"from 0 to {MOST_LOGPROBS}"),
             ("stop", all(isinstance(text, str) and text for text in stop), "non-empty texts"),
         ):
             if not fine:
@@ -59,7 +66,7 @@ class Options:
 
     def _check_type(self, name: str, kind: type | UnionType) -> None:
         value = getattr(self, name)
-        is_optional = name in ("max_tokens", "seed", "max_thinking")
+        is_optional = name in ("max_tokens", "seed", "max_thinking", "logprobs")
         if (isinstance(value, bool) or not isinstance(value, kind)) and not (value is None and is_optional):
             raise RequestError(f"{name} is {value!r}; it must be a {'whole ' if kind is int else ''}number")
 

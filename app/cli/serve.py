@@ -100,7 +100,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from app.server.guard import Policy, is_loopback, without_ports
     from app.server.http import make_app
     from app.server.line import Line
-    from app.server.serving import Server, listen, listen_at_path, serve
+    from app.server.serving import Server, allow_many_connections, listen, listen_at_path, serve
     from app.server.token import kept_token
 
     own = await _own_tools(arguments, settings)
@@ -129,6 +129,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))
     if is_new:
         say(f"made a token, which {server_token_file()} keeps: {token}")
+    allow_many_connections()
     server = Server(make_app(service, policy), line.stop)
     try:
         await serve(server, listener, line.load)

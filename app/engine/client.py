@@ -59,6 +59,7 @@ class EngineClient:
         self._reader: asyncio.Task[EngineDied] | None = None
         self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
         self._counting: set[int] = set()  # the numbers that are no answers
+        self._given_up: set[int] = set()  # those of answers that nobody reads, until they have ended
         self._killed_because: str | None = None
         self.context_length = 0
         """See Engine."""
@@ -73,6 +74,7 @@ class EngineClient:
         if self.alive:
             return
         self._killed_because = None
+        self._given_up.clear()
         try:
             process = self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -115,6 +117,8 @@ class EngineClient:
         finally:
             await replies.aclose()
             if not finished and self.alive:
+                self._given_up.add(number)
+                asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_stuck, number)
                 await self._send(Cancel(number))
 
     async def cancel(self) -> None:
@@ -201,6 +205,8 @@ class EngineClient:
                 if not isinstance(reply, FromEngine):
                     raise ProtocolError(f"{type(reply).__name__} is a request")
                 number = None if isinstance(reply, Loading | LoadProgress | Ready) else reply.number
+                if isinstance(reply, Failed) or (isinstance(reply, Answer) and isinstance(reply.event, Finished)):
+                    self._given_up.discard(number or 0)
                 inbox = self._inboxes.get(number)
                 if inbox is not None:
                     inbox.put_nowait(reply)
@@ -223,6 +229,11 @@ class EngineClient:
 
     def _kill_if_asked(self, number: int) -> None:
         if number in self._inboxes:
+            self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
+
+    def _kill_if_stuck(self, number: int) -> None:
+        """For an answer that nobody reads, and that holds up those behind it."""
+        if number in self._given_up and number == min([*self._given_up, *self._asked()]):
             self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
 
     def _kill(self, reason: str) -> None:

@@ -140,7 +140,7 @@ _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         *(Load, Ask, Cancel, AnswerNow, Count, Loading, LoadProgress, Ready, Failed, Answer, Counted),
-        *(Message, Request, events.Stats),
+        *(Message, Request, events.Stats, events.TokenLogprobs),
         *get_args(Event),
     )
 }
@@ -150,7 +150,7 @@ _MOST = 2**48
 _LEAST_S = 1e-6
 """A time that is not 0 is as long: speeds are divided by it."""
 
-_PAYLOADS = (Message, Request)
+_PAYLOADS = (Message, Request, events.TokenLogprobs)
 """Classes with a JSON form of their own, which is passed on as it is: a schema in it may have any keys, "type" too."""
 
 

@@ -81,7 +81,8 @@ def merge(replies: list[FromEngine]) -> list[FromEngine]:
             and (reply.number, reply.event.channel, reply.event.recipient)
             == (last.number, last.event.channel, last.event.recipient)
         ):
-            event = replace(last.event, text=last.event.text + reply.event.text)
+            logprobs = last.event.logprobs + reply.event.logprobs
+            event = replace(last.event, text=last.event.text + reply.event.text, logprobs=logprobs)
             merged[-1] = Answer(reply.number, event, last.deltas + reply.deltas)
         else:
             merged.append(reply)

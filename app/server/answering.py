@@ -9,14 +9,15 @@ from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnEvent, TurnTools, turn
 from app.engine.engine import Engine
+from app.engine.protocol import Answer
 from app.paths import work_folder
 from app.server.declared import Declared
-from app.server.line import Work
 from app.tools.kits import kits_of
 from app.tools.permission import Wish
 from app.tools.python_kit import PythonKit
 from app.tools.switched_on import SwitchedOn, Verdict
 from mlx_model.errors import RequestError
+from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
 from mlx_model.request import Request
@@ -35,31 +36,51 @@ class OwnTools:
     most_calls: int = 40
 
 
-def work(request: Request, declared: Declared, own: OwnTools) -> Work:
-    """What answers a request."""
+class Work:
+    """What answers a request, once the engine is this request's: `choices` answers, one after the other.
 
-    def ask(engine: Engine) -> AsyncGenerator[TurnEvent, None]:
-        if declared.hosted:
-            return _with_tools(engine, request, declared, own)
-        return engine.ask(request)
+    Each ends with Finished. The prompt of the later ones is in the KV cache; their seeds count on from that of the
+    first.
+    """
 
-    return ask
+    def __init__(self, request: Request, declared: Declared, own: OwnTools, choices: int = 1) -> None:
+        self._request, self._declared, self._own, self._choices = request, declared, own, choices
+        self._is_cancelled = False
+        self._tools: TurnTools | None = None  # of the turn under way
 
+    async def events(self, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """What the engine brings, and the server's own tools."""
+        options = self._request.options
+        for index in range(self._choices):
+            seed = None if options.seed is None else (options.seed + index) % 2**64
+            request = replace(self._request, options=replace(options, seed=seed))
+            ask = self._with_tools(engine, request) if self._declared.hosted else engine.ask(request)
+            if self._is_cancelled:
+                yield Answer(0, Finished("cancelled"))
+                return
+            async with aclosing(ask) as events:
+                async for event in events:
+                    yield event
 
-async def _with_tools(
-    engine: Engine, request: Request, declared: Declared, own: OwnTools
-) -> AsyncGenerator[TurnEvent, None]:
-    """The whole turn. Calls of the client's functions end it; others are run here, as far as rules allow them."""
-    async with prepared(declared.hosted, own, request.messages) as tools:
-        mine = [tool for kit in tools.kits for tool in kit.tools]
-        toolbox = Toolbox([*mine, *request.functions, *request.namespaces])
-        instructions = tools.instructions(request.instructions)
-        request = replace(request, instructions=instructions, functions=(), namespaces=())
-        in_turn = TurnTools(toolbox, tools.approve, own.most_calls)
-        record = AnswerRecord(request.options.effort)
-        async with aclosing(turn(engine, request, record, in_turn)) as events:
-            async for event in events:
-                yield event
+    async def cancel(self, engine: Engine) -> None:
+        """Ends the answer under way, or the first where none is yet. What has come is kept."""
+        self._is_cancelled = True
+        if self._tools is not None:
+            self._tools.cancel()
+        await engine.cancel()
+
+    async def _with_tools(self, engine: Engine, request: Request) -> AsyncGenerator[TurnEvent, None]:
+        """A whole turn. Calls of the client's functions end it; others are run here, as far as rules allow them."""
+        async with prepared(self._declared.hosted, self._own, request.messages) as tools:
+            mine = [tool for kit in tools.kits for tool in kit.tools]
+            toolbox = Toolbox([*mine, *request.functions, *request.namespaces])
+            instructions = tools.instructions(request.instructions)
+            request = replace(request, instructions=instructions, functions=(), namespaces=())
+            self._tools = TurnTools(toolbox, tools.approve, self._own.most_calls)
+            record = AnswerRecord(request.options.effort)
+            async with aclosing(turn(engine, request, record, self._tools)) as events:
+                async for event in events:
+                    yield event
 
 
 @asynccontextmanager

@@ -1,29 +1,30 @@
 """From a request that was read to what goes out: stands in line, writes what comes, keeps what is returned to."""
 
+import sys
 import time
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.chat.loop import TurnEvent
 from app.engine.engine import Engine
 from app.engine.protocol import Answer
-from app.server.answering import OwnTools, work
+from app.server.answering import OwnTools, Work
 from app.server.chat_completions.reading import AskedChat
 from app.server.chat_completions.writing import ChatWriter
 from app.server.errors import ApiError, failed, of_engine
-from app.server.line import Line, Run, Work
+from app.server.line import Line, Run
 from app.server.metrics import Metrics
 from app.server.responses.reading import AskedResponse
 from app.server.responses.writing import ResponseWriter
 from app.server.stored import Stored, StoredResponse
 from app.server.thoughts import Thoughts
 from app.server.wire import COMMENT, DONE, data, named_event
-from mlx_model.events import Finished, Stats
+from mlx_model.events import Finished, Warned
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
+from mlx_model.text import clean
 from mlx_model.tools.loop import ToolDenied, ToolFinished
 
 PULSE_S = 10.0
@@ -47,7 +48,7 @@ class Service:
 
 
 class Kept:
-    """The messages of an answer, for the next request of the conversation."""
+    """The messages of an answer, for the next request of the conversation. The owner reads what the engine warns of."""
 
     def __init__(self) -> None:
         self._fold = FoldedAnswer()
@@ -55,6 +56,8 @@ class Kept:
     def take(self, event: TurnEvent) -> None:
         """Adds what came."""
         if isinstance(event, Answer):
+            if isinstance(event.event, Warned):
+                print(clean(f"a request is kept to in part: {event.event.text}"), file=sys.stderr, flush=True)
             self._fold.take(event.event)
         elif isinstance(event, ToolFinished | ToolDenied):
             self._fold.add(event.message)
@@ -79,8 +82,8 @@ class ResponseExchange:
         self.asked = asked
         self._service = service
         self._kept = Kept()
-        ask = _nothing if asked.is_empty else work(asked.request, asked.declared, service.own)
-        self.run: Run = service.line.join(ask)
+        asks = _Nothing() if asked.is_empty else Work(asked.request, asked.declared, service.own)
+        self.run: Run = service.line.join(asks)
 
     @property
     def error(self) -> ApiError | None:
@@ -135,7 +138,7 @@ class ChatExchange:
         self._asked = asked
         self._service = service
         self._kept = Kept()
-        self.run: Run = service.line.join(_several(asked, service.own))
+        self.run: Run = service.line.join(Work(asked.request, asked.declared, service.own, asked.choices))
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The chunks as they go out; at the end [DONE] or an error, whatever happens."""
@@ -167,24 +170,15 @@ class ChatExchange:
         return written
 
 
-def _several(asked: AskedChat, own: OwnTools) -> Work:
-    """All choices, one after the other: the prompt of the later ones is in the KV cache."""
-
-    async def ask(engine: Engine) -> AsyncGenerator[TurnEvent, None]:
-        for index in range(asked.choices):
-            options, request = asked.request.options, asked.request
-            if options.seed is not None:
-                request = replace(request, options=replace(options, seed=(options.seed + index) % 2**64))
-            async with aclosing(work(request, asked.declared, own)(engine)) as events:
-                async for event in events:
-                    yield event
-
-    return ask
-
-
-async def _nothing(engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+class _Nothing:
     """Where there is nothing to answer: the engine is ready then, which is all that was wanted."""
-    yield Answer(0, Finished("no_answer", Stats()))
+
+    async def events(self, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """See Work."""
+        yield Answer(0, Finished("no_answer"))
+
+    async def cancel(self, engine: Engine) -> None:
+        """See Work."""
 
 
 def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:

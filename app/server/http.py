@@ -50,6 +50,7 @@ def make_app(service: Service, policy: Policy) -> Guard:
         ],
         exception_handlers={ApiError: _on_api_error, HTTPException: _on_http_error, Exception: _on_bug},
     )
+    app.router.redirect_slashes = False
     return Guard(app, policy, service.metrics.count)  # type: ignore[arg-type]  # Starlette's types are narrower
 
 

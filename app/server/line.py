@@ -4,19 +4,29 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Protocol
 
 from app.chat.loop import TurnEvent
 from app.engine.engine import Engine
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from app.server.errors import ApiError, busy, of_engine, stopping
 from mlx_model.errors import GptossError
-from mlx_model.events import Finished, Stats
+from mlx_model.events import Finished
 
 MOST_WAITING = 8
 """Requests that wait beside the one that runs; another one is told to come back later."""
 
-Work = Callable[[Engine], AsyncGenerator[TurnEvent, None]]
-"""Asks the engine, once or more often; each answer ends with Finished."""
+
+class Work(Protocol):
+    """What a request wants of the engine."""
+
+    def events(self, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """Asks the engine, once or more often; each answer ends with Finished."""
+        ...
+
+    async def cancel(self, engine: Engine) -> None:
+        """Ends the answer under way; Finished("cancelled") follows."""
+        ...
 
 
 class Line:
@@ -79,11 +89,11 @@ class Line:
         """How many are before a request; 0 while it runs."""
         return self._runs.index(run) if run in self._runs else 0
 
-    async def events(self, work: Work) -> AsyncIterator[TurnEvent]:
+    async def events(self, work: Work) -> AsyncGenerator[TurnEvent, None]:
         """What the engine brings, once it is this request's turn."""
         async with self._lock:
             await self._loaded()
-            async with aclosing(work(self._engine)) as events:
+            async with aclosing(work.events(self._engine)) as events:
                 async for event in events:
                     yield event
 
@@ -108,10 +118,11 @@ class Run:
     """One request: it waits and runs in a task of its own, so that its end is the same however the client leaves."""
 
     def __init__(self, line: Line, work: Work) -> None:
-        self._line = line
+        self._line, self._work = line, work
         self._inbox = asyncio.Queue[TurnEvent | ApiError | None]()  # None ends it
         self._is_over = False
-        self._task = asyncio.create_task(self._go(work))
+        self._task = asyncio.create_task(self._go())
+        self._task.add_done_callback(self._ended)  # also of one that is cancelled before it has begun
 
     @property
     def place(self) -> int:
@@ -125,7 +136,8 @@ class Run:
         """
         while True:
             try:
-                item = await asyncio.wait_for(self._inbox.get(), pulse_s)
+                async with asyncio.timeout(pulse_s):  # not wait_for, which can lose a cancel in Python 3.11
+                    item = await self._inbox.get()
             except TimeoutError:
                 yield None
                 continue
@@ -144,26 +156,24 @@ class Run:
     async def cancel(self) -> None:
         """Asks for the end: what has been answered so far is kept, and Finished("cancelled") follows."""
         if self.place == 0 and not self._is_over:
-            await self._line.engine.cancel()
+            await self._work.cancel(self._line.engine)
         elif not self._is_over:
-            self._inbox.put_nowait(Answer(0, Finished("cancelled", Stats())))
+            self._inbox.put_nowait(Answer(0, Finished("cancelled")))
             self.end()
 
-    async def _go(self, work: Work) -> None:
+    async def _go(self) -> None:
         try:
-            async with aclosing(self._line.events(work)) as events:  # type: ignore[type-var]
+            async with aclosing(self._line.events(self._work)) as events:
                 async for event in events:
                     self._inbox.put_nowait(event)
-            self._over()
-        except asyncio.CancelledError:
-            self._over()
-            raise
         except Exception as error:
             if not isinstance(error, GptossError):
                 traceback.print_exc()
             self._over(of_engine(error))
-        finally:
-            self._line.leave(self)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._over()
+        self._line.leave(self)
 
     def _over(self, error: ApiError | None = None) -> None:
         if not self._is_over:

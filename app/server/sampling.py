@@ -1,10 +1,12 @@
 """What both APIs say of how to answer: effort, length, sampling, stop strings; and the form of the answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.server.errors import renamed
 from app.server.fields import Fields
 from mlx_model.errors import RequestError
+from mlx_model.events import Alternative, TokenLogprobs
 from mlx_model.harmony.message import Effort
 from mlx_model.harmony.tools import ResponseFormat
 from mlx_model.options import Options
@@ -20,18 +22,22 @@ EFFORTS = {
 MOST_STOPS = 4
 """Stop strings of one request, as OpenAI has it."""
 
+_LEAST_LOGPROB = -9999.0
+"""In place of minus infinity, which JSON hasn't."""
 _LEAST_TOP_P = 1e-6
 """In place of 0, which OpenAI allows: the likeliest token alone."""
 
 
-def read_options(body: Fields, *, effort: tuple[Fields, str], most_tokens: str, stop: str = "stop") -> Options:
-    """The options of a request; `effort` is where that stands, `most_tokens` the name of the longest answer."""
+def read_options(body: Fields, *, effort: tuple[Fields, str], most_tokens: str, logprobs: bool) -> Options:
+    """The options of a request; `effort` is where that stands, `most_tokens` the name of the longest answer. With
+    `logprobs` they are asked for, with as many alternatives as `top_logprobs` says."""
     named: dict[str, tuple[str, Any]] = {}
     for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
         named[name] = name, body.number(name)
     named["top_k"] = "top_k", body.integer("top_k")
     named["max_tokens"] = most_tokens, body.integer(most_tokens)
-    named["stop"] = stop, _stops(body, stop)
+    named["stop"] = "stop", _stops(body)
+    named["logprobs"] = "top_logprobs", (body.integer("top_logprobs") or 0) if logprobs else None
     if (seed := body.integer("seed")) is not None:
         named["seed"] = "seed", seed % 2**64  # OpenAI's may be negative
     if named["top_p"][1] == 0:
@@ -49,11 +55,20 @@ def read_options(body: Fields, *, effort: tuple[Fields, str], most_tokens: str, 
     return Options(effort=EFFORTS[where.choice(key, EFFORTS, "medium")], **values)
 
 
-def _stops(body: Fields, key: str) -> tuple[str, ...]:
-    value = body.get(key)
-    stops = [value] if isinstance(value, str) else body.texts(key)
+def logprobs_json(entries: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
+    """Tokens with their log probabilities, as both APIs write them."""
+    return [{**_token(each.sampled), "top_logprobs": [*map(_token, each.top)]} for each in entries]
+
+
+def _token(token: Alternative) -> dict[str, Any]:
+    return {"token": token.text, "logprob": max(token.logprob, _LEAST_LOGPROB), "bytes": list(token.token)}
+
+
+def _stops(body: Fields) -> tuple[str, ...]:
+    value = body.get("stop")
+    stops = [value] if isinstance(value, str) else body.texts("stop")
     if len(stops) > MOST_STOPS:
-        raise body.error(key, f"has {len(stops)} texts; there may be {MOST_STOPS}")
+        raise body.error("stop", f"has {len(stops)} texts; there may be {MOST_STOPS}")
     return tuple(stops)
 
 

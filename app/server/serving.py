@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from app.server.guard import App
 from mlx_model.errors import RequestError
 
 _BACKLOG = 256
+_MOST_FILES = 8192
 _KEEP_ALIVE_S = 75
 _END_S = 5
 """How long clients may take to read their last events."""
@@ -112,6 +114,14 @@ def _remove_if_unused(path: Path) -> None:
             path.unlink()
             return
     raise RequestError(f"another server listens at {path}")
+
+
+def allow_many_connections() -> None:
+    """Raises the number of files that this process may open, 256 on a Mac, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(server: Server, listener: socket.socket, load: Callable[[], Awaitable[object]]) -> None:

@@ -41,6 +41,7 @@ class Keywords(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str]
     max_thinking: int | None
+    logprobs: int | None
     instructions: str | None
     tools: Sequence[Offered]
     functions: Sequence[FunctionTool]
@@ -110,11 +111,13 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     max_thinking         tokens of analysis at most; the thought then ends and the answer begins (default: no limit)
     stop                 a text, or several, that end the answer where they appear in it
     instructions         the developer message
+    logprobs             how many alternatives a token of the answer comes with, in the deltas of stream_generate,
+                         beside its own log probability (default: neither)
     tools                what the model may call. Python functions and Tools are run here, until the model has answered;
                          of a function, signature and docstring are shown to the model (see tools.functions.Function).
                          Where results fill the context the oldest leave the prompt; Result.calls keeps them.
-                         Calls of "python" and "browser", named so, and of a FunctionTool are the caller's to run: the
-                         answer ends with them ("tool_call")
+                         Calls of "python" and "browser", named so, and of a FunctionTool, or of a Namespace of such,
+                         are the caller's to run: the answer ends with them ("tool_call")
     functions            more FunctionTools
     max_calls            calls that are run here at most (default: 40)
     tool_choice          "auto" (default), "none", "required", or the name of the tool that must be called (once)

@@ -11,7 +11,7 @@ from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.prefixes import PrefixPool
-from mlx_model.generation.sampling import Sampler
+from mlx_model.generation.sampling import Draw, Sampler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
@@ -32,6 +32,7 @@ def never() -> bool:
 class Runner:
     """Runs prompts through one model, one after the other, reusing what earlier ones left in the KV caches.
 
+    `draw` tells how likely the id was that `run` yielded last, where the options ask for that; None if it was forced.
     After `run` has ended, `finish_reason` ("stop", "length" or "cancelled") and `stats` tell how it went. A run may go
     on in another thread than it began in: what crosses a `yield` has been computed, or handed to the device.
     """
@@ -40,6 +41,7 @@ class Runner:
         self.model = model
         self.finish_reason = "stop"
         self.stats = Stats()
+        self.draw: Draw | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -230,6 +232,7 @@ class Runner:
             if constraint is not None and not constraint.accept(sampled):
                 sampler.take_back()
                 continue
+            self.draw = sampler.drawn()
             yield sampled
             logits = self._feed(token, sampled)
 
@@ -239,6 +242,7 @@ class Runner:
         while True:
             ahead = sampler(self._feed(token, _UNKNOWN))
             _submit(ahead, self._prefix.cache.present(), sampler.state())
+            self.draw = sampler.drawn()
             yield self._known(token)
             token = ahead
             if self._inserted:
@@ -263,6 +267,7 @@ class Runner:
                 sampler.take_back()
                 self._prefix.take_back()
                 continue
+            self.draw = sampler.drawn()
             yield sampled
             logits = ahead
 
@@ -274,6 +279,7 @@ class Runner:
         for token in constraint.forced():
             constraint.accept(token)
             run.append(token)
+            self.draw = None
             yield token
             if self._inserted:
                 break

@@ -1,14 +1,36 @@
 """From logits to the next token, inside MLX's graph: nothing here waits for the device."""
 
 import os
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import mlx.core as mx
+import numpy as np
 
 from mlx_model.options import Options
 
 _COLDEST = 1e-6
 """Below this temperature nothing but the likeliest token is ever drawn, and 1 / temperature nears float32's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How likely a token was, lazy: its log probability, and the likeliest ids with theirs, in no order."""
+
+    logprob: mx.array
+    ids: mx.array
+    logprobs: mx.array
+
+    @property
+    def of_token(self) -> float:
+        """The token's log probability."""
+        return float(self.logprob.item())  # type: ignore[arg-type]  # a real number
+
+    def top(self) -> list[tuple[int, float]]:
+        """The likeliest ids and their log probabilities, the likeliest first."""
+        ids, logprobs = np.array(self.ids).tolist(), np.array(self.logprobs).tolist()
+        return sorted(zip(ids, logprobs, strict=True), key=lambda pair: -pair[1])
 
 
 class Sampler:
@@ -23,6 +45,7 @@ class Sampler:
         self._ids = mx.arange(vocab_size, dtype=mx.uint32)
         self._key = mx.random.key(self.seed)
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
+        self._draws: deque[Draw] = deque()
         self._before = self._key, self._seen  # the last draw
         self._see(context)
         mx.eval(self._ids, self.state())
@@ -43,10 +66,17 @@ class Sampler:
     def take_back(self) -> None:
         """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
         self._key, self._seen = self._before
+        if self._draws:
+            self._draws.pop()
+
+    def drawn(self) -> Draw | None:
+        """How likely the first token was that `drawn` has not told of; None where nobody asks for it."""
+        return self._draws.popleft() if self._draws else None
 
     def state(self) -> list[mx.array]:
         """What the next draw depends on besides its logits, lazy after a draw."""
-        return [self._key, *([] if self._seen is None else [self._seen])]
+        draws = [array for draw in self._draws for array in (draw.logprob, draw.ids, draw.logprobs)]
+        return [self._key, *([] if self._seen is None else [self._seen]), *draws]
 
     def __call__(self, logits: mx.array, mask: mx.array | None = None) -> mx.array:
         """The next token, a lazy uint32 scalar, for logits float32 [vocab].
@@ -55,7 +85,7 @@ class Sampler:
         allowed tokens alone.
         """
         options = self._options
-        self._before = self._key, self._seen
+        self._before, plain = (self._key, self._seen), logits
         if mask is not None:
             logits = mx.where(mask, logits, -mx.inf)
         if self._seen is not None:
@@ -70,7 +100,17 @@ class Sampler:
             token = mx.random.categorical(filtered(scaled, options), key=key)
         if self._seen is not None:
             self._seen = self._seen | (self._ids == token)
+        if options.logprobs is not None:
+            self._draws.append(_likelihood(plain, token, options.logprobs))
         return token
+
+
+def _likelihood(logits: mx.array, token: mx.array, count: int) -> Draw:
+    """How likely a token is by logits float32 [vocab], beside `count` of the likeliest."""
+    logprobs = logits - mx.logsumexp(logits)
+    count = min(count, logits.size)
+    ids = mx.argpartition(-logprobs, count - 1)[:count] if count else mx.zeros(0, mx.uint32)
+    return Draw(logprobs[token], ids, logprobs[ids])
 
 
 def filtered(logits: mx.array, options: Options) -> mx.array:

@@ -11,6 +11,7 @@ from mlx_model.generation.bound import Bound
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.grammars import can_bind, grammars_of
+from mlx_model.generation.likelihood import Likelihoods
 from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
@@ -148,6 +149,7 @@ class Session:
         stop, thought = StopStrings(options.stop, unfinished), Thought(options.max_thinking, answer_now)
         for token in begun:
             thought.take(parser.push(token))
+        likelihoods = Likelihoods(self._tokenizer)
         self.tokens = []
         reason = None
         run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
@@ -158,6 +160,7 @@ class Session:
                     continue
                 self.tokens.append(item)
                 events = parser.push(item)
+                events = likelihoods.put(item, self._runner.draw, events, inside_character=parser.inside_character)
                 thought.take(events)
                 if thought.must_end and not parser.inside_character:
                     self._runner.insert(opening)

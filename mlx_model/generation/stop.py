@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from mlx_model.events import Event, MessageEnd, TextDelta
+from mlx_model.events import Event, MessageEnd, TextDelta, TokenLogprobs
+from mlx_model.generation.likelihood import ended
 from mlx_model.harmony.message import Message, assistant
 
 
@@ -20,6 +21,8 @@ class StopStrings:
         self._strings = strings
         self._text_so_far = unfinished.text if unfinished is not None and unfinished.channel == "final" else ""
         self._pending = ""
+        self._tokens: tuple[TokenLogprobs, ...] = ()  # of the pending text
+        self._begun = 0  # bytes of the first of them that have been shown
 
     def filter(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events, as far as they may be shown by now."""
@@ -32,8 +35,8 @@ class StopStrings:
                 yield from self._text(event)
             elif isinstance(event, MessageEnd) and event.message.channel == "final":
                 if self._pending:
-                    yield TextDelta("final", self._pending)
-                self._text_so_far = self._pending = ""
+                    yield TextDelta("final", self._pending, logprobs=self._tokens)
+                self._text_so_far, self._pending, self._tokens, self._begun = "", "", (), 0
                 yield event
             else:
                 yield event
@@ -44,8 +47,11 @@ class StopStrings:
         cut = min(places) if places else len(text) - self._undecided(text)
         self._pending = text[cut:]
         self._text_so_far += text[:cut]
+        self._tokens += delta.logprobs
         if cut:
-            yield replace(delta, text=text[:cut])
+            whole, self._begun = ended(self._tokens, self._begun + len(text[:cut].encode("utf-8", "replace")))
+            yield replace(delta, text=text[:cut], logprobs=self._tokens[:whole])
+            self._tokens = self._tokens[whole:]
         if places:
             self.found = True
             yield MessageEnd(assistant(self._text_so_far))

@@ -50,7 +50,10 @@ def read_chat(value: object, thoughts: Thoughts, offered: Collection[str] = ()) 
     if any(kind != "text" for kind in body.texts("modalities")):
         raise body.error("modalities", "has more than text; gpt-oss writes text alone")
     most_tokens = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
-    options = read_options(body, effort=_effort(body), most_tokens=most_tokens)
+    logprobs = body.flag("logprobs")
+    if body.integer("top_logprobs") and not logprobs:
+        raise body.error("top_logprobs", "needs logprobs to be true")
+    options = read_options(body, effort=_effort(body), most_tokens=most_tokens, logprobs=logprobs)
     choices = 1 if "n" not in body else body.integer("n") or 0
     if not 1 <= choices <= MOST_CHOICES:
         raise body.error("n", f"is {choices}; it must be from 1 to {MOST_CHOICES}")

@@ -9,6 +9,7 @@ from app.engine.protocol import Answer
 from app.server.chat_completions.reading import AskedChat
 from app.server.declared import CalledTool
 from app.server.responses.output import custom_input, new_id
+from app.server.sampling import logprobs_json
 from app.server.thoughts import GAP
 from mlx_model.events import Finished, MessageStart, Stats, TextDelta
 from mlx_model.harmony.message import NO_TOOL, Role
@@ -67,7 +68,8 @@ class ChatWriter:
             case MessageStart() as start:
                 return [self._chunk(each) for each in choice.begin(start)]
             case TextDelta() as delta:
-                return [self._chunk(each) for each in choice.grow(delta)]
+                logprobs = choice.keep(delta)
+                return [self._chunk(each, logprobs=logprobs) for each in choice.grow(delta)]
             case Finished(reason, stats):
                 self._stats.append(stats)
                 chunks = [*map(self._chunk, choice.finish(reason)), self._chunk({}, choice.finish_reason)]
@@ -78,8 +80,10 @@ class ChatWriter:
         """The chunk that has no choice."""
         return {**self._common, "object": "chat.completion.chunk", "choices": [], "usage": self._usage}
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        fields = {"delta": delta, "finish_reason": finish_reason, "logprobs": None}
+    def _chunk(
+        self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        fields = {"delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
         choice = {"index": len(self._choices) - 1, **fields}
         return {**self._common, "object": "chat.completion.chunk", "choices": [choice]}
 
@@ -109,6 +113,8 @@ class _Choice:
         self._content = ""
         self._tool: CalledTool | None = None
         self._arguments = ""
+        self._has_logprobs = asked.request.options.logprobs is not None
+        self._logprobs: list[dict[str, Any]] = []
         self._shows = "content"  # where the message's text goes: content, reasoning, arguments, or nowhere
 
     def json(self, index: int) -> dict[str, Any]:
@@ -119,7 +125,8 @@ class _Choice:
         if self._tool is not None:
             message["content"] = self._content or None
             message["tool_calls"] = [self._call]
-        return {"index": index, "message": message, "finish_reason": self.finish_reason, "logprobs": None}
+        logprobs = {"content": self._logprobs, "refusal": None} if self._has_logprobs else None
+        return {"index": index, "message": message, "finish_reason": self.finish_reason, "logprobs": logprobs}
 
     def begin(self, start: MessageStart) -> Iterator[dict[str, Any]]:
         """A message starts; two of one kind have a blank line between."""
@@ -131,6 +138,14 @@ class _Choice:
                 yield {"tool_calls": [{"index": 0, **self._call}]}
         elif (self._shows == "content" and self._content) or (self._shows == "reasoning" and self._reasoning):
             yield from self._add(GAP)
+
+    def keep(self, delta: TextDelta) -> dict[str, Any] | None:
+        """The log probabilities of a delta's tokens, None where there are none."""
+        if not delta.logprobs:
+            return None
+        logprobs = logprobs_json(delta.logprobs)
+        self._logprobs += logprobs
+        return {"content": logprobs, "refusal": None}
 
     def grow(self, delta: TextDelta) -> Iterator[dict[str, Any]]:
         """More of the message's text."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from app.server.declared import CalledTool
+from app.server.sampling import logprobs_json
 from metal.files import parse_json
 from mlx_model.events import MessageStart, TextDelta
 from mlx_model.harmony.openai_messages import CUSTOM_INPUT
@@ -122,7 +123,9 @@ class MessageItem:
     def grown(self, delta: TextDelta) -> Iterator[Wire]:
         """See OutputItem."""
         self._text += delta.text
-        yield "response.output_text.delta", {**self._place, "delta": delta.text, "logprobs": []}
+        logprobs = logprobs_json(delta.logprobs)
+        self._logprobs += logprobs
+        yield "response.output_text.delta", {**self._place, "delta": delta.text, "logprobs": logprobs}
 
     def closed(self) -> Iterator[Wire]:
         """See OutputItem."""

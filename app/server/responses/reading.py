@@ -59,7 +59,8 @@ def read_response(value: object, thoughts: Thoughts, stored: Stored, offered: Co
     if body.choice("truncation", ("disabled", "auto"), "disabled") == "auto":
         raise body.error("truncation", "is 'auto', but nothing is ever cut here; send fewer items")
     reasoning, text = body.inner_or_empty("reasoning"), body.inner_or_empty("text")
-    options = read_options(body, effort=(reasoning, "effort"), most_tokens="max_output_tokens")
+    logprobs = LOGPROBS in body.texts("include") or bool(body.integer("top_logprobs"))
+    options = read_options(body, effort=(reasoning, "effort"), most_tokens="max_output_tokens", logprobs=logprobs)
     shown, form = read_format(text, "format", nested=False)
     tools = Reading(offered)
     for tool in body.inners("tools"):
@@ -91,6 +92,7 @@ def read_response(value: object, thoughts: Thoughts, stored: Stored, offered: Co
         "text": {"format": text.get("format") or {"type": "text"}, **_verbosity(text)},
         "tool_choice": body.get("tool_choice") or "auto",
         "tools": body.items("tools"),
+        "top_logprobs": options.logprobs or 0,
         "top_p": options.top_p,
         "truncation": "disabled",
     }

@@ -302,3 +302,29 @@ def test_worker_refuses_garbage_with_an_exit_code() -> None:
     done = subprocess.run(SCRIPTED, input=b"hello\n", capture_output=True, timeout=20)
     assert done.returncode == os.EX_PROTOCOL
     assert b"not a message of the engine protocol" in done.stderr and done.stdout == b""
+
+
+async def test_one_that_hangs_in_an_answer_that_nobody_reads_is_ended(engine: EngineClient) -> None:
+    """Those behind it would wait without end."""
+    await load(engine)
+    given_up = engine.ask(Request((user("hang"),)))
+    waiting = asyncio.create_task(anext(given_up))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await given_up.aclose()
+    with pytest.raises(EngineDied, match="did not stop within"):
+        await ask(engine, "next")
+
+
+async def test_an_answer_given_up_behind_another_costs_nothing(engine: EngineClient) -> None:
+    await load(engine)
+    first = engine.ask(Request((user("forever"),)))
+    await anext(first)
+    behind = asyncio.create_task(anext(engine.ask(Request((user("next"),)))))
+    await asyncio.sleep(0.05)
+    behind.cancel()
+    await asyncio.sleep(0.5)  # longer than the patience with it
+    assert engine.alive and isinstance((await anext(first)).event, TextDelta | MessageStart)
+    await first.aclose()
+    assert text_of(await ask(engine, "last")) == "last"

@@ -1,5 +1,6 @@
 """What a server meets: clients that leave, wait and flood it, requests that are none, an engine that dies."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -11,8 +12,15 @@ from typing import Any
 import pytest
 
 from app.engine.engine import EngineDied
+from app.engine.protocol import Answer, Load
+from app.server.answering import OwnTools, Work
+from app.server.declared import Declared
+from app.server.line import Line
+from mlx_model.events import Finished
+from mlx_model.harmony.message import user
+from mlx_model.request import Request
 from tests.fixtures.running_server import RunningServer, running
-from tests.fixtures.scripted_engine import message, says
+from tests.fixtures.scripted_engine import ScriptedEngine, message, says
 
 JSON = {"Content-Type": "application/json"}
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
@@ -118,6 +126,24 @@ def test_first_come_first_served(server: RunningServer) -> None:
         connection.getresponse().read()
         connection.close()
     assert [request.messages[0].text for request in server.engine.asked] == ["first", "second", "third"]
+
+
+async def test_a_request_that_ends_before_it_begins_leaves_the_line() -> None:
+    line = Line(ScriptedEngine(), Load())
+    run = line.join(Work(Request([user("Hi")]), Declared(), OwnTools()))
+    run.end()
+    assert [event async for event in run.events(1.0)] == []
+    async with asyncio.timeout(20):
+        while line.running:
+            await asyncio.sleep(0)
+
+
+async def test_a_cancel_before_the_engine_is_asked() -> None:
+    engine = ScriptedEngine()
+    work = Work(Request([user("Hi")]), Declared(), OwnTools(), choices=3)
+    await work.cancel(engine)
+    assert [event async for event in work.events(engine)] == [Answer(0, Finished("cancelled"))]
+    assert not engine.asked
 
 
 def test_a_cancel_in_the_line(server: RunningServer) -> None:

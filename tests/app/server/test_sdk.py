@@ -10,8 +10,16 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from app.engine.engine import EngineDied, EngineError
-from mlx_model.events import Event, Finished
-from mlx_model.harmony.message import Role
+from mlx_model.events import (
+    Alternative,
+    Event,
+    Finished,
+    MessageEnd,
+    MessageStart,
+    TextDelta,
+    TokenLogprobs,
+)
+from mlx_model.harmony.message import Role, assistant
 from mlx_model.request import Request
 from tests.fixtures.running_server import RunningServer, running
 from tests.fixtures.scripted_engine import STATS, call, calls, message, says
@@ -24,6 +32,7 @@ WEATHER: Any = {
     "strict": False,
 }
 NESTED: Any = {"type": "function", "function": {key: value for key, value in WEATHER.items() if key != "type"}}
+DONE = Finished("stop", STATS)
 OSLO = '{"city": "Oslo"}'
 
 
@@ -157,6 +166,35 @@ def test_several_choices(server: RunningServer, client: OpenAI) -> None:
         for each in chunk.choices:
             said[each.index] += each.delta.content or ""
     assert said == {0: "seed 1", 1: "seed 2"}
+
+
+def test_log_probabilities(server: RunningServer, client: OpenAI) -> None:
+    half = TokenLogprobs(Alternative("é".encode()[:1], -0.5), (Alternative(b"e", -1.0),))
+    rest = TokenLogprobs(Alternative("é".encode()[1:], float("-inf")))
+    delta = TextDelta("final", "é", logprobs=(half, rest))
+    server.engine.script = lambda request: [MessageStart("final"), delta, MessageEnd(assistant("é")), DONE]
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    completion = client.chat.completions.create(model="any", messages=messages, logprobs=True, top_logprobs=1)
+    assert completion.choices[0].logprobs is not None and completion.choices[0].logprobs.content is not None
+    first, second = completion.choices[0].logprobs.content
+    assert (first.logprob, first.bytes, first.top_logprobs[0].token) == (-0.5, [0xC3], "e")
+    assert second.logprob == -9999.0
+    assert server.engine.asked[0].options.logprobs == 1
+    streamed = client.chat.completions.create(model="any", messages=messages, logprobs=True, stream=True)
+    found = [chunk.choices[0].logprobs for chunk in streamed]
+    assert [each.content for each in found if each is not None] == [[first, second]]
+    assert server.engine.asked[1].options.logprobs == 0
+    include: Any = ["message.output_text.logprobs"]
+    response = client.responses.create(model="any", input="Hi", include=include, top_logprobs=2)
+    (item,) = response.output
+    assert item.type == "message" and item.content[0].type == "output_text" and item.content[0].logprobs is not None
+    assert [each.logprob for each in item.content[0].logprobs] == [-0.5, -9999.0]
+    assert server.engine.asked[2].options.logprobs == 2
+    server.engine.script = lambda request: says("Hello.")
+    plain = client.chat.completions.create(model="any", messages=messages)
+    assert plain.choices[0].logprobs is None and server.engine.asked[3].options.logprobs is None
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="any", messages=messages, top_logprobs=1)
 
 
 def test_a_form_is_shown_and_bound(server: RunningServer, client: OpenAI) -> None:
