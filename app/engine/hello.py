@@ -12,7 +12,7 @@ from functools import cache
 from typing import get_args
 
 from app.engine.protocol import FromEngine, ProtocolError, ToEngine
-from mlx_model.events import Event, Stats
+from mlx_model.events import Event, Stats, TokenLogprobs
 from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FunctionTool, Namespace, ResponseFormat
 from mlx_model.options import Options
@@ -53,7 +53,7 @@ class Hello:
 def protocol() -> str:
     """A digest of all that may go over the wire: versions of the program between which nothing of it has changed
     understand each other."""
-    payloads = (Stats, Message, Request, Options, FunctionTool, Namespace, ResponseFormat, Form)
+    payloads = (Stats, TokenLogprobs, Message, Request, Options, FunctionTool, Namespace, ResponseFormat, Form)
     classes = (*get_args(ToEngine), *get_args(FromEngine), *get_args(Event), *payloads)
     names = sorted(f"{cls.__name__}({', '.join(field.name for field in fields(cls))})" for cls in classes)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

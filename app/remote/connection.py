@@ -14,6 +14,8 @@ from metal.files import parse_json
 if TYPE_CHECKING:
     import httpx2
 
+MODELS = "/v1/models"
+"""What both kinds of servers answer, if they let one in."""
 CONNECT_S = 5.0
 MOST_LINE = 32 << 20
 """Bytes of a line: a message as long as the context, with escapes."""
@@ -139,6 +141,14 @@ class Connection:
         finally:
             with self.breaking():
                 await response.aclose()
+
+    async def lets_in(self) -> bool:
+        """Whether the server takes this token, or none; also true where it can't be reached, which is said later."""
+        try:
+            async with self.request("GET", MODELS, silence_s=CONNECT_S) as reply:
+                return reply.status != 401
+        except EngineDied:
+            return True
 
     def breaking(self) -> "_Breaking":
         """What breaks within is EngineDied."""

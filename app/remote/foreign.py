@@ -10,7 +10,7 @@ from typing import Any
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Load, Ready
 from app.lines import one_line
-from app.remote.connection import Connection, Reply
+from app.remote.connection import MODELS, Connection, Reply
 from app.remote.function_names import FunctionNames
 from app.remote.responses_events import ResponseEvents
 from app.remote.responses_request import CallIds, body_of
@@ -18,7 +18,7 @@ from metal.files import parse_json
 from mlx_model.events import Finished, Stats, TextDelta
 from mlx_model.request import Request
 
-RESPONSES, MODELS = "/v1/responses", "/v1/models"
+RESPONSES = "/v1/responses"
 SILENCE_S = 600.0
 """For how long nothing may come: these servers give no sign while they read a long prompt."""
 CONTEXT = 131_072

@@ -1,4 +1,4 @@
-"""Harmony's tools as functions of OpenAI's API, and back: there a caller has no builtin tools, and names have no dots."""
+"""Harmony's tools as functions of OpenAI's API, and back: no caller's builtin tools there, and no dots in names."""
 
 import json
 import re

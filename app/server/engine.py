@@ -22,6 +22,8 @@ from app.engine.protocol import (
     decode,
     encode,
 )
+from app.server.answering import Work
+from app.server.declared import Declared
 from app.server.errors import ApiError, of_engine
 from app.server.exchange import Service
 from app.server.line import Run
@@ -92,7 +94,7 @@ class EngineRoute:
         service, key = self._service, (client, number)
         if key in self._runs:
             raise ApiError(f"the request {number} is under way already")
-        run = service.line.join(lambda engine: engine.ask(request))
+        run = service.line.join(Work(request, Declared(), service.own))
         asked = self._runs[key] = _Asked(service, run, number)
         return _Stream(asked.stream(), run, lambda: self._runs.pop(key))
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 
@@ -91,7 +92,7 @@ async def test_failures_of_the_engine_are_the_servers_to_mend(server: RunningSer
         (EngineError("no memory"), (False, False)),
         (EngineDied("killed"), (False, False)),
     ):
-        server.engine.script = lambda request, failure=failure: [failure]
+        server.engine.script = partial(lambda failure, request: [failure], failure)
         with pytest.raises(EngineError, match=str(failure)) as caught:
             await answered(engine)
         assert (caught.value.unusable, caught.value.too_long) == flags and engine.alive
@@ -112,7 +113,7 @@ async def test_the_model_is_the_owners_to_choose(engine: RemoteEngine) -> None:
 
 async def test_another_version_is_said_to_be_one(engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "own", lambda client: Hello("another", "9.9", client))
-    with pytest.raises(EngineError, match="this is 9.9, and they don't understand each other"):
+    with pytest.raises(EngineError, match=r"this is 9\.9, and they don't understand each other"):
         await loaded(RemoteEngine(read_address(engine._connection.address.base), TOKEN))
 
 
