@@ -198,7 +198,7 @@ def _said(error: Exception, host: str) -> str:
     cause = one_line(str(error))[:_LONGEST_ERROR]
     match error:
         case httpx2.ConnectTimeout():
-            return f"{host} can't be reached: no answer in {CONNECT_S:g} s; is that computer on, and in this network?"
+            return f"{host} can't be reached: no answer in {CONNECT_S:g} s; it may be off, or in another network"
         case httpx2.ConnectError() if "CERTIFICATE" in cause:
             return f"{host} has no certificate that this computer trusts ({cause})"
         case httpx2.ConnectError() if "SSL" in cause:
@@ -206,7 +206,7 @@ def _said(error: Exception, host: str) -> str:
         case httpx2.ConnectError():
             reason = _ERRNO.sub("", cause).lower()
             reason = "nobody answers" if not reason or "attempts failed" in reason else reason
-            return f"{host} can't be reached: {reason}; does the server run there?"
+            return f"{host} can't be reached: {reason}; the server may not run there"
         case httpx2.ReadTimeout() | httpx2.WriteTimeout():
             return f"the connection to {host} is lost: nothing comes any more"
         case httpx2.RemoteProtocolError() | httpx2.ReadError() | httpx2.WriteError():

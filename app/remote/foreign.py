@@ -15,7 +15,7 @@ from app.remote.function_names import FunctionNames
 from app.remote.responses_events import ResponseEvents
 from app.remote.responses_request import CallIds, body_of
 from metal.files import parse_json
-from mlx_model.events import Finished, Stats, TextDelta
+from mlx_model.events import Finished, Stats
 from mlx_model.request import Request
 
 RESPONSES = "/v1/responses"
@@ -72,13 +72,13 @@ class ForeignServer:
             async with aclosing(_events(reply)) as stream:
                 async for each in stream:
                     for event in events.take(each):
-                        if isinstance(event, TextDelta) and not first:
+                        if not first:
                             first = monotonic()
                             self.stats = Stats(ttft_s=first - began)
                         if isinstance(event, Finished):
                             self._keep(events)
-                            took = monotonic() - first if first else 0.0
-                            event = replace(event, stats=replace(event.stats, ttft_s=self.stats.ttft_s, decode_s=took))
+                            times = replace(event.stats, ttft_s=first - began, decode_s=monotonic() - first)
+                            event = replace(event, stats=times)
                         yield Answer(number, event)
         raise EngineDied(f"{self._connection.host} broke off the answer")
 
@@ -108,8 +108,8 @@ class ForeignServer:
 def missing(host: str) -> str:
     """What a chat has to do without there, in a sentence."""
     return (
-        f"{host} is no gptoss-chat and is spoken to in OpenAI's API: an answer that is cut off can't be continued in "
-        "place, a thought not be cut short, tokens are estimated, and python and browser are functions like others"
+        f"{host} is spoken to in OpenAI's API alone: an answer that is cut off can't be continued in place, a thought "
+        "not be cut short, tokens are estimated, and python and browser are functions like others"
     )
 
 

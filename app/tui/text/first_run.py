@@ -49,7 +49,7 @@ def first_screen(
 def screen_of_server(model: str, server: str) -> FirstScreen:
     """For a model, "" before it is known, on another computer. What this one could hold doesn't matter then."""
     suggestions = OF_DEMO if model == DEMO else OF_OTHERS if model else ("", "", "")
-    return FirstScreen(None, None, None, suggestions, f"What you write goes to {server}. Tools run on this computer.")
+    return FirstScreen(None, None, None, suggestions, f"What you write goes to {server}; tools run here.")
 
 
 def _about(computer: ComputerFacts) -> tuple[str, ...]:
