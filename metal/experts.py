@@ -13,7 +13,7 @@ from metal import portable
 from metal.formats import MXFP4_BLOCK
 from metal.lanes import Activations, lane_dtype
 from metal.launch import Call, Kernel, launch, scalar
-from metal.operation import Variant
+from metal.operation import Variant, with_loads
 from metal.portable import Swiglu
 from metal.weights import Mixture
 
@@ -53,8 +53,7 @@ def route(x: mx.array, mixture: Mixture, variant: Variant | None = None) -> tupl
             ("X", lanes),
             ("K", size),
             ("E", mixture.experts),
-            ("ALIGN", mixture.alignment),
-            *variant,
+            *with_loads(mixture.alignment, variant),
         ),
         grid=(32 * mixture.experts, x.shape[0], 1),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
@@ -86,7 +85,7 @@ def gate_up(
     call = Call(
         kernel=_GATE_UP,
         inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, scalar(mixture.limit, mx.float32)),
-        parameters=(("X", x.dtype), *_sizes(size, width, mixture), ("ALIGN", matrix.alignment), *variant),
+        parameters=(("X", x.dtype), *_sizes(size, width, mixture), *with_loads(matrix.alignment, variant)),
         grid=(32 * width // parameters["ROWS"], 1, rows * mixture.top_k),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
         output_shapes=((rows, mixture.top_k, width // 2),),
@@ -115,8 +114,7 @@ def down(
             ("T", residual.dtype),
             ("X", x.dtype),
             *_sizes(size, width, mixture),
-            ("ALIGN", matrix.alignment),
-            *variant,
+            *with_loads(matrix.alignment, variant),
         ),
         grid=(32 * mixture.top_k * width // parameters["ROWS"], residual.shape[0], 1),
         threadgroup=(32 * mixture.top_k, 1, 1),

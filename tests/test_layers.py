@@ -133,6 +133,9 @@ OUTSIDE = {
     "trafilatura": ("mlx_model.tools.browser",),
     "ddgs": ("mlx_model.tools.browser",),
     "tld": ("app.tools",),
+    # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
+    "llguidance": ("mlx_model.generation",),
+    "pydantic": (),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     # An extra's, which the chat does without.
     "starlette": ("app.server",),

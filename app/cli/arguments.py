@@ -11,6 +11,7 @@ from app.engine.protocol import Load
 from app.settings import MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
 from mlx_model.errors import RequestError
+from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
 
@@ -32,6 +33,7 @@ class Start:
     tools: tuple[str, ...] = ()
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
+    form: AnswerFormat = field(default_factory=AnswerFormat)
     server: "RemoteEngine | None" = None
     """What answers instead of a model on this computer."""
 

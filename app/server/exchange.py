@@ -98,7 +98,7 @@ class ResponseExchange:
             yield b"".join(map(named_event, writer.opening()))
             try:
                 async for event in self.run.events(service.pulse_s):
-                    if written := writer.waiting() if event is None else self._take(event):
+                    if written := writer.waiting(self.run.place) if event is None else self._take(event):
                         yield b"".join(map(named_event, written))
             except Exception as error:
                 yield b"".join(map(named_event, writer.fail(_said(error))))

@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from metal import portable
+from metal.address import WIDEST_LOAD
 from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
 from metal.experts import down, gate_up, route
@@ -72,7 +73,7 @@ def dense_operations(
             name="qkv",
             run=run_qkv,
             arguments=qkv_arguments,
-            variants=_variants((2, 2), (4, 2)) if some else _variants((4, 2), (2, 2)),
+            variants=_loading(_variants((2, 2), (4, 2)) if some else _variants((4, 2), (2, 2)), first.query.alignment),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.query.nbytes + first.key.nbytes + first.value.nbytes,
         ),
@@ -80,7 +81,10 @@ def dense_operations(
             name="o_proj",
             run=run_o_proj,
             arguments=o_proj_arguments,
-            variants=_variants((1, 4), (2, 2), (4, 2)) if many else _variants((2, 2), (1, 4), (4, 2)),
+            variants=_loading(
+                _variants((1, 4), (2, 2), (4, 2)) if many else _variants((2, 2), (1, 4), (4, 2)),
+                first.output.alignment,
+            ),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.output.nbytes,
         ),
@@ -88,7 +92,7 @@ def dense_operations(
             name="lm_head",
             run=run_lm_head,
             arguments=lambda seed: (_random(seed, dtype, 1, head.matrix.columns),),
-            variants=_variants((4, 2), (8, 2), (4, 4)),
+            variants=_loading(_variants((4, 2), (8, 2), (4, 4)), head.matrix.alignment),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=head.matrix.nbytes,
         ),
@@ -182,7 +186,9 @@ def expert_operations(
             name="route",
             run=run_route,
             arguments=lambda seed: (_random(seed, dtype, 1, hidden),),
-            variants=tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0),
+            variants=_loading(
+                tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0), mixture.alignment
+            ),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=mixture.router.nbytes,
         ),
@@ -190,8 +196,9 @@ def expert_operations(
             name="gate_up",
             run=run_gate_up,
             arguments=gate_up_arguments,
-            variants=tuple(
-                (("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in ((4, 2), (2, 2), (8, 2), (4, 1))
+            variants=_loading(
+                tuple((("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in ((4, 2), (2, 2), (8, 2), (4, 1))),
+                mixture.gate_up.alignment,
             ),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=bytes_of(mixture.gate_up.blocks, mixture.gate_up.scales),
@@ -200,7 +207,7 @@ def expert_operations(
             name="down",
             run=run_down,
             arguments=down_arguments,
-            variants=tuple((("ROWS", r), decoding) for r in rows),
+            variants=_loading(tuple((("ROWS", r), decoding) for r in rows), mixture.down.alignment),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=bytes_of(mixture.down.blocks, mixture.down.scales),
         ),
@@ -213,3 +220,9 @@ def _random(seed: int, dtype: mx.Dtype, *shape: int) -> mx.array:
 
 def _variants(*rows_and_simdgroups: tuple[int, int]) -> tuple[Variant, ...]:
     return tuple((("ROWS", rows), ("SIMDGROUPS", simdgroups)) for rows, simdgroups in rows_and_simdgroups)
+
+
+def _loading(variants: tuple[Variant, ...], alignment: int) -> tuple[Variant, ...]:
+    """The same, and each with packed loads too where weights don't lie at multiples of the widest load."""
+    packed = ((*variant, ("PACKED", 1)) for variant in variants)
+    return variants if alignment % WIDEST_LOAD == 0 else (*variants, *packed)

@@ -49,18 +49,17 @@ class Bound:
 
     def mask(self) -> mx.array | None:
         """See Constraint. Raises RequestError where the grammar has become too complex to follow."""
-        matcher = self._matcher
-        if matcher is None or (self._free and self._may_guess and not self._refused):
+        if self._matcher is None or (self._free and self._may_guess and not self._refused):
             return None
-        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check(matcher)
-        return _expanded(mx.array(self._words), self._vocab_size)
+        return self._allowed(self._matcher)
 
     def accept(self, token: int) -> bool:
         """See Constraint."""
         matcher = self._matcher
         if matcher is not None and matcher.try_consume_tokens([token]) == 0:
             self._check(matcher)
+            if self._refused:  # what the mask allows: drawn again it would be the same
+                raise RequestError("the answer can't be bound any further: its grammar contradicts itself")
             self._refused = True
             return False
         self._refused = False
@@ -81,8 +80,13 @@ class Bound:
                 raise RequestError(
                     "the answer that is to be continued does not keep to the form that is asked for; ask for a new one"
                 )
-            self._matcher = None
+            self._matcher, self._refused = None, False
             self._follow(token)
+
+    def _allowed(self, matcher: "LLMatcher") -> mx.array:
+        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check(matcher)
+        return _expanded(mx.array(self._words), self._vocab_size)
 
     def _follow(self, token: int) -> None:
         events = self._parser.push(token)

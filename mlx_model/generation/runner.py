@@ -274,9 +274,10 @@ class Runner:
     def _forced(self, constraint: Constraint | None) -> Generator[int, None, list[int]]:
         """Yields the ids that can only come next; returns them, for none of them is in the cache yet."""
         run: list[int] = []
-        if constraint is None or self._inserted:
+        if constraint is None or self._inserted or not (forced := constraint.forced()):
             return run
-        for token in constraint.forced():
+        _submit(self._prefix.cache.present())  # nothing lazy may cross a yield
+        for token in forced:
             constraint.accept(token)
             run.append(token)
             self.draw = None

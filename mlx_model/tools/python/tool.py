@@ -171,7 +171,10 @@ class Python:
                 await self._stop()
         text = self._text(cell)
         files = await asyncio.to_thread(changed, self._sandbox.folder, before)
-        return ToolResult(text, error=cell.ending is not Ending.DONE, files=files)
+        failed = cell.ending is not Ending.DONE
+        outcome = text.rstrip().rpartition("\n")[2].removeprefix("[ERROR] ") if failed else ""
+        outcome = outcome or ("" if cell.text else "no output")
+        return ToolResult(text, error=failed, files=files, outcome=outcome)
 
     async def _started(self, sandbox: Sandbox) -> Kernel:
         if self._kernel is None or not self._kernel.is_alive:

@@ -102,7 +102,7 @@ def test_who_waits_hears_of_it_and_may_leave(server: RunningServer, path: str) -
     status, body = post(server, path, BODIES[path])
     assert status == 429 and json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     response = waiting[0].getresponse()
-    sign = b'"response.in_progress"' if path == RESPONSES else b": waiting"
+    sign = b'"queue":{"ahead":1}' if path == RESPONSES else b": waiting"
     signs = 0
     while signs < 3:
         signs += sign in response.readline()

@@ -294,6 +294,24 @@ def test_models(client: OpenAI) -> None:
         client.models.retrieve("gpt-5")
 
 
+def test_what_an_owner_withholds() -> None:
+    with running(is_strict=True) as strict, OpenAI(base_url=strict.url, api_key="none") as sdk:
+        strict.engine.script = lambda request: says("Hello.", analysis="A secret.")
+        response = sdk.responses.create(model="gpt-oss-20b", input="Hi")
+        assert [item.type for item in response.output] == ["message"] and response.usage is not None
+        assert response.usage.output_tokens_details.reasoning_tokens == 9
+        messages: Any = [{"role": "user", "content": "Hi"}]
+        completion = sdk.chat.completions.create(model="gpt-oss-20b", messages=messages)
+        assert "secret" not in completion.to_json()
+        for ask in (
+            lambda: sdk.responses.create(model="gpt-5", input="Hi"),
+            lambda: sdk.chat.completions.create(model="gpt-5", messages=messages),
+        ):
+            with pytest.raises(openai.NotFoundError) as caught:
+                ask()
+            assert caught.value.code == "model_not_found" and caught.value.param == "model"
+
+
 def test_nothing_to_answer(server: RunningServer, client: OpenAI) -> None:
     """What Codex sends to warm a server up."""
     response = client.responses.create(model="any", input="", max_output_tokens=1)
