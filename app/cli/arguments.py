@@ -153,7 +153,7 @@ def start(arguments: argparse.Namespace, settings: Settings) -> Start:
         read_names(arguments.tools) if hasattr(arguments, "tools") else (),
         settings.permissions,
         settings.most_calls,
-        server,
+        server=server,
     )
 
 
