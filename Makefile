@@ -57,11 +57,12 @@ chat: $(VENV)/.installed
 
 # Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
 # pytest's closing line comes before the coverage table. Bytecode is kept even where the environment says otherwise: the
-# tests start the program some hundred times.
+# tests start the program some hundred times. Below the threshold slipcover leaves its probes where they are: to take one
+# out costs it a look at all functions, as much as some ten thousand runs of the line.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	@mkdir -p build
-	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \
+	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --json --out $(COVERAGE) \
 		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
 

@@ -14,7 +14,6 @@ from metal.formats import MXFP4_BLOCK
 from metal.lanes import Activations, lane_dtype
 from metal.launch import Call, Kernel, launch, scalar
 from metal.operation import Variant, with_loads
-from metal.portable import Swiglu
 from metal.weights import Mixture
 
 _MAX_TOP_K = 8
@@ -23,16 +22,14 @@ _MAX_SCALE_BYTE = 240
 _MAX_HALF = 65504.0
 
 
-def expert_layer(
-    x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None], swiglu: Swiglu = portable.swiglu
-) -> mx.array:
+def expert_layer(x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None]) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: [N, hidden] in x's dtype.
 
-    `variants` are those of "route", "gate_up" and "down", None for MLX's operations, which take `swiglu`. Kernels take
-    up to 4 rows and a mixture to which `why_not` has no objection.
+    `variants` are those of "route", "gate_up" and "down", None for MLX's operations. Kernels take up to 4 rows and a
+    mixture to which `why_not` has no objection.
     """
     normed, logits = route(x, mixture, variants["route"])
-    hidden = gate_up(normed, logits, mixture, variants["gate_up"], swiglu)
+    hidden = gate_up(normed, logits, mixture, variants["gate_up"])
     return down(hidden, logits, x, mixture, variants["down"])
 
 
@@ -69,15 +66,14 @@ def gate_up(
     logits: mx.array,
     mixture: Mixture,
     variant: Variant | None = None,
-    swiglu: Swiglu = portable.swiglu,
 ) -> Activations:
     """What the experts chosen by `logits` [N, E] make of normed [N, hidden] in their middle: [N, top_k, intermediate].
 
     A matrix-vector product and the clamped SwiGLU; slots are in falling order of their logits, of equal ones the lowest
-    index first. `swiglu` is what MLX's operations take.
+    index first.
     """
     if variant is None:
-        return portable.gate_up(normed, logits, mixture, swiglu)
+        return portable.gate_up(normed, logits, mixture)
     matrix = mixture.gate_up
     parameters = dict(variant)
     x = normed.lanes()

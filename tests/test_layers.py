@@ -67,7 +67,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A name becomes a loaded model.
     "mlx_model.model": (*MATHEMATICS, "mlx_model.hub", *MESSAGES),
     # A loaded model answers requests; where its weights came from no longer matters.
+    # What is elementwise in sampling is one launch (metal.fused).
     "mlx_model.generation": (
+        "metal",
         "mlx_model.model",
         "mlx_model.transformer",
         "mlx_model.memory",

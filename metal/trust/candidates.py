@@ -1,11 +1,11 @@
 """The operations of a decode step as metal.trust.select tries them: variants, tolerance, bytes, arguments."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mlx.core as mx
 import numpy as np
 
-from metal import portable
 from metal.address import WIDEST_LOAD
 from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
@@ -13,7 +13,7 @@ from metal.experts import down, gate_up, route
 from metal.formats import HEAD_DIM
 from metal.lanes import Activations
 from metal.operation import Operation, Variant
-from metal.portable import Swiglu
+from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 
 _DENSE_TOLERANCE = {mx.bfloat16: 4 * 2.0**-8, mx.float16: 4 * 2.0**-11, mx.float32: 1e-5}
@@ -100,7 +100,7 @@ def dense_operations(
 
 
 def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype, gpu_cores: int = 0) -> Operation:
-    """One token's attention over `window` keys and over 4096, which are split.
+    """One token's attention over `window` keys and over 4096, which are split; the last ones in buffers of their own.
 
     It has one variant: how many splits there are changes the order of sums, and so must not be chosen by time.
     """
@@ -115,7 +115,9 @@ def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype,
         queries: mx.array, keys: mx.array, values: mx.array, sinks: mx.array, variant: Variant | None
     ) -> tuple[mx.array, ...]:
         def over(length: int) -> mx.array:
-            return attend(queries, keys, values, 0, length, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
+            cuts = (0, length // 2, length - 1, length)
+            spans = [Span(keys, values, end - start, start) for start, end in pairwise(cuts)]
+            return attend(queries, spans, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
 
         return over(window), over(_LONG_KEYS)
 
@@ -129,14 +131,12 @@ def expert_operations(
     *,
     table: bool = False,
     gpu_cores: int = 0,
-    swiglu: Swiglu = portable.swiglu,
 ) -> list[Operation]:
     """route, gate_up and down of one row of activations in `dtype`, on the weights of a layer.
 
     Arguments are random and share the layer's own weights: nothing of their size is made. Each seed takes the experts
     that follow those of the last seed, so that none is in a cache when its turn comes (of 32 experts of gpt-oss-20b,
-    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails;
-    `swiglu` is what MLX's operations take.
+    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails.
     The results of `gate_up` and `route` are rearranged here, at the cost of one small launch that decoding doesn't
     have: the error is on the side of MLX's operations.
     """
@@ -162,7 +162,7 @@ def expert_operations(
     def run_gate_up(
         scores: mx.array, natural: mx.array, lanes: mx.array, variant: Variant | None
     ) -> tuple[mx.array, ...]:
-        return (gate_up(vectors(natural, lanes, variant), scores, mixture, variant, swiglu).natural(),)
+        return (gate_up(vectors(natural, lanes, variant), scores, mixture, variant).natural(),)
 
     def run_down(
         residual: mx.array, scores: mx.array, natural: mx.array, lanes: mx.array, variant: Variant | None

@@ -10,8 +10,9 @@ import mlx.core as mx
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation.constraint import Constraint
+from mlx_model.generation.likelihood import Draw
 from mlx_model.generation.prefixes import PrefixPool
-from mlx_model.generation.sampling import Draw, Sampler
+from mlx_model.generation.sampling import Sampler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model

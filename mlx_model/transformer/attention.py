@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from metal.portable import mask, rotate
+from metal.portable import attention, rotate
 from metal.weights import Projections
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import Compute
@@ -32,12 +32,7 @@ class Attention:
         )
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
         keys, values = cache.append(self.layer, keys, values)
-        attended = mx.fast.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            scale=score_scale(self.config),
-            mask=mask(length, keys.shape[2], self.config.window(self.layer)),
-            sinks=self.sinks,
+        attended = attention(
+            queries, keys, values, self.sinks, score_scale(self.config), self.config.window(self.layer)
         )
         return x + compute.product(weights.output, attended.transpose(0, 2, 1, 3).reshape(batch, length, -1))

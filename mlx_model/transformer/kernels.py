@@ -82,7 +82,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     )
     if objection := next(filter(None, objections), None):
         raise NoKernels(objection)
-    return Decoder(layers, head, score_scale(config), transformer.compute.swiglu, {}, gpu_cores)
+    return Decoder(layers, head, score_scale(config), {}, gpu_cores)
 
 
 def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
@@ -97,9 +97,7 @@ def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool
             dtype=dtype,
             gpu_cores=cores,
         ),
-        *expert_operations(
-            decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores, swiglu=transformer.compute.swiglu
-        ),
+        *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
     ]
 
 

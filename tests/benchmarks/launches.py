@@ -27,6 +27,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from metal.launch import Call, executed_by
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.graph import COMPILED, COMPILED_END, Graph, Node, as_on_metal, record
 
@@ -35,15 +36,16 @@ CONTEXT = 40
 
 _SINGLY = 8
 
-UNARY = frozenset(["AsType", "Exp", "Negative", "Sigmoid", "Square"])
-BINARY = frozenset(
-    ["Add", "Divide", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "Maximum", "Minimum", "Multiply"]
-)
-ELEMENTWISE = UNARY | BINARY | {"Select", "Subtract"}
+UNARY = frozenset(["AsType", "Exp", "Log", "Negative", "Sigmoid", "Square"])
+COMPARISONS = frozenset(["Equal", "Greater", "GreaterEqual", "Less", "LessEqual"])
+BINARY = frozenset(["Add", "BitwiseBinary", "Divide", "LogicalAnd", "LogicalOr", "Maximum", "Minimum", "Multiply"])
+ELEMENTWISE = UNARY | COMPARISONS | BINARY | {"Select", "Subtract"}
 """One launch each (unary.cpp, binary.cpp, ternary.cpp, copy.cpp); one for all of a compiled function (compiled.cpp)."""
 
 PRODUCTS = frozenset(["AddMM", "GatherQMM", "Matmul", "QuantizedMatmul", "ScaledDotProductAttention"])
-ONE = PRODUCTS | {"Arange", "ArgReduce", "Full", "Gather", "GatherAxis", "RMSNorm", "RoPE", "Softmax"}
+ROWS = frozenset(["ArgReduce", "RMSNorm", "RoPE", "Scan", "Softmax"])
+INDEXED = frozenset(["Arange", "Full", "Gather", "GatherAxis", "RandomBits", "ScatterAxis"])
+ONE = PRODUCTS | ROWS | INDEXED
 """One launch each, for one row: gemv, qmv and the vector form of attention have no second pass."""
 
 VIEWS = frozenset(
@@ -179,16 +181,22 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
         logits = transformer(token, cache, "last")
         return [mx.argmax(logits.flatten()), *cache.arrays()]
 
-    _fill(step, context)
-    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
-    row = transformer.embedding(mx.array([[0]]))
-    mx.eval(row)
-    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     if kernels:
         decoder = make_decoder(transformer)
         choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
         transformer.decoder = replace(decoder, choice=choice)
+    with executed_by(_zeros):
+        _fill(step, context)
+    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
+    row = transformer.embedding(mx.array([[0]]))
+    mx.eval(row)
+    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     return step
+
+
+def _zeros(call: Call) -> list[mx.array]:
+    """In place of a kernel, where what it computes doesn't matter."""
+    return [mx.zeros(shape, dtype) for shape, dtype in zip(call.output_shapes, call.output_dtypes, strict=True)]
 
 
 def mlx_lm(folder: Path, context: int) -> Step:
@@ -233,6 +241,28 @@ def count(name: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
     return layer, {kind: two[kind] - 2 * layer[kind] for kind in four}
 
 
+SAMPLING: dict[str, dict[str, float]] = {
+    "temperature 0": {"temperature": 0},
+    "the default": {},
+    "min-p 0.05": {"min_p": 0.05},
+    "top-k 50": {"top_k": 50},
+    "top-p 0.95": {"top_p": 0.95},
+}
+"""Options of the sampler that are counted."""
+
+
+def count_sampling(options: dict[str, float], vocabulary: int = 201_088) -> Counter[str]:
+    """Launches that draw a token from the logits of gpt-oss's vocabulary."""
+    with as_on_metal():
+        from mlx_model.generation.sampling import Sampler
+        from mlx_model.options import Options
+
+        sampler = Sampler(Options(seed=1, **options), vocabulary, [])  # type: ignore[arg-type]
+        logits = mx.zeros(vocabulary)
+        mx.eval(logits)
+        return launches(record(lambda traced: [sampler(traced), *sampler.state()], logits))
+
+
 def config(layers: int) -> dict[str, object]:
     """A small model with gpt-oss's own head_dim, which decides what attention MLX takes."""
     return tiny_config(num_hidden_layers=layers, head_dim=64)
@@ -244,9 +274,13 @@ def main() -> int:
     parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
     parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
     parser.add_argument("--json", action="store_true", help="the counts as one object")
+    parser.add_argument("--sampling", action="store_true", help="count what draws a token, with its primitives")
     arguments = parser.parse_args()
     if arguments.context < CONTEXT:
         parser.error(f"--context starts at {CONTEXT}, where windows are full")
+    if arguments.sampling:
+        print(json.dumps({name: count_sampling(options) for name, options in SAMPLING.items()}))
+        return 0
     if arguments.model is None:
         print_table(arguments.context)
         return 0
@@ -271,6 +305,8 @@ def print_table(context: int) -> None:
         counted = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         layer, rest = sum(counted["layer"].values()), sum(counted["rest"].values())
         print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} |", flush=True)
+    drawn = ", ".join(f"{sum(count_sampling(options).values())} at {name}" for name, options in SAMPLING.items())
+    print(f"\nThe rest has the likeliest token (1 launch). Ours draws one in {drawn}.")
 
 
 if __name__ == "__main__":

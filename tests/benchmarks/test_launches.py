@@ -107,6 +107,14 @@ def counted(model: str, context: int) -> tuple[dict[str, float], dict[str, float
     return result["layer"], result["rest"]
 
 
+def test_a_token_is_drawn_in_few_launches() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.launches", "--sampling"]
+    counted = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120).stdout)
+    found = {name: sum(launched.values()) for name, launched in counted.items()}
+    most = {"temperature 0": 1, "the default": 4, "min-p 0.05": 8, "top-k 50": 24, "top-p 0.95": 27}
+    assert all(found[name] <= count for name, count in most.items()), found
+
+
 @pytest.mark.parametrize("context", [40, 300])
 def test_a_layer_takes_ten_launches_at_most(context: int) -> None:
     """Of a long context the keys are split, which takes a second launch in every other layer."""

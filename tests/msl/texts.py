@@ -19,6 +19,7 @@ from metal.dense import lm_head, o_proj, qkv
 from metal.formats import HEAD_DIM
 from metal.launch import Call, Parameters, executed_by
 from metal.operation import Operation
+from metal.spans import Span
 from metal.trust.candidates import attend_operation, dense_operations, expert_operations
 from metal.trust.selftest import decodes_fp4
 from tests.msl.source import generated_text
@@ -169,7 +170,8 @@ def _several_tokens(sizes: _Model, dtype: mx.Dtype) -> _Launches:
     sinks = mx.zeros((sizes.heads,), dtype)
     for window, length in ((None, 1024), (_WINDOW, 1024), (_WINDOW, _WINDOW)):
         keys = mx.zeros((1, sizes.kv_heads, length, HEAD_DIM), dtype)
-        yield _label(sizes, dtype), partial(attend, queries, keys, keys, 0, length, sinks, 1.0, window, variant=())
+        spans = [Span(keys, keys, length)]
+        yield _label(sizes, dtype), partial(attend, queries, spans, sinks, 1.0, window, variant=())
 
 
 def _attention(sizes: _Model, dtype: mx.Dtype) -> Operation:

@@ -12,7 +12,7 @@ from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.settings import MOST_CALLS
 from app.tools.kit import Undoing
-from app.tools.names import FOLDER, available, in_words, kit_of, read_names
+from app.tools.names import FOLDER, available, in_words, kit_of, problems, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
@@ -102,7 +102,7 @@ class Tools:
 
         before = self.names_of(conversation.id)
         rows = rows_off(available(), before)
-        screen = ToolScreen(rows)
+        screen = ToolScreen(rows, problems())
 
         def closed(on: frozenset[str] | None) -> None:
             if on is not None and on != {kit_of(name) for name in before}:

@@ -82,8 +82,13 @@ class Python:
         return self.confinement is not Confinement.NONE
 
     @property
+    def usable(self) -> bool:
+        """Whether there is a Python to run, and a folder for it; known after `prepare`."""
+        return self._sandbox is not None
+
+    @property
     def why_not(self) -> str:
-        """Why it is not confined, in words; empty if it is."""
+        """Why it is not confined, or not usable, in words; empty if it is."""
         return self._why_not
 
     @property
@@ -133,7 +138,7 @@ class Python:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._sandbox, self._why_not = await asyncio.to_thread(self._choose, self._folder.resolve())
         except OSError as error:
-            self._why_not = str(error)
+            self._why_not = f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
     def _choose(self, folder: Path) -> tuple[Sandbox, str]:
         interpreter = Interpreter.ask(self._executable)

@@ -52,7 +52,7 @@ class Python:
 
     name = declaration = "python"
     confined, why_not, data = True, "no sandbox", "/mnt/data"
-    closed = 0
+    usable, closed = True, 0
 
     def __init__(self, folder: Path, **_: Any) -> None:
         self.folder = folder

@@ -156,13 +156,17 @@ def test_a_cancel_in_the_line(server: RunningServer) -> None:
     id = json.loads(response.readline().removeprefix(b"data: "))["response"]["id"]
     assert post(server, f"{RESPONSES}/{id}/cancel", b"")[0] == 200
     assert b'"status":"cancelled"' in response.read().splitlines()[-2]
+    wait_until(lambda: server.service.line.waiting == 0)
+    assert server.service.line.running == 1  # the other one goes on
     waiting.close()
     running_one.close()
     still_answers(server)
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_an_engine_that_dies_ends_the_answer_alone(server: RunningServer, path: str) -> None:
+def test_an_engine_that_dies_ends_the_answer_alone(
+    server: RunningServer, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     server.engine.script = lambda request: [*message("Half")[:-1], EngineDied("the engine was killed")]
     for stream in (True, False):
         with closing(opened(server, path, stream=stream)) as connection:
@@ -172,6 +176,7 @@ def test_an_engine_that_dies_ends_the_answer_alone(server: RunningServer, path: 
             assert body.count(b"the engine was killed") == 1
             assert (b"[DONE]" in body) is False
     still_answers(server)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_bug_ends_the_answer_alone(server: RunningServer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from mlx_model.events import (
     MessageStart,
     TextDelta,
     TokenLogprobs,
+    Warned,
 )
 from mlx_model.harmony.message import Role, assistant
 from mlx_model.request import Request
@@ -292,6 +293,19 @@ def test_models(client: OpenAI) -> None:
     assert client.models.retrieve("gpt-oss-20b").id == "gpt-oss-20b"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-5")
+
+
+def test_an_answer_that_is_continued_is_one_message(
+    server: RunningServer, client: OpenAI, capfd: pytest.CaptureFixture[str]
+) -> None:
+    warned = Warned("a keyword can't be enforced")
+    server.engine.script = lambda request: [warned, TextDelta("final", " fox."), MessageEnd(assistant("A fox.")), DONE]
+    begun: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "A"}]
+    response = client.responses.create(model="any", input=begun)
+    assert response.output_text == " fox."
+    client.responses.create(model="any", input="More.", previous_response_id=response.id)
+    assert [each.text for each in server.engine.asked[1].messages] == ["Hi", "A fox.", "More."]
+    assert "a keyword can't be enforced" in capfd.readouterr().err
 
 
 def test_what_an_owner_withholds() -> None:

@@ -5,9 +5,8 @@ import pytest
 
 from mlx_model import Model
 from mlx_model.events import Alternative, Event, Finished, MessageEnd, MessageStart, TextDelta, TokenLogprobs
-from mlx_model.generation.likelihood import Likelihoods, ended
+from mlx_model.generation.likelihood import Draw, Likelihoods, ended
 from mlx_model.generation.runner import Runner
-from mlx_model.generation.sampling import Draw
 from mlx_model.generation.session import Session
 from mlx_model.generation.stop import StopStrings
 from mlx_model.harmony.message import assistant, user

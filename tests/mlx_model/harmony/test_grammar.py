@@ -10,7 +10,7 @@ from mlx_model.harmony.grammar import bind
 from mlx_model.harmony.keywords import unknown_keywords
 from mlx_model.harmony.message import Message, Role
 from mlx_model.harmony.render import Renderer
-from mlx_model.harmony.tools import FunctionTool
+from mlx_model.harmony.tools import FunctionTool, Namespace
 from mlx_model.request import Form, Request
 from tests.fixtures.vocabulary import o200k
 
@@ -35,6 +35,17 @@ def test_headers_are_spelt_in_the_ids_that_a_prompt_has() -> None:
     assert "final: <[200005]> <[17196]> json <[200008]> TEXT <[200002]>" in lark
     assert "where: <[35644]> | <[12606]> <[815]>" in lark
     assert "(said <[200007]> <[200006]> <[173781]>){0,8}" in lark
+
+
+def test_functions_of_other_namespaces_are_bound_and_chosen_alike() -> None:
+    request = Request([], namespaces=[Namespace("agents", (WEATHER,))], tool_choice="agents.get_weather")
+    assert tool_choice(request).tools == ("agents.get_weather",)
+    tokenizer = o200k()
+    binding = bind(request, tokenizer)
+    assert binding is not None and binding.turn is not None and binding.bound == {"agents.get_weather"}
+    lark = json.loads(binding.turn)["grammars"][0]["lark_grammar"]
+    assert f"{spelt(tokenizer.encode(' to=agents.get_weather'))}) json <[200008]> @args0" in lark
+    assert 200003 in binding.opening  # <|constrain|>: its arguments are JSON
 
 
 def test_a_schema_of_the_callers_does_not_decide_about_whitespace() -> None:

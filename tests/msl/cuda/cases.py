@@ -13,6 +13,7 @@ from metal.formats import HEAD_DIM
 from metal.lanes import Activations, lane_dtype
 from metal.launch import Call, executed_by
 from metal.operation import Operation, Variant
+from metal.spans import Span
 from metal.trust.candidates import dense_operations, expert_operations
 from tests.msl.cuda import peers
 from tests.msl.cuda.manifest import Array, Case
@@ -23,6 +24,9 @@ from tests.msl.zeros import ScaledSizes, biased, expert_matrix, head, mixture, p
 GPT_OSS_20B = ScaledSizes()
 SMALL = ScaledSizes(576, heads=16, kv_heads=2, vocabulary=1024, intermediate=288, experts=8, lengths=(128, 1024))
 """For a CPU, and for compute-sanitizer."""
+
+TAIL = 100
+"""Keys in the tail of a cache, of at most 256."""
 
 FORMS = (0, 8, 6, 4)
 """Bits of dense matrices; 0: as stored."""
@@ -75,9 +79,10 @@ def _label(variant: Variant) -> str:
 
 
 def _variants(operations: Sequence[Operation], name: str, every: bool) -> tuple[Variant, ...]:
-    """Those that the program would try."""
+    """Those that the program would try; or the first, and where packed loads are tried, the first with them."""
     [variants] = [operation.variants for operation in operations if operation.name == name]
-    return variants if every else variants[:1]
+    packed = (*variants[0], ("PACKED", 1))
+    return variants if every else (variants[0], *(variant for variant in variants if variant == packed))
 
 
 def _ours(
@@ -166,16 +171,22 @@ def attention_case(
     s: ScaledSizes, texts: Texts, dtype: mx.Dtype, length: int, cores: int, window: int = 0, tokens: int = 1
 ) -> Case:
     """attend over so many keys, and merge where a GPU of so many cores gets them split."""
-    keys, values = (mx.zeros((1, s.kv_heads, length, HEAD_DIM), dtype) for _ in range(2))
+    tail = min(TAIL, (length - tokens) // 2)
+    frozen = length - tail - tokens
+
+    def span(count: int) -> Span:
+        return Span(mx.zeros(shape := (1, s.kv_heads, count, HEAD_DIM), dtype), mx.zeros(shape, dtype), count)
+
+    spans = [span(count) for count in (frozen, tail, tokens)]
     q, sinks = mx.zeros((tokens, s.heads, HEAD_DIM), dtype), mx.zeros((s.heads,), dtype)
 
     def run() -> mx.array:
-        return attend(q, keys, values, 0, length, sinks, HEAD_DIM**-0.5, window or None, cores, ())
+        return attend(q, spans, sinks, HEAD_DIM**-0.5, window or None, cores, ())
 
     name = f"{cores} cores, {NAMES[dtype]}{f' tokens {tokens}' * (tokens > 1)}{f' window {window}' * (window > 0)}"
-    case = _ours(texts, f"attend {length}", name, "attend", run, length=length, WINDOW=window, output="attended")
+    case = _ours(texts, f"attend {length}", name, "attend", run, WINDOW=window, output="attended")
     if not window:
         return case
-    fraction = (window + tokens - 1) / length
+    fraction = (window - 1 - tail) / frozen  # of the other keys all are read
     seen = {key: replace(case.arrays[key], fraction=fraction) for key in ("keys", "values")}
     return replace(case, arrays={**case.arrays, **seen})

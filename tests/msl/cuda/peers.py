@@ -61,7 +61,7 @@ def attention_cases(s: ScaledSizes, texts: Texts, length: int) -> Iterator[Case]
     """scaled_dot_product_attention of one query, with MLX's numbers of blocks on a base chip and on a Max."""
     q, sinks = _zeros(s.heads, HEAD_DIM), _zeros(s.heads)
     keys, values = (_zeros(s.kv_heads, length, HEAD_DIM) for _ in range(2))
-    parameters: dict[str, int | str] = {"length": length, "WINDOW": 0, "output": "out"}
+    parameters: dict[str, int | str] = {"WINDOW": 0, "output": "out"}
     make = _made(parameters, _LIKE_OURS)
 
     def case(label: str, *steps: Step) -> Case:

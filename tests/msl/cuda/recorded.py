@@ -112,8 +112,8 @@ def assembled(
 def random_input(key: str, x: mx.array, alignment: int, p: Mapping[str, Any], seed: str | None = None) -> Array:
     """How an input of our kernels is made, by its name and the kernel's parameters."""
     tail = key.rsplit("_", 1)[-1]
-    if x.ndim == 0:
-        return Array("input", NAMES[x.dtype], (1,), {"kind": "list", "values": [x.item()]})
+    if x.ndim == 0 or key == "places":
+        return Array("input", NAMES[x.dtype], (x.size,), {"kind": "list", "values": x.reshape(-1).tolist()})
     if key == "logits":
         chosen = {"kind": "logits", "seed": 7, "experts": p["E"], "top": p["TOP"]}
         return Array("input", NAMES[x.dtype], x.shape, chosen, sets=p["E"] // p["TOP"])

@@ -99,8 +99,19 @@ def products(a: Inputs, p: Mapping[str, Any], found: Results) -> Results:
 
 
 def attend(a: Inputs, p: Mapping[str, Any], found: Results) -> Results:
-    length, window = p["length"], p["WINDOW"]
-    k, v = (a[name].reshape(-1, *a.stored[name].shape[-2:])[:, :length] for name in ("keys", "values"))
+    window = p["WINDOW"]
+    k, v = (
+        np.concatenate(
+            [
+                a[key].reshape(-1, *a.stored[key].shape[-2:])
+                for key in (name, f"tail_{name}", f"new_{name}")
+                if key in a.stored
+            ],
+            axis=1,
+        )
+        for name in ("keys", "values")
+    )
+    length = k.shape[1]
     heads = a["sinks"].size
     q = a["q"].reshape(-1, len(k), heads // len(k), 64)
     tokens = len(q)
