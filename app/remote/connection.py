@@ -19,7 +19,7 @@ MODELS = "/v1/models"
 CONNECT_S = 5.0
 MOST_LINE = 32 << 20
 """Bytes of a line: a message as long as the context, with escapes."""
-MOST_ANSWER = 512 << 20
+MOST_ANSWER = 128 << 20
 """Bytes of an answer: each token of the longest context in a line of its own."""
 MOST_BODY = 4 << 20
 """Bytes of what isn't streamed."""

@@ -105,8 +105,8 @@ async def test_an_answer_as_vllm_streams_it(server: CannedServer, engine: Remote
         item("response.output_text.delta", delta="First this."),
         item("response.output_item.done", item=item("message", phase="commentary")),
         item("response.output_item.added", item=item("message")),
-        item("response.output_text.delta", delta="Hel"),
-        item("response.output_text.delta", delta="lo."),
+        item("response.output_text.delta", delta="Hello "),
+        item("response.output_text.delta", delta="there."),
         item("response.output_item.done", item=item("message")),
         completed(),
     )
@@ -117,9 +117,9 @@ async def test_an_answer_as_vllm_streams_it(server: CannedServer, engine: Remote
     assert [event.message for event in events if isinstance(event, MessageEnd)] == [
         assistant("Let me see.", "analysis"),
         assistant("First this.", "commentary"),
-        assistant("Hello."),
+        assistant("Hello there."),
     ]
-    assert "".join(each.text for each in events if isinstance(each, TextDelta)) == "Let me see.First this.Hello."
+    assert "".join(each.text for each in events if isinstance(each, TextDelta)) == "Let me see.First this.Hello there."
     assert isinstance(finished, Finished) and finished.reason == "stop" and finished.stats.ttft_s > 0
     figures = finished.stats
     assert (figures.prefill_tokens, figures.reused_tokens, figures.decode_tokens) == (40, 312, 22)
