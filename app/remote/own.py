@@ -28,6 +28,8 @@ from mlx_model.request import Request
 
 SILENCE_S = 60.0
 """For how long nothing may come: the server gives a sign each 10 seconds."""
+REACTION_S = 5.0
+"""The same where a person waits for the end of an answer: the server reacts at once, whatever it computes."""
 CANCEL_S = 60.0
 """How long a cancelled answer may go on: one chunk of prefill can take seconds."""
 _SPOKEN = (200, 409)
@@ -88,13 +90,14 @@ class OwnServer:
         raise EngineError(f"{self._connection.host} did not count")
 
     async def _tell(self, message: ToEngine) -> None:
-        async with aclosing(self._replies(message)) as replies:
+        async with aclosing(self._replies(message, REACTION_S)) as replies:
             async for _ in replies:
                 pass
 
-    async def _replies(self, message: ToEngine) -> AsyncGenerator[FromEngine, None]:
+    async def _replies(self, message: ToEngine, silence_s: float | None = None) -> AsyncGenerator[FromEngine, None]:
+        silence_s = SILENCE_S if silence_s is None else silence_s
         body = self._hello.line() + encode(message)
-        async with self._connection.request("POST", PATH, body, LINES, silence_s=SILENCE_S) as reply:
+        async with self._connection.request("POST", PATH, body, LINES, silence_s=silence_s) as reply:
             if reply.type != LINES:
                 raise await reply.refusal()
             async with aclosing(self._read(reply)) as replies:

@@ -112,8 +112,9 @@ class EngineKeeper:
                     case LoadProgress(done=done, total=total):
                         status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:
-                        # A new default may be there when it is started again.
-                        self._load = replace(self._load, model=ready.model)
+                        # A new default may be there when it is started again; a server may have another model then.
+                        if not self.server:
+                            self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
                         status.model, status.memory = self._shown(ready.model), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from app.engine.engine import EngineError
 from app.paths import tokens_file
 from app.remote.address import check_open_air, read_address
+from app.remote.engine import RemoteEngine
 from app.remote.token import keep_token, kept_token, token_in, token_in_environment
 from mlx_model.errors import RequestError
+from mlx_model.harmony.message import user
+from mlx_model.request import Request
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,8 @@ async def test_words_go_in_the_clear_within_ones_own_networks_alone(
     else:
         with pytest.raises(RequestError, match="not encrypted"):
             await check_open_air(read_address(url))
+        with pytest.raises(EngineError, match="not encrypted"):  # before anything is sent
+            await anext(RemoteEngine(read_address(url)).ask(Request((user("Hi"),))))
 
 
 def test_tokens_are_kept_by_address_for_their_owner_alone(home: Path) -> None:

@@ -85,13 +85,16 @@ async def test_what_it_is_and_what_it_can_not(server: CannedServer, engine: Remo
             await refused
 
 
-async def test_which_of_its_models(server: CannedServer, engine: RemoteEngine) -> None:
+async def test_which_of_its_models(server: CannedServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answers[MODELS] = models("llama", "gpt-oss:20b", "gpt-oss:120b")
     with pytest.raises(EngineError, match=r"several models.*llama, gpt-oss:20b"):
         await loaded(engine)
     with pytest.raises(EngineError, match="no model 'qwen'"):
         await loaded(engine, "qwen")
     assert (await loaded(engine, "gpt-oss:120b")).context_length == 131_072
+    monkeypatch.setattr(connection, "MOST_BODY", 100)
+    with pytest.raises(EngineError, match="neither gptoss-chat's"):
+        await loaded(engine, "gpt-oss:120b")
 
 
 async def test_an_answer_as_vllm_streams_it(server: CannedServer, engine: RemoteEngine) -> None:

@@ -1,11 +1,13 @@
 """The engine of another gptoss-chat: over a real server, all that the pipe brings, and how it is lost."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from functools import partial
 
 import pytest
+from starlette.responses import Response
 
 from app.engine.engine import EngineDied, EngineError
 from app.engine.hello import Hello
@@ -13,6 +15,7 @@ from app.engine.protocol import Load, Ready
 from app.remote import own
 from app.remote.address import read_address
 from app.remote.engine import RemoteEngine
+from app.server.engine import EngineRoute
 from app.server.guard import Policy
 from mlx_model.events import Event, Finished, PrefillProgress, TextDelta
 from mlx_model.harmony.message import Message, assistant, user
@@ -70,6 +73,27 @@ async def test_a_cancelled_answer_keeps_its_figures(server: RunningServer, engin
                 await engine.cancel()
     assert events[-1] == Finished("cancelled", STATS) and server.engine.hurried == 1
     assert engine.alive
+
+
+async def test_a_server_that_no_longer_reacts_is_lost_when_the_person_stops(
+    server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(route: EngineRoute, body: bytes) -> Response:
+        while b'"Cancel"' in body and not is_over.is_set():
+            await asyncio.sleep(0.005)
+        return await respond(route, body)
+
+    respond, is_over = EngineRoute.respond, threading.Event()
+    monkeypatch.setattr(EngineRoute, "respond", hangs)
+    monkeypatch.setattr(own, "REACTION_S", 0.05)
+    server.engine.script = lambda request: [*message("Half")[:-1], None]
+    await loaded(engine)
+    with pytest.raises(EngineDied, match="did not stop the answer"):
+        async with aclosing(engine.ask(Request((user("Hi"),)))) as answers:
+            async for answer in answers:
+                if isinstance(answer.event, TextDelta):
+                    await engine.cancel()
+    is_over.set()
 
 
 async def test_a_given_up_answer_ends_on_the_server(server: RunningServer, engine: RemoteEngine) -> None:

@@ -15,7 +15,7 @@ from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures.running_server import RunningServer, running
-from tests.fixtures.scripted_engine import message, says
+from tests.fixtures.scripted_engine import STATS, message, says
 
 ASK = Ask(7, Request((user("Hi"),)))
 
@@ -39,6 +39,11 @@ def tell(server: RunningServer, request: ToEngine, client: str = "me") -> list[o
     greeting, *lines = body.splitlines()
     assert status == 200 and Hello.of(greeting).protocol == own().protocol
     return [decode(line) for line in lines if line]
+
+
+def tokens(metrics: str) -> int:
+    (line,) = (line for line in metrics.splitlines() if line.startswith("gptoss_decoded_tokens_total "))
+    return int(line.split()[1])
 
 
 NO_REQUESTS = {
@@ -71,7 +76,9 @@ def test_another_version_gets_a_greeting_and_nothing_else(server: RunningServer)
 
 def test_an_answer_has_the_clients_number(server: RunningServer) -> None:
     server.engine.script = lambda request: says("Hello.")
+    before = server.service.metrics.text(0, 0)
     ready, *answers = tell(server, ASK)
+    assert tokens(server.service.metrics.text(0, 0)) == tokens(before) + STATS.decode_tokens
     assert isinstance(ready, Ready)
     assert all(isinstance(answer, Answer) and answer.number == 7 for answer in answers)
     assert tell(server, Count(8, ("four",))) == [Counted(8, (4,))]

@@ -2,6 +2,10 @@
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
+from unittest.mock import MagicMock
+
+import pytest
 
 from app.remote.address import read_address
 from app.remote.engine import RemoteEngine
@@ -13,7 +17,8 @@ from tests.fixtures.running_server import running
 from tests.fixtures.scripted_engine import says
 
 
-async def test_a_chat_with_the_model_of_another_computer() -> None:
+async def test_a_chat_with_the_model_of_another_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.tui.parts.models._unverified", looked_up := MagicMock())
     with ExitStack() as stack:
         first = stack.enter_context(running())
         port, host = first.port, f"127.0.0.1:{first.port}"
@@ -24,7 +29,7 @@ async def test_a_chat_with_the_model_of_another_computer() -> None:
             await on_screen(pilot, "gpt-oss-20b at mini.local · ready")
             await on_screen(pilot, "What you write goes to mini.local; tools run here.")
             assert "context 0 / 4,096" in text_on(pilot) and app_of(pilot).models.names == ["gpt-oss-20b"]
-            assert app_of(pilot).models.greeting.computer is None  # nobody has asked
+            assert not looked_up.called  # what is on this computer doesn't matter
             await send(pilot, "/model")
             await on_screen(pilot, "gpt-oss-20b answers at mini.local.")
             await send(pilot, "/model gpt-oss-120b")
@@ -41,7 +46,10 @@ async def test_a_chat_with_the_model_of_another_computer() -> None:
             await wait_until(pilot, lambda: desk_of(pilot).composer.text == "And now?")
             with running(port=port) as again:
                 again.engine.script = lambda request: says("Back again.")
+                assert again.service.line.ready is not None  # which has another model since
+                again.service.line.ready = replace(again.service.line.ready, model="gpt-oss-120b")
                 await pilot.press("enter")
                 await on_screen(pilot, "Back again.")
+                assert "gpt-oss-120b at mini.local" in text_on(pilot)
                 assert again.engine.asked[0].messages[-1] == user("And now?")
                 await idle(pilot)
