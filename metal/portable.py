@@ -31,14 +31,39 @@ def qkv(x: mx.array, weights: Projections, cosines: mx.array, sines: mx.array) -
         matrix(normed).reshape(len(x), -1, HEAD_DIM).swapaxes(0, 1)
         for matrix in (weights.query, weights.key, weights.value)
     )
-    return rotate(q, cosines, sines).swapaxes(0, 1), rotate(k, cosines, sines)[None], v[None]
+    by = turns(cosines, sines)
+    return rotate(q, by).swapaxes(0, 1), rotate(k, by)[None], v[None]
 
 
-def rotate(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
-    """Turns the pairs (i, i + D/2) of x [..., T, D] by the angles whose cosines and sines are float32 [T, D/2]."""
-    first, second = mx.split(x.astype(mx.float32), 2, axis=-1)
-    turned = mx.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
-    return turned.astype(x.dtype)
+Turns = tuple[mx.array, mx.array]
+"""What RoPE multiplies the first and the second half of a head by, each float32 [T, 2, D/2]."""
+
+
+def turns(cosines: mx.array, sines: mx.array) -> Turns:
+    """For the angles whose cosines and sines are float32 [T, D/2]; made once for all layers."""
+    return _turns(cosines[:, None], sines[:, None], _IS_SECOND)
+
+
+_IS_SECOND = mx.array([[False], [True]])
+
+
+@fused
+def _turns(cosines: mx.array, sines: mx.array, is_second: mx.array) -> Turns:
+    return mx.where(is_second, sines, cosines), mx.where(is_second, cosines, -sines)
+
+
+def rotate(x: mx.array, by: Turns) -> mx.array:
+    """Turns the pairs (i, i + D/2) of x [..., T, D].
+
+    Both halves are computed at once, so that nothing has to be put together.
+    """
+    halves = x.reshape(*x.shape[:-1], 2, -1)
+    return _turned(halves[..., :1, :], halves[..., 1:, :], *by).reshape(x.shape)
+
+
+@fused
+def _turned(first: mx.array, second: mx.array, by_first: mx.array, by_second: mx.array) -> mx.array:
+    return (first.astype(mx.float32) * by_first + second.astype(mx.float32) * by_second).astype(first.dtype)
 
 
 def attend(
@@ -115,7 +140,8 @@ def route(x: mx.array, mixture: Mixture) -> tuple[Activations, mx.array]:
     Logits aren't rounded to 16 bits: near-ties would go another way than in exact arithmetic.
     """
     normed = mx.fast.rms_norm(x, mixture.norm, mixture.eps).astype(x.dtype)
-    logits = normed.astype(mx.float32) @ mixture.router.astype(mx.float32).T + mixture.router_bias
+    router, bias = mixture.router.astype(mx.float32), mixture.router_bias.astype(mx.float32)
+    logits = mx.addmm(bias, normed.astype(mx.float32), router.T)
     return Activations.of(normed), logits
 
 
@@ -157,7 +183,17 @@ def down(hidden: Activations, logits: mx.array, residual: mx.array, mixture: Mix
     """
     chosen, weights = best(logits, mixture.top_k)
     y = mixture.down(hidden.natural()[..., None, :], chosen).squeeze(-2)
-    return (residual + (y * weights[..., None]).sum(axis=1)).astype(residual.dtype)
+    return add_weighted(residual, y, weights)
+
+
+@fused
+def add_weighted(residual: mx.array, rows: mx.array, weights: mx.array) -> mx.array:
+    """residual [N, hidden] plus rows [N, top_k, hidden], each times its weight float32 [N, top_k], in float32.
+
+    The result has residual's dtype.
+    """
+    total = (rows.astype(mx.float32) * weights[..., None]).sum(axis=1)
+    return (residual.astype(mx.float32) + total).astype(residual.dtype)
 
 
 def lm_head(x: mx.array, weights: Head) -> mx.array:

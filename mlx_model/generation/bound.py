@@ -13,6 +13,7 @@ from mlx_model.harmony.grammar import Binding
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.recipients import find_tool
 from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.tools import FUNCTIONS
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _WORD = 32
 """Tokens that a word of llguidance's masks has."""
+
+_BITS = 1 << np.arange(_WORD, dtype=np.uint32)
 
 
 class Bound:
@@ -104,7 +107,8 @@ class Bound:
         if binding.turn is not None:
             self._free = start.recipient not in binding.bound or (start.recipient is None and start.channel != "final")
             return
-        found = find_tool(start.recipient, {}, binding.calls) if start.recipient else None
+        names_one = start.recipient not in (None, FUNCTIONS)  # and not all functions, with the name inside
+        found = find_tool(start.recipient or "", {}, binding.calls) if names_one else None
         if found is not None and is_empty:
             self._matcher = self._matcher_of(binding.calls[found[0]])
 
@@ -114,10 +118,9 @@ class Bound:
 
 
 def _expanded(words: mx.array, size: int) -> mx.array:
-    """A bit a token to bool [size]: so the device gets 25 kB a token."""
-    return _bits(words)[:size]
+    """A bit a token to bool [size], on the device, which so gets 25 kB a token, in two launches.
 
-
-@mx.compile
-def _bits(words: mx.array) -> mx.array:
-    return ((words[:, None] >> mx.arange(_WORD, dtype=mx.uint32)) & 1).astype(mx.bool_).flatten()
+    mx.compile would make it one. On a CPU that needs a C++ compiler, and with MLX 0.32.4 a process in which several
+    threads have used it aborts at its end, one in three.
+    """
+    return ((words[:, None] & mx.array(_BITS)) != 0).flatten()[:size]

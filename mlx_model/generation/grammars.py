@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
     from llguidance._tokenizer import TokenizerWrapper
 
-_MOST_GRAMMARS = 64
-"""Compiled grammars that are kept: one of 40 tools has some 10 MB, most have far less."""
+_MOST_GRAMMARS = 200
+"""Compiled grammars that are kept. Each strict function has one, and so has each form."""
 
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: (\[.*\])")
 _LEFT_OUT = re.compile("can't be enforced|Unknown format|oneOf")  # if the grammar may be lenient

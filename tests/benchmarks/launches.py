@@ -1,4 +1,4 @@
-"""Counts the GPU launches of one decoded token: `python -m tests.benchmarks.launches`.
+"""Counts the GPU launches of one decoded token, and the longest chain of them: `python -m tests.benchmarks.launches`.
 
 Three models of the same sizes are counted by the same rule: ours with Metal kernels, ours with MLX's operations alone,
 and mlx-lm's (if the extra `peers` is installed). Models of two and of four layers are recorded; half of what they
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,50 @@ def launches(graph: Graph) -> Counter[str]:
         layouts |= zip(node.outputs, _layouts(node, inputs), strict=True)
     counted["compiled"] += len(fused)
     return +counted
+
+
+def chain(graph: Graph) -> int:
+    """Launches of which each waits for the one before, up to the token: the longest such chain.
+
+    MLX encodes launches concurrently and lets one wait where it reads or writes a buffer that another writes
+    (backend/metal/device.cpp). So far as nothing is written in place that another launch of the step reads, which
+    `shared` would find, those are the edges of the graph.
+    """
+    layouts = {name: _contiguous(shape) for name, shape in graph.sources.items()}
+    depth, within, fused = dict.fromkeys(graph.sources, 0), dict[str, str](), set[str]()
+    token = 0
+    for node in graph.nodes:
+        compiled = _compiled(node, within)
+        if compiled is not None:
+            within |= dict.fromkeys(node.outputs, compiled)
+        if compiled is not None and node.primitive in ELEMENTWISE:
+            # Of a compiled function's one launch: waits for what isn't of it.
+            depth_here = max(depth[name] + (name not in fused) for name in node.inputs)
+            fused.update(node.outputs)
+        else:
+            cost = _cost(node, [layouts[name] for name in node.inputs])
+            in_turn = min(cost, 1) if node.primitive in ("Concatenate", "CustomKernel") else cost  # copies side by side
+            depth_here = max((depth[name] for name in node.inputs), default=0) + in_turn
+        depth |= dict.fromkeys(node.outputs, depth_here)
+        layouts |= zip(node.outputs, _layouts(node, [layouts[name] for name in node.inputs]), strict=True)
+        if node.primitive == "ArgReduce":
+            token = depth_here
+    return token
+
+
+def shared(graph: Graph) -> list[str]:
+    """Arrays that a launch writes in place and that another one reads: the two wait for each other for no reason."""
+    buffer: dict[str, str] = {name: name for name in graph.sources}  # array to the array whose memory it is
+    readers: Counter[str] = Counter()
+    written = []
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[buffer.setdefault(name, name)] += node.primitive not in VIEWS
+        if node.primitive == "SliceUpdate":
+            written.append(buffer[node.inputs[0]])
+        view = node.primitive in VIEWS or node.primitive in RESHAPES
+        buffer |= {name: buffer[node.inputs[0]] if view else name for name in node.outputs}
+    return [name for name in written if readers[name] > 1]
 
 
 def _compiled(node: Node, within: dict[str, str]) -> str | None:
@@ -221,19 +265,28 @@ def _fill(step: Step, context: int) -> None:
         mx.eval(step(mx.array([[0]])))
 
 
+OURS = "ours, kernels"
+
 MODELS: dict[str, Callable[[Path, int], Step]] = {
-    "ours, kernels": partial(ours, kernels=True),
+    OURS: partial(ours, kernels=True),
     "ours, MLX's operations": partial(ours, kernels=False),
     "mlx-lm": mlx_lm,
 }
 
 
+CHAIN = "longest chain"
+"""In place of a primitive: launches that wait for each other."""
+
+
 def count(name: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Launches of a layer and of all the rest, by primitive."""
+    """Launches of a layer and of all the rest, by primitive, and how many of them wait for each other (CHAIN)."""
 
     def of(layers: int) -> Counter[str]:
         folder = write_checkpoint(Path(work) / str(layers), config(layers))
-        return launches(record(MODELS[name](folder, context), mx.array([[1]])))
+        graph = record(MODELS[name](folder, context), mx.array([[1]]))
+        if name == OURS and (found := shared(graph)):
+            raise ValueError(f"{len(found)} buffers are written in place and read by another launch of the step")
+        return launches(graph) + Counter({CHAIN: chain(graph)})
 
     with tempfile.TemporaryDirectory() as work, as_on_metal():
         two, four = of(2), of(4)
@@ -289,22 +342,28 @@ def main() -> int:
         print(json.dumps({"layer": layer, "rest": rest}))
         return 0
     for title, counted in (("a layer", layer), ("the rest", rest)):
-        print(f"{title}: {sum(counted.values()):g}")
+        print(f"{title}: {total(counted):g}")
         print(*(f"  {number:g} {kind}" for kind, number in sorted(counted.items()) if number), sep="\n")
     return 0
 
 
+def total(counted: Mapping[str, float]) -> float:
+    """Launches of all primitives."""
+    return sum(number for kind, number in counted.items() if kind != CHAIN)
+
+
 def print_table(context: int) -> None:
     """Counts each model in a process of its own, as each changes MLX and what it imports for itself."""
-    print("| launches | a layer | the rest | a token of 24 layers |\n|---|---:|---:|---:|")
+    print("| launches | a layer | the rest | a token of 24 layers | of these in a row |\n|---|---:|---:|---:|---:|")
     for name in MODELS:
         if name == "mlx-lm" and importlib.util.find_spec("mlx_lm") is None:
             print("\nmlx-lm is not installed here (the extra `peers` has it).")
             continue
         command = [sys.executable, "-m", "tests.benchmarks.launches", name, "--json", "--context", str(context)]
         counted = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        layer, rest = sum(counted["layer"].values()), sum(counted["rest"].values())
-        print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} |", flush=True)
+        layer, rest = total(counted["layer"]), total(counted["rest"])
+        in_a_row = 24 * counted["layer"][CHAIN] + counted["rest"][CHAIN]
+        print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} | {in_a_row:g} |", flush=True)
     drawn = ", ".join(f"{sum(count_sampling(options).values())} at {name}" for name, options in SAMPLING.items())
     print(f"\nThe rest has the likeliest token (1 launch). Ours draws one in {drawn}.")
 

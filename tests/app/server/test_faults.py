@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.engine import EngineDied
+from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Load
 from app.server.answering import OwnTools, Work
 from app.server.declared import Declared
@@ -177,6 +177,20 @@ def test_an_engine_that_dies_ends_the_answer_alone(
             assert (b"[DONE]" in body) is False
     still_answers(server)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_what_fails_behind_the_end_is_no_second_end(server: RunningServer, path: str) -> None:
+    server.engine.script = lambda request: says("Hello.")
+    server.engine.closing_error = EngineError("it failed in closing")
+    try:
+        with closing(opened(server, path)) as connection:
+            body = connection.getresponse().read()
+        ends = (b"event: response.completed", b"event: response.failed", b"[DONE]", b'data: {"error":{')
+        assert sum(map(body.count, ends)) == 1
+    finally:
+        server.engine.closing_error = None
+    still_answers(server)
 
 
 def test_a_bug_ends_the_answer_alone(server: RunningServer, capfd: pytest.CaptureFixture[str]) -> None:

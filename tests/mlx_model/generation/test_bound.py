@@ -224,8 +224,9 @@ def test_calls_are_bound_behind_headers_of_the_models_own(follow: Any, to: str) 
     assert turn.forced().startswith('{"city')
     assert turn.takes(*ARGUMENTS)
     assert turn.bound.mask() is None
-    other = follow(functions=[WEATHER, NOTE])
-    assert other.takes("<|channel|>", "commentary", " to=functions.note", "<|message|>", "anything", "<|call|>")
+    for recipient, text in (("functions.note", "anything"), ("functions", '{"name": "note"}'), ("user", "Hm.")):
+        other = follow(functions=[WEATHER, NOTE])
+        assert other.takes("<|channel|>", "commentary", f" to={recipient}", "<|message|>", text, "<|call|>")
 
 
 def test_no_text_ends_inside_a_character(follow: Any, tokenizer: Tokenizer) -> None:

@@ -1,9 +1,9 @@
 """Answers bound to a form, by a model that has learnt nothing: on the CPU's way and on the GPU's."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import jsonschema
@@ -37,6 +37,8 @@ from tests.fixtures.gpu_way import step_ahead
 from tests.fixtures.random_schemas import RandomSchemas, random_text
 
 QUESTION = user("How many r's?")
+THINKING = [QUESTION, assistant("Hm", "analysis")]
+"""A thought goes on until its budget is used up; then comes what is bound, whatever the model would rather say."""
 PARTS = {"word": {"enum": ["straw", "berry"]}, "count": {"type": "integer", "minimum": 0, "maximum": 20}}
 SCHEMA = {"type": "object", "properties": PARTS, "required": ["word", "count"], "additionalProperties": False}
 COUNT = FunctionTool("count", "Counts.", SCHEMA, strict=True)
@@ -69,19 +71,23 @@ def test_answers_keep_to_their_schema(quick: Model, way: str) -> None:
     session = Session(quick)
     for seed in range(4):
         options = Options(seed=seed, temperature=1.5, max_tokens=80, max_thinking=seed)
-        reason, text = answer(session, Request([QUESTION], options, form=Form(SCHEMA)))
+        reason, text = answer(session, Request(THINKING, options, form=Form(SCHEMA)))
         jsonschema.validate(json.loads(text), SCHEMA)
         assert reason == "stop" and json.dumps(json.loads(text)) == text
 
 
-@pytest.mark.parametrize("options", [FREE, Options(seed=2, max_tokens=30, temperature=0.7, repetition_penalty=1.1)])
+@pytest.mark.parametrize(
+    "options",
+    [replace(FREE, max_thinking=9), replace(FREE, max_thinking=9, temperature=0.7, repetition_penalty=1.1)],
+    ids=["plain", "penalty"],
+)
 def test_no_way_changes_the_draws(quick: Model, monkeypatch: pytest.MonkeyPatch, options: Options) -> None:
     """Forced runs as one prefill or token by token, masks at once or only after a refusal, on either way: one answer.
 
-    The model is made to want markup inside its text, so that tokens are refused."""
+    The model is made to want markup inside its thought, so that tokens are refused."""
     refused: list[int] = []
     accept, forced, draw = Bound.accept, Bound.forced, Sampler.__call__
-    wanted = mx.where(mx.arange(1024) >= 1017, 6.0, 0.0)
+    wanted = mx.where((mx.arange(1024) >= 1017) & (mx.arange(1024) != 1021), 6.0, 0.0)  # all but <|end|>
     monkeypatch.setattr(Sampler, "__call__", lambda self, logits, mask=None: draw(self, logits + wanted, mask))
 
     def noted(self: Bound, token: int) -> bool:
@@ -90,7 +96,7 @@ def test_no_way_changes_the_draws(quick: Model, monkeypatch: pytest.MonkeyPatch,
         return is_allowed
 
     monkeypatch.setattr(Bound, "accept", noted)
-    request = Request([QUESTION], options, form=Form(SCHEMA), functions=[COUNT])
+    request = Request(THINKING, options, form=Form(SCHEMA), functions=[COUNT])
     found = []
     ways = [(False, True, True), (False, False, False), (True, True, True), (True, True, False), (True, False, True)]
     for ahead, guesses, runs in ways:
@@ -121,7 +127,7 @@ def test_a_forced_run_is_one_prefill(quick: Model, way: str, monkeypatch: pytest
 
     monkeypatch.setattr(type(quick.transformer), "__call__", noted)
     session = Session(quick)
-    answer(session, Request([QUESTION], FREE, functions=[COUNT], tool_choice="count"))
+    answer(session, Request(THINKING, FREE, functions=[COUNT], tool_choice="count"))
     tokens = len(session.tokens)
     del sizes[: sizes.index(1)]
     assert max(sizes) > 10 and len(sizes) < tokens / 2 and sum(sizes) >= tokens - 3
@@ -195,15 +201,15 @@ def test_draws_have_the_grammars_share_of_the_models_probabilities(quick: Model)
 
 def test_what_ends_an_answer_early_ends_a_bound_one(quick: Model, way: str) -> None:
     session, form = Session(quick), Form(SCHEMA)
-    reason, text = answer(session, Request([QUESTION], Options(seed=1, max_tokens=16, max_thinking=2), form=form))
+    reason, text = answer(session, Request(THINKING, Options(seed=1, max_tokens=16, max_thinking=2), form=form))
     assert reason == "length" and not text.endswith("}")
-    reason, text = answer(session, Request([QUESTION], dataclasses.replace(FREE, stop=('"co',)), form=form))
+    reason, text = answer(session, Request(THINKING, replace(FREE, stop=('"co',)), form=form))
     assert reason == "stop_string" and re.fullmatch(r'\{"word": "(straw|berry)", ', text)
     counted = iter(range(100))
-    reason, _ = answer(session, Request([QUESTION], FREE, form=form), cancelled=lambda: next(counted) > 12)
+    reason, _ = answer(session, Request(THINKING, FREE, form=form), cancelled=lambda: next(counted) > 12)
     assert reason == "cancelled"
     reason, text = answer(
-        session, Request([QUESTION], Options(seed=1, max_tokens=60), form=form), answer_now=lambda: True
+        session, Request(THINKING, Options(seed=1, max_tokens=60), form=form), answer_now=lambda: True
     )
     assert reason == "stop" and json.loads(text)
 
@@ -229,9 +235,9 @@ def test_a_required_call_is_told_of_and_made(quick: Model, way: str) -> None:
         request = Request([QUESTION], FREE, functions=[COUNT], tool_choice=choice)
         told = session.model.tokenizer.decode(session.prompt(request))  # type: ignore[union-attr]
         assert told.endswith("Do not answer yet. Call functions.count now.<|end|><|start|>assistant")
-        reason, text = answer(session, request)
+        reason, text = answer(session, replace(request, messages=THINKING))
         assert reason == "tool_call" and json.loads(text)["word"]
-        assert plain(session).count("<|channel|>analysis<|message|>") <= 1
+        assert plain(session).count("<|message|>") == 1
     told = session.model.tokenizer.decode(session.prompt(Request([QUESTION], functions=[COUNT], tool_choice="none")))  # type: ignore[union-attr]
     assert "count" not in told
 
@@ -241,7 +247,7 @@ def test_required_calls_that_do_not_come_end_with_the_limit(quick: Model) -> Non
     assert answer(Session(quick), request)[0] == "length"
 
 
-@dataclasses.dataclass
+@dataclass
 class Found:
     word: str
     sure: bool = True
@@ -280,12 +286,14 @@ def test_what_was_said_comes_as_what_was_asked_for(
 
 
 def test_nothing_is_parsed_of_an_answer_that_is_not_whole(quick: Model) -> None:
-    assert generate(quick, "?", response_format=SCHEMA, max_tokens=12, max_thinking=1, seed=1).parsed is None
-    result = generate(quick, "?", regex="[ab]{3}", max_tokens=40, max_thinking=1, seed=1)
+    assert generate(quick, THINKING, response_format=SCHEMA, max_tokens=12, max_thinking=1, seed=1).parsed is None
+    result = generate(quick, THINKING, regex="[ab]{3}", max_tokens=40, max_thinking=1, seed=1)
     assert re.fullmatch("[ab]{3}", result.text) and result.parsed is None
     texts = [
         event.text
-        for event in stream_generate(quick, "?", grammar='start: "yes" | "no"', max_thinking=1, max_tokens=40, seed=1)
+        for event in stream_generate(
+            quick, THINKING, grammar='start: "yes" | "no"', max_thinking=1, max_tokens=40, seed=1
+        )
         if isinstance(event, TextDelta) and event.channel == "final"
     ]
     assert "".join(texts) in ("yes", "no")

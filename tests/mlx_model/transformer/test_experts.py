@@ -11,6 +11,7 @@ from mlx_model.transformer.blocks import mixture_of_experts
 from mlx_model.transformer.compute import CpuCompute
 from mlx_model.transformer.experts import parallel_rows, sorted_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.graph import record
 from tests.fixtures.reference import dequantised
 
 
@@ -86,6 +87,15 @@ def test_swiglu_clamps_gate_above_only_and_up_on_both_sides(
         expected = g / (1 + np.exp(-1.702 * g)) * (clamped + 1)
         found = np.array(swiglu(mx.array(gate), mx.full(gate.shape, up), 7.0))
         assert np.abs(found - expected).max() < 1e-5
+
+
+def test_mlx_knows_that_long_inputs_are_sorted(layer: Mixture) -> None:
+    """The last argument of its primitive: without it each row would read its expert anew."""
+    for tokens, is_sorted in ((1, False), (40, True)):
+        x, experts = mx.zeros((tokens, 64)), mx.zeros((tokens, 2), mx.uint32)
+        mx.eval(experts)
+        graph = record(lambda traced, experts=experts: [sorted_rows(traced, experts, layer)], x)
+        assert [node.arguments[-1] for node in graph.nodes if node.primitive == "GatherQMM"] == [is_sorted] * 2
 
 
 def test_experts_are_really_used(layer: Mixture) -> None:
