@@ -269,7 +269,10 @@ class Asking:
         else:
             if self._desk.status.state != "thinking":
                 self._desk.notify("It will answer without thinking.")
-            await self._engine.process.answer_now()
+            try:
+                await self._engine.process.answer_now()
+            except GptossError as error:  # that of a foreign server can't
+                self._desk.warn(sentence(str(error)))
 
     # On the screen and on the disk
 
