@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test lint metal-available metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-browse bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test test-clients lint metal-available metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-browse bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
 	@echo "make test        run the tests on all cores; print the slowest and the coverage"
+	@echo "make test-clients run other programs against the server: the Agents SDK, LangChain, llm, Codex and more (600 MB)"
 	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
 	@echo "make metal-syntax on a Mac: have Apple's compiler read every kernel"
@@ -59,6 +60,16 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \
 		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
+
+# Where npm is missing, the programs of Node are skipped.
+build/clients/.installed: tests/clients/node/package.json
+	@mkdir -p build/clients
+	@cp tests/clients/node/package.json build/clients/package.json
+	@! command -v npm >/dev/null || npm install --prefix build/clients --no-audit --no-fund --loglevel error >&2
+	@touch $@
+
+test-clients: $(VENV)/.installed-clients build/clients/.installed
+	@$(BIN)/python -m pytest -rs tests/clients
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .
