@@ -3,7 +3,7 @@
     python -m tests.benchmarks.server [--clients 1 4 16]
 
 Prints Markdown tables: this server beside mlx-lm's (where it is installed: the extra [peers]), each a process of its
-own with the demo model. The clients send what programs send: in a chat the answers without their thoughts; from an agent
+own with the demo model. The clients send what programs send: in a chat the answers without their thoughts; of an agent
 instructions, a function, its call and the result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so
 there it gets the same conversation by Chat Completions. Where the model doesn't call the function, the client makes up
 the call. Tokens are what each server says it has prefilled: those of the prompt without those from its cache.
@@ -40,8 +40,10 @@ from tests.fixtures.scripted_engine import STATS, ScriptedEngine
 
 Json = dict[str, Any]
 
-TOKENS = 60
-"""Of an answer, at most; and of one that is to call, four times as many: the demo model thinks aimlessly then."""
+TOKENS = 24
+"""Of an answer, at most."""
+TOKENS_OF_CALL = 240
+"""Of one that has to call: the demo model thinks aimlessly then."""
 FUNCTION: Json = {
     "name": "get_weather",
     "description": "The weather of a city",
@@ -55,7 +57,8 @@ FUNCTION: Json = {
 }
 RESULT = "Rain in the morning, then clouds."
 TEMPLATE = Path(__file__).with_name("harmony_template.jinja")
-RETRIES = 20
+MOST_TRIES = 20
+"""Seeds with which a server that binds the model to a call is asked for it."""
 
 
 @dataclass
@@ -138,13 +141,13 @@ def _has_token(event: Json) -> bool:
     return str(event["type"]).endswith(".delta")
 
 
-def texts(count: int, words: int = 220) -> list[str]:
+def texts(count: int, words: int = 160) -> list[str]:
     """Instructions that are as long as an agent's are: for each client others from the first word on."""
     line = "Answer in one line, count letters one by one, and say so when a question is not about letters or sums. "
     return [f"You are helper {number}. " + line * (words // 20) for number in range(count)]
 
 
-def chat_like(client: Client, _: bool) -> list[Answer]:
+def chat_like(client: Client, binds: bool) -> list[Answer]:
     """Three questions; the answers come back without their thoughts."""
     messages: list[Json] = [{"role": "system", "content": texts(1)[0]}]
     answers = []
@@ -155,14 +158,23 @@ def chat_like(client: Client, _: bool) -> list[Answer]:
     return answers
 
 
-def agents_like(client: Client, _: bool) -> list[Answer]:
+def agents_like(client: Client, binds: bool) -> list[Answer]:
     """A call, its result, another question. The Agents SDK drops the thought that led to the call."""
+    return _calls_by_chat(client, binds, texts(2)[1])
+
+
+def _calls_by_chat(client: Client, binds: bool, instructions: str) -> list[Answer]:
     tools = [{"type": "function", "function": FUNCTION}]
-    messages: list[Json] = [{"role": "system", "content": texts(2)[1]}, {"role": "user", "content": "Weather in Oslo?"}]
+    messages: list[Json] = [
+        {"role": "system", "content": instructions},
+        {"role": "user", "content": "Weather in Oslo?"},
+    ]
     choice = {"type": "function", "function": {"name": "get_weather"}}
-    fields: Json = {"tools": tools, "tool_choice": choice, "max_tokens": 4 * TOKENS, "temperature": 1.0}
+    fields: Json = {"tools": tools, "tool_choice": choice, "max_tokens": TOKENS_OF_CALL, "temperature": 1.0}
     first = _until_called(
-        lambda seed: client.chat(messages, seed=seed, **fields), lambda each: "tool_calls" in each.message
+        lambda seed: client.chat(messages, seed=seed, **fields),
+        lambda each: "tool_calls" in each.message,
+        most_tries=MOST_TRIES if binds else 1,
     )
     if "tool_calls" not in first.message:
         made_up = {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
@@ -180,17 +192,17 @@ def agents_like(client: Client, _: bool) -> list[Answer]:
     return [first, second, client.chat(messages, tools=tools)]
 
 
-def codex_like(client: Client, has_responses: bool) -> list[Answer]:
+def codex_like(client: Client, binds: bool) -> list[Answer]:
     """As agents_like, by Responses: all items come back, thoughts too."""
-    if not has_responses:
-        return agents_like(client, False)
+    if not binds:
+        return _calls_by_chat(client, binds, texts(3)[2])
     tools = [{"type": "function", **FUNCTION}]
     items: list[Json] = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": texts(3)[2]}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Weather in Oslo?"}]},
     ]
     choice = {"type": "function", "name": "get_weather"}
-    fields: Json = {"tools": tools, "tool_choice": choice, "max_output_tokens": 4 * TOKENS, "temperature": 1.0}
+    fields: Json = {"tools": tools, "tool_choice": choice, "max_output_tokens": TOKENS_OF_CALL, "temperature": 1.0}
     first = _until_called(
         lambda seed: client.respond(items, seed=seed, **fields), lambda each: _called(each) is not None
     )
@@ -207,11 +219,13 @@ def _called(answer: Answer) -> Json | None:
     return next((item for item in answer.output if item["type"] == "function_call"), None)
 
 
-def _until_called(ask: Callable[[int], Answer], has_called: Callable[[Answer], bool]) -> Answer:
-    """The first answer with its prompt uncached; of the next ones that which calls, if it doesn't."""
+def _until_called(
+    ask: Callable[[int], Answer], has_called: Callable[[Answer], bool], *, most_tries: int = MOST_TRIES
+) -> Answer:
+    """The answer that calls, or the last one; with the tokens of the first one, whose prompt was new."""
     first = answer = ask(0)
-    for seed in range(1, RETRIES):
-        if has_called(answer) or "<|channel|>" in str(answer.message):
+    for seed in range(1, most_tries):
+        if has_called(answer):
             break
         answer = ask(seed)
     answer.prompt, answer.cached = first.prompt, first.cached
