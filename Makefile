@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test test-clients lint metal-available metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-browse bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-server screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -14,17 +14,21 @@ help:
 	@echo "make test-clients run other programs against the server: the Agents SDK, LangChain, llm, Codex and more (600 MB)"
 	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
+	@echo "make kernel-texts write every text that MLX has Metal's compiler read to OUT (build/metal)"
 	@echo "make metal-syntax on a Mac: have Apple's compiler read every kernel"
 	@echo "make metal-check on a Mac: run the tests of the Metal kernels on its GPU"
+	@echo "make kernels-cuda compile the kernels' text for an NVIDIA GPU, and run it there (or on this CPU alone)"
 	@echo "make roofline    print what bandwidth allows on each Apple chip (a model, not a measurement)"
 	@echo "make launches    count the GPU launches of a decoded token, beside mlx-lm's"
 	@echo "make fuzz        try Harmony, the weights' headers and the server on far more random input (FUZZ=200000 sequences)"
 	@echo "make torture     play random games at the screen, kill the chat at random moments (MONKEY=300 games, KILLS=40)"
 	@echo "make bench-harmony time Harmony's parser beside openai-harmony's"
+	@echo "make bench-constraint time grammars, bound and free decoding; check that answers keep to their form"
 	@echo "make bench-browse count the tokens of a browse of 27 calls at several sizes of context"
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
+	@echo "make bench-server count what the server computes for a second turn, beside mlx-lm's; time first tokens and HTTP"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
@@ -54,10 +58,13 @@ chat: $(VENV)/.installed
 	@$(BIN)/gptoss-chat
 
 # Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
-# pytest's closing line comes before the coverage table.
+# pytest's closing line comes before the coverage table. Bytecode is kept even where the environment says otherwise: the
+# tests start the program some hundred times. Below the threshold slipcover leaves its probes where they are: to take one
+# out costs it a look at all functions, as much as some ten thousand runs of the line.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	@mkdir -p build
-	@$(BIN)/python -m slipcover --source app,mlx_model,metal --json --out $(COVERAGE) \
+	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --json --out $(COVERAGE) \
 		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
 
@@ -80,15 +87,18 @@ lint: $(VENV)/.installed-lint
 bench: $(VENV)/.installed
 	@$(BIN)/gptoss-chat bench --model $(or $(MODEL),demo)
 
-# Fails where Metal is missing: without it metal-check would have nothing to check, and pass.
-metal-available: $(VENV)/.installed
-	@$(BIN)/python -c 'import mlx.core as mx, sys; sys.exit(None if mx.metal.is_available() else "Metal is missing here.")'
+kernel-texts: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.msl.texts $(or $(OUT),build/metal)
 
 metal-syntax: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.metal.syntax
 
 metal-check: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.metal.on_gpu
+
+# On a machine without a GPU it leaves build/kernels-cuda.pyz for one that has it (ARCHITECTURE=sm_90, an H100's).
+kernels-cuda: $(VENV)/.installed-cuda
+	@$(BIN)/python -m tests.msl.cuda.kernels $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
 roofline: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.roofline
@@ -111,6 +121,9 @@ torture: $(VENV)/.installed-test
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony
 
+bench-constraint: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.constraint
+
 bench-browse: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.browse
 
@@ -122,6 +135,9 @@ bench-memory: $(VENV)/.installed-peers
 
 bench-quality: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.quality
+
+bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers
+	@$(BIN)/python -m tests.benchmarks.server
 
 bench-peers: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),3)

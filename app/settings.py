@@ -20,6 +20,8 @@ TITLES = ("model", "words")
 """Who names a conversation: the model after its first answer, or the first words of its first prompt."""
 PERMISSIONS = ("allow", "ask", "deny")
 """What may happen to the calls of a tool; the table `permissions` says it by the tool's name."""
+SUBJECTS = ("python", "browser", "files", "functions", "mcp")
+"""What the names in that table begin with."""
 BROWSER = ("search", "key", "url")
 """Texts in the table `browser`: who searches, with which key, at which URL. `allow_hosts` lists private hosts."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
@@ -164,6 +166,9 @@ def _checked(path: Path, text: str) -> Settings:
             refuse(name, f'the preset "{name}" is {value!r}; it must be text')
     permissions: dict[str, str] = {}
     for name, value in table("permissions").items():
+        if not _names_a_tool(name):  # a no that nobody heeds
+            must = f"its name must begin with one of {', '.join(SUBJECTS)}"
+            warnings.append(f"{path}{_line_of(name, text)}: the permission of {name[:40]!r} is about no tool; {must}")
         if value in PERMISSIONS:
             permissions[name] = value
         else:  # meant as a limit, perhaps
@@ -201,6 +206,11 @@ def _browser(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> d
             else:
                 refuse(name, f"{name} is {value!r}; it must be text")
     return browser
+
+
+def _names_a_tool(rule: str) -> bool:
+    word = re.split(r"[ .*]", rule, maxsplit=1)[0]
+    return word in SUBJECTS or (rule == f"{word}*" and any(each.startswith(word) for each in SUBJECTS))
 
 
 def _line_of(key: str, text: str) -> str:

@@ -3,12 +3,16 @@
 Without a variant of the kernel, MLX's own operations compute it (metal/portable.py), which define it.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import mlx.core as mx
 
 from metal import portable
 from metal.formats import HEAD_DIM
 from metal.launch import Call, Kernel, launch, scalar
 from metal.operation import Variant
+from metal.spans import Span
 
 MAX_GROUP = 8
 """Queries that may share a key: with 4 tokens they make 32, which 8 simdgroups hold 4 each."""
@@ -24,8 +28,14 @@ _MAX_SPLITS = 32
 _THREADGROUPS_A_CORE = 8
 _USUAL_CORES = 10
 
+_MOST_SPANS = 3
+"""What was frozen, the tail that grows, and the tokens' own."""
+
 _ATTEND = Kernel.load(
-    "attend", ("q", "keys", "values", "sinks", "scale", "start", "length"), ("attended",), ("common",)
+    "attend",
+    ("q", "keys", "values", "tail_keys", "tail_values", "new_keys", "new_values", "sinks", "scale", "places"),
+    ("attended",),
+    ("common",),
 )
 _MERGE = Kernel.load("merge", ("parts", "sinks"), ("attended",))
 
@@ -60,10 +70,7 @@ def splits(keys: int, kv_heads: int, cores: int = 0) -> int:
 
 def attend(
     queries: mx.array,
-    keys: mx.array,
-    values: mx.array,
-    start: int,
-    length: int,
+    spans: Sequence[Span],
     sinks: mx.array,
     scale: float,
     window: int | None = None,
@@ -72,20 +79,23 @@ def attend(
 ) -> mx.array:
     """softmax(scale * queries . keys, sinks) times values, for the newest T tokens of one sequence.
 
-    queries [T, heads, 64]; keys and values [1, KV heads, capacity, 64], whole buffers, of which key i of `length` lies
-    in slot (start + i) modulo capacity: start 0 in a grown cache, the oldest key's slot in a ring. They may be of
-    another floating dtype than the queries. The tokens' own keys are the last T. Each token sees the keys up to its
-    own, of these the newest `window` if given. sinks [heads] are logits that take part in the softmax, unscaled, and
-    carry no value. Returns [T, heads, 64] in queries' dtype.
+    queries [T, heads, 64]; the `spans` hold keys and values [1, KV heads, capacity, 64] in their order, the tokens' own
+    last. They may be of another floating dtype than the queries. Each token sees the keys up to its own, of these the
+    newest `window` if given. sinks [heads] are logits that take part in the softmax, unscaled, and carry no value.
+    Returns [T, heads, 64] in queries' dtype.
 
-    `start` and `length` reach the kernel as data, so that a growing cache needs no new compilation. A kernel takes 1 to
-    4 tokens; `cores` is the GPU's number of cores, for `splits`.
+    A kernel reads up to three spans where they lie: a slice of a buffer would have to be copied for it. Where they
+    begin and end reaches it as data, so that a growing cache needs no new compilation. It takes 1 to 4 tokens; `cores`
+    is the GPU's number of cores, for `splits`.
     """
     tokens, heads, _ = queries.shape
-    kv_heads = keys.shape[1]
+    kv_heads = spans[0].keys.shape[1]
     group = heads // kv_heads
     if variant is None:
-        return portable.attend(queries, keys, values, start, length, sinks, scale, window)
+        return portable.attend(queries, spans, sinks, scale, window)
+    length = sum(span.count for span in spans)
+    places = _places(tuple((span.start, span.count) for span in spans))
+    three = (*spans, *[spans[-1]] * (_MOST_SPANS - len(spans)))
     seen = length if window is None else min(length, window + tokens - 1)
     parts = splits(seen, kv_heads, cores)
     blocks = -(-group * tokens // _BLOCK)
@@ -96,16 +106,14 @@ def attend(
             _ATTEND,
             (
                 queries,
-                keys,
-                values,
+                *(array for span in three for array in (span.keys, span.values)),
                 sinks,
                 scalar(scale, mx.float32),
-                scalar(start, mx.int32),
-                scalar(length, mx.int32),
+                places,
             ),
             (
                 ("T", queries.dtype),
-                ("C", keys.dtype),
+                ("C", spans[0].keys.dtype),
                 ("O", queries.dtype if parts == 1 else mx.float32),
                 ("TOKENS", tokens),
                 ("GROUP", group),
@@ -133,3 +141,16 @@ def attend(
         )
     )
     return merged
+
+
+@lru_cache(maxsize=32)
+def _places(spans: tuple[tuple[int, int], ...]) -> mx.array:
+    """Where the kernel finds key i of spans (start, count): the position behind each span's last key, then what to add
+    to i for its slot in each span's buffer. int32 [6]; layers of a kind share it."""
+    ends, shifts, end = [], [], 0
+    for start, count in spans:
+        shifts.append(start - end)
+        end += count
+        ends.append(end)
+    missing = _MOST_SPANS - len(spans)
+    return mx.array([*ends, *[end] * missing, *shifts, *[0] * missing], mx.int32)

@@ -10,7 +10,7 @@ import mlx.core as mx
 from metal import portable
 from metal.formats import HEAD_DIM, QUANT_GROUP, Packing
 from metal.launch import Call, Kernel, Parameters, launch, scalar
-from metal.operation import Variant
+from metal.operation import Variant, with_loads
 from metal.weights import Head, Matrix, Projections
 
 _MULTIPLE = 32
@@ -143,8 +143,7 @@ def _parameters(x: mx.array, matrix: Matrix, variant: Variant) -> Parameters:
         ("TOKENS", x.shape[0]),
         ("K", matrix.columns),
         ("BITS", matrix.packing.bits if matrix.packing is not None else 0),
-        ("ALIGN", matrix.alignment),
-        *variant,
+        *with_loads(matrix.alignment, variant),
     )
 
 

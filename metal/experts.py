@@ -13,8 +13,7 @@ from metal import portable
 from metal.formats import MXFP4_BLOCK
 from metal.lanes import Activations, lane_dtype
 from metal.launch import Call, Kernel, launch, scalar
-from metal.operation import Variant
-from metal.portable import Swiglu
+from metal.operation import Variant, with_loads
 from metal.weights import Mixture
 
 _MAX_TOP_K = 8
@@ -23,16 +22,14 @@ _MAX_SCALE_BYTE = 240
 _MAX_HALF = 65504.0
 
 
-def expert_layer(
-    x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None], swiglu: Swiglu = portable.swiglu
-) -> mx.array:
+def expert_layer(x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None]) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: [N, hidden] in x's dtype.
 
-    `variants` are those of "route", "gate_up" and "down", None for MLX's operations, which take `swiglu`. Kernels take
-    up to 4 rows and a mixture to which `why_not` has no objection.
+    `variants` are those of "route", "gate_up" and "down", None for MLX's operations. Kernels take up to 4 rows and a
+    mixture to which `why_not` has no objection.
     """
     normed, logits = route(x, mixture, variants["route"])
-    hidden = gate_up(normed, logits, mixture, variants["gate_up"], swiglu)
+    hidden = gate_up(normed, logits, mixture, variants["gate_up"])
     return down(hidden, logits, x, mixture, variants["down"])
 
 
@@ -53,8 +50,7 @@ def route(x: mx.array, mixture: Mixture, variant: Variant | None = None) -> tupl
             ("X", lanes),
             ("K", size),
             ("E", mixture.experts),
-            ("ALIGN", mixture.alignment),
-            *variant,
+            *with_loads(mixture.alignment, variant),
         ),
         grid=(32 * mixture.experts, x.shape[0], 1),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
@@ -70,15 +66,14 @@ def gate_up(
     logits: mx.array,
     mixture: Mixture,
     variant: Variant | None = None,
-    swiglu: Swiglu = portable.swiglu,
 ) -> Activations:
     """What the experts chosen by `logits` [N, E] make of normed [N, hidden] in their middle: [N, top_k, intermediate].
 
     A matrix-vector product and the clamped SwiGLU; slots are in falling order of their logits, of equal ones the lowest
-    index first. `swiglu` is what MLX's operations take.
+    index first.
     """
     if variant is None:
-        return portable.gate_up(normed, logits, mixture, swiglu)
+        return portable.gate_up(normed, logits, mixture)
     matrix = mixture.gate_up
     parameters = dict(variant)
     x = normed.lanes()
@@ -86,7 +81,7 @@ def gate_up(
     call = Call(
         kernel=_GATE_UP,
         inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, scalar(mixture.limit, mx.float32)),
-        parameters=(("X", x.dtype), *_sizes(size, width, mixture), ("ALIGN", matrix.alignment), *variant),
+        parameters=(("X", x.dtype), *_sizes(size, width, mixture), *with_loads(matrix.alignment, variant)),
         grid=(32 * width // parameters["ROWS"], 1, rows * mixture.top_k),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
         output_shapes=((rows, mixture.top_k, width // 2),),
@@ -115,8 +110,7 @@ def down(
             ("T", residual.dtype),
             ("X", x.dtype),
             *_sizes(size, width, mixture),
-            ("ALIGN", matrix.alignment),
-            *variant,
+            *with_loads(matrix.alignment, variant),
         ),
         grid=(32 * mixture.top_k * width // parameters["ROWS"], residual.shape[0], 1),
         threadgroup=(32 * mixture.top_k, 1, 1),

@@ -10,6 +10,11 @@ Variant = tuple[tuple[str, int], ...]
 """Parameters of a kernel that change its speed and no bit of its result, by name: rows a simdgroup, and so on."""
 
 
+def with_loads(alignment: int, variant: Variant) -> Variant:
+    """A variant with how its kernel may load weights that lie at multiples of `alignment` bytes (kernels/common.h)."""
+    return tuple(({"ALIGN": alignment, "PACKED": 0} | dict(variant)).items())
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation at fixed sizes and formats.

@@ -1,8 +1,11 @@
 """The weights of a transformer as MLX's operations and the kernels multiply by them: the same arrays for both."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import mlx.core as mx
+import numpy as np
 
 from metal.formats import MXFP4, QUANT_GROUP, Packing
 
@@ -66,12 +69,11 @@ class Matrix:
     def __call__(self, x: mx.array) -> mx.array:
         """x [..., columns] times the matrix, plus the bias: [..., rows] in x's dtype, by MLX's operations."""
         if self.packing is None or self.scales is None:
-            y = x @ self.weight.T
+            y = x @ self.weight.T if self.bias is None else mx.addmm(self.bias, x, self.weight.T)
         else:
             mode, bits, group = self.packing.mode, self.packing.bits, self.packing.group_size
             y = mx.quantized_matmul(x, self.weight, self.scales, self.offsets, group_size=group, bits=bits, mode=mode)
-        if self.bias is not None:
-            y = y + self.bias
+            y = y if self.bias is None else y + self.bias
         return y if self.adapter is None else y + self.adapter(x)
 
 
@@ -131,6 +133,8 @@ class ExpertMatrix:
             x,
             self.blocks,
             self.scales,
+            # Whoever names the rows gets no product of sorted ones (MLX's ops.cpp, gather_qmm).
+            lhs_indices=None if is_sorted else _numbered(x.shape[:-2]),
             rhs_indices=experts,
             group_size=MXFP4.group_size,
             bits=MXFP4.bits,
@@ -139,6 +143,12 @@ class ExpertMatrix:
         )
         y = y + self.bias[experts][..., None, :].astype(x.dtype)
         return y if self.adapter is None else y + self.adapter.of_experts(x, experts, is_sorted=is_sorted)
+
+
+@lru_cache(maxsize=4)
+def _numbered(shape: tuple[int, ...]) -> mx.array:
+    """The rows of such a shape in their order, uint32; MLX would make it anew at each product."""
+    return mx.array(np.arange(math.prod(shape), dtype=np.uint32).reshape(shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class TokenLogprobs:
     @staticmethod
     def from_json(fields: list[list[Any]]) -> TokenLogprobs:
         """The inverse of `to_json`. Raises TypeError or ValueError for anything else."""
-        sampled, *top = [Alternative(bytes(token), float(logprob)) for token, logprob in fields]
+        sampled, *top = [Alternative(bytes([*token]), float(logprob)) for token, logprob in fields]
         return TokenLogprobs(sampled, tuple(top))
 
 

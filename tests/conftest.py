@@ -3,8 +3,13 @@
 The engine and the command run as processes of their own in the tests, and there on whatever the machine has.
 """
 
-import gc
 import os
+
+# Before numpy is loaded. Several processes share the cores, and OpenBLAS' own threads would wait for each other in a
+# loop: twice to three times the CPU time of every test that computes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -67,7 +67,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A name becomes a loaded model.
     "mlx_model.model": (*MATHEMATICS, "mlx_model.hub", *MESSAGES),
     # A loaded model answers requests; where its weights came from no longer matters.
+    # What is elementwise in sampling is one launch (metal.fused).
     "mlx_model.generation": (
+        "metal",
         "mlx_model.model",
         "mlx_model.transformer",
         "mlx_model.memory",
@@ -131,6 +133,9 @@ OUTSIDE = {
     "trafilatura": ("mlx_model.tools.browser",),
     "ddgs": ("mlx_model.tools.browser",),
     "tld": ("app.tools",),
+    # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
+    "llguidance": ("mlx_model.generation",),
+    "pydantic": (),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
     # An extra's, which the chat does without.
     "starlette": ("app.server",),

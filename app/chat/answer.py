@@ -40,12 +40,26 @@ class AnswerRecord:
         self._fold.take(event)
         self.thinking.take(event, now, deltas)
 
+    def begin_call(self, allowed: str) -> None:
+        """The last call is about to be run: what is kept says so until its result is there."""
+        self._set_facts(CallFacts(allowed=allowed))
+
     def add(self, result: Message, facts: CallFacts | None = None) -> None:
         """Add what a tool has answered to the last call, or what the model was told instead, and how that came."""
-        results = sum(message.role is Role.TOOL for message in self._fold.messages)
-        self._calls += [CallFacts()] * (results - len(self._calls))  # of results from before there were facts
-        self._calls.append(facts or CallFacts())
+        self._set_facts(facts or CallFacts())
         self._fold.add(result)
+
+    @property
+    def cut_off_call(self) -> Message | None:
+        """The call at the end that was run, and whose result nobody has seen: the program has ended meanwhile."""
+        results = _results(self._fold.messages)
+        return self._fold.messages[-1] if len(self._calls) > results and self.calls else None
+
+    def _set_facts(self, facts: CallFacts) -> None:
+        """Those of the result that is to come next."""
+        results = _results(self._fold.messages)
+        known = [*self._calls[:results], *[CallFacts()] * (results - len(self._calls))]  # some have come without facts
+        self._calls = [*known, facts]
 
     @property
     def call_facts(self) -> Sequence[CallFacts]:
@@ -115,3 +129,7 @@ class AnswerRecord:
         else:
             assert self._parent is not None
             conversation.add_answer(self._parent, facts, self.messages, self.id)
+
+
+def _results(messages: Sequence[Message]) -> int:
+    return sum(message.role is Role.TOOL for message in messages)

@@ -30,7 +30,7 @@ class Command:
 
     `values` are the possible arguments, where they are known beforehand; the text of `help` before a colon fits each.
     `label` is its name in the footer. One that `waits` can't be used while an answer is under way, unless it only
-    `opens` a list when nothing follows it.
+    `opens` a list when nothing follows it, or what follows is the value `at_once`.
 
     `aliases` are other names, as people know them from other programs; one that is also a value stands for that value:
     `/seed 7` is `/set seed 7`. `files` are the suffixes of the files that its argument can name, besides folders; None:
@@ -47,6 +47,7 @@ class Command:
     values: tuple[str, ...] = ()
     waits: bool = False
     opens: bool = False
+    at_once: str = ""
     aliases: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
     words: tuple[str, ...] = ()
@@ -109,6 +110,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             takes="names",
             values=(*TOOLS, "off"),
             waits=True,
+            at_once="off",
         ),
         Command("allow the call that waits, once", "allow_once", key="f7", shown_key="F7"),
         Command("allow it in this conversation", "allow_here", key="f8", shown_key="F8"),

@@ -53,7 +53,8 @@ class AnswerFacts:
     `effort` is None in an answer from another program.
 
     `analysis_s` and `analysis_tokens` say how long the model thought before it answered, `calls` how the results of its
-    tools came about, in their order; of answers from elsewhere there are fewer.
+    tools came about, in their order; of answers from elsewhere there are fewer, and there is one more while the last
+    call is run.
     """
 
     model: str

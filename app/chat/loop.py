@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic
 
 from app.chat.answer import AnswerRecord
@@ -11,7 +12,8 @@ from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from app.tools.switched_on import Approval
 from mlx_model.events import Finished
-from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.calls import ToolCall, read_call
+from mlx_model.harmony.message import Message
 from mlx_model.request import Request
 from mlx_model.tokens import about_tokens
 from mlx_model.tools.base import Tool, ToolResult, bounded, crashed
@@ -20,6 +22,7 @@ from mlx_model.tools.loop import (
     CANCELLED,
     MOST_CALLS,
     ToolEvent,
+    ToolFinished,
     ToolOutput,
     ToolStarted,
     ToolTurn,
@@ -34,6 +37,9 @@ Approve = Callable[[ToolCall], Awaitable[Approval]]
 
 CANCEL_S = 5.0
 """How long a tool that is cancelled may take to end; one that does not end is left to itself."""
+CUT_OFF = "[The chat was closed while this call was run. It may have been carried out, wholly or in part.]"
+"""What the model reads in place of the result of a call that ran when the program ended: it is not run again."""
+SWITCHED_OFF = "The user has switched the tools off. Answer with what you have."
 
 
 class TurnTools:
@@ -41,9 +47,10 @@ class TurnTools:
 
     def __init__(self, toolbox: Toolbox, approve: Approve, most_calls: int = MOST_CALLS) -> None:
         self.toolbox = toolbox
-        self.approve = approve
         self.most_calls = most_calls
         self.is_cancelled = False
+        self._approve = approve
+        self._is_off = False
         self._stop: Callable[[], object] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None  # in which a call is under way
 
@@ -55,6 +62,16 @@ class TurnTools:
         self.is_cancelled = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop)
+
+    def switch_off(self) -> None:
+        """Run nothing more in this turn: the call under way ends, and the model is told to answer without."""
+        self._is_off = True
+        self._stop()
+
+    async def approve(self, call: ToolCall) -> Approval:
+        """Decides on a call. Once the tools are switched off nothing is run, whatever was said before."""
+        approval = Approval() if self._is_off else await self._approve(call)
+        return Approval(refusal=SWITCHED_OFF) if self._is_off else approval
 
     async def run(self, tool: Tool, call: ToolCall, room: int) -> AsyncGenerator[ToolOutput | ToolResult, None]:
         """What the tool writes as it comes, and at the end its result, whatever the tool does."""
@@ -93,12 +110,25 @@ async def turn(
     A turn consists of rounds, one request to the engine each: the result of a tool is the request of the next. A call
     is run when the event after its ToolStarted is asked for, so who saves on that event has it on disk before anything
     happens. `record` gets results whole; in the requests old ones make room for new ones (see Budget). A turn in which
-    nothing more can be left out ends with "length". Closing the generator cancels the answer, and a running tool.
+    nothing more can be left out ends with "length". Where the answer was cut off while a call was run, that call is not
+    run again: its result says so. Closing the generator cancels the answer, and a running tool.
     Raises EngineError and EngineDied; `record` then has everything that came before.
     """
     tools = tools or TurnTools(Toolbox(), _never_asked)
+    if (message := record.cut_off_call) is not None:
+        told = _told_cut_off(message, record)
+        request = replace(request, messages=(*request.messages, told.message))
+        yield told
     budget = Budget(engine.context_length, about_tokens)
     rounds = ToolTurn(tools.toolbox, request, most_calls=tools.most_calls, budget=budget)
+    async with aclosing(_rounds(engine, rounds, record, tools)) as events:
+        async for event in events:
+            yield event
+
+
+async def _rounds(
+    engine: Engine, rounds: ToolTurn, record: AnswerRecord, tools: TurnTools
+) -> AsyncGenerator[TurnEvent, None]:
     number: int | None = None  # of the last round that has ended
     while True:
         ended: int | None = None
@@ -165,6 +195,7 @@ async def _answered(
             yield denied
             return
         allowed = approval.by
+        record.begin_call(allowed)
         yield ToolStarted(call)
         async with aclosing(tools.run(tool, call, rounds.room(call))) as items:
             async for item in items:
@@ -176,6 +207,15 @@ async def _answered(
     finished = rounds.answer(call, result)
     record.add(finished.message, CallFacts.of(finished.result, allowed))
     yield finished
+
+
+def _told_cut_off(message: Message, record: AnswerRecord) -> ToolFinished:
+    """The call with which a continued answer begins has its result, which says that there is none."""
+    call = read_call(message)
+    assert call is not None  # the record says that it is one
+    finished = ToolFinished(call, ToolResult(CUT_OFF, error=True, outcome="cut off"))
+    record.add(finished.message, CallFacts.of(finished.result, record.call_facts[-1].allowed))
+    return finished
 
 
 async def _never_asked(call: ToolCall) -> Approval:

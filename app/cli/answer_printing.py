@@ -10,7 +10,7 @@ from app.chat.thinking import Thinking
 from app.cli.printing import DIM, PLAIN, shows_styles
 from app.engine.protocol import Answer
 from app.lines import one_line
-from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta
+from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
 from mlx_model.text import clean
@@ -46,6 +46,7 @@ class AnswerPrinter:
         thinking: Thinking | None = None,
         earlier: Iterable[Message] = (),
         begun: Iterable[Message] = (),
+        is_data: bool = False,
     ) -> None:
         """`earlier` is the conversation before the answer, `begun` what there is of an answer that goes on."""
         self._pages = pages_of(earlier)
@@ -54,6 +55,7 @@ class AnswerPrinter:
         self._text, self._text_stream = self._new_text(), sys.stdout
         self._take_begun(begun)
         self._show_analysis = show_analysis
+        self._is_data = is_data
         self._thinking = None if show_analysis else thinking
         self._says_thinking = False
         self._is_terminal = sys.stderr.isatty()
@@ -94,8 +96,13 @@ class AnswerPrinter:
         match event:
             case PrefillProgress(done=done, total=total):
                 self._show_prefill(done, total)
+            case Warned(text=text):
+                self._print(f"{one_line(text)}\n", sys.stderr)
             case TextDelta(channel="final", text=text, recipient=None):
-                self._print_text(text, sys.stdout)
+                if self._is_data:
+                    self._print(clean(text) if sys.stdout.isatty() else text, sys.stdout)
+                else:
+                    self._print_text(text, sys.stdout)
             case TextDelta(channel="commentary", text=text, recipient=None):
                 self._print_text(text, sys.stderr)
             case TextDelta(text=text) if self._show_analysis:

@@ -1,8 +1,10 @@
 """Asks at the terminal whether a call may be run. Where nobody can be asked the answer is no."""
 
 import asyncio
+import contextlib
 import signal
 import sys
+import termios
 
 from app.cli.answer_printing import call_line
 from app.cli.printing import say
@@ -26,6 +28,7 @@ async def ask_person(call: ToolCall, wish: Wish) -> Verdict:
     yes = "y once, c in this conversation, a always" if wish.always else "y once"
     question = f"Allow it? {yes}; any other line is a no, which the model reads as your reason:"
     asks = f"{one_line(call.name)} asks: {one_line(wish.why)}"
+    _drop_typed()
     print(f"{asks}\n{lines}\n{question}\n> ", end="", file=sys.stderr, flush=True)
     answer = _line().strip()
     await asyncio.sleep(0)  # Ctrl-C has cancelled this: here it ends
@@ -41,6 +44,12 @@ def remember(subject: str) -> None:
         update({("permissions", subject): "allow"})
     except SettingsError as error:
         say(str(error))
+
+
+def _drop_typed() -> None:
+    """Forget what was typed before the question could be read: it is no answer to it."""
+    with contextlib.suppress(termios.error, OSError):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 def _line() -> str:

@@ -10,6 +10,7 @@ from app.engine.protocol import Load
 from app.settings import MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
 from mlx_model.errors import RequestError
+from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
 
@@ -28,6 +29,7 @@ class Start:
     tools: tuple[str, ...] = ()
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
+    form: AnswerFormat = field(default_factory=AnswerFormat)
 
 
 def add_model(group: "argparse._ArgumentGroup") -> None:

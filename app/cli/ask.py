@@ -17,6 +17,7 @@ from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.completion import completed_by
+from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model
 from app.cli.printing import say
 from app.documents.attachments import (
@@ -67,12 +68,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "by their names (default: none)",
     )
     completed_by(tools, lambda **_: list(available()))
+    add_form(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
-    setup = _start(arguments)
+    setup = replace(_start(arguments), form=form_of(arguments))
     files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
@@ -124,7 +126,7 @@ def _standard_input() -> bytes:
 
 
 def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
-    """Load the model, answer, print; returns 0, or 1 if the answer has no final text.
+    """Load the model, answer, print; returns 0, or 1 if the answer has no final text, or is bound and not whole.
 
     Raises GptossError, and BrokenPipeError when nobody reads on.
 
@@ -164,8 +166,9 @@ async def _print_answer(
     engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
     record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
-    printer = AnswerPrinter(show_analysis=setup.show_analysis)
-    request = Request((user(prompt),), setup.options, setup.instructions)
+    shown, form = setup.form.shown, setup.form.form
+    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
+    request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
     async with aclosing(turn(engine, request, record, tools)) as events:
         async for event in events:
             if not as_json:
@@ -175,19 +178,36 @@ async def _print_answer(
     finished = record.finished or Finished("cancelled")
     if as_json:
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
-        print(json.dumps(_to_json(record, finished, ready) | of_tools), flush=True)
+        of_form = parsed(setup.form, record.text, finished)
+        print(json.dumps(_to_json(record, finished, ready) | of_form | of_tools), flush=True)
     printer.end_line()
     if record.text.strip():
+        if form is not None and finished.reason != "stop":
+            say(f"the answer is not whole: {_why_cut(finished)}")
+            return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
         if finished.reason == "length":
-            tokens = f"{finished.stats.decode_tokens:,} tokens"
-            say(f"the answer was cut off at the token limit, after {tokens}; allow more with --max-tokens")
+            say(f"the answer was cut off at {_limit(finished)}")
         return 0
     say(f"no answer: {_why_empty(record, finished)}")
     if not as_json and not setup.show_analysis and (rest := _unseen(record, finished.reason)):
         printer.print_aside(rest)
     return 1
+
+
+def _limit(finished: Finished) -> str:
+    return f"the token limit, after {finished.stats.decode_tokens:,} tokens; allow more with --max-tokens"
+
+
+def _why_cut(finished: Finished) -> str:
+    """Why an answer breaks off."""
+    match finished.reason:
+        case "length":
+            return f"it reached {_limit(finished)}"
+        case "stop_string":
+            return "a stop string ended it"
+    return "it was ended before its time"
 
 
 def _to_json(record: AnswerRecord, finished: Finished, ready: Ready) -> dict[str, object]:

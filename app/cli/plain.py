@@ -214,7 +214,11 @@ class PlainChat:
             begun=node.messages,  # of a prompt nothing is printed again
         )
         failure: GptossError | None = None
-        tools = self._tools.in_turn(self._conversation)
+        try:
+            tools = self._tools.in_turn(self._conversation)
+        except KeyboardInterrupt:  # a tool may take its time to get ready
+            print()
+            return True
         with _stoppable(lambda: self._stop(tools)) as stopped:
             try:
                 self._tools.drive(self._show(node, record, printer, tools))

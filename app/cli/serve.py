@@ -15,14 +15,17 @@ from app.cli.printing import say
 from app.engine.protocol import Loading, LoadProgress, Ready
 from app.paths import server_token_file
 from app.settings import Settings, load
-from app.tools.names import read_names
+from app.tools.names import kit_of, read_names
 from mlx_model.errors import RequestError
 from mlx_model.extras import install_line
+from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from app.server.answering import OwnTools
 
 PORT = 8080
+_EVERY = ("0.0.0.0", "::")
+"""Addresses that stand for all of this computer's."""
 _OWN = ("python", "browser")
 """Tools that can be offered; the others belong to a person at the screen."""
 
@@ -34,7 +37,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         argument_default=argparse.SUPPRESS,
         help="answer other programs by OpenAI's API (Responses and Chat Completions)",
         description="Answer other programs by OpenAI's API: /v1/responses, /v1/chat/completions and /v1/models; "
-        "/health and /metrics tell how it is. One request runs at a time, eight may wait. At an address that others "
+        "/health and /metrics tell how it is. One request runs at a time, 32 may wait. At an address that others "
         "reach, each request needs a token, which is made at the first start and kept beside the conversations.",
     )
     group = parser.add_argument_group("address")
@@ -68,18 +71,38 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where to listen, and what that is to clients."""
+    """Where the server listens: at a socket's path, or at a host and a port."""
 
+    listener: socket.socket
     host: str
-    port: int
     path: Path | None
 
-    def url(self, port: int) -> str:
-        """The base URL of the API."""
-        if self.path is not None:
-            return "http://localhost/v1"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{port}/v1"
+    @property
+    def is_private(self) -> bool:
+        """Whether this computer alone reaches it."""
+        from app.server.guard import is_loopback
+
+        return self.path is not None or is_loopback(self.host)
+
+    @property
+    def names(self) -> list[str]:
+        """What others call it."""
+        name = socket.gethostname()
+        return [self.host] if self.is_private else [self.host, f"{name.partition('.')[0]}.local", name]
+
+    @property
+    def url(self) -> str:
+        """The base URL of the API. An address that stands for all of a computer's is none to go to."""
+        host = self.names[-1] if self.host in _EVERY else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.listener.getsockname()[1]}/v1"
+
+
+def _listen(arguments: argparse.Namespace) -> _Address:
+    from app.server.serving import listen, listen_at_path
+
+    host, path = getattr(arguments, "host", "127.0.0.1"), getattr(arguments, "socket", None)
+    listener = listen(host, getattr(arguments, "port", PORT)) if path is None else listen_at_path(path)
+    return _Address(listener, host, path)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,48 +118,55 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from app.engine.client import EngineClient
-    from app.server.clients import configurations
     from app.server.exchange import Service
-    from app.server.guard import Policy, is_loopback, without_ports
+    from app.server.guard import Policy, without_ports
     from app.server.http import make_app
     from app.server.line import Line
-    from app.server.serving import Server, allow_many_connections, listen, listen_at_path, serve
+    from app.server.serving import Server, allow_many_connections, serve
     from app.server.token import kept_token
 
     own = await _own_tools(arguments, settings)
-    place = _Address(
-        getattr(arguments, "host", "127.0.0.1"), getattr(arguments, "port", PORT), getattr(arguments, "socket", None)
-    )
-    is_private = place.path is not None or is_loopback(place.host)
-    needs_token = getattr(arguments, "token", False) or not is_private
-    token, is_new = kept_token(server_token_file()) if needs_token else (None, False)
-    listener = listen(place.host, place.port) if place.path is None else listen_at_path(place.path)
-    hosts = [place.host, *getattr(arguments, "allow_host", []), *([] if is_private else _own_names())]
+    address = _listen(arguments)
+    token, token_file = None, None
+    if getattr(arguments, "token", False) or not address.is_private:
+        token_file = server_token_file()
+        token, is_new = kept_token(token_file)
+        if is_new:
+            say(f"made a token, which {token_file} keeps: {token}")
+    if not address.is_private:
+        say("what is asked and answered crosses the network unencrypted: use one that you trust, or --socket and ssh")
+    hosts = without_ports([*address.names, *getattr(arguments, "allow_host", [])])
     origins = frozenset(getattr(arguments, "allow_origin", []))
-    policy = Policy(without_ports(hosts), not is_private, origins, token)
-    asked = stated_load(arguments, settings)
-    port = 0 if place.path is not None else listener.getsockname()[1]
+    policy = Policy(hosts, not address.is_private, origins, token)
+    asked, engine = stated_load(arguments, settings), EngineClient()
 
     def announce(reply: Loading | LoadProgress | Ready) -> None:
         say_what_is_odd(reply, asked)
         if isinstance(reply, Ready):
-            token_file = None if token is None else str(server_token_file())
-            say(f"{reply.model} answers at {place.path or place.url(port)} (context: {reply.context_length:,} tokens)")
-            print(configurations(place.url(port), reply.model, reply.context_length, token_file), flush=True)
+            say(f"{reply.model} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
 
-    engine = EngineClient()
     line = Line(engine, asked, announce)
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))
-    if is_new:
-        say(f"made a token, which {server_token_file()} keeps: {token}")
+
+    async def load_and_show() -> None:
+        ready = await line.load()
+        print(clean(_configurations(address, ready, token_file)), flush=True)
+
     allow_many_connections()
-    server = Server(make_app(service, policy), line.stop)
     try:
-        await serve(server, listener, line.load)
+        await serve(Server(make_app(service, policy), line.stop), address.listener, load_and_show)
     finally:
         await engine.close()
-        if place.path is not None:
-            place.path.unlink(missing_ok=True)
+        if address.path is not None:
+            address.path.unlink(missing_ok=True)
+
+
+def _configurations(address: _Address, ready: Ready, token_file: Path | None) -> str:
+    from app.server.clients import at_socket, configurations
+
+    if address.path is not None:
+        return at_socket(address.path.absolute())
+    return configurations(address.url, ready.model, ready.context_length, token_file)
 
 
 async def _own_tools(arguments: argparse.Namespace, settings: Settings) -> "OwnTools":
@@ -144,15 +174,9 @@ async def _own_tools(arguments: argparse.Namespace, settings: Settings) -> "OwnT
     from app.server.answering import OwnTools, prepared
 
     names = read_names(arguments.tools) if hasattr(arguments, "tools") else ()
-    for name in names:
+    for name in map(kit_of, names):
         if name not in _OWN:
             raise RequestError(f"{name} needs a person at the screen; a server can offer {' and '.join(_OWN)}")
     own = OwnTools(names, settings.permissions, settings.most_calls)
     async with prepared(names, own):
         return own
-
-
-def _own_names() -> list[str]:
-    """What this computer is called by others."""
-    name = socket.gethostname()
-    return [name, f"{name.partition('.')[0]}.local"]

@@ -70,7 +70,8 @@ class Work:
         await engine.cancel()
 
     async def _with_tools(self, engine: Engine, request: Request) -> AsyncGenerator[TurnEvent, None]:
-        """A whole turn. Calls of the client's functions end it; others are run here, as far as rules allow them."""
+        """A whole turn. Calls of the client's functions end it; others are run here, as far as rules allow them. Where
+        the context fills up the oldest results leave it, as in a chat."""
         async with prepared(self._declared.hosted, self._own, request.messages) as tools:
             mine = [tool for kit in tools.kits for tool in kit.tools]
             toolbox = Toolbox([*mine, *request.functions, *request.namespaces])

@@ -92,19 +92,20 @@ class ResponseExchange:
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The events as they go out; the last one is terminal, whatever happens."""
-        service, writer = self._service, self.writer
+        service, writer, has_ended = self._service, self.writer, False
         service.active[writer.id] = self
         try:
             yield b"".join(map(named_event, writer.opening()))
+            error = failed("the answer broke off")
             try:
                 async for event in self.run.events(service.pulse_s):
-                    if written := writer.waiting() if event is None else self._take(event):
+                    if written := writer.waiting(self.run.place) if event is None else self._take(event):
                         yield b"".join(map(named_event, written))
-            except Exception as error:
-                yield b"".join(map(named_event, writer.fail(_said(error))))
-            else:
-                if not writer.is_closed:
-                    yield b"".join(map(named_event, writer.fail(failed("the answer broke off"))))
+                        has_ended = writer.is_closed
+            except Exception as raised:
+                error = _said(raised)
+            if not has_ended:
+                yield b"".join(map(named_event, writer.fail(error)))
         finally:
             self.run.end()
             del service.active[writer.id]

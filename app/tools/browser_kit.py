@@ -34,7 +34,7 @@ class BrowserKit:
     A search leaves the computer, so it is asked about. A link that stood on a page, and a URL that the person wrote,
     open without a question, for the person or a page has chosen them. Any other URL is one that the model has made up,
     and may carry what it knows to whoever the URL names: a person is asked, and only a rule for this very host allows
-    it; where files are attached and pages were read, none does. Redirects are judged again.
+    it; where pages were read and there is private text, none does. Redirects are judged again.
 
     `settings` are those of the table `browser`; pages are kept in `folder`, without one in memory.
     """
@@ -48,7 +48,7 @@ class BrowserKit:
         self._search: NamedSearch | None = None
         self._browser: Browser | None = None
         self._heard: frozenset[str] = frozenset()
-        self._has_files = False
+        self.has_private_text = False
         self._call: tuple[ToolCall, str] | None = None  # what was judged last, and the URL it is about
         self.judge: Judge | None = None
         self.trouble = ""
@@ -97,13 +97,8 @@ class BrowserKit:
 
     def follow(self, messages: Sequence[Message]) -> None:
         """See Browsing."""
-        heard, self._has_files = set[str](), False
-        for message in messages:
-            if message.role is Role.USER:
-                text, files = split(message.text)
-                heard |= {same_url(url) for url in _urls_of_a_person(text)}
-                self._has_files |= bool(files)
-        self._heard = frozenset(heard)
+        prompts = (split(message.text)[0] for message in messages if message.role is Role.USER)
+        self._heard = frozenset(same_url(url) for text in prompts for url in _urls_of_a_person(text))
         if self._browser is not None:
             self._browser.restore(messages)
 
@@ -142,7 +137,7 @@ class BrowserKit:
         if is_known or (sender and await self._may_redirect(hosts, sender)):
             return Wish(subjects, Decision.ALLOW, "a rule says so", url)
         why = f"{_site(sender)} sends the browser to another site" if sender else _MADE_UP
-        is_guarded = self._has_files and self._browser is not None and self._browser.has_pages
+        is_guarded = self.has_private_text and self._browser is not None and self._browser.has_pages
         return Wish(subjects, Decision.ASK, why, url, always=not is_guarded, is_exact=True)
 
     async def _may_redirect(self, hosts: Sequence[str], sender: str) -> bool:

@@ -104,7 +104,7 @@ class McpKit:
             why = f"what it does is up to the server {self.name}"
         shown = f"{declared.original} {json.dumps(call.arguments, ensure_ascii=False, indent=2)}"
         subjects = (f"{call.name} {declared.fingerprint}", call.name, f"mcp.{self.name}", "mcp")
-        return Wish(subjects, Decision.ASK, why, shown)
+        return Wish(subjects, Decision.ASK, why, shown, may_leave=True)
 
     async def close(self) -> None:
         """See Kit."""

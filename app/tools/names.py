@@ -23,6 +23,13 @@ def available() -> dict[str, str]:
     return TOOLS | {server.name: f"the tools of an MCP server: {server.place}" for server in servers}
 
 
+def problems() -> tuple[str, ...]:
+    """Lines about the MCP servers that the person has configured and that can't be used as they are written."""
+    from app.tools.mcp_servers import read_servers  # only now, likewise
+
+    return read_servers(TOOLS).warnings
+
+
 def kit_of(name: str) -> str:
     """The tool of a name: "files" of "files=/home/me/project"."""
     return name.partition("=")[0]
@@ -77,8 +84,6 @@ def _opened(folder: str) -> str:
 
 def _why(name: str) -> str:
     """What is wrong with the MCP server of this name, or with the file that would have it; "" for nothing."""
-    from app.tools.mcp_servers import read_servers
-
     place = re.compile(rf"mcpServers\.{re.escape(name)}[.: ]", re.IGNORECASE)
-    about = [line for line in read_servers(TOOLS).warnings if place.search(line) or "mcpServers." not in line]
+    about = [line for line in problems() if place.search(line) or "mcpServers." not in line]
     return f". {about[0]}" if about else ""

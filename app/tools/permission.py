@@ -22,7 +22,8 @@ class Wish:
     person is asked, `shown` is all of what would be done: code, a URL, a diff. Both are untrusted text. Without
     `always` the person is asked each time, whatever rules allow: code that can reach the whole computer. With
     `is_exact` only a rule that names the first subject allows it, and those about the others only forbid: a URL that
-    the model has made up.
+    the model has made up. What `may_leave` can carry off what the conversation has, or do harm, wherever it goes: a yes
+    for it does not outlast the moment when text comes in that may have misled the model (see SwitchedOn).
     """
 
     subjects: tuple[str, ...]
@@ -31,6 +32,7 @@ class Wish:
     shown: str
     always: bool = True
     is_exact: bool = False
+    may_leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)

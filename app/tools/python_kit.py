@@ -50,6 +50,7 @@ class PythonKit:
     async def prepare(self) -> None:
         """See Kit."""
         await self._python.prepare()
+        self.trouble = "" if self._python.usable else self._python.why_not
 
     async def wish(self, call: ToolCall) -> Wish:
         """Confined code needs no permission. Other code is asked for each time: it can reach the whole computer, and

@@ -59,7 +59,8 @@ class Actions(App[None]):
 
     def must_wait(self, command: Command, argument: str = "") -> bool:
         """Whether a command has to wait for the end of the answer under way."""
-        return command.waits and not (command.opens and not argument) and not self.conversations.idle.is_set()
+        may_go_on = (command.opens and not argument) or (argument and argument.lower() == command.at_once)
+        return command.waits and not may_go_on and not self.conversations.idle.is_set()
 
     async def run_action(
         self,

@@ -79,6 +79,7 @@ class Layout(App[None]):
             self.stylesheet.read(_OVER)
             with self.batch_update():
                 await desk.input.furnish()
+                await desk.sidebar.furnish()
                 bottom = self.query_one(Bottom)
                 await bottom.mount(desk.toast, desk.approval, desk.download_panel, desk.queue, before=desk.input)
                 await bottom.mount(desk.message_keys)

@@ -1,13 +1,16 @@
-// Attention of a few new tokens over the KV cache: sinks, grouped queries, causal limit, sliding window, ring or grown
-// cache, split over keys for long contexts. head_dim is 64.
+// Attention of a few new tokens over the KV cache: sinks, grouped queries, causal limit, sliding window, split over keys
+// for long contexts. head_dim is 64.
 //
-//   q [TOKENS, heads, 64] T, keys and values [1, KV heads, capacity, 64] C, sinks [heads], heads = GROUP * KV heads
+//   q [TOKENS, heads, 64] T, keys and values three times [1, KV heads, capacity, 64] C, sinks [heads],
+//   heads = GROUP * KV heads, places [6]
 //   -> SPLIT false: attended [TOKENS, heads, 64] O
 //      SPLIT true:  attended float32 [splits, TOKENS, heads, 66]: 64 weighted sums of values, the largest score, the
 //                   sum of weights; merge.metal makes the result of them
 //
-// Key i of `length` lies in slot (start + i) % capacity. The tokens' own keys are the last TOKENS ones, each token sees
-// the keys up to its own, and of these the last WINDOW if that isn't 0.
+// Key i lies in the first of the three buffers for which i < places[0 .. 2], in slot i + places[3 .. 5]: what a cache
+// has frozen, its tail, and what qkv has just written, which the cache takes while the GPU is busy with this. The
+// tokens' own keys are the last TOKENS ones, each token sees the keys up to its own, and of these the last WINDOW if
+// that isn't 0.
 //
 // Threadgroup (KV head, split). Its GROUP * TOKENS queries stand in blocks of four, which is what registers hold; the
 // STRIPS simdgroups of a block take turns at the keys, so that a short context, too, has eight simdgroups at work. In a
@@ -16,7 +19,7 @@
 // then splits are joined at the end. Sums are float32, scores in units of log 2, for exp2.
 //
 // DRAM: every key and value that a token sees, once; each block asks for them again, from L1.
-// Registers, counted by hand: queries 32, sums 32, softmax 8, two keys or values 16, the rest about 14: 102.
+// Registers, counted by hand: queries 32, sums 32, softmax 8, two keys or values 16, the rest about 18: 106.
 // Threadgroup memory: 264 bytes a query and strip, 8448 at most. 256 threads at most, one barrier.
   constexpr uint VECTORS = GROUP * TOKENS, QUERIES = VECTORS < 4 ? VECTORS : 4;
   constexpr uint BLOCKS = (VECTORS + QUERIES - 1) / QUERIES, STEP = 8 * STRIPS;
@@ -26,7 +29,7 @@
   const uint kv_head = threadgroup_position_in_grid.x, kv_heads = threadgroups_per_grid.x, heads = kv_heads * GROUP;
   const uint split = threadgroup_position_in_grid.y, splits = threadgroups_per_grid.y;
   const uint block = simdgroup / STRIPS, strip = simdgroup % STRIPS, own_key = lane / 8, dimension = lane % 8 * 8;
-  const uint capacity = keys_shape[2], keys_before = uint(length) - TOKENS;
+  const uint end = places[0], tail_end = places[1], length = places[2], keys_before = length - TOKENS;
   threadgroup float joined[BLOCKS * STRIPS * QUERIES * 66];
 
   float query[QUERIES][8], sums[QUERIES][8], largest[QUERIES], weights[QUERIES];
@@ -45,19 +48,23 @@
   }
 
   const uint first = WINDOW && keys_before + 1 > WINDOW ? keys_before + 1 - WINDOW : 0;
-  const uint share = (uint(length) - first + STEP * splits - 1) / (STEP * splits) * STEP;
-  const uint from = first + split * share, to = min(uint(length), from + share);
-  const device C* own_keys = keys + size_t(kv_head) * capacity * 64 + dimension;
-  const device C* own_values = values + size_t(kv_head) * capacity * 64 + dimension;
+  const uint share = (length - first + STEP * splits - 1) / (STEP * splits) * STEP;
+  const uint from = first + split * share, to = min(length, from + share);
+  // Where key 0 would be: unsigned, so that a slot before the buffer comes right again with the key's number.
+  const size_t base = (size_t(kv_head) * keys_shape[2] + places[3]) * 64 + dimension;
+  const size_t tail_base = (size_t(kv_head) * tail_keys_shape[2] + places[4]) * 64 + dimension;
+  const size_t new_base = (size_t(kv_head) * new_keys_shape[2] + places[5]) * 64 + dimension;
   for (uint step = from; step < to; step += STEP) {  // as often in every lane: no shuffle is divergent
     uint key[2];
-    size_t slot[2];
+    const device C* value[2];
     float loaded[2][8], scores[2][QUERIES];
     UNROLL for (uint n = 0; n < 2; ++n) {
       key[n] = step + strip * 8 + n * 4 + own_key;
-      const uint place = uint(start) + min(key[n], to - 1);
-      slot[n] = size_t(place < capacity ? place : place - capacity) * 64;
-      load_floats<C, 8, 16>(own_keys + slot[n], loaded[n]);
+      const uint own = min(key[n], to - 1);
+      const bool frozen = own < end, in_tail = own < tail_end;
+      const size_t at = (frozen ? base : in_tail ? tail_base : new_base) + size_t(own) * 64;
+      value[n] = (frozen ? values : in_tail ? tail_values : new_values) + at;
+      load_floats<C, 8, 16>((frozen ? keys : in_tail ? tail_keys : new_keys) + at, loaded[n]);
     }
     UNROLL for (uint n = 0; n < 2; ++n) {
       UNROLL for (uint i = 0; i < QUERIES; ++i) {
@@ -70,7 +77,7 @@
         scores[n][i] = seen ? score : NOTHING;
       }
     }
-    UNROLL for (uint n = 0; n < 2; ++n) load_floats<C, 8, 16>(own_values + slot[n], loaded[n]);
+    UNROLL for (uint n = 0; n < 2; ++n) load_floats<C, 8, 16>(value[n], loaded[n]);
     UNROLL for (uint i = 0; i < QUERIES; ++i) {
       const float before = largest[i];
       largest[i] = max(before, max(scores[0][i], scores[1][i]));

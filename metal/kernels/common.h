@@ -18,11 +18,23 @@ METAL_FUNC float2 two_floats<half>(uint word) {
 
 // WORDS words in the widest loads that ALIGN bytes allow. A GPU load whose address is not a multiple of its size may
 // silently read from the address rounded down.
-template <int WORDS, int ALIGN>
+//
+// PACKED: 16 bytes at once from any multiple of 4, through a type that asks no more of its address. Apple's loads of
+// several words ask for the alignment of one (dougallj/applegpu), so that this is one load, which
+// asks for each line once, where the compiler makes one of it: metal.trust tries it where weights lie at no multiple of 16.
+template <int WORDS, int ALIGN, int PACKED = 0>
 METAL_FUNC void load_words(const device void* from, thread uint* words) {
   if constexpr (ALIGN >= 16 && WORDS % 4 == 0) {
     UNROLL for (int i = 0; i < WORDS / 4; ++i) {
       const uint4 load = ((const device uint4*)from)[i];
+      words[4 * i] = load.x;
+      words[4 * i + 1] = load.y;
+      words[4 * i + 2] = load.z;
+      words[4 * i + 3] = load.w;
+    }
+  } else if constexpr (PACKED && WORDS % 4 == 0) {
+    UNROLL for (int i = 0; i < WORDS / 4; ++i) {
+      const uint4 load = uint4(((const device packed_uint4*)from)[i]);
       words[4 * i] = load.x;
       words[4 * i + 1] = load.y;
       words[4 * i + 2] = load.z;
@@ -45,11 +57,11 @@ METAL_FUNC void load_words(const device void* from, thread uint* words) {
 }
 
 // N consecutive elements as float.
-template <typename T, int N, int ALIGN>
+template <typename T, int N, int ALIGN, int PACKED = 0>
 METAL_FUNC void load_floats(const device T* from, thread float* values) {
   constexpr int WORDS = N * sizeof(T) / 4;
   uint words[WORDS];
-  load_words<WORDS, ALIGN>(from, words);
+  load_words<WORDS, ALIGN, PACKED>(from, words);
   UNROLL for (int i = 0; i < WORDS; ++i) {
     if constexpr (sizeof(T) == 4) {
       values[i] = as_type<float>(words[i]);

@@ -83,7 +83,8 @@ METAL_FUNC float chunk_dot(const thread uint* words, const thread float* x) {
 // products[t * ROWS + r], in every lane: row rows[r] of the matrix times x[t], or times RMSNorm(x[t]) with the norm's
 // weight and eps. The norm's factor is taken out of the sum, so that x is read once and unrounded: y = factor * sum(w x
 // g). A quantised weight is scale * integer + offset, with one scale and one offset for 64 weights of a row.
-template <int K, int BITS, int ROWS, int TOKENS, bool NORM, int ALIGN, typename T, typename W, typename S, typename G>
+template <
+    int K, int BITS, int ROWS, int TOKENS, bool NORM, int ALIGN, int PACKED, typename T, typename W, typename S, typename G>
 METAL_FUNC void dense_rows(
     const device W* weight,
     const device S* scales,
@@ -105,7 +106,7 @@ METAL_FUNC void dense_rows(
     const bool within = CHUNKS % 32 == 0 || pass * 32 + lane < CHUNKS;
     const uint chunk = within ? pass * 32 + lane : CHUNKS - 1;
     float inputs[TOKENS][CHUNK], input_sums[TOKENS], gains[CHUNK];
-    if constexpr (NORM) load_floats<G, CHUNK, ALIGN>(norm + chunk * CHUNK, gains);
+    if constexpr (NORM) load_floats<G, CHUNK, ALIGN, PACKED>(norm + chunk * CHUNK, gains);
     UNROLL for (int t = 0; t < TOKENS; ++t) {
       load_floats<T, CHUNK, 16>(x + t * K + chunk * CHUNK, inputs[t]);
       input_sums[t] = 0.0f;
@@ -121,7 +122,7 @@ METAL_FUNC void dense_rows(
     UNROLL for (int r = 0; r < ROWS; ++r) {
       const uint row_chunk = rows[r] * CHUNKS + chunk;
       uint words[WORDS];
-      load_words<WORDS, ALIGN>((const device uint*)weight + row_chunk * WORDS, words);
+      load_words<WORDS, ALIGN, PACKED>((const device uint*)weight + row_chunk * WORDS, words);
       if constexpr (BITS != 0) {
         const uint group = row_chunk * CHUNK / 64;
         const float scale = float(scales[group]) * 16777216.0f, offset = float(offsets[group]);

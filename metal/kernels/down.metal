@@ -21,7 +21,7 @@
   float weight;
   const uint first = weighted_expert<E, TOP>(logits + token * E, slot, lane, weight) * OUT + row;
   float sums[ROWS];
-  mxfp4_rows<K, ROWS, ALIGN, TABLE>(
+  mxfp4_rows<K, ROWS, ALIGN, PACKED, TABLE>(
       blocks + size_t(first) * (K / 8),
       scales + size_t(first) * (K / 32),
       hidden + (token * TOP + slot) * K,

@@ -23,7 +23,7 @@
   const uint token = threadgroup_position_in_grid.z / TOP, slot = threadgroup_position_in_grid.z % TOP;
   const uint first = chosen_expert<E>(logits + token * E, slot, lane) * OUT + row;
   float sums[ROWS];
-  mxfp4_rows<K, ROWS, ALIGN, TABLE>(
+  mxfp4_rows<K, ROWS, ALIGN, PACKED, TABLE>(
       blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), x + token * K, lane, sums);
   float gate = 0.0f, up = 0.0f;
   UNROLL for (int i = 0; i < ROWS / 2; ++i) {
@@ -35,9 +35,10 @@
   if (lane < uint(ROWS / 2)) {
     gate += float(bias[first + 2 * lane]);
     up += float(bias[first + 2 * lane + 1]);
-    // By comparison, not min(): a NaN stays one.
-    gate = gate > limit ? limit : gate;
-    up = up > limit ? limit : up < -limit ? -limit : up;
+    // By comparison, not min(): a NaN stays one. Of a copy: `?:` is between variables of one address space.
+    const float most = limit;
+    gate = gate > most ? most : gate;
+    up = up > most ? most : up < -most ? -most : up;
     const float value = gate / (1.0f + exp(-1.702f * gate)) * (up + 1.0f);
     hidden[(token * TOP + slot) * (OUT / 2) + lane_order<OUT / 2>(row / 2 + lane)] = X(value);
   }

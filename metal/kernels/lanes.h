@@ -27,9 +27,9 @@ METAL_FUNC uint lane_order(uint k) {
 }
 
 // Eight values from an address that is a multiple of ALIGN bytes.
-template <int ALIGN, typename T>
+template <int ALIGN, int PACKED, typename T>
 METAL_FUNC void load_word(const device T* from, thread float* v) {
-  load_floats<T, 8, ALIGN>(from, v);
+  load_floats<T, 8, ALIGN, PACKED>(from, v);
 }
 
 // Eight values, given in natural order, to the places of one word.

@@ -10,7 +10,7 @@
   uint rows[ROWS];
   UNROLL for (uint r = 0; r < ROWS; ++r) rows[r] = first + r;
   float products[TOKENS * ROWS];
-  dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN>(
+  dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN, PACKED>(
       weight, scales, offsets, x, norm, eps, rows, lane, products);
 
   float logit = 0.0f;

@@ -15,7 +15,7 @@ constant constexpr const float FP4[16] = {
 // 0.5 is a half denormal, as it is in MLX's and OpenAI's kernels. Shifted into place there is a code in each byte, in
 // bits 4..1; adding 0x70 carries the sign from bit 4 to bit 7, and what else the addition leaves is masked off:
 // 12 integer operations for 8 weights, no branch, no compare. Converting a nibble at a time takes 40.
-// TABLE 1: for GPUs that flush half denormals (metal/selftest.py finds out); the same values.
+// TABLE 1: for GPUs that flush half denormals (metal/trust/selftest.py finds out); the same values.
 template <int TABLE>
 METAL_FUNC void decode(uint word, thread float* weights) {
   if constexpr (TABLE) {
@@ -69,12 +69,13 @@ METAL_FUNC float block_dot(const thread uint* block, const thread uint* x) {
 }
 
 // sums[i] = row i of ROWS consecutive rows of K weights, times x, in every lane of a full simdgroup. x is in lane
-// order, at a multiple of 16 bytes; the blocks lie at a multiple of ALIGN: 16, 8 or 4.
+// order, at a multiple of 16 bytes; the blocks lie at a multiple of ALIGN: 16, 8 or 4 (PACKED:
+// common.h).
 //
 // A lane takes one block, 16 bytes, a pass, and uses its 32 activations for all rows. A row's sum is made in the same
 // order whatever ROWS is, of explicit fma: neither ROWS nor the geometry around it change a bit. Lanes with no block
 // left in the last pass repeat its last one with scale 0: no branch, no address out of range, no line more.
-template <int K, int ROWS, int ALIGN, int TABLE, typename X>
+template <int K, int ROWS, int ALIGN, int PACKED, int TABLE, typename X>
 METAL_FUNC void mxfp4_rows(
     const device uint* blocks,
     const device uchar* scales,
@@ -91,7 +92,7 @@ METAL_FUNC void mxfp4_rows(
     }
     UNROLL for (int i = 0; i < ROWS; ++i) {
       uint weights[4];
-      load_words<4, ALIGN>(blocks + i * (K / 8) + 4 * block, weights);
+      load_words<4, ALIGN, PACKED>(blocks + i * (K / 8) + 4 * block, weights);
       const float scale = decode_scale(scales[i * (K / 32) + block]);
       sums[i] = fma(block_dot<TABLE, X>(weights, inputs), lane < lanes ? scale : 0.0f, sums[i]);
     }

@@ -11,7 +11,7 @@
   uint rows[ROWS];
   UNROLL for (uint r = 0; r < ROWS; ++r) rows[r] = first + r;
   float products[TOKENS * ROWS];
-  dense_rows<K, BITS, ROWS, TOKENS, false, ALIGN>(
+  dense_rows<K, BITS, ROWS, TOKENS, false, ALIGN, PACKED>(
       weight, scales, offsets, x, x, 0.0f, rows, lane, products);
 
   float product = 0.0f;

@@ -21,7 +21,7 @@
     rows[i + HALF] = rows[i] + 32;
   }
   float products[TOKENS * ROWS];
-  dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN>(
+  dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN, PACKED>(
       is_query ? query_weight : is_value ? value_weight : key_weight,
       is_query ? query_scales : is_value ? value_scales : key_scales,
       is_query ? query_offsets : is_value ? value_offsets : key_offsets,

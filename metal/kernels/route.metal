@@ -5,7 +5,7 @@
 //
 // x [N, K] T; gain [K]; router [E, K]; bias [E]; each in bfloat, half or float. eps float. normed [N, K] X (half for
 // 16-bit T, else float); logits [N, E] float. K is a multiple of 32, E of SIMDGROUPS. x lies at a multiple of 16 bytes,
-// gain and router at one of ALIGN: 16, 8 or 4.
+// gain and router at one of ALIGN: 16, 8 or 4 (PACKED: common.h).
 //
 // Geometry: a simdgroup a logit, SIMDGROUPS of them a threadgroup, N in y; grid (32 E, N). Each one computes the norm
 // again (x is 5.8 KB and in L1) and so needs no barrier, and writes the E-th part of the normed vector, which it has in
@@ -28,7 +28,7 @@
   float4 squares = float4(0.0f);
   for (uint word = lane; word < uint(K / 8); word += 32) {
     float v[8];
-    load_word<16>(row + 8 * word, v);
+    load_word<16, 0>(row + 8 * word, v);
     UNROLL for (int i = 0; i < 8; ++i) squares[i % 4] = fma(v[i], v[i], squares[i % 4]);
   }
   const float sum = simd_sum((squares.x + squares.y) + (squares.z + squares.w));
@@ -37,9 +37,9 @@
   float4 products = float4(0.0f);
   for (uint word = lane; word < uint(K / 8); word += 32) {
     float v[8], g[8], w[8];
-    load_word<16>(row + 8 * word, v);
-    load_word<ALIGN>(gain + 8 * word, g);
-    load_word<ALIGN>(router + expert * K + 8 * word, w);
+    load_word<16, 0>(row + 8 * word, v);
+    load_word<ALIGN, PACKED>(gain + 8 * word, g);
+    load_word<ALIGN, PACKED>(router + expert * K + 8 * word, w);
     UNROLL for (int i = 0; i < 8; ++i) {
       v[i] = float(T(v[i] * scale * g[i]));
       products[i % 4] = fma(v[i], w[i], products[i % 4]);

@@ -1,18 +1,19 @@
 """The operations of a decode step as metal.trust.select tries them: variants, tolerance, bytes, arguments."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mlx.core as mx
 import numpy as np
 
-from metal import portable
+from metal.address import WIDEST_LOAD
 from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
 from metal.experts import down, gate_up, route
 from metal.formats import HEAD_DIM
 from metal.lanes import Activations
 from metal.operation import Operation, Variant
-from metal.portable import Swiglu
+from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 
 _DENSE_TOLERANCE = {mx.bfloat16: 4 * 2.0**-8, mx.float16: 4 * 2.0**-11, mx.float32: 1e-5}
@@ -72,7 +73,7 @@ def dense_operations(
             name="qkv",
             run=run_qkv,
             arguments=qkv_arguments,
-            variants=_variants((2, 2), (4, 2)) if some else _variants((4, 2), (2, 2)),
+            variants=_loading(_variants((2, 2), (4, 2)) if some else _variants((4, 2), (2, 2)), first.query.alignment),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.query.nbytes + first.key.nbytes + first.value.nbytes,
         ),
@@ -80,7 +81,10 @@ def dense_operations(
             name="o_proj",
             run=run_o_proj,
             arguments=o_proj_arguments,
-            variants=_variants((1, 4), (2, 2), (4, 2)) if many else _variants((2, 2), (1, 4), (4, 2)),
+            variants=_loading(
+                _variants((1, 4), (2, 2), (4, 2)) if many else _variants((2, 2), (1, 4), (4, 2)),
+                first.output.alignment,
+            ),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.output.nbytes,
         ),
@@ -88,7 +92,7 @@ def dense_operations(
             name="lm_head",
             run=run_lm_head,
             arguments=lambda seed: (_random(seed, dtype, 1, head.matrix.columns),),
-            variants=_variants((4, 2), (8, 2), (4, 4)),
+            variants=_loading(_variants((4, 2), (8, 2), (4, 4)), head.matrix.alignment),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=head.matrix.nbytes,
         ),
@@ -96,7 +100,7 @@ def dense_operations(
 
 
 def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype, gpu_cores: int = 0) -> Operation:
-    """One token's attention over `window` keys and over 4096, which are split.
+    """One token's attention over `window` keys and over 4096, which are split; the last ones in buffers of their own.
 
     It has one variant: how many splits there are changes the order of sums, and so must not be chosen by time.
     """
@@ -111,7 +115,9 @@ def attend_operation(*, heads: int, kv_heads: int, window: int, dtype: mx.Dtype,
         queries: mx.array, keys: mx.array, values: mx.array, sinks: mx.array, variant: Variant | None
     ) -> tuple[mx.array, ...]:
         def over(length: int) -> mx.array:
-            return attend(queries, keys, values, 0, length, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
+            cuts = (0, length // 2, length - 1, length)
+            spans = [Span(keys, values, end - start, start) for start, end in pairwise(cuts)]
+            return attend(queries, spans, sinks, HEAD_DIM**-0.5, None, gpu_cores, variant)
 
         return over(window), over(_LONG_KEYS)
 
@@ -125,14 +131,12 @@ def expert_operations(
     *,
     table: bool = False,
     gpu_cores: int = 0,
-    swiglu: Swiglu = portable.swiglu,
 ) -> list[Operation]:
     """route, gate_up and down of one row of activations in `dtype`, on the weights of a layer.
 
     Arguments are random and share the layer's own weights: nothing of their size is made. Each seed takes the experts
     that follow those of the last seed, so that none is in a cache when its turn comes (of 32 experts of gpt-oss-20b,
-    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails;
-    `swiglu` is what MLX's operations take.
+    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails.
     The results of `gate_up` and `route` are rearranged here, at the cost of one small launch that decoding doesn't
     have: the error is on the side of MLX's operations.
     """
@@ -158,7 +162,7 @@ def expert_operations(
     def run_gate_up(
         scores: mx.array, natural: mx.array, lanes: mx.array, variant: Variant | None
     ) -> tuple[mx.array, ...]:
-        return (gate_up(vectors(natural, lanes, variant), scores, mixture, variant, swiglu).natural(),)
+        return (gate_up(vectors(natural, lanes, variant), scores, mixture, variant).natural(),)
 
     def run_down(
         residual: mx.array, scores: mx.array, natural: mx.array, lanes: mx.array, variant: Variant | None
@@ -182,7 +186,9 @@ def expert_operations(
             name="route",
             run=run_route,
             arguments=lambda seed: (_random(seed, dtype, 1, hidden),),
-            variants=tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0),
+            variants=_loading(
+                tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0), mixture.alignment
+            ),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=mixture.router.nbytes,
         ),
@@ -190,8 +196,9 @@ def expert_operations(
             name="gate_up",
             run=run_gate_up,
             arguments=gate_up_arguments,
-            variants=tuple(
-                (("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in ((4, 2), (2, 2), (8, 2), (4, 1))
+            variants=_loading(
+                tuple((("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in ((4, 2), (2, 2), (8, 2), (4, 1))),
+                mixture.gate_up.alignment,
             ),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=bytes_of(mixture.gate_up.blocks, mixture.gate_up.scales),
@@ -200,7 +207,7 @@ def expert_operations(
             name="down",
             run=run_down,
             arguments=down_arguments,
-            variants=tuple((("ROWS", r), decoding) for r in rows),
+            variants=_loading(tuple((("ROWS", r), decoding) for r in rows), mixture.down.alignment),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=bytes_of(mixture.down.blocks, mixture.down.scales),
         ),
@@ -213,3 +220,9 @@ def _random(seed: int, dtype: mx.Dtype, *shape: int) -> mx.array:
 
 def _variants(*rows_and_simdgroups: tuple[int, int]) -> tuple[Variant, ...]:
     return tuple((("ROWS", rows), ("SIMDGROUPS", simdgroups)) for rows, simdgroups in rows_and_simdgroups)
+
+
+def _loading(variants: tuple[Variant, ...], alignment: int) -> tuple[Variant, ...]:
+    """The same, and each with packed loads too where weights don't lie at multiples of the widest load."""
+    packed = ((*variant, ("PACKED", 1)) for variant in variants)
+    return variants if alignment % WIDEST_LOAD == 0 else (*variants, *packed)

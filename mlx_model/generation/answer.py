@@ -28,6 +28,10 @@ Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
 """A question, or a conversation whose last message is answered: Messages, or objects as OpenAI's API has them."""
 
 
+_FORM = ("response_format", "regex", "grammar", "strict")
+"""The keywords that say what form an answer has."""
+
+
 class Keywords(TypedDict, total=False):
     """The keywords of `generate` and `stream_generate`; what is left out has the default of Options and Request."""
 
@@ -50,6 +54,7 @@ class Keywords(TypedDict, total=False):
     response_format: Format | None
     regex: str | None
     grammar: str | None
+    strict: bool
     strict_headers: bool
 
 
@@ -126,6 +131,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
                          Result.parsed has the value. (A ResponseFormat is shown and does not bind.)
     regex, grammar       the form of the answer as a regular expression or a grammar in Lark's notation, which the model
                          is not shown: say in the prompt what you expect
+    strict               False: what of a schema can't be enforced is left out (Result.warnings) and not refused
     strict_headers       the headers of all messages are bound too: none is malformed (default: False)
 
     Forms, tool_choice and strict_headers need the extra [schema]; where it is installed, the arguments of Python
@@ -153,7 +159,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
         stats=finished.stats,
         commentary=answer.on("commentary"),
         calls=tuple(calls),
-        warnings=tuple(dict.fromkeys(warnings)),  # each round has them
+        warnings=tuple(warnings),
         read=_format(keywords).read,
     )
 
@@ -167,7 +173,7 @@ def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) 
     toolbox = Toolbox([*rest.pop("tools", ()), *rest.pop("functions", ())])
     most_calls = rest.pop("max_calls", MOST_CALLS)
     asked = _format(keywords)
-    rest = {key: value for key, value in rest.items() if key not in ("response_format", "regex", "grammar")}
+    rest = {key: value for key, value in rest.items() if key not in _FORM}
     rest |= {"response_format": asked.shown, "form": asked.form}
     if opening:
         if rest.get("instructions"):
@@ -181,7 +187,8 @@ def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) 
 
 
 def _format(keywords: Keywords) -> AnswerFormat:
-    return answer_format(keywords.get("response_format"), keywords.get("regex"), keywords.get("grammar"))
+    given: dict[str, Any] = {key: value for key, value in keywords.items() if key in _FORM}
+    return answer_format(**{"response_format": None} | given)
 
 
 def _budget(model: Model) -> Budget:

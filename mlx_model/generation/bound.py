@@ -13,6 +13,7 @@ from mlx_model.harmony.grammar import Binding
 from mlx_model.harmony.parse import StreamParser
 from mlx_model.harmony.recipients import find_tool
 from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.harmony.tools import FUNCTIONS
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _WORD = 32
 """Tokens that a word of llguidance's masks has."""
+
+_BITS = 1 << np.arange(_WORD, dtype=np.uint32)
 
 
 class Bound:
@@ -49,18 +52,17 @@ class Bound:
 
     def mask(self) -> mx.array | None:
         """See Constraint. Raises RequestError where the grammar has become too complex to follow."""
-        matcher = self._matcher
-        if matcher is None or (self._free and self._may_guess and not self._refused):
+        if self._matcher is None or (self._free and self._may_guess and not self._refused):
             return None
-        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check(matcher)
-        return _expanded(mx.array(self._words), self._vocab_size)
+        return self._allowed(self._matcher)
 
     def accept(self, token: int) -> bool:
         """See Constraint."""
         matcher = self._matcher
         if matcher is not None and matcher.try_consume_tokens([token]) == 0:
             self._check(matcher)
+            if self._refused:  # what the mask allows: drawn again it would be the same
+                raise RequestError("the answer can't be bound any further: its grammar contradicts itself")
             self._refused = True
             return False
         self._refused = False
@@ -81,8 +83,13 @@ class Bound:
                 raise RequestError(
                     "the answer that is to be continued does not keep to the form that is asked for; ask for a new one"
                 )
-            self._matcher = None
+            self._matcher, self._refused = None, False
             self._follow(token)
+
+    def _allowed(self, matcher: "LLMatcher") -> mx.array:
+        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check(matcher)
+        return _expanded(mx.array(self._words), self._vocab_size)
 
     def _follow(self, token: int) -> None:
         events = self._parser.push(token)
@@ -100,7 +107,8 @@ class Bound:
         if binding.turn is not None:
             self._free = start.recipient not in binding.bound or (start.recipient is None and start.channel != "final")
             return
-        found = find_tool(start.recipient, {}, binding.calls) if start.recipient else None
+        names_one = start.recipient not in (None, FUNCTIONS)  # and not all functions, with the name inside
+        found = find_tool(start.recipient or "", {}, binding.calls) if names_one else None
         if found is not None and is_empty:
             self._matcher = self._matcher_of(binding.calls[found[0]])
 
@@ -110,10 +118,9 @@ class Bound:
 
 
 def _expanded(words: mx.array, size: int) -> mx.array:
-    """A bit a token to bool [size]: so the device gets 25 kB a token."""
-    return _bits(words)[:size]
+    """A bit a token to bool [size], on the device, which so gets 25 kB a token, in two launches.
 
-
-@mx.compile
-def _bits(words: mx.array) -> mx.array:
-    return ((words[:, None] >> mx.arange(_WORD, dtype=mx.uint32)) & 1).astype(mx.bool_).flatten()
+    mx.compile would make it one. On a CPU that needs a C++ compiler, and with MLX 0.32.4 a process in which several
+    threads have used it aborts at its end, one in three.
+    """
+    return ((words[:, None] & mx.array(_BITS)) != 0).flatten()[:size]

@@ -27,7 +27,9 @@ class AnswerFormat:
     read: Callable[[str], Any] | None = None
 
 
-def answer_format(response_format: Format | None, regex: str | None, grammar: str | None) -> AnswerFormat:
+def answer_format(
+    response_format: Format | None, regex: str | None = None, grammar: str | None = None, *, strict: bool = True
+) -> AnswerFormat:
     """The form that the keywords of `generate` ask for. Raises RequestError for several, or for what is none."""
     if sum(each is not None for each in (response_format, regex, grammar)) > 1:
         raise RequestError("give one of response_format, regex and grammar: an answer has one form")
@@ -37,28 +39,27 @@ def answer_format(response_format: Format | None, regex: str | None, grammar: st
         return AnswerFormat()
     if isinstance(response_format, ResponseFormat):
         return AnswerFormat(shown=response_format)
-    if isinstance(response_format, Mapping):
-        return _of_schema(response_format, json.loads)
+    schema, read = _schema_and_reader(response_format)
+    title = schema.get("title") if isinstance(response_format, Mapping) else getattr(response_format, "__name__", "")
+    name = re.sub(r"\W+", "_", str(title or "")).strip("_")[:64] or "answer"
+    return AnswerFormat(ResponseFormat(name, schema), Form(schema, strict=strict), read)
+
+
+def _schema_and_reader(given: Any) -> tuple[Mapping[str, Any], Callable[[str], Any]]:
+    if isinstance(given, Mapping):
+        if given.get("type") in ("json_schema", "json_object", "text"):
+            raise RequestError(
+                "response_format is the JSON schema itself, not OpenAI's object around it: give "
+                'response_format=that["json_schema"]["schema"]'
+            )
+        return given, json.loads
     # A pydantic model, known by what it can do: pydantic itself need not be here.
-    make, read = (getattr(response_format, name, None) for name in ("model_json_schema", "model_validate_json"))
-    if isinstance(response_format, type) and callable(make) and callable(read):
-        return _of_schema(make(), read, response_format.__name__)
+    if isinstance(given, type) and hasattr(given, "model_json_schema") and hasattr(given, "model_validate_json"):
+        return given.model_json_schema(), given.model_validate_json
     try:
-        kind = kind_of(response_format)
+        kind = kind_of(given)
     except RequestError as error:
         raise RequestError(
             f"response_format can't be used: {error}; give a JSON schema, a pydantic model, a dataclass or a TypedDict"
         ) from None
-    return _of_schema(
-        kind.schema, lambda text: kind.read(json.loads(text), ""), getattr(response_format, "__name__", "")
-    )
-
-
-def _of_schema(schema: Mapping[str, Any], read: Callable[[str], Any], name: str = "") -> AnswerFormat:
-    if schema.get("type") in ("json_schema", "json_object", "text"):  # as OpenAI's API has it
-        raise RequestError(
-            "response_format is the JSON schema itself, not OpenAI's object around it: give "
-            'response_format=that["json_schema"]["schema"]'
-        )
-    title = re.sub(r"\W+", "_", name or str(schema.get("title") or "")).strip("_")[:64]
-    return AnswerFormat(ResponseFormat(title or "answer", schema), Form(schema), read)
+    return kind.schema, lambda text: kind.read(json.loads(text), "")

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
     from llguidance._tokenizer import TokenizerWrapper
 
-_MOST_GRAMMARS = 64
-"""Compiled grammars that are kept: one of 40 tools has some 10 MB, most have far less."""
+_MOST_GRAMMARS = 200
+"""Compiled grammars that are kept. Each strict function has one, and so has each form."""
 
-_REFUSED = re.compile(r"failed to compile JSON schema: (.*?)(?:\n +\d+ \| |\Z)", re.DOTALL)
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: (\[.*\])")
+_LEFT_OUT = re.compile("can't be enforced|Unknown format|oneOf")  # if the grammar may be lenient
 _PLACE = re.compile(r"\n +(?:\d+ \| .*|\^)")
 
 _of_tokenizer: WeakKeyDictionary[Tokenizer, Grammars] = WeakKeyDictionary()
@@ -35,10 +35,15 @@ def can_bind() -> bool:
     return find_spec("llguidance") is not None
 
 
-def grammars_of(tokenizer: Tokenizer, vocab_size: int) -> Grammars:
-    """The grammars of a tokenizer, the same for all who ask. Raises RequestError where llguidance is missing."""
+def check_installed() -> None:
+    """Raises RequestError where it is not."""
     if not can_bind():
         raise RequestError(f"binding an answer needs the package llguidance; install it with: {install_line('schema')}")
+
+
+def grammars_of(tokenizer: Tokenizer, vocab_size: int) -> Grammars:
+    """The grammars of a tokenizer, the same for all who ask. Raises RequestError where llguidance is missing."""
+    check_installed()
     with _lock:
         if (found := _of_tokenizer.get(tokenizer)) is None:
             found = _of_tokenizer[tokenizer] = Grammars(tokenizer, vocab_size)
@@ -67,7 +72,9 @@ class Grammars:
         for part in binding.parts:
             matcher = self._matcher(part.grammar)
             if matcher.is_error():
-                raise RequestError(f"{part.owner} can't be bound: {_reason(matcher.get_error())}")
+                reason = _reason(matcher.get_error())
+                remedy = "; leave it out (strict=False only warns of it)" if _LEFT_OUT.search(reason) else ""
+                raise RequestError(f"{part.owner} can't be bound: {reason}{remedy}")
             warnings += _warnings(part, matcher)
         if binding.turn is not None and (matcher := self._matcher(binding.turn)).is_error():
             raise RequestError(f"the answer can't be bound: {_reason(matcher.get_error())}")
@@ -119,8 +126,7 @@ def _warnings(part: Part, matcher: LLMatcher) -> list[str]:
 
 def _reason(text: str) -> str:
     """What llguidance says, in one line without the grammar that it quotes."""
-    if match := _REFUSED.search(text):
-        text = match[1]
+    text = text.replace(". Enable 'coerce_one_of' option to approximate oneOf with anyOf", " that overlap")
     if match := _UNIMPLEMENTED.search(text):
         names = ", ".join(map(repr, json.loads(match[1])))
         return f"the keywords {names} can't be enforced" if "," in names else f"the keyword {names} can't be enforced"

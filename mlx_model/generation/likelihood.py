@@ -1,11 +1,45 @@
-"""Log probabilities of the final message's tokens, put to the deltas in which they end."""
+"""How likely tokens are: worked out when they are drawn, and put to the text of the final message that they end in."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import mlx.core as mx
+import numpy as np
 
 from mlx_model.events import Alternative, Event, TextDelta, TokenLogprobs
-from mlx_model.generation.sampling import Draw
 from mlx_model.harmony.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How likely a token was, lazy: its log probability, and the likeliest ids with theirs, in no order."""
+
+    logprob: mx.array
+    ids: mx.array
+    logprobs: mx.array
+
+    @property
+    def arrays(self) -> tuple[mx.array, mx.array, mx.array]:
+        """What is to be computed of it."""
+        return self.logprob, self.ids, self.logprobs
+
+    @property
+    def of_token(self) -> float:
+        """The token's log probability."""
+        return float(self.logprob.item())  # type: ignore[arg-type]  # a real number
+
+    def top(self) -> list[tuple[int, float]]:
+        """The likeliest ids and their log probabilities, the likeliest first."""
+        ids, logprobs = np.array(self.ids).tolist(), np.array(self.logprobs).tolist()
+        return sorted(zip(ids, logprobs, strict=True), key=lambda pair: -pair[1])
+
+
+def draw_of(logits: mx.array, token: mx.array, count: int) -> Draw:
+    """How likely a token is by logits float32 [vocab], beside `count` of the likeliest."""
+    logprobs = logits - mx.logsumexp(logits)
+    count = min(count, logits.size)
+    ids = mx.argpartition(-logprobs, count - 1)[:count] if count else mx.zeros(0, mx.uint32)
+    return Draw(logprobs[token], ids, logprobs[ids])
 
 
 class Likelihoods:

@@ -10,8 +10,9 @@ import mlx.core as mx
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation.constraint import Constraint
+from mlx_model.generation.likelihood import Draw
 from mlx_model.generation.prefixes import PrefixPool
-from mlx_model.generation.sampling import Draw, Sampler
+from mlx_model.generation.sampling import Sampler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
@@ -274,9 +275,10 @@ class Runner:
     def _forced(self, constraint: Constraint | None) -> Generator[int, None, list[int]]:
         """Yields the ids that can only come next; returns them, for none of them is in the cache yet."""
         run: list[int] = []
-        if constraint is None or self._inserted:
+        if constraint is None or self._inserted or not (forced := constraint.forced()):
             return run
-        for token in constraint.forced():
+        _submit(self._prefix.cache.present())  # nothing lazy may cross a yield
+        for token in forced:
             constraint.accept(token)
             run.append(token)
             self.draw = None

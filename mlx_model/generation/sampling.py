@@ -3,34 +3,21 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import mlx.core as mx
-import numpy as np
 
+from metal.fused import fused
+from mlx_model.generation.likelihood import Draw, draw_of
 from mlx_model.options import Options
 
 _COLDEST = 1e-6
 """Below this temperature nothing but the likeliest token is ever drawn, and 1 / temperature nears float32's end."""
 
+_KEYS, _KEY_BLOCKS = 256, 1024
+"""Random keys that are made at once, and how often: for 262,144 tokens, twice the longest context."""
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """How likely a token was, lazy: its log probability, and the likeliest ids with theirs, in no order."""
 
-    logprob: mx.array
-    ids: mx.array
-    logprobs: mx.array
-
-    @property
-    def of_token(self) -> float:
-        """The token's log probability."""
-        return float(self.logprob.item())  # type: ignore[arg-type]  # a real number
-
-    def top(self) -> list[tuple[int, float]]:
-        """The likeliest ids and their log probabilities, the likeliest first."""
-        ids, logprobs = np.array(self.ids).tolist(), np.array(self.logprobs).tolist()
-        return sorted(zip(ids, logprobs, strict=True), key=lambda pair: -pair[1])
+_ONE = mx.array(1.0)
 
 
 class Sampler:
@@ -43,18 +30,22 @@ class Sampler:
         self.seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
         self._options = options
         self._ids = mx.arange(vocab_size, dtype=mx.uint32)
-        self._key = mx.random.key(self.seed)
+        self._roots = mx.random.split(mx.random.key(self.seed), _KEY_BLOCKS)
+        self._drawn = self._block = 0
+        self._keys = mx.random.split(self._roots[0], _KEYS)
+        # Weights of logits and of noise: never above 1, so that neither overflows.
+        temperature = max(options.temperature, _COLDEST)
+        self._weights = mx.array(min(1.0, 1 / temperature)), mx.array(min(1.0, temperature))
+        self._penalty = mx.array(options.repetition_penalty)
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
         self._draws: deque[Draw] = deque()
-        self._before = self._key, self._seen  # the last draw
+        self._before = self._drawn, self._seen  # the last draw
         self._see(context)
-        mx.eval(self._ids, self.state())
+        mx.eval(self._ids, self._roots, self._weights, self.state())
 
     def skip(self, tokens: Sequence[int]) -> None:
         """Takes tokens that come next in the answer without having been drawn."""
-        if self._options.temperature:
-            for _ in tokens:
-                self._key, _ = mx.random.split(self._key)
+        self._drawn += len(tokens)
         self._see(tokens)
 
     def _see(self, tokens: Sequence[int]) -> None:
@@ -65,7 +56,7 @@ class Sampler:
 
     def take_back(self) -> None:
         """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
-        self._key, self._seen = self._before
+        self._drawn, self._seen = self._before
         if self._draws:
             self._draws.pop()
 
@@ -75,8 +66,8 @@ class Sampler:
 
     def state(self) -> list[mx.array]:
         """What the next draw depends on besides its logits, lazy after a draw."""
-        draws = [array for draw in self._draws for array in (draw.logprob, draw.ids, draw.logprobs)]
-        return [self._key, *([] if self._seen is None else [self._seen]), *draws]
+        draws = [array for draw in self._draws for array in draw.arrays]
+        return [self._keys, *([] if self._seen is None else [self._seen]), *draws]
 
     def __call__(self, logits: mx.array, mask: mx.array | None = None) -> mx.array:
         """The next token, a lazy uint32 scalar, for logits float32 [vocab].
@@ -85,47 +76,89 @@ class Sampler:
         allowed tokens alone.
         """
         options = self._options
-        self._before, plain = (self._key, self._seen), logits
+        self._before, plain = (self._drawn, self._seen), logits
         if mask is not None:
             logits = mx.where(mask, logits, -mx.inf)
         if self._seen is not None:
-            penalty = options.repetition_penalty
-            logits = mx.where(self._seen, mx.where(logits > 0, logits / penalty, logits * penalty), logits)
-        if options.temperature == 0:
-            token = mx.argmax(logits)
-        else:
-            self._key, key = mx.random.split(self._key)
-            # The largest logit becomes 0, so that a temperature near 0 is greedy instead of an overflow.
-            scaled = (logits - logits.max()) / max(options.temperature, _COLDEST)
-            token = mx.random.categorical(filtered(scaled, options), key=key)
+            logits = _penalised(logits, self._seen, self._penalty)
+        token = mx.argmax(logits) if options.temperature == 0 else self._draw(logits)
         if self._seen is not None:
-            self._seen = self._seen | (self._ids == token)
+            self._seen = _with(self._seen, self._ids, token)
         if options.logprobs is not None:
-            self._draws.append(_likelihood(plain, token, options.logprobs))
+            self._draws.append(draw_of(plain, token, options.logprobs))
         return token
 
+    def _draw(self, logits: mx.array) -> mx.array:
+        """A token with the probability that softmax(logits / temperature) gives it among those that the filters leave.
 
-def _likelihood(logits: mx.array, token: mx.array, count: int) -> Draw:
-    """How likely a token is by logits float32 [vocab], beside `count` of the likeliest."""
-    logprobs = logits - mx.logsumexp(logits)
-    count = min(count, logits.size)
-    ids = mx.argpartition(-logprobs, count - 1)[:count] if count else mx.zeros(0, mx.uint32)
-    return Draw(logprobs[token], ids, logprobs[ids])
+        The largest of logits with noise of Gumbel's distribution added is just that (Gumbel 1954; Maddison et al. 2014,
+        section 2): no sum over the vocabulary is taken. Weighing the noise by the temperature spares dividing by it.
+        """
+        options = self._options
+        key = self._next_key()
+        if not (options.top_k or options.top_p < 1 or options.min_p):
+            return mx.argmax(_noisy(logits, key, *self._weights))
+        kept, ids = filtered(logits, options)
+        place = mx.argmax(_noisy(kept, key, _ONE, _ONE))
+        return place if ids is None else ids[place]
+
+    def _next_key(self) -> mx.array:
+        """The key of this draw, by its number."""
+        block, place = divmod(self._drawn, _KEYS)
+        if block != self._block:
+            self._block, self._keys = block, mx.random.split(self._roots[block], _KEYS)
+        self._drawn += 1
+        return self._keys[place : place + 1].squeeze(0)  # a view, where an index would gather
 
 
-def filtered(logits: mx.array, options: Options) -> mx.array:
-    """Logits float32 [vocab] with those that top-k, top-p and min-p exclude at -inf; the likeliest always stays."""
+def filtered(logits: mx.array, options: Options) -> tuple[mx.array, mx.array | None]:
+    """What top-k, top-p and min-p leave of logits float32 [vocab], at the temperature: excluded ones are -inf.
+
+    The likeliest always stays, and is 0. Top-k and top-p put logits in falling order, top-k cuts them off; then uint32
+    ids of the same shape say whose they are, else None.
+    """
+    ids, temperature = None, mx.array(max(options.temperature, _COLDEST))
     if options.top_k or options.top_p < 1:
-        order = mx.argsort(-logits)
-        ranked = logits[order]
-        if options.top_k:
-            ranked = mx.where(mx.arange(ranked.size) < min(options.top_k, ranked.size), ranked, -mx.inf)
-        if options.top_p < 1:
-            probabilities = mx.softmax(ranked)
-            before = mx.cumsum(probabilities, inclusive=False)
-            ranked = mx.where(before < options.top_p, ranked, -mx.inf)
-        logits = mx.put_along_axis(logits, order, ranked, axis=0)
+        ids = mx.argsort(-logits)[: min(options.top_k or logits.size, logits.size)]
+        logits = logits[ids]
+    # The largest logit becomes 0, so that a temperature near 0 is greedy instead of an overflow.
+    logits = _cooled(logits, logits.max() if ids is None else logits[:1], temperature)
+    if options.top_p < 1:
+        before = mx.cumsum(mx.softmax(logits), inclusive=False)
+        logits = _kept_while(before, mx.array(options.top_p), logits)
     if options.min_p:
-        # exp(logit - max) is a token's probability relative to the likeliest one's.
-        logits = mx.where(mx.exp(logits - logits.max()) >= options.min_p, logits, -mx.inf)
-    return logits
+        logits = _kept_from(mx.array(options.min_p), logits)
+    return logits, ids
+
+
+@fused
+def _cooled(logits: mx.array, largest: mx.array, temperature: mx.array) -> mx.array:
+    return (logits - largest) / temperature
+
+
+@fused
+def _kept_while(before: mx.array, limit: mx.array, logits: mx.array) -> mx.array:
+    return mx.where(before < limit, logits, -mx.inf)
+
+
+@fused
+def _kept_from(least: mx.array, logits: mx.array) -> mx.array:
+    # exp(logit) is a token's probability relative to the likeliest one's.
+    return mx.where(mx.exp(logits) >= least, logits, -mx.inf)
+
+
+@fused
+def _penalised(logits: mx.array, seen: mx.array, penalty: mx.array) -> mx.array:
+    return mx.where(seen, mx.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+@fused
+def _with(seen: mx.array, ids: mx.array, token: mx.array) -> mx.array:
+    return seen | (ids == token)
+
+
+def _add_noise(logits: mx.array, key: mx.array, of_logits: mx.array, of_noise: mx.array) -> mx.array:
+    return of_logits * logits + of_noise * mx.random.gumbel(logits.shape, key=key)
+
+
+_noisy = fused(_add_noise, shapeless=False)

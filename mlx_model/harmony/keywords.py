@@ -42,6 +42,10 @@ def _unknown(schema: object) -> Iterator[str]:
         if not isinstance(each, Mapping):
             continue
         yield from (str(key) for key in each if key not in _KNOWN and not str(key).startswith("x-"))
+        if (
+            "prefixItems" in each and "additionalItems" in each
+        ):  # of two versions of JSON schema; llguidance reads neither
+            yield from ("prefixItems", "additionalItems")
         waiting += [value for key, value in each.items() if key in _OF_A_SCHEMA]
         for key in _OF_SCHEMAS:
             if isinstance(inner := each.get(key), Mapping):

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_model.errors import RequestError
-from mlx_model.harmony.schema import normalise
-from mlx_model.harmony.typescript import comment, json_text, typescript
 
 FUNCTIONS = "functions"
 # A name goes into the header of each call, where the parser has to find it again.
@@ -58,6 +56,10 @@ class FunctionTool:
 
     def text(self) -> str:
         """The function's comment and type. Raises RequestError, naming it, if its parameters are no JSON schema."""
+        # Only now: the screen's process passes tools on, and writes none out.
+        from mlx_model.harmony.schema import normalise
+        from mlx_model.harmony.typescript import comment, typescript
+
         takes = ""
         if self.parameters:
             try:
@@ -114,6 +116,8 @@ class ResponseFormat:
 
     def text(self) -> str:
         """Its part of the developer message: the schema stands there as it is. Raises RequestError if it isn't JSON."""
+        from mlx_model.harmony.typescript import comment, json_text  # only now, likewise
+
         try:
             schema = json_text(dict(self.schema))
         except (TypeError, ValueError, RecursionError):

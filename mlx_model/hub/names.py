@@ -4,7 +4,6 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import resources
 from pathlib import Path
 
 from metal.files import read_small
@@ -109,6 +108,8 @@ def resolve(name: str | Path) -> Path:
 
 
 def _demo() -> Path:
+    from importlib import resources  # only now: it brings four more modules
+
     return Path(str(resources.files("assets") / "demo"))
 
 

@@ -14,6 +14,11 @@ from mlx_model.memory.sizes import memory_size
 _OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate", "Unable to allocate")
 """What MLX's errors say then: those of a command buffer, and those of its allocator (backend/metal)."""
 
+WHOLE_PAGES = 64_000_000
+"""Bytes that weights take beyond their own, at most: MLX counts the whole pages (16 KiB) in which a mapped tensor lies,
+and rounds what it allocates. The 193 mapped tensors of gpt-oss-20b take 3 MB more (worst case 6), the 289 of 120b 9 MB;
+without this room the last tensor would stay unwired. Twenty times less than the embedding, which is not to be wired."""
+
 _MARGIN = 2**30
 """Free bytes that are left to other programs: they grow too while this one runs."""
 
@@ -72,16 +77,16 @@ def enforce(plan: MemoryPlan, mapped_bytes: int = 0) -> None:
     """Hold MLX to the plan on a GPU. `mapped_bytes` are pages of files that MLX counts, though they need not be there.
 
     Above the memory limit MLX waits for running work before it allocates more. The wired limit is that of the weights
-    and no more, set before they are loaded: what comes to memory later, the mapped embedding above all, is not pinned
-    (MLX wires what fits when it is allocated: backend/metal/resident.cpp). The cache of free buffers may hold what a
-    prefill chunk gives back.
+    in whole pages and no more, set before they are loaded: what comes to memory later, the mapped embedding above all,
+    is not pinned (MLX wires what fits when it is allocated: backend/metal/resident.cpp). The cache of free buffers may
+    hold what a prefill chunk gives back.
     """
     recommended = working_set()
     if recommended is None:
         return
     mx.set_memory_limit(plan.budget + mapped_bytes)
     mx.set_cache_limit(plan.working)
-    mx.set_wired_limit(min(plan.weights, recommended))
+    mx.set_wired_limit(min(plan.weights + WHOLE_PAGES, recommended))
 
 
 @contextmanager

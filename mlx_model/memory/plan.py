@@ -192,7 +192,10 @@ class _Sizes:
         return (c.num_hidden_layers * layer + c.hidden_size) * self.item
 
     def kv(self, context: int, rung: _Rung) -> int:
-        """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points."""
+        """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points.
+
+        The tail that full layers have while decoding is held where the intermediates of a prefill chunk are not.
+        """
         token = 2 * self.keys * rung.kv_bits // 8
         window = window_keys(self.config, rung.chunk)
         grown = -(-context // CACHE_STEP) * CACHE_STEP

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats
+from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
@@ -107,8 +107,11 @@ class ToolTurn:
     def take(self, event: Event) -> list[Event]:
         """Adds an event of the round; returns those to pass on.
 
-        The end of a message is held back until the next event: where the context has cut it off it may go on.
+        The end of a message is held back until the next event: where the context has cut it off it may go on. What is
+        warned of is said once.
         """
+        if isinstance(event, Warned):
+            return [event] if self._stats is None else []
         self._has_begun = self._has_begun or not isinstance(event, PrefillProgress)
         self._fold.take(event)
         held, self._held = self._held, []
@@ -148,9 +151,10 @@ class ToolTurn:
         """The result of a call that needs no tool: it can't be read, it is the same as the one before, or there is no
         room for another result."""
         if call.error is not None:
-            return ToolResult(call.error, error=True)
+            what = "there is no such tool" if self.toolbox.tool(call) is None else "its arguments can't be read"
+            return ToolResult(call.error, error=True, outcome=what)
         if self._budget.is_spent(self._used):
-            return ToolResult(LITTLE_LEFT, error=True)
+            return ToolResult(LITTLE_LEFT, error=True, outcome="little context is left")
         return self._repeats.known(call)
 
     def room(self, call: ToolCall) -> int:

@@ -12,7 +12,6 @@ from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FUNCTIONS, FunctionTool, Namespace
 from mlx_model.request import Request
 from mlx_model.tools.base import Tool
-from mlx_model.tools.functions import Function
 
 Offered = str | FunctionTool | Namespace | Tool | Callable[..., Any]
 """A tool that is run here, a Python function, or what is only declared: a builtin tool's name, a FunctionTool, a whole
@@ -99,5 +98,7 @@ def _tool(offered: Offered) -> str | FunctionTool | Tool:
         if isinstance(offered, str | FunctionTool | Tool):
             return offered
         if callable(offered):
+            from mlx_model.tools.functions import Function  # only now: no tool of the chat's is a plain function
+
             return Function(offered)
     raise RequestError(f"{str(offered)[:80]!r} is no tool: give a function, a Tool, a FunctionTool or a name")

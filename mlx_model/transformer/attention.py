@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from metal.portable import mask, rotate
+from metal.portable import Turns, attention, rotate
 from metal.weights import Projections
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import Compute
@@ -21,23 +21,18 @@ class Attention:
     projections: Projections
     sinks: mx.array
 
-    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, compute: Compute) -> mx.array:
+    def __call__(self, x: mx.array, by: Turns, cache: Cache, compute: Compute) -> mx.array:
         """x [B, T, hidden] at the cache's positions, plus its attention: [B, T, hidden]. Its keys and values join the
-        cache. cos and sin are float32 [T, head_dim/2]."""
+        cache. Queries and keys are turned `by` the angles of their positions."""
         weights, (batch, length, _) = self.projections, x.shape
         normed = mx.fast.rms_norm(x, weights.norm, weights.eps)
         queries, keys, values = (
             compute.product(matrix, normed).reshape(batch, length, -1, self.config.head_dim).transpose(0, 2, 1, 3)
             for matrix in (weights.query, weights.key, weights.value)
         )
-        queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
+        queries, keys = rotate(queries, by), rotate(keys, by)
         keys, values = cache.append(self.layer, keys, values)
-        attended = mx.fast.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            scale=score_scale(self.config),
-            mask=mask(length, keys.shape[2], self.config.window(self.layer)),
-            sinks=self.sinks,
+        attended = attention(
+            queries, keys, values, self.sinks, score_scale(self.config), self.config.window(self.layer)
         )
         return x + compute.product(weights.output, attended.transpose(0, 2, 1, 3).reshape(batch, length, -1))

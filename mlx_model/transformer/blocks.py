@@ -5,7 +5,7 @@ from typing import Literal
 
 import mlx.core as mx
 
-from metal.portable import best, route
+from metal.portable import Turns, add_weighted, best, route, turns
 from metal.weights import Head, Mixture
 from mlx_model.transformer.attention import Attention
 from mlx_model.transformer.cache import MOST_MARKS, Cache
@@ -23,9 +23,9 @@ class Block:
     attention: Attention
     mixture: Mixture
 
-    def __call__(self, x: mx.array, cos: mx.array, sin: mx.array, cache: Cache, compute: Compute) -> mx.array:
-        """x [B, T, hidden] to the same shape; cos and sin are float32 [T, head_dim/2]."""
-        x = self.attention(x, cos, sin, cache, compute)
+    def __call__(self, x: mx.array, by: Turns, cache: Cache, compute: Compute) -> mx.array:
+        """x [B, T, hidden] to the same shape; queries and keys are turned `by` the angles of their positions."""
+        x = self.attention(x, by, cache, compute)
         return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture, compute).reshape(x.shape)
 
 
@@ -34,7 +34,7 @@ def mixture_of_experts(x: mx.array, mixture: Mixture, compute: Compute) -> mx.ar
     normed, logits = route(x, mixture)
     experts, weights = best(logits, mixture.top_k)
     rows = compute.expert_rows(normed.natural(), experts, mixture)
-    return x + (rows * weights[..., None].astype(x.dtype)).sum(axis=1)
+    return add_weighted(x, rows, weights)
 
 
 @dataclass(slots=True)
@@ -69,8 +69,9 @@ class Transformer:
         if decoder is not None:
             x = decoder.hidden(x.squeeze(0), cos, sin, cache)[None]
         else:
+            by = turns(cos, sin)
             for block in self.blocks:
-                x = block(x, cos, sin, cache, self.compute)
+                x = block(x, by, cache, self.compute)
         cache.advance(tokens.shape[1])
         if logits == "none":
             return x

@@ -4,15 +4,23 @@ A full layer keeps every key, so rewinding it is forgetting its end. A sliding l
 still see; once older keys are gone, rewinding needs the window as it was then. Marked positions keep that window: 12
 layers of 127 keys, 3 MiB in bfloat16 for gpt-oss-20b.
 
-MLX arrays are immutable, and a sliding layer makes its next window by joining the last one with the new keys (two
-launches where an update in place would be one, and 0.1% of the bytes a token reads anyway). So a remembered window is a
-reference, not a copy, there is no ring to wrap or rotate, and keys always stand in order.
+MLX's own attention takes one buffer of all keys, which is written in place. In place is up to MLX: where anything else
+still holds the buffer, such as a command buffer that has not ended, MLX copies all of it: 1.6 GB of traffic a token at
+32k tokens of gpt-oss-20b. The kernels therefore read a full layer from three buffers (`append_spans`): a frozen one, a
+tail of CACHE_STEP keys, and the new keys where they were computed, which go into the tail with the next token. A full
+tail is joined to the frozen part; what MLX may have to copy in between is a tail.
+
+A sliding layer makes its next window by joining the last one with the new keys, while attention reads the two where
+they are. So a remembered window is a reference, not a copy, there is no ring to wrap or rotate, and keys always stand
+in order.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import mlx.core as mx
 
+from metal.spans import Span, joined
 from mlx_model.transformer.config import CACHE_STEP
 
 MOST_MARKS = 48
@@ -20,52 +28,96 @@ MOST_MARKS = 48
 
 
 class FullLayer:
-    """Keys and values [B, KV heads, capacity, head_dim] of a layer that sees everything."""
+    """Keys and values of a layer that sees everything: frozen ones, those of the tail, the newest."""
 
     def __init__(self) -> None:
         self.length = 0
-        self._keys: mx.array | None = None
-        self._values: mx.array | None = None
+        self._frozen: Span | None = None
+        self._tail: Span | None = None
+        self._newest: Span | None = None
 
     def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest."""
-        keys, values = self.append_whole(keys, values)
-        return keys[:, :, : self.length], values[:, :, : self.length]
+        """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest, in one buffer."""
+        self._freeze()
+        self._frozen = _written(self._frozen, Span(keys, values, keys.shape[2]))
+        self.length = self._frozen.count
+        return self._frozen.view()
 
-    def append_whole(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """As `append`, but returns the whole buffers: a slice of them would have to be copied for a kernel."""
-        start, self.length = self.length, self.length + keys.shape[2]
-        self._keys = _written(self._keys, keys, start)
-        self._values = _written(self._values, values, start)
-        return self._keys, self._values
+    def append_spans(self, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+        """As `append`, for at most CACHE_STEP tokens, but returns all of them as they lie: up to three spans."""
+        self._write_newest()
+        self._newest = Span(keys, values, keys.shape[2])
+        self.length += keys.shape[2]
+        return tuple(span for span in (self._frozen, self._tail, self._newest) if span is not None and span.count)
+
+    def _write_newest(self) -> None:
+        """Puts the newest keys into the tail, which is joined to the frozen part if they don't fit."""
+        newest, self._newest = self._newest, None
+        if newest is None:
+            return
+        if self._tail is not None and self._tail.count + newest.count > CACHE_STEP:
+            self._freeze()
+        self._tail = _written(self._tail, newest)
+
+    def _freeze(self) -> None:
+        """Joins the tail and the newest keys to the frozen part."""
+        for span in (self._tail, self._newest):
+            if span is not None:
+                self._frozen = _written(self._frozen, span)
+        self._tail = self._newest = None
 
     def restore(self, position: int) -> None:
         """Forgets everything from `position` on."""
+        self._write_newest()
+        frozen = min(position, _count(self._frozen))
+        self._frozen = None if self._frozen is None else replace(self._frozen, count=frozen)
+        self._tail = None if self._tail is None else replace(self._tail, count=position - frozen)
         self.length = position
 
     def take_back(self) -> None:
-        """Forgets the newest key."""
-        self.length -= 1
+        """Forgets the newest key, which must have been appended alone."""
+        if self._newest is None:
+            self.restore(self.length - 1)
+        else:
+            self._newest = None
+            self.length -= 1
 
     def fork(self, position: int) -> "FullLayer":
-        """A layer of its own with the first `position` keys. They are copied when it is first appended to."""
+        """A layer of its own with copies of the first `position` keys."""
+        self._write_newest()
         twin = FullLayer()
         twin.length = position
-        if self._keys is not None and self._values is not None:
-            twin._keys, twin._values = self._keys[:, :, :position], self._values[:, :, :position]
+        frozen = min(position, _count(self._frozen))
+        parts = ((self._frozen, frozen), (self._tail, position - frozen))
+        if spans := [replace(span, count=count) for span, count in parts if span is not None and count]:
+            keys, values = (mx.contiguous(array) for array in joined(spans))
+            twin._frozen = Span(keys, values, position)
         return twin
 
     @property
     def capacity(self) -> int:
         """Tokens that the buffers have room for."""
-        return 0 if self._keys is None else self._keys.shape[2]
+        return sum(span.keys.shape[2] for span in (self._frozen, self._tail) if span is not None)
 
     def present(self) -> list[mx.array]:
-        """The buffers."""
-        return [array for array in (self._keys, self._values) if array is not None]
+        """The buffers, and the newest keys and values."""
+        spans = (self._frozen, self._tail, self._newest)
+        return [array for span in spans if span is not None for array in (span.keys, span.values)]
 
 
-def _written(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
+def _count(span: Span | None) -> int:
+    return 0 if span is None else span.count
+
+
+def _written(span: Span | None, added: Span) -> Span:
+    """The keys of both, from the start of the first one's buffer on, which grows if needed."""
+    keys, values = (None, None) if span is None else (span.keys, span.values)
+    more_keys, more_values = added.view()
+    count = _count(span)
+    return Span(_put(keys, more_keys, count), _put(values, more_values, count), count + added.count)
+
+
+def _put(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
     """`buffer` with `rows` at `start`, grown if needed. MLX writes in place when the buffer has no other reference."""
     end = start + rows.shape[2]
     if buffer is None or end > buffer.shape[2]:
@@ -84,9 +136,9 @@ class SlidingLayer:
     def __init__(self, window: int) -> None:
         self.length = 0
         self._kept = window - 1
-        self._window: tuple[mx.array, mx.array] | None = None
-        self._before: tuple[mx.array, mx.array] | None = None  # the window before the newest key, if that came alone
-        self._marked: dict[int, tuple[mx.array, mx.array]] = {}
+        self._window: Span | None = None
+        self._before: Span | None = None  # the window before the newest key, if that came alone
+        self._marked: dict[int, Span] = {}
 
     def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
         """Adds keys and values [B, KV heads, T, head_dim]; returns the up to window - 1 before them, and them.
@@ -96,8 +148,7 @@ class SlidingLayer:
         end = self.length + keys.shape[2]
         self._before = self._window if keys.shape[2] == 1 else None
         if self._window is not None:
-            keys = mx.concatenate([self._window[0], keys], axis=2)
-            values = mx.concatenate([self._window[1], values], axis=2)
+            keys, values = joined((self._window, Span(keys, values, keys.shape[2])))
         first = end - keys.shape[2]
         for mark in marks:
             if self.length < mark <= end:
@@ -106,12 +157,19 @@ class SlidingLayer:
         self.length = end
         return keys, values
 
-    def _cut(self, keys: mx.array, values: mx.array, end: int) -> tuple[mx.array, mx.array]:
+    def append_spans(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[Span, ...]:
+        """As `append`, but returns the keys and values before these, and these, as they lie."""
+        spans = (self._window, Span(keys, values, keys.shape[2]))
+        self.append(keys, values, marks)
+        return tuple(span for span in spans if span is not None and span.count)
+
+    def _cut(self, keys: mx.array, values: mx.array, end: int) -> Span:
         start = max(0, end - self._kept)
-        window = keys[:, :, start:end], values[:, :, start:end]
+        window = Span(keys, values, end - start, start)
         if keys.shape[2] > 2 * self._kept:
             # Copied out of a prefill chunk, so that a slice of it doesn't keep the whole chunk alive.
-            return mx.contiguous(window[0]), mx.contiguous(window[1])
+            keys, values = (mx.contiguous(array) for array in window.view())
+            return Span(keys, values, end - start)
         return window
 
     def take_back(self) -> None:
@@ -133,7 +191,7 @@ class SlidingLayer:
         if position in self._marked:
             self._window = self._marked[position]
         elif self._window is not None:
-            self._window = (self._window[0][:, :, :position], self._window[1][:, :, :position])
+            self._window = replace(self._window, count=position) if position else None
         self.length = position
         self.drop([mark for mark in self._marked if mark > position])
 
@@ -151,11 +209,11 @@ class SlidingLayer:
 
     def present(self) -> list[mx.array]:
         """The present window."""
-        return list(self._window or ())
+        return [] if self._window is None else [self._window.keys, self._window.values]
 
     def marked(self) -> list[mx.array]:
         """The windows of all marks."""
-        return [array for window in self._marked.values() for array in window]
+        return [array for window in self._marked.values() for array in (window.keys, window.values)]
 
 
 class Cache:
@@ -190,18 +248,17 @@ class Cache:
             keys, values = store.append(keys, values)
         return keys.astype(dtype), values.astype(dtype)
 
-    def append_whole(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array, int]:
-        """As `append`, for a kernel: buffers [B, KV heads, capacity, head_dim] and how many keys in them count.
+    def append_spans(self, layer: int, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+        """As `append`, for a kernel: keys and values where they lie, in their order, up to three spans.
 
-        They are in the cache's own dtype, which a kernel may read as it is.
+        They are in the cache's own dtype, which a kernel may read as it is. At most CACHE_STEP tokens at once.
         """
         kept = self._dtype or keys.dtype
         keys, values = keys.astype(kept), values.astype(kept)
         store = self.layers[layer]
         if isinstance(store, SlidingLayer):
-            keys, values = store.append(keys, values, self._marks)
-            return keys, values, keys.shape[2]
-        return *store.append_whole(keys, values), store.length
+            return store.append_spans(keys, values, self._marks)
+        return store.append_spans(keys, values)
 
     def advance(self, tokens: int) -> None:
         """Counts `tokens` as appended."""
@@ -247,8 +304,7 @@ class Cache:
     def fork(self, position: int) -> "Cache":
         """A cache of its own at `position`, which must be restorable; this one stays as it is.
 
-        Later appends to either don't reach the other. Full layers are copied up to `position` when the new cache is
-        first appended to; windows are shared.
+        Later appends to either don't reach the other. Full layers are copied up to `position`; windows are shared.
         """
         twin = Cache((), most_marks=self._most_marks, dtype=self._dtype)
         twin.layers = [layer.fork(position) for layer in self.layers]

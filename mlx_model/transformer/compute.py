@@ -6,7 +6,6 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from metal.portable import Swiglu, fused_swiglu, swiglu
 from metal.weights import Matrix, Mixture
 from mlx_model.transformer.experts import parallel_rows, sorted_rows
 
@@ -17,11 +16,6 @@ class Compute(Protocol):
     @property
     def dtype(self) -> mx.Dtype:
         """Of activations, and of weights that are not quantised."""
-        ...
-
-    @property
-    def swiglu(self) -> Swiglu:
-        """The experts' activation function."""
         ...
 
     @property
@@ -65,7 +59,6 @@ class GpuCompute:
     """
 
     dtype: mx.Dtype = mx.bfloat16
-    swiglu: Swiglu = fused_swiglu
     differentiable: bool = False
     steps_ahead: bool = True
     settle_chunk: int = 128
@@ -77,7 +70,7 @@ class GpuCompute:
 
     def expert_rows(self, x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
         """See Compute."""
-        return sorted_rows(x, experts, mixture, self.swiglu)
+        return sorted_rows(x, experts, mixture)
 
     def kv_dtype(self, bits: int) -> mx.Dtype | None:
         """See Compute: keys and values are as narrow as activations."""
@@ -97,7 +90,6 @@ class CpuCompute:
     """
 
     dtype: mx.Dtype = mx.float32
-    swiglu: Swiglu = swiglu
     differentiable: bool = False
     steps_ahead: bool = False
     settle_chunk: int = 8

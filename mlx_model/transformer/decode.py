@@ -14,7 +14,7 @@ from metal.attend import attend
 from metal.dense import lm_head, o_proj, qkv
 from metal.experts import expert_layer
 from metal.operation import Variant
-from metal.portable import Swiglu
+from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 from mlx_model.transformer.cache import Cache
 
@@ -32,14 +32,13 @@ class DecodeLayer:
 class Decoder:
     """All layers and the output matrix.
 
-    `scale` multiplies the attention's scores. `choice` has each operation's variant, None for MLX's operations, which
-    take `swiglu`; `gpu_cores` is 0 where it is not known.
+    `scale` multiplies the attention's scores. `choice` has each operation's variant, None for MLX's operations;
+    `gpu_cores` is 0 where it is not known.
     """
 
     layers: Sequence[DecodeLayer]
     head: Head
     scale: float
-    swiglu: Swiglu
     choice: Mapping[str, Variant | None]
     gpu_cores: int = 0
 
@@ -51,24 +50,26 @@ class Decoder:
         """The embedding [1, hidden] at the cache's position to the last layer's output, of the same shape.
 
         Cosines and sines are float32 [1, 32]. Keys and values join the cache, which hands out no key that the token may
-        not see: so attention needs no window.
+        not see: so attention needs no window. The kernel reads keys where they lie, MLX's operations need one buffer.
         """
+        by_kernel = self.choice["attend"] is not None
         for index, layer in enumerate(self.layers):
             queries, keys, values = qkv(x, layer.projections, cosines, sines, self.choice["qkv"])
-            keys, values, length = cache.append_whole(index, keys, values)
+            if by_kernel:
+                spans = cache.append_spans(index, keys, values)
+            else:
+                keys, values = cache.append(index, keys, values)
+                spans = (Span(keys, values, keys.shape[2]),)
             attended = attend(
                 queries,
-                keys,
-                values,
-                start=0,
-                length=length,
+                spans,
                 sinks=layer.sinks,
                 scale=self.scale,
                 cores=self.gpu_cores,
                 variant=self.choice["attend"],
             )
             x = o_proj(attended.reshape(1, -1), x, layer.projections, self.choice["o_proj"])
-            x = expert_layer(x, layer.mixture, self.choice, self.swiglu)
+            x = expert_layer(x, layer.mixture, self.choice)
         return x
 
     def logits(self, x: mx.array) -> mx.array:

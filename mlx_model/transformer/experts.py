@@ -4,7 +4,7 @@ import os
 
 import mlx.core as mx
 
-from metal.portable import Swiglu, swiglu
+from metal.portable import swiglu
 from metal.weights import Mixture
 
 _SORT_FROM = 64
@@ -15,13 +15,13 @@ _SORT_FROM = 64
 _STREAMS = [mx.new_thread_local_stream(mx.cpu) for _ in range(min(4, os.cpu_count() or 1))]
 
 
-def sorted_rows(x: mx.array, experts: mx.array, mixture: Mixture, swiglu: Swiglu = swiglu) -> mx.array:
+def sorted_rows(x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
     """x [N, hidden] through its experts [N, top_k], to [N, top_k, hidden]; long inputs sorted by expert."""
     if experts.size < _SORT_FROM:
-        return _run(x[:, None, None, :], experts, mixture, swiglu).squeeze(-2)
+        return _run(x[:, None, None, :], experts, mixture).squeeze(-2)
     flat = experts.flatten()
     order = mx.argsort(flat)
-    rows = _run(x[order // mixture.top_k][:, None, :], flat[order], mixture, swiglu, is_sorted=True)
+    rows = _run(x[order // mixture.top_k][:, None, :], flat[order], mixture, is_sorted=True)
     return rows[mx.argsort(order)].reshape(*experts.shape, -1)
 
 
@@ -33,11 +33,11 @@ def parallel_rows(x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
     for stream, start, stop in zip(_STREAMS, cuts, cuts[1:], strict=False):
         if start < stop:
             with mx.stream(stream):
-                parts.append(_run(rows[start:stop], flat[start:stop], mixture, swiglu))
+                parts.append(_run(rows[start:stop], flat[start:stop], mixture))
     return mx.concatenate(parts).reshape(*experts.shape, -1)
 
 
-def _run(x: mx.array, experts: mx.array, mixture: Mixture, swiglu: Swiglu, *, is_sorted: bool = False) -> mx.array:
+def _run(x: mx.array, experts: mx.array, mixture: Mixture, *, is_sorted: bool = False) -> mx.array:
     gate_up = mixture.gate_up(x, experts, is_sorted=is_sorted)
     # Rows of gate and up take turns in the file (gate even, up odd), and so do these columns.
     hidden = swiglu(gate_up[..., ::2], gate_up[..., 1::2], mixture.limit)

@@ -1,7 +1,10 @@
 """Brings the Metal kernels into a loaded transformer: whether they can be used, on which arrays, in which variants."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+
+import mlx.core as mx
 
 from metal import attend, dense, experts
 from metal.address import alignment_of
@@ -39,7 +42,7 @@ def attach_kernels(transformer: Transformer) -> None:
         return
     try:
         decoder = make_decoder(transformer, gpu_cores=machine.gpu_cores)
-        possible = decode_operations(decoder, transformer, table=not decodes_fp4())
+        possible = decode_operations(decoder, transformer, table=not _decodes_fp4())
     except Exception as error:  # MLX has several types for what Metal refuses, and an answer comes without kernels, too
         log.warning("decoding runs by MLX's own operations: %s", error)
         return
@@ -48,12 +51,24 @@ def attach_kernels(transformer: Transformer) -> None:
         transformer.decoder = replace(decoder, choice=choice)
 
 
+def _decodes_fp4() -> bool:
+    """Whether FP4 may be decoded without a table.
+
+    A GPU that takes the kernels' text but not this one's still has the others: what reads FP4 is tried by itself.
+    """
+    try:
+        return decodes_fp4()
+    except Exception as error:  # of several types, as above
+        log.warning("FP4 is decoded by a table: %s", error)
+        return False
+
+
 def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     """A decoder on the transformer's own arrays, nothing copied; nothing is chosen yet. Raises NoKernels."""
     config, dtype = transformer.config, transformer.compute.dtype
-    alignment = _alignment(transformer)
-    layers = tuple(_layer(block, alignment) for block in transformer.blocks)
-    head = replace(transformer.head, matrix=replace(transformer.head.matrix, alignment=alignment))
+    at = _alignments(transformer)
+    layers = tuple(_layer(block, at) for block in transformer.blocks)
+    head = replace(transformer.head, matrix=replace(transformer.head.matrix, alignment=at["lm_head"]))
     objections = (
         attend.why_not(
             heads=config.num_attention_heads,
@@ -67,7 +82,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     )
     if objection := next(filter(None, objections), None):
         raise NoKernels(objection)
-    return Decoder(layers, head, score_scale(config), transformer.compute.swiglu, {}, gpu_cores)
+    return Decoder(layers, head, score_scale(config), {}, gpu_cores)
 
 
 def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
@@ -82,44 +97,62 @@ def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool
             dtype=dtype,
             gpu_cores=cores,
         ),
-        *expert_operations(
-            decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores, swiglu=transformer.compute.swiglu
-        ),
+        *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
     ]
 
 
-def _layer(block: Block, alignment: int) -> DecodeLayer:
-    """A layer as the kernels take it, its arrays at multiples of `alignment` bytes."""
+def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:
+    """A layer as the kernels take it; `at` has what the addresses of each operation's weights are a multiple of."""
     projections, mixture = block.attention.projections, block.mixture
-    matrices = {name: replace(getattr(projections, name), alignment=alignment) for name in _PROJECTIONS}
-    gate_up, down = (replace(matrix, alignment=alignment) for matrix in (mixture.gate_up, mixture.down))
+    matrices = {
+        name: replace(getattr(projections, name), alignment=at["o_proj" if name == "output" else "qkv"])
+        for name in _PROJECTIONS
+    }
+    gate_up, down = (replace(getattr(mixture, name), alignment=at[name]) for name in ("gate_up", "down"))
     return DecodeLayer(
         replace(projections, **matrices),
         block.attention.sinks,
-        replace(mixture, gate_up=gate_up, down=down, alignment=alignment),
+        replace(mixture, gate_up=gate_up, down=down, alignment=at["route"]),
     )
 
 
-def _alignment(transformer: Transformer) -> int:
-    """What the addresses of all that kernels read in wide loads are a multiple of, in bytes.
+def _alignments(transformer: Transformer) -> dict[str, int]:
+    """By operation: what the addresses of all that its kernel reads in wide loads are a multiple of, in bytes.
 
-    One number for all layers: another alignment is another kernel, and which were tried must be those that run.
+    One number for all layers: another alignment is another kernel, and which were tried must be those that run. One
+    for each operation: what was quantised at loading lies in MLX's own memory, however the experts' file is laid out.
     """
-    arrays = [transformer.head.norm, transformer.head.matrix.weight]
+    read: dict[str, list[mx.array]] = {"lm_head": [transformer.head.norm, transformer.head.matrix.weight]}
     for block in transformer.blocks:
         projections, mixture = block.attention.projections, block.mixture
-        arrays += [getattr(projections, name).weight for name in _PROJECTIONS]
-        arrays += [projections.norm, mixture.norm, mixture.router, mixture.gate_up.blocks, mixture.down.blocks]
-    return min(map(alignment_of, arrays))
+        query, key, value, output = (getattr(projections, name).weight for name in _PROJECTIONS)
+        for name, arrays in (
+            ("qkv", [projections.norm, query, key, value]),
+            ("o_proj", [output]),
+            ("route", [mixture.norm, mixture.router]),
+            ("gate_up", [mixture.gate_up.blocks]),
+            ("down", [mixture.down.blocks]),
+        ):
+            read.setdefault(name, []).extend(arrays)
+    return {name: min(map(alignment_of, arrays)) for name, arrays in read.items()}
 
 
 def _sizes(transformer: Transformer, decoder: Decoder) -> str:
     """What tells this model's operations from another's."""
     config, packing = transformer.config, transformer.blocks[0].attention.projections.query.packing
+    projections, mixture = decoder.layers[0].projections, decoder.layers[0].mixture
+    aligned = (
+        projections.query,
+        projections.output,
+        mixture,
+        mixture.gate_up,
+        mixture.down,
+        decoder.head.matrix,
+    )
     return (
         f"hidden {config.hidden_size}, intermediate {config.intermediate_size}, "
         f"{config.num_experts_per_tok} of {config.num_local_experts} experts, "
         f"{config.num_attention_heads} heads on {config.num_key_value_heads}, vocabulary {config.vocab_size}, "
         f"{transformer.compute.dtype}, dense part at {packing.bits if packing is not None else 16} bits, "
-        f"aligned to {decoder.head.matrix.alignment} bytes"
+        f"aligned to {', '.join(str(weights.alignment) for weights in aligned)} bytes"
     )

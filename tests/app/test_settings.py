@@ -197,6 +197,18 @@ def test_what_cannot_be_read_or_written_is_told(file: Path) -> None:
         update({("theme",): "light"})
 
 
+def test_a_permission_that_is_about_no_tool_is_said(file: Path) -> None:
+    right = ("python", "*", "mcp.wiki", "functions.wiki_search 3bb9", "browser.open example.org", "brow*", "files.*")
+    wrong = ("snake", "", "Python", "wiki.*", "example.org")
+    file.write_text("[permissions]\n" + "".join(f'"{name}" = "deny"\n' for name in (*right, *wrong)), "utf-8")
+    warnings = load(file).warnings
+    assert len(warnings) == len(wrong)
+    assert warnings[0] == (
+        f"{file}, line 9: the permission of 'snake' is about no tool; its name must begin with one of python, "
+        "browser, files, functions, mcp"
+    )
+
+
 def test_a_link_to_the_file_stays_one_and_its_permissions_too(file: Path, tmp_path: Path) -> None:
     real = tmp_path / "dotfiles.toml"
     real.write_text(WRITTEN, "utf-8")

@@ -1,4 +1,4 @@
-"""Counts the GPU launches of one decoded token: `python -m tests.benchmarks.launches`.
+"""Counts the GPU launches of one decoded token, and the longest chain of them: `python -m tests.benchmarks.launches`.
 
 Three models of the same sizes are counted by the same rule: ours with Metal kernels, ours with MLX's operations alone,
 and mlx-lm's (if the extra `peers` is installed). Models of two and of four layers are recorded; half of what they
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from metal.launch import Call, executed_by
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.graph import COMPILED, COMPILED_END, Graph, Node, as_on_metal, record
 
@@ -35,15 +36,16 @@ CONTEXT = 40
 
 _SINGLY = 8
 
-UNARY = frozenset(["AsType", "Exp", "Negative", "Sigmoid", "Square"])
-BINARY = frozenset(
-    ["Add", "Divide", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "Maximum", "Minimum", "Multiply"]
-)
-ELEMENTWISE = UNARY | BINARY | {"Select", "Subtract"}
+UNARY = frozenset(["AsType", "Exp", "Log", "Negative", "Sigmoid", "Square"])
+COMPARISONS = frozenset(["Equal", "Greater", "GreaterEqual", "Less", "LessEqual"])
+BINARY = frozenset(["Add", "BitwiseBinary", "Divide", "LogicalAnd", "LogicalOr", "Maximum", "Minimum", "Multiply"])
+ELEMENTWISE = UNARY | COMPARISONS | BINARY | {"Select", "Subtract"}
 """One launch each (unary.cpp, binary.cpp, ternary.cpp, copy.cpp); one for all of a compiled function (compiled.cpp)."""
 
 PRODUCTS = frozenset(["AddMM", "GatherQMM", "Matmul", "QuantizedMatmul", "ScaledDotProductAttention"])
-ONE = PRODUCTS | {"Arange", "ArgReduce", "Full", "Gather", "GatherAxis", "RMSNorm", "RoPE", "Softmax"}
+ROWS = frozenset(["ArgReduce", "RMSNorm", "RoPE", "Scan", "Softmax"])
+INDEXED = frozenset(["Arange", "Full", "Gather", "GatherAxis", "RandomBits", "ScatterAxis"])
+ONE = PRODUCTS | ROWS | INDEXED
 """One launch each, for one row: gemv, qmv and the vector form of attention have no second pass."""
 
 VIEWS = frozenset(
@@ -76,6 +78,50 @@ def launches(graph: Graph) -> Counter[str]:
         layouts |= zip(node.outputs, _layouts(node, inputs), strict=True)
     counted["compiled"] += len(fused)
     return +counted
+
+
+def chain(graph: Graph) -> int:
+    """Launches of which each waits for the one before, up to the token: the longest such chain.
+
+    MLX encodes launches concurrently and lets one wait where it reads or writes a buffer that another writes
+    (backend/metal/device.cpp). So far as nothing is written in place that another launch of the step reads, which
+    `shared` would find, those are the edges of the graph.
+    """
+    layouts = {name: _contiguous(shape) for name, shape in graph.sources.items()}
+    depth, within, fused = dict.fromkeys(graph.sources, 0), dict[str, str](), set[str]()
+    token = 0
+    for node in graph.nodes:
+        compiled = _compiled(node, within)
+        if compiled is not None:
+            within |= dict.fromkeys(node.outputs, compiled)
+        if compiled is not None and node.primitive in ELEMENTWISE:
+            # Of a compiled function's one launch: waits for what isn't of it.
+            depth_here = max(depth[name] + (name not in fused) for name in node.inputs)
+            fused.update(node.outputs)
+        else:
+            cost = _cost(node, [layouts[name] for name in node.inputs])
+            in_turn = min(cost, 1) if node.primitive in ("Concatenate", "CustomKernel") else cost  # copies side by side
+            depth_here = max((depth[name] for name in node.inputs), default=0) + in_turn
+        depth |= dict.fromkeys(node.outputs, depth_here)
+        layouts |= zip(node.outputs, _layouts(node, [layouts[name] for name in node.inputs]), strict=True)
+        if node.primitive == "ArgReduce":
+            token = depth_here
+    return token
+
+
+def shared(graph: Graph) -> list[str]:
+    """Arrays that a launch writes in place and that another one reads: the two wait for each other for no reason."""
+    buffer: dict[str, str] = {name: name for name in graph.sources}  # array to the array whose memory it is
+    readers: Counter[str] = Counter()
+    written = []
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[buffer.setdefault(name, name)] += node.primitive not in VIEWS
+        if node.primitive == "SliceUpdate":
+            written.append(buffer[node.inputs[0]])
+        view = node.primitive in VIEWS or node.primitive in RESHAPES
+        buffer |= {name: buffer[node.inputs[0]] if view else name for name in node.outputs}
+    return [name for name in written if readers[name] > 1]
 
 
 def _compiled(node: Node, within: dict[str, str]) -> str | None:
@@ -179,16 +225,22 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
         logits = transformer(token, cache, "last")
         return [mx.argmax(logits.flatten()), *cache.arrays()]
 
-    _fill(step, context)
-    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
-    row = transformer.embedding(mx.array([[0]]))
-    mx.eval(row)
-    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     if kernels:
         decoder = make_decoder(transformer)
         choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
         transformer.decoder = replace(decoder, choice=choice)
+    with executed_by(_zeros):
+        _fill(step, context)
+    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
+    row = transformer.embedding(mx.array([[0]]))
+    mx.eval(row)
+    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
     return step
+
+
+def _zeros(call: Call) -> list[mx.array]:
+    """In place of a kernel, where what it computes doesn't matter."""
+    return [mx.zeros(shape, dtype) for shape, dtype in zip(call.output_shapes, call.output_dtypes, strict=True)]
 
 
 def mlx_lm(folder: Path, context: int) -> Step:
@@ -213,24 +265,55 @@ def _fill(step: Step, context: int) -> None:
         mx.eval(step(mx.array([[0]])))
 
 
+OURS = "ours, kernels"
+
 MODELS: dict[str, Callable[[Path, int], Step]] = {
-    "ours, kernels": partial(ours, kernels=True),
+    OURS: partial(ours, kernels=True),
     "ours, MLX's operations": partial(ours, kernels=False),
     "mlx-lm": mlx_lm,
 }
 
 
+CHAIN = "longest chain"
+"""In place of a primitive: launches that wait for each other."""
+
+
 def count(name: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Launches of a layer and of all the rest, by primitive."""
+    """Launches of a layer and of all the rest, by primitive, and how many of them wait for each other (CHAIN)."""
 
     def of(layers: int) -> Counter[str]:
         folder = write_checkpoint(Path(work) / str(layers), config(layers))
-        return launches(record(MODELS[name](folder, context), mx.array([[1]])))
+        graph = record(MODELS[name](folder, context), mx.array([[1]]))
+        if name == OURS and (found := shared(graph)):
+            raise ValueError(f"{len(found)} buffers are written in place and read by another launch of the step")
+        return launches(graph) + Counter({CHAIN: chain(graph)})
 
     with tempfile.TemporaryDirectory() as work, as_on_metal():
         two, four = of(2), of(4)
     layer = {kind: (four[kind] - two[kind]) / 2 for kind in four}
     return layer, {kind: two[kind] - 2 * layer[kind] for kind in four}
+
+
+SAMPLING: dict[str, dict[str, float]] = {
+    "temperature 0": {"temperature": 0},
+    "the default": {},
+    "min-p 0.05": {"min_p": 0.05},
+    "top-k 50": {"top_k": 50},
+    "top-p 0.95": {"top_p": 0.95},
+}
+"""Options of the sampler that are counted."""
+
+
+def count_sampling(options: dict[str, float], vocabulary: int = 201_088) -> Counter[str]:
+    """Launches that draw a token from the logits of gpt-oss's vocabulary."""
+    with as_on_metal():
+        from mlx_model.generation.sampling import Sampler
+        from mlx_model.options import Options
+
+        sampler = Sampler(Options(seed=1, **options), vocabulary, [])  # type: ignore[arg-type]
+        logits = mx.zeros(vocabulary)
+        mx.eval(logits)
+        return launches(record(lambda traced: [sampler(traced), *sampler.state()], logits))
 
 
 def config(layers: int) -> dict[str, object]:
@@ -244,9 +327,13 @@ def main() -> int:
     parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
     parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
     parser.add_argument("--json", action="store_true", help="the counts as one object")
+    parser.add_argument("--sampling", action="store_true", help="count what draws a token, with its primitives")
     arguments = parser.parse_args()
     if arguments.context < CONTEXT:
         parser.error(f"--context starts at {CONTEXT}, where windows are full")
+    if arguments.sampling:
+        print(json.dumps({name: count_sampling(options) for name, options in SAMPLING.items()}))
+        return 0
     if arguments.model is None:
         print_table(arguments.context)
         return 0
@@ -255,22 +342,30 @@ def main() -> int:
         print(json.dumps({"layer": layer, "rest": rest}))
         return 0
     for title, counted in (("a layer", layer), ("the rest", rest)):
-        print(f"{title}: {sum(counted.values()):g}")
+        print(f"{title}: {total(counted):g}")
         print(*(f"  {number:g} {kind}" for kind, number in sorted(counted.items()) if number), sep="\n")
     return 0
 
 
+def total(counted: Mapping[str, float]) -> float:
+    """Launches of all primitives."""
+    return sum(number for kind, number in counted.items() if kind != CHAIN)
+
+
 def print_table(context: int) -> None:
     """Counts each model in a process of its own, as each changes MLX and what it imports for itself."""
-    print("| launches | a layer | the rest | a token of 24 layers |\n|---|---:|---:|---:|")
+    print("| launches | a layer | the rest | a token of 24 layers | of these in a row |\n|---|---:|---:|---:|---:|")
     for name in MODELS:
         if name == "mlx-lm" and importlib.util.find_spec("mlx_lm") is None:
             print("\nmlx-lm is not installed here (the extra `peers` has it).")
             continue
         command = [sys.executable, "-m", "tests.benchmarks.launches", name, "--json", "--context", str(context)]
         counted = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        layer, rest = sum(counted["layer"].values()), sum(counted["rest"].values())
-        print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} |", flush=True)
+        layer, rest = total(counted["layer"]), total(counted["rest"])
+        in_a_row = 24 * counted["layer"][CHAIN] + counted["rest"][CHAIN]
+        print(f"| {name} | {layer:g} | {rest:g} | {24 * layer + rest:g} | {in_a_row:g} |", flush=True)
+    drawn = ", ".join(f"{sum(count_sampling(options).values())} at {name}" for name, options in SAMPLING.items())
+    print(f"\nThe rest has the likeliest token (1 launch). Ours draws one in {drawn}.")
 
 
 if __name__ == "__main__":

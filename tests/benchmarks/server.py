@@ -187,9 +187,9 @@ def _calls_by_chat(client: Client, binds: bool, instructions: str) -> list[Answe
         first.message,
         {"role": "tool", "tool_call_id": first.message["tool_calls"][0]["id"], "content": RESULT},
     ]
-    second = client.chat(messages, tools=tools)
+    second = client.chat(messages, tools=tools, tool_choice=choice)
     messages += [second.message, {"role": "user", "content": "And in Rome?"}]
-    return [first, second, client.chat(messages, tools=tools)]
+    return [first, second, client.chat(messages, tools=tools, tool_choice=choice)]
 
 
 def codex_like(client: Client, binds: bool) -> list[Answer]:
@@ -210,9 +210,9 @@ def codex_like(client: Client, binds: bool) -> list[Answer]:
     if call is None:
         sys.exit("the demo model has not called the function")
     items += [*first.output, {"type": "function_call_output", "call_id": call["call_id"], "output": RESULT}]
-    second = client.respond(items, tools=tools)
+    second = client.respond(items, tools=tools, tool_choice=choice)
     items += [*second.output, {"type": "message", "role": "user", "content": "And in Rome?"}]
-    return [first, second, client.respond(items, tools=tools)]
+    return [first, second, client.respond(items, tools=tools, tool_choice=choice)]
 
 
 def _called(answer: Answer) -> Json | None:

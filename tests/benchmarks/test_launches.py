@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from tests.benchmarks.launches import launches
+from tests.benchmarks.launches import CHAIN, chain, launches, shared, total
 from tests.fixtures import ROOT
 from tests.fixtures.graph import as_on_metal, record
 
@@ -82,6 +82,32 @@ def test_launches(function: Callable[..., mx.array], inputs: Sequence[mx.array],
     assert {name.split("_")[0]: number for name, number in counted.items()} == expected
 
 
+@pytest.mark.parametrize(
+    ("function", "length"),
+    [
+        (lambda x: mx.argmax(mx.exp(x)), 2),
+        (lambda x: mx.argmax(mx.exp(x) + mx.square(x)), 3),  # two side by side, their sum, the choice
+        (lambda x: mx.argmax(mx.exp(x)[None, :2]), 2),
+        (lambda x: mx.argmax(mx.compile(swiglu)(mx.exp(x), mx.square(x))), 3),
+        (lambda x: mx.argmax(mx.concatenate([mx.exp(x), x])), 3),
+        (lambda x: mx.argmax(mx.sort(x)), 2),
+    ],
+)
+def test_chain(function: Callable[[mx.array], mx.array], length: int) -> None:
+    with as_on_metal():
+        assert chain(record(lambda x: [function(x)], X)) == length
+
+
+def test_a_buffer_that_is_written_and_read_is_found() -> None:
+    def read_too(buffer: mx.array) -> list[mx.array]:
+        before = buffer[:]
+        return [written(buffer), mx.exp(before[:, :2])]
+
+    with as_on_metal():
+        assert shared(record(lambda x: [written(mx.exp(x))], X)) == []
+        assert len(shared(record(lambda x: read_too(mx.exp(x)), X))) == 1
+
+
 def test_an_unknown_primitive_is_not_passed_over() -> None:
     with as_on_metal(), pytest.raises(KeyError, match="Convolution"):
         launches(record(lambda x: [mx.conv1d(x, mx.ones((1, 2, 6)))], X[None]))
@@ -107,12 +133,27 @@ def counted(model: str, context: int) -> tuple[dict[str, float], dict[str, float
     return result["layer"], result["rest"]
 
 
+def test_a_token_is_drawn_in_few_launches() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.launches", "--sampling"]
+    counted = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120).stdout)
+    found = {name: sum(launched.values()) for name, launched in counted.items()}
+    most = {"temperature 0": 1, "the default": 4, "min-p 0.05": 8, "top-k 50": 24, "top-p 0.95": 27}
+    assert all(found[name] <= count for name, count in most.items()), found
+
+
+def test_mlx_operations_take_30_launches_a_layer() -> None:
+    layer, _ = counted("ours, MLX's operations", 40)
+    assert total(layer) <= 30
+
+
 @pytest.mark.parametrize("context", [40, 300])
 def test_a_layer_takes_ten_launches_at_most(context: int) -> None:
     """Of a long context the keys are split, which takes a second launch in every other layer."""
     layer, rest = counted("ours, kernels", context)
-    assert sum(layer.values()) <= 10
-    assert sum(rest.values()) <= 5
+    assert total(layer) <= 10
+    assert total(rest) <= 5
+    # qkv, attend (and merge, in every other layer), o_proj, route, gate_up, down; lm_head and the choice of the token.
+    assert (layer[CHAIN], rest[CHAIN]) == (6 if context == 40 else 6.5, 2)
     for kernel in ("qkv", "attend", "o_proj", "route", "gate_up", "down"):
         assert layer[f"gptoss_{kernel}"] == 1
     assert layer.get("gptoss_merge", 0) == (0 if context == 40 else 0.5)

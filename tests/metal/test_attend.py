@@ -1,6 +1,7 @@
-"""Attention's kernels against float64: heads, tokens, windows, rings, splits, sinks, and what they read."""
+"""Attention's kernels against float64: heads, tokens, windows, buffers, splits, sinks, and what they read."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
@@ -9,17 +10,22 @@ import pytest
 
 from metal.attend import attend, splits, why_not
 from metal.launch import Call, executed_by
+from metal.spans import Span
 from tests.fixtures import reference_dense as reference
 from tests.fixtures.dense_models import Random
 from tests.fixtures.recorder import recorded
 
-Arguments = tuple[mx.array, mx.array, mx.array, int, int, mx.array, float, int | None]
+Arguments = tuple[mx.array, list[Span], mx.array, float, int | None]
 """Those of `attend` up to the window."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call; `cores` decides the number of splits, `cached` is the dtype of keys and values, by default `dtype`."""
+    """One call; `cores` decides the number of splits, `cached` is the dtype of keys and values, by default `dtype`.
+
+    The keys from each position of `cuts` on lie in a buffer of their own; the first one has `capacity`, of which the
+    keys begin at `start`.
+    """
 
     keys: int
     capacity: int
@@ -27,6 +33,7 @@ class Case:
     kv_heads: int = 8
     tokens: int = 1
     start: int = 0
+    cuts: tuple[int, ...] = ()
     window: int | None = None
     cores: int = 10
     dtype: mx.Dtype = mx.bfloat16
@@ -37,11 +44,13 @@ class Case:
     def arguments(self) -> Arguments:
         random = Random(self.keys)
         queries = random.normal(self.tokens, self.heads, 64, dtype=self.dtype)
-        keys, values = (
-            random.normal(1, self.kv_heads, self.capacity, 64, dtype=self.cached or self.dtype) for _ in range(2)
-        )
+        spans = []
+        for first, end in pairwise((0, *self.cuts, self.keys)):
+            capacity, start = (end - first + 5, 3) if first else (self.capacity, self.start)
+            buffers = [random.normal(1, self.kv_heads, capacity, 64, dtype=self.cached or self.dtype) for _ in range(2)]
+            spans.append(Span(buffers[0], buffers[1], end - first, start))
         sinks = random.normal(self.heads, dtype=self.dtype) + self.sink
-        return queries, keys, values, self.start, self.keys, sinks, self.scale, self.window
+        return queries, spans, sinks, self.scale, self.window
 
 
 SMALL = {
@@ -49,11 +58,12 @@ SMALL = {
     "31 keys": Case(31, 256, dtype=mx.float16),
     "77 keys, the demo model": Case(77, 256, heads=4, kv_heads=2, dtype=mx.float32),
     "a full window": Case(128, 128, window=128),
-    "a ring that wraps": Case(128, 144, start=100, window=128, dtype=mx.float16),
-    "a ring that is full": Case(160, 160, start=33, window=128),
+    "a window and the new key": Case(128, 128, start=1, cuts=(127,), window=128, dtype=mx.float16),
+    "frozen, tail and the new key": Case(600, 512, cuts=(512, 599)),
+    "a tail of one": Case(258, 256, cuts=(256, 257), dtype=mx.float32),
     "a window in a grown cache": Case(300, 512, window=128, dtype=mx.float32),
     "4 tokens, each with its window": Case(131, 131, tokens=4, window=128, dtype=mx.float32),
-    "2 tokens over a ring": Case(129, 160, tokens=2, start=90, window=128),
+    "2 tokens over three buffers": Case(129, 60, tokens=2, start=9, cuts=(50, 127), window=128),
     "3 tokens, the first of all": Case(3, 256, heads=4, kv_heads=2, tokens=3),
     "groups of 3": Case(90, 128, heads=6, kv_heads=2, tokens=2, dtype=mx.float16),
     "groups of 5": Case(200, 256, heads=5, kv_heads=1, tokens=1, dtype=mx.float32),
@@ -94,10 +104,10 @@ def test_the_definition_is_the_same(case: Case) -> None:
     "case",
     [
         Case(8192, 8192, heads=16, kv_heads=2, cores=80),
-        Case(131, 144, tokens=4, start=140, window=128),
+        Case(131, 144, tokens=4, start=1, cuts=(100, 127), window=128),
         Case(1500, 2048, cores=40, dtype=mx.float32),
     ],
-    ids=["8192 keys in 32 parts", "4 tokens over a ring", "1500 keys, float32"],
+    ids=["8192 keys in 32 parts", "4 tokens over three buffers", "1500 keys, float32"],
 )
 def test_right_in_every_mode(case: Case, options: dict[str, Any]) -> None:
     arguments = case.arguments()
@@ -125,6 +135,17 @@ def test_reads_each_key_and_value_once_from_memory(window: int | None) -> None:
         assert (attended.written_once, attended.rewritten) == (each.outputs[0].size, 0)
 
 
+def test_each_key_is_read_where_it_lies_and_nowhere_else() -> None:
+    """Of three buffers, each for its own keys alone."""
+    case = Case(300, 200, heads=8, kv_heads=1, cuts=(200, 290), dtype=mx.float32)
+    with recorded("trace") as recorder:
+        attend(*case.arguments(), case.cores, variant=())
+    traffic = recorder.reports[0].traffic
+    for name, count in (("keys", 200), ("tail_keys", 90), ("new_keys", 10)):
+        for kind in (name, name.replace("keys", "values")):
+            assert traffic[kind].distinct_bytes == count * 64 * 4
+
+
 def test_a_part_without_keys_weighs_nothing() -> None:
     """33 keys in 4 parts of 32: the last two have none."""
     case = Case(33, 64, heads=8, kv_heads=1, dtype=mx.float32)
@@ -143,7 +164,8 @@ def test_a_growing_cache_compiles_nothing_anew() -> None:
         calls: list[Call] = []
         for length in keys:
             with recorded() as recorder:
-                attend(*replace(Case(1, 1024, heads=4, kv_heads=2), keys=length).arguments(), variant=())
+                case = Case(length, 1024, heads=4, kv_heads=2, cuts=(length - 1,) if length > 1 else ())
+                attend(*case.arguments(), variant=())
             calls += recorder.calls
         return {(call.kernel.name, call.parameters) for call in calls}
 

@@ -160,7 +160,8 @@ def test_contraction_to_fma_changes_no_bit() -> None:
 
 @pytest.mark.parametrize("form", [mx.bfloat16, mx.float32, 8, 6, 4], ids=name)
 def test_mapped_weights_give_the_same_bits(form: mx.Dtype | int) -> None:
-    """At addresses that are multiples of 8 or of 4 bytes alone. Loads wider than that are findings of the trace."""
+    """At addresses that are multiples of 8 or of 4 bytes alone. Loads wider than that are findings of the trace, except
+    packed ones, which take 16 bytes at once wherever a chunk has as many."""
     random = Random()
     layer, x, angles = random.projections(320, 2, 1, form), random.normal(1, 320), random.angles(1)
     with recorded():
@@ -170,6 +171,12 @@ def test_mapped_weights_give_the_same_bits(form: mx.Dtype | int) -> None:
         with recorded("trace", misalign=dict.fromkeys(mapped, alignment)):
             got = dense.qkv(x, aligned(layer, alignment), *angles, geometry(4))
         assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
+    with recorded("trace", misalign=dict.fromkeys(mapped, 4)) as packed:
+        got = dense.qkv(x, aligned(layer, 4), *angles, (*geometry(4), ("PACKED", 1)))
+    assert all(mx.array_equal(*pair) for pair in zip(got, expected, strict=True))
+    if form not in (6, 4):  # of 12 and 8 bytes
+        loads = packed.reports[0].traffic["query_weight"].loads
+        assert loads.by_width[16] * 16 == loads.bytes
 
 
 ADAPTER = Adapter(mx.zeros((2, 64)), mx.zeros((64, 2)), 1.0)

@@ -6,6 +6,8 @@ gpt-oss-20b are in test_experts_20b.py.
 """
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,13 +18,14 @@ import pytest
 
 from metal.experts import down, expert_layer, gate_up, route
 from metal.lanes import Activations
-from metal.launch import executed_by
+from metal.launch import Call, executed_by
 from metal.operation import Variant
 from metal.weights import ExpertMatrix, Mixture
 from tests import msl as bench
 from tests.fixtures import reference
-from tests.fixtures.reference import excess, random_mixture
+from tests.fixtures.reference import aligned_mixture, excess, random_mixture
 from tests.msl.compiler import Mode
+from tests.msl.report import Report
 
 DEFAULT: dict[str, Variant] = {
     "route": (("SIMDGROUPS", 1),),
@@ -32,10 +35,8 @@ DEFAULT: dict[str, Variant] = {
 PORTABLE: dict[str, Variant | None] = dict.fromkeys(DEFAULT)
 
 MODES: dict[str, dict[str, Any]] = {
-    "fast": {"mode": "fast"},
     "nofma": {"mode": "nofma"},
-    "reversed": {"mode": "fast", "lanes": "reversed"},
-    "trace": {"mode": "trace"},
+    "reversed": {"mode": "trace", "lanes": "reversed"},
 }
 
 # hidden, intermediate, experts, top_k, rows, dtype
@@ -86,7 +87,7 @@ def assert_right(found: tuple[mx.array, ...], x: mx.array, mixture: Mixture) -> 
 def by_default(name: str) -> tuple[mx.array, Mixture, tuple[mx.array, ...]]:
     hidden, intermediate, experts, top_k, rows, dtype = SIZES[name]
     x, mixture = random_rows(rows, hidden, dtype), random_mixture(hidden, intermediate, experts, top_k, dtype)
-    with executed_by(bench.executor("fast")):
+    with executed_by(bench.executor("trace")):
         return x, mixture, steps(x, mixture)
 
 
@@ -95,15 +96,16 @@ def bits(arrays: tuple[mx.array, ...]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_every_size_against_float64(name: str) -> None:
+def test_every_size_is_right_and_clean(name: str) -> None:
+    """Against float64; traced, so that no access is wrong (the executor raises)."""
     x, mixture, found = by_default(name)
     assert_right(found, x, mixture)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "fast"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SIZES)
 def test_every_mode_gives_the_same_bits(name: str, mode: str) -> None:
-    """No contraction to fma, no order of lanes matters; traced, no access is wrong (the executor raises)."""
+    """No contraction to fma and no order of lanes matters."""
     x, mixture, expected = by_default(name)
     with executed_by(bench.executor(**MODES[mode])):
         assert bits(steps(x, mixture)) == bits(expected)
@@ -149,27 +151,49 @@ def test_variants_are_bit_identical(changed: dict[str, Variant], mode: Mode) -> 
         assert bits(steps(x, mixture, DEFAULT | changed)) == bits(expected)
 
 
-def aligned(mixture: Mixture, alignment: int) -> Mixture:
-    matrices = {name: replace(getattr(mixture, name), alignment=alignment) for name in ("gate_up", "down")}
-    return replace(mixture, alignment=alignment, **matrices)
-
-
 MAPPED = ("blocks", "gain", "router")
+PACKED: dict[str, Variant] = {name: (*variant, ("PACKED", 1)) for name, variant in DEFAULT.items()}
 
 
 @pytest.mark.parametrize("alignment", [8, 4])
 def test_weights_of_a_mapped_file(alignment: int) -> None:
     """At addresses that are multiples of 8 or 4 alone: the same bits, and no misaligned access."""
-    x, mixture, expected = by_default(f"2880-{mx.bfloat16}")
-    with executed_by(displaced(alignment)):
-        assert bits(steps(x, aligned(mixture, alignment))) == bits(expected)
+    x, mixture, of_both = by_default(f"2880-{mx.bfloat16}")
+    x, expected = x[:1], tuple(array[:1] for array in of_both)
+    with displaced(alignment) as narrow:
+        assert bits(steps(x, aligned_mixture(mixture, alignment))) == bits(expected)
         with pytest.raises(bench.KernelError, match="align"):
-            steps(x, aligned(mixture, 2 * alignment))
+            steps(x, aligned_mixture(mixture, 2 * alignment))
+    with displaced(alignment) as packed:
+        assert bits(steps(x, aligned_mixture(mixture, alignment), PACKED)) == bits(expected)
+    for kernel in ("gate_up", "down"):
+        blocks = packed[kernel].traffic["blocks"].loads
+        assert blocks.by_width == {1: 0, 2: 0, 4: 0, 8: 0, 16: blocks.bytes // 16}
+    # As at a multiple of 16 (test_experts_20b.py), but for the line into which each run reaches.
+    assert line_bytes(packed["gate_up"]) < 2.35 < 3.1 < line_bytes(narrow["gate_up"])
 
 
-def displaced(offset: int) -> Any:
-    """Traces, with the weights at `offset` bytes beyond a page."""
-    return lambda call: bench.executor("trace", misalign={n: offset for n in MAPPED if n in call.kernel.inputs})(call)
+def line_bytes(report: Report) -> float:
+    """Asked for each byte of weights, weights and activations together."""
+    return report.line_bytes("blocks", "scales", "x") / sum(
+        report.traffic[name].distinct_bytes for name in ("blocks", "scales")
+    )
+
+
+@contextmanager
+def displaced(offset: int) -> Iterator[dict[str, Report]]:
+    """Traces, with the weights at `offset` bytes beyond a page; what each kernel did, by its name."""
+    reports: dict[str, Report] = {}
+
+    def execute(call: Call) -> list[mx.array]:
+        misaligned = {name: offset for name in MAPPED if name in call.kernel.inputs}
+        report = reports[call.kernel.name] = bench.run_kernel(call, "trace", misalign=misaligned)
+        if report.findings:
+            raise bench.KernelError("; ".join(map(str, report.findings)))
+        return report.outputs
+
+    with executed_by(execute):
+        yield reports
 
 
 @pytest.mark.parametrize("portable", [p for n in range(4) for p in itertools.combinations(DEFAULT, n)])

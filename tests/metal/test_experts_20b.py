@@ -49,7 +49,7 @@ def test_right(traced: Traced) -> None:
     assert_right(traced.found, traced.x, traced.mixture)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "trace"])
+@pytest.mark.parametrize("mode", MODES)
 def test_every_mode_gives_the_same_bits(traced: Traced, mode: str) -> None:
     with executed_by(bench.executor(**MODES[mode])):
         assert bits(steps(traced.x, traced.mixture)) == bits(traced.found)

@@ -63,6 +63,11 @@ def test_what_only_the_bench_counts_is_skipped() -> None:
 
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="there is a Metal GPU here")
-def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_it_says_so_and_fails_in_continuous_integration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
     assert on_gpu.main([]) == 0
     assert "no Metal GPU here" in capsys.readouterr().out
+    monkeypatch.setenv("CI", "true")
+    assert on_gpu.main([]) == 1

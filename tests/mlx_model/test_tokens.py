@@ -1,13 +1,11 @@
 """Tests for the estimate of a text's tokens."""
 
-import bpe_openai
-
 from mlx_model.tokens import about_tokens
 from tests.fixtures import ROOT
+from tests.fixtures.vocabulary import o200k
 
 
 def test_the_estimate_of_tokens_is_near_the_count() -> None:
-    vocabulary = bpe_openai.get_encoding("o200k_base")
     chinese = "\u8fd9\u662f\u4e00\u4e2a\u5173\u4e8e\u8bed\u8a00\u6a21\u578b\u7684\u8bf4\u660e\u3002" * 20
     for text, least, most in (
         *(
@@ -16,5 +14,5 @@ def test_the_estimate_of_tokens_is_near_the_count() -> None:
         ),
         (chinese, 0.6, 1.6),
     ):
-        assert least < about_tokens(text) / len(vocabulary.encode(text)) < most, text[:40]
+        assert least < about_tokens(text) / len(o200k().encode(text)) < most, text[:40]
     assert about_tokens("") == 1 and about_tokens("word " * 12345) % 100 == 0

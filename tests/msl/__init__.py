@@ -11,8 +11,8 @@ operation and all threads at every barrier, and that arithmetic was defined. Tra
 What it doesn't mean: that Apple's compiler takes the text (it may refuse what clang takes), that a GPU computes the
 same last bit (the order of simd_sum, contraction to fma and the precision of exp are Apple's choice: hence the modes
 and a tolerance), or anything about time, registers, occupancy and caches. Threadgroups run one after the other, so two
-that wait for each other hang. C-style casts that drop an address space and struct types behind pointers are not
-covered; `(int4)v` between vectors of one size reinterprets here and converts in Metal: write `int4(v)`.
+that wait for each other hang. Much that Metal refuses is C++ to clang (a pointer without an address space, threadgroup
+memory in a helper, recursion ...): tests/msl/strict judges that.
 """
 
 from tests.msl.compiler import BenchUnavailable, CompileError, NoCompilerError

@@ -58,8 +58,9 @@ _UNDEFINED_NOT_CHECKED = (
     "returns-nonnull-attribute,unreachable,vla-bound,vptr"
 )
 _MODES: dict[Mode, list[str]] = {
-    "fast": ["-O3", "-ffp-contract=fast", "-fno-sanitize=undefined"],
-    "nofma": ["-O2", "-ffp-contract=off", "-fno-sanitize=undefined"],
+    # Without debug information, which takes up to half of a compilation.
+    "fast": ["-O3", "-g0", "-ffp-contract=fast", "-fno-sanitize=undefined"],
+    "nofma": ["-O2", "-g0", "-ffp-contract=off", "-fno-sanitize=undefined"],
     "trace": [
         *("-O1", "-g1", "-ffp-contract=fast"),
         # Without vectorisers, and without the pass that splits vector loads whose elements are used one by one, the
@@ -76,7 +77,7 @@ _MODES: dict[Mode, list[str]] = {
 def check_available() -> None:
     """Raises BenchUnavailable where kernels can't be built and run."""
     kernel_compiler()
-    _host_compiler()
+    host_compiler()
 
 
 @cache
@@ -92,6 +93,12 @@ def kernel_compiler() -> tuple[str, ...]:
     if (found := find_spec("ziglang")) and found.origin:
         return (str(Path(found.origin).with_name("zig")), "c++")
     raise NoCompilerError("kernels need clang 19 or newer, or the package ziglang (`pip install ziglang`)")
+
+
+def clang() -> tuple[str, ...]:
+    """The command of the same compiler for other languages than C++: zig hands them to its clang under that name."""
+    *command, name = kernel_compiler()
+    return (*command, "clang" if name == "c++" and "zig" in "".join(command) else name)
 
 
 def _check_machine() -> None:
@@ -113,7 +120,7 @@ def kernel_library(text: str, mode: Mode) -> Path:
 def runner() -> Path:
     """The program that runs one launch."""
     sources = sorted((_HERE / "runtime").glob("*.cpp"))
-    command = [_host_compiler(), "-std=c++17", "-O2", "-rdynamic", *map(str, sources), "-ldl"]
+    command = [host_compiler(), "-std=c++17", "-O2", "-rdynamic", *map(str, sources), "-ldl"]
     key = (*command, _sources("runtime/*"), _sources("shim/msl/abi.h"))
     return _built(key, "", lambda target: _run([*command, "-o", str(target)], target.parent))
 
@@ -140,7 +147,7 @@ def _compiler_identity() -> str:
 
 
 @cache
-def _host_compiler() -> str:
+def host_compiler() -> str:
     for name in (os.environ.get("CXX", ""), "g++", "c++", "clang++"):
         if name and (path := shutil.which(name)):
             return path
@@ -167,7 +174,7 @@ def _compile_kernel(command: list[str], text: str, target: Path) -> None:
     output = _run([*command, "-c", str(source), "-o", str(built)], target.parent)
     if refused := [line for line in output.splitlines() if _FORBIDDEN.search(line)]:
         raise CompileError("\n".join(refused))
-    _run([_host_compiler(), "-shared", str(built), "-o", str(target), "-lm"], target.parent)
+    _run([host_compiler(), "-shared", str(built), "-o", str(target), "-lm"], target.parent)
 
 
 def _run(command: list[str], folder: Path) -> str:

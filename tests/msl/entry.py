@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tests.msl.compiler import SOURCE_NAME
-from tests.msl.prepass import closing, rewritten
+from tests.msl.prepass import KERNEL, closing, rewritten, without_comments, without_includes
 
 _SIMDGROUP_WIDTH = "32u"
 _THREADS = " * ".join(f"msl_current_threadgroup->threads.{axis}" for axis in "xyz")
@@ -33,6 +33,13 @@ _ATTRIBUTES = {
     "thread_execution_width": _SIMDGROUP_WIDTH,
 }
 
+INSTANTIATION = re.compile(
+    r'template\s*\[\[host_name\("[^"]*"\)\]\]\s*\[\[kernel\]\]\s*decltype\((\w+)(<.*?>)\)[^;]*;', re.S
+)
+"""Of a template of a kernel: its function, and the arguments in their brackets."""
+
+_FUNCTION = re.compile(rf"(?:{KERNEL})\s+void\s+(\w+)\s*\(")
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -46,42 +53,71 @@ class Program:
     lines: tuple[str, ...]
 
 
-def program(text: str) -> Program:
-    """The C++ for a text with one kernel: a plain function, or a template with its one instantiation (as MLX does)."""
-    template_arguments = ""
-    name = r"\w+"
-    instantiation = re.search(
-        r'template\s*\[\[host_name\("[^"]*"\)\]\]\s*\[\[kernel\]\]\s*decltype\((\w+)(<.*?>)\)[^;]*;', text, re.S
-    )
-    body = text
-    if instantiation:
-        name, template_arguments = instantiation.groups()
-        body = text.replace(instantiation[0], "\n" * instantiation[0].count("\n"))
-    body = rewritten(body)
-    function = re.search(rf"(?:\[\[kernel\]\]|\bkernel)\s+void\s+({name})\s*\(", body)
-    if function is None:
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Of a kernel function: its type, its name, and Metal's attribute, which a buffer may lack."""
+
+    type: str
+    name: str
+    attribute: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The kernel function of a text. `arguments` are those of its template, as "<float, 4>", or nothing.
+
+    `body` is the text without the instantiation of the template, every line where it was.
+    """
+
+    name: str
+    arguments: str
+    parameters: tuple[Parameter, ...]
+    body: str
+
+
+def kernel_function(text: str) -> Function:
+    """The function of a text with one kernel: a plain one, or a template with its one instantiation (as MLX does)."""
+    wanted, arguments = "", ""
+    if instantiation := INSTANTIATION.search(text):
+        wanted, arguments = instantiation.groups()
+        text = text.replace(instantiation[0], "\n" * instantiation[0].count("\n"))
+    body = without_includes(without_comments(text))
+    found = next((match for match in _FUNCTION.finditer(body) if wanted in ("", match[1])), None)
+    if found is None:
         raise ValueError("the text has no kernel function")
-    parameters = _split(body[function.end() : closing(body, function.end() - 1, "()")])
-    buffers: dict[int, str] = {}
-    arguments = []
-    for parameter in parameters:
+    parameters = _split(body[found.end() : closing(body, found.end() - 1, "()")])
+    return Function(found[1], arguments, tuple(map(_parameter, parameters)), body)
+
+
+def program(text: str) -> Program:
+    """The C++ for a text with one kernel."""
+    function = kernel_function(text)
+    numbers: dict[str, int] = {}
+    for parameter in function.parameters:
         # A parameter without an attribute is the next buffer.
-        attribute = (re.findall(r"\[\[(.*?)\]\]", parameter, re.S) or [f"buffer({len(buffers)})"])[-1].strip()
-        declaration = re.sub(r"\[\[.*?\]\]", "", parameter, flags=re.S).strip()
-        variable = re.findall(r"\w+", declaration)[-1]
-        type_ = declaration[: -len(variable)].strip()
-        if index := re.match(r"buffer\((\d+)\)", attribute):
-            buffers[int(index[1])] = variable
-            arguments.append(f"msl_argument{{buffers[{index[1]}]}}")
-        else:
-            arguments.append(f"msl_attribute<{type_}>({_ATTRIBUTES[attribute]})")
-    call = f"{function[1]}{template_arguments}({', '.join(arguments)});"
+        if index := re.match(r"buffer\((\d+)\)", parameter.attribute or f"buffer({len(numbers)})"):
+            numbers[parameter.name] = int(index[1])
+    buffers = tuple(sorted(numbers, key=lambda name: numbers[name]))
+    arguments = [
+        f"msl_argument{{buffers[{buffers.index(each.name)}]}}"
+        if each.name in numbers
+        else f"msl_attribute<{each.type}>({_ATTRIBUTES[each.attribute or '']})"
+        for each in function.parameters
+    ]
+    call = f"{function.name}{function.arguments}({', '.join(arguments)});"
     entry = f'extern "C" void msl_entry(void** buffers) {{ {call} }}'
     return Program(
-        f'#include <metal_stdlib>\n#line 1 "{SOURCE_NAME}"\n{body}\n{entry}\n',
-        tuple(buffers[i] for i in range(len(buffers))),
+        f'#include <metal_stdlib>\n#line 1 "{SOURCE_NAME}"\n{rewritten(function.body)}\n{entry}\n',
+        buffers,
         tuple(text.splitlines()),
     )
+
+
+def _parameter(text: str) -> Parameter:
+    attributes = re.findall(r"\[\[(.*?)\]\]", text, re.S)
+    declaration = re.sub(r"\[\[.*?\]\]", "", text, flags=re.S).strip()
+    name = re.findall(r"\w+", declaration)[-1]
+    return Parameter(declaration[: -len(name)].strip(), name, attributes[-1].strip() if attributes else None)
 
 
 def _split(parameters: str) -> list[str]:

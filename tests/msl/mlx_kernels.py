@@ -32,11 +32,13 @@ _REPLACED = {
 def gather_qmv(x: mx.array, w: mx.array, scales: mx.array, indices: mx.array) -> tuple[Call, str]:
     """The matvec that MLX runs for `gather_qmm` in mode mxfp4 on one row, when K is no multiple of 512.
 
-    x: [K]; w: [E, M, K / 8] uint32; scales: [E, M, K / 32] uint8; indices: [S] uint32. Result: y [S, M], dtype of x.
-    For `run_kernel(call, mode, text=text)`. Launched as MLX does (backend/metal/quantized.cpp): 2 simdgroups of 4 rows.
+    x: [K], or a row for each slot [S, K]; w: [E, M, K / 8] uint32; scales: [E, M, K / 32] uint8; indices: [S] uint32.
+    Result: y [S, M], dtype of x. For `run_kernel(call, mode, text=text)`. Launched as MLX does
+    (backend/metal/quantized.cpp): 2 simdgroups of 4 rows.
     """
     experts, rows, packed = w.shape
-    slots, inputs = indices.size, x.size
+    slots, inputs = indices.size, x.shape[-1]
+    x_rows = x.size // inputs
     int32 = _scalars(mx.int32)
     int64 = _scalars(mx.int64)
     arguments = {
@@ -44,12 +46,12 @@ def gather_qmv(x: mx.array, w: mx.array, scales: mx.array, indices: mx.array) ->
         "scales": scales,
         "global_scale": mx.zeros((1,)),
         "x": x,
-        "lhs_indices": mx.zeros((slots,), mx.uint32),
+        "lhs_indices": mx.array([slot % x_rows for slot in range(slots)], mx.uint32),
         "rhs_indices": indices,
         "in_vec_size": int32(inputs),
         "out_vec_size": int32(rows),
         "x_batch_ndims": int32(1),
-        "x_shape": int32(1, 1, inputs),
+        "x_shape": int32(x_rows, 1, inputs),
         "x_strides": int64(inputs, inputs, 1),
         "w_batch_ndims": int32(1),
         "w_shape": int32(experts, rows, packed),
@@ -62,7 +64,57 @@ def gather_qmv(x: mx.array, w: mx.array, scales: mx.array, indices: mx.array) ->
     }
     text = _text(_FP_QUANTIZED, "fp_gather_qmv", f"{_NAMES[x.dtype]}, 32, 4", {})
     grid = (32, 2 * -(-rows // 8), slots)
-    return _call("fp_gather_qmv", text, arguments, "y", grid, (32, 2, 1), (slots, rows), x.dtype), text
+    return _call("fp_gather_qmv", text, arguments, {"y": ((slots, rows), x.dtype)}, grid, (32, 2, 1)), text
+
+
+def qmv(x: mx.array, w: mx.array, scales: mx.array, biases: mx.array, bits: int) -> tuple[Call, str]:
+    """The matvec that MLX runs for `quantized_matmul` of one row, affine in groups of 64.
+
+    x: [K]; w: [M, K * bits / 32] uint32; scales and biases: [M, K / 64]. Result: y [M]. Its fast kernel takes K alone
+    that all lanes share evenly.
+    """
+    rows, inputs = w.shape[0], x.size
+    fast = inputs % ({8: 4, 6: 4, 4: 8}[bits] * 64) == 0
+    name = "affine_qmv_fast" if fast else "affine_qmv"
+    arguments = {
+        "w": w,
+        "scales": scales,
+        "biases": biases,
+        "x": x,
+        "in_vec_size": mx.array([inputs], mx.int32),
+        "out_vec_size": mx.array([rows], mx.int32),
+        **{name: mx.zeros((1,), mx.int32) for name in ("x_batch_ndims", "x_shape", "w_batch_ndims", "w_shape")},
+        **{name: mx.zeros((1,), mx.int64) for name in ("x_strides", "w_strides", "s_strides", "b_strides")},
+    }
+    text = _text((*_QUANTIZED, "quantized"), name, f"{_NAMES[x.dtype]}, 64, {bits}, false", {})
+    return _call(name, text, arguments, {"y": ((rows,), x.dtype)}, (32, 2 * -(-rows // 8), 1), (32, 2, 1)), text
+
+
+def gemv(x: mx.array, w: mx.array) -> tuple[Call, str]:
+    """The product of a float matrix with one row: x [K], w [M, K] -> out_vec [M]."""
+    rows, inputs = w.shape
+    simdgroups = 8 if rows >= 4096 else 4
+    int32 = _scalars(mx.int32)
+    arguments = {
+        "mat": w,
+        "in_vec": x,
+        "bias": mx.zeros((1,), x.dtype),
+        "in_vec_size": int32(inputs),
+        "out_vec_size": int32(rows),
+        "marix_ld": int32(inputs),
+        "alpha": mx.ones((1,)),
+        "beta": mx.zeros((1,)),
+        "batch_ndim": int32(1),
+        "batch_shape": int32(1),
+        "bias_stride": int32(1),
+        **{
+            name: mx.zeros((1,), mx.int64)
+            for name in ("vector_batch_stride", "matrix_batch_stride", "bias_batch_stride")
+        },
+    }
+    text = _text(("utils", "gemv"), "gemv", f"{_NAMES[x.dtype]}, {simdgroups}, 1, 1, 32, 4, 4, false, false", {})
+    grid = (32 * -(-rows // (4 * simdgroups)), 1, simdgroups)
+    return _call("gemv", text, arguments, {"out_vec": ((rows,), x.dtype)}, grid, (32, 1, simdgroups)), text
 
 
 def qmm(x: mx.array, w: mx.array, scales: mx.array) -> tuple[Call, str]:
@@ -85,20 +137,64 @@ def qmm(x: mx.array, w: mx.array, scales: mx.array) -> tuple[Call, str]:
     }
     text = _text(_FP_QUANTIZED, "fp_qmm_t", f"{_NAMES[x.dtype]}, 32, 4, true, false", {})
     grid = (32 * columns // 32, 2 * -(-rows // 32), 2)
-    return _call("fp_qmm_t", text, arguments, "y", grid, (32, 2, 2), (rows, columns), x.dtype), text
+    return _call("fp_qmm_t", text, arguments, {"y": ((rows, columns), x.dtype)}, grid, (32, 2, 2)), text
 
 
 def sdpa_vector(q: mx.array, k: mx.array, v: mx.array, sinks: mx.array, scale: float) -> tuple[Call, str]:
     """The attention of one query that MLX runs: q [H, D], k and v [KV heads, N, D], sinks [H] -> out [H, D]."""
-    (heads, width), (kv_heads, keys, _) = q.shape, k.shape
+    heads, width = q.shape
+    int32 = _scalars(mx.int32)
+    arguments = {
+        **_attended(q, k, v, sinks, scale),
+        "gqa_factor": int32(heads // k.shape[0]),
+        "num_q_heads": int32(heads),
+    }
+    text = _text(("utils", "sdpa_vector"), "sdpa_vector", f"{_NAMES[q.dtype]}, {width}", {"has_sinks": 1})
+    grid = (1024 * heads, 1, 1)
+    return _call("sdpa_vector", text, arguments, {"out": (q.shape, q.dtype)}, grid, (1024, 1, 1)), text
+
+
+def sdpa_vector_2pass(
+    q: mx.array, k: mx.array, v: mx.array, sinks: mx.array, scale: float, blocks: int
+) -> tuple[tuple[Call, str], Callable[[Sequence[mx.array]], tuple[Call, str]]]:
+    """The same for many keys, in two passes over so many `blocks`: the first, and the second on what that gives.
+
+    MLX takes 128 blocks up to 8192 keys and 256 beyond on a Max, else 64
+    (backend/metal/scaled_dot_product_attention.cpp).
+    """
+    (heads, width), (kv_heads, _, _) = q.shape, k.shape
+    header, types = ("utils", "sdpa_vector"), f"{_NAMES[q.dtype]}, {width}"
+    text = _text(header, "sdpa_vector_2pass_1", types, {"has_sinks": 1, "blocks": blocks})
+    outputs = {
+        "out": ((heads, blocks, width), q.dtype),
+        "sums": ((heads, blocks), mx.float32),
+        "maxs": ((heads, blocks), mx.float32),
+    }
+    threadgroup = (32, heads // kv_heads, 1)
+    grid = (32 * kv_heads, heads // kv_heads, blocks)
+    first = _call("sdpa_vector_2pass_1", text, _attended(q, k, v, sinks, scale), outputs, grid, threadgroup), text
+
+    def second(results: Sequence[mx.array]) -> tuple[Call, str]:
+        text = _text(header, "sdpa_vector_2pass_2", types, {})
+        arguments = {
+            **dict(zip(("partials", "sums", "maxs"), results, strict=True)),
+            "blocks": mx.array([blocks], mx.int32),
+        }
+        output = {"out": (q.shape, q.dtype)}
+        return _call("sdpa_vector_2pass_2", text, arguments, output, (1024 * heads, 1, 1), (1024, 1, 1)), text
+
+    return first, second
+
+
+def _attended(q: mx.array, k: mx.array, v: mx.array, sinks: mx.array, scale: float) -> dict[str, mx.array]:
+    """What both kernels take, without a mask."""
+    _, keys, width = k.shape
     int32 = _scalars(mx.int32)
     size = _scalars(mx.uint64)
-    unused = mx.zeros((1,), q.dtype)
-    arguments = {
+    return {
         "queries": q,
         "keys": k,
         "values": v,
-        "gqa_factor": int32(heads // kv_heads),
         "N": int32(keys),
         "k_head_stride": size(keys * width),
         "k_seq_stride": size(width),
@@ -106,17 +202,15 @@ def sdpa_vector(q: mx.array, k: mx.array, v: mx.array, sinks: mx.array, scale: f
         "v_seq_stride": size(width),
         "scale": mx.array([scale]),
         "bmask": mx.zeros((1,), mx.bool_),
-        "fmask": unused,
+        "fmask": mx.zeros((1,), q.dtype),
         **{name: int32(0) for name in ("mask_kv_seq_stride", "mask_q_seq_stride", "mask_head_stride")},
         "sinks": sinks,
-        "num_q_heads": int32(heads),
     }
-    text = _text(("utils", "sdpa_vector"), "sdpa_vector", f"{_NAMES[q.dtype]}, {width}", {"has_sinks": 1})
-    return _call("sdpa_vector", text, arguments, "out", (1024 * heads, 1, 1), (1024, 1, 1), q.shape, q.dtype), text
 
 
 # In the order in which MLX joins them (backend/metal/jit_kernels.cpp).
-_FP_QUANTIZED = ("utils", "steel/gemm/gemm", "quantized_utils", "fp_quantized")
+_QUANTIZED = ("utils", "steel/gemm/gemm", "quantized_utils")
+_FP_QUANTIZED = (*_QUANTIZED, "fp_quantized")
 _NAMES = {mx.float32: "float", mx.float16: "half", mx.bfloat16: "bfloat16_t"}
 
 
@@ -128,16 +222,15 @@ def _call(
     name: str,
     text: str,
     arguments: Mapping[str, mx.array],
-    output: str,
+    outputs: Mapping[str, tuple[tuple[int, ...], mx.Dtype]],
     grid: tuple[int, int, int],
     threadgroup: tuple[int, int, int],
-    shape: tuple[int, ...],
-    dtype: mx.Dtype,
 ) -> Call:
-    kernel = Kernel(name, tuple(arguments), (output,), "", "")
-    if set(program(text).buffers) != {*arguments, output}:
-        raise BenchUnavailable(f"{name} of MLX {version('mlx')} takes other arguments than the one known here")
-    return Call(kernel, tuple(arguments.values()), (), grid, threadgroup, (shape,), (dtype,))
+    kernel = Kernel(name, tuple(arguments), tuple(outputs), "", "")
+    if set(program(text).buffers) != {*arguments, *outputs}:
+        raise BenchUnavailable(f"{name} of MLX {version('mlx')} takes other arguments than those known here")
+    shapes, dtypes = zip(*outputs.values(), strict=True)
+    return Call(kernel, tuple(arguments.values()), (), grid, threadgroup, shapes, dtypes)
 
 
 def _text(headers: Sequence[str], kernel: str, arguments: str, constants: Mapping[str, int]) -> str:

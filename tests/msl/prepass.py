@@ -2,13 +2,13 @@
 
 import re
 
+KERNEL = r"\[\[kernel(?:,[^\]]*)?\]\]|\bkernel"
+"""What stands before the result of a kernel function."""
+
 
 def rewritten(text: str) -> str:
-    """The text as clang takes it, after <metal_stdlib> of the shim has been included."""
-    text = _without_comments(text)
-    text = _without_includes(text)
-    text = _with_threadgroup_variables(text)
-    return _with_vector_constructors(text)
+    """A text without comments and includes as clang takes it, after <metal_stdlib> of the shim has been included."""
+    return _with_vector_constructors(_with_threadgroup_variables(text))
 
 
 def closing(text: str, start: int, brackets: str) -> int:
@@ -21,19 +21,19 @@ def closing(text: str, start: int, brackets: str) -> int:
     raise ValueError(f"unbalanced {brackets} in the kernel's text")
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     """Comments out first: one that reads "... threadgroup\\n short x;" would look like a declaration."""
     return re.sub(r"//[^\n]*|/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match[0]), text, flags=re.S)
 
 
-def _without_includes(text: str) -> str:
+def without_includes(text: str) -> str:
     """All of Metal's headers are in the shim's one."""
     return re.sub(r"^\s*#\s*include\s*<(metal_\w+|simd/\w+)>", "", text, flags=re.M)
 
 
-_TYPE = r"[A-Za-z_][\w:]*(?:\s*<[^;<>]*>)?"
+_TYPE = r"(?:typename\s+)?[A-Za-z_][\w:]*(?:\s*<[^;<>]*>)?"
 _NAMES = r"\w+(?:\s*\[[^;\]]*\])*(?:\s*,\s*\w+(?:\s*\[[^;\]]*\])*)*"
-_THREADGROUP_VARIABLES = re.compile(rf"(?<=[;{{}}\s])(?:alignas\([^)]*\)\s*)?threadgroup\s+({_TYPE})\s+({_NAMES})\s*;")
+THREADGROUP_VARIABLES = re.compile(rf"(?<=[;{{}}\s])(?:alignas\([^)]*\)\s*)?threadgroup\s+({_TYPE})\s+({_NAMES})\s*;")
 
 
 def _with_threadgroup_variables(text: str) -> str:
@@ -52,7 +52,7 @@ def _with_threadgroup_variables(text: str) -> str:
             count += 1
         return " ".join(result) + "\n" * match[0].count("\n")
 
-    return _THREADGROUP_VARIABLES.sub(references, text)
+    return THREADGROUP_VARIABLES.sub(references, text)
 
 
 def _with_vector_constructors(text: str) -> str:

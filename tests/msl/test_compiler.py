@@ -18,7 +18,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MSL_CXX", "CXX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(compiler, "find_spec", lambda _: None)
-    for cached in (compiler.kernel_compiler, compiler._host_compiler, compiler._compiler_identity):
+    for cached in (compiler.kernel_compiler, compiler.host_compiler, compiler._compiler_identity):
         monkeypatch.setattr(compiler, cached.__name__, cached.__wrapped__)
     return tmp_path
 
@@ -34,13 +34,14 @@ def test_the_newest_clang_comes_first(bare: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(compiler, "find_spec", lambda name: ModuleSpec(name, None, origin=f"/site/{name}/__init__.py"))
     add_clang(bare, "clang++", 18)
     assert compiler.kernel_compiler() == ("/site/ziglang/zig", "c++")
+    assert compiler.clang() == ("/site/ziglang/zig", "clang")
     plain = add_clang(bare, "clang++", 20)
     assert compiler.kernel_compiler() == (plain,)
     newest = add_clang(bare, "clang++-22", 22)
     add_clang(bare, "clang++-19", 19)
     assert compiler.kernel_compiler() == (newest,)
     monkeypatch.setenv("MSL_CXX", "ccache my-clang++")
-    assert compiler.kernel_compiler() == ("ccache", "my-clang++")
+    assert compiler.kernel_compiler() == compiler.clang() == ("ccache", "my-clang++")
 
 
 @pytest.mark.usefixtures("bare")

@@ -15,6 +15,7 @@ from metal.attend import attend
 from metal.experts import down
 from metal.lanes import Activations
 from metal.launch import Call
+from metal.spans import Span
 from tests import msl as bench
 from tests.fixtures.recorder import recorded
 from tests.fixtures.reference import random_mixture
@@ -112,7 +113,7 @@ def run_down() -> None:
 
 def run_attend() -> None:
     keys = random(1, 2, 160, 64)
-    attend(random(1, 16, 64), keys, keys + 1, 0, 160, random(16), 0.125, None, 0, ())
+    attend(random(1, 16, 64), [Span(keys, keys + 1, 160)], random(16), 0.125, None, 0, ())
 
 
 @pytest.mark.parametrize("run", [run_down, run_attend])

@@ -67,9 +67,12 @@ class ResponseWriter:
         """What a client hears at once, before anything is computed."""
         return self._numbered(self._states("response.created", "response.in_progress"))
 
-    def waiting(self) -> Events:
-        """A sign of life: Codex takes no SSE comment for one."""
-        extra = {} if self._prefill is None else {"prefill": self._prefill}
+    def waiting(self, ahead: int = 0) -> Events:
+        """A sign of life, which says how many requests are ahead or how far the prompt is: Codex takes no SSE comment
+        for one."""
+        extra: dict[str, Any] = {"queue": {"ahead": ahead}} if ahead else {}
+        if self._prefill is not None:
+            extra = {"prefill": self._prefill}
         return self._numbered([("response.in_progress", {"response": self.response, **extra})])
 
     def take(self, event: TurnEvent) -> Events:

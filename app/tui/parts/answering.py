@@ -71,7 +71,9 @@ class AnswerStream:
     def ask(self) -> None:
         """The person is asked about the call at the end; `answered` when they have answered."""
         self._running = replace(self._running or Running(), is_asked=True)
+        self._status.progress = None
         self._say(ASKING)
+        self._view.wait("")
         self._poke()
 
     def answered(self) -> None:

@@ -28,6 +28,7 @@ from mlx_model.request import Request
 
 WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
 PROMPT_BACK = "Your message is back in the input."
+PREPARING = "getting the tools ready; Esc takes the message back"
 HAS_BEGUN = "The answer has begun already."
 
 
@@ -142,7 +143,9 @@ class Asking:
         try:
             if await engine.opened(view, self.stopped):
                 messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
-                tools = await self._tools.in_turn(conversation)
+                if self._tools.names_of(conversation.id):
+                    view.wait(PREPARING)
+                tools = await self._tools.in_turn(conversation, self.stopped)
                 instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
                 self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
                 if not self.stopped.is_set():  # a tool may take its time to get ready

@@ -61,14 +61,14 @@ def _is_about(rule: str, subject: str) -> bool:
 
 
 def last_error(conversation: Conversation, kit: Kit) -> str:
-    """The first line of what the last call of this kit that failed has given; "" if its last call did not fail."""
+    """What went wrong in the last call of this kit, in one line; "" if that did not fail."""
     names = {name for tool in kit.tools for name in (tool.name, f"{FUNCTIONS}.{tool.name}")}
     for node in reversed(conversation.path):
         results = [message for message in node.messages if message.role is Role.TOOL]
         facts = node.facts.calls if node.facts else ()
         for message, fact in reversed([*zip(results, facts, strict=False)]):
             if _of(message, names):
-                return message.text.strip().partition("\n")[0] if fact.error else ""
+                return (fact.outcome or message.text.strip().partition("\n")[0]) if fact.error else ""
     return ""
 
 

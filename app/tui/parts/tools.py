@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -12,7 +12,7 @@ from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.settings import MOST_CALLS
 from app.tools.kit import Undoing
-from app.tools.names import FOLDER, available, in_words, kit_of, read_names
+from app.tools.names import FOLDER, available, in_words, kit_of, problems, read_names
 from app.tools.permission import Wish
 from app.tools.switched_on import Keep, SwitchedOn, Verdict
 from app.tui.parts.desk import Desk
@@ -78,12 +78,15 @@ class Tools:
         return f"tools: {', '.join(map(kit_of, names))}" if (names := self.names_of(conversation)) else ""
 
     def switch(self, conversation: str, argument: str) -> None:
-        """Switch on what is named, and nothing else; "off" for nothing."""
+        """Switch on what is named, and nothing else; "off" for nothing, at once in an answer that is under way."""
         try:
             names = () if argument.lower() == "off" else read_names(argument)
         except RequestError as error:
             self._desk.warn(sentence(str(error)))
             return
+        if not names and self._turn is not None:
+            self._turn.switch_off()
+            self._settle(Verdict(allowed=False))
         if names != self.names_of(conversation):
             self._names[conversation] = names
             self._desk.run(self._journal.set_tools(conversation, names))
@@ -99,7 +102,7 @@ class Tools:
 
         before = self.names_of(conversation.id)
         rows = rows_off(available(), before)
-        screen = ToolScreen(rows)
+        screen = ToolScreen(rows, problems())
 
         def closed(on: frozenset[str] | None) -> None:
             if on is not None and on != {kit_of(name) for name in before}:
@@ -126,11 +129,14 @@ class Tools:
 
     # A turn
 
-    async def in_turn(self, conversation: Conversation) -> TurnTools | None:
-        """What the next turn of a conversation may use; None where nothing is switched on."""
+    async def in_turn(self, conversation: Conversation, stopped: asyncio.Event) -> TurnTools | None:
+        """What the next turn of a conversation may use; None where nothing is switched on, and as soon as the turn is
+        `stopped`: a server may take long to get ready."""
+        self._turn = None
         if (tools := await self._opened(conversation.id)) is None:
             return None
-        await tools.prepare(conversation.messages)
+        if not await _unless(stopped, tools.prepare(conversation.messages)):
+            return None
         troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")
@@ -238,6 +244,17 @@ class Tools:
             self._question = None
             self.answered()
             await self._desk.approval.hide()
+
+
+async def _unless(stopped: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Whether the work was done; it is given up as soon as `stopped` is set."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.done() and working.result() is None
+    finally:
+        working.cancel()
+        stopping.cancel()
 
 
 async def _nobody(tool: str) -> None:

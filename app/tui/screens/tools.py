@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.tool_rows import ANEW, ToolRow, summary, tool_lines
 from app.tui.widgets.row_list import RowList
@@ -35,11 +36,13 @@ class ToolScreen(ModalScreen[frozenset[str]]):
         Binding("space", "switch", "Switch", show=False),
     ]
 
-    def __init__(self, rows: Sequence[ToolRow]) -> None:
+    def __init__(self, rows: Sequence[ToolRow], problems: Sequence[str] = ()) -> None:
+        """`problems` are lines about what would be in the list, and can't be."""
         super().__init__()
         self._rows = list(rows)
         self._on = {row.name for row in rows if row.on}
         self._list = ToolList(markup=False, compact=True)
+        self._note = Content("\n".join([*map(one_line, problems), ANEW]))
         self._summary = Static(markup=False, id="tool-summary")
 
     def compose(self) -> ComposeResult:
@@ -47,7 +50,7 @@ class ToolScreen(ModalScreen[frozenset[str]]):
         with Vertical(id="tools"):
             yield self._list
             yield self._summary
-            yield Static(Content(ANEW), markup=False, id="tool-note")
+            yield Static(self._note, markup=False, id="tool-note")
 
     def on_mount(self) -> None:
         """Begin with the first."""

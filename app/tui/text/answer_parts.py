@@ -24,12 +24,15 @@ class Kind(StrEnum):
 
 class State(StrEnum):
     """What a part still gets: more text (GROWING), the result of a tool that runs (RUNNING), one that nobody has begun
-    to get (WAITING), or nothing (WHOLE)."""
+    to get (WAITING), or nothing (WHOLE). Of a call at the end of an answer that was cut off: that it was NOT_RUN, or
+    CUT_OFF while it was run."""
 
     GROWING = "growing"
     RUNNING = "running"
     WAITING = "waiting"
     WHOLE = "whole"
+    NOT_RUN = "not run"
+    CUT_OFF = "cut off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def parts_of(
 ) -> list[Part]:
     """The parts of an answer; `reason` says how it ended (Finished.reason), None that it goes on.
 
-    `calls` are the facts of its results, in their order; `running` those of the call at the end, which is under way.
+    `calls` are the facts of its results, in their order, and of a call at the end that was begun; `running` says how
+    the one that is under way does.
 
     No part ever changes its place or its kind while messages are added or the last one grows: a screen that shows
     parts has to update only those that differ. Messages without text are no parts, unless they are calls.
@@ -114,8 +118,10 @@ def parts_of(
     if reason is None and parts:
         state = State.GROWING if running is None else State.RUNNING
         parts[-1] = replace(parts[-1], state=state, running=running)
-    if reason == "tool_call":
+    elif reason == "tool_call":
         parts = [replace(p, state=State.WAITING) if p.kind is Kind.CALL and not p.results else p for p in parts]
+    elif reason != "stop" and parts and parts[-1].kind is Kind.CALL and not parts[-1].results:
+        parts[-1] = replace(parts[-1], state=State.NOT_RUN if next(facts, None) is None else State.CUT_OFF)
     return parts
 
 

@@ -21,13 +21,19 @@ MAX_HIGHLIGHTED = 10_000
 ARGUMENTS, RESULT = "arguments", "result"
 """Labels above a code block in place of a language; no language has these names."""
 NO_TOOLS = "The tool was not run. /tools says which tools the model may call; ^R answers again."
+_WITHOUT_RESULT = {
+    State.WAITING: NO_TOOLS,
+    State.NOT_RUN: "The answer was cut off before the tool was run.",
+    State.CUT_OFF: "The chat ended while the tool ran: it may have done what was asked. It is not run again by itself.",
+}
 LIVE_LINES = 3
 """Of what a running tool has written, the last so many are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallText:
-    """`line` names the tool and its arguments, `outcome` sums up the result, both clean and one line.
+    """`line` names the tool and its arguments, `outcome` sums up the result, both clean and one line; `reason` is the
+    same in full, of a call that has failed.
 
     `details` is Markdown, clean too: the arguments and the result, each a code block, and what has allowed the call.
     `live` is the end of what the tool has written so far. It has `failed` where its last result says so.
@@ -38,6 +44,7 @@ class CallText:
     details: str
     live: str = ""
     failed: bool = False
+    reason: str = ""
 
 
 def describe(part: Part) -> CallText:
@@ -53,25 +60,26 @@ def describe(part: Part) -> CallText:
     else:
         line, block = _asked(call)
         blocks.append(block)
-    live, failed = "", False
+    live, failed, reason = "", False, ""
     if part.results:
         facts = part.facts[-1] if part.facts else CallFacts()
-        outcome, failed = _outcome(result, facts), facts.error
+        outcome, failed = _outcome(result, facts, MAX_OUTCOME), facts.error
+        reason = _outcome(result, facts, MAX_LINE) if failed else ""
         blocks += [_block(RESULT, result), *filter(None, [_how(facts)])]
     elif part.running is not None:
         outcome = "waits for you" if part.running.is_asked else f"{part.running.seconds} s \u00b7 Esc stops"
         live = "\n".join(clean(part.running.output[-LIVE_TAIL:]).rstrip("\n").split("\n")[-LIVE_LINES:])
-    elif part.state is State.WAITING:
-        blocks.append(NO_TOOLS)
-        outcome = "not run"
+    elif part.state in _WITHOUT_RESULT:
+        blocks.append(_WITHOUT_RESULT[part.state])
+        outcome = "cut off" if part.state is State.CUT_OFF else "not run"
     else:
         outcome = ""
-    return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed)
+    return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed, reason)
 
 
-def _outcome(result: str, facts: CallFacts) -> str:
+def _outcome(result: str, facts: CallFacts, longest: int) -> str:
     """What came of a call, in short: in the tool's own words, else its result."""
-    said = _cut(facts.outcome, MAX_OUTCOME) or _in_short(result, MAX_OUTCOME) or "nothing"
+    said = _cut(facts.outcome, longest) or _in_short(result, longest) or "nothing"
     sign = "\u2717" if facts.error else "\u2192"
     return f"{sign} {said}" + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
 

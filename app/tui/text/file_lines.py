@@ -19,8 +19,8 @@ LEAST_NAME = 12
 
 
 def file_line(path: Path, facts: FileFacts | None, width: int) -> Content:
-    """What is known of a file in one line of `width` columns: what does not fit is left out from its end, and the
-    name cut. `facts` are None while it is being looked at."""
+    """What is known of a file in one line of `width` columns: what does not fit is left out, and the name cut. `facts`
+    are None while it is being looked at."""
     name, clicks = Content(one_line(path.name)), list[Content]()
     if facts is None or facts.size is not None:
         opens = OPEN if is_only_shown(path) else SHOW
@@ -29,10 +29,9 @@ def file_line(path: Path, facts: FileFacts | None, width: int) -> Content:
     room = width - min(name.cell_length, max(LEAST_NAME, width // 3))
     shown = list[Content]()
     for text in texts:
-        room -= len(GAP) + text.cell_length
-        if room < 0:
-            break
-        shown.append(text)
+        if len(GAP) + text.cell_length <= room:
+            room -= len(GAP) + text.cell_length
+            shown.append(text)
     taken = sum(len(GAP) + text.cell_length for text in shown)
     return Content(GAP).join([name.truncate(max(1, width - taken), ellipsis=True), *shown])
 

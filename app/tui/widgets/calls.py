@@ -86,7 +86,7 @@ class CallView(Fold, LiveContainer):
 
     def _say(self) -> None:
         self.set_class(self._text.failed, "-failed")
-        self.title.say(f"{self.arrow} {self._text.line}", *filter(None, [self._text.outcome]))
+        self.title.say(f"{self.arrow} {self._text.line}", *filter(None, [self._text.reason, self._text.outcome]))
 
     async def _fill(self) -> None:
         async with self._filling:  # a click may come between

@@ -1,6 +1,8 @@
 """A text area that completes what is typed at the cursor: a command line, or the name of a file after an `@`."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,29 +11,26 @@ from textual.widgets import TextArea
 
 from app.chat.commands import Command
 from app.documents.attachments import AttachmentError, find
-from app.documents.mentions import mention, written
-from app.tui.text.completions import Completion, completions, marked_at_once, names_file
-from app.tui.widgets.completion import CompletionList
+from app.documents.mentions import candidates, mention, written
+from app.tui.text.completions import Completion, completions, file_completions, marked_at_once, names_file
+from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.text import clean
 
 HINT = "Tab completes; * not during an answer"
+PATIENCE_S = 1.0
+"""How long a key waits for a folder to be read: that of another computer may never answer."""
+
+_OF_THE_LIST = ("up", "down", "enter", "tab", "escape")
 
 
 class CompletingArea(TextArea):
-    """`completion` is the list of files that a mention may mean, or of commands; whoever receives Named fills it with
-    files. Its subclass gives it the keys."""
+    """`completion` is the list of files that a mention may mean, or of commands. Its subclass gives it the keys.
 
-    @dataclass
+    The list may lag behind fast typing. Keys that act on it wait for it: they do what they would do when typed slowly.
+    """
+
     class Named(Message):
-        """A mention is being typed, as far as `name`; None: it isn't any more."""
-
-        name: str | None
-
-    @dataclass
-    class FileNamed(Message):
-        """A command line is being typed that names a file."""
-
-        line: str
+        """A file is being named whose list isn't there yet: `look_up` brings it."""
 
     @dataclass
     class Mentioned(Message):
@@ -56,27 +55,48 @@ class CompletingArea(TextArea):
         self.move_cursor(self.document.end)
 
     def on_text_area_selection_changed(self) -> None:
-        """The cursor has moved: show the commands, or say which file is being named, if one is being typed."""
-        line = self.line if self._naming else None
-        offered = line is not None and self._offer(line)
-        if line is not None and names_file(line):
-            self.post_message(self.FileNamed(line))
-        elif not offered:
-            self.post_message(self.Named(self.named))
+        """The cursor has moved: show what may be meant, if something is being named.
+
+        What is listed already stays as it is: this comes after the keys that were typed right behind, which may have
+        marked another row.
+        """
+        if not self._naming:
+            self.completion.hide()
+        elif not self._offer():
+            if (name := self._file_named) is None:
+                self.completion.hide()
+            elif self.completion.typed != name:
+                self.post_message(self.Named())
 
     @property
-    def named(self) -> str | None:
-        """The file that is being named, as far as it is typed."""
-        typed = self._mention() if self._naming else None
-        return typed[1] if typed else None
-
-    def _complete(self, key: str) -> bool:
-        """What a key does while a command or a file is being named; false for what it does anyway."""
+    def _file_named(self) -> str | None:
+        """What names a file: a command line, or the mention at the cursor as far as it is typed."""
         line = self.line
-        # The list may lag behind fast typing: then it is made now, so that keys act on what is typed.
-        if line is not None and (self.completion.typed == line or self._offer(line)):
+        if line is not None and names_file(line):
+            return line
+        found = self._mention()
+        return found[1] if found else None
+
+    async def look_up(self) -> None:
+        """Show the files that may be meant, unless something else is being named by then. A thread reads the folder."""
+        if (name := self._file_named) is None:
+            return
+        if name == self.line:
+            found = await asyncio.to_thread(file_completions, name, self.folder, MAX_ROWS)
+        else:
+            names = await asyncio.to_thread(candidates, name, self.folder, MAX_ROWS)
+            found = [Completion(each, each) for each in names]
+        if name == self._file_named != self.completion.typed:
+            self._show(name, found)
+
+    async def _complete(self, key: str) -> bool:
+        """What a key does while a command or a file is being named; false for what it does anyway."""
+        if key in _OF_THE_LIST:
+            await self._catch_up()
+        line, completion = self.line, self.completion
+        if line is not None and completion.display and completion.typed == line:
             return self._complete_line(key, line)
-        found, completion = self._mention(), self.completion
+        found = self._mention()
         if found is None:
             return False
         choice = completion.choice if completion.typed == found[1] else None
@@ -93,6 +113,12 @@ class CompletingArea(TextArea):
             return False
         return True
 
+    async def _catch_up(self) -> None:
+        """Have the list show what is typed by now."""
+        if not self._offer() and self.completion.typed != self._file_named:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.look_up(), PATIENCE_S)
+
     def _complete_line(self, key: str, line: str) -> bool:
         completion = self.completion
         marked = completion.choice
@@ -107,21 +133,22 @@ class CompletingArea(TextArea):
             return False
         return True
 
-    def _offer(self, line: str) -> bool:
-        """Show what a command line may become; false if that is nothing."""
-        return self._show(line, completions(line, self.values_of))
-
-    def offer_files(self, line: str, files: Sequence[Completion]) -> None:
-        """Show the files that a command line may name, unless it has changed since."""
-        if line == self.line and not self._show(line, [*completions(line, self.values_of), *files]):
-            self.completion.hide()
-
-    def _show(self, line: str, found: Sequence[Completion]) -> bool:
-        """Show these; false if there are none."""
+    def _offer(self) -> bool:
+        """Show what a command line may become, unless that is listed already; false if it is nothing, or files."""
+        line = self.line
+        if line is None:
+            return False
+        if self.completion.typed == line:
+            return self.completion.display
+        found = completions(line, self.values_of)
         if found:
-            marked = marked_at_once(line) and not found[0].waits
-            self.completion.show(found, line, marked=marked, hint=HINT if found[0].help else "")
+            self._show(line, found)
         return bool(found)
+
+    def _show(self, typed: str, found: Sequence[Completion]) -> None:
+        """Show what is typed may become; after some command lines none of it is marked before a key does so."""
+        marked = typed != self.line or (marked_at_once(typed) and not any(each.waits for each in found[:1]))
+        self.completion.show(found, typed, marked=marked, hint=HINT if found and found[0].help else "")
 
     def _path(self, name: str) -> Path | None:
         """What is there by this name."""

@@ -27,11 +27,13 @@ class CompletionList(RowList, can_focus=False):
         super().__init__(markup=False)
         self.names: list[str] = []
         """What each row would replace the typed text with."""
-        self.typed = ""
-        """The typed text that they complete."""
+        self.typed: str | None = None
+        """The typed text that they complete; there may be none for it."""
         self.display = False
 
-    def show(self, completions: Sequence[Completion], typed: str = "", *, marked: bool = True, hint: str = "") -> None:
+    def show(
+        self, completions: Sequence[Completion], typed: str | None = None, *, marked: bool = True, hint: str = ""
+    ) -> None:
         """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
         self.names, self.typed = [each.line for each in completions], typed
         is_narrow = isinstance(self.parent, Widget) and self.parent.size.width < NARROW
@@ -49,6 +51,7 @@ class CompletionList(RowList, can_focus=False):
 
     def hide(self) -> None:
         """Show nothing."""
+        self.typed = None
         if self.display:
             self.show(())
 

@@ -8,10 +8,7 @@ from textual.containers import Vertical
 from textual.widgets import OptionList
 
 from app.documents.attachments import Attachment, AttachmentError, find, read
-from app.documents.mentions import candidates
-from app.tui.text.completions import Completion, file_completions
 from app.tui.widgets.attached import Attached, Chip
-from app.tui.widgets.completion import MAX_ROWS
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.live_container import LiveContainer
 
@@ -31,25 +28,10 @@ class InputArea(Vertical, LiveContainer):
         """Bring what nobody sees at first."""
         await self.mount(self.composer.completion, self.composer.attached, before=self.composer)
 
-    def on_completing_area_named(self, event: Composer.Named) -> None:
+    @work(exclusive=True, group="complete")
+    async def on_completing_area_named(self) -> None:
         """Show the files that may be meant."""
-        if event.name is None:  # as after nearly every key, which must not cost a worker
-            self.composer.completion.hide()
-        else:
-            self._complete(event.name)
-
-    @work(exclusive=True, group="complete")
-    async def _complete(self, typed: str) -> None:
-        composer = self.composer
-        names = await asyncio.to_thread(candidates, typed, composer.folder, MAX_ROWS)
-        if composer.named == typed:  # else something else is being typed by now
-            composer.completion.show([Completion(name, name) for name in names], typed)
-
-    @work(exclusive=True, group="complete")
-    async def on_completing_area_file_named(self, event: Composer.FileNamed) -> None:
-        """Show the files that a command may mean."""
-        files = await asyncio.to_thread(file_completions, event.line, self.composer.folder, MAX_ROWS)
-        self.composer.offer_files(event.line, files)
+        await self.composer.look_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click on one of them."""

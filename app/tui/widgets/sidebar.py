@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -199,14 +198,10 @@ class Sidebar(Vertical):
         self._opens_first = False  # Enter was pressed before they were
         self._listed = 0  # conversations
 
-    def compose(self) -> ComposeResult:
-        """Two parts."""
-        yield self.input
-        yield self.list
-
-    def on_mount(self) -> None:
-        """No timer when idle."""
-        self.input.cursor_blink = False
+    async def furnish(self) -> None:
+        """Put the two parts into the sidebar, which comes empty; see Layout.furnish."""
+        self.input.cursor_blink = False  # no timer when idle
+        await self.mount(self.input, self.list)
         self.watch(self.list, "scroll_y", self._want_more, init=False)
 
     @property

@@ -65,7 +65,7 @@ def summed_up(parts: Sequence[Part]) -> str:
     names = Counter(_name(part) for part in calls)
     each = ", ".join(f"{count} {name}" for name, count in names.most_common())
     seconds = sum(facts.seconds for part in calls for facts in part.facts)
-    return f"{len(calls)} calls: {each}" + (f" \u00b7 {seconds:.0f} s" if seconds >= 1 else "")
+    return f"{len(calls)} call{'s' * (len(calls) != 1)}: {each}" + (f" \u00b7 {seconds:.0f} s" if seconds >= 1 else "")
 
 
 def _name(part: Part) -> str:

@@ -8,17 +8,26 @@ _MOST = 1024
 
 
 class BrowserError(GptossError):
-    """The text is the tool's answer to the model."""
+    """The text is the tool's answer to the model; `reason` is its end alone, for people."""
+
+    reason = ""
 
 
 def fetching(url: str, why: object) -> BrowserError:
     """A page can't be had."""
-    return BrowserError(f"Error fetching URL `{truncated(url)}`: {truncated(str(why))}")
+    return _failed("Error fetching URL", url, why)
 
 
 def searching(query: str, why: object) -> BrowserError:
     """A search has failed."""
-    return BrowserError(f"Error during search for `{truncated(query)}`: {truncated(str(why))}")
+    return _failed("Error during search for", query, why)
+
+
+def _failed(doing: str, what: str, why: object) -> BrowserError:
+    reason = truncated(str(why))
+    error = BrowserError(f"{doing} `{truncated(what)}`: {reason}")
+    error.reason = reason
+    return error
 
 
 def truncated(text: str, most: int = _MOST) -> str:

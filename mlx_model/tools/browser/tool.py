@@ -101,7 +101,7 @@ class Browser:
                     raise BrowserError("The browser was switched off.")
                 result = await self._run(call, room)
             except BrowserError as error:
-                result = ToolResult(str(error), error=True)
+                result = ToolResult(str(error), error=True, outcome=error.reason)
             except Exception as error:  # of a library that a hostile page has confused
                 result = ToolResult(f"Error: {type(error).__name__}: {error}".rstrip(": "), error=True)
         return replace(result, seconds=time.monotonic() - started)

@@ -23,9 +23,11 @@ from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer, Server
 from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.message import SessionMessage
 
 from mlx_model.text import clean
 from mlx_model.tools.base import Output
+from mlx_model.tools.mcp.bounds import MOST_CHARACTERS, TOO_LONG, TOO_MUCH, BoundedBody, install
 from mlx_model.tools.mcp.endpoints import Http, McpError, NotCarriedOutError, Stdio
 from mlx_model.tools.mcp.stderr import StandardError
 
@@ -43,6 +45,7 @@ _LIST_ANEW_S = 3.0
 
 # Without a handler Python prints a library's warnings on standard error, where a screen may be.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+install()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,8 @@ class Connection:
         except MCPError as error:
             if self.is_over or error.code == mcp_types.CONNECTION_CLOSED:
                 self._over.set()
-                raise McpError(
-                    f"it ended during this call, which may have been carried out{self._last_words}"
-                ) from None
+                ended = self._known or "it ended"
+                raise McpError(f"{ended} during this call, which may have been carried out{self._last_words}") from None
             if error.message == _LOST_SESSION:
                 self._over.set()
                 raise NotCarriedOutError("it was started again") from None
@@ -139,19 +141,25 @@ class Connection:
         if isinstance(self._endpoint, Stdio):
             return _watched(partial(_program, self._endpoint, self._stderr), self._note_end)
         if isinstance(self._endpoint, Http):
-            return _watched(partial(_address, self._endpoint, self._note_refusal), self._note_end)
+            return _watched(partial(_address, self._endpoint, self._take_response), self._note_end)
         return self._endpoint
 
     def _note_end(self, problem: str) -> None:
         self._known = problem or self._known
         self._over.set()
 
-    async def _note_refusal(self, response: httpx2.Response) -> None:
+    async def _take_response(self, response: httpx2.Response) -> None:
         self._known = ""
+        body, kind = response.stream, response.headers.get("Content-Type", "").lower()
+        if kind.startswith("application/json") and isinstance(body, httpx2.AsyncByteStream):
+            response.stream = BoundedBody(body, self._note_too_much)
         if response.status_code in (401, 403):
             self._known = f"it refuses access ({response.status_code}): put its token into the headers"
         elif response.status_code >= 500:
             self._known = f"it answers {response.status_code} {response.reason_phrase}"
+
+    def _note_too_much(self) -> None:
+        self._known = TOO_MUCH
 
     @property
     def _last_words(self) -> str:
@@ -211,7 +219,7 @@ async def _address(endpoint: Http, on_response: Callable[[httpx2.Response], Any]
     hooks: dict[str, list[Callable[..., Any]]] = {"response": [on_response]}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as client,
-        streamable_http_client(endpoint.url, http_client=client) as streams,
+        streamable_http_client(endpoint.url, http_client=client, max_sse_event_size=MOST_CHARACTERS) as streams,
     ):
         yield streams
 
@@ -221,6 +229,7 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
     """A transport that says when it ends, and why if that is known: the SDK's client leaves that to the next call.
 
     It is ended when too much of what comes is no MCP: lines that a program prints for ever would keep this loop busy.
+    And when a message is longer than can be taken in.
     """
     async with transport() as (read, write), anyio.create_task_group() as group:
         sending, receiving = anyio.create_memory_object_stream[Any](0)
@@ -235,6 +244,9 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
                             if noise > _MOST_NOISE:
                                 problem = "what it writes is not MCP"
                                 break
+                            if _is_too_long(message):
+                                problem = TOO_MUCH
+                                break
                             await sending.send(message)
                     finally:
                         on_end(problem)
@@ -242,6 +254,10 @@ async def _watched(transport: Callable[[], Any], on_end: Callable[[str], None]) 
         group.start_soon(pass_on)
         yield receiving, write
         group.cancel_scope.cancel()
+
+
+def _is_too_long(message: Any) -> bool:
+    return isinstance(message, SessionMessage) and getattr(message.message, "method", "") == TOO_LONG
 
 
 def _shown(output: Output) -> ProgressFnT:

@@ -47,8 +47,9 @@ class McpTool:
         try:
             result = await self._ask(self.declared, call.arguments, output)
         except McpError as error:
-            text = f"Error: {self.server}: {str(error).rstrip('.')}."
-            return ToolResult(text, error=True, seconds=time.monotonic() - started)
+            why = str(error).rstrip(".")
+            text = f"Error: {self.server}: {why}."
+            return ToolResult(text, error=True, seconds=time.monotonic() - started, outcome=why)
         read = await asyncio.to_thread(read_result, result, self._folder, self.declared.original)
         failed = bool(result.is_error)
         return ToolResult(

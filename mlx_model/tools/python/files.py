@@ -21,9 +21,10 @@ def snapshot(folder: Path) -> Snapshot:
 
 
 def changed(folder: Path, before: Snapshot) -> tuple[Path, ...]:
-    """Files that are new or have changed since, at most MOST_LISTED, in the order of their time."""
+    """Files that are new or have changed since, in the order of their time: the last MOST_LISTED, for what code writes
+    at its end is what it was for."""
     found = [(facts[2], path) for path, facts in snapshot(folder).items() if before.get(path) != facts]
-    return tuple(Path(path) for _, path in sorted(found)[:MOST_LISTED])
+    return tuple(Path(path) for _, path in sorted(found)[-MOST_LISTED:])
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:

@@ -82,8 +82,13 @@ class Python:
         return self.confinement is not Confinement.NONE
 
     @property
+    def usable(self) -> bool:
+        """Whether there is a Python to run, and a folder for it; known after `prepare`."""
+        return self._sandbox is not None
+
+    @property
     def why_not(self) -> str:
-        """Why it is not confined, in words; empty if it is."""
+        """Why it is not confined, or not usable, in words; empty if it is."""
         return self._why_not
 
     @property
@@ -133,7 +138,7 @@ class Python:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._sandbox, self._why_not = await asyncio.to_thread(self._choose, self._folder.resolve())
         except OSError as error:
-            self._why_not = str(error)
+            self._why_not = f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
     def _choose(self, folder: Path) -> tuple[Sandbox, str]:
         interpreter = Interpreter.ask(self._executable)
@@ -171,7 +176,10 @@ class Python:
                 await self._stop()
         text = self._text(cell)
         files = await asyncio.to_thread(changed, self._sandbox.folder, before)
-        return ToolResult(text, error=cell.ending is not Ending.DONE, files=files)
+        failed = cell.ending is not Ending.DONE
+        outcome = text.rstrip().rpartition("\n")[2].removeprefix("[ERROR] ") if failed else ""
+        outcome = outcome or ("" if cell.text else "no output")
+        return ToolResult(text, error=failed, files=files, outcome=outcome)
 
     async def _started(self, sandbox: Sandbox) -> Kernel:
         if self._kernel is None or not self._kernel.is_alive:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.chat.answer import AnswerRecord
-from app.chat.conversation import CallFacts
-from app.chat.loop import TurnEvent, TurnTools, turn
+from app.chat.conversation import CallFacts, Conversation
+from app.chat.loop import CUT_OFF, SWITCHED_OFF, TurnEvent, TurnTools, turn
 from app.engine.engine import EngineError
 from app.engine.protocol import Answer
 from app.tools.switched_on import Approval
@@ -143,6 +143,50 @@ async def test_cancelling_before_a_call_is_run_leaves_it_to_be_decided_on_later(
     assert tool.runs == 0
     assert record.messages == [THOUGHT, CALL]
     assert record.finished is not None and record.finished.reason == "cancelled"
+
+
+@pytest.mark.parametrize("when", ["while it runs", "while the person is asked", "before"])
+async def test_switching_tools_off_ends_the_call_and_the_model_answers_without(when: str) -> None:
+    async def approve(call: ToolCall) -> Approval:
+        assert when != "before"
+        if when == "while the person is asked":
+            tools.switch_off()
+        return Approval(by="the test")
+
+    tool, record, backend = Tool(ends=False), AnswerRecord(Effort.LOW), Rounds(CALLING, CALLING, ANSWERING)
+    tools = TurnTools(Toolbox([tool]), approve)
+    if when == "before":
+        tools.switch_off()
+    async for event in turn(await engine_of(backend), REQUEST, record, tools):
+        if isinstance(event, ToolOutput):
+            tools.switch_off()
+    runs = int(when == "while it runs")
+    assert (tool.runs, tool.cancelled) == (runs, bool(runs))
+    results = [message.text for message in record.messages if message.role is Role.TOOL]
+    assert results == [CANCELLED if runs else SWITCHED_OFF, SWITCHED_OFF]
+    assert record.finished is not None and record.finished.reason == "stop"
+
+
+async def test_a_call_that_ran_when_the_program_ended_is_not_run_again() -> None:
+    conversation = Conversation()
+    node = conversation.add_prompt("q", None)
+    tool, record = Tool(), AnswerRecord(Effort.LOW, node)
+    async for event in turn(await engine_of(Rounds(CALLING)), REQUEST, record, TurnTools(Toolbox([tool]), allow)):
+        if isinstance(event, Answer):
+            continue
+        record.keep_in(conversation, 0.0)  # as it is saved before the call is run; then the program is killed
+        break
+    (kept,) = (each for each in conversation.nodes.values() if each.facts)
+    assert kept.messages == (THOUGHT, CALL) and record.cut_off_call == CALL
+    record, backend, events = AnswerRecord(Effort.LOW, kept), Rounds(ANSWERING), list[TurnEvent]()
+    request = Request((user("q"), *kept.messages))
+    async for event in turn(await engine_of(backend), request, record, TurnTools(Toolbox([tool]), allow)):
+        events.append(event)
+    told = Message(Role.TOOL, CUT_OFF, "python", "analysis", "assistant")
+    assert backend.requests[0].messages == (user("q"), THOUGHT, CALL, told)
+    assert kinds(events)[0] is ToolFinished and tool.runs == 0
+    assert record.messages == [THOUGHT, CALL, told, ANSWER]
+    assert record.facts(0.0).calls == (CallFacts(error=True, allowed="the test", outcome="cut off"),)
 
 
 async def test_closing_a_turn_cancels_its_tool() -> None:

@@ -13,15 +13,20 @@ import pytest
 from app.cli import ask
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
+from app.cli.form import form_of
 from app.documents import attachments
 from app.documents.attachments import AttachmentError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.errors import RequestError
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
+from mlx_model.generation import grammars
+from mlx_model.generation.formats import AnswerFormat
 from mlx_model.harmony.message import Message, Role, assistant
+from mlx_model.harmony.tools import ResponseFormat
 from mlx_model.options import Options
 from mlx_model.pdf.reading import read_pdf
-from mlx_model.request import Request
+from mlx_model.request import Form, Request
 from tests.fixtures.pdf import pdf
 
 CALL = Message(Role.ASSISTANT, '{"q": 1}', None, "commentary", "functions.search", "json")
@@ -110,10 +115,17 @@ CASES: dict[str, tuple[list[Event], str, int, str, list[str]]] = {
 }
 
 
-def answer(events: list[Event], reason: str, monkeypatch: pytest.MonkeyPatch, *, as_json: bool = False) -> int:
+def answer(
+    events: list[Event],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    as_json: bool = False,
+    form: AnswerFormat | None = None,
+) -> int:
     backend = Scripted([*events, Finished(reason, Stats(decode_tokens=9))])
     monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(backend))
-    return ask.answer("q", Start(Load(), Options(), None, False), as_json=as_json)
+    return ask.answer("q", Start(Load(), Options(), None, False, form=form or AnswerFormat()), as_json=as_json)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,6 +151,42 @@ def test_json_has_everything_and_the_same_exit_code(
     assert printed["finish_reason"] == reason
     assert printed["stats"]["load_s"] == 0.5 and printed["stats"]["resident_bytes"] == 7
     assert printed["stats"]["decode_tokens"] == 9 and printed["stats"]["decode_tok_s"] == 0.0
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
+BOUND = whole(assistant('{"n": "【1†L1】\u200e"}'))  # with a sign that a terminal is not shown
+
+
+@pytest.mark.parametrize(("reason", "code"), [("stop", 0), ("length", 1), ("stop_string", 1)])
+def test_an_answer_bound_to_a_schema_is_data(
+    reason: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Alone on standard output, with what could be a citation; the exit code says whether it is whole."""
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(SCHEMA))
+    form = form_of(argparse.Namespace(schema=str(file)))
+    assert form.form == Form(SCHEMA) and form.shown == ResponseFormat("answer", SCHEMA)
+    events: list[Event] = [Warned("a keyword"), *THOUGHT, *BOUND]
+    assert answer(events, reason, monkeypatch, form=form) == code
+    printed = capsys.readouterr()
+    assert printed.out == '{"n": "【1†L1】\u200e"}\n'
+    assert printed.err.startswith("a keyword\n") and ("the answer is not whole" in printed.err) == (code == 1)
+    assert answer(events, reason, monkeypatch, form=form, as_json=True) == code
+    assert json.loads(capsys.readouterr().out)["parsed"] == ({"n": "【1†L1】\u200e"} if code == 0 else None)
+
+
+def test_what_is_no_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert form_of(argparse.Namespace(regex="a+")).form == Form(regex="a+")
+    for content, says in (("[1]", "it is not an object"), ("{", "is no JSON schema"), (None, "can't be read")):
+        file = tmp_path / "schema.json"
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(RequestError, match=says):
+            form_of(argparse.Namespace(schema=str(file)))
+    monkeypatch.setattr(grammars, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match="install it with"):
+        form_of(argparse.Namespace(regex="a"))
 
 
 async def test_an_answer_that_nobody_reads_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

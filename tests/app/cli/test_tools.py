@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import signal
 import sys
 from argparse import Namespace
@@ -51,7 +52,7 @@ class Python:
 
     name = declaration = "python"
     confined, why_not, data = True, "no sandbox", "/mnt/data"
-    closed = 0
+    usable, closed = True, 0
 
     def __init__(self, folder: Path, **_: Any) -> None:
         self.folder = folder
@@ -207,6 +208,23 @@ async def test_what_is_asked_each_time_can_be_allowed_once_only(monkeypatch: pyt
     assert "Allow it? y once; any" in shown.getvalue()
 
 
+async def test_what_was_typed_before_the_question_is_no_answer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, terminal = os.openpty()
+    os.write(person, b"y\n")  # meant as the next message
+
+    class Screen(Terminal):
+        def write(self, text: str) -> int:
+            os.write(person, b"better not\n" if "Allow it?" in text else b"")
+            return super().write(text)
+
+    with open(terminal) as stdin:  # noqa: PTH123  # a descriptor
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", Screen())
+        verdict = await ask_person(CELL, Wish(("python",), Decision.ASK, "", ""))
+    os.close(person)
+    assert verdict == Verdict(allowed=False, reason="better not")
+
+
 def test_a_yes_that_always_holds_is_a_rule_of_the_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     remember("browser.open example.org")
     assert settings.load().permissions == {"browser.open example.org": "allow"}
@@ -318,6 +336,19 @@ def test_ctrl_c_ends_a_call_and_the_answer(plain: PlainChat, monkeypatch: pytest
     node = plain._conversation.path[-1]
     assert node.facts is not None and node.facts.reason == "cancelled"
     assert node.messages[-1].text == "[Cancelled by the user.]"
+
+
+def test_ctrl_c_while_a_tool_gets_ready_takes_the_message_back(
+    plain: PlainChat, scripted: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prepare(self: Python) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Python, "prepare", prepare)
+    command(plain, "python")
+    assert plain._ask("q")
+    assert scripted.requests == [] and plain._conversation.path == []
 
 
 def test_an_answer_without_tools_needs_no_event_loop(plain: PlainChat, scripted: Rounds) -> None:

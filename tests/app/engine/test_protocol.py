@@ -30,9 +30,19 @@ from app.engine.protocol import (
 )
 from app.engine.worker import merge
 from app.store.store import Store
-from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta, Warned
+from mlx_model.events import (
+    Alternative,
+    Finished,
+    MessageEnd,
+    MessageStart,
+    PrefillProgress,
+    Stats,
+    TextDelta,
+    TokenLogprobs,
+    Warned,
+)
 from mlx_model.harmony.message import Message, Role, assistant, user
-from mlx_model.harmony.tools import FunctionTool, ResponseFormat
+from mlx_model.harmony.tools import FunctionTool, Namespace, ResponseFormat
 from mlx_model.options import Options
 from mlx_model.request import Form, Request
 
@@ -42,6 +52,7 @@ SCHEMA = {
     "fields": {"type": "Ask", "number": 1},
 }
 """A schema whose keys and values are those of the protocol itself."""
+HALF = TokenLogprobs(Alternative(b"\xc3", -0.5), (Alternative(b"e", float("-inf")),))
 SEARCH = FunctionTool("search", "Finds things.", SCHEMA)
 FORM = ResponseFormat("answer", SCHEMA, "How to answer.")
 
@@ -67,10 +78,13 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Ask(3, Request((user("a"),), tools=("python",), functions=(SEARCH,), response_format=FORM)),
         Ask(4, Request((user("a"),), tool_choice="search", form=Form(SCHEMA, strict=False), strict_headers=True)),
         Ask(5, Request((user("a"),), functions=(replace(SEARCH, strict=True),), form=Form(regex="a|b"))),
+        Ask(6, Request((user("a"),), namespaces=(Namespace("agents", (SEARCH,), "Others."),))),
+        Failed("too long", 7, unusable=True, too_long=True),
         Answer(1, PrefillProgress(1, 2)),
         Answer(1, Warned("uniqueItems is left out")),
         Answer(1, MessageStart("commentary", "python", "json")),
         Answer(1, TextDelta("final", "x"), deltas=4),
+        Answer(1, TextDelta("final", "é", logprobs=(HALF, HALF))),
         Answer(1, MessageEnd(Message(Role.TOOL, "4", name="python", recipient="assistant", recovered=True))),
         Answer(1, Finished("length", Stats(1, 2, 3, 0.5, 0.25, 0.125, 9))),
     ],
@@ -219,5 +233,9 @@ def test_merge_joins_only_neighbours_of_one_message() -> None:
         end,
         delta("d"),
         delta("e", request=2),
+    ]
+    with_logprobs = Answer(1, TextDelta("final", "x", logprobs=(HALF,)))
+    assert merge([with_logprobs, delta("y"), with_logprobs]) == [
+        Answer(1, TextDelta("final", "xyx", logprobs=(HALF, HALF)), 3)
     ]
     assert merge([delta("alone")]) == [delta("alone")]

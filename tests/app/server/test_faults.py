@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.engine import EngineDied
+from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Answer, Load
 from app.server.answering import OwnTools, Work
 from app.server.declared import Declared
@@ -102,7 +102,7 @@ def test_who_waits_hears_of_it_and_may_leave(server: RunningServer, path: str) -
     status, body = post(server, path, BODIES[path])
     assert status == 429 and json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     response = waiting[0].getresponse()
-    sign = b'"response.in_progress"' if path == RESPONSES else b": waiting"
+    sign = b'"queue":{"ahead":1}' if path == RESPONSES else b": waiting"
     signs = 0
     while signs < 3:
         signs += sign in response.readline()
@@ -156,13 +156,17 @@ def test_a_cancel_in_the_line(server: RunningServer) -> None:
     id = json.loads(response.readline().removeprefix(b"data: "))["response"]["id"]
     assert post(server, f"{RESPONSES}/{id}/cancel", b"")[0] == 200
     assert b'"status":"cancelled"' in response.read().splitlines()[-2]
+    wait_until(lambda: server.service.line.waiting == 0)
+    assert server.service.line.running == 1  # the other one goes on
     waiting.close()
     running_one.close()
     still_answers(server)
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_an_engine_that_dies_ends_the_answer_alone(server: RunningServer, path: str) -> None:
+def test_an_engine_that_dies_ends_the_answer_alone(
+    server: RunningServer, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     server.engine.script = lambda request: [*message("Half")[:-1], EngineDied("the engine was killed")]
     for stream in (True, False):
         with closing(opened(server, path, stream=stream)) as connection:
@@ -171,6 +175,21 @@ def test_an_engine_that_dies_ends_the_answer_alone(server: RunningServer, path: 
             body = response.read()
             assert body.count(b"the engine was killed") == 1
             assert (b"[DONE]" in body) is False
+    still_answers(server)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_what_fails_behind_the_end_is_no_second_end(server: RunningServer, path: str) -> None:
+    server.engine.script = lambda request: says("Hello.")
+    server.engine.closing_error = EngineError("it failed in closing")
+    try:
+        with closing(opened(server, path)) as connection:
+            body = connection.getresponse().read()
+        ends = (b"event: response.completed", b"event: response.failed", b"[DONE]", b'data: {"error":{')
+        assert sum(map(body.count, ends)) == 1
+    finally:
+        server.engine.closing_error = None
     still_answers(server)
 
 

@@ -36,6 +36,14 @@ def test_a_call_gets_its_thought_back_as_it_was(thoughts: Thoughts, given: list[
     assert thoughts.restored("call_1", [*ASKED, *given], RETURNED) == [*ASKED, *ANSWER]
 
 
+def test_two_messages_in_one_text_are_what_the_model_said(thoughts: Thoughts) -> None:
+    """Chat Completions joins them; thoughts are not among them."""
+    answer = [ANSWER[0], ANSWER[1], assistant("", "commentary"), assistant("And there.", "commentary"), CALL]
+    thoughts.remember("call_2", ASKED, answer)
+    returned = [*ASKED, assistant("I look.\n\nAnd there.", "commentary")]
+    assert thoughts.restored("call_2", returned, RETURNED) == [*ASKED, *answer]
+
+
 def test_arguments_may_be_written_anew(thoughts: Thoughts) -> None:
     assert thoughts.restored("call_1", ASKED, call("functions.f", '{ "city": "Oslo" }')) == [*ASKED, *ANSWER]
 

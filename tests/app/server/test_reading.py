@@ -76,6 +76,7 @@ def test_what_codex_sends() -> None:
     assert [function.name for function in request.functions] == ["f"]
     assert [space.name for space in request.namespaces] == ["agents"]
     assert asked.declared.hosted == ("browser",) and asked.declared.known == {"functions.f", "agents.f", "browser"}
+    assert asked.input[0]["id"] == "a" and response(input="Hi").input[0]["content"][0]["text"] == "Hi"
     assert asked.echo["text"] == {"format": {"type": "text"}, "verbosity": "low"}
 
 
@@ -90,6 +91,17 @@ def test_results_follow_their_calls() -> None:
     custom.append({"type": "custom_tool_call_output", "call_id": "3", "output": "ok"})
     messages = response(input=custom).request.messages
     assert messages[1] == call("functions.patch", '{"input": "a \\"b\\""}') and messages[2].text == "ok"
+
+
+def test_what_is_said_before_a_call_is_no_answer() -> None:
+    said = {"role": "assistant", "content": "I look."}
+    thought = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm"}]}
+    for between in ([], [thought], [{"type": "web_search_call"}, CALL, OUTPUT]):
+        items = [USER, said, *between, {**CALL, "call_id": "2"}, {**OUTPUT, "call_id": "2"}]
+        channel = response(input=items).request.messages[1].channel
+        assert channel == ("final" if len(between) == 3 else "commentary")
+    phased = {**said, "phase": "commentary"}
+    assert response(input=[USER, phased, USER]).request.messages[1].channel == "commentary"
 
 
 def test_what_a_client_keeps_of_a_thought() -> None:

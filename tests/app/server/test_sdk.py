@@ -18,6 +18,7 @@ from mlx_model.events import (
     MessageStart,
     TextDelta,
     TokenLogprobs,
+    Warned,
 )
 from mlx_model.harmony.message import Role, assistant
 from mlx_model.request import Request
@@ -292,6 +293,37 @@ def test_models(client: OpenAI) -> None:
     assert client.models.retrieve("gpt-oss-20b").id == "gpt-oss-20b"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-5")
+
+
+def test_an_answer_that_is_continued_is_one_message(
+    server: RunningServer, client: OpenAI, capfd: pytest.CaptureFixture[str]
+) -> None:
+    warned = Warned("a keyword can't be enforced")
+    server.engine.script = lambda request: [warned, TextDelta("final", " fox."), MessageEnd(assistant("A fox.")), DONE]
+    begun: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "A"}]
+    response = client.responses.create(model="any", input=begun)
+    assert response.output_text == " fox."
+    client.responses.create(model="any", input="More.", previous_response_id=response.id)
+    assert [each.text for each in server.engine.asked[1].messages] == ["Hi", "A fox.", "More."]
+    assert "a keyword can't be enforced" in capfd.readouterr().err
+
+
+def test_what_an_owner_withholds() -> None:
+    with running(is_strict=True) as strict, OpenAI(base_url=strict.url, api_key="none") as sdk:
+        strict.engine.script = lambda request: says("Hello.", analysis="A secret.")
+        response = sdk.responses.create(model="gpt-oss-20b", input="Hi")
+        assert [item.type for item in response.output] == ["message"] and response.usage is not None
+        assert response.usage.output_tokens_details.reasoning_tokens == 9
+        messages: Any = [{"role": "user", "content": "Hi"}]
+        completion = sdk.chat.completions.create(model="gpt-oss-20b", messages=messages)
+        assert "secret" not in completion.to_json()
+        for ask in (
+            lambda: sdk.responses.create(model="gpt-5", input="Hi"),
+            lambda: sdk.chat.completions.create(model="gpt-5", messages=messages),
+        ):
+            with pytest.raises(openai.NotFoundError) as caught:
+                ask()
+            assert caught.value.code == "model_not_found" and caught.value.param == "model"
 
 
 def test_nothing_to_answer(server: RunningServer, client: OpenAI) -> None:

@@ -176,6 +176,23 @@ def test_items_of_calls() -> None:
     assert [each["outputs"] for each in tools[2:4]] == [[{"type": "logs", "logs": text}] for text in ("1", "no")]
 
 
+def test_states_of_a_response() -> None:
+    writer = response_writer()
+    created, again = writer.opening()
+    assert created["response"] == again["response"] == writer.response
+    assert (created["response"]["object"], created["response"]["status"]) == ("response", "in_progress")
+    assert created["response"]["usage"] is None and created["response"]["output"] == []
+    (sign,) = writer.waiting(2)
+    assert sign["queue"] == {"ahead": 2} and "prefill" not in sign
+    writer.take(Answer(1, PrefillProgress(3, 9)))
+    (sign,) = writer.waiting()
+    assert sign["prefill"] == {"done": 3, "total": 9} and "queue" not in sign
+    writer.take(Answer(1, END))
+    usage = writer.response["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (352, 22, 374)
+    assert usage["input_tokens_details"] == {"cached_tokens": 312, "cache_write_tokens": 0}
+
+
 def test_a_summary_only_where_it_is_asked_for() -> None:
     (reasoning, _) = check_response(response_events(response_writer(), SCRIPTS["an answer"]))["output"]
     assert reasoning["summary"] == [{"type": "summary_text", "text": "Hm."}]

@@ -9,6 +9,7 @@ from app.tools import python_kit
 from app.tools.permission import Decision
 from app.tools.python_kit import PythonKit
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.python import tool
 
 
 class Python:
@@ -16,6 +17,7 @@ class Python:
 
     name = declaration = "python"
     why_not = "the sandbox is missing"
+    usable = True
     confined = False
     will_be_confined = True
     data = "/mnt/data"
@@ -54,3 +56,13 @@ async def test_a_folder_with_files_stays(tmp_path: Path) -> None:
             (kit.folder / "plot.png").write_bytes(b"x")
         await kit.close()
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+async def test_a_folder_that_can_t_be_made_is_said_and_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_kit, "Python", tool.Python)
+    (tmp_path / "file").write_text("")
+    kit = PythonKit(tmp_path / "file" / "work")
+    await kit.prepare()
+    assert kit.trouble == f"{tmp_path / 'file' / 'work'}: Not a directory"

@@ -44,7 +44,7 @@ async def test_a_key_ends_the_thought_while_there_is_one() -> None:
         await pilot.press("ctrl+s")
         await wait_until(pilot, lambda: notified(pilot, "The answer has begun already."))
         assert engine.hurried == 2
-        assert OFFER not in text_on(pilot)
+        await wait_until(pilot, lambda: OFFER not in text_on(pilot))
         engine.say(Finished("stop", STATS))
         await idle(pilot)
 

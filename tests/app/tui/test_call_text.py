@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from app.chat.conversation import CallFacts
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State
 from app.tui.text.call_text import ARGUMENTS, MAX_HIGHLIGHTED, MAX_LINE, MAX_OUTCOME, NO_TOOLS, RESULT, describe
 from app.tui.text.pages import MAX_TEXT
+from app.tui.widgets.steps import summed_up
 from mlx_model.harmony.message import Message, Role
 
 
@@ -49,6 +51,13 @@ def test_a_whole_call(message: Message, line: str, details: str) -> None:
     assert waiting == (line, "not run", f"{found[2]}\n\n{NO_TOOLS}")
 
 
+def test_a_call_that_was_cut_off_says_whether_it_was_run() -> None:
+    for state, outcome in ((State.NOT_RUN, "not run"), (State.CUT_OFF, "cut off")):
+        found = of(call("1", "python"), state=state)
+        assert found[1] == outcome and NO_TOOLS not in found[2]
+        assert ("it may have done what was asked" in found[2]) == (state is State.CUT_OFF)
+
+
 def test_a_call_that_grows_is_not_read_yet() -> None:
     assert of(call('{"a": 1}'), state=State.GROWING) == ('f  {"a": 1}', "", block(ARGUMENTS, '{"a": 1}'))
     assert of(call(""), state=State.GROWING)[0] == "f"
@@ -81,6 +90,19 @@ def test_results(texts: list[str], outcome: str) -> None:
 def test_a_result_that_nothing_asked_for_has_its_tools_name(name: str | None, line: str) -> None:
     message = Message(Role.TOOL, "3", name=name)
     assert of(message) == (line, "\u2192 3", block(RESULT, "3"))
+
+
+def test_why_a_call_has_failed_is_said_in_full_where_there_is_room() -> None:
+    text = "Error: there is no tool container.exec. Tools: python."
+    failed = describe(Part(Kind.CALL, (call("{}"), result(text)), facts=(CallFacts(error=True),)))
+    assert failed.outcome == f"\u2717 {text[: MAX_OUTCOME - 1]}\u2026" and failed.reason == f"\u2717 {text}"
+    assert describe(Part(Kind.CALL, (call("{}"), result(text)))).reason == ""
+
+
+def test_many_calls_in_one_line() -> None:
+    parts = [Part(Kind.CALL, (call("{}", name),), facts=(CallFacts(seconds=2),)) for name in ("python", "browser.open")]
+    assert summed_up(parts[:1]) == "1 call: 1 python \u00b7 2 s"
+    assert summed_up([*parts, parts[1]]) == "3 calls: 2 open, 1 python \u00b7 6 s"
 
 
 def test_long_ones_are_cut() -> None:

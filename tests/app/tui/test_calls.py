@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from app.chat import loop
-from app.chat.conversation import AnswerFacts, Conversation
+from app.chat.conversation import AnswerFacts, CallFacts, Conversation
 from app.tui.parts import answering
 from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, State, parts_of
 from app.tui.text.call_text import MAX_HIGHLIGHTED, MAX_LINE, NO_TOOLS, describe
@@ -107,7 +107,15 @@ def test_a_result_goes_to_its_call(messages: list[Message], answered: list[list[
 def test_only_a_call_without_a_result_waits_for_one() -> None:
     parts = parts_of([call("a"), result("1"), call("b")], "tool_call")
     assert [part.state for part in parts] == [State.WHOLE, State.WAITING]
-    assert parts_of([call("a")], "length")[0].state is State.WHOLE
+
+
+@pytest.mark.parametrize("reason", ["", "died", "cancelled", "length", "tool_limit"])
+def test_a_call_at_the_end_of_an_answer_that_was_cut_off(reason: str) -> None:
+    facts = [CallFacts(), CallFacts()]
+    assert parts_of([call("a"), result("1"), call("b")], reason, facts[:1])[-1].state is State.NOT_RUN
+    assert parts_of([call("a"), result("1"), call("b")], reason, facts)[-1].state is State.CUT_OFF
+    assert parts_of([call("a"), call("b"), result("1")], reason, facts[:1])[0].state is State.WHOLE
+    assert parts_of([call("a")], "stop")[0].state is State.WHOLE  # of another program
 
 
 # How a call is put in words

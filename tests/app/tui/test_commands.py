@@ -1,5 +1,7 @@
 """The commands: the list while one is typed, what waits for an answer, palette, help by widget."""
 
+import threading
+
 import pytest
 from textual import events
 from textual.pilot import Pilot
@@ -12,6 +14,7 @@ from app.tui.parts.hints import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_F
 from app.tui.screens.help import HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.text.palette_rows import WAITS
+from app.tui.widgets import completing_area
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import Effort
@@ -232,12 +235,15 @@ async def test_keys_typed_fast_complete_what_was_typed(keys: list[str], text: st
         assert desk_of(pilot).composer.text == text
 
 
-async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands() -> None:
+async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer = threading.Event()
+    monkeypatch.setattr(completing_area, "candidates", lambda *_: ["a.txt"] if may_answer.wait(30) else [])
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
-        await pilot.press(*"/ed")
+        await pilot.press("@", "a", "backspace", "backspace", *"/ed")
         await listed(pilot, "/edit", "/editor")
-        await desk_of(pilot).input._complete("a").wait()
+        may_answer.set()
+        await pilot.app.workers.wait_for_complete([each for each in pilot.app.workers if each.group == "complete"])
         assert desk_of(pilot).composer.completion.names == ["/edit", "/editor"]
 
 

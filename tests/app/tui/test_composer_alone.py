@@ -1,5 +1,6 @@
 """The input by itself: what is submitted, taken, put back, pasted, completed and recalled."""
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from app.documents.attachments import Attachment, join
+from app.tui.widgets import completing_area
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.completing_area import HINT
 from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, PLACEHOLDERS, Composer
@@ -223,7 +225,7 @@ async def test_pastes_get_the_first_free_number_and_are_unfolded_where_they_stan
 
 async def test_mentions_in_a_paste_name_no_files(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
     await paste(pilot, "@notes.txt and @nowhere.txt")
-    assert composer.named is None
+    assert composer.completion.typed is None
     await pilot.press("enter")
     assert len(screen.submitted) == 1 and screen.warnings() == []
 
@@ -340,6 +342,55 @@ async def test_the_files_of_a_command_are_completed(
     assert screen.submitted[1].prompt == "/export s"
     await pilot.press(*"/import x")
     await wait_until(pilot, lambda: not completion.display)
+
+
+async def test_keys_typed_fast_do_what_they_do_when_typed_slowly(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    for keys, text, choice in (
+        ([*"/eff", "tab", "down"], "/effort ", "/effort low"),
+        ([*"/eff", "tab", "down", "down", "enter"], "/effort medium", "/effort medium"),
+        ([*"/effx", "backspace", "tab", "down"], "/effort ", "/effort low"),
+        (["/", "up", "up", "enter"], "/help", "/help"),
+        ([*"@sr", "enter"], "@src/", "src/a.py"),
+        ([*"@sr", "tab", "tab"], "@src/a.py ", None),
+        (["@", "down"], "@", "src/"),
+        ([*"@no", "escape", "x"], "@nox", None),
+        ([*"/import s", "enter"], "/import src/", None),
+        ([*"/export s", "down", "enter"], "/export src/", None),
+    ):
+        for slowly in (True, False):
+            for key in keys:
+                composer.post_message(events.Key(key, key if len(key) == 1 else None))
+                if slowly:
+                    await settled(pilot)
+            await settled(pilot)
+            assert (composer.text, composer.completion.choice) == (text, choice), (keys, slowly)
+            composer.clear_prompt()
+    assert screen.submitted == []
+
+
+async def test_keys_do_not_wait_for_ever_for_a_folder(
+    pilot: Pilot[None], screen: Screen, composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+
+    def slow(*_: object) -> list[str]:
+        may_answer.wait(30)
+        return []
+
+    monkeypatch.setattr(completing_area, "candidates", slow)
+    monkeypatch.setattr(completing_area, "PATIENCE_S", 0.01)
+    await pilot.press(*"@two", "enter")
+    await wait_until(pilot, lambda: [each.prompt for each in screen.submitted] == ["@two"])
+    may_answer.set()
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait for the list of what is typed."""
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
 
 
 async def test_a_folder_is_gone_into(pilot: Pilot[None], composer: Composer) -> None:

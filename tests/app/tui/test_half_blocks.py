@@ -71,15 +71,18 @@ def test_in_a_narrow_column_the_name_is_cut_last() -> None:
         "a-rather-long-name.\u2026  640x480  open  copy path",
         "a-rather-long\u2026  640x480  open  copy path",
         "a-rather-long-\u2026  640x480  open",
-        "a-rather-long-name.\u2026",
+        "a-rather-long\u2026  open",
         "a-rathe\u2026",
     ]
 
 
-def test_what_does_not_fit_is_left_out_from_the_end() -> None:
+def test_what_does_not_fit_is_left_out() -> None:
     shown = [file_line(Path("plot.png"), FileFacts(9000, (640, 480)), width).plain for width in (34, 33)]
     assert shown == ["plot.png  640x480  open  copy path", "plot.png  640x480  open"]
-    assert file_line(Path("a.png"), FileFacts(312, trouble="it is cut off"), 40).plain == "a.png  312 bytes"
+    assert (
+        file_line(Path("a.png"), FileFacts(312, trouble="it is cut off"), 40).plain
+        == "a.png  312 bytes  open  copy path"
+    )
 
 
 def test_a_click_has_the_whole_path_which_is_no_code() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.chat.conversation import CallFacts, Conversation
+from app.paths import mcp_file
 from app.tools import kits
 from app.tools.permission import Decision, Rule
 from app.tui.parts.tool_list import last_error, rows_off, rows_on
@@ -63,14 +64,25 @@ def test_the_last_call_decides_whether_there_is_an_error(
     assert last_error(called(*results), Kit()) == error
 
 
+def test_a_tools_own_words_for_what_went_wrong_come_first() -> None:
+    conversation = called(("python", '  File "<cell 1>"', True))
+    node = conversation.path[-1]
+    facts = replace(TURN, calls=(CallFacts(error=True, outcome="NameError: x"),))
+    conversation.update_answer(node.id, facts, node.messages)
+    assert last_error(conversation, Kit()) == "NameError: x"
+
+
 async def test_a_choice_in_the_list_switches_and_a_folder_has_to_be_typed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(kits, "kits_of", lambda names, conversation: [Kit() for _ in names])
+    mcp_file().parent.mkdir(parents=True, exist_ok=True)
+    mcp_file().write_text('{"mcpServers": {"wiki": {"url": "ftp://x"}}}')
     async with chat(FakeEngine(), (100, 30)) as pilot:
         await idle(pilot)
         await send(pilot, "/tools")
         await on_screen(pilot, "[ ] python")
+        assert "mcpServers.wiki.url is 'ftp://x'" in " ".join(text_on(pilot).replace("\u2502", "").split())
         await pilot.press("space", "escape")
         await on_screen(pilot, "tools: python")
         await send(pilot, "/tools")

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from app import settings
+from app.chat.commands import BUSY
 from app.chat.titles import PROMPT
 from app.tools import kits
 from app.tools.permission import Decision
@@ -18,6 +19,7 @@ from app.tui.widgets.calls import CallTitle, CallView
 from app.tui.widgets.steps import StepsTitle
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished, MessageEnd
+from mlx_model.tools.loop import CANCELLED
 from tests.fixtures.fake_kit import CALL, CODE, Kit, Tool, answer, call_python
 from tests.fixtures.fakes import (
     STATS,
@@ -264,7 +266,7 @@ async def test_many_calls_are_one_line_until_it_is_opened(monkeypatch: pytest.Mo
 async def test_the_settings_say_how_many_calls_a_turn_has(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChatApp(engine=FakeEngine(), settings=settings.Settings(most_calls=3))
     monkeypatch.setattr(app.tools, "names_of", lambda conversation: ("python",))
-    tools = await app.tools.in_turn(app.conversation)
+    tools = await app.tools.in_turn(app.conversation, asyncio.Event())
     assert tools is not None and tools.most_calls == 3
 
 
@@ -318,10 +320,8 @@ async def test_a_conversation_is_named_with_its_tools_for_the_cache(monkeypatch:
 
 
 async def test_esc_while_a_tool_gets_ready_takes_the_message_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    ready = asyncio.Event()
-
     async def prepare(kit: Kit) -> None:
-        await ready.wait()
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(Kit, "prepare", prepare)
     engine = FakeEngine()
@@ -330,8 +330,26 @@ async def test_esc_while_a_tool_gets_ready_takes_the_message_back(monkeypatch: p
         await send(pilot, "/tools python")
         await on_screen(pilot, "tools: python")
         await send(pilot, "How much?")
-        await wait_until(pilot, lambda: Kit.made)
+        await on_screen(pilot, "getting the tools ready")
         await pilot.press("escape")
-        ready.set()
         await idle(pilot)
         assert engine.asked == [] and desk_of(pilot).composer.text == "How much?"
+
+
+async def test_switching_tools_off_in_an_answer_ends_its_call_at_once(confined: None) -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "/tools python")
+        await on_screen(pilot, "tools: python")
+        call_python(engine)
+        await send(pilot, "How much?")
+        await on_screen(pilot, "Esc stops")
+        await send(pilot, "/tools browser")
+        await on_screen(pilot, BUSY)
+        answer(engine, "About 42.")
+        await send(pilot, "/tools off")
+        await on_screen(pilot, "About 42.")
+        await idle(pilot)
+        assert Kit.made[-1].tool.cancelled == 1 and engine.asked[-1][0][-1].text == CANCELLED
+        assert part.NOTHING_ON in text_on(pilot) and "tools: python" not in text_on(pilot)

@@ -5,7 +5,7 @@ import pytest
 
 from metal.operation import Operation
 from metal.trust.candidates import attend_operation, dense_operations
-from tests.fixtures.dense_models import Random
+from tests.fixtures.dense_models import Random, aligned
 from tests.fixtures.recorder import recorded
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, VOCABULARY = 2, 128, 4, 2, 64
@@ -46,6 +46,14 @@ def test_arguments_repeat_with_the_seed_and_layers_take_turns(index: int) -> Non
     if operation.name in ("qkv", "o_proj"):
         layers = [next(value for value in operation.arguments(seed) if isinstance(value, int)) for seed in range(4)]
         assert layers == [0, 1, 0, 1]
+
+
+def test_packed_loads_are_tried_where_weights_are_not_at_a_multiple_of_16() -> None:
+    random = Random()
+    layer, head = aligned(random.projections(HIDDEN, HEADS, KV_HEADS, 8), 4), random.head(HIDDEN, VOCABULARY, 8)
+    for operation in dense_operations([layer], head, mx.float32):
+        packed = [variant for variant in operation.variants if ("PACKED", 1) in variant]
+        assert len(packed) * 2 == (0 if operation.name == "lm_head" else len(operation.variants))
 
 
 def test_what_a_run_reads() -> None:

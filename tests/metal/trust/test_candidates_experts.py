@@ -151,6 +151,16 @@ def test_defaults_follow_the_number_of_cores_and_the_self_test(mixture: Mixture)
         assert all(dict(variant)["TABLE"] == 1 for variant in operation.variants)
 
 
+def test_where_weights_are_not_at_a_multiple_of_16_packed_loads_are_tried_too(mixture: Mixture) -> None:
+    mapped = replace(mixture, gate_up=replace(mixture.gate_up, alignment=8))
+    at_16, at_8 = (named("gate_up", expert_operations(each, mx.bfloat16)).variants for each in (mixture, mapped))
+    assert at_8 == (*at_16, *((*variant, ("PACKED", 1)) for variant in at_16))
+    assert (
+        named("down", expert_operations(mapped, mx.bfloat16)).variants
+        == named("down", expert_operations(mixture, mx.bfloat16)).variants
+    )
+
+
 def test_bytes_are_those_of_the_chosen_experts(mixture: Mixture) -> None:
     found = {operation.name: operation.weight_bytes for operation in expert_operations(mixture, mx.bfloat16)}
     assert found == {"route": 8 * 128 * 4, "gate_up": 2 * 128 * 128 * 17 // 32, "down": 2 * 128 * 64 * 17 // 32}

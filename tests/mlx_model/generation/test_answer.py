@@ -157,7 +157,12 @@ def test_an_unknown_keyword_is_a_type_error(demo: Model) -> None:
 
 
 def test_every_keyword_is_a_field_and_is_documented() -> None:
-    fields = {*Options.__dataclass_fields__, *Request.__dataclass_fields__} | {"max_calls", "regex", "grammar"}
+    fields = {*Options.__dataclass_fields__, *Request.__dataclass_fields__} | {
+        "max_calls",
+        "regex",
+        "grammar",
+        "strict",
+    }
     fields -= {"messages", "options", "form"}
     fields.remove("namespaces")  # given among the tools
     assert Keywords.__annotations__.keys() == fields

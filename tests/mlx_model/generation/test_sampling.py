@@ -17,10 +17,11 @@ LOGITS = np.random.default_rng(0).normal(0, 3, 200).astype(np.float32)
 
 def kept(options: Options, logits: np.ndarray = LOGITS) -> set[int]:
     """The ids that the filters leave."""
-    result = np.array(filtered(mx.array(logits), options))
+    found, order = filtered(mx.array(logits), options)
+    result, ids = np.array(found), np.arange(len(logits)) if order is None else np.array(order)
     left = np.isfinite(result)
-    assert np.array_equal(result[left], logits[left])
-    return set(np.flatnonzero(left).tolist())
+    assert np.array_equal(result[left], (logits - logits.max())[ids[left]])
+    return set(ids[left].tolist())
 
 
 def ranked(logits: np.ndarray = LOGITS) -> tuple[np.ndarray, np.ndarray]:
@@ -147,14 +148,40 @@ def test_a_seed_that_is_drawn_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> No
     assert Sampler(Options(), 200, []).seed == 2**32 - 1
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_frequencies(temperature: float) -> None:
-    """2,000 draws: chi-squared over the 8 tokens stays below the 99.99% quantile of 7 degrees of freedom."""
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        *((Options(temperature=temperature, seed=1), 8) for temperature in (0.5, 1.0, 2.0, 1e38)),
+        (Options(temperature=2.0, seed=2, top_k=3), 3),
+        (Options(temperature=0.7, seed=3, top_p=0.75), 3),
+        (Options(temperature=1.5, seed=4, min_p=0.4), 3),
+        (Options(temperature=1.5, seed=4, top_k=5, min_p=0.4), 3),
+    ],
+)
+def test_frequencies(options: Options, kept: int) -> None:
+    """2,000 draws: chi-squared over the tokens stays below the 99.99% quantile of 7 degrees of freedom."""
     logits = np.array([2, 1, 0, 0, -1, 1.5, 0.5, -0.5], np.float32)
-    exp = np.exp(logits.astype(np.float64) / temperature)
+    exp = np.exp(logits.astype(np.float64) / options.temperature)
+    exp = np.where(exp >= np.sort(exp)[-kept], exp, 0)
     expected = 2000 * exp / exp.sum()
-    drawn = np.bincount(draw(Options(temperature=temperature, seed=1), 2000, logits), minlength=8)
-    assert ((drawn - expected) ** 2 / expected).sum() < 29.9
+    drawn = np.bincount(draw(options, 2000, logits), minlength=8)
+    assert not drawn[exp == 0].any()
+    assert ((drawn - expected)[exp > 0] ** 2 / expected[exp > 0]).sum() < 29.9
+
+
+def test_a_draw_depends_on_its_number_and_not_on_the_step_before() -> None:
+    """Across the places where keys are made anew; what is taken back is drawn again."""
+    sampler, logits = Sampler(Options(seed=5), 200, []), mx.array(LOGITS)
+    again = Sampler(Options(seed=5), 200, [])
+    tokens = [int(np.array(sampler(logits))) for _ in range(600)]
+    assert len({*zip(tokens, tokens[256:], strict=False)}) > 100  # other keys in each block
+    found = []
+    for number in range(600):
+        if number in (0, 1, 255, 256, 257, 512):
+            again(logits)
+            again.take_back()
+        found.append(int(np.array(again(logits))))
+    assert found == tokens
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-38, 1e-9, 1e-4])

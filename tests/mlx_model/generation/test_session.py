@@ -12,7 +12,7 @@ from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Effort, Role, assistant, user
-from mlx_model.harmony.tools import FunctionTool
+from mlx_model.harmony.tools import FunctionTool, Namespace
 from mlx_model.request import Request
 from mlx_model.tools.loop import ToolEvent
 from tests.fixtures.quick_model import Shaped, write_quick_model
@@ -148,10 +148,15 @@ def test_functions_are_declared_where_the_model_was_trained_to_find_them(demo: M
     weather = FunctionTool(
         "get_weather", "The weather.", {"type": "object", "properties": {"city": {"type": "string"}}}
     )
-    prompt = demo.tokenizer.decode(Session(demo).prompt(Request([STRAWBERRY], GREEDY, functions=[weather])))
+    agents = Namespace("agents", (FunctionTool("close"),))
+    request = Request([STRAWBERRY], GREEDY, functions=[weather], namespaces=[agents])
+    prompt = demo.tokenizer.decode(Session(demo).prompt(request))
     system, developer = prompt.split("<|end|>")[:2]
     assert system.endswith("\nCalls to these tools must go to the commentary channel: 'functions'.")
-    assert developer.startswith("<|start|>developer<|message|># Tools\n\n## functions\n\nnamespace functions {")
+    first = "## agents\n\nnamespace agents {\n\ntype close = () => any;\n\n} // namespace agents"
+    assert developer.startswith(
+        f"<|start|>developer<|message|># Tools\n\n{first}\n\n## functions\n\nnamespace functions {{"
+    )
     assert "// The weather.\ntype get_weather = (_: {\ncity?: string,\n}) => any;" in developer
 
 

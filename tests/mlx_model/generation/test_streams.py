@@ -17,7 +17,7 @@ from mlx_model.events import Event, Finished, MessageEnd, TextDelta
 from mlx_model.generation.exclusive import Stream
 from mlx_model.generation.runner import Runner
 from mlx_model.harmony.message import assistant, user
-from mlx_model.request import Request
+from mlx_model.request import Form, Request
 from tests.fixtures import ROOT
 from tests.fixtures.gpu_way import step_ahead
 
@@ -25,6 +25,8 @@ OPTIONS = Options(seed=8, max_tokens=20, repetition_penalty=1.05)
 # Each goes on inside an answer, so that every token is text, whatever the model says.
 FIRST = Request([user("How many r's are in strawberry?"), assistant("There", "final")], OPTIONS)
 SECOND = Request([user("Spell the word house."), assistant("h-o-u", "final")], OPTIONS)
+SCHEMA = {"type": "object", "properties": {"word": {"enum": ["straw", "berry"]}}, "required": ["word"]}
+BOUND = Request([user("?")], Options(seed=8, max_tokens=40, max_thinking=2), form=Form({**SCHEMA, "maxProperties": 1}))
 T = TypeVar("T")
 
 
@@ -115,17 +117,16 @@ def test_generate_meanwhile_disturbs_nothing(quick: Model, alone: dict[int, list
     assert outcome([*head, *stream]) == alone[id(FIRST)]
 
 
-def test_each_step_may_be_taken_in_another_thread(
-    quick: Model, way: None, alone: dict[int, list[tuple[str, str]]]
-) -> None:
+@pytest.mark.parametrize("request_", [FIRST, BOUND], ids=["free", "bound"])
+def test_each_step_may_be_taken_in_another_thread(quick: Model, way: None, request_: Request) -> None:
     """As web servers do: what crosses between two steps has been computed, or handed to the device."""
-    stream = Session(quick).stream(FIRST)
+    stream = Session(quick).stream(request_)
     events: list[Event] = []
     while (event := in_thread(lambda: next(stream, None))) is not None:
         events.append(event)
-    expected = outcome(Session(quick).stream(FIRST))
+    expected = outcome(Session(quick).stream(request_))
     assert outcome(events) == expected
-    assert outcome(in_thread(lambda: list(Session(quick).stream(FIRST)))) == expected
+    assert outcome(in_thread(lambda: list(Session(quick).stream(request_)))) == expected
 
 
 def test_each_step_of_the_prefill_may_be_taken_in_another_thread(
@@ -235,7 +236,7 @@ import os, sys
 from mlx_model import Session, generate, load
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import user
-from mlx_model.request import Request
+from mlx_model.request import Form, Request
 
 model = load("demo")
 generate(model, "hello", max_tokens=3)

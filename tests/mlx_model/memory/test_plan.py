@@ -282,10 +282,21 @@ def test_limits_are_set_from_the_plan(mac: Callable[[int], None], monkeypatch: p
     assert limits == {}  # on a CPU there is nothing to limit
     mac(0)
     device.enforce(found, mapped_bytes=1_158_266_880)
-    assert limits == {"memory": GPU_LIMIT + 1_158_266_880, "cache": found.working, "wired": found.weights}
+    assert limits == {
+        "memory": GPU_LIMIT + 1_158_266_880,
+        "cache": found.working,
+        "wired": found.weights + device.WHOLE_PAGES,
+    }
     monkeypatch.setattr(device, "working_set", lambda: 10**10)
     device.enforce(found)
     assert limits["wired"] == 10**10  # MLX refuses more
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "gpt-oss-120b"])
+def test_no_mapped_tensor_stays_unwired_for_its_pages(name: str) -> None:
+    """Each of a layer's eight matrices, and the output matrix, reaches into two pages that aren't its own at most."""
+    mapped = 8 * PUBLISHED[name].num_hidden_layers + 1
+    assert 2 * mapped * 16 * 1024 < device.WHOLE_PAGES
 
 
 def test_limits_come_before_the_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant, user
 from mlx_model.options import Options
@@ -70,6 +70,24 @@ def test_a_call_its_result_and_the_answer() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("choice", "later"), [("required", "auto"), ("weather", "auto"), ("none", "none"), ("auto", "auto")]
+)
+def test_a_call_that_had_to_be_made_is_made_once(choice: str, later: str) -> None:
+    turn = ToolTurn(Toolbox([weather]), Request([user("q")], tool_choice=choice))
+    assert turn.request.tool_choice == choice
+    turn.answer(call_of(turn, calling()), ToolResult("rain"))
+    assert turn.request.tool_choice == later
+
+
+def test_a_warning_is_passed_on_once_and_is_no_beginning() -> None:
+    turn = turn_of()
+    assert turn.take(Warned("uniqueItems")) == [Warned("uniqueItems")]
+    assert not turn._has_begun  # a prompt that is too long may still be shortened
+    turn.answer(call_of(turn, calling()), ToolResult("rain"))
+    assert turn.take(Warned("uniqueItems")) == []
+
+
 def test_a_round_sees_the_seed_of_the_first_and_what_is_left_of_the_tokens() -> None:
     turn = turn_of(max_tokens=12)
     for left in (7, 2):
@@ -95,13 +113,19 @@ def test_a_call_that_is_the_callers_ends_the_turn(offered: Sequence[object], mes
     assert round_of(turn, message) == Finished("tool_call", ROUND)
 
 
-@pytest.mark.parametrize("message", [calling("{"), calling(recipient="container.exec")])
-def test_a_call_that_can_not_be_read_is_answered_without_a_tool(message: Message) -> None:
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        (calling("{"), "its arguments can't be read"),
+        (calling(recipient="container.exec"), "there is no such tool"),
+    ],
+)
+def test_a_call_that_can_not_be_read_is_answered_without_a_tool(message: Message, outcome: str) -> None:
     turn = turn_of()
     call = call_of(turn, message)
     result = turn.known_result(call)
     assert result is not None and result.error
-    assert result.text == call.error
+    assert (result.text, result.outcome) == (call.error, outcome)
     turn.answer(call, result)
     assert turn.request.messages[-1].text == call.error
 
@@ -241,7 +265,7 @@ def test_when_little_is_left_the_model_is_asked_to_answer_and_runs_nothing_more(
     call = round_of(turn, calling('{"n": 3}'), stats=Stats(7_800, 0, 0))
     assert isinstance(call, ToolCall)
     not_run = turn.known_result(call)
-    assert not_run == ToolResult(LITTLE_LEFT, error=True)
+    assert not_run == ToolResult(LITTLE_LEFT, error=True, outcome="little context is left")
     turn.answer(call, not_run)
     assert results(turn)[2:] == [f"word\n\n{LITTLE_LEFT}", LITTLE_LEFT]
 

@@ -7,7 +7,7 @@ import pytest
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user
-from mlx_model.harmony.tools import FunctionTool
+from mlx_model.harmony.tools import FunctionTool, Namespace
 from mlx_model.request import Request
 from mlx_model.tools.base import Output, ToolResult
 from mlx_model.tools.toolbox import Toolbox
@@ -90,3 +90,13 @@ async def test_a_function_with_a_trained_name_is_declared_as_another_and_called_
 def test_what_can_not_be_offered(offered: list[Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         Toolbox(offered)
+
+
+def test_a_namespace_is_declared_and_its_calls_are_the_callers() -> None:
+    toolbox = Toolbox([Namespace("agents", (FunctionTool("close"),)), FunctionTool("f")])
+    request = toolbox.request(Request([user("Hi")]))
+    assert [space.name for space in request.namespaces] == ["agents"]
+    assert list(request.every_function) == ["functions.f", "agents.close"]
+    call = toolbox.read(Message(Role.ASSISTANT, "{}", None, "commentary", "agents.close", "json"))
+    assert call is not None and call.error is None and call.name == "agents.close" and toolbox.tool(call) is None
+    assert not toolbox.runs

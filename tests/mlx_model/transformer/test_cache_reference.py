@@ -7,6 +7,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.spans import joined
 from mlx_model.transformer.cache import Cache, FullLayer, SlidingLayer
 from mlx_model.transformer.config import CACHE_STEP
 
@@ -32,15 +33,15 @@ class Everything:
             return min(position, len(self.numbers))
         return max((mark for mark in self.marks if mark <= position), default=0)
 
-    def append(self, cache: Cache, added: list[float], *, whole: bool) -> None:
+    def append(self, cache: Cache, added: list[float], *, in_spans: bool) -> None:
         start = len(self.numbers)
         self.numbers += added
         for layer, window in enumerate(WINDOWS):
             keys, values = rows(added), -rows(added)
-            if whole:
-                keys, values, count = cache.append_whole(layer, keys, values)
-                assert count <= keys.shape[2] == values.shape[2]
-                keys, values = keys[:, :, :count], values[:, :, :count]
+            if in_spans:
+                spans = cache.append_spans(layer, keys, values)
+                assert len(spans) <= (3 if window is None else 2)
+                keys, values = joined(spans)
             else:
                 keys, values = cache.append(layer, keys, values)
             seen = self.numbers[0 if window is None else max(0, start - window + 1) :]
@@ -82,7 +83,7 @@ def test_every_branch_sees_and_remembers_what_the_docstrings_say(seed: int) -> N
         match dice.choice(["append", "append", "append", "mark", "mark", "restore", "snapshot", "fork"]):
             case "append":
                 count = dice.choice([1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 40])
-                everything.append(cache, [8 * (step + i / 64) for i in range(count)], whole=dice.random() < 0.3)
+                everything.append(cache, [8 * (step + i / 64) for i in range(count)], in_spans=dice.random() < 0.5)
             case "mark":
                 everything.mark(cache, [near, length + dice.randint(0, 12)])
             case "restore":
@@ -96,6 +97,58 @@ def test_every_branch_sees_and_remembers_what_the_docstrings_say(seed: int) -> N
             mx.eval(cache.arrays())
             for position in range(len(everything.numbers) + 2):
                 assert cache.restorable(position) == everything.restorable(position)
+
+
+def test_a_tail_is_joined_when_it_is_full() -> None:
+    """Token by token, across two joins; a fork and a rewind into each of the parts see the same keys."""
+    cache, numbers = Cache([None]), [float(number) for number in range(2 * CACHE_STEP + 40)]
+    cache.append(0, rows(numbers[:30]), rows(numbers[:30]))
+    cache.advance(30)
+    frozen = set[int]()
+    for length, number in enumerate(numbers[30:], 31):
+        spans = cache.append_spans(0, rows([number]), -rows([number]))
+        cache.advance(1)
+        assert spans[-1].count == 1 and sum(span.count for span in spans) == length
+        assert all(span.count <= CACHE_STEP for span in spans[1:])
+        frozen.add(spans[0].count)
+        mx.eval(cache.arrays())
+    assert frozen == {30, 30 + CACHE_STEP, 30 + 2 * CACHE_STEP}
+    assert np.array_equal(np.array(joined(spans)[0]), np.array(rows(numbers)))
+    for position in (10, 30, 31, 30 + CACHE_STEP, 35 + CACHE_STEP, len(numbers)):
+        fork = cache.fork(position)
+        for each in (fork, cache.fork(len(numbers))):
+            each.restore(position)
+            keys, _ = joined(each.append_spans(0, rows([7]), rows([7])))
+            assert np.array_equal(np.array(keys), np.array(rows([*numbers[:position], 7])))
+
+
+def bytes_copied(cache: Cache, *, in_spans: bool) -> int:
+    """At most, by one token, while somebody else holds all that the cache has: what MLX then allocates to write to."""
+    token, most = mx.ones((1, 8, 1, 64)), 0
+    mx.eval(token)
+    for _ in range(4):
+        cache.append_spans(0, token, token) if in_spans else cache.append(0, token, token)
+        cache.advance(1)
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        mx.eval(cache.arrays())
+        most = max(most, mx.get_peak_memory() - before)
+        others = [array[:] for array in cache.arrays()]  # as a command buffer in flight does
+        mx.eval(others)
+    return most
+
+
+def test_a_second_owner_costs_a_copy_of_the_tail_and_not_of_the_cache() -> None:
+    copied = {}
+    for in_spans in (False, True):
+        cache, prompt = Cache([None]), mx.zeros((1, 8, 4000, 64))
+        cache.append(0, prompt, prompt)
+        cache.advance(4000)
+        mx.eval(cache.arrays())
+        copied[in_spans] = bytes_copied(cache, in_spans=in_spans)
+    key_and_value = 2 * 8 * 64 * 4
+    assert copied[False] >= 4000 * key_and_value
+    assert copied[True] <= 1.01 * (CACHE_STEP + 1) * key_and_value
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(1, 1), (CACHE_STEP, 1), (CACHE_STEP + 1, 2), (2 * CACHE_STEP, 2)])
@@ -132,14 +185,15 @@ def test_rewinding_to_nothing_keeps_no_window() -> None:
     assert (empty.capacity, empty.present()) == (0, [])
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_narrow_cache_hands_out_what_the_queries_compute_in(whole: bool) -> None:
-    """A kernel (`append_whole`) reads the cache's own numbers; MLX's operations get the queries' dtype."""
+@pytest.mark.parametrize("in_spans", [False, True])
+def test_a_narrow_cache_hands_out_what_the_queries_compute_in(in_spans: bool) -> None:
+    """A kernel (`append_spans`) reads the cache's own numbers; MLX's operations get the queries' dtype."""
     exact = mx.random.normal((1, HEADS, 4, DIM), key=mx.random.key(1))
     cache = Cache([8, None], dtype=mx.bfloat16)
     for layer in range(2):
-        keys, values, *_ = (cache.append_whole if whole else cache.append)(layer, exact, exact + 1)
-        assert keys.dtype == values.dtype == (mx.bfloat16 if whole else mx.float32)
+        spans = joined(cache.append_spans(layer, exact, exact + 1)) if in_spans else None
+        keys, values = spans or cache.append(layer, exact, exact + 1)
+        assert keys.dtype == values.dtype == (mx.bfloat16 if in_spans else mx.float32)
         for found, expected in ((keys, exact), (values, exact + 1)):
             rounded = expected.astype(mx.bfloat16).astype(mx.float32)
             assert np.array_equal(np.array(found[:, :, :4].astype(mx.float32)), np.array(rounded))

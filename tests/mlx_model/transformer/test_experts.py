@@ -4,13 +4,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.portable import best, fused_swiglu, route, swiglu
+from metal.portable import best, route, swiglu
 from metal.weights import Mixture
 from mlx_model.model import load
 from mlx_model.transformer.blocks import mixture_of_experts
 from mlx_model.transformer.compute import CpuCompute
 from mlx_model.transformer.experts import parallel_rows, sorted_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.graph import record
 from tests.fixtures.reference import dequantised
 
 
@@ -73,15 +74,28 @@ def test_the_mixture_is_the_weighted_sum_and_the_residual(layer: Mixture) -> Non
     assert np.abs(np.array(mixture_of_experts(x, layer, CpuCompute())) - expected).max() < 1e-5
 
 
-def test_swiglu_clamps_gate_above_only_and_up_on_both_sides() -> None:
+@pytest.mark.parametrize("device", [mx.cpu, mx.gpu])
+def test_swiglu_clamps_gate_above_only_and_up_on_both_sides(
+    device: mx.DeviceType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is, and as MLX compiles it where it computes on a GPU."""
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(device))
     gate = np.array([-30.0, -8.0, 0.0, 3.0, 7.0, 9.0], np.float32)
     for up, clamped in ((-9.0, -7.0), (-2.0, -2.0), (9.0, 7.0)):
         wide = gate.astype(np.float64)
         g = np.minimum(wide, 7.0)
         expected = g / (1 + np.exp(-1.702 * g)) * (clamped + 1)
-        for way in (swiglu, fused_swiglu):
-            found = np.array(way(mx.array(gate), mx.full(gate.shape, up), 7.0))
-            assert np.abs(found - expected).max() < 1e-5
+        found = np.array(swiglu(mx.array(gate), mx.full(gate.shape, up), 7.0))
+        assert np.abs(found - expected).max() < 1e-5
+
+
+def test_mlx_knows_that_long_inputs_are_sorted(layer: Mixture) -> None:
+    """The last argument of its primitive: without it each row would read its expert anew."""
+    for tokens, is_sorted in ((1, False), (40, True)):
+        x, experts = mx.zeros((tokens, 64)), mx.zeros((tokens, 2), mx.uint32)
+        mx.eval(experts)
+        graph = record(lambda traced, experts=experts: [sorted_rows(traced, experts, layer)], x)
+        assert [node.arguments[-1] for node in graph.nodes if node.primitive == "GatherQMM"] == [is_sorted] * 2
 
 
 def test_experts_are_really_used(layer: Mixture) -> None:

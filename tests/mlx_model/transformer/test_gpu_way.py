@@ -7,7 +7,6 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.portable import swiglu
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
 from mlx_model.model import Model, load
@@ -54,7 +53,7 @@ def test_logits(folder: Path, cpu_model: Model, gpu_model: Model) -> None:
 def test_bfloat16_is_computed_where_it_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounded to 8 bits in each layer, so far from equal; but near, finite, and handed out as float32."""
     expected = np.array(load(folder).forward(PROMPT[:8]))
-    load_as_on_a_gpu(monkeypatch, GpuCompute(swiglu=swiglu))
+    load_as_on_a_gpu(monkeypatch, GpuCompute())
     model = load(folder)
     assert model.transformer.compute.dtype == mx.bfloat16
     assert model.transformer.blocks[0].attention.projections.norm.dtype == mx.bfloat16

@@ -8,11 +8,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal import attend
 from metal.launch import Call, executed_by
 from metal.operation import Operation
 from metal.trust import select
 from metal.trust.machine import MetalGpu
 from metal.trust.select import KernelChoice, Verdict
+from metal.trust.selftest import decodes_fp4
 from mlx_model.errors import RequestError
 from mlx_model.model import load
 from mlx_model.transformer import kernels
@@ -89,19 +91,34 @@ def test_a_wish_that_means_nothing_is_refused(folder: Path, monkeypatch: pytest.
         load(folder)
 
 
-def test_a_gpu_that_takes_no_kernel_costs_one_line(
-    transformer: Transformer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_where_the_self_test_fails_experts_are_tried_with_a_table_and_the_rest_as_ever(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
+    asked = choosing(monkeypatch, by_kernel=True)
 
     def refuse(call: Call) -> list[mx.array]:
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
 
+    monkeypatch.setattr(kernels, "decodes_fp4", decodes_fp4)
     with executed_by(refuse), caplog.at_level(logging.WARNING):
+        attach_kernels(transformer)
+    tables = {each.name for each in asked if all(("TABLE", 1) in variant for variant in each.variants)}
+    assert tables == {"gate_up", "down"} < {each.name for each in asked}
+    assert transformer.decoder is not None
+    assert [record.message for record in caplog.records] == [
+        "FP4 is decoded by a table: [metal::Device] Unable to build metal library from source"
+    ]
+
+
+def test_a_model_that_the_kernels_cannot_read_costs_one_line(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(attend, "why_not", lambda **_: "head_dim is 32, not 64")
+    with caplog.at_level(logging.WARNING):
         attach_kernels(transformer)
     assert transformer.decoder is None
     assert [record.message for record in caplog.records] == [
-        "decoding runs by MLX's own operations: [metal::Device] Unable to build metal library from source"
+        "decoding runs by MLX's own operations: head_dim is 32, not 64"
     ]
 
 
@@ -129,6 +146,35 @@ def test_weights_the_kernels_cannot_read_are_named(
     converted = write_mlx_layout(folder, tmp_path / "mlx", lambda stem: packing)
     with pytest.raises(NoKernels, match=f"a matrix is {objection}; the kernels read affine at 8, 6 or 4"):
         make_decoder(load_transformer(converted, ModelConfig.load(converted), GPU_WAY)[0])
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        (None, {"qkv": 8, "o_proj": 8, "lm_head": 8, "route": 16, "gate_up": 8, "down": 4}),
+        (8, {"qkv": 16, "o_proj": 16, "lm_head": 16, "route": 16, "gate_up": 8, "down": 4}),
+    ],
+)
+def test_each_operation_has_the_alignment_of_its_own_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None, expected: dict[str, int]
+) -> None:
+    """Of a mapped file, where the experts begin past a multiple of 16: quantised dense matrices are MLX's own memory,
+    and are loaded 16 bytes at once all the same."""
+    transformer = load_transformer(folder, ModelConfig.load(folder), GPU_WAY, bits)[0]
+    mixture = transformer.blocks[1].mixture
+    in_the_file = {id(mixture.gate_up.blocks): 8, id(mixture.down.blocks): 4}
+    if bits is None:
+        matrices = [getattr(transformer.blocks[1].attention.projections, name) for name in ("key", "output")]
+        in_the_file |= {id(matrix.weight): 8 for matrix in (*matrices, transformer.head.matrix)}
+    monkeypatch.setattr(kernels, "alignment_of", lambda array: in_the_file.get(id(array), 16))
+    decoder = make_decoder(transformer)
+    for layer in decoder.layers:
+        projections, mixture = layer.projections, layer.mixture
+        assert {each.alignment for each in (projections.query, projections.key, projections.value)} == {expected["qkv"]}
+        assert projections.output.alignment == expected["o_proj"]
+        assert mixture.alignment == expected["route"]
+        assert (mixture.gate_up.alignment, mixture.down.alignment) == (expected["gate_up"], expected["down"])
+    assert decoder.head.matrix.alignment == expected["lm_head"]
 
 
 def test_what_is_to_be_differentiated_gets_no_kernels(

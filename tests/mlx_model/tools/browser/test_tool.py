@@ -85,6 +85,7 @@ async def test_what_is_wrong_is_said_as_the_model_knows_it(
 ) -> None:
     result = await use(browser, function, **arguments)
     assert result.error and result.text == text
+    assert result.outcome == ("404 Not Found" if text.endswith("404 Not Found") else "")
     assert not browser.has_pages  # what fails pushes nothing
 
 
@@ -92,6 +93,7 @@ async def test_a_search_that_fails_says_why_and_asks_nobody_else(site: Site) -> 
     browser = Browser(Results(), fetcher=site)
     result = await use(browser, "search", query="x y")
     assert result.error and result.text == "Error during search for `x y`: the service is down"
+    assert result.outcome == "the service is down"
 
 
 async def test_what_nobody_thought_of_is_a_result_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

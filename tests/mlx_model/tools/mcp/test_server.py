@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psutil
 import pytest
 import uvicorn
@@ -20,7 +21,7 @@ from mcp_types import Tool as Offered
 
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import Tool, ToolResult
-from mlx_model.tools.mcp import Http, McpError, McpServer, Stdio
+from mlx_model.tools.mcp import Http, McpError, McpServer, Stdio, bounds
 from mlx_model.tools.mcp import connection as connections
 from mlx_model.tools.mcp import server as servers
 from mlx_model.tools.sync import run_tool
@@ -150,13 +151,42 @@ async def test_a_program_is_spoken_with_alone_and_asks_in_vain(tmp_path: Path, m
 async def test_a_program_that_ends_in_a_call_is_started_again_for_the_next() -> None:
     async with McpServer("p", program()) as server:
         crashed = await run(server, "crash")
-        assert crashed.error and "it ended during this call, which may have been carried out" in crashed.text
+        assert crashed.error and crashed.outcome.startswith(
+            "it ended during this call, which may have been carried out"
+        )
         assert "(its last words: Fatal: ␛[31mout of cheese)" in crashed.text
         assert (await run(server, "echo", a=1)).text == '{"a": 1}'
         programs()[0].kill()  # between two calls
         while (connection := server._connection) and not connection.is_over:
             await asyncio.sleep(0)
         assert (await run(server, "echo", a=2)).text == '{"a": 2}'
+
+
+async def test_a_message_without_end_ends_the_program_and_a_long_one_is_read_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "MOST_CHARACTERS", 1_000_000)
+    async with McpServer("p", program()) as server:
+        assert "900,000 characters left out" in (await run(server, "much", characters=916_000)).text
+        too_much = await run(server, "much", characters=1_200_000)
+        assert too_much.outcome.startswith("it has sent more than 32 MB at once during this call, which may have been")
+        assert (await run(server, "echo", a=1)).text == '{"a": 1}'
+
+
+async def test_lines_come_whole() -> None:
+    class Pieces:
+        def __init__(self, *pieces: bytes) -> None:
+            self.pieces = list(pieces)
+
+        async def receive(self, most: int = 0) -> bytes:
+            if not self.pieces:
+                raise anyio.EndOfStream
+            return self.pieces.pop(0)
+
+    reader = bounds.WholeLines(Pieces(b"a", b"b\nc\nd", b"\xc3", b"\xa9\n", b"rest"))  # type: ignore[arg-type]
+    assert [await reader.receive(), await reader.receive()] == ["ab\nc\n", "d\u00e9\n"]
+    with pytest.raises(anyio.EndOfStream):
+        await reader.receive()
 
 
 async def test_a_tool_that_has_changed_since_it_was_declared_is_not_called(tmp_path: Path) -> None:
@@ -264,12 +294,21 @@ async def test_a_server_over_http_gets_its_headers() -> None:
     async def token(context: Context) -> str:
         request = context.request_context.request
         seen.append(request.headers.get("authorization") if request else None)
-        return "seen"
+        await context.report_progress(1)  # what comes after it is an event
+        return "seen" * 300_000
 
     app = made.streamable_http_app()
     async with served(app) as url, McpServer("web", Http(url, {"Authorization": "Bearer t"})) as server:
-        assert (await run(server, "token")).text == "seen"
+        assert (await run(server, "token")).text.startswith("seenseen")  # more than the SDK takes by default
     assert seen == ["Bearer t"]
+
+
+async def test_an_answer_over_http_is_bounded_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = a_server().streamable_http_app(json_response=True)
+    async with served(app) as url, McpServer("web", Http(url)) as server:
+        monkeypatch.setattr(bounds, "MOST_CHARACTERS", 100_000)
+        assert (await run(server, "much")).text == "Error: web: it has sent more than 32 MB at once."
+        assert (await run(server, "add", a=1, b=2)).text == "3"
 
 
 class OlderApp:
