@@ -326,7 +326,7 @@ def http_cost(path: str, body: Json, tokens: int) -> float:
         yield MessageEnd(assistant(" word" * tokens))
         yield Finished("stop", STATS)
 
-    server = Timed(ScriptedEngine(script), 10, 1)
+    server = Timed(ScriptedEngine(script), pulse_s=10, most_waiting=1, is_strict=False)
     thread = threading.Thread(target=server.run)
     thread.start()
     server.is_up.wait()
