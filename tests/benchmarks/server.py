@@ -5,8 +5,10 @@
 Prints Markdown tables: this server beside mlx-lm's (where it is installed: the extra [peers]), each a process of its
 own with the demo model. The clients send what programs send: in a chat the answers without their thoughts; of an agent
 instructions, a function, its call and the result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so
-there it gets the same conversation by Chat Completions. Where the model doesn't call the function, the client makes up
-the call. Tokens are what each server says it has prefilled: those of the prompt without those from its cache.
+there it gets the same conversation by Chat Completions. The demo model calls no function by itself, so clients make up
+the calls: what a prompt has beyond the one before is new to both servers (tests/app/server/test_prefixes.py has loops
+whose calls the model has made). Tokens are what each server says it has prefilled: those of the prompt without those
+from its cache.
 """
 
 import argparse
@@ -42,8 +44,6 @@ Json = dict[str, Any]
 
 TOKENS = 24
 """Of an answer, at most."""
-TOKENS_OF_CALL = 240
-"""Of one that has to call: the demo model thinks aimlessly then."""
 FUNCTION: Json = {
     "name": "get_weather",
     "description": "The weather of a city",
@@ -55,10 +55,9 @@ FUNCTION: Json = {
         "additionalProperties": False,
     },
 }
+ARGUMENTS = '{"city": "Oslo"}'
 RESULT = "Rain in the morning, then clouds."
 TEMPLATE = Path(__file__).with_name("harmony_template.jinja")
-MOST_TRIES = 20
-"""Seeds with which a server that binds the model to a call is asked for it."""
 
 
 @dataclass
@@ -69,7 +68,6 @@ class Answer:
     cached: int
     ttft_s: float
     message: Json = field(default_factory=dict)
-    output: list[Json] = field(default_factory=list)
 
     @property
     def prefilled(self) -> int:
@@ -87,21 +85,16 @@ class Client:
         """A chat completion."""
         body = {"model": "default_model", "messages": messages, "max_tokens": TOKENS, "temperature": 0.0, **fields}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        answer, content, calls = Answer(0, 0, 0), "", list[Json]()
+        answer, content = Answer(0, 0, 0), ""
         for event in self._events("/chat/completions", body, answer):
             if usage := event.get("usage"):
                 answer.prompt = usage["prompt_tokens"]
                 answer.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
             for choice in event["choices"]:
                 content += choice["delta"].get("content") or ""
-                for part in choice["delta"].get("tool_calls") or []:
-                    if "id" in part:
-                        calls.append({**part, "function": {**part["function"]}})
-                    else:
-                        calls[-1]["function"]["arguments"] += part["function"]["arguments"]
         # mlx-lm's server leaves Harmony's markup in the text.
         said = re.split(r"<\|message\|>", content)[-1].removesuffix("<|return|>")
-        answer.message = {"role": "assistant", "content": said, **({"tool_calls": calls} if calls else {})}
+        answer.message = {"role": "assistant", "content": said}
         return answer
 
     def respond(self, items: Sequence[Json], **fields: Any) -> Answer:
@@ -112,7 +105,6 @@ class Client:
             if event["type"] in ("response.completed", "response.incomplete"):
                 usage = event["response"]["usage"]
                 answer.prompt, answer.cached = usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"]
-                answer.output = event["response"]["output"]
         return answer
 
     def _events(self, path: str, body: Json, answer: Answer) -> Iterator[Json]:
@@ -147,7 +139,7 @@ def texts(count: int, words: int = 160) -> list[str]:
     return [f"You are helper {number}. " + line * (words // 20) for number in range(count)]
 
 
-def chat_like(client: Client, binds: bool) -> list[Answer]:
+def chat_like(client: Client, has_responses: bool) -> list[Answer]:
     """Three questions; the answers come back without their thoughts."""
     messages: list[Json] = [{"role": "system", "content": texts(1)[0]}]
     answers = []
@@ -158,78 +150,43 @@ def chat_like(client: Client, binds: bool) -> list[Answer]:
     return answers
 
 
-def agents_like(client: Client, binds: bool) -> list[Answer]:
-    """A call, its result, another question. The Agents SDK drops the thought that led to the call."""
-    return _calls_by_chat(client, binds, texts(2)[1])
+def agents_like(client: Client, has_responses: bool) -> list[Answer]:
+    """A question, two calls with their results. The Agents SDK drops the thoughts that led to the calls."""
+    return _calls_by_chat(client, texts(2)[1])
 
 
-def _calls_by_chat(client: Client, binds: bool, instructions: str) -> list[Answer]:
+def _calls_by_chat(client: Client, instructions: str) -> list[Answer]:
     tools = [{"type": "function", "function": FUNCTION}]
     messages: list[Json] = [
         {"role": "system", "content": instructions},
         {"role": "user", "content": "Weather in Oslo?"},
     ]
-    choice = {"type": "function", "function": {"name": "get_weather"}}
-    fields: Json = {"tools": tools, "tool_choice": choice, "max_tokens": TOKENS_OF_CALL, "temperature": 1.0}
-    first = _until_called(
-        lambda seed: client.chat(messages, seed=seed, **fields),
-        lambda each: "tool_calls" in each.message,
-        most_tries=MOST_TRIES if binds else 1,
-    )
-    if "tool_calls" not in first.message:
-        made_up = {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
-        first.message = {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [{"id": "1", "type": "function", "function": made_up}],
-        }
-    messages += [
-        first.message,
-        {"role": "tool", "tool_call_id": first.message["tool_calls"][0]["id"], "content": RESULT},
-    ]
-    second = client.chat(messages, tools=tools, tool_choice=choice)
-    messages += [second.message, {"role": "user", "content": "And in Rome?"}]
-    return [first, second, client.chat(messages, tools=tools, tool_choice=choice)]
+    answers = [client.chat(messages, tools=tools)]
+    for id in ("call_1", "call_2"):
+        call = {"id": id, "type": "function", "function": {"name": "get_weather", "arguments": ARGUMENTS}}
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": id, "content": RESULT})
+        answers.append(client.chat(messages, tools=tools))
+    return answers
 
 
-def codex_like(client: Client, binds: bool) -> list[Answer]:
-    """As agents_like, by Responses: all items come back, thoughts too."""
-    if not binds:
-        return _calls_by_chat(client, binds, texts(3)[2])
+def codex_like(client: Client, has_responses: bool) -> list[Answer]:
+    """As agents_like, by Responses, with a thought before each call, as Codex returns them."""
+    if not has_responses:
+        return _calls_by_chat(client, texts(3)[2])
     tools = [{"type": "function", **FUNCTION}]
     items: list[Json] = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": texts(3)[2]}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Weather in Oslo?"}]},
     ]
-    choice = {"type": "function", "name": "get_weather"}
-    fields: Json = {"tools": tools, "tool_choice": choice, "max_output_tokens": TOKENS_OF_CALL, "temperature": 1.0}
-    first = _until_called(
-        lambda seed: client.respond(items, seed=seed, **fields), lambda each: _called(each) is not None
-    )
-    call = _called(first)
-    if call is None:
-        sys.exit("the demo model has not called the function")
-    items += [*first.output, {"type": "function_call_output", "call_id": call["call_id"], "output": RESULT}]
-    second = client.respond(items, tools=tools, tool_choice=choice)
-    items += [*second.output, {"type": "message", "role": "user", "content": "And in Rome?"}]
-    return [first, second, client.respond(items, tools=tools, tool_choice=choice)]
-
-
-def _called(answer: Answer) -> Json | None:
-    return next((item for item in answer.output if item["type"] == "function_call"), None)
-
-
-def _until_called(
-    ask: Callable[[int], Answer], has_called: Callable[[Answer], bool], *, most_tries: int = MOST_TRIES
-) -> Answer:
-    """The answer that calls, or the last one; with the tokens of the first one, whose prompt was new."""
-    first = answer = ask(0)
-    for seed in range(1, most_tries):
-        if has_called(answer):
-            break
-        answer = ask(seed)
-    answer.prompt, answer.cached = first.prompt, first.cached
-    return answer
+    answers = [client.respond(items, tools=tools)]
+    for id in ("call_1", "call_2"):
+        thought = [{"type": "reasoning_text", "text": "I have to look."}]
+        items.append({"type": "reasoning", "summary": [], "content": thought})
+        items.append({"type": "function_call", "call_id": id, "name": "get_weather", "arguments": ARGUMENTS})
+        items.append({"type": "function_call_output", "call_id": id, "output": RESULT})
+        answers.append(client.respond(items, tools=tools))
+    return answers
 
 
 LOOPS: dict[str, Callable[[Client, bool], list[Answer]]] = {
