@@ -2,6 +2,7 @@
 
 GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of the two that this system has for such data
 GPTOSS_CHAT_DEBUG   when set, a bug of the program shows its traceback
+GPTOSS_CHAT_TOKEN   the token of the server that the chat connects to (app/remote/token.py)
 
 Two more are read by lower rooms, which know nothing of this program:
 
@@ -64,6 +65,11 @@ def mcp_log(server: str) -> Path:
 def server_token_file() -> Path:
     """The token that clients of `gptoss-chat serve` need. Raises RequestError, likewise."""
     return _data() / "server-token"
+
+
+def tokens_file() -> Path:
+    """The tokens of servers that the chat connects to. Raises RequestError, likewise."""
+    return _config() / "tokens.json"
 
 
 def settings_file() -> Path:

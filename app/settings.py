@@ -49,7 +49,8 @@ class Settings:
     `options` has those fields of Options that the file states, each valid; `presets` are instructions by name;
     `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `most_calls` is how often the model
     may call tools in one turn; `browser` has texts under the names in BROWSER, and `allow_hosts`, a tuple of texts (see
-    app.tools.browser_kit); `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
+    app.tools.browser_kit); `connect` is the address of a server that answers instead of a model on this computer (see
+    app.remote.address); `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
     app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
     browser: Mapping[str, Any] = field(default_factory=dict)
+    connect: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -187,8 +189,8 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    of_tools = (permissions, most_calls, browser)
-    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *of_tools, tuple(warnings))
+    rest = (permissions, most_calls, browser, choice("connect", None))
+    return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *rest, tuple(warnings))
 
 
 def _browser(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:

@@ -107,17 +107,19 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+def replace_file(path: Path, content: bytes, *, durable: bool = False, private: bool = False) -> None:
     """Write `content` beside `path` and move it there: a reader sees the old file or the new one, also after kill -9.
 
     Folders that are missing are made. The mode of a file that was there stays. With `durable` the content has reached
-    the disk before the name does, so that a power cut leaves no empty file, and the name before this returns. Raises
-    OSError; nothing is left beside `path` then.
+    the disk before the name does, so that a power cut leaves no empty file, and the name before this returns. A new
+    file that is `private` can be read by its owner alone, at no moment by others. Raises OSError; nothing is left
+    beside `path` then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        with beside.open("xb") as file:
+        mode = 0o600 if private else 0o666
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(content)
             if durable:
                 file.flush()

@@ -19,7 +19,7 @@ from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import compute_on
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.kernels import attach_kernels
+from mlx_model.transformer.kernels import KernelFindings, attach_kernels
 from mlx_model.weights.loader import Progress, Residence, load_transformer, stored_dense_bits
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
@@ -31,7 +31,7 @@ _STOP_NAMES = ("<|return|>", "<|call|>", "<|endoftext|>")
 @dataclass(slots=True)
 class Model:
     """What `load` returns. `load_s` is in seconds; `residence` says how much memory the weights keep, and which; `plan`
-    how it was made to fit.
+    how it was made to fit, `kernels` what was decided on the Metal kernels.
 
     `tokenizer` is None for a checkpoint folder without tokenizer files, which then works on ids alone.
     """
@@ -44,6 +44,7 @@ class Model:
     load_s: float
     residence: Residence
     plan: MemoryPlan
+    kernels: KernelFindings
     process: int = field(default_factory=os.getpid)
     """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
 
@@ -104,6 +105,7 @@ def load(
     map: str = "auto",
     differentiable: bool = False,
     progress: Progress = lambda done, total: None,
+    preparing: Progress = lambda done, total: None,
 ) -> Model:
     """Loads "demo", "gpt-oss-20b", "gpt-oss-120b", "org/repo" from the Hub's cache, or a folder.
 
@@ -116,7 +118,8 @@ def load(
     of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
     `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
     CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
-    bytes of weights that are loaded, and with those of all of them.
+    bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
+    the pieces of work that are done for its kernels (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -136,7 +139,7 @@ def load(
         transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
     # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
-    attach_kernels(transformer)
+    kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
     return Model(
         name=str(name_or_path),
@@ -147,4 +150,5 @@ def load(
         load_s=time.perf_counter() - start,
         residence=residence,
         plan=plan,
+        kernels=kernels,
     )

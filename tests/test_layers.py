@@ -37,7 +37,7 @@ CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.remote", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with
@@ -91,6 +91,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.store.exchange": (*CHAT, *CITED, "app.store"),
     # HTTP over the engine and the loop; it knows no command and no screen. A client's schemas and calls are Harmony's.
     "app.server": ("app ground", "app.chat", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
+    # HTTP to a server, for a chat that has its engine there: what it says and asks is the engine's.
+    "app.remote": ("app ground", "app.engine", *MESSAGES),
     # Subcommands may use everything but the screen; the chat alone opens it.
     "app.cli": WITHOUT_SCREEN,
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
@@ -151,6 +153,7 @@ WITHOUT_MLX = (
     *("mlx_model.harmony", "mlx_model.pdf", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
     "app.server",
+    "app.remote",
 )
 
 PACKAGES = tuple(dict.fromkeys(room.split()[0].split(".")[0] for room in ALLOWED))

@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from app.cli.completion import completed_by, model_names
+from app.cli.connecting import add_server, engine_there
 from app.engine.protocol import Load
 from app.settings import MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
@@ -13,6 +14,9 @@ from mlx_model.errors import RequestError
 from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
+
+if TYPE_CHECKING:
+    from app.remote.engine import RemoteEngine
 
 _OPTIONS = ("effort", *SAMPLING, "stop")
 """Arguments that are fields of Options."""
@@ -30,6 +34,8 @@ class Start:
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
     form: AnswerFormat = field(default_factory=AnswerFormat)
+    server: "RemoteEngine | None" = None
+    """What answers instead of a model on this computer."""
 
 
 def add_model(group: "argparse._ArgumentGroup") -> None:
@@ -71,6 +77,7 @@ def answering() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
     add_model(group)
+    add_server(group)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
     group = shared.add_argument_group("sampling", "The settings file can change the defaults.")
@@ -134,7 +141,8 @@ def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
 
 def start(arguments: argparse.Namespace, settings: Settings) -> Start:
     """What the command line states, and for the rest what the settings do."""
-    load = stated_load(arguments, settings)
+    server = engine_there(arguments, settings)
+    load = stated_load(arguments, settings if server is None else replace(settings, model=None))
     options = Options(**{**settings.options, **stated_options(arguments)})
     instructions = getattr(arguments, "instructions", None)
     return Start(
@@ -145,6 +153,7 @@ def start(arguments: argparse.Namespace, settings: Settings) -> Start:
         read_names(arguments.tools) if hasattr(arguments, "tools") else (),
         settings.permissions,
         settings.most_calls,
+        server=server,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
@@ -18,7 +19,7 @@ from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.completion import completed_by
 from app.cli.form import add_form, form_of, parsed
-from app.cli.loading import load_model
+from app.cli.loading import load_model, load_there
 from app.cli.printing import say
 from app.documents.attachments import (
     GAP,
@@ -29,6 +30,7 @@ from app.documents.attachments import (
     read,
     read_bytes,
 )
+from app.engine.engine import Engine
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
@@ -42,6 +44,9 @@ from mlx_model.request import Request
 from mlx_model.tools.citations import cited
 from mlx_model.tools.loop import ToolDenied, ToolFinished
 from mlx_model.tools.shown_pages import pages_of
+
+if TYPE_CHECKING:
+    from app.remote.engine import RemoteEngine
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -133,6 +138,8 @@ def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     Plain: the text of the final channel as it comes, without any control character but newline and tab. `as_json`: one
     ASCII object at the end, whose strings are exactly what the model wrote.
     """
+    if setup.server is not None:
+        return asyncio.run(_answer_there(setup.server, prompt, setup, as_json=as_json))
     if not setup.tools:
         return drive(_answer(prompt, setup, as_json=as_json))
     engine = LocalEngine()
@@ -146,7 +153,18 @@ async def _answer(prompt: str, setup: Start, *, as_json: bool) -> int:
     return await _print_answer(engine, ready, prompt, setup, as_json=as_json)
 
 
-async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
+async def _answer_there(engine: "RemoteEngine", prompt: str, setup: Start, *, as_json: bool) -> int:
+    """The model is another computer's; tools are this one's."""
+    try:
+        ready = await load_there(engine, setup.load)
+        if setup.tools:
+            return await _answer_with_tools(engine, ready, prompt, setup, as_json=as_json)
+        return await _print_answer(engine, ready, prompt, setup, as_json=as_json)
+    finally:
+        await engine.close()
+
+
+async def _answer_with_tools(engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool) -> int:
     from app.tools.kits import kits_of  # only now: most answers need none of it
 
     tools = SwitchedOn(kits_of(setup.tools, f"ask-{new_id()}", is_kept=False), setup.permissions, ask_person, remember)
@@ -163,7 +181,7 @@ async def _answer_with_tools(engine: LocalEngine, ready: Ready, prompt: str, set
 
 
 async def _print_answer(
-    engine: LocalEngine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
+    engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
     record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     shown, form = setup.form.shown, setup.form.form

@@ -80,6 +80,12 @@ def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool,
     with Importing():
         from app.tui.app import ChatApp
 
-    app = ChatApp(setup.load, setup.options, setup.instructions, settings=settings, prompt=prompt, resume=resume)
+    server = setup.server
+    app = ChatApp(
+        *(setup.load, setup.options, setup.instructions, server, settings),
+        server="" if server is None else server.host,
+        prompt=prompt,
+        resume=resume,
+    )
     app.run(mouse=mouse and settings.mouse)
     return app.return_code or 0

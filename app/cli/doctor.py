@@ -118,7 +118,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
         "disk": _disk() | {"problem": problem},
         "terminal": _terminal(),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": versions(),
         "models": [
             {
                 "name": each.name,
@@ -320,6 +320,11 @@ def _python_tool() -> dict[str, str | None]:
         found = Confinement.NONE, str(error)
     way, why_not = found or (None, None)
     return {"confined_by": None if way is Confinement.NONE else way, "problem": why_not or None}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -18,6 +18,15 @@ async def load_model(engine: Engine, load: Load) -> Ready:
     return reply
 
 
+async def load_there(engine: Engine, load: Load) -> Ready:
+    """Connect to a server, and say on standard error what it can't do. Raises EngineError or EngineDied."""
+    async for reply in engine.load(load):
+        if isinstance(reply, Ready) and reply.note:
+            say(reply.note)
+    assert isinstance(reply, Ready)
+    return reply
+
+
 def say_what_is_odd(reply: Loading | LoadProgress | Ready, load: Load) -> None:
     """Say on standard error what of a load is not as expected."""
     match reply:

@@ -56,7 +56,9 @@ examples:
   gptoss-chat models                           what is on this computer; `models remove NAME` deletes
   gptoss-chat doctor                           how much memory a model would take here, and why
   gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
+  gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue
+  gptoss-chat bench --report                   the same, and a file for an issue with nothing private in it
 
 If standard input or output is not a terminal, `gptoss-chat` answers the prompt on standard input, like
 `gptoss-chat ask -`. In a terminal that can't show the full screen (TERM is "dumb" or not set), it opens

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
@@ -17,10 +18,11 @@ from app.chat.sampling import change
 from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
-from app.cli.loading import load_model
+from app.cli.loading import load_model, load_there
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
 from app.engine.local import LocalEngine, drive
+from app.engine.protocol import Load
 from app.lines import one_line, sentence
 from app.store.saver import Saver
 from app.tools.names import available, in_words, read_names
@@ -30,6 +32,9 @@ from mlx_model.text import clean
 from mlx_model.tools.citations import Source, cited, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
 from mlx_model.tools.shown_pages import pages_of
+
+if TYPE_CHECKING:
+    from app.remote.engine import RemoteEngine
 
 _HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
@@ -48,13 +53,15 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
     edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
-    engine = LocalEngine()
-    model = drive(load_model(engine, start.load)).model
+    engine = start.server or LocalEngine()
+    model = drive(load_model(engine, start.load)).model if start.server is None else ""
     with contextlib.closing(Saver(say)) as saver:
         plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
-        if resume:
-            plain.resume()
         try:
+            if start.server is not None:
+                plain.connect(start.server, start.load)
+            if resume:
+                plain.resume()
             plain.run(prompt)
         finally:
             plain.close()
@@ -64,8 +71,10 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
 class PlainChat:
     """One conversation at a time. Prompts are on the disk before the model sees them, a long answer once a second."""
 
-    def __init__(self, engine: LocalEngine, model: str, start: Start, saver: Saver, *, edits_lines: bool) -> None:
-        """`engine` has loaded `model`."""
+    def __init__(
+        self, engine: "LocalEngine | RemoteEngine", model: str, start: Start, saver: Saver, *, edits_lines: bool
+    ) -> None:
+        """`engine` has loaded `model`, or is to be connected to."""
         self._engine = engine
         self._model = model
         self._options = start.options
@@ -74,7 +83,16 @@ class PlainChat:
         self._saver = saver
         self._edits_lines = edits_lines
         self._conversation = Conversation()
-        self._tools = PlainTools(start.permissions, start.most_calls)
+        self._tools = PlainTools(start.permissions, start.most_calls, always_loops=start.server is not None)
+
+    def connect(self, server: "RemoteEngine", load: Load) -> None:
+        """Connect to a server, and say what answers there. Raises EngineError or EngineDied."""
+
+        async def connect() -> None:
+            self._model = (await load_there(server, load)).model
+
+        self._tools.drive(connect())
+        print(f"{one_line(self._model)} answers at {server.host}. Tools run on this computer.", flush=True)
 
     def resume(self) -> None:
         """Go on with the conversation that was last used, and print its end."""
@@ -97,7 +115,9 @@ class PlainChat:
             print("The last answer is not finished; /continue goes on with it.", end="\n\n")
 
     def close(self) -> None:
-        """End what the tools have started."""
+        """End what the tools have started, and a connection."""
+        if not isinstance(self._engine, LocalEngine):
+            self._tools.drive(self._engine.close())
         self._tools.close()
 
     def run(self, prompt: str = "") -> None:

@@ -16,7 +16,11 @@ from app.tools.switched_on import SwitchedOn
 class PlainTools:
     """Which tools are on. What they start belongs to one conversation and ends with it."""
 
-    def __init__(self, permissions: Mapping[str, str], most_calls: int = MOST_CALLS) -> None:
+    def __init__(
+        self, permissions: Mapping[str, str], most_calls: int = MOST_CALLS, *, always_loops: bool = False
+    ) -> None:
+        """`always_loops`: a turn needs the event loop also without tools, as that of a server does."""
+        self._always_loops = always_loops
         self.names: tuple[str, ...] = ()
         """Those that are switched on."""
         self._permissions = permissions
@@ -50,8 +54,8 @@ class PlainTools:
         return own if self._open is None else self._open.instructions(own)
 
     def drive(self, client: Coroutine[object, object, None]) -> None:
-        """Run a turn: on the event loop where tools need one, else as `engine.local.drive`."""
-        if self.names:
+        """Run a turn: on the event loop where something needs one, else as `engine.local.drive`."""
+        if self.names or self._always_loops:
             self._loop.run(client)
         else:
             drive(client)

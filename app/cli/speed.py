@@ -1,13 +1,17 @@
-"""Measures a loaded model on this machine: prefill, decoding, the next turn, each kernel, copying memory."""
+"""Measures a loaded model on this machine: prefill, decoding, the next turn, each kernel, launches, bandwidth."""
 
+import io
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from statistics import median
 
 import mlx.core as mx
 import numpy as np
 
+from app.cli.measurements import Bandwidth, KernelSpeed, NextTurn, Speed
 from metal.trust.timing import cold_arguments, seconds_per_run
 from mlx_model.events import Finished, Stats
 from mlx_model.generation.runner import Runner
@@ -25,50 +29,23 @@ _TEXT_IDS = 199_998
 """From here on gpt-oss's vocabulary has special tokens."""
 
 _ROUNDS = 3
+_WARM_TOKENS = 4
 _TURN_TOKENS = 400
 """Prompt tokens that a round of `next_turn` computes, about."""
 
-_COPY_BYTES = 256 << 20
+_BANDWIDTH_BYTES = 256 << 20
 """More than any chip's caches, little beside a model."""
+
+_VIEWS = frozenset(
+    [
+        *("AsStrided", "Broadcast", "BroadcastAxes", "Copy", "Depends", "ExpandDims", "Flatten", "Reshape", "Slice"),
+        *("Split", "Squeeze", "StopGradient", "Transpose", "Unflatten", "View"),
+    ]
+)
+"""Primitives of MLX that launch nothing: other strides on the same buffer (mlx/backend/common/common.cpp)."""
 
 _ANSWER = assistant("There are three of them, and here is a sentence more about it. " * 4)
 _QUESTION = user("How many r's are in strawberry?")
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Tokens a second of a prompt of `tokens` and of the answer after it, medians of a few runs.
-
-    `portable_decode_tok_s` is that of MLX's own operations alone, where Metal kernels took part in the other.
-    """
-
-    tokens: int
-    prefill_tok_s: float
-    decode_tok_s: float
-    portable_decode_tok_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NextTurn:
-    """A chat's second answer: milliseconds to its first token, and prompt tokens computed for it.
-
-    With what the first turn left in the KV cache, and with nothing.
-    """
-
-    reused_ms: float
-    reused_computed: int
-    fresh_ms: float
-    fresh_computed: int
-
-
-@dataclass(frozen=True, slots=True)
-class KernelSpeed:
-    """One operation of the decode step as it runs: microseconds, GB/s of weights, microseconds by MLX's operations."""
-
-    operation: str
-    microseconds: float
-    gigabytes_s: float
-    portable_microseconds: float
 
 
 class _Endless(Model):
@@ -80,24 +57,60 @@ class _Endless(Model):
         return frozenset()
 
 
-def speeds(model: Model, tokens: int, longest_s: float, *, prompts: tuple[int, ...] = PROMPTS) -> Iterator[Speed | str]:
+def warm_up(model: Model) -> Stats:
+    """A short prompt and answer: kernels are compiled and clocks ramp up in a run that counts for nothing but the
+    guess at how long others take."""
+    return _run(_endless(model), PROMPTS[0], _WARM_TOKENS)
+
+
+def expected_s(warm: Stats, tokens: int, longest_s: float, context: int, *, twice: bool) -> float:
+    """Seconds that `speeds` and `next_turn` will take, about, by the speed of `warm_up`; `twice` where decoding is
+    timed without kernels too."""
+    token_s, decoded_s = 1 / warm.prefill_tok_s, tokens / (warm.decode_tok_s or warm.prefill_tok_s)
+    total = min(longest_s, 2 * _ROUNDS * _TURN_TOKENS * token_s)
+    for prompt in PROMPTS:
+        once_s = prompt * token_s
+        if prompt + tokens <= context and (once_s <= longest_s or prompt == PROMPTS[0]):
+            total += _rounds(once_s, longest_s) * (1 + twice) * (once_s + decoded_s)
+    return total
+
+
+def speeds(
+    model: Model,
+    warm: Stats,
+    tokens: int,
+    longest_s: float,
+    *,
+    prompts: tuple[int, ...] = PROMPTS,
+    starting: Callable[[int, float], None] = lambda prompt, seconds: None,
+) -> Iterator[Speed | str]:
     """Times prompts, and answers of so many `tokens`; what is left out comes as a sentence that says why.
 
     Left out is what doesn't fit into the context, and what would take longer than `longest_s` seconds by the speed of
-    the prompt before it: the first is always timed.
+    the prompt before it, which is `warm` at first: the first is always timed. `starting` is told each that is, and the
+    seconds that its prompts will take.
     """
-    endless = _Endless(**{part.name: getattr(model, part.name) for part in fields(model)})
-    # Kernels are compiled and clocks ramp up in a run that doesn't count.
-    token_s = 1 / _run(endless, prompts[0], 2).prefill_tok_s
+    endless = _endless(model)
+    token_s = 1 / warm.prefill_tok_s
     for prompt in prompts:
         if prompt + tokens > model.context_length:
             yield f"a prompt of {prompt:,} tokens: the context holds {model.context_length:,}"
-        elif (expected_s := prompt * token_s) > longest_s and prompt != prompts[0]:
-            yield f"a prompt of {prompt:,} tokens: it would take about {expected_s:.0f} s"
+        elif (once_s := prompt * token_s) > longest_s and prompt != prompts[0]:
+            yield f"a prompt of {prompt:,} tokens: it would take about {once_s:.0f} s"
         else:
-            speed = _speed(endless, prompt, tokens, _ROUNDS if _ROUNDS * expected_s < longest_s else 1)
+            rounds = _rounds(once_s, longest_s)
+            starting(prompt, rounds * once_s * (1 if model.transformer.decoder is None else 2))
+            speed = _speed(endless, prompt, tokens, rounds)
             token_s = 1 / speed.prefill_tok_s
             yield speed
+
+
+def _endless(model: Model) -> Model:
+    return _Endless(**{part.name: getattr(model, part.name) for part in fields(model)})
+
+
+def _rounds(once_s: float, longest_s: float) -> int:
+    return _ROUNDS if _ROUNDS * once_s < longest_s else 1
 
 
 def _speed(model: Model, prompt: int, tokens: int, rounds: int) -> Speed:
@@ -116,6 +129,7 @@ def _speed(model: Model, prompt: int, tokens: int, rounds: int) -> Speed:
         median(stats.prefill_tok_s for stats in with_kernels),
         median(stats.decode_tok_s for stats in with_kernels),
         median(portable) if portable else None,
+        max(stats.peak_memory_bytes for stats in with_kernels),
     )
 
 
@@ -149,6 +163,7 @@ def next_turn(model: Model, token_s: float, longest_s: float) -> NextTurn | str:
         reused[0].prefill_tokens,
         1e3 * median(stats.ttft_s for stats in fresh),
         fresh[0].prefill_tokens,
+        reused[0].reused_tokens,
     )
 
 
@@ -170,13 +185,30 @@ def kernel_speeds(model: Model) -> Iterator[KernelSpeed]:
             yield KernelSpeed(operation.name, 1e6 * ours, operation.weight_bytes / ours / 1e9, 1e6 * portable)
 
 
-def copy_gigabytes_s() -> float:
-    """What the device reads and writes when it copies memory, in 10^9 bytes a second: the best of a few runs."""
-    source = mx.ones((_COPY_BYTES // 4,), mx.float32)
+def bandwidth() -> Bandwidth:
+    """Measures it: the best of a few runs."""
+    source = mx.ones((_BANDWIDTH_BYTES // 4,), mx.float32)
     mx.eval(source)
-    best = 0.0
+    copy = read = 0.0
     for _ in range(_ROUNDS + 1):
         start = time.perf_counter()
         mx.eval(source + 1)
-        best = max(best, 2 * _COPY_BYTES / (time.perf_counter() - start) / 1e9)
-    return best
+        copied = time.perf_counter()
+        mx.eval(source.sum())
+        copy = max(copy, 2 * _BANDWIDTH_BYTES / (copied - start) / 1e9)
+        read = max(read, _BANDWIDTH_BYTES / (time.perf_counter() - copied) / 1e9)
+    return Bandwidth(copy, read)
+
+
+def launches(model: Model) -> dict[str, int]:
+    """What a decoded token launches, by primitive, as MLX's graph of it has them; what is sampled is the largest logit.
+
+    A primitive of several launches (a sort, say) counts as one. The embedding's row is among them.
+    """
+    transformer, cache, token = model.transformer, model.make_cache(), mx.array([[0]])
+    mx.eval(transformer(mx.zeros((1, _TURN_TOKENS), mx.int32), cache, "none"), cache.present())
+    mx.eval(transformer(token, cache, "last"), cache.present())
+    graph = io.StringIO()
+    mx.export_to_dot(graph, mx.argmax(transformer(token, cache, "last")), *cache.present())
+    labels = re.findall(r'label ="([^" ]+)[^"]*", shape=rectangle', graph.getvalue())
+    return dict(Counter(label for label in labels if label not in _VIEWS).most_common())

@@ -72,7 +72,12 @@ class ModelBackend:
                 announce(LoadProgress(done, total))
 
         model = self._model = load_model(
-            chosen, dense_bits=load.dense_bits, map=load.map, memory=load.memory, progress=progress
+            chosen,
+            dense_bits=load.dense_bits,
+            map=load.map,
+            memory=load.memory,
+            progress=progress,
+            preparing=lambda done, total: announce(LoadProgress(done, total, kernels=True)),
         )
         sizes = (model.context_length, model.resident_bytes, model.plan.budget)
         return Ready(model.name, *sizes, model.load_s, model.residence.refusal)

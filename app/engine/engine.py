@@ -29,7 +29,8 @@ class EngineDied(GptossError):
 
 
 class Engine(Protocol):
-    """What a chat needs of an engine: EngineClient runs it in a process of its own, local.LocalEngine in this one."""
+    """What a chat needs of an engine: EngineClient runs it in a process of its own, local.LocalEngine in this one,
+    app.remote.engine.RemoteEngine reaches that of another computer."""
 
     @property
     def alive(self) -> bool:
@@ -54,7 +55,8 @@ class Engine(Protocol):
         ...
 
     async def answer_now(self) -> None:
-        """Ask the running answer to end its thought, now or where it is yet to come, and to begin its final message."""
+        """Ask the running answer to end its thought, now or where it is yet to come, and to begin its final message.
+        Raises EngineError where that is not possible, and EngineDied."""
         ...
 
     async def count(self, texts: Sequence[str]) -> list[int]:

@@ -85,10 +85,12 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """Engine to app: so many bytes of the model's weights are loaded, of `total`."""
+    """Engine to app: so many bytes of the model's weights are loaded, of `total`. With `kernels`, after that: so many
+    pieces of the work for the GPU's kernels are done."""
 
     done: int
     total: int
+    kernels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Ready:
 
     `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
-    why the weights were copied into memory instead of mapped, None if they are mapped.
+    why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
+    can't do, if there is something.
     """
 
     model: str
@@ -106,6 +109,7 @@ class Ready:
     budget_bytes: int
     load_s: float
     not_mapped: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

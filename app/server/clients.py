@@ -37,7 +37,7 @@ def configurations(base: str, model: str, context: int, token_file: Path | None)
         "LangChain": f'ChatOpenAI(base_url="{base}", api_key="{key}", model="{model}", use_responses_api=True)',
     }
     note = [] if token_file is None else [f"TOKEN is what stands in {token_file}"]
-    return "\n".join([*(f"{name}\n{indent(text, '  ')}" for name, text in parts.items()), *note])
+    return "\n\n".join(["", *(f"{name}\n{indent(text, '  ')}" for name, text in parts.items()), *note])
 
 
 def at_socket(path: Path) -> str:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from app.engine.hello import LINES
 from app.server.errors import ApiError
 from app.server.wire import as_json
 
@@ -104,7 +105,7 @@ def _check_body(headers: dict[str, list[str]]) -> None:
     if length.isdigit() and int(length) > MOST_BODY:
         raise too_large()
     has_body = length != "0" or "transfer-encoding" in headers
-    if has_body and kind != "application/json":  # a form of another site's page has no such type
+    if has_body and kind not in ("application/json", LINES):  # a form of another site's page has no such type
         raise ApiError("the Content-Type must be application/json", status=415)
 
 

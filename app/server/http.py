@@ -14,7 +14,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from app.engine.hello import PATH as ENGINE
 from app.server.chat_completions.reading import read_chat
+from app.server.engine import EngineRoute
 from app.server.errors import ApiError, not_found, of_engine, unknown_model
 from app.server.exchange import ChatExchange, ResponseExchange, Service, read_through
 from app.server.guard import MOST_BODY, Guard, Policy, too_large
@@ -39,6 +41,8 @@ def make_app(service: Service, policy: Policy) -> Guard:
             Route("/v1/responses/{id}/input_items", routes.input_items, methods=["GET"]),
             Route("/v1/responses/{id}/cancel", routes.cancel, methods=["POST"]),
             Route("/v1/chat/completions", routes.complete, methods=["POST"]),
+            # Its events have the thoughts. A chat that doesn't find it speaks Responses.
+            *([] if service.withholds_reasoning else [Route(ENGINE, routes.engine, methods=["POST"])]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
             Route("/health", routes.health, methods=["GET"]),
@@ -53,6 +57,7 @@ def make_app(service: Service, policy: Policy) -> Guard:
 class _Routes:
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._engine = EngineRoute(service)
         self._started = int(time.time())
 
     async def respond(self, request: Request) -> Response:
@@ -73,6 +78,9 @@ class _Routes:
         if asked.is_streamed:
             return _EventStream(exchange)
         return await _whole(request, exchange, lambda: exchange.writer.completion)
+
+    async def engine(self, request: Request) -> Response:
+        return await self._engine.respond(await _bytes(request))
 
     async def retrieve(self, request: Request) -> Response:
         id = request.path_params["id"]
@@ -128,8 +136,8 @@ class _Routes:
             raise unknown_model(name, ready.model)
 
 
-async def _body(request: Request) -> Any:
-    """The JSON of a request. Raises ApiError."""
+async def _bytes(request: Request) -> bytes:
+    """The body of a request. Raises ApiError."""
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -138,7 +146,12 @@ async def _body(request: Request) -> Any:
                 raise too_large()
     except ClientDisconnect:
         raise ApiError("the client has left", status=_GONE) from None
-    data = bytes(body)
+    return bytes(body)
+
+
+async def _body(request: Request) -> Any:
+    """The JSON of a request. Raises ApiError."""
+    data = await _bytes(request)
     try:
         return await asyncio.to_thread(_parsed, data) if len(data) > _LONG else _parsed(data)
     except ValueError as error:

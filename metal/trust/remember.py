@@ -103,7 +103,7 @@ def _is_well_formed(subjects: Any) -> bool:
 _LONGEST_TRY_S = 600
 
 
-def trying(earlier: Note) -> Note:
+def begun(earlier: Note) -> Note:
     """The note that says: this process is about to try something that might not come back."""
     return {"tries": tries(earlier) + 1, "by": os.getpid(), "since": int(time.time())}
 

@@ -10,17 +10,17 @@ before each first try: a start that finds the note of a try that never ended kee
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
-import numpy as np
 
 from metal.operation import Operation, Variant
+from metal.trust.check import Trial, first_line, named, tried, whole_text
 from metal.trust.machine import MetalGpu, this_gpu
-from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, kernel_text, tries, trying
+from metal.trust.remember import Note, Notes, begun, default_path, is_going_on, is_unended, kernel_text, tries
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,6 @@ _MARGIN = 0.03
 _TIMING_S = 1.0
 """Spent on timing all operations together, about."""
 
-_LONGEST_RUN_S = 10.0
-"""A first run, compilation included, that takes longer than this is a sign of a GPU in trouble."""
-
 _MOST_TRIES = 2
 """Tries that never ended before an operation is never tried again: one may have been the user closing the program."""
 
@@ -49,6 +46,8 @@ class Verdict:
     """How one operation runs: by the kernel's `variant`, or by MLX's own operations (None); and why, in words.
 
     `seconds` of one run by the way chosen and `portable_seconds` by MLX's operations are None where nothing was timed.
+    `trials` has what came of each variant that was tried, `tolerance` the error they were allowed; `message` is the
+    whole text of an error that is no variant's own.
     """
 
     operation: str
@@ -57,6 +56,9 @@ class Verdict:
     seconds: float | None = None
     portable_seconds: float | None = None
     weight_bytes: int = 0
+    tolerance: float | None = None
+    trials: tuple[Trial, ...] = ()
+    message: str | None = None
 
     @property
     def gigabytes_s(self) -> float | None:
@@ -97,12 +99,14 @@ def choose(
     machine: MetalGpu | None = None,
     path: Path | None = None,
     clock: Clock = time.perf_counter,
+    trying: Callable[[int], None] = lambda index: None,
 ) -> KernelChoice:
     """How each operation is to run on this machine, found out now or remembered from an earlier start.
 
     `sizes` names what tells these operations from others of the same names: a model's sizes, its dtypes. `mode` is one
-    of MODES, by default what GPTOSS_KERNELS says, `machine` the one this is, `path` the file that remembers. Without
-    a GPU everything runs by MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
+    of MODES, by default what GPTOSS_KERNELS says, `machine` the one this is, `path` the file that remembers. `trying`
+    is told the place of each operation that is not remembered, before it is tried. Without a GPU everything runs by
+    MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
     """
     mode = requested_mode() if mode is None else mode
     machine = machine or this_gpu()
@@ -111,7 +115,11 @@ def choose(
     notes = Notes(path or default_path())
     subject = _SEPARATOR.join((*_setting(machine), f"{ENVIRONMENT}={mode}", sizes))
     budget_s = _TIMING_S / max(1, len(operations))
-    return KernelChoice([_verdict(operation, notes, subject, mode, clock, budget_s) for operation in operations])
+    verdicts = []
+    for index, operation in enumerate(operations):
+        starting = partial(trying, index)
+        verdicts.append(_verdict(operation, notes, subject, mode, clock, budget_s, starting))
+    return KernelChoice(verdicts)
 
 
 def report(*, mode: str | None = None, machine: MetalGpu | None = None, path: Path | None = None) -> str:
@@ -125,9 +133,9 @@ def report(*, mode: str | None = None, machine: MetalGpu | None = None, path: Pa
         return f"MLX's own operations throughout: {_without_kernels(mode)}"
     lines = [f"{machine}, {ENVIRONMENT}={mode}"]
     start = _SEPARATOR.join((*_setting(machine), f"{ENVIRONMENT}={mode}", ""))
-    for subject, named in Notes(path or default_path()).subjects().items():
+    for subject, mine in Notes(path or default_path()).subjects().items():
         if subject.startswith(start):
-            lines += [f"{subject.removeprefix(start)}:", *(f"  {_line(name, note)}" for name, note in named.items())]
+            lines += [f"{subject.removeprefix(start)}:", *(f"  {_line(name, note)}" for name, note in mine.items())]
     return "\n".join(lines if len(lines) > 1 else [*lines, "nothing chosen yet: the first answer of a model does it"])
 
 
@@ -146,13 +154,16 @@ def _line(name: str, note: Note) -> str:
     return f"{name} runs by {note.get('runs', 'MLX')}: {note.get('reason', 'its kernel was not tried to the end')}"
 
 
-def _named(variant: Variant | None) -> str:
-    """A variant for a person, as in "kernel ROWS=4 SIMDGROUPS=2"."""
-    return "MLX" if variant is None else " ".join(["kernel", *(f"{name}={value}" for name, value in variant)])
-
-
-def _verdict(operation: Operation, notes: Notes, subject: str, mode: str, clock: Clock, budget_s: float) -> Verdict:
-    """The verdict on one operation: remembered, or found out and noted."""
+def _verdict(
+    operation: Operation,
+    notes: Notes,
+    subject: str,
+    mode: str,
+    clock: Clock,
+    budget_s: float,
+    starting: Callable[[], None],
+) -> Verdict:
+    """The verdict on one operation: remembered, or found out and noted; `starting` is called before the latter."""
     name = operation.name
     note = notes.read(subject, name)
     if is_unended(note):
@@ -160,7 +171,8 @@ def _verdict(operation: Operation, notes: Notes, subject: str, mode: str, clock:
     remembered = _from_json(operation, note)
     if remembered is not None:
         return remembered
-    notes.write(subject, name, trying(note))
+    starting()
+    notes.write(subject, name, begun(note))
     try:
         verdict = _tried(operation, mode, clock, budget_s)
     except BaseException:
@@ -188,100 +200,49 @@ def _after_unended(operation: Operation, notes: Notes, subject: str, note: Note)
 
 
 def _to_json(verdict: Verdict) -> Note:
-    return asdict(verdict) | {"runs": _named(verdict.variant)}
+    return asdict(verdict) | {"runs": named(verdict.variant)}
 
 
 def _from_json(operation: Operation, note: Note) -> Verdict | None:
     """A remembered verdict, None if the note is none or doesn't fit the operation."""
     times = (note.get("seconds"), note.get("portable_seconds"))
-    reason, stored = note.get("reason"), note.get("variant")
+    reason, stored, message = note.get("reason"), note.get("variant"), note.get("message")
     chosen = next((v for v in operation.variants if [list(pair) for pair in v] == stored), None)
     if not isinstance(reason, str) or (stored is not None and chosen is None):
         return None
-    if not all(time is None or isinstance(time, float) for time in times):
+    if not all(time is None or isinstance(time, float) for time in times) or not isinstance(message, str | None):
         return None
-    return Verdict(operation.name, chosen, reason, *times, operation.weight_bytes)
+    try:
+        trials = tuple(map(Trial.from_json, note.get("trials", ())))
+    except (TypeError, ValueError):
+        return None
+    bytes_read, tolerance = operation.weight_bytes, operation.tolerance
+    return Verdict(operation.name, chosen, reason, *times, bytes_read, tolerance, trials, message)
 
 
 def _tried(operation: Operation, mode: str, clock: Clock, budget_s: float) -> Verdict:
     """Runs the operation in every way, and judges."""
+    verdict = Verdict(operation.name, None, "", None, None, operation.weight_bytes, operation.tolerance)
     try:
         arguments = cold_arguments(operation, clock)
-        right, problems = _checked(operation, arguments[:2], clock)
+        trials = tried(operation, arguments[:2], clock)
+        verdict = replace(verdict, trials=tuple(trials))
+        right = [trial.variant for trial in trials if trial.problem is None]
         if right:
             times = seconds_per_run(operation, [*right, None], arguments, clock=clock, budget_s=budget_s)
+        problems = list(dict.fromkeys(trial.problem for trial in trials if trial.problem is not None))
     except Exception as error:  # whatever it is: an answer by MLX's operations is better than none
-        right, problems = [], [_first_line(error)]
+        right, problems = [], [first_line(error)]
+        verdict = replace(verdict, message=whole_text(error))
     if problems:
-        used = _named(right[0] if right else None)
+        used = named(right[0] if right else None)
         log.warning("%s: %s; it runs by %s", operation.name, "; ".join(problems), used)
     if not right:
-        return Verdict(operation.name, None, "; ".join(problems))
+        return replace(verdict, reason="; ".join(problems))
     way = min(right if mode == "metal" else times, key=lambda way: times[way])
     if times[way] > (1 - _MARGIN) * times[right[0]]:
         way = right[0]
-    timed = ", ".join(f"{_named(each)} {1e6 * seconds:.0f} us" for each, seconds in times.items())
-    verdict = Verdict(operation.name, way, timed, times[way], times[None], operation.weight_bytes)
+    trials = [replace(trial, seconds=times.get(trial.variant)) for trial in trials]
+    verdict = replace(verdict, variant=way, seconds=times[way], portable_seconds=times[None], trials=tuple(trials))
+    timed = ", ".join(f"{named(each)} {1e6 * seconds:.0f} us" for each, seconds in times.items())
     return replace(verdict, reason=f"{timed}; {verdict.gigabytes_s or 0:.0f} GB/s of weights")
-
-
-def _checked(operation: Operation, arguments: Sequence[Sequence[Any]], clock: Clock) -> tuple[list[Variant], list[str]]:
-    """The variants that agree with MLX's operations and with each other in every bit, and what is wrong with others."""
-    expected = [_run(operation, each, None) for each in arguments]
-    right: list[Variant] = []
-    problems: dict[str, None] = {}  # in order, each once
-    bits: list[bytes] = []
-    for variant in operation.variants:
-        run_start = clock()
-        try:
-            found = [_run(operation, each, variant) for each in arguments]
-        except Exception as error:  # a compiler's complaint, a limit of the GPU: MLX has several types for them
-            problems[_first_line(error)] = None
-            continue
-        if (took := clock() - run_start) > _LONGEST_RUN_S:
-            problems[f"{_named(variant)} took {took:.0f} s for a run"] = None
-            break
-        wrong = [text for f, e in zip(found, expected, strict=True) if (text := disagreement(f, e, operation))]
-        seen = [_numbers(array).tobytes() for arrays in found for array in arrays]
-        if wrong:
-            problems[f"{_named(variant)} {wrong[0]}"] = None
-        elif right and seen != bits:
-            problems[f"{_named(variant)} gives other bits than {_named(right[0])}"] = None
-        else:
-            right.append(variant)
-            bits = seen
-    return right, list(problems)
-
-
-def _run(operation: Operation, arguments: Sequence[Any], way: Variant | None) -> tuple[mx.array, ...]:
-    results = operation.run(*arguments, way)
-    mx.eval(results)
-    return results
-
-
-def _numbers(array: mx.array) -> np.ndarray:
-    """The array for NumPy, which has no bfloat16: that becomes float32, which loses nothing."""
-    return np.array(array.astype(mx.float32) if array.dtype == mx.bfloat16 else array)
-
-
-def disagreement(found: Sequence[mx.array], expected: Sequence[mx.array], operation: Operation) -> str | None:
-    """What is wrong with the results of a kernel, in words; None if they agree within the operation's tolerance."""
-    if [(a.shape, a.dtype) for a in found] != [(a.shape, a.dtype) for a in expected]:
-        return "gives results of other shapes or dtypes"
-    for a, b in zip(map(_numbers, found), map(_numbers, expected), strict=True):
-        if not np.issubdtype(b.dtype, np.floating):
-            if not np.array_equal(a, b):
-                return "gives other whole numbers"
-        elif not np.isfinite(a).all():
-            return "gives NaN or infinity"
-        else:
-            error = float(np.abs(a.astype(np.float64) - b).max(initial=0))
-            largest = float(np.abs(b).max(initial=0))
-            if not error <= operation.tolerance * largest:
-                return f"is off by {error / (largest or 1):.1e} of the largest value, {operation.tolerance:.1e} allowed"
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"

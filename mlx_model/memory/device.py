@@ -105,3 +105,13 @@ def memory_errors() -> Iterator[None]:
 def active_bytes(mapped_bytes: int = 0) -> int:
     """Bytes of arrays that MLX holds, without `mapped_bytes` pages of files."""
     return mx.get_active_memory() - mapped_bytes
+
+
+def swap_bytes() -> int:
+    """Bytes of memory that the system has moved to the disk, all programs together; 0 where it doesn't tell."""
+    import psutil
+
+    try:
+        return int(psutil.swap_memory().used)
+    except (OSError, RuntimeError):
+        return 0

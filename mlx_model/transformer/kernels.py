@@ -1,8 +1,8 @@
 """Brings the Metal kernels into a loaded transformer: whether they can be used, on which arrays, in which variants."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
@@ -11,6 +11,7 @@ from metal.address import alignment_of
 from metal.operation import Operation
 from metal.trust import select
 from metal.trust.candidates import attend_operation, dense_operations, expert_operations
+from metal.trust.check import whole_text
 from metal.trust.machine import this_gpu
 from metal.trust.selftest import decodes_fp4
 from mlx_model.errors import RequestError
@@ -27,9 +28,25 @@ class NoKernels(Exception):
     """Why a transformer can't decode on the kernels."""
 
 
-def attach_kernels(transformer: Transformer) -> None:
+@dataclass(frozen=True, slots=True)
+class KernelFindings:
+    """What was decided on the kernels: a verdict for each operation, or in `refusal` why none is used nevertheless.
+
+    `table` says why FP4 is decoded by a table, None where it isn't. Both are whole texts, of several lines maybe.
+    """
+
+    verdicts: tuple[select.Verdict, ...] = ()
+    refusal: str | None = None
+    table: str | None = None
+
+
+def attach_kernels(
+    transformer: Transformer, preparing: Callable[[int, int], None] = lambda done, total: None
+) -> KernelFindings:
     """Lets a transformer decode on the kernels, where there is a GPU on which they are right and faster.
 
+    They are compiled before this returns, so that the first token needn't wait for it. `preparing` is told how many of
+    how many pieces of that work are done: each operation that is tried here for the first time, then a decode step.
     Not one that is to be differentiated: kernels have no gradient. Raises RequestError if GPTOSS_KERNELS has another
     value than metal.trust.select.MODES.
     """
@@ -38,29 +55,55 @@ def attach_kernels(transformer: Transformer) -> None:
     except ValueError as error:
         raise RequestError(str(error)) from None
     machine = this_gpu()
-    if machine is None or mode == "portable" or transformer.compute.differentiable:
-        return
+    if machine is None:
+        return KernelFindings(refusal="there is no Metal GPU here")
+    if mode == "portable":
+        return KernelFindings(refusal=f"{select.ENVIRONMENT}={mode}")
+    if transformer.compute.differentiable:
+        return KernelFindings(refusal="kernels have no gradient")
     try:
         decoder = make_decoder(transformer, gpu_cores=machine.gpu_cores)
-        possible = decode_operations(decoder, transformer, table=not _decodes_fp4())
+        table = _why_table()
+        possible = decode_operations(decoder, transformer, table=table is not None)
     except Exception as error:  # MLX has several types for what Metal refuses, and an answer comes without kernels, too
         log.warning("decoding runs by MLX's own operations: %s", error)
-        return
-    choice = select.choose(possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
+        return KernelFindings(refusal=whole_text(error))
+    total = len(possible) + 1
+    choice = select.choose(
+        possible,
+        sizes=_sizes(transformer, decoder),
+        mode=mode,
+        machine=machine,
+        trying=lambda index: preparing(index, total),
+    )
     if any(variant is not None for variant in choice.values()):
         transformer.decoder = replace(decoder, choice=choice)
+        preparing(total - 1, total)
+        try:
+            _take_step(transformer)
+        except Exception as error:  # of several types, as above
+            transformer.decoder = None
+            log.warning("decoding runs by MLX's own operations: %s", error)
+            return KernelFindings(choice.verdicts, whole_text(error), table)
+    return KernelFindings(choice.verdicts, table=table)
 
 
-def _decodes_fp4() -> bool:
-    """Whether FP4 may be decoded without a table.
+def _take_step(transformer: Transformer) -> None:
+    """A token through all layers, whose launches compile what they run."""
+    cache = transformer.make_cache()
+    mx.eval(transformer(mx.array([[0]]), cache, "last"), cache.arrays())
+
+
+def _why_table() -> str | None:
+    """Why FP4 has to be decoded by a table, None where it needn't.
 
     A GPU that takes the kernels' text but not this one's still has the others: what reads FP4 is tried by itself.
     """
     try:
-        return decodes_fp4()
+        return None if decodes_fp4() else "FP4 codes come out wrong: half denormals are not kept"
     except Exception as error:  # of several types, as above
         log.warning("FP4 is decoded by a table: %s", error)
-        return False
+        return whole_text(error)
 
 
 def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:

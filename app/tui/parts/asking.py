@@ -180,7 +180,7 @@ class Asking:
         holds = holds or self.stopped.is_set() or engine.leaving
         self.stopped.clear()
         desk.unsay(BUSY, HAS_BEGUN)
-        if engine.process.alive and desk.status.state not in ("loading", "no model"):
+        if engine.process.alive and desk.status.state not in ("loading", "preparing the GPU", "no model"):
             desk.status.state = "ready"
         if holds:
             desk.queue.hold()
@@ -269,7 +269,10 @@ class Asking:
         else:
             if self._desk.status.state != "thinking":
                 self._desk.notify("It will answer without thinking.")
-            await self._engine.process.answer_now()
+            try:
+                await self._engine.process.answer_now()
+            except GptossError as error:  # that of a foreign server can't
+                self._desk.warn(sentence(str(error)))
 
     # On the screen and on the disk
 

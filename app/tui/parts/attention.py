@@ -11,7 +11,10 @@ from app.tui.terminal.window_title import WindowTitle
 
 LONG_S = 10.0
 """Seconds after which a person may have turned to something else."""
-BUSY = ("starting", "loading", "reading", "thinking", "answering", "running a tool", "waiting for you", "stopping")
+BUSY = (
+    *("starting", "loading", "preparing the GPU"),
+    *("reading", "thinking", "answering", "running a tool", "waiting for you", "stopping"),
+)
 """States of the engine in which something goes on."""
 
 

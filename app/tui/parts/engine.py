@@ -9,21 +9,25 @@ from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.lines import sentence
 from app.tui.parts.desk import Desk
-from app.tui.text.progress import loading
+from app.tui.text.progress import loading, preparing
 from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
 
 LAST_LINES = 3
 """Lines of the engine's last words that are shown."""
 _RETRY = "A message, or /restart, tries again; /model lists the other models."
+_RETRY_THERE = "A message, or /restart, tries again."
 
 
 class EngineKeeper:
     """Owns the engine process. `load` says which model comes first, and how; `loaded` is called with the full name of
     each that was loaded."""
 
-    def __init__(self, desk: Desk, engine: Engine, load: Load, loaded: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, engine: Engine, load: Load, loaded: Callable[[str], None], server: str = "") -> None:
         self._desk = desk
+        self.server = server
+        """The computer on which the engine is, "" for this one."""
+        self._noted = ""  # what has been said of it
         self.process = engine
         """A client of the process; in tests a stand-in."""
         self.model = ""
@@ -59,7 +63,7 @@ class EngineKeeper:
     async def _switch(self, model: str, before: asyncio.Task[bool] | None) -> bool:
         usable = before is not None and await before  # one load at a time
         present, self._load = self._load, replace(self._load, model=model)
-        if await self._start("The previous model is loaded again." if usable else _RETRY):
+        if await self._start("The previous model is loaded again." if usable else ""):
             return True
         self._load = present
         return usable and await self._start()
@@ -68,7 +72,7 @@ class EngineKeeper:
         """Start the engine again if it has stopped."""
         before = self._opening
         if self.open() is before and self.process.alive:
-            self._desk.notify("The engine is running.")
+            self._desk.notify("The connection holds." if self.server else "The engine is running.")
 
     async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
         """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
@@ -91,34 +95,41 @@ class EngineKeeper:
         smaller = "; at the next start --memory 10GB makes it smaller" if death.memory else ""
         last = "".join(f"\n    {line}" for line in death.last_lines[-LAST_LINES:])
         said = f"\nIt last said:{last}" if last else ""
-        text = f"{sentence(str(death))} {kept} /restart, or a message, starts it again{smaller}.{said}"
+        again = "connects" if self.server else "starts it"
+        text = f"{sentence(str(death))} {kept} /restart, or a message, {again} again{smaller}.{said}"
         await self._desk.notice(text, "error")
 
-    async def _start(self, otherwise: str = _RETRY) -> bool:
+    async def _start(self, otherwise: str = "") -> bool:
+        otherwise = otherwise or (_RETRY_THERE if self.server else _RETRY)
         desk, status = self._desk, self._desk.status
         status.state, began = "starting", monotonic()
         try:
             async for reply in self.process.load(self._load):
                 match reply:
                     case Loading(model=model):
-                        status.model, status.state = _short(model), "loading"
+                        status.model, status.state = self._shown(model), "loading"
                         status.memory = status.budget = status.limit = 0
+                    case LoadProgress(done=done, total=total, kernels=True):
+                        status.state, status.progress = "preparing the GPU", preparing(done, total)
                     case LoadProgress(done=done, total=total):
                         status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:
-                        # A new default may be there when it is started again.
-                        self._load = replace(self._load, model=ready.model)
+                        # A new default may be there when it is started again; a server may have another model then.
+                        if not self.server:
+                            self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
-                        status.model, status.memory = self.model, ready.resident_bytes
+                        status.model, status.memory = self._shown(ready.model), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.state = "ready"
                         self._loaded(ready.model)
+                        await self._note(ready.note)
         except EngineDied as death:
             await self.bury(death)
             return False
         except GptossError as error:
             status.state = "no model"
-            await desk.notice(f"The model could not be loaded: {error}. {otherwise}", "error")
+            why = sentence(str(error)) if self.server else f"The model could not be loaded: {error}."
+            await desk.notice(f"{why} {otherwise}", "error")
             desk.attention.ended("The model could not be loaded.", monotonic() - began)
             return False
         finally:
@@ -126,6 +137,16 @@ class EngineKeeper:
         desk.attention.ended(f"{self.model} is ready.", monotonic() - began)
         desk.run(self._await_death(), group="death")
         return True
+
+    def _shown(self, model: str) -> str:
+        """A model as the status line names it."""
+        return f"{_short(model)} at {self.server}" if self.server else _short(model)
+
+    async def _note(self, text: str) -> None:
+        """Say once what this engine can't do."""
+        if text and text != self._noted:
+            self._noted = text
+            await self._desk.notice(sentence(text))
 
     async def _await_death(self) -> None:
         await self.bury(await self.process.died())

@@ -3,15 +3,17 @@
 from app.tui.parts.computer import examine
 from app.tui.parts.desk import Desk
 from app.tui.text.computer import ComputerFacts
-from app.tui.text.first_run import FirstScreen, first_screen
+from app.tui.text.first_run import FirstScreen, first_screen, screen_of_server
 from app.tui.widgets.welcome import Welcome
 
 
 class Greeting:
     """Owns the first screen and the facts about this computer."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, server: str = "") -> None:
+        """`server` is the computer that answers, "" for this one."""
         self._desk = desk
+        self._server = server
         self._welcome: Welcome | None = None
         self._model = ""
         self._examined = False
@@ -46,6 +48,8 @@ class Greeting:
 
     @property
     def _screen(self) -> FirstScreen:
+        if self._server:
+            return screen_of_server(self._model, self._server)
         return first_screen(self._model, self.computer, examined=self._examined, downloading=self._downloading)
 
     def _show(self) -> None:

@@ -33,7 +33,7 @@ class Models:
         self._desk = desk
         self._engine = engine
         self._idle = idle
-        self.greeting = Greeting(desk)
+        self.greeting = Greeting(desk, engine.server)
         self._model = ""  # the full name of the model that answers
         self._local: list[str] = []  # names of models on this computer, as far as known
         self._download: Download | None = None
@@ -42,11 +42,13 @@ class Models:
 
     @property
     def _is_demo(self) -> bool:
-        return self._model == DEMO
+        return self._model == DEMO and not self._engine.server
 
     @property
     def names(self) -> list[str]:
         """Those that `/model` may be followed by, as far as known at once."""
+        if self._engine.server:
+            return [self._model] if self._model else []
         return list(dict.fromkeys((DEMO, *SIZES, *self._local, *filter(None, (self._model,)))))
 
     @property
@@ -67,6 +69,8 @@ class Models:
         """This model answers from now on; its full name."""
         self._model = model
         self.greeting.name(model)
+        if self._engine.server:  # what is on this computer answers nothing
+            return
         if self._is_demo:
             self.greeting.look()
         else:
@@ -212,7 +216,9 @@ class Models:
 
     def switch(self, name: str = "") -> None:
         """Switch to another model, in this conversation too; without a name, show which there are."""
-        if not name:
+        if not name and (server := self._engine.server):
+            self._desk.notify(f"{self._engine.model} answers at {server}. `--connect none` starts with models of here.")
+        elif not name:
             self._desk.run(self._choose(), group="choose", exclusive=True)
         elif not self._idle.is_set():
             self._desk.warn(BUSY)
@@ -221,7 +227,8 @@ class Models:
 
     async def _switch(self, name: str) -> None:
         try:
-            await asyncio.to_thread(_find, name)
+            if not self._engine.server:
+                await asyncio.to_thread(_find, name)
         except GptossError as error:
             self._desk.notify(sentence(str(error)), severity="error")
             return

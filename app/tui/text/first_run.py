@@ -28,6 +28,7 @@ class FirstScreen:
     note: str | None = ""
     action: str | None = ""
     suggestions: tuple[str, ...] = ("", "", "")
+    promise: str = PROMISE
 
 
 def first_screen(
@@ -43,6 +44,12 @@ def first_screen(
         return FirstScreen(None, None, None, OF_OTHERS)
     action = _action(computer.default if computer else ModelFacts(DEFAULT)) if examined and not downloading else ""
     return FirstScreen(_about(computer) if computer else ("",), THE_DEMO, action, OF_DEMO)
+
+
+def screen_of_server(model: str, server: str) -> FirstScreen:
+    """For a model, "" before it is known, on another computer. What this one could hold doesn't matter then."""
+    suggestions = OF_DEMO if model == DEMO else OF_OTHERS if model else ("", "", "")
+    return FirstScreen(None, None, None, suggestions, f"What you write goes to {server}; tools run here.")
 
 
 def _about(computer: ComputerFacts) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from app.tui.text.first_run import PROMISE, FirstScreen
+from app.tui.text.first_run import FirstScreen
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.transcript import GREETING
@@ -129,7 +129,7 @@ class Welcome(Vertical):
     def __init__(self, screen: FirstScreen) -> None:
         super().__init__(classes=GREETING)
         self._shown = screen
-        self._promise = Static(Content(PROMISE), markup=False, id="promise")
+        self._promise = Static(Content(clean(screen.promise)), markup=False, id="promise")
         self._computer = FittingLine(id="computer")
         self._note = Static(markup=False, id="note")
         self._action = Choice(KEY, id="action")
@@ -148,7 +148,8 @@ class Welcome(Vertical):
     def on_mount(self) -> None:
         """Fill in what is known, and the version, which takes a while to find, once the screen is there."""
         self.show(self._shown)
-        self.call_after_refresh(lambda: self._promise.update(Content(f"{PROMISE}  {version()}"), layout=False))
+        promise = clean(self._shown.promise)
+        self.call_after_refresh(lambda: self._promise.update(Content(f"{promise}  {version()}"), layout=False))
 
     def show(self, screen: FirstScreen) -> None:
         """Bring it up to date."""

@@ -1,24 +1,38 @@
 """`gptoss-chat bench`: what it measures, what it leaves out and says so, and the text it prints."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 import mlx.core as mx
 import pytest
 
 from app.cli import bench, speed
 from app.cli import main as cli
-from app.cli.bench import Report, summary
-from app.cli.speed import KernelSpeed, NextTurn, Speed, copy_gigabytes_s, kernel_speeds, next_turn, speeds
+from app.cli.bench import summary
+from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
+from app.cli.speed import (
+    bandwidth,
+    expected_s,
+    kernel_speeds,
+    launches,
+    next_turn,
+    speeds,
+    warm_up,
+)
 from metal.operation import Operation, Variant
 from mlx_model.events import Stats
 from mlx_model.model import Model, load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
+from tests.fixtures.gpu_way import load_as_on_a_gpu
 
 SPEED = Speed(512, 1000.4, 60.04, 40.0)
 KERNEL = KernelSpeed("gate_up", 100.0, 352.0, 150.0)
+WARM = Stats(prefill_tokens=64, prefill_s=0.064, decode_tokens=4, decode_s=0.03)
+"""1,000 tokens of a prompt a second, 100 of an answer."""
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +58,27 @@ def decoder_of(model: Model) -> object:
     return model.transformer.decoder
 
 
-def report(power: str | None = None) -> Report:
-    return Report("gptoss-chat 1.0", "Apple M1 Max", power, "gpt-oss-20b", 8, 2.0, 12_000_000_000)
+def report(power: str | None = None) -> Measurements:
+    return Measurements("gptoss-chat 1.0", "Apple M1 Max", power, "gpt-oss-20b", 8, 2.0, 12_000_000_000)
+
+
+@pytest.fixture(autouse=True)
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bandwidth is measured on little of it."""
+    monkeypatch.setattr(speed, "_BANDWIDTH_BYTES", 1 << 16)
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 8,192 tokens: it would take about 9 s"])
+    monkeypatch.setattr(speed, "speeds", lambda *_, **__: [SPEED, "a prompt of 8,192 tokens: it would take about 9 s"])
     assert cli.main(["bench", "--model", "demo"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("demo, attention and output matrix at 16 bits, loaded in ")
     assert "\n| 512 | 1000.4 | 60.0 | 40.0 | 1.50 |\n" in printed
     assert "Not measured: a prompt of 8,192 tokens: it would take about 9 s.\n" in printed
-    assert "Not measured: Metal kernels and the bandwidth of memory: there is no Metal GPU here." in printed
-    assert "Next turn of a chat: first token after " in printed
+    assert "Not measured: Metal kernels and launches: there is no Metal GPU here." in printed
+    assert "\nMemory: copying " in printed
+    assert "\nThis takes about " in printed
+    assert re.search(r"Next turn of a chat: first token after .* tokens computed and [1-9]\d* reused", printed)
     assert printed.splitlines()[-1].startswith("For an issue: gptoss-chat ")
 
 
@@ -81,8 +103,9 @@ def test_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_prompts_that_do_not_fit_are_left_out(model: Model) -> None:
-    first, *left_out = speeds(model, 4, inf, prompts=(8, 2045, 4096))
+    first, *left_out = speeds(model, WARM, 4, inf, prompts=(8, 2045, 4096))
     assert isinstance(first, Speed)
+    assert first.peak_memory_bytes > 0
     assert left_out == [
         "a prompt of 2,045 tokens: the context holds 2,048",
         "a prompt of 4,096 tokens: the context holds 2,048",
@@ -90,7 +113,11 @@ def test_prompts_that_do_not_fit_are_left_out(model: Model) -> None:
 
 
 def test_what_takes_too_long_is_left_out_but_for_the_first(model: Model) -> None:
-    first, left_out = speeds(model, 4, 0.0, prompts=(8, 16))
+    started: list[tuple[int, float]] = []
+    first, left_out = speeds(
+        model, WARM, 4, 0.0, prompts=(8, 16), starting=lambda prompt, seconds: started.append((prompt, seconds))
+    )
+    assert started == [(8, 0.008)]
     assert isinstance(first, Speed)
     assert isinstance(left_out, str)
     assert left_out.startswith("a prompt of 16 tokens: it would take about ")
@@ -109,14 +136,14 @@ def test_stop_tokens_stop_nothing(model: Model, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(speed, "_run", noted)
     monkeypatch.setattr(Model, "stop_ids", frozenset(range(512)))
-    assert len(list(speeds(model, 7, inf, prompts=(8,)))) == 1
-    assert decoded == [2, 7, 7, 7]
+    assert len(list(speeds(model, warm_up(model), 7, inf, prompts=(8,)))) == 1
+    assert decoded == [4, 7, 7, 7]
 
 
 def test_kernels_and_their_absence_take_turns(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     idle = Idle({})
     monkeypatch.setattr(model.transformer, "decoder", idle)
-    (found,) = speeds(model, 4, inf, prompts=(8,))
+    (found,) = speeds(model, WARM, 4, inf, prompts=(8,))
     assert isinstance(found, Speed)
     assert found.portable_decode_tok_s is not None
     assert idle.asked
@@ -158,28 +185,50 @@ def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyP
     assert not list(kernel_speeds(model))
 
 
-def test_copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "_COPY_BYTES", 1 << 16)
-    assert copy_gigabytes_s() > 0
+def test_bandwidth() -> None:
+    found = bandwidth()
+    assert min(found.copy, found.read) > 0
+    assert Bandwidth(3.0, 5.0).best == Bandwidth(5.0, 3.0).best == 5.0
+
+
+def test_how_long_it_will_take() -> None:
+    """Prompts of 64 to 8,192 tokens three times where that takes less than a minute, each with an answer of 64, and
+    the next turn."""
+    prompts, answers, turn = 3 * (64 + 512 + 2048 + 8192) / 1000, 4 * 3 * 0.64, 2.4
+    assert expected_s(WARM, 64, 60.0, 131_072, twice=False) == pytest.approx(prompts + answers + turn)
+    assert expected_s(WARM, 64, 60.0, 131_072, twice=True) == pytest.approx(2 * (prompts + answers) + turn)
+    short = (3 * 64 + 3 * 512 + 2048) / 1000 + 7 * 0.64
+    assert expected_s(WARM, 64, 3.0, 4096, twice=False) == pytest.approx(short + turn), "2,048 once, 8,192 not at all"
+
+
+def test_launches_are_counted_in_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_as_on_a_gpu(monkeypatch)
+    loaded = load(write_checkpoint(tmp_path, tiny_config(num_hidden_layers=2)), context=2048)
+    counted = launches(loaded)
+    assert counted["GatherQMM"] == 4
+    assert counted["ArgReduce"] == 1
+    assert not {"Transpose", "Broadcast", "Reshape"} & set(counted), "views launch nothing"
 
 
 @pytest.fixture
-def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Report]:
+def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Measurements]:
     """A report as a Mac fills it, from figures made up."""
     monkeypatch.setattr("mlx_model.memory.device.on_gpu", lambda: True)
-    monkeypatch.setattr(speed, "speeds", lambda *_: [SPEED, "a prompt of 2,048 tokens: too long"])
-    monkeypatch.setattr(speed, "next_turn", lambda *_: NextTurn(200.0, 60, 900.0, 600))
-    monkeypatch.setattr(speed, "copy_gigabytes_s", lambda: 352.0)
+    monkeypatch.setattr(speed, "speeds", lambda *_, **__: [SPEED, "a prompt of 2,048 tokens: too long"])
+    monkeypatch.setattr(speed, "next_turn", lambda *_: NextTurn(200.0, 60, 900.0, 600, 540))
+    monkeypatch.setattr(speed, "bandwidth", lambda: Bandwidth(300.0, 352.0))
+    monkeypatch.setattr(speed, "launches", lambda _: {"CustomKernel": 218, "SliceUpdate": 48})
     return lambda: report(power="it runs on battery")
 
 
-def test_the_text_of_a_mac(on_a_mac: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
+def test_the_text_of_a_mac(on_a_mac: Callable[[], Measurements], monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
     monkeypatch.setattr(speed, "kernel_speeds", lambda _: iter([KERNEL]))
     filled = on_a_mac()
     text = "\n".join(bench._measure(model, filled))
     assert "Note: it runs on battery." in text
     assert "| 512 | 1000.4 | 60.0 | 40.0 | 1.50 |" in text
-    assert "Copying memory: 352 GB/s" in text
+    assert "Memory: copying 300 GB/s, reading 352 GB/s" in text
+    assert "A decoded token launches 266 operations" in text
     assert "| gate_up | 100 | 352 | 100% | 150 | 1.50 |" in text
     assert "Not measured: a prompt of 2,048 tokens: too long." in text
     assert filled.weights_gigabytes_s is not None
@@ -187,7 +236,7 @@ def test_the_text_of_a_mac(on_a_mac: Callable[[], Report], monkeypatch: pytest.M
 
 
 def test_a_mac_that_uses_no_kernel_says_so(
-    on_a_mac: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, model: Model
+    on_a_mac: Callable[[], Measurements], monkeypatch: pytest.MonkeyPatch, model: Model
 ) -> None:
     monkeypatch.setattr(speed, "kernel_speeds", lambda _: iter([]))
     assert "`gptoss-chat doctor` says why" in "\n".join(bench._measure(model, on_a_mac()))
@@ -195,9 +244,10 @@ def test_a_mac_that_uses_no_kernel_says_so(
 
 def test_the_line_for_an_issue() -> None:
     filled = report("low power mode is on")
-    filled.speeds, filled.next_turn, filled.kernels = [SPEED], NextTurn(200.0, 60, 900.0, 600), [KERNEL]
-    filled.weights_gigabytes_s, filled.copy_gigabytes_s = 153.7, 352.0
+    filled.speeds, filled.next_turn, filled.kernels = [SPEED], NextTurn(200.0, 60, 900.0, 600, 540), [KERNEL]
+    filled.weights_gigabytes_s, filled.bandwidth_gigabytes_s = 153.7, Bandwidth(300.0, 352.0)
     assert summary(filled) == (
         "gptoss-chat 1.0; Apple M1 Max; gpt-oss-20b at 8 bits; 512: prefill 1000.4, decode 60.0 (without kernels 40.0) "
-        "tok/s; next turn 200 of 900 ms; weights 154, copy 352 GB/s; gate_up 352 GB/s; low power mode is on"
+        "tok/s; next turn 200 of 900 ms; weights 154 GB/s; copy 300, read 352 GB/s; "
+        "gate_up 352 GB/s; low power mode is on"
     )

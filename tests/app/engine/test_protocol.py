@@ -70,6 +70,7 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
         Counted(4, (1, 0)),
         Loading("demo", default=True),
         LoadProgress(4_100_000_000, 13_800_000_000),
+        LoadProgress(3, 8, kernels=True),
         Ready("demo", 4096, 1, 2, 0.25),
         Ready("demo", 4096, 1, 2, 0.25, "mapping is switched off"),
         Failed("no", 7, unusable=True),

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,7 @@ from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
 from mlx_model.hub import names
+from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
 from mlx_model.weights.checkpoint import stored_tensors
@@ -182,6 +183,18 @@ def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.Mon
     assert {each.total for each in progress} == {sum(tensor.nbytes for tensor in stored)}
     sizes = [each.done for each in progress]
     assert sizes == sorted(sizes) and sizes[0] > 0 and sizes[-1] <= progress[0].total
+
+
+def test_what_is_prepared_for_the_gpu_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, *, preparing: Callable[[int, int], None], **_: object) -> Model:
+        preparing(3, 8)
+        raise RequestError("enough")
+
+    announced = list[Loading | LoadProgress]()
+    monkeypatch.setattr("mlx_model.model.load", load)
+    with pytest.raises(RequestError):
+        ModelBackend().load(Load("demo"), announced.append)
+    assert announced[1:] == [LoadProgress(3, 8, kernels=True)]
 
 
 def test_the_loaded_model_counts(backend: ModelBackend) -> None:

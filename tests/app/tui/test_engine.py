@@ -1,6 +1,7 @@
 """The chat and its engine: how it starts, refuses a prompt, and dies."""
 
 from app.engine.engine import EngineError
+from app.engine.protocol import LoadProgress
 from app.tui.widgets.messages import Prompt
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant, user
@@ -22,9 +23,12 @@ async def test_typing_is_possible_while_the_model_loads() -> None:
 
 async def test_a_message_sent_while_loading_is_answered_afterwards() -> None:
     engine = FakeEngine(hold=True)
+    engine.load_progress = [LoadProgress(3, 8, kernels=True)]
     async with chat(engine) as pilot:
         await send(pilot, "early")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
+        assert "preparing the GPU" in text_on(pilot)
+        assert "4 of 8" in text_on(pilot)
         assert engine.asked == []
         engine.release()
         await wait_until(pilot, lambda: "reading the prompt" in text_on(pilot))

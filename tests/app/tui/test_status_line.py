@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.tui.parts import answering
-from app.tui.text.progress import Progress, Reading, loading
+from app.tui.text.progress import Progress, Reading, loading, preparing
 from app.tui.text.status_line import GAP, StatusFigures, fitted, memory
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Stats, TextDelta
 from tests.fixtures.fakes import STATS, FakeEngine, chat, desk_of, idle, send, text_on, wait_until
@@ -18,6 +18,7 @@ HEAD = "gpt-oss-20b · answering 41 tok/s"
 FULL = "█" + "░" * 9
 THIRD = "███" + "░" * 7
 LOADING = StatusFigures("gpt-oss-20b", state="loading", progress=loading(4_140_000_000, 13_800_000_000, 6.2))
+PREPARING = StatusFigures("gpt-oss-20b", state="preparing the GPU", progress=preparing(2, 6))
 READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503, 12 s left", "30%, 12 s left"))
 
 
@@ -44,6 +45,8 @@ READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503
         (LOADING, 78, f"loading gpt-oss-20b {THIRD} 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 45, "loading gpt-oss-20b 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 30, "loading gpt-oss-20b 30%", ""),
+        (PREPARING, 78, f"gpt-oss-20b · preparing the GPU {THIRD} 3 of 6", ""),
+        (PREPARING, 26, "preparing the GPU 3 of 6", ""),
         (
             READING,
             120,

@@ -13,7 +13,7 @@ from metal.lanes import Activations, lane_order
 from metal.launch import Call, executed_by
 from metal.operation import Operation
 from metal.trust.candidates import expert_operations
-from metal.trust.select import disagreement
+from metal.trust.check import compared
 from metal.trust.selftest import decodes_fp4
 from metal.weights import Mixture
 from tests import msl as bench
@@ -106,7 +106,7 @@ def test_every_variant_passes_the_trial(dtype: mx.Dtype) -> None:
             expected = operation.run(*arguments, None)
             with executed_by(bench.executor("fast")):
                 found = [operation.run(*arguments, variant) for variant in operation.variants]
-            assert disagreement(found[0], expected, operation) is None, operation.name
+            assert compared((), found[:1], [expected], operation).problem is None, operation.name
             assert all(mx.array_equal(a, b) for each in found for a, b in zip(each, found[0], strict=True))
 
 
@@ -129,7 +129,7 @@ def test_a_wrong_kernel_fails_the_trial(
     expected = operation.run(*arguments, None)
     with executed_by(bench.executor("fast")):
         found = operation.run(*arguments, operation.variants[0])
-    assert "is off by" in (disagreement(found, expected, operation) or "")
+    assert "is off by" in (compared((), [found], [expected], operation).problem or "")
 
 
 def named(name: str, every: list[Operation]) -> Operation:

@@ -10,7 +10,7 @@ import mlx.core as mx
 import pytest
 
 from metal.operation import Operation, Variant
-from metal.trust.select import disagreement
+from metal.trust.check import compared
 from tests.fixtures import ROOT
 from tests.metal.trust.gpu import NARROW, ODD, WIDE, Choose, Gpu, compile_error, logged
 
@@ -96,14 +96,18 @@ def test_the_tolerance_is_a_share_of_the_largest_value(gpu: Gpu, chosen: Choose,
 
 def test_zeros_are_right_and_anything_else_is_not() -> None:
     operation = Gpu().operation()
-    zeros = [mx.zeros(4)]
-    assert disagreement(zeros, zeros, operation) is None
-    assert disagreement([mx.zeros(0)], [mx.zeros(0)], operation) is None
-    assert disagreement([mx.full(4, 1e-9)], zeros, operation) == (
-        "is off by 1.0e-09 of the largest value, 1.0e-06 allowed"
+    zeros, none = [mx.zeros(4)], [mx.zeros(0)]
+
+    def problem(found: list[mx.array], expected: list[mx.array]) -> str | None:
+        return compared(WIDE, [found], [expected], operation).problem
+
+    assert problem(zeros, zeros) is None
+    assert problem(none, none) is None
+    assert problem([mx.full(4, 1e-9)], zeros) == (
+        "kernel rows=4 is off by 1.0e-09 of the largest value, 1.0e-06 allowed"
     )
-    assert disagreement([*zeros, mx.ones(4)], [*zeros, mx.zeros(4)], operation) is not None
-    assert disagreement(zeros, [*zeros, *zeros], operation) == "gives results of other shapes or dtypes"
+    assert problem([*zeros, mx.ones(4)], [*zeros, mx.zeros(4)]) is not None
+    assert problem(zeros, [*zeros, *zeros]) == "kernel rows=4 gives results of other shapes or dtypes"
 
 
 @pytest.mark.parametrize(("seconds", "used"), [(5.0, WIDE), (5.1, None)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metal.trust.remember import Note, Notes, default_path, is_going_on, is_unended, tries, trying
+from metal.trust.remember import Note, Notes, begun, default_path, is_going_on, is_unended, tries
 
 NOW = 1_800_000_000.0
 
@@ -61,13 +61,13 @@ def test_a_process_is_alive_though_it_is_another_users(
 
 def test_the_note_of_another_process_is_understood(alive: dict[int, BaseException | None]) -> None:
     alive[OTHER] = None
-    assert is_going_on(json.loads(json.dumps(trying({}) | {"by": OTHER})))
+    assert is_going_on(json.loads(json.dumps(begun({}) | {"by": OTHER})))
 
 
 def test_this_very_process_is_no_other_one(alive: dict[int, BaseException | None]) -> None:
     """A note of its own number is left by an earlier process that had the same."""
     alive[os.getpid()] = None
-    assert not is_going_on(trying({}))
+    assert not is_going_on(begun({}))
 
 
 @pytest.mark.parametrize("by", [0, -1, "1", None, [], 2**70])
@@ -83,9 +83,9 @@ def test_without_a_time_it_is_not_going_on(alive: dict[int, BaseException | None
 
 
 def test_tries_are_counted_until_one_comes_back() -> None:
-    first = trying({})
+    first = begun({})
     assert first == {"tries": 1, "by": os.getpid(), "since": 1_800_000_000}
-    assert trying(first)["tries"] == tries(trying(first)) == 2
+    assert begun(first)["tries"] == tries(begun(first)) == 2
     assert [tries(note) for note in ({}, {"tries": "3"}, {"tries": None}, {"tries": 7})] == [0, 0, 0, 7]
     assert is_unended(first)
     assert not is_unended({"tries": 2})
@@ -122,7 +122,7 @@ def test_a_note_is_on_the_disk_before_the_kernel_is_tried(tmp_path: Path, monkey
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     notes = Notes(tmp_path / "kernels.json")
-    notes.write("a", "down", trying({}))
+    notes.write("a", "down", begun({}))
     assert len(synced) == 2, "the content, and the name"
     notes.write("a", "down", {"reason": "faster"})
     assert len(synced) == 2, "what can be found out again need not wait for the disk"

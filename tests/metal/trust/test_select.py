@@ -149,7 +149,14 @@ def test_a_damaged_file_is_replaced(
 
 def test_damaged_notes_are_replaced(gpu: Gpu, chosen: Choose, path: Path) -> None:
     good = chosen(gpu.operation())
-    for name, value in (("variant", 3), ("variant", [["rows", 9]]), ("reason", None), ("seconds", "1")):
+    for name, value in (
+        ("variant", 3),
+        ("trials", [3]),
+        ("message", 3),
+        ("variant", [["rows", 9]]),
+        ("reason", None),
+        ("seconds", "1"),
+    ):
         content = json.loads(path.read_text())
         for notes in content.values():
             notes["doubled"][name] = value

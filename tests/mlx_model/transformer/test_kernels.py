@@ -11,7 +11,8 @@ import pytest
 from metal import attend
 from metal.launch import Call, executed_by
 from metal.operation import Operation
-from metal.trust import select
+from metal.trust import remember, select
+from metal.trust.check import Trial
 from metal.trust.machine import MetalGpu
 from metal.trust.select import KernelChoice, Verdict
 from metal.trust.selftest import decodes_fp4
@@ -20,12 +21,13 @@ from mlx_model.model import load
 from mlx_model.transformer import kernels
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.kernels import NoKernels, attach_kernels, decode_operations, make_decoder
+from mlx_model.transformer.kernels import KernelFindings, NoKernels, attach_kernels, decode_operations, make_decoder
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY
 from tests.fixtures.mlx_layout import write_mlx_layout
 
+take_step = kernels._take_step
 MACHINE = MetalGpu("Apple M0", 10, "macOS 99", "0")
 
 
@@ -43,6 +45,7 @@ def transformer(folder: Path) -> Transformer:
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "this_gpu", lambda: MACHINE)
     monkeypatch.setattr(kernels, "decodes_fp4", lambda: True)
+    monkeypatch.setattr(kernels, "_take_step", lambda transformer: None)
 
 
 def choosing(monkeypatch: pytest.MonkeyPatch, *, by_kernel: bool) -> list[Operation]:
@@ -58,7 +61,9 @@ def choosing(monkeypatch: pytest.MonkeyPatch, *, by_kernel: bool) -> list[Operat
 
 
 def test_without_a_gpu_nothing_is_attached(folder: Path) -> None:
-    assert load(folder).transformer.decoder is None
+    model = load(folder)
+    assert model.transformer.decoder is None
+    assert model.kernels == KernelFindings(refusal="there is no Metal GPU here")
 
 
 def test_every_operation_of_a_step_is_chosen(
@@ -73,15 +78,52 @@ def test_every_operation_of_a_step_is_chosen(
 def test_where_no_kernel_is_chosen_the_blocks_run(
     transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choosing(monkeypatch, by_kernel=False)
-    attach_kernels(transformer)
+    asked = choosing(monkeypatch, by_kernel=False)
+    verdicts = attach_kernels(transformer).verdicts
     assert transformer.decoder is None
+    assert [verdict.operation for verdict in verdicts] == [each.name for each in asked]
+
+
+def test_kernels_are_compiled_before_the_first_token_with_a_count(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At the first start for each operation that is tried, then for a step; at the next for the step alone."""
+    monkeypatch.setattr(remember, "user_cache_path", lambda *_, **__: tmp_path)
+    steps: list[bool] = []
+    monkeypatch.setattr(kernels, "_take_step", lambda transformer: steps.append(transformer.decoder is not None))
+    monkeypatch.setattr(select, "tried", lambda operation, *_: [Trial(operation.variants[0])])
+    monkeypatch.setattr(select, "seconds_per_run", lambda operation, *_, **__: {operation.variants[0]: 0.1, None: 0.2})
+    for counts in (range(8), range(7, 8)):
+        prepared: list[tuple[int, int]] = []
+        transformer.decoder = None
+        attach_kernels(transformer, lambda done, total, to=prepared: to.append((done, total)))  # type: ignore[misc]
+        assert prepared == [(done, 8) for done in counts]
+    assert steps == [True, True]
+
+
+def test_a_step_that_fails_with_kernels_that_were_right_is_left_to_mlx(
+    transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choosing(monkeypatch, by_kernel=True)
+    monkeypatch.setattr(kernels, "_take_step", take_step)
+
+    def refuse(call: Call) -> list[mx.array]:
+        raise RuntimeError(f"no pipeline for {call.kernel.name}")
+
+    with executed_by(refuse), caplog.at_level(logging.WARNING):
+        found = attach_kernels(transformer)
+    assert transformer.decoder is None
+    assert found.refusal == "no pipeline for qkv"
+    assert len(found.verdicts) == 7
+    assert [record.message for record in caplog.records] == [
+        "decoding runs by MLX's own operations: no pipeline for qkv"
+    ]
 
 
 def test_portable_asks_for_nothing(transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTOSS_KERNELS", "portable")
     asked = choosing(monkeypatch, by_kernel=True)
-    attach_kernels(transformer)
+    assert attach_kernels(transformer) == KernelFindings(refusal="GPTOSS_KERNELS=portable")
     assert transformer.decoder is None and not asked
 
 
@@ -97,17 +139,16 @@ def test_where_the_self_test_fails_experts_are_tried_with_a_table_and_the_rest_a
     asked = choosing(monkeypatch, by_kernel=True)
 
     def refuse(call: Call) -> list[mx.array]:
-        raise RuntimeError("[metal::Device] Unable to build metal library from source")
+        raise RuntimeError("[metal::Device] Unable to build metal library from source\nerror: expected ';'")
 
     monkeypatch.setattr(kernels, "decodes_fp4", decodes_fp4)
     with executed_by(refuse), caplog.at_level(logging.WARNING):
-        attach_kernels(transformer)
+        found = attach_kernels(transformer)
     tables = {each.name for each in asked if all(("TABLE", 1) in variant for variant in each.variants)}
     assert tables == {"gate_up", "down"} < {each.name for each in asked}
     assert transformer.decoder is not None
-    assert [record.message for record in caplog.records] == [
-        "FP4 is decoded by a table: [metal::Device] Unable to build metal library from source"
-    ]
+    assert [record.message for record in caplog.records] == [f"FP4 is decoded by a table: {found.table}"]
+    assert found.table == "[metal::Device] Unable to build metal library from source\nerror: expected ';'"
 
 
 def test_a_model_that_the_kernels_cannot_read_costs_one_line(
@@ -115,8 +156,9 @@ def test_a_model_that_the_kernels_cannot_read_costs_one_line(
 ) -> None:
     monkeypatch.setattr(attend, "why_not", lambda **_: "head_dim is 32, not 64")
     with caplog.at_level(logging.WARNING):
-        attach_kernels(transformer)
+        found = attach_kernels(transformer)
     assert transformer.decoder is None
+    assert found == KernelFindings(refusal="head_dim is 32, not 64")
     assert [record.message for record in caplog.records] == [
         "decoding runs by MLX's own operations: head_dim is 32, not 64"
     ]
@@ -182,7 +224,7 @@ def test_what_is_to_be_differentiated_gets_no_kernels(
 ) -> None:
     asked = choosing(monkeypatch, by_kernel=True)
     differentiable = replace(transformer, compute=replace(GPU_WAY, differentiable=True))
-    attach_kernels(differentiable)
+    assert attach_kernels(differentiable) == KernelFindings(refusal="kernels have no gradient")
     assert differentiable.decoder is None and not asked
 
 

@@ -1,0 +1,1 @@
+"""The engine of another computer: the chat's side of `gptoss-chat serve`, and of servers that have OpenAI's API."""

@@ -1,0 +1,114 @@
+"""--connect: `ask` and the plain chat over a server, and the token that is asked for once."""
+
+import io
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+
+import pytest
+
+from app.cli import connecting, plain
+from app.cli.arguments import start
+from app.cli.main import main
+from app.paths import settings_file, tokens_file
+from app.server.guard import Policy
+from app.settings import load
+from mlx_model.harmony.message import assistant, user
+from tests.fixtures.running_server import RunningServer, running
+from tests.fixtures.scripted_engine import message, says
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def running_one() -> Iterator[RunningServer]:
+    with running(policy=Policy(token=TOKEN)) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_one: RunningServer, monkeypatch: pytest.MonkeyPatch) -> RunningServer:
+    running_one.engine.script = lambda request: says("Hello from there.", analysis="Hm.")
+    running_one.engine.asked.clear()
+    monkeypatch.delenv("GPTOSS_CHAT_TOKEN", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    return running_one
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *tokens: str) -> list[str]:
+    """What the person types when a token is asked for; returns the questions."""
+    questions: list[str] = []
+    answers = iter(tokens)
+
+    def getpass(question: str) -> str:
+        questions.append(question)
+        return next(answers)
+
+    monkeypatch.setattr(connecting, "getpass", getpass)
+    monkeypatch.setattr(connecting, "_has_terminal", lambda: True)
+    return questions
+
+
+def test_a_token_is_asked_for_once_and_kept(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = typed(monkeypatch, "wrong", TOKEN)
+    ask = ["ask", "--connect", server.url, "Hi"]
+    assert main(ask) == 1 and "refuses this token" in capsys.readouterr().err and not tokens_file().exists()
+    assert main(ask) == 0
+    out, err = capsys.readouterr()
+    assert out == "Hello from there.\n" and "is kept in" in err and TOKEN not in err
+    assert main(["ask", "--connect", server.url, "--json", "--tools", "python", "Hi"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["text"], answer["analysis"], answer["stats"]["reused_tokens"]) == ("Hello from there.", "Hm.", 312)
+    assert len(questions) == 2 and server.engine.asked[-1].tools == ("python",)
+    monkeypatch.setenv("GPTOSS_CHAT_TOKEN", "another")
+    assert main(ask) == 1 and "refuses the token of GPTOSS_CHAT_TOKEN" in capsys.readouterr().err
+
+
+def test_where_nobody_can_be_asked(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connecting, "_has_terminal", lambda: False)
+    assert main(["ask", "--connect", server.url, "Hi"]) == 1
+    assert "wants a token: give it with --token-file FILE" in capsys.readouterr().err
+    for words, said in (
+        (["--connect", server.url, "--memory", "3GB"], "--memory is for a model on this computer"),
+        (["--connect", "none", "--token-file", "x"], "add --connect URL"),
+        (["--connect", "ftp://x"], "is no address"),
+        (["--connect", server.url, "--model", "gpt-oss-120b", "--token-file", "TOKEN"], "its owner has chosen"),
+    ):
+        settings_file().parent.mkdir(parents=True, exist_ok=True)
+        token_file = settings_file().with_name("t")
+        token_file.write_text(TOKEN)
+        words = [str(token_file) if word == "TOKEN" else word for word in words]
+        assert main(["ask", *words, "Hi"]) == 1 and said in capsys.readouterr().err
+    assert server.engine.asked == []
+
+
+def test_the_plain_chat_over_a_server_of_the_settings(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GPTOSS_CHAT_TOKEN", TOKEN)
+    settings_file().parent.mkdir(parents=True, exist_ok=True)
+    settings_file().write_text(f'connect = "{server.url}"\nmodel = "gpt-oss-120b"\n')
+    server.engine.script = lambda request: [*message("Half an")[:-1], None]
+    lines = iter(["/continue", "/quit"])
+    stop = plain.PlainChat._keep
+
+    def stop_and_keep(chat: plain.PlainChat, *rest: object) -> None:
+        chat._engine.stop()  # as Ctrl-C does
+        stop(chat, *rest)  # type: ignore[arg-type]
+
+    def next_line(edits_lines: bool) -> str:
+        server.engine.script = lambda request: message(assistant("Half an answer."))[1:] + says("")[-1:]
+        return next(lines)
+
+    monkeypatch.setattr(plain, "CHECKPOINT_S", 0)
+    monkeypatch.setattr(plain.PlainChat, "_keep", stop_and_keep)
+    monkeypatch.setattr(plain, "_message", next_line)
+    assert plain.chat(start(Namespace(), load()), "Hi") == 0
+    out, err = capsys.readouterr()
+    assert "gpt-oss-20b answers at 127.0.0.1" in out and "Half an" in out and "stopped" in err
+    assert [request.messages[-1] for request in server.engine.asked] == [user("Hi"), assistant("Half an")]
