@@ -34,6 +34,7 @@ from typing import Any
 
 import httpx2
 
+from app.server.guard import Policy
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
 from tests.fixtures import ROOT
@@ -283,7 +284,7 @@ def http_cost(path: str, body: Json, tokens: int) -> float:
         yield MessageEnd(assistant(" word" * tokens))
         yield Finished("stop", STATS)
 
-    server = Timed(ScriptedEngine(script), pulse_s=10, most_waiting=1, is_strict=False)
+    server = Timed(ScriptedEngine(script), pulse_s=10, most_waiting=1, is_strict=False, policy=Policy(), port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     server.is_up.wait()
