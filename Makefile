@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-server screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
 	@echo "make test        run the tests on all cores; print the slowest and the coverage"
+	@echo "make test-clients run other programs against the server: the Agents SDK, LangChain, llm, Codex and more (600 MB)"
 	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
 	@echo "make kernel-texts write every text that MLX has Metal's compiler read to OUT (build/metal)"
@@ -27,6 +28,7 @@ help:
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
+	@echo "make bench-server count what the server computes for a second turn, beside mlx-lm's; time first tokens and HTTP"
 	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
@@ -65,6 +67,16 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --json --out $(COVERAGE) \
 		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
+
+# Where npm is missing, the programs of Node are skipped.
+build/clients/.installed: tests/clients/node/package.json
+	@mkdir -p build/clients
+	@cp tests/clients/node/package.json build/clients/package.json
+	@! command -v npm >/dev/null || npm install --prefix build/clients --no-audit --no-fund --loglevel error >&2
+	@touch $@
+
+test-clients: $(VENV)/.installed-clients build/clients/.installed
+	@$(BIN)/python -m pytest -rs tests/clients
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .
@@ -123,6 +135,9 @@ bench-memory: $(VENV)/.installed-peers
 
 bench-quality: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.quality
+
+bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers
+	@$(BIN)/python -m tests.benchmarks.server
 
 bench-peers: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),3)

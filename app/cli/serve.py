@@ -37,7 +37,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         argument_default=argparse.SUPPRESS,
         help="answer other programs by OpenAI's API (Responses and Chat Completions)",
         description="Answer other programs by OpenAI's API: /v1/responses, /v1/chat/completions and /v1/models; "
-        "/health and /metrics tell how it is. One request runs at a time, eight may wait. At an address that others "
+        "/health and /metrics tell how it is. One request runs at a time, 32 may wait. At an address that others "
         "reach, each request needs a token, which is made at the first start and kept beside the conversations.",
     )
     group = parser.add_argument_group("address")

@@ -116,10 +116,9 @@ class Reading:
             ]
         return Declared(tuple(functions), tuple(namespaces), frozenset(self._customs), tuple(self._hosted), choice)
 
-    def full_name(self, name: str) -> str | None:
-        """The full name of a function that was declared, None if there is none of this name."""
-        known = self.declared("auto").known
-        return next((full for full in (f"{FUNCTIONS}.{name}", name) if full in known), None)
+    def known(self) -> frozenset[str]:
+        """The full names of all that has been added."""
+        return self.declared("auto").known
 
     def _add(self, function: FunctionTool, tool: Fields) -> None:
         if function.name in self._functions:
@@ -184,20 +183,22 @@ def read_choice(where: Fields, key: str, tools: Reading) -> Declared:
     match chosen.text("type"):
         case "allowed_tools":
             inner = chosen.inner("allowed_tools") or chosen
-            among = [_named(each, tools) for each in inner.inners("tools")]
+            known = tools.known()
+            among = [_named(each, known) for each in inner.inners("tools")]
             return tools.declared(inner.choice("mode", ("auto", "required"), "auto"), among)
         case "function" | "custom":
-            return tools.declared(_named(chosen, tools))
+            return tools.declared(_named(chosen, tools.known()))
         case kind:
             raise chosen.error("type", f"is {kind[:80]!r}; a function, a custom tool or allowed_tools can be named")
 
 
-def _named(chosen: Fields, tools: Reading) -> str:
+def _named(chosen: Fields, known: Collection[str]) -> str:
     """The full name of the tool that is named, which Chat Completions writes into an object of its own."""
     inner = chosen.inner(chosen.text("type")) or chosen
     name = inner.name("name")
     space = inner.text("namespace")
-    full = tools.full_name(f"{space}.{name}" if space else name)
+    name_in_space = f"{space}.{name}" if space else name
+    full = next((full for full in (f"{FUNCTIONS}.{name_in_space}", name_in_space) if full in known), None)
     if full is None:
         raise inner.error("name", f"is {name[:80]!r}, but there is no tool of this name")
     return full

@@ -13,7 +13,7 @@ from app.server.errors import ApiError, busy, of_engine, stopping
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished
 
-MOST_WAITING = 8
+MOST_WAITING = 32
 """Requests that wait beside the one that runs; another one is told to come back later."""
 
 

@@ -51,8 +51,9 @@ def read_messages(
     else that is not understood.
     """
     messages: list[Message] = []
-    at = 0
+    at, opening = 0, True  # whether all messages so far are Role.SYSTEM
     while at < len(items):
+        opening = opening and (not messages or messages[-1].role is Role.SYSTEM)
         item = items[at]
         at += 1
         if isinstance(item, Message):
@@ -66,7 +67,7 @@ def read_messages(
         if fields.role == "assistant":
             _add_answer(messages, fields, results, recall)
         else:
-            messages.append(_converted(fields, opening=all(m.role is Role.SYSTEM for m in messages)))
+            messages.append(_converted(fields, opening=opening))
     return messages
 
 

@@ -51,9 +51,8 @@ class _Conversation:
         self._results = {item.text("call_id"): item for item in items if item.text("type") in _RESULTS}
         if open_call is not None:
             self._take_result(open_call, _called(before[-1]), ApiError(_unanswered("input", open_call), "input"))
-        for index, item in enumerate(items):
-            following = next((each for each in items[index + 1 :] if each.text("type") != "reasoning"), None)
-            self._add(item, before_call=following is not None and following.text("type") in _CALLS)
+        for item, before_call in zip(items, _before_calls(items), strict=True):
+            self._add(item, before_call=before_call)
         for item in self._results.values():
             raise item.error("call_id", f"is {item.text('call_id')[:80]!r}, but no call that waits for a result has it")
 
@@ -78,7 +77,7 @@ class _Conversation:
             phase = item.text("phase", "commentary" if before_call else "final_answer")
             if text:
                 self.messages.append(assistant(text, "commentary" if phase == "commentary" else "final"))
-        elif all(message.role is Role.SYSTEM for message in self.messages):
+        elif not self.messages or self.messages[-1].role is Role.SYSTEM:
             self.messages.append(system(text))
         else:
             self.messages.append(developer_message(text))
@@ -96,6 +95,16 @@ class _Conversation:
             raise missing
         text = text_of_parts(result, "output", _TEXTS)
         self.messages.append(Message(Role.TOOL, text, recipient, "commentary", "assistant"))
+
+
+def _before_calls(items: Sequence[Fields]) -> list[bool]:
+    """Of each item, whether a call follows, though behind thoughts."""
+    answers, follows = list[bool](), False
+    for item in reversed(items):
+        answers.append(follows)
+        if (kind := item.text("type")) != "reasoning":
+            follows = kind in _CALLS
+    return answers[::-1]
 
 
 def _unanswered(where: str, id: str) -> str:
