@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.cli.arguments import size
+from app.cli.loading import PreparingLine
 from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.printing import say
 from app.interrupt import Importing
@@ -77,7 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
     bits, memory = getattr(arguments, "dense_bits", None), getattr(arguments, "memory", None)
     as_json = getattr(arguments, "json", False)
     if evidence is None:
-        _measured(load(name, dense_bits=bits, memory=memory), as_json, None)
+        line = PreparingLine()
+        try:
+            loaded = load(name, dense_bits=bits, memory=memory, preparing=line.show)
+        finally:
+            line.end()
+        _measured(loaded, as_json, None)
         return 0
     say(f"{name} is measured for a few minutes; Ctrl-C ends it, and nothing is written then")
     model = found = None

@@ -1,5 +1,8 @@
 """Loads a model for `ask`, the plain chat and `serve`, and says what of it is not as expected."""
 
+import sys
+from typing import TYPE_CHECKING
+
 from app.cli.printing import say
 from app.engine.engine import Engine
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
@@ -7,13 +10,49 @@ from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import unverified
 from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
 
+if TYPE_CHECKING:
+    from app.engine.local import LocalEngine
+
 _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 
 
-async def load_model(engine: Engine, load: Load) -> Ready:
+class PreparingLine:
+    """How far the GPU is prepared, in a terminal's line of standard error that is gone at the end."""
+
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def show(self, done: int, total: int) -> None:
+        """So many pieces of work for the kernels are done, and the next is under way."""
+        if sys.stderr.isatty():
+            self._is_shown = True
+            self._print(f"preparing the GPU: {done + 1} of {total}")
+
+    def end(self) -> None:
+        """Take the line away, if there is one."""
+        if self._is_shown:
+            self._is_shown = False
+            self._print("")
+
+    def _print(self, text: str) -> None:
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+
+
+async def load_model(engine: "LocalEngine", load: Load) -> Ready:
     """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
-    async for reply in engine.load(load):
-        say_what_is_odd(reply, load)
+    line = PreparingLine()
+
+    def progress(reply: LoadProgress) -> None:
+        if reply.kernels:
+            line.show(reply.done, reply.total)
+
+    engine.progress = progress
+    try:
+        async for reply in engine.load(load):
+            line.end()  # the load is over when the first reply comes
+            say_what_is_odd(reply, load)
+    finally:
+        line.end()
     assert isinstance(reply, Ready)
     return reply
 

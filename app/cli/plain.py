@@ -54,7 +54,7 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
     edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
     engine = start.server or LocalEngine()
-    model = drive(load_model(engine, start.load)).model if start.server is None else ""
+    model = drive(load_model(engine, start.load)).model if isinstance(engine, LocalEngine) else ""
     with contextlib.closing(Saver(say)) as saver:
         plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
         try:

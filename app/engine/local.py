@@ -1,7 +1,7 @@
 """The engine in this very process: the same protocol over the same backend as in the worker, without a pipe."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ class LocalEngine:
         """Whether it has been started, by `load`, and not closed since."""
         self.context_length = 0
         """See Engine."""
+        self.progress: Callable[[LoadProgress], None] = lambda reply: None
+        """Is told how far a load is, while nothing else of the thread runs."""
 
     async def load(self, request: Load) -> AsyncIterator[Loading | Ready]:
         """See Engine. Loading comes when the load is over, since the thread does nothing else until then."""
@@ -43,8 +45,10 @@ class LocalEngine:
         failure: GptossError | None = None
 
         def announce(reply: Loading | LoadProgress) -> None:
-            if isinstance(reply, Loading):  # how far it was is no news afterwards
+            if isinstance(reply, Loading):
                 announcements.append(reply)
+            else:  # at once: how far it was is no news afterwards
+                self.progress(reply)
 
         try:
             ready = self._backend.load(request, announce)
