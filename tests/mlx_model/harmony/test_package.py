@@ -32,7 +32,8 @@ def test_needs_nothing_of_the_model() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    assert done.stdout.split() == [f"mlx_model.{name}" for name in ("checkpoint_files", "errors", "events", "text")]
+    names = ("checkpoint_files", "errors", "events", "options", "request", "text")
+    assert done.stdout.split() == [f"mlx_model.{name}" for name in names]
 
 
 def test_messages_load_no_tokenizer() -> None:
