@@ -79,7 +79,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
-    setup = replace(_start(arguments), form=form_of(arguments))
+    setup = _start(arguments)
+    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
     files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 

@@ -22,13 +22,14 @@ def add_form(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--regex", metavar="TEXT", help="answer with what this regular expression matches")
 
 
-def form_of(arguments: argparse.Namespace) -> AnswerFormat:
-    """What the command line asks for. Raises RequestError for a file that is no JSON schema, and where nothing can be
-    bound."""
+def form_of(arguments: argparse.Namespace, *, is_bound_here: bool = True) -> AnswerFormat:
+    """What the command line asks for. Raises RequestError for a file that is no JSON schema, and where the answer is to
+    be bound by this program, which lacks llguidance: a server has its own."""
     schema, regex = getattr(arguments, "schema", None), getattr(arguments, "regex", None)
     if schema is None and regex is None:
         return AnswerFormat()
-    check_installed()
+    if is_bound_here:
+        check_installed()
     if schema is None:
         return answer_format(None, text_of(str(regex)))
     try:

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.chat.answer import AnswerRecord
 from app.cli import connecting, plain
 from app.cli.arguments import start
 from app.cli.main import main
 from app.paths import settings_file, tokens_file
 from app.server.guard import Policy
 from app.settings import load
+from mlx_model.generation import grammars
 from mlx_model.harmony.message import assistant, user
+from mlx_model.request import Form
 from tests.fixtures.running_server import RunningServer, running
 from tests.fixtures.scripted_engine import message, says
 
@@ -67,6 +70,15 @@ def test_a_token_is_asked_for_once_and_kept(
     assert main(ask) == 1 and "refuses the token of GPTOSS_CHAT_TOKEN" in capsys.readouterr().err
 
 
+def test_the_server_binds_an_answer_also_where_nothing_here_can(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GPTOSS_CHAT_TOKEN", TOKEN)
+    monkeypatch.setattr(grammars, "find_spec", lambda name: None)
+    assert main(["ask", "--connect", server.url, "--regex", "Hello.*", "Hi"]) == 0
+    assert capsys.readouterr().out == "Hello from there.\n" and server.engine.asked[-1].form == Form(regex="Hello.*")
+
+
 def test_where_nobody_can_be_asked(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,11 +107,13 @@ def test_the_plain_chat_over_a_server_of_the_settings(
     settings_file().write_text(f'connect = "{server.url}"\nmodel = "gpt-oss-120b"\n')
     server.engine.script = lambda request: [*message("Half an")[:-1], None]
     lines = iter(["/continue", "/quit"])
-    stop = plain.PlainChat._keep
+    keep, stopped = plain.PlainChat._keep, list[str]()
 
-    def stop_and_keep(chat: plain.PlainChat, *rest: object) -> None:
-        chat._engine.stop()  # as Ctrl-C does
-        stop(chat, *rest)  # type: ignore[arg-type]
+    def stop_and_keep(chat: plain.PlainChat, record: AnswerRecord, unfinished: str | None = None) -> None:
+        if record.text and not stopped:  # once: another one could come when the next answer is under way
+            stopped.append(record.text)
+            chat._engine.stop()  # as Ctrl-C does
+        keep(chat, record, unfinished)
 
     def next_line(edits_lines: bool) -> str:
         server.engine.script = lambda request: message(assistant("Half an answer."))[1:] + says("")[-1:]
