@@ -319,7 +319,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys and pasted text first pass by the part that knows where they belong."""
-        if isinstance(event, events.InputEvent | events.Paste) and not self.desk.queue.is_attached:
+        if isinstance(event, events.InputEvent | events.Paste):
             await self.furnish()
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             self.app_focus = True  # a terminal may not say that its window is in front again

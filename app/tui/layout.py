@@ -36,6 +36,7 @@ class Layout(App[None]):
     def __init__(self, *, ansi_color: bool | None) -> None:
         super().__init__(ansi_color=ansi_color)
         self._furnishing = asyncio.Lock()
+        self._is_furnished = False
         self._styled_for = ""
 
     def take_styles(self) -> None:
@@ -74,8 +75,10 @@ class Layout(App[None]):
         """Bring to the screen what nobody sees at first, so that it shows sooner where to type; once."""
         desk = self.desk
         async with self._furnishing:
-            if desk.queue.is_attached:
+            # Keys come also before the chat is on the screen, and while it is taken off it.
+            if self._is_furnished or not desk.sidebar.is_attached:
                 return
+            self._is_furnished = True
             self.stylesheet.read(_OVER)
             with self.batch_update():
                 await desk.input.furnish()

@@ -38,3 +38,4 @@ async def test_what_is_typed_before_all_is_on_the_screen_is_not_lost(monkeypatch
         )
         await app_of(pilot).furnish()  # once
         assert len(pilot.app.query("Queue")) == 1
+    await app_of(pilot).furnish()  # nor for a key that comes while the screen is taken away
