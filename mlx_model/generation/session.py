@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from mlx_model.errors import RequestError, TokenizerError
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Warned
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Warned
 from mlx_model.generation.bound import Bound
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
@@ -14,6 +14,7 @@ from mlx_model.generation.grammars import can_bind, grammars_of
 from mlx_model.generation.likelihood import Likelihoods
 from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
+from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
 from mlx_model.harmony.calls import read_call
@@ -48,11 +49,11 @@ class Session:
             raise TokenizerError(f"{model.folder} has no tokenizer.json; without it the model works on token ids only")
         self.model = model
         self.tokens: list[int] = []
-        """The ids of the last answer: those that were sampled, and those that ended its thought."""
+        """The ids of the answer that began last: those that were sampled, and those that ended its thought."""
         self._tokenizer = model.tokenizer
         self._start = model.tokenizer.special["<|start|>"]
         self._renderer = Renderer(model.tokenizer)
-        self._runner = Runner(model)
+        self._scheduler = Scheduler(model)
         self._exclusive = Exclusive(model.check_process)
         self._fixed_date = today
         self._dates: dict[Message, datetime.date] = {}
@@ -94,7 +95,80 @@ class Session:
         thought ends where it stands and the final message begins, or the call that the request asks for; so it does
         after the request's `max_thinking` tokens. Raises RequestError and ContextError.
         """
-        return Stream(self._exclusive, self._answer(request, cancelled, constraint, answer_now))
+        steps = self.steps(request, cancelled, constraint, answer_now)
+        return Stream(self._exclusive, self._scheduler.driven(steps))
+
+    def steps(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool] = never,
+        constraint: Constraint | None = None,
+        answer_now: Callable[[], bool] = never,
+    ) -> Generator[Event | None, None, None]:
+        """As `stream`, for one of several answers under way: yields None where it waits for the next `step`.
+
+        All in one thread. Each is read up to None before a step, which then computes for all of them.
+        """
+        options = request.options
+        prompt = self.prompt(request)
+        boundaries = self._boundaries(prompt)
+        unfinished = _unfinished(request.messages)
+        begun = [] if unfinished is None else prompt[boundaries[-1] :]
+        opening = self._renderer.thought_to_answer
+        if constraint is None and (bound := self._bound(request)) is not None:
+            yield from map(Warned, bound.warnings)
+            bound.continue_from(begun[len(self._renderer.opening) :])
+            constraint, opening = bound, bound.opening or opening
+        parser = StreamParser(self._tokenizer, Role.ASSISTANT if unfinished is None else None)
+        stop, thought = StopStrings(options.stop, unfinished), Thought(options.max_thinking, answer_now)
+        for token in begun:
+            thought.take(parser.push(token))
+        likelihoods = Likelihoods(self._tokenizer)
+        tokens = self.tokens = []
+        reason = None
+        runner = Runner(self.model, self._scheduler)
+        run = runner.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
+        with closing(run) as items:
+            for item in items:
+                if not isinstance(item, int):
+                    yield item
+                    continue
+                tokens.append(item)
+                events = parser.push(item)
+                events = likelihoods.put(item, runner.draw, events, inside_character=parser.inside_character)
+                thought.take(events)
+                if thought.must_end and not parser.inside_character:
+                    runner.insert(opening)
+                    tokens += opening
+                    events += [event for token in opening for event in parser.push(token)]
+                    thought.take(events)
+                for event in events:
+                    if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
+                        reason = "stop"  # the model begins to write another role's message: its own turn is over
+                        break
+                    yield from stop.filter([event])
+                    if isinstance(event, MessageEnd) and read_call(event.message) is not None:
+                        reason = "tool_call"  # however the call ends: what follows would be a result made up
+                        break
+                if stop.found:
+                    reason = "stop_string"
+                if reason is not None:
+                    break
+            else:
+                yield from stop.filter(parser.finish())
+                reason = "stop_string" if stop.found else runner.finish_reason
+        if reason == "stop" and not any(is_answer(message) for message in parser.messages):
+            reason = "no_answer"
+        self._sampled.add(parser.sampled)
+        thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
+        stats = runner.stats
+        # One that was cut off and goes on here has been counted up to there.
+        thought_tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
+        yield Finished(reason, replace(stats, analysis_tokens=thought_tokens))
+
+    def step(self) -> None:
+        """Computes the next token of each answer that waits for it, and a chunk of a prompt; see `steps`."""
+        self._scheduler.step()
 
     def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
         """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
@@ -128,69 +202,6 @@ class Session:
                 del self._dates[next(iter(self._dates))]
         return self._dates[messages[0]]
 
-    def _answer(
-        self,
-        request: Request,
-        cancelled: Callable[[], bool],
-        constraint: Constraint | None,
-        answer_now: Callable[[], bool],
-    ) -> Generator[Event, None, None]:
-        options = request.options
-        prompt = self.prompt(request)
-        boundaries = self._boundaries(prompt)
-        unfinished = _unfinished(request.messages)
-        begun = [] if unfinished is None else prompt[boundaries[-1] :]
-        opening = self._renderer.thought_to_answer
-        if constraint is None and (bound := self._bound(request)) is not None:
-            yield from map(Warned, bound.warnings)
-            bound.continue_from(begun[len(self._renderer.opening) :])
-            constraint, opening = bound, bound.opening or opening
-        parser = StreamParser(self._tokenizer, Role.ASSISTANT if unfinished is None else None)
-        stop, thought = StopStrings(options.stop, unfinished), Thought(options.max_thinking, answer_now)
-        for token in begun:
-            thought.take(parser.push(token))
-        likelihoods = Likelihoods(self._tokenizer)
-        self.tokens = []
-        reason = None
-        run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
-        with closing(run) as items:
-            for item in items:
-                if isinstance(item, PrefillProgress):
-                    yield item
-                    continue
-                self.tokens.append(item)
-                events = parser.push(item)
-                events = likelihoods.put(item, self._runner.draw, events, inside_character=parser.inside_character)
-                thought.take(events)
-                if thought.must_end and not parser.inside_character:
-                    self._runner.insert(opening)
-                    self.tokens += opening
-                    events += [event for token in opening for event in parser.push(token)]
-                    thought.take(events)
-                for event in events:
-                    if isinstance(event, MessageStart) and event.role != Role.ASSISTANT:
-                        reason = "stop"  # the model begins to write another role's message: its own turn is over
-                        break
-                    yield from stop.filter([event])
-                    if isinstance(event, MessageEnd) and read_call(event.message) is not None:
-                        reason = "tool_call"  # however the call ends: what follows would be a result made up
-                        break
-                if stop.found:
-                    reason = "stop_string"
-                if reason is not None:
-                    break
-            else:
-                yield from stop.filter(parser.finish())
-                reason = "stop_string" if stop.found else self._runner.finish_reason
-        if reason == "stop" and not any(is_answer(message) for message in parser.messages):
-            reason = "no_answer"
-        self._sampled.add(parser.sampled)
-        thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
-        stats = self._runner.stats
-        # One that was cut off and goes on here has been counted up to there.
-        tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
-        yield Finished(reason, replace(stats, analysis_tokens=tokens))
-
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
         binding = bind(request, self._tokenizer)
@@ -204,7 +215,7 @@ class Session:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
         kept = [*self._head(request), *drop_old_analysis([*messages, *answer])]
         ids = self._renderer.conversation(kept, self._sampled)
-        yield from self._runner.settle(ids, boundaries=self._boundaries(ids))
+        yield from Runner(self.model, self._scheduler).settle(ids, boundaries=self._boundaries(ids))
 
     def _boundaries(self, ids: Sequence[int]) -> list[int]:
         """Where messages start: there a later prompt may go another way, after an edit or without analysis."""
