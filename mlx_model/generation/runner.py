@@ -179,16 +179,13 @@ class Runner:
         self, prompt: list[int], cancelled: Callable[[], bool]
     ) -> Generator[PrefillProgress | None, None, mx.array | None]:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
-        row, reused, told = self._row, None, None
+        row, told = self._row, None
         while True:
             row.check()
-            if row.runs:
-                done = len(row.prefix.ids)
-                reused = done if reused is None else reused
-                self.stats = replace(self.stats, reused_tokens=reused, prefill_tokens=done - reused)
-                if done != told:
-                    told = done
-                    yield PrefillProgress(done, len(prompt))
+            if row.runs and row.reused is not None and (done := len(row.prefix.ids)) != told:
+                told = done
+                self.stats = replace(self.stats, reused_tokens=row.reused, prefill_tokens=done - row.reused)
+                yield PrefillProgress(done, len(prompt))
             if row.logits is not None:
                 return row.logits
             if cancelled():

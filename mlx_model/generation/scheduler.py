@@ -43,6 +43,8 @@ class Row:
         self.token_id = 0
         self.logits: mx.array | None = None
         self.error: BaseException | None = None
+        self.reused: int | None = None
+        """Tokens of the prompt that its cache held at first; None before it has one."""
         self._wants_logits = wants_logits
         self._prefix: Prefix | None = None
 
@@ -88,6 +90,8 @@ class Row:
     def begin(self, prefix: Prefix) -> None:
         """Gets a cache, which holds a part of `pending`, maybe none."""
         self._prefix = prefix
+        if self.reused is None:
+            self.reused = len(prefix.ids)
         del self.pending[: len(prefix.ids)]
         prefix.in_use = True
         prefix.answer_start = self.answer_start
