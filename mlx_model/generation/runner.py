@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from typing import TypeVar
 
 import mlx.core as mx
 
@@ -16,6 +18,8 @@ from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
 from mlx_model.options import Options
+
+T = TypeVar("T")
 
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""
@@ -72,8 +76,7 @@ class Runner:
         forked process, ContextError for a prompt that leaves no room for an answer, BudgetError where the GPU runs out
         of memory.
         """
-        steps = self.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
-        return self.scheduler.driven(steps)
+        return alone(self.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint))
 
     def steps(
         self,
@@ -84,7 +87,11 @@ class Runner:
         cancelled: Callable[[], bool] = never,
         constraint: Constraint | None = None,
     ) -> Generator[PrefillProgress | int | None, None, None]:
-        """As `run`, for one of several: yields None where it waits for the scheduler's next step."""
+        """As `run`, for one of several: yields None before each step that it shares.
+
+        The first of them that is resumed takes the step, for all that have come to theirs. So runs that are read in
+        turn, each up to its next None, are computed together. All in one thread.
+        """
         start = time.perf_counter()
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
@@ -112,8 +119,8 @@ class Runner:
         row = Row(ids, boundaries, max(boundaries, default=len(ids)), most=chunk, wants_logits=False)
         with self.scheduler.joined(row):
             while row.pending:
-                self.scheduler.step()
-                row.check()
+                for _ in self.scheduler.wait(row):
+                    pass
                 if row.runs:
                     yield len(row.prefix.ids)
             row.prefix.cache.snapshot()
@@ -181,7 +188,6 @@ class Runner:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
         row, told = self._row, None
         while True:
-            row.check()
             if row.runs and row.reused is not None and (done := len(row.prefix.ids)) != told:
                 told = done
                 self.stats = replace(self.stats, reused_tokens=row.reused, prefill_tokens=done - row.reused)
@@ -190,7 +196,7 @@ class Runner:
                 return row.logits
             if cancelled():
                 return None
-            yield None
+            yield from self.scheduler.wait(row)
 
     def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int | None]:
         """Samples, feeds the sample back, and so on without end; the caller stops.
@@ -298,9 +304,14 @@ class Runner:
     def _logits(self) -> Generator[None, None, mx.array]:
         """Waits for what the row has asked for."""
         while self._row.logits is None:
-            yield None
-            self._row.check()
+            yield from self.scheduler.wait(self._row)
         return self._row.logits
+
+
+def alone(steps: Generator[T | None, None, None]) -> Generator[T, None, None]:
+    """What the steps of one answer yield, for who reads no other in between."""
+    with closing(steps):
+        yield from (item for item in steps if item is not None)
 
 
 def _submit(*arrays: mx.array | list[mx.array]) -> None:

@@ -1,18 +1,15 @@
 """Rows that are computed together: one decode step for all of them, prompts in chunks between the steps."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
-from typing import TypeVar
 
 import mlx.core as mx
 
 from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
 from mlx_model.memory import device
 from mlx_model.model import Model
-
-T = TypeVar("T")
 
 
 class Row:
@@ -77,11 +74,6 @@ class Row:
         """Asks for the logits behind several ids."""
         self.pending, self.logits = ids, None
 
-    def check(self) -> None:
-        """Raises what its last step has failed with."""
-        if self.error is not None:
-            raise self.error
-
     def may_fork(self, other: "Row") -> bool:
         """Whether the ids that a running row computes next are wanted here too, as are all before them."""
         ids = [*other.prefix.ids, *other.pending[:1]]
@@ -120,6 +112,7 @@ class Scheduler:
         self._model = model
         self._rows: list[Row] = []
         self._turns = count()
+        self._taken = 0  # steps
 
     @contextmanager
     def joined(self, row: Row) -> Iterator[None]:
@@ -147,11 +140,24 @@ class Scheduler:
                 if row.error is not None:
                     self.prefixes.drop(prefix)
 
+    def wait(self, row: Row) -> Generator[None, None, None]:
+        """Lets the other rows come to where they wait too; then takes the step for all, unless one of them has.
+
+        Raises what the row's step has failed with. The step may have done nothing for it.
+        """
+        taken = self._taken
+        yield None
+        if self._taken == taken:
+            self.step()
+        if row.error is not None:
+            raise row.error
+
     def step(self) -> None:
         """Computes the token of every row that decodes, then a chunk of one prompt, and runs of ids within answers.
 
         What fails is the `error` of the rows that took part.
         """
+        self._taken += 1
         self._admit()
         growing = self._growing()
         while not self.prefixes.make_room({row.prefix: size for row, size in growing.items()}) and self._put_back():
@@ -161,15 +167,6 @@ class Scheduler:
         for row, size in growing.items():
             if row.pending:
                 self._try(partial(self._fill, row, size), row)
-
-    def driven(self, steps: Generator[T | None, None, None]) -> Generator[T, None, None]:
-        """What the steps of one row yield; takes the scheduler's step where they wait for it."""
-        with closing(steps):
-            for item in steps:
-                if item is None:
-                    self.step()
-                else:
-                    yield item
 
     def _try(self, compute: Callable[[], None], *rows: Row) -> None:
         try:

@@ -12,7 +12,7 @@ from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.grammars import can_bind, grammars_of
 from mlx_model.generation.likelihood import Likelihoods
-from mlx_model.generation.runner import Runner, never
+from mlx_model.generation.runner import Runner, alone, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.stop import StopStrings
@@ -95,8 +95,7 @@ class Session:
         thought ends where it stands and the final message begins, or the call that the request asks for; so it does
         after the request's `max_thinking` tokens. Raises RequestError and ContextError.
         """
-        steps = self.steps(request, cancelled, constraint, answer_now)
-        return Stream(self._exclusive, self._scheduler.driven(steps))
+        return Stream(self._exclusive, alone(self.steps(request, cancelled, constraint, answer_now)))
 
     def steps(
         self,
@@ -105,10 +104,8 @@ class Session:
         constraint: Constraint | None = None,
         answer_now: Callable[[], bool] = never,
     ) -> Generator[Event | None, None, None]:
-        """As `stream`, for one of several answers under way: yields None where it waits for the next `step`.
-
-        All in one thread. Each is read up to None before a step, which then computes for all of them.
-        """
+        """As `stream`, for one of several answers that are computed together: see Runner.steps. Close what is not read
+        to its end: it holds memory that others may wait for."""
         options = request.options
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
@@ -165,10 +162,6 @@ class Session:
         # One that was cut off and goes on here has been counted up to there.
         thought_tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
         yield Finished(reason, replace(stats, analysis_tokens=thought_tokens))
-
-    def step(self) -> None:
-        """Computes the next token of each answer that waits for it, and a chunk of a prompt; see `steps`."""
-        self._scheduler.step()
 
     def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
         """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.

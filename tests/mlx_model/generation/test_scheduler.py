@@ -59,8 +59,8 @@ class Reader:
         )
 
 
-def read_in_turns(model: Any, readers: Sequence[Reader], scheduler: Scheduler, each_step: Callable[[], None]) -> None:
-    """All of them, as the engine does: each up to where it waits, then a step."""
+def read_in_turns(model: Any, readers: Sequence[Reader], scheduler: Scheduler, each_turn: Callable[[], None]) -> None:
+    """All of them, as the engine does: in each turn everybody up to where he waits."""
     waiting = sorted(readers, key=lambda reader: reader.comes)
     reading: list[tuple[Reader, Generator[PrefillProgress | int | None, None, None]]] = []
     turn = 0
@@ -69,8 +69,7 @@ def read_in_turns(model: Any, readers: Sequence[Reader], scheduler: Scheduler, e
             while waiting and waiting[0].comes <= turn:
                 reading.append((waiting[0], waiting.pop(0).begin(cast(Model, model), scheduler)))
             reading = [(reader, steps) for reader, steps in reading if read(reader, steps, turn)]
-            scheduler.step()
-            each_step()
+            each_turn()
             turn += 1
             assert turn < 2000, "nobody gets any further"
     finally:
@@ -233,7 +232,6 @@ def test_who_is_put_back_can_be_cancelled(steps_ahead: bool) -> None:
             while next(steps, None) is not None:
                 pass
         waited.append(0)
-        scheduler.step()
     assert [runner.finish_reason for runner in runners] == ["length", "cancelled"]
     assert 0 < runners[1].stats.decode_tokens < 30
     assert consistent(scheduler)
@@ -274,9 +272,8 @@ def test_an_answer_that_nobody_reads_on_holds_up_nobody() -> None:
     """It keeps its memory until it is closed, and costs no step."""
     model, scheduler = small()
     left = Runner(cast(Model, model), scheduler).steps(PROMPT, Options(temperature=0, max_tokens=9))
-    while not isinstance(item := next(left), int):
-        if item is None:
-            scheduler.step()
+    while not isinstance(next(left), int):
+        pass
     runner = Runner(cast(Model, model), scheduler)
     calls = len(model.transformer.calls)
     assert [item for item in runner.run([5, 6], Options(temperature=0, max_tokens=4)) if isinstance(item, int)]
