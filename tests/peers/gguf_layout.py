@@ -157,8 +157,8 @@ def _describe(writer: GGUFWriter, config: ModelConfig) -> None:
     writer.add_rope_scaling_yarn_beta_slow(config.yarn.beta_slow)
 
 
-def _add_tokenizer(writer: GGUFWriter, folder: Path, config: ModelConfig, chat_template: str | None) -> None:
-    """Tokens, merges and the template of a chat; without a tokenizer.json only how many ids there are."""
+def _add_tokenizer(writer: GGUFWriter, folder: Path, config: ModelConfig) -> None:
+    """Tokens and merges; without a tokenizer.json only how many ids there are."""
     writer.add_vocab_size(config.vocab_size)
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -181,11 +181,9 @@ def _add_tokenizer(writer: GGUFWriter, folder: Path, config: ModelConfig, chat_t
     writer.add_eos_token_id(texts.index("<|return|>"))
     writer.add_pad_token_id(texts.index("<|endoftext|>"))
     writer.add_add_bos_token(False)
-    if chat_template is not None:
-        writer.add_chat_template(chat_template)
 
 
-def write_gguf(folder: Path, file: Path, *, chat_template: str | None = None) -> Path:
+def write_gguf(folder: Path, file: Path) -> Path:
     """Writes the checkpoint in `folder` into `file`, which appears when it is whole; returns it.
 
     Raises CheckpointError if the checkpoint is not a sound gpt-oss model in the Hub's layout.
@@ -195,7 +193,7 @@ def write_gguf(folder: Path, file: Path, *, chat_template: str | None = None) ->
     unfinished = file.with_name(file.name + ".part")
     writer = GGUFWriter(unfinished, ARCHITECTURE)
     _describe(writer, config)
-    _add_tokenizer(writer, folder, config, chat_template)
+    _add_tokenizer(writer, folder, config)
     for entry in contents:
         writer.add_tensor_info(entry.name, entry.shape, np.dtype(np.float32), entry.nbytes, raw_dtype=entry.kind)
     writer.write_header_to_file()

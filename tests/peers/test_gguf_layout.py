@@ -112,7 +112,7 @@ def test_metadata_is_that_of_the_config(hub: Path, written: GGUFReader) -> None:
 
 
 def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
-    reader = GGUFReader(write_gguf(DEMO, tmp_path / "demo.gguf", chat_template="{{ messages }}"))
+    reader = GGUFReader(write_gguf(DEMO, tmp_path / "demo.gguf"))
     fields = {name: field.contents() for name, field in reader.fields.items()}
     stored = json.loads((DEMO / "tokenizer.json").read_text())
     tokens, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
@@ -121,5 +121,4 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     assert tokens[fields["tokenizer.ggml.eos_token_id"]] == "<|return|>"
     assert kinds[fields["tokenizer.ggml.eos_token_id"]] == TokenType.CONTROL
     assert [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"][:2]] == [("Ġ", "t"), ("a", "n")]
-    assert fields["tokenizer.chat_template"] == "{{ messages }}"
     assert not (tmp_path / "demo.gguf.part").exists()

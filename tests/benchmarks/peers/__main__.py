@@ -32,7 +32,7 @@ from dataclasses import asdict
 
 from tests.benchmarks.peers.child import Figures, Task
 from tests.benchmarks.peers.machine import busy_loops, forget, read_bandwidth, remember, resident
-from tests.benchmarks.peers.settings import Setting, Subject, settings, subject
+from tests.benchmarks.peers.settings import Setting, Subject, missing, settings, subject
 from tests.benchmarks.peers.tables import Run, report
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS
@@ -122,11 +122,11 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=24, help="to decode at least")
     parser.add_argument("--openblas", default=ctypes.util.find_library("openblas"), metavar="LIBRARY")
     arguments = parser.parse_args()
-    chosen = [
-        setting
-        for setting in settings(arguments.openblas)
-        if not arguments.only or any(setting.name.startswith(start) for start in arguments.only)
-    ]
+    chosen = found = list(settings(arguments.openblas))
+    if arguments.only:
+        chosen = [each for each in found if any(each.name.startswith(start) for start in arguments.only)]
+    elif absent := missing(found, arguments.openblas):
+        print(absent, file=sys.stderr)
     if not chosen:
         parser.error(f"no engine's name begins with {' or '.join(arguments.only)}")
     for name in arguments.models:

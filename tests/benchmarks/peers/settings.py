@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +46,7 @@ class Setting:
 
 
 def settings(openblas: str | None) -> Iterator[Setting]:
-    """Those that can be run here; what is missing is said on standard error."""
+    """Those that can be run here."""
     yield Setting("gptoss-chat", "ours", "16")
     yield Setting("gptoss-chat, dense part at 8 bits", "ours", "8", dense_bits=8)
     python = LLAMA / "bin" / "python"
@@ -56,19 +56,15 @@ def settings(openblas: str | None) -> Iterator[Setting]:
         yield on_gguf
         if sys.platform != "darwin":
             yield replace(on_gguf, name="llama.cpp, file mapped", setting="mapped")
-    else:
-        print(f"Without llama.cpp: {LLAMA} is not there (make bench-peers builds it)", file=sys.stderr)
     if find_spec("mlx_lm") is None:
-        print("Without mlx-lm: it is in the extra [peers]", file=sys.stderr)
-    elif sys.platform == "darwin":
+        return
+    if sys.platform == "darwin":
         yield Setting("mlx-lm", "mlx_lm", "stored")
     else:
-        name, preload = "mlx-lm, float32", {}
+        best = Setting("mlx-lm, float32", "mlx_lm", "float32", rounds=1)
         if openblas:
-            name, preload = f"{name}, OpenBLAS", {"LD_PRELOAD": openblas}
-        else:
-            print("Without OpenBLAS for mlx-lm (see --help)", file=sys.stderr)
-        yield Setting(name, "mlx_lm", "float32", environment=preload, rounds=1)
+            best = replace(best, name=f"{best.name}, OpenBLAS", environment={"LD_PRELOAD": openblas})
+        yield best
         # A token takes ten seconds on two cores: once is enough to know its place.
         yield Setting("mlx-lm as it comes", "mlx_lm", "stored", rounds=1, prompts=(8,), tokens=2)
 
@@ -102,6 +98,18 @@ class Subject:
         chosen = bytes_per_token(self.config, dense_bits) - dense
         share = self.config.num_experts_per_tok / self.config.num_local_experts
         return dense + chosen / share * (1 - (1 - share) ** tokens)
+
+
+def missing(found: Sequence[Setting], openblas: str | None) -> str:
+    """What of it could be had, in a line; empty if nothing is."""
+    engines = {setting.engine for setting in found}
+    lacks = {
+        f"llama.cpp ({LLAMA} is not there; make bench-peers builds it)": "llama_cpp" not in engines,
+        "mlx-lm (the extra [peers])": "mlx_lm" not in engines,
+        "OpenBLAS for mlx-lm (see --help)": "mlx_lm" in engines and not openblas and sys.platform != "darwin",
+    }
+    absent = [name for name, lacking in lacks.items() if lacking]
+    return f"Not here: {', '.join(absent)}." if absent else ""
 
 
 def subject(name: str, *, with_gguf: bool) -> Subject:
