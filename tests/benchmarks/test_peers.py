@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.cli.roofline import bytes_per_token
-from tests.benchmarks.peers import child
+from tests.benchmarks.peers import child, machine
 from tests.benchmarks.peers.child import Figures, Task, measure
-from tests.benchmarks.peers.machine import Spell, busy_loops, cores, forget, remember
+from tests.benchmarks.peers.machine import forget, remember
 from tests.benchmarks.peers.settings import Setting, subject
 from tests.benchmarks.peers.tables import Run, report
 
@@ -103,7 +103,10 @@ def test_the_tables() -> None:
         Run(ours, 2, None, figures([1.0], [1, 2, 3]), gib, 8 * needed, 2.0),
     ]
     text = report(demo, runs, [8, 32])
-    assert "| gptoss-chat | 6.50 (8.00), 65% | 2.00 (2.00)" in text  # of ten tokens a second
+    of_prompt = 2 / 8 * demo.needed_bytes(8, 16) / (10 * needed)
+    assert (
+        f"| gptoss-chat | 6.50 (8.00), 65% | 2.00 (2.00), {of_prompt:.0%} | - | 2 |" in text
+    )  # of ten tokens a second
     assert "| llama.cpp | 2.50, 25% | 2.00" in text
     assert "| *gptoss-chat / llama.cpp* | 2.60 | 1.00 | - |" in text
     assert "busy loops / llama.cpp" not in text
@@ -113,14 +116,22 @@ def test_the_tables() -> None:
     assert "llama.cpp: 2 of 3" in text
 
 
-def test_cpu_time_of_this_process_and_of_others() -> None:
-    spell = Spell()
-    with busy_loops(1):
+def test_cpu_time_of_this_process_and_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two spells of a second, of two cores: seconds by the clock, of this process, of everything."""
+    times = iter([(10.0, 1.0, 50.0), (11.0, 1.5, 51.5), (20.0, 4.0, 60.0), (21.0, 4.5, 60.5)])
+    monkeypatch.setattr(machine, "_times", lambda: next(times))
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    spell = machine.Spell()
+    for _ in range(2):
         spell.start()
-        sum(range(500_000))
         spell.stop()
-    own, _ = spell.shares()
-    assert 0 < own <= 1.1 / cores()
+    assert spell.shares() == (0.25, 0.25)
+
+
+def test_busy_loops_end_with_what_they_were_beside() -> None:
+    with machine.busy_loops(1) as (loop,):
+        assert loop.poll() is None
+    assert loop.poll() is not None
 
 
 def test_files_in_the_page_cache(tmp_path: Path) -> None:

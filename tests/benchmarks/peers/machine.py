@@ -98,11 +98,11 @@ def _busy_s() -> float:
 
 
 @contextmanager
-def busy_loops(count: int) -> Iterator[None]:
+def busy_loops(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many processes beside this one that do nothing as fast as they can."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
-        yield
+        yield loops
     finally:
         for loop in loops:
             loop.kill()
