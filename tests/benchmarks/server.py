@@ -82,7 +82,8 @@ class Client:
     """Asks a server by both APIs, streaming, as programs do."""
 
     def __init__(self, base: str) -> None:
-        self._http = httpx2.Client(base_url=base, timeout=300)
+        # A connection for each request: llama.cpp's server closes one after a slow answer without having said so.
+        self._http = httpx2.Client(base_url=base, timeout=300, limits=httpx2.Limits(max_keepalive_connections=0))
 
     def chat(self, messages: Sequence[Json], **fields: Any) -> Answer:
         """A chat completion."""
