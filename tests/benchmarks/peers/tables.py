@@ -69,7 +69,8 @@ def report(model: Subject, runs: Sequence[Run], prompts: Sequence[int]) -> str:
         f"is needed is read once. Decoded after {' or '.join(map(str, sorted(contexts, reverse=True)))} tokens.",
         _speeds(model, rows, sorted(prompts), best * 1e9),
         _ratios(rows, sorted(prompts)),
-        "Seconds to load / from the start of the process to a first token, and GiB in memory:",
+        "Seconds to load / from the start of the process to a first token; GiB resident in memory (anonymous is what can't "
+        "be read from a file again):",
         _memory(rows),
         "Share of the machine's CPU time, median; the rest was idle:",
         _shares(rows),
@@ -153,13 +154,13 @@ def _memory(rows: dict[str, list[Run]]) -> str:
     return _table(
         [
             "engine",
-            "files not in memory",
-            "files in memory",
-            "most",
-            "most of its own",
-            "in the end: its own",
-            "pages of files",
-            "PSS",
+            "cold page cache",
+            "warm",
+            "peak",
+            "peak, anonymous",
+            "settled, anonymous",
+            "settled, mapped files",
+            "settled, PSS",
         ],
         (
             [
