@@ -121,7 +121,8 @@ def subject(name: str, *, with_gguf: bool) -> Subject:
         print(f"Writing the {name} checkpoint into {folder}", file=sys.stderr)
         write_checkpoint(folder, PRESETS[name]())
     gguf = base / f"{name}.gguf"
-    if with_gguf and not gguf.is_file():
+    is_current = gguf.is_file() and gguf.stat().st_mtime >= (folder / "config.json").stat().st_mtime
+    if with_gguf and not is_current:
         from tests.peers.gguf_layout import write_gguf
 
         print(f"Writing {gguf}", file=sys.stderr)
