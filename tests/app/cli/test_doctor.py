@@ -132,7 +132,7 @@ def test_a_size_that_makes_no_sense_is_an_error_of_usage(capsys: pytest.CaptureF
 
 def test_a_plan_in_one_line() -> None:
     found = describe(PUBLISHED["gpt-oss-20b"], Budget(10**12, 10**12, "Budget: much."), on_gpu=True)
-    assert found["summary"].startswith("11.7 GB of weights, a context of 131,072 tokens, at most ")
+    assert found["summary"].startswith("12.8 GB of weights, a context of 131,072 tokens, at most ")
 
 
 def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
