@@ -8,7 +8,7 @@ prompts, fewer bits cost accuracy in every answer, so the chunk gives way first.
 The embedding comes last: its rows are read from the file, unless a GPU has room for the matrix besides all that was
 chosen, the model's whole context or the one that was asked for included. A row of the file comes by the CPU's stream,
 which costs some 0.18 ms a token (MLX's issue 4438 measured it on an M3 Ultra): 1% of a token's time on an M4 Pro, 4% on
-an M3 Ultra. A Mac with 24 GB would pay for that 1% with 43,520 of gpt-oss-20b's 123,648 tokens; with 32 GB it is free.
+an M3 Ultra. A Mac with 24 GB would pay for that 1% with 43,520 of gpt-oss-20b's 124,928 tokens; with 32 GB it is free.
 """
 
 from collections.abc import Iterator
@@ -29,9 +29,11 @@ LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
 
 _IN_FLIGHT = 1.2
-"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed. Measured at
-the widths of 20b on MLX's CPU backend, the GPU's sorted experts included: 0.94 MB a token in float32, of which the sum
-is 0.82."""
+"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed.
+
+An allowance. At the widths of 20b the sum is 0.81 MB a token in float32, of which MLX's CPU backend holds 0.63 at once
+(measured, the GPU's sorted experts included); but that computes one operation at a time, and a GPU has several command
+buffers under way."""
 
 _SCORES = 3
 """Copies of the attention scores that MLX's CPU backend holds at once (measured: 3.0 to 3.1)."""
@@ -220,8 +222,7 @@ class _Sizes:
         cached = 2 * self.keys * keys
         growth = cached * kv_bits // 8
         if self.on_gpu:
-            # Attention is one kernel there, but a window's mask is an array: an int32 distance and three booleans.
-            return layer + growth + chunk * min(keys, chunk + c.sliding_window) * 7
+            return layer + growth  # attention is one kernel there, and masks are 0.1 MB (metal.portable.QUERY_BLOCK)
         scores = _SCORES * c.num_attention_heads * chunk * keys * self.item
         widened = cached * self.item if kv_bits < 32 else 0
         return layer + growth + scores + widened

@@ -50,7 +50,7 @@ def test_a_mac_with_16_gb(on_a_mac: None) -> None:
     assert "none; to download 13.8 GB: gptoss-chat download gpt-oss-20b" in text
     assert "demo (loaded by default): " in text
     assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
-    assert "Then gpt-oss-20b: 11.7 GB of weights, a context of 25,088 tokens" in text
+    assert "Then gpt-oss-20b: 11.7 GB of weights, a context of 25,344 tokens" in text
     assert text.endswith("Kernels\n  Apple M4, 10 GPU cores\n  qkv runs by kernel: faster")
     assert report["plans"]["gpt-oss-20b"]["dense_bits"] == 4
 
