@@ -128,7 +128,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         self.take_styles()
 
     async def on_mount(self) -> None:
-        """Greet, say what is wrong with the settings, start the engine."""
+        """Let the person type."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
         transcript, status = self.desk.transcript, self.desk.status
         watched = ((transcript, "scroll_y"), (transcript, "virtual_size"), (status, "state"), (status, "circling"))
@@ -140,15 +140,18 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         self._hang_up.watch()
+        self.call_after_refresh(self._begin)
+
+    async def greet(self) -> None:
+        """Say what the first screen says, and what is wrong with the settings."""
         await self.conversations.show()
         await self.preferences.start()
-        self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
         """What can wait until the person sees where to type."""
         gc.enable()
-        self.engine.open()
         await self.furnish()
+        self.engine.open()
         self._open_journal()
         # What the first answer needs is loaded while the person types.
         self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
