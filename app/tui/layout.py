@@ -54,8 +54,11 @@ class Layout(App[None]):
             super().refresh_css(animate)
 
     def get_default_screen(self) -> Screen[None]:
-        """Called by Textual for the screen below all others. It begins in the class of the window's height: Textual would
-        add that after the first styles, and work all of them out again."""
+        """Called by Textual for the screen below all others.
+
+        It begins in the class of the window's height: Textual would add that after the first styles, and work all of
+        them out again.
+        """
         low, high = self.VERTICAL_BREAKPOINTS
         return ChatScreen(id="_default", classes=(high if self.size.height >= high[0] else low)[1])
 
