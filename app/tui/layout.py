@@ -12,8 +12,9 @@ from app.tui.parts.desk import Desk
 from app.tui.screens.chat import ChatScreen
 from app.tui.widgets.live_container import LiveContainer
 
-_OVER = Path(__file__).with_name("styles") / "over.tcss"
-"""The styles of the screens that lie over the chat."""
+_STYLES = Path(__file__).with_name("styles")
+_LATER = ("transcript", "welcome", "above", "selection", "over")
+"""The styles of what comes with `furnish`, and of the screens that lie over the chat."""
 
 
 class Bottom(Vertical, LiveContainer):
@@ -26,8 +27,7 @@ class Layout(App[None]):
     """
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "ansi", "no_color")
+        f"styles/{name}.tcss" for name in ("screen", "sidebar", "input", "ansi", "no_color")
     ]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012  # as Textual declares it
 
@@ -84,7 +84,8 @@ class Layout(App[None]):
             if self._is_furnished or not desk.sidebar.is_attached:
                 return
             self._is_furnished = True
-            self.stylesheet.read(_OVER)
+            for name in _LATER:
+                self.stylesheet.read(_STYLES / f"{name}.tcss")
             with self.batch_update():
                 await desk.input.furnish()
                 await desk.sidebar.furnish()
