@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.arguments import add_model, stated_load
 from app.cli.completion import completed_by
-from app.cli.loading import say_what_is_odd
+from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
 from app.engine.protocol import Loading, LoadProgress, Ready
 from app.paths import server_token_file
@@ -138,9 +138,10 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     hosts = without_ports([*address.names, *getattr(arguments, "allow_host", [])])
     origins = frozenset(getattr(arguments, "allow_origin", []))
     policy = Policy(hosts, not address.is_private, origins, token)
-    asked, engine = stated_load(arguments, settings), EngineClient()
+    asked, engine, preparing = stated_load(arguments, settings), EngineClient(), PreparingLine()
 
     def announce(reply: Loading | LoadProgress | Ready) -> None:
+        preparing.hear(reply)
         say_what_is_odd(reply, asked)
         if isinstance(reply, Ready):
             say(f"{reply.model} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
@@ -149,7 +150,10 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))
 
     async def load_and_show() -> None:
-        ready = await line.load()
+        try:
+            ready = await line.load()
+        finally:
+            preparing.end()
         print(clean(_configurations(address, ready, token_file)), flush=True)
 
     allow_many_connections()

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent
@@ -13,10 +14,12 @@ from app.engine.protocol import Answer
 from app.tui.text.answer_parts import LIVE_TAIL, Running
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
-from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 READING = "reading the prompt"
 RUNNING, ASKING = "running a tool", "waiting for you"
@@ -28,7 +31,7 @@ class AnswerStream:
     when its result is there."""
 
     def __init__(
-        self, view: AnswerView, status: StatusLine, record: AnswerRecord, save: Callable[[], Awaitable[None]]
+        self, view: "AnswerView", status: StatusLine, record: AnswerRecord, save: Callable[[], Awaitable[None]]
     ) -> None:
         self._view = view
         self._status = status

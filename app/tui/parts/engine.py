@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.lines import sentence
 from app.tui.parts.desk import Desk
 from app.tui.text.progress import loading, preparing
-from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 LAST_LINES = 3
 """Lines of the engine's last words that are shown."""
@@ -74,7 +77,7 @@ class EngineKeeper:
         if self.open() is before and self.process.alive:
             self._desk.notify("The connection holds." if self.server else "The engine is running.")
 
-    async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
+    async def opened(self, view: "AnswerView", stopped: asyncio.Event) -> bool:
         """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
         opening = self.open()
         if not opening.done():
