@@ -59,6 +59,13 @@ def stopping() -> ApiError:
     return failed("the server is stopping", status=503)
 
 
+def changing() -> ApiError:
+    """Another model takes the place of the one that was to answer; the SDKs ask again."""
+    error = failed("the owner of the server loads another model; ask again", status=503)
+    error.retry_after = 5
+    return error
+
+
 def of_engine(error: Exception) -> ApiError:
     """What an engine's failure is to a client."""
     match error:
