@@ -143,11 +143,12 @@ def read_function(tool: Fields) -> FunctionTool:
     """A function with its schema. Raises ApiError if the model can't be shown it."""
     schema = tool.inner("parameters")
     parameters = None if schema is None else schema.object()
-    return _function(tool, tool.name("name"), tool.text("description"), parameters, tool.flag("strict"))
+    strict = tool.flag("strict") if "strict" in tool else None
+    return _function(tool, tool.name("name"), tool.text("description"), parameters, strict)
 
 
 def _function(
-    tool: Fields, name: str, description: str, parameters: dict[str, Any] | None, strict: bool = False
+    tool: Fields, name: str, description: str, parameters: dict[str, Any] | None, strict: bool | None = None
 ) -> FunctionTool:
     try:
         function = FunctionTool(name, description, parameters, strict)

@@ -193,12 +193,15 @@ class Session:
 
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
-        binding = bind(request, self._tokenizer)
+        binding = bind(request, self._tokenizer, self._compiles)
         if binding is None or (binding.turn is None and not can_bind()):
             return None
         return Bound(
             binding, grammars_of(self._tokenizer, self.model.config.vocab_size), self._tokenizer, request.options
         )
+
+    def _compiles(self, grammar: str) -> bool:
+        return can_bind() and grammars_of(self._tokenizer, self.model.config.vocab_size).compiles(grammar)
 
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
