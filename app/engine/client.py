@@ -188,8 +188,8 @@ class EngineClient:
                 match await inbox.get():
                     case EngineDied() as death:
                         raise death
-                    case Failed(text=text, unusable=unusable, too_long=too_long):
-                        raise EngineError(text, unusable, too_long)
+                    case Failed(text, _, unusable, too_long, about):
+                        raise EngineError(text, unusable, too_long, about)
                     case reply:
                         yield reply
         finally:

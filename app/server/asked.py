@@ -63,4 +63,4 @@ class Asked:
 def failed_reply(error: ApiError, number: int | None) -> Failed:
     """An error as the engine's protocol says it."""
     too_long = error.code == "context_length_exceeded"
-    return Failed(str(error), number, unusable=too_long or error.status == 400, too_long=too_long)
+    return Failed(str(error), number, too_long or error.status == 400, too_long, error.about)

@@ -74,7 +74,7 @@ class Grammars:
             if matcher.is_error():
                 reason = _reason(matcher.get_error())
                 remedy = "; leave it out, or do not insist on it (strict=False)" if _LEFT_OUT.search(reason) else ""
-                raise RequestError(f"{part.owner} can't be bound: {reason}{remedy}")
+                raise RequestError(f"{part.owner} can't be bound: {reason}{remedy}", part.about)
             warnings += _warnings(part, matcher)
         if binding.turn is not None and (matcher := self._matcher(binding.turn)).is_error():
             raise RequestError(f"the answer can't be bound: {_reason(matcher.get_error())}")

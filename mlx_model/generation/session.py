@@ -186,8 +186,7 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
-        if parser.messages and (sentence := _sentence(request)):
-            self._told.add(request.messages[-1], parser.messages[0], sentence)
+        self._told.add(request.messages[-1], parser.messages, _sentence(request))
         thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
         stats = self._runner.stats
         # One that was cut off and goes on here has been counted up to there.

@@ -1,6 +1,6 @@
 """What the model was told before an answer that had to call: a later prompt says it again, and matches the KV cache."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from mlx_model.harmony.message import Message
@@ -19,10 +19,12 @@ class Told:
     def __init__(self) -> None:
         self._sentences: dict[tuple[Message, Message], str] = {}
 
-    def add(self, before: Message, answer: Message, sentence: str) -> None:
-        """Takes an answer."""
-        self._sentences.pop((before, answer), None)
-        self._sentences[before, answer] = sentence
+    def add(self, before: Message, answer: Sequence[Message], sentence: str) -> None:
+        """Takes an answer, of which the model may have been told nothing."""
+        if not answer or not sentence:
+            return
+        self._sentences.pop((before, answer[0]), None)
+        self._sentences[before, answer[0]] = sentence
         if len(self._sentences) > _MOST:
             del self._sentences[next(iter(self._sentences))]
 

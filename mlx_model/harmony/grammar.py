@@ -39,9 +39,11 @@ _ANY_TEXT = r"/(.|\n)*/"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that is bound. `owner` says whose it is, for a person ("the arguments of f"); `grammar` is its own."""
+    """One thing that is bound. `owner` says whose it is, for a person ("the arguments of f"), `about` for a program
+    (as RequestError has it); `grammar` is its own."""
 
     owner: str
+    about: str
     grammar: str
     warnings: tuple[str, ...] = ()
 
@@ -85,7 +87,7 @@ def bind(
     calls = {name: writer.alone(body, "<|call|>") for name, body in bodies.items()}
     optional = frozenset(name for name in bodies if not functions[name].strict)
     parts = [
-        Part(f"the arguments of {name}", calls[name], _unknown(body["json_schema"]))
+        Part(f"the arguments of {name}", name, calls[name], _unknown(body["json_schema"]))
         for name, body in bodies.items()
         if name not in optional
     ]
@@ -94,7 +96,7 @@ def bind(
     bodies = {name: body for name, body in bodies.items() if name not in optional or compiles(calls[name])}
     final = None if request.form is None or choice.required else _form(request.form)
     if final is not None:
-        parts.insert(0, Part(ANSWER, writer.alone(final, "<|return|>"), _unknown(final.get("json_schema"))))
+        parts.insert(0, Part(ANSWER, "form", writer.alone(final, "<|return|>"), _unknown(final.get("json_schema"))))
     turn = writer.turn(choice, bodies, final)
     if not optional.isdisjoint(bodies) and not compiles(turn):  # each by itself could be followed
         bodies = {name: body for name, body in bodies.items() if name not in optional}

@@ -287,8 +287,11 @@ def test_what_can_not_be_enforced_is_refused_by_name(follow: Any, form: Form, sa
 
 def test_a_functions_schema_is_refused_by_the_functions_name(follow: Any) -> None:
     odd = FunctionTool("odd", "", {"properties": {"a": {"not": {}}}}, strict=True)
-    with pytest.raises(RequestError, match=r"the arguments of functions\.odd can't be bound: the keyword 'not'"):
+    with pytest.raises(
+        RequestError, match=r"the arguments of functions\.odd can't be bound: the keyword 'not'"
+    ) as caught:
         follow(functions=[odd])
+    assert caught.value.about == "functions.odd"
 
 
 @pytest.mark.parametrize("whole", [False, True])
