@@ -120,7 +120,7 @@ def _inner(tool: Fields, key: str) -> Fields:
 def _messages(body: Fields, thoughts: Thoughts) -> list[Message]:
     """The conversation. Raises ApiError, also if there is nothing to answer."""
     try:
-        messages = read_messages(body.items("messages"), lenient=True, recall=thoughts.restored)
+        messages = read_messages(body.items("messages"), lenient=True, recall=thoughts.restoring().add_call)
     except ConversationError as error:
         raise ApiError(str(error), error.place) from None
     except RequestError as error:
