@@ -27,8 +27,8 @@ CUSTOM_INPUT = "input"
 """The argument of a custom tool: the model calls it as a function of one text."""
 
 Recall = Callable[[str, list[Message], Message], None]
-"""Gets the id of a call, the conversation up to it, and the call. It adds the call to the conversation, where it may put
-in again what the model thought before it."""
+"""Gets the id of a call, the conversation up to it, and the call. It adds the call to the conversation, where it may
+put in again what the model thought before it."""
 
 
 class ConversationError(RequestError):
