@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from app.engine.client import EngineClient
+from app.engine.engine import EngineDied
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from app.server.listening import check_installed, listen
 from mlx_model.request import Request
@@ -42,13 +43,21 @@ class SharedEngine(EngineClient):
             yield reply
 
     async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """See Engine."""
-        if not self.alive:
-            async for _ in super().load(self._load):
-                pass
-        async with contextlib.aclosing(super().ask(request)) as answers:
-            async for answer in answers:
-                yield answer
+        """See Engine. A server that ended meanwhile is started again: the plain chat hears of it only now."""
+        for is_last_try in (False, True):
+            if not self.alive:
+                async for _ in super().load(self._load):
+                    pass
+            has_begun = False
+            try:
+                async with contextlib.aclosing(super().ask(request)) as answers:
+                    async for answer in answers:
+                        has_begun = True
+                        yield answer
+                return
+            except EngineDied:
+                if has_begun or is_last_try:
+                    raise
 
     def stop(self) -> None:
         """Ask the running answer to end. Returns at once, and may be called in a signal handler."""
