@@ -42,16 +42,23 @@ from app.server.serving import Server, serve
 
 
 class ChatPipe:
-    """What the chat asks, each in a task of its own. `send` passes on what it is to hear."""
+    """What the chat asks on `inbox`, each in a task of its own. `send` passes on what it is to hear."""
 
-    def __init__(self, service: Service, send: Callable[[FromEngine], None]) -> None:
+    def __init__(self, service: Service, inbox: asyncio.StreamReader, send: Callable[[FromEngine], None]) -> None:
         self._service, self._send = service, send
+        self._lines = lines_of(inbox)
         self._asked: dict[int, Asked] = {}
         self._tasks = set[asyncio.Task[None]]()
 
-    async def serve(self, inbox: asyncio.StreamReader) -> None:
+    async def begin(self) -> None:
+        """Until the chat has said which model: others, who may have been waiting, would load the default one."""
+        if (line := await anext(self._lines, None)) is not None:
+            self.take(decode(line))
+            await asyncio.sleep(0)
+
+    async def serve(self) -> None:
         """Until the chat ends. Raises ProtocolError for what is no request."""
-        async for line in lines_of(inbox):
+        async for line in self._lines:
             self.take(decode(line))
 
     def take(self, message: object) -> None:
@@ -119,14 +126,17 @@ async def _serve(listener: socket.socket, inbox: int, outbox: int) -> None:
     service = Service(line)
     server = Server(make_app(service, Policy()), line.stop)
 
+    chat = ChatPipe(service, reader, send)
+
     async def until_the_chat_ends() -> None:
         try:
-            await ChatPipe(service, send).serve(reader)
+            await chat.serve()
         finally:
             server.should_exit = True
 
     allow_many_connections()
     try:
+        await chat.begin()
         await serve(server, listener, until_the_chat_ends)
     finally:
         await engine.close()

@@ -17,8 +17,11 @@ from app.engine.protocol import (
     Failed,
     FromEngine,
     Load,
+    Loading,
+    LoadProgress,
     Ready,
     ToEngine,
+    encode,
 )
 from app.server.answering import OwnTools, Work
 from app.server.asked import Asked
@@ -44,10 +47,11 @@ class Chat:
         self.line = Line(self.engine, Load(), most_waiting=2)
         self.heard: list[FromEngine] = []
         self.service = Service(self.line, pulse_s=0.005)
-        self._pipe = ChatPipe(self.service, self.heard.append)
+        self.inbox = asyncio.StreamReader()
+        self.pipe = ChatPipe(self.service, self.inbox, self.heard.append)
 
     def say(self, request: ToEngine) -> None:
-        self._pipe.take(request)
+        self.pipe.take(request)
 
     def other(self) -> Run:
         """Another program asks."""
@@ -84,6 +88,24 @@ async def test_it_loads_asks_and_counts(chat: Chat) -> None:
     await chat.until(lambda: Failed("there is no such model") in chat.heard)
     chat.engine.load_error = None
     assert chat.engine.loads == 2
+
+
+async def test_the_first_request_says_which_model_before_anybody_else_asks(chat: Chat) -> None:
+    load, loads = chat.engine.load, list[Load]()
+
+    def noted(request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
+        loads.append(request)
+        return load(request)
+
+    chat.engine.load = noted  # type: ignore[method-assign]
+    chat.inbox.feed_data(encode(Load("gpt-oss-20b")) + encode(Ask(1, HI)))
+    await chat.pipe.begin()
+    other = chat.other()
+    chat.inbox.feed_eof()
+    await chat.pipe.serve()
+    await chat.until(lambda: Finished in map(type, chat.of(1)))
+    assert [event async for event in other.events(1.0)]
+    assert loads == [Load("gpt-oss-20b")]
 
 
 async def test_it_hears_how_many_come_before_it_and_may_give_up(chat: Chat) -> None:
