@@ -342,4 +342,4 @@ class Actions(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen(self.screen.focused))
+            self.push_screen(HelpScreen(self.screen.focused, self.engine.shared_at))

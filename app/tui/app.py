@@ -63,9 +63,10 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
     `load` says which model to load, and how; `engine` stands in for the engine process, in tests or because it is on
-    another computer, which `server` names then. `options` and `instructions` are those of the command line, completed
-    from the `settings`, whose other values hold as they are. It opens with the conversation that was last used, if it
-    is to `resume`, and sends the `prompt`, if there is one.
+    another computer, which `server` names then, or because other programs may ask it too, at the URL `shared_at`.
+    `options` and `instructions` are those of the command line, completed from the `settings`, whose other values hold
+    as they are. It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if
+    there is one.
     """
 
     TITLE = "gptoss-chat"
@@ -85,6 +86,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         settings: Settings | None = None,
         *,
         server: str = "",
+        shared_at: str = "",
         prompt: str = "",
         resume: bool = False,
     ) -> None:
@@ -100,7 +102,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
-        self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded, server)
+        self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded, server, shared_at)
         allowed = (self.preferences.permissions, self.preferences.allow)
         self.tools = Tools(desk, journal, *allowed, settings.most_calls)
         self.conversations = ConversationKeeper(
