@@ -17,6 +17,7 @@ from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
+from mlx_model.generation.told import Told
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.choice import tool_choice
 from mlx_model.harmony.grammar import bind
@@ -59,6 +60,7 @@ class Session:
         self._dates: dict[Message, datetime.date] = {}
         # Ids that no cache can hold are of no use.
         self._sampled = SampledIds(model.plan.context)
+        self._told = Told()
 
     def prompt(self, request: Request) -> list[int]:
         """The ids that the model is given for a request.
@@ -73,10 +75,9 @@ class Session:
         unfinished = _unfinished(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if unfinished else messages)
-        choice = tool_choice(request)
-        # Behind the conversation: once the call is made, what the cache holds of it still counts.
-        told = [] if unfinished or not choice.required else [developer_message(choice.sentence)]
-        return self._renderer.prompt([*self._head(request), *kept, *told], self._sampled, unfinished)
+        # Behind the conversation, which the cache may hold: the choice may be another one in each request.
+        told = [developer_message(sentence)] if (sentence := _sentence(request)) else []
+        return self._renderer.prompt([*self._head(request), *self._told.among(kept), *told], self._sampled, unfinished)
 
     def stream(
         self,
@@ -106,6 +107,47 @@ class Session:
     ) -> Generator[Event | None, None, None]:
         """As `stream`, for one of several answers that are computed together: see Runner.steps. Close what is not read
         to its end: it holds memory that others may wait for."""
+        return self._answer(request, cancelled, constraint, answer_now)
+
+    def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
+        """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
+
+        For the time in which the person reads: the next turn then computes the new message alone. `answer` has the
+        messages of the answer to `request`. Each step computes one chunk and yields the number of tokens cached so far;
+        a stream that is dropped between two steps leaves what it has computed.
+        """
+        return Stream(self._exclusive, self._settle(request, answer))
+
+    def _head(self, request: Request) -> list[Message]:
+        """The messages a conversation opens with: system, and developer where there is anything to say in it."""
+        if request.tool_choice == "none":
+            request = replace(request, tools=(), functions=(), namespaces=())
+        functions, namespaces = bool(request.functions), request.namespaces
+        date = self._date(request.messages)
+        head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
+        formats = () if request.response_format is None else (request.response_format,)
+        if request.instructions or functions or namespaces or formats:
+            instructions = request.instructions or None
+            head.append(developer_message(instructions, request.functions, namespaces=namespaces, formats=formats))
+        return head
+
+    def _date(self, messages: Sequence[Message]) -> datetime.date:
+        """The date of the conversation, which is that of its first prompt; the first message stands for it."""
+        if self._fixed_date is not None:
+            return self._fixed_date
+        if len(messages) == 1 or messages[0] not in self._dates:
+            self._dates[messages[0]] = datetime.date.today()
+            if len(self._dates) > _MOST_DATES:
+                del self._dates[next(iter(self._dates))]
+        return self._dates[messages[0]]
+
+    def _answer(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool],
+        constraint: Constraint | None,
+        answer_now: Callable[[], bool],
+    ) -> Generator[Event | None, None, None]:
         options = request.options
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
@@ -157,62 +199,39 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
+        self._told.add(request.messages[-1], parser.messages, _sentence(request))
         thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
         stats = runner.stats
         # One that was cut off and goes on here has been counted up to there.
         thought_tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
         yield Finished(reason, replace(stats, analysis_tokens=thought_tokens))
 
-    def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
-        """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
-
-        For the time in which the person reads: the next turn then computes the new message alone. `answer` has the
-        messages of the answer to `request`. Each step computes one chunk and yields the number of tokens cached so far;
-        a stream that is dropped between two steps leaves what it has computed.
-        """
-        return Stream(self._exclusive, self._settle(request, answer))
-
-    def _head(self, request: Request) -> list[Message]:
-        """The messages a conversation opens with: system, and developer where there is anything to say in it."""
-        if request.tool_choice == "none":
-            request = replace(request, tools=(), functions=(), namespaces=())
-        functions, namespaces = bool(request.functions), request.namespaces
-        date = self._date(request.messages)
-        head = [system_message(request.options.effort, date=date, tools=request.tools, functions=functions)]
-        formats = () if request.response_format is None else (request.response_format,)
-        if request.instructions or functions or namespaces or formats:
-            instructions = request.instructions or None
-            head.append(developer_message(instructions, request.functions, namespaces=namespaces, formats=formats))
-        return head
-
-    def _date(self, messages: Sequence[Message]) -> datetime.date:
-        """The date of the conversation, which is that of its first prompt; the first message stands for it."""
-        if self._fixed_date is not None:
-            return self._fixed_date
-        if len(messages) == 1 or messages[0] not in self._dates:
-            self._dates[messages[0]] = datetime.date.today()
-            if len(self._dates) > _MOST_DATES:
-                del self._dates[next(iter(self._dates))]
-        return self._dates[messages[0]]
-
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
-        binding = bind(request, self._tokenizer)
+        binding = bind(request, self._tokenizer, self._compiles)
         if binding is None or (binding.turn is None and not can_bind()):
             return None
         return Bound(
             binding, grammars_of(self._tokenizer, self.model.config.vocab_size), self._tokenizer, request.options
         )
 
+    def _compiles(self, grammar: str) -> bool:
+        return can_bind() and grammars_of(self._tokenizer, self.model.config.vocab_size).compiles(grammar)
+
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
-        kept = [*self._head(request), *drop_old_analysis([*messages, *answer])]
+        kept = [*self._head(request), *self._told.among(drop_old_analysis([*messages, *answer]))]
         ids = self._renderer.conversation(kept, self._sampled)
         yield from Runner(self.model, self._scheduler).settle(ids, boundaries=self._boundaries(ids))
 
     def _boundaries(self, ids: Sequence[int]) -> list[int]:
         """Where messages start: there a later prompt may go another way, after an edit or without analysis."""
         return [position for position, token in enumerate(ids) if token == self._start]
+
+
+def _sentence(request: Request) -> str:
+    """What the model is told at the end of the prompt, "" for nothing: it has to call, and has not begun to."""
+    return "" if _unfinished(request.messages) else tool_choice(request).sentence
 
 
 def _unfinished(messages: Sequence[Message]) -> Message | None:
