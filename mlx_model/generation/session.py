@@ -34,7 +34,8 @@ _MOST_DATES = 1000
 
 
 class Session:
-    """Answers requests with one model, one at a time. What a prompt shares with earlier ones is not computed again.
+    """Answers requests with one model, one at a time or several together (`steps`). What a prompt shares with earlier
+    ones is not computed again.
 
     Conversations may take turns: each keeps its KV cache while the memory plan has room for it. A stream may be read in
     any thread; use a few threads again and again, since MLX keeps the streams of each after it has ended (measured with
