@@ -69,7 +69,7 @@ def report(model: Subject, runs: Sequence[Run], prompts: Sequence[int]) -> str:
         f"is needed is read once. Decoded after {' or '.join(map(str, sorted(contexts, reverse=True)))} tokens.",
         _speeds(model, rows, sorted(prompts), best * 1e9),
         _ratios(rows, sorted(prompts)),
-        "Seconds to load / from the start of the process to a first token; GiB in memory (anonymous: its own, no file's):",
+        "Seconds to load / from the start of the process to a first token; GiB in memory (anonymous: no file's pages):",
         _memory(rows),
         "Share of the machine's CPU time, median; the rest was idle:",
         _shares(rows),
