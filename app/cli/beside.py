@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from app.engine.client import EngineClient
 from app.engine.engine import EngineDied
@@ -58,6 +58,11 @@ class SharedEngine(EngineClient):
             except EngineDied:
                 if has_begun or is_last_try:
                     raise
+
+    def death_of(self, returncode: int, last_lines: Sequence[str]) -> EngineDied:
+        """See EngineClient. The memory is in a process of the server's own."""
+        death = super().death_of(returncode, last_lines)
+        return EngineDied("the server was killed", last_lines) if death.memory else death
 
     def stop(self) -> None:
         """Ask the running answer to end. Returns at once, and may be called in a signal handler."""

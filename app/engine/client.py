@@ -232,10 +232,14 @@ class EngineClient:
         if self._killed_because is not None:
             death = EngineDied(self._killed_because, last_lines)
         else:
-            death = death_of(process.returncode or 0, last_lines)
+            death = self.death_of(process.returncode or 0, last_lines)
         for inbox in self._inboxes.values():
             inbox.put_nowait(death)
         return death
+
+    def death_of(self, returncode: int, last_lines: Sequence[str]) -> EngineDied:
+        """What an exit status of the process says, in words."""
+        return death_of(returncode, last_lines)
 
     def _kill_if_asked(self, number: int) -> None:
         if number in self._inboxes:

@@ -65,6 +65,8 @@ async def test_a_chat_and_another_program_use_one_model(
     finally:
         await engine.close()
     assert not engine.alive
+    death = engine.death_of(-signal.SIGKILL, ["its last words"])
+    assert (str(death), death.memory, death.last_lines) == ("the server was killed", False, ("its last words",))
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.1", int(engine.url.split(":")[2].removesuffix("/v1"))))
 
