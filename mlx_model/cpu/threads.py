@@ -26,10 +26,13 @@ def thread_count() -> int:
     return max(1, min(allowed, cores, _quota() or allowed))
 
 
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
 def _quota() -> int | None:
     """Processors that a container's control group (version 2) may use, rounded up; None without a limit."""
     try:
-        most, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        most, period = _QUOTA.read_text("ascii").split()
         return None if most == "max" else -(-int(most) // int(period))
     except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""How threads that all run the same program share its work: chunks are taken by a ticket, and nobody waits for absentees.
+"""How threads that all run one program share its work: chunks are taken by a ticket, and nobody waits for absentees.
 
 A program is a sequence of phases. Each has some chunks; a thread takes the next one until none is left, and goes on to
 the next phase when all chunks of this one are done. Which threads did them doesn't matter: one that is late, asleep or
@@ -11,9 +11,9 @@ suspended by the system and holds no chunk delays nobody, finds later that phase
     state[0, 9]     threads that sleep until the phase changes
     state[1 + i, 0] the phase that thread i is in; state[1 + i, 1] whether it holds a chunk
 
-A thread that finds no chunk spins for some ten microseconds and then sleeps (Linux' futex): spinning threads beside other
-load would take the processor from those that work. Sleepers are woken by the first ticket of a phase that has several
-chunks: what one thread does alone wakes nobody.
+A thread that finds no chunk spins for some ten microseconds and then sleeps (Linux' futex): beside other load, spinning
+threads would take the processor from those that work. Sleepers are woken by the first ticket of a phase that has
+several chunks, so that what one thread does alone wakes nobody, and by each thread that ends its program.
 """
 
 from typing import Any
