@@ -48,8 +48,8 @@ def _read(state, part, data, sums):  # type: ignore[no-untyped-def]
     chunk = take(state, part, len(data))
     while chunk >= 0:
         total = np.uint64(0)
-        for value in data[chunk]:
-            total += value
+        for index in range(data.shape[1]):
+            total += data[chunk, index]
         sums[chunk] = total
         chunk = take(state, part, len(data))
 
