@@ -112,6 +112,11 @@ class Row:
         """The product with a constant."""
         return self.builder.mul(value, value.type(factor))
 
+    def fetch_ahead(self, index: ir.Value) -> None:
+        """Has what lies a page after chunk `index` fetched, which is of a row to come."""
+        items, columns = self.items(0)
+        self.arrays[0].fetch_ahead(self.times(index, self.columns * items // columns))
+
     def chunk(self, index: ir.Value, *, whole: bool) -> Chunk:
         """Chunk `index` of the row; one that isn't `whole` ends with the row: the rest of it is any of the row's
         weights."""

@@ -50,6 +50,7 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any,
 
         def add(index: ir.Value, part: int, *, whole: bool) -> None:
             chunk = weights.chunk(index, whole=whole)
+            weights.fetch_ahead(index)
             start = builder.mul(index, index.type(columns))
             xs = [inputs.load(builder.add(start, start.type(v.LANES * at))) for at in range(vectors)]
             if chunk.scale is None:
