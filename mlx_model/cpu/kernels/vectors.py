@@ -76,8 +76,8 @@ class Place:
 
 
 AHEAD = 4096
-"""Bytes by which a stream is fetched before its use, which processors do within a page of 4 KiB alone: one thread read 15
-instead of 10 GB/s of bfloat16, and 10 instead of 8 of MXFP4. With 1 KiB it gained a third of that, with 8 KiB no more."""
+"""Bytes by which a stream is fetched before its use, which processors do within a page of 4 KiB alone: one thread read
+15 instead of 10 GB/s of bfloat16, and 10 instead of 8 of MXFP4. 1 KiB gained a third of that, 8 KiB no more."""
 
 
 def array_at(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> Place:
