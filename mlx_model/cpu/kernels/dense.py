@@ -1,0 +1,91 @@
+"""Dense products: y = x W^T + bias, for one token row by row, for more in tiles."""
+
+from typing import Any
+
+import numpy as np
+
+from mlx_model.cpu.compiling import kernel
+from mlx_model.cpu.kernels.panels import GROUP, panel_sums
+from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
+from mlx_model.cpu.kernels.sharing import take
+
+CHUNK = 1 << 17
+"""Products of weights and activations that are worth a ticket, about: 10 to 20 microseconds."""
+
+
+@kernel
+def rows_of_chunk(columns: int, tokens: int) -> int:
+    """How many rows a thread takes at once: whole panels."""
+    rows = CHUNK // (columns * (1 if tokens == 1 else 1 + tokens // 4))
+    return max(1, rows // ROWS_OF_PANEL) * ROWS_OF_PANEL
+
+
+@kernel
+def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: bool) -> None:
+    """A chunk of the rows of a product, to y or added to it."""
+    (tokens, n), bias = y.shape, matrix.bias
+    biased = len(bias) > 0
+    each = rows_of_chunk(x.shape[1], tokens)
+    first, end = chunk * each, min(n, (chunk + 1) * each)
+    if tokens == 1:
+        for row in range(first, end):
+            value = dot(matrix, row, x, 0)
+            if biased:
+                value += bias[row]
+            y[0, row] = y[0, row] + value if add else value
+        return
+    lines = np.arange(tokens)
+    for start in range(0, tokens, GROUP):
+        stop = min(start + GROUP, tokens)
+        for row in range(first, end, ROWS_OF_PANEL):
+            sums = panel_sums(state, part, matrix, row, n - 1, x, lines, start, stop)
+            for t in range(stop - start):
+                for r in range(min(ROWS_OF_PANEL, end - row)):
+                    value = total(sums, t, r)
+                    if biased:
+                        value += bias[row + r]
+                    y[start + t, row + r] = y[start + t, row + r] + value if add else value
+
+
+@kernel
+def chunks_of(x: Any, y: Any) -> Any:
+    """How many chunks a product to y has."""
+    each = rows_of_chunk(x.shape[1], len(x))
+    return (y.shape[1] + each - 1) // each
+
+
+@kernel
+def dense(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
+    """y [T, n] = x [T, padded k] W^T + bias. One phase."""
+    chunks = chunks_of(x, y)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        _rows(state, part, matrix, x, y, chunk, False)
+        chunk = take(state, part, chunks)
+
+
+@kernel
+def dense_add(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
+    """y [T, n] += x [T, padded k] W^T + bias. One phase."""
+    chunks = chunks_of(x, y)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        _rows(state, part, matrix, x, y, chunk, True)
+        chunk = take(state, part, chunks)
+
+
+@kernel
+def dense_three(state: Any, part: int, a: Any, b: Any, c: Any, x: Any, ya: Any, yb: Any, yc: Any) -> None:
+    """ya, yb, yc = the products of three matrices with the same x. One phase."""
+    second = chunks_of(x, ya)
+    third = second + chunks_of(x, yb)
+    chunks = third + chunks_of(x, yc)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        if chunk < second:
+            _rows(state, part, a, x, ya, chunk, False)
+        elif chunk < third:
+            _rows(state, part, b, x, yb, chunk - second, False)
+        else:
+            _rows(state, part, c, x, yc, chunk - third, False)
+        chunk = take(state, part, chunks)
