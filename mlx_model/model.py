@@ -1,10 +1,12 @@
 """A loaded model: transformer, tokenizer, and where they came from."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
@@ -17,10 +19,16 @@ from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.compute import compute_on
+from mlx_model.transformer.compute import CompiledCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
-from mlx_model.weights.loader import Progress, Residence, load_transformer, stored_dense_bits
+from mlx_model.weights.loader import load_transformer, stored_dense_bits
+from mlx_model.weights.residence import Progress, Residence
+
+if TYPE_CHECKING:
+    from mlx_model.cpu.transformer import CompiledTransformer
+
+log = logging.getLogger(__name__)
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
 _STOP_IDS = {200002, 200012, 199999}
@@ -39,7 +47,7 @@ class Model:
     name: str
     folder: Path
     config: ModelConfig
-    transformer: Transformer
+    transformer: "Transformer | CompiledTransformer"
     tokenizer: Tokenizer | None
     load_s: float
     residence: Residence
@@ -130,16 +138,28 @@ def load(
     mx.clear_cache()  # what an earlier model left there is free memory
     budget = device.budget(None if memory is None else parse_memory(memory))
     on_gpu = device.on_gpu()
+    compute = compute_on(
+        gpu=on_gpu,
+        differentiable=differentiable,
+        compiled=not (on_gpu or differentiable) and _is_compiled(folder, config),
+    )
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
     device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
+    transformer: Transformer | CompiledTransformer
     with device.memory_errors():
-        compute = compute_on(gpu=on_gpu, differentiable=differentiable)
-        transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
-    # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
-    device.enforce(plan, transformer.embedding.mapped_bytes)
-    kernels = attach_kernels(transformer, preparing)
+        if isinstance(compute, CompiledCompute):
+            from mlx_model.weights.compiled import load_compiled
+
+            transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            kernels = KernelFindings(refusal="there is no Metal GPU here")
+        else:
+            transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
+            # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be
+            # timed so.
+            device.enforce(plan, transformer.embedding.mapped_bytes)
+            kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
     return Model(
         name=str(name_or_path),
@@ -152,3 +172,16 @@ def load(
         plan=plan,
         kernels=kernels,
     )
+
+
+def _is_compiled(folder: Path, config: ModelConfig) -> bool:
+    """Whether the compiled layers can compute a checkpoint here; a warning says why not."""
+    try:
+        from mlx_model.weights.compiled import why_not_compiled
+
+        reason = why_not_compiled(folder, config)
+    except ImportError as error:
+        reason = f"numba can't be used here ({error})"
+    if reason is not None:
+        log.warning("MLX computes on the CPU, which is slow: %s", reason)
+    return reason is None

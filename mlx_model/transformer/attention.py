@@ -7,7 +7,6 @@ import mlx.core as mx
 from metal.portable import Turns, attention, rotate
 from metal.weights import Projections
 from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.rope import score_scale
 
@@ -21,13 +20,13 @@ class Attention:
     projections: Projections
     sinks: mx.array
 
-    def __call__(self, x: mx.array, by: Turns, cache: Cache, compute: Compute) -> mx.array:
+    def __call__(self, x: mx.array, by: Turns, cache: Cache) -> mx.array:
         """x [B, T, hidden] at the cache's positions, plus its attention: [B, T, hidden]. Its keys and values join the
         cache. Queries and keys are turned `by` the angles of their positions."""
         weights, (batch, length, _) = self.projections, x.shape
         normed = mx.fast.rms_norm(x, weights.norm, weights.eps)
         queries, keys, values = (
-            compute.product(matrix, normed).reshape(batch, length, -1, self.config.head_dim).transpose(0, 2, 1, 3)
+            matrix(normed).reshape(batch, length, -1, self.config.head_dim).transpose(0, 2, 1, 3)
             for matrix in (weights.query, weights.key, weights.value)
         )
         queries, keys = rotate(queries, by), rotate(keys, by)
@@ -35,4 +34,4 @@ class Attention:
         attended = attention(
             queries, keys, values, self.sinks, score_scale(self.config), self.config.window(self.layer)
         )
-        return x + compute.product(weights.output, attended.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+        return x + weights.output(attended.transpose(0, 2, 1, 3).reshape(batch, length, -1))

@@ -1,0 +1,147 @@
+"""The gpt-oss transformer on a CPU: token ids to logits by compiled layers, over weights that lie in mapped files."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, Literal, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_model.cpu.cache import CompiledCache, Shape
+from mlx_model.cpu.kernels.formats import fields_of
+from mlx_model.cpu.kernels.lanes import padded
+from mlx_model.cpu.layer import Layer, Room, Sizes, head, layer
+from mlx_model.cpu.threads import Team
+from mlx_model.transformer.compute import Compute
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.embedding import Embedding
+from mlx_model.transformer.positions import MOST_MARKS
+from mlx_model.transformer.rope import RopeTable, score_scale
+
+Floats = NDArray[np.float32]
+
+
+class Head(NamedTuple):
+    """The RMSNorm before the output matrix, float32 [hidden], and the matrix in a format of kernels/formats.py."""
+
+    norm: Floats
+    matrix: Any
+
+
+@dataclass
+class CompiledTransformer:
+    """What transformer/blocks.Transformer is, for a CPU.
+
+    `check_files` raises CheckpointError if what is mapped is no longer there; it is called before every step.
+    """
+
+    config: ModelConfig
+    compute: Compute
+    embedding: Embedding
+    layers: list[Layer]
+    head: Head
+    check_files: Callable[[], None]
+    decoder: None = None
+
+    def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> CompiledCache:
+        """An empty KV cache for this model, of float32 or, where `dtype` is bfloat16, of that."""
+        config = self.config
+        windows = (config.window(index) for index in range(config.num_hidden_layers))
+        number = np.dtype(np.float32 if dtype is None else np.uint16)
+        return CompiledCache(windows, Shape(config.num_key_value_heads, config.head_dim, number), most_marks=most_marks)
+
+    def __call__(
+        self, tokens: mx.array, cache: CompiledCache, logits: Literal["all", "last", "none"] = "all"
+    ) -> mx.array:
+        """See Transformer. Sequences of a batch are computed one after the other."""
+        self.check_files()
+        batch, count = tokens.shape
+        start = cache.offset
+        angles = self.rope.at(start, count)
+        x = np.array(self.embedding(tokens))
+        found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
+        buffers = cache.extend(batch, count)
+        for row in range(batch):
+            cached = [
+                ((each.keys[row], each.values[row]), start - each.origin, window)
+                for each, window in zip(buffers, cache.windows_of_layers, strict=True)
+            ]
+            self._sequence(x[row], angles, cached, found[row])
+        cache.advance(count)
+        return mx.array(x if logits == "none" else found)
+
+    @cached_property
+    def rope(self) -> RopeTable[Floats]:
+        """Of the model's positions."""
+        return RopeTable(self.config, np.asarray)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """What the layers share."""
+        first, config = self.layers[0], self.config
+        return Sizes(
+            eps=np.float32(config.rms_norm_eps),
+            scale=np.float32(score_scale(config)),
+            limit=np.float32(config.swiglu_limit),
+            top_k=config.num_experts_per_tok,
+            dense_fields=fields_of(type(first.query)),
+            output_fields=fields_of(type(first.output)),
+            expert_fields=fields_of(type(first.down)),
+        )
+
+    def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any], logits: Floats) -> None:
+        """x [T, hidden] through all layers, in place, and the last rows of it to logits [rows, vocabulary]."""
+        crew, sizes, threads = team(), self.sizes, thread_count()
+        room = self._room(len(x), threads)
+        end = x[len(x) - len(logits) :]
+        fields = fields_of(type(self.head.matrix))
+        parts = threads if len(end) == 1 else 1
+        normed = np.empty((parts, *end.shape), np.float32)
+        lanes = np.empty((parts, len(end), padded(x.shape[1], fields)), np.float32)
+
+        def program(state: Any, part: int) -> None:
+            for weights, (buffers, at, window) in zip(self.layers, cached, strict=True):
+                layer(state, part, weights, sizes, x, room, *angles, buffers, at, window)
+            if len(end):
+                head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)
+
+        crew.run(program)
+
+    def _room(self, tokens: int, threads: int) -> Room:
+        config, sizes = self.config, self.sizes
+        parts, pairs = threads if tokens == 1 else 1, tokens * config.num_experts_per_tok
+        queries = config.num_attention_heads * config.head_dim
+        keys = config.num_key_value_heads * config.head_dim
+        hidden, experts = config.hidden_size, config.num_local_experts
+
+        def floats(*shape: int) -> Floats:
+            return np.zeros(shape, np.float32)
+
+        return Room(
+            normed=floats(parts, tokens, hidden),
+            dense_lanes=floats(parts, tokens, padded(hidden, sizes.dense_fields)),
+            expert_lanes=floats(parts, tokens, padded(hidden, sizes.expert_fields)),
+            queries=floats(tokens, queries),
+            keys=floats(tokens, keys),
+            values=floats(tokens, keys),
+            attended=floats(tokens, padded(queries, sizes.output_fields)),
+            logits=floats(tokens, experts),
+            starts=np.zeros((parts, experts + 1), np.int64),
+            tokens=np.zeros((parts, pairs), np.int64),
+            shares=floats(parts, pairs),
+            hidden=floats(pairs, padded(config.intermediate_size, sizes.expert_fields)),
+        )
+
+
+@cache
+def team() -> Team:
+    """The threads of this process."""
+    return Team(thread_count())
+
+
+def thread_count() -> int:
+    """One for each core that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
