@@ -1,0 +1,103 @@
+"""A mixture of experts: gate and up rows with SwiGLU, down rows with the weighted sum, over pairs sorted by expert."""
+
+from typing import Any
+
+import numpy as np
+
+from mlx_model.cpu.compiling import kernel
+from mlx_model.cpu.kernels.dense import CHUNK
+from mlx_model.cpu.kernels.lanes import place
+from mlx_model.cpu.kernels.panels import GROUP, panel_sums, scratch
+from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
+from mlx_model.cpu.kernels.sharing import take
+
+_ALPHA, _ONE = np.float32(1.702), np.float32(1)
+_FIELDS = 8
+
+
+@kernel
+def rows_of_chunk(columns: int, pairs: int) -> int:
+    """How many rows of every expert a thread takes at once: whole panels."""
+    rows = CHUNK // (columns * max(1, pairs // 4))
+    return max(1, rows // ROWS_OF_PANEL) * ROWS_OF_PANEL
+
+
+@kernel
+def swiglu(gate: float, up: float, limit: float) -> float:
+    """gpt-oss's: gate times its sigmoid, of 1.702 times it, times up + 1, both clamped to `limit`. NaN stays."""
+    if gate > limit:
+        gate = limit
+    if up > limit:
+        up = limit
+    elif up < -limit:
+        up = -limit
+    return gate / (_ONE + np.exp(-_ALPHA * gate)) * (up + _ONE)
+
+
+@kernel
+def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: Any, limit: float, hidden: Any) -> None:
+    """hidden [P, padded n/2] in lane order = SwiGLU of x[tokens[p]] through the gate and up rows of p's expert.
+
+    Pairs of expert e are starts[e] .. starts[e + 1] - 1. Gate rows are even, up rows odd. What fills a row of hidden up
+    is not written. One phase.
+    """
+    n = experts.bias.shape[1]
+    each = rows_of_chunk(x.shape[1], len(tokens))
+    chunks = (n + each - 1) // each
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        panel, sums = scratch(len(tokens))
+        first, end = chunk * each, min(n, (chunk + 1) * each)
+        for expert in range(len(starts) - 1):
+            if starts[expert + 1] - starts[expert] == 1:
+                pair = starts[expert]
+                token = tokens[pair]
+                for row in range(first, end, 2):
+                    gate = dot(experts, expert * n + row, x, token) + experts.bias[expert, row]
+                    up = dot(experts, expert * n + row + 1, x, token) + experts.bias[expert, row + 1]
+                    hidden[pair, place(row // 2, _FIELDS)] = swiglu(gate, up, limit)
+                continue
+            for start in range(starts[expert], starts[expert + 1], GROUP):
+                stop = min(start + GROUP, starts[expert + 1])
+                for row in range(first, end, ROWS_OF_PANEL):
+                    at, last = expert * n + row, expert * n + n - 1
+                    panel_sums(experts, at, last, x, tokens, start, stop, panel, sums)
+                    for t in range(stop - start):
+                        for r in range(0, min(ROWS_OF_PANEL, end - row), 2):
+                            gate = total(sums, t, r) + experts.bias[expert, row + r]
+                            up = total(sums, t, r + 1) + experts.bias[expert, row + r + 1]
+                            hidden[start + t, place((row + r) // 2, _FIELDS)] = swiglu(gate, up, limit)
+        chunk = take(state, part, chunks)
+
+
+@kernel
+def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: Any, weights: Any, y: Any) -> None:
+    """y[tokens[p]] [n] += weights[p] times hidden[p] through the down rows of p's expert, for all pairs, in order.
+
+    One phase.
+    """
+    n = experts.bias.shape[1]
+    pairs = np.arange(len(tokens))
+    each = rows_of_chunk(hidden.shape[1], len(tokens))
+    chunks = (n + each - 1) // each
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        panel, sums = scratch(len(tokens))
+        first, end = chunk * each, min(n, (chunk + 1) * each)
+        for expert in range(len(starts) - 1):
+            if starts[expert + 1] - starts[expert] == 1:
+                pair = starts[expert]
+                for row in range(first, end):
+                    value = dot(experts, expert * n + row, hidden, pair) + experts.bias[expert, row]
+                    y[tokens[pair], row] += weights[pair] * value
+                continue
+            for start in range(starts[expert], starts[expert + 1], GROUP):
+                stop = min(start + GROUP, starts[expert + 1])
+                for row in range(first, end, ROWS_OF_PANEL):
+                    at, last = expert * n + row, expert * n + n - 1
+                    panel_sums(experts, at, last, hidden, pairs, start, stop, panel, sums)
+                    for t in range(stop - start):
+                        token, weight = tokens[start + t], weights[start + t]
+                        for r in range(min(ROWS_OF_PANEL, end - row)):
+                            y[token, row + r] += weight * (total(sums, t, r) + experts.bias[expert, row + r])
+        chunk = take(state, part, chunks)

@@ -1,0 +1,145 @@
+"""Vectors of sixteen numbers in LLVM's terms: loads, sums and the table look-up that each processor has its own way of.
+
+LLVM splits or fuses such vectors to what the processor has: one register of AVX-512, two of AVX2, four of NEON. What
+it doesn't find by itself is chosen here by the processor's features: a look-up in a table of sixteen floats.
+"""
+
+from collections.abc import Sequence
+from platform import machine
+from typing import Any
+
+from llvmlite import binding, ir
+from numba.core import cgutils, config
+
+LANES = 16
+"""Numbers of a vector."""
+
+FLOAT, BYTE, HALF, INT = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32)
+FLOATS, BYTES, HALVES, INTS = (ir.VectorType(kind, LANES) for kind in (FLOAT, BYTE, HALF, INT))
+
+_FEATURES = config.CPU_FEATURES
+AVX512 = (
+    "+avx512f" in _FEATURES.split(",")
+    if _FEATURES is not None
+    else binding.get_host_cpu_features().get("avx512f", False)
+)
+"""Whether the code is for a processor with AVX-512: NUMBA_CPU_FEATURES, else this one."""
+
+ARM = machine() in ("aarch64", "arm64")
+"""Whether it is for an ARM processor, else x86-64."""
+
+_BYTE_SHUFFLE = "llvm.aarch64.neon.tbl1.v16i8" if ARM else "llvm.x86.ssse3.pshuf.b.128"
+# Sums may be formed in any order and a product may be fused with a sum, but NaN and infinities are numbers like others.
+LOOSE = ("reassoc", "contract")
+
+
+def splat(value: int, kind: ir.VectorType = INTS) -> ir.Constant:
+    """A vector of one constant."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+class Place:
+    """A place in memory where items of one type lie one after another, at any address."""
+
+    def __init__(self, builder: ir.IRBuilder, pointer: ir.Value, item: ir.Type) -> None:
+        self._builder, self._pointer, self.item = builder, pointer, item
+
+    def after(self, items: ir.Value) -> "Place":
+        """The place so many items on."""
+        at = self._builder.gep(self._pointer, [items], source_etype=self.item)
+        return Place(self._builder, at, self.item)
+
+    def load(self, start: ir.Value, count: int = LANES) -> ir.Value:
+        """The vector of `count` items from `start` on."""
+        kind = ir.VectorType(self.item, count)
+        return self._builder.load(self.after(start)._pointer, align=1, typ=kind)
+
+    def store(self, vector: ir.Value, start: ir.Value) -> None:
+        """The vector to `start` and on."""
+        at = self.after(start)._pointer
+        self._builder.store(vector, self._builder.bitcast(at, vector.type.as_pointer()), align=4)
+
+    def item_at(self, index: ir.Value) -> ir.Value:
+        """One item."""
+        return self._builder.load(self.after(index)._pointer, align=1, typ=self.item)
+
+    def prefetch(self, items: ir.Value) -> None:
+        """Has the cache line so many items on fetched; no address is wrong."""
+        builder = self._builder
+        pointer = builder.bitcast(self.after(items)._pointer, cgutils.voidptr_t)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, INT, INT, INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, INT(0), INT(3), INT(1)])
+
+
+def array_at(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> Place:
+    """Where the items of one of numba's arrays begin."""
+    return Place(builder, context.make_array(kind)(context, builder, value).data, context.get_data_type(kind.dtype))
+
+
+def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a * b + c, rounded once where the processor can."""
+    return builder.fadd(builder.fmul(a, b, flags=LOOSE), c, flags=LOOSE)
+
+
+def shuffle(builder: ir.IRBuilder, vector: ir.Value, places: Sequence[int]) -> ir.Value:
+    """The vector's items at `places`, in that order."""
+    kind = ir.VectorType(INT, len(places))
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(kind, list(places)))
+
+
+def joined(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The items of a, and then those of b, which are as many."""
+    kind = ir.VectorType(INT, 2 * a.type.count)
+    return builder.shuffle_vector(a, b, ir.Constant(kind, list(range(2 * a.type.count))))
+
+
+def total(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The sum of a vector of floats."""
+    kind = ir.FunctionType(FLOAT, [FLOAT, FLOATS])
+    add = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.fadd.v16f32")
+    return builder.call(add, [FLOAT(0.0), vector], fastmath=LOOSE)
+
+
+def intrinsic_call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[Any]) -> ir.Value:
+    """A call of one of LLVM's intrinsics."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def nibbles_looked_up(builder: ir.IRBuilder, words: ir.Value, table: Sequence[int]) -> list[ir.Value]:
+    """The eight 4-bit codes of each of sixteen words, lowest first, as `table` [16] has them: eight vectors of floats.
+
+    `table` holds whole numbers within a signed byte. AVX-512 looks sixteen codes up in a register of sixteen floats and
+    takes no notice of the bits above a code (1 shift and 1 permutation a vector). Others look up bytes, which are then
+    widened in their words: half a shuffle, two shifts and a conversion a vector.
+    """
+    if AVX512:
+        floats = ir.Constant(FLOATS, [FLOAT(float(value)) for value in table])
+        shifted = [words, *(builder.lshr(words, splat(4 * place)) for place in range(1, 8))]
+        name = "llvm.x86.avx512.permvar.sf.512"
+        return [intrinsic_call(builder, name, FLOATS, [floats, codes]) for codes in shifted]
+    low = splat(0x0F0F0F0F)
+    halves = [
+        _bytes_looked_up(builder, builder.and_(part, low), table) for part in (words, builder.lshr(words, splat(4)))
+    ]
+    return [byte_as_float(builder, halves[place % 2], place // 2, signed=True) for place in range(8)]
+
+
+def byte_as_float(builder: ir.IRBuilder, words: ir.Value, place: int, *, signed: bool) -> ir.Value:
+    """Byte `place` (0 the lowest) of each of sixteen words as a float."""
+    up = builder.shl(words, splat(24 - 8 * place)) if place < 3 else words
+    if signed:
+        return builder.sitofp(builder.ashr(up, splat(24)), FLOATS)
+    return builder.sitofp(builder.lshr(up, splat(24)), FLOATS)
+
+
+def _bytes_looked_up(builder: ir.IRBuilder, words: ir.Value, table: Sequence[int]) -> ir.Value:
+    """Sixteen words of four bytes 0..15, each byte replaced by its value in the table."""
+    entries = ir.Constant(BYTES, [BYTE(value) for value in table])
+    four = ir.VectorType(INT, 4)
+    parts = []
+    for first in range(0, LANES, 4):
+        codes = builder.bitcast(shuffle(builder, words, range(first, first + 4)), BYTES)
+        parts.append(builder.bitcast(intrinsic_call(builder, _BYTE_SHUFFLE, BYTES, [entries, codes]), four))
+    return joined(builder, joined(builder, *parts[:2]), joined(builder, *parts[2:]))
