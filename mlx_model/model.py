@@ -19,7 +19,7 @@ from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.compute import CompiledCompute, compute_on
+from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
 from mlx_model.weights.loader import load_transformer, stored_dense_bits
@@ -143,7 +143,7 @@ def load(
         differentiable=differentiable,
         compiled=not (on_gpu or differentiable) and _is_compiled(folder, config),
     )
-    plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
+    plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
     device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits

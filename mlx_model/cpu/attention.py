@@ -16,9 +16,7 @@ from numba.extending import intrinsic
 
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.lanes import place
-
-KEY_BLOCK = 64
-"""Positions that a block of keys holds: with D = 64 keys and values of a block are 32 KiB, the size of an L1 cache."""
+from mlx_model.transformer.config import KEY_BLOCK
 
 ROWS = 64
 """Queries (of the heads that share keys, of one or more tokens) for which a block of keys is read once at most."""

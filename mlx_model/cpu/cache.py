@@ -2,7 +2,7 @@
 
 In a buffer keys lie in blocks (attention.py), and block boundaries are multiples of KEY_BLOCK in the sequence too, so
 that a window moves to another buffer by whole blocks. A sliding layer's buffer has room beyond its window: a new token
-costs its own rows, and a copy of the window once in _STEP tokens. What a buffer still holds can be gone back to; beyond
+costs its own rows, and a copy of the window once in WINDOW_ROOM tokens. What a buffer still holds can be gone back to; beyond
 that the windows of marks are copies, which are never written again and therefore shared between forks.
 """
 
@@ -12,12 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_model.cpu.attention import KEY_BLOCK
-from mlx_model.transformer.config import CACHE_STEP
+from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK, WINDOW_ROOM
 from mlx_model.transformer.positions import MOST_MARKS, Positions
-
-_STEP = 2 * KEY_BLOCK
-"""Positions of room that a sliding layer's buffer is made with."""
 
 EVERYTHING = 1 << 40
 """The window of a layer that has none."""
@@ -148,7 +144,7 @@ class SlidingLayer:
         if self._buffer is None or self._is_shared or end > self._buffer.end:
             start = self._start(self.length)
             kept = self._buffer or empty(batch, *self._shape, 0, 0)
-            self._buffer = kept.copy(start, self.length, max(end, self.length + _STEP))
+            self._buffer = kept.copy(start, self.length, max(end, self.length + WINDOW_ROOM))
             self._is_shared = False
         self.length = end
         return self._buffer

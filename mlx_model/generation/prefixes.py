@@ -55,7 +55,8 @@ class PrefixPool:
         full = model.config.num_hidden_layers - sliding
         self._make_cache = model.make_cache
         # One window in tokens of the full layers: memory is counted in those.
-        self._window = -(-window_keys(model.config, model.plan.prefill_chunk) * sliding // max(1, full))
+        keys = window_keys(model.config, model.plan.prefill_chunk, compiled=model.plan.is_compiled)
+        self._window = -(-keys * sliding // max(1, full))
         self._room = _buffer_size(model.plan.context) + (1 + model.plan.rewind_points) * self._window
         self._prefixes: list[Prefix] = []
 

@@ -76,13 +76,21 @@ class CpuCompute:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledCompute(CpuCompute):
+class CompiledCompute:
     """The compiled layers of mlx_model/cpu, which read weights where they lie in their files.
 
     They are no part of MLX's graph: **such a model has no gradient, and mx.grad gives zeros without an error**.
     """
 
+    dtype: mx.Dtype = mx.float32
+    differentiable: bool = False
+    steps_ahead: bool = False
     settle_chunk: int = 32
+    adopts_memory: bool = False
+
+    def kv_dtype(self, bits: int) -> mx.Dtype | None:
+        """See CpuCompute."""
+        return mx.bfloat16 if bits == 16 else None
 
 
 def compute_on(*, gpu: bool, differentiable: bool = False, compiled: bool = False) -> Compute:
