@@ -7,7 +7,7 @@ GPTOSS_CHAT_TOKEN   the token of the server that the chat connects to (app/remot
 Two more are read by lower rooms, which know nothing of this program:
 
 GPTOSS_KERNELS      which Metal kernels are used (metal/trust/select.py)
-GPTOSS_CACHE_DIR    the folder for what can be made anew, as the vocabulary (mlx_model/harmony/vocabulary.py)
+GPTOSS_CACHE_DIR    the folder for what can be made anew, as the vocabulary (mlx_model/folders.py)
 
 The Hub's cache and the variables that move it (HF_HOME and others) are huggingface_hub's.
 """

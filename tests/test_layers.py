@@ -17,7 +17,17 @@ from tests.fixtures.imports import imports_of, modules_imported, name_of
 # Modules that stand beside the packages of their parent and form a room of their own: what every other room may use.
 GROUND = {
     "metal ground": ("files", "formats"),
-    "mlx_model ground": ("errors", "extras", "text", "tokens", "options", "events", "request", "checkpoint_files"),
+    "mlx_model ground": (
+        "errors",
+        "extras",
+        "folders",
+        "text",
+        "tokens",
+        "options",
+        "events",
+        "request",
+        "checkpoint_files",
+    ),
     "app ground": ("lines", "paths", "settings", "interrupt"),
 }
 
@@ -58,6 +68,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model.tools": (*MESSAGES, "mlx_model.pdf"),
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
+    # The transformer again, for a CPU: what numba compiles.
+    "mlx_model.cpu": ("metal", "mlx_model.transformer", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
     "mlx_model.memory": ("mlx_model.transformer.config", *MODEL_GROUND),
     # From files to a transformer; how much to hold is decided by the caller, what the device offers by memory.
@@ -139,6 +151,9 @@ OUTSIDE = {
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),
     "mlx": ("metal", "mlx_model", "app.cli", "app.engine"),
+    # Only on a CPU: its compiler takes half a second to load.
+    "numba": ("mlx_model.cpu",),
+    "llvmlite": ("mlx_model.cpu",),
     # An extra's, which the chat does without.
     "starlette": ("app.server",),
     "uvicorn": ("app.server",),

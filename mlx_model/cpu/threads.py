@@ -1,15 +1,41 @@
 """The threads that compute on a CPU: they wait for a program, and all run it."""
 
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+
+import psutil
 
 from mlx_model.cpu.kernels.sharing import abandon, begin, new_state, phase_of, wake
 
 Program = Callable[[Any, int], None]
 """program(state, part): calls compiled functions, which share their work by `take(state, part, ...)`. Its Python code
 runs in every thread, in late ones after the program is over: it must change nothing."""
+
+
+def thread_count() -> int:
+    """How many threads compute fastest here: one for each core that this process may use.
+
+    A second thread on a core has no arithmetic units of its own, and would only add to what waits for the slowest.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    cores = psutil.cpu_count(logical=False) or allowed
+    return max(1, min(allowed, cores, _quota() or allowed))
+
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def _quota() -> int | None:
+    """Processors that a container's control group (version 2) may use, rounded up; None without a limit."""
+    try:
+        most, period = _QUOTA.read_text("ascii").split()
+        return None if most == "max" else -(-int(most) // int(period))
+    except (OSError, ValueError):
+        return None
 
 
 class Team:
@@ -46,7 +72,7 @@ class Team:
                 self._idle.notify()
 
     def run(self, program: Program, threads: int | None = None) -> None:
-        """Runs a program; with `threads=1` in the caller's thread alone. Raises what the program raises in any thread."""
+        """Runs a program; with `threads=1` in the caller's thread alone. Raises what it raises in any thread."""
         with self._lock:
             phase = phase_of(self._state)
             begin(self._state, 0, phase)

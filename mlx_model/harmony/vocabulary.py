@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from metal.files import parse_json, read_small, replace_file
 from mlx_model.checkpoint_files import is_pointer, pointer_problem
 from mlx_model.errors import TokenizerError
+from mlx_model.folders import cache_folder
 
 # Parsing a file below this size (the demo model's) is quicker than reading a cache.
 _CACHE_FROM_BYTES = 1 << 20
@@ -150,11 +148,6 @@ def _check_merges(merges: list[Any], text_ids: dict[str, int]) -> None:
         raise TokenizerError(f"a merge yields {error}, which has no id") from None
     if any(later < earlier for earlier, later in pairwise(results)):
         raise TokenizerError("the ids are not in merge order, so tiktoken would split words differently")
-
-
-def cache_folder() -> Path:
-    """Where caches go: $GPTOSS_CACHE_DIR, or the platform's folder for them."""
-    return Path(os.environ.get("GPTOSS_CACHE_DIR") or user_cache_path("gptoss-chat"))
 
 
 def _cache_path(digest: bytes) -> Path:

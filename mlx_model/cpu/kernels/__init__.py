@@ -1,1 +1,1 @@
-"""Products with weights as they are stored, compiled by numba; every function here is called by all threads of a team."""
+"""Products with weights as they are stored, compiled by numba, and how the threads of a team share them."""

@@ -23,7 +23,7 @@ def rows_of_chunk(columns: int, pairs: int) -> int:
 
 
 @kernel
-def swiglu(gate: float, up: float, limit: float) -> float:
+def swiglu(gate: Any, up: Any, limit: Any) -> Any:
     """gpt-oss's: gate times its sigmoid, of 1.702 times it, times up + 1, both clamped to `limit`. NaN stays."""
     if gate > limit:
         gate = limit

@@ -12,7 +12,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from mlx_model.cpu.kernels import vectors as v
 from mlx_model.cpu.kernels.formats import ROWS, Row
@@ -38,7 +37,7 @@ def _row(context: Any, builder: ir.IRBuilder, kind: Any, matrix: ir.Value, row: 
     return rows(builder, places, row, builder.mul(builder.udiv(length, length.type(items)), length.type(columns)))
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any, Codegen]:
     """The sum of row `row` of the matrix times x[token], which is in the order of the matrix' fields."""
 
@@ -47,7 +46,7 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any,
         inputs = _line(context, builder, sig.args[2], args[2], args[3])
         columns, unroll = weights.columns, weights.unroll
         vectors = columns // v.LANES
-        sums = [cgutils.alloca_once_value(builder, v.splat(0.0, v.FLOATS)) for _ in range(unroll * vectors)]
+        sums = [cgutils.alloca_once_value(builder, v.splat(0, v.FLOATS)) for _ in range(unroll * vectors)]
 
         def add(index: ir.Value, part: int, *, whole: bool) -> None:
             chunk = weights.chunk(index, whole=whole)
@@ -79,7 +78,7 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any,
     return types.float32(matrix, types.int64, x, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def widen(
     typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel: Any, line: Any
 ) -> tuple[Any, Codegen]:
@@ -161,19 +160,19 @@ def _tile(tokens: int) -> Any:
     return codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def tile_one(typingctx: Any, panel: Any, x: Any, start: Any, columns: Any, sums: Any, at: Any, a: Any) -> Any:
     """See _tile."""
     return types.void(panel, x, *[types.int64] * 2, sums, *[types.int64] * 2), _tile(1)
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def tile_two(typingctx: Any, panel: Any, x: Any, start: Any, columns: Any, sums: Any, at: Any, a: Any, b: Any) -> Any:
     """See _tile."""
     return types.void(panel, x, *[types.int64] * 2, sums, *[types.int64] * 3), _tile(2)
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def tile_three(
     typingctx: Any, panel: Any, x: Any, start: Any, columns: Any, sums: Any, at: Any, a: Any, b: Any, c: Any
 ) -> Any:
@@ -181,7 +180,7 @@ def tile_three(
     return types.void(panel, x, *[types.int64] * 2, sums, *[types.int64] * 4), _tile(3)
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def total(typingctx: Any, sums: Any, token: Any, row: Any) -> Any:
     """The sum of sums[token, row] [16]."""
 

@@ -1,4 +1,4 @@
-"""How threads that all run the same program share its work: chunks are taken by a ticket, and nobody waits for absentees.
+"""How threads that all run one program share its work: chunks are taken by a ticket, and nobody waits for absentees.
 
 A program is a sequence of phases. Each has some chunks; a thread takes the next one until none is left, and goes on to
 the next phase when all chunks of this one are done. Which threads did them doesn't matter: one that is late, asleep or
@@ -11,9 +11,9 @@ suspended by the system and holds no chunk delays nobody, finds later that phase
     state[0, 9]     threads that sleep until the phase changes
     state[1 + i, 0] the phase that thread i is in; state[1 + i, 1] whether it holds a chunk
 
-A thread that finds no chunk spins for some ten microseconds and then sleeps (Linux' futex): spinning threads beside other
-load would take the processor from those that work. Sleepers are woken by the first ticket of a phase that has several
-chunks: what one thread does alone wakes nobody.
+A thread that finds no chunk spins for some ten microseconds and then sleeps (Linux' futex): beside other load, spinning
+threads would take the processor from those that work. Sleepers are woken by the first ticket of a phase that has
+several chunks, so that what one thread does alone wakes nobody, and by each thread that ends its program.
 """
 
 from typing import Any
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mlx_model.cpu.compiling import kernel
@@ -49,7 +48,7 @@ def _address(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Val
     return builder.gep(data, [args[1]], source_etype=ir.IntType(64))
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _read(typingctx: Any, state: Any, index: Any) -> Any:
     """state[0, index], before anything that follows is read."""
 
@@ -59,7 +58,7 @@ def _read(typingctx: Any, state: Any, index: Any) -> Any:
     return types.int64(state, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _write(typingctx: Any, state: Any, index: Any, value: Any) -> Any:
     """state[0, index] = value, after everything that precedes has been written."""
 
@@ -70,7 +69,7 @@ def _write(typingctx: Any, state: Any, index: Any, value: Any) -> Any:
     return types.void(state, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _add(typingctx: Any, state: Any, index: Any, value: Any) -> Any:
     """state[0, index] += value; what it was."""
 
@@ -80,7 +79,7 @@ def _add(typingctx: Any, state: Any, index: Any, value: Any) -> Any:
     return types.int64(state, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _swap(typingctx: Any, state: Any, index: Any, old: Any, new: Any) -> Any:
     """Whether state[0, index] was `old` and is `new` now."""
 
@@ -91,7 +90,7 @@ def _swap(typingctx: Any, state: Any, index: Any, old: Any, new: Any) -> Any:
     return types.boolean(state, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _pause(typingctx: Any) -> Any:
     """A moment in a loop that waits."""
 
@@ -105,7 +104,7 @@ def _pause(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@v.emitted
 def _futex(typingctx: Any, state: Any, index: Any, operation: Any, value: Any) -> Any:
     """Sleeps while the upper half of state[0, index] is `value`, or wakes so many sleepers. It may return early."""
 
@@ -129,7 +128,7 @@ def begin(state: Any, part: int, phase: int) -> None:
 
 
 @kernel
-def phase_of(state: Any) -> int:
+def phase_of(state: Any) -> Any:
     """The phase in which the next program begins."""
     return (_read(state, _WORD) >> 32) & _LOW
 
@@ -150,7 +149,7 @@ def abandon(state: Any) -> None:
 
 
 @kernel
-def take(state: Any, part: int, chunks: int) -> int:
+def take(state: Any, part: int, chunks: int) -> Any:
     """The next chunk of this phase, 0 .. chunks - 1, for thread `part`; -1 when all of them are done, by whomever.
 
     Asking again says that the chunk taken before is done. After -1 the thread is in the next phase.

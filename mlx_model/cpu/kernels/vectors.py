@@ -4,12 +4,13 @@ LLVM splits or fuses such vectors to what the processor has: one register of AVX
 it doesn't find by itself is chosen here by the processor's features: a look-up in a table of sixteen floats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from platform import machine
 from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, config
+from numba.extending import intrinsic
 
 LANES = 16
 """Numbers of a vector."""
@@ -33,7 +34,13 @@ _BYTE_SHUFFLE = "llvm.aarch64.neon.tbl1.v16i8" if ARM else "llvm.x86.ssse3.pshuf
 LOOSE = ("reassoc", "contract")
 
 
-def splat(value: int, kind: ir.VectorType = INTS) -> ir.Constant:
+def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numba's that is written in LLVM's terms: it gives its signature, and what writes its code."""
+    made: Callable[..., Any] = intrinsic(function)
+    return made
+
+
+def splat(value: float, kind: ir.VectorType = INTS) -> ir.Constant:
     """A vector of one constant."""
     return ir.Constant(kind, [value] * kind.count)
 

@@ -1,0 +1,116 @@
+"""The experts' kernels against float64: odd sizes, any routing, every scale, what is no number."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mlx_model.cpu.kernels import vectors
+from mlx_model.cpu.kernels.experts import down, gate_up
+from mlx_model.cpu.kernels.formats import Affine4, Experts
+from mlx_model.cpu.kernels.lanes import padded, place
+from mlx_model.cpu.kernels.products import COLUMNS, ROWS_OF_PANEL, dot, widen
+from tests.mlx_model.cpu.matrices import E2M1, TEAMS, arranged, dense_matrix, expert_matrix, frozen, unpacked
+
+LIMIT = np.float32(7)
+SIZES = [(2, 2, 32, 1), (3, 30, 96, 2), (4, 18, 2880, 1), (5, 34, 192, 33), (2, 16, 128, 130), (3, 6, 64, 0)]
+"""Experts, rows, columns, tokens."""
+
+
+def routed(rng: np.random.Generator, experts: int, tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(starts, tokens) of pairs that are sorted by expert; each token takes two of them, and the last expert none."""
+    chosen = rng.integers(0, experts - 1, 2 * tokens)
+    order = np.argsort(chosen, kind="stable")
+    return np.searchsorted(chosen[order], np.arange(experts + 1)), order // 2
+
+
+def through(
+    weights: NDArray[np.float64], bias: NDArray[np.float32], rows: NDArray[np.float32], starts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The rows of each pair through its expert."""
+    experts = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    found = [weights[e] @ row.astype(np.float64) + bias[e] for e, row in zip(experts, rows, strict=True)]
+    return np.array(found).reshape(len(rows), weights.shape[1])
+
+
+def test_gate_up_and_down_are_those_of_float64() -> None:
+    rng = np.random.default_rng(5)
+    for experts, rows, columns, tokens in SIZES:
+        matrix, weights, bias = expert_matrix(rng, experts, rows, columns)
+        starts, of = routed(rng, experts, tokens)
+        x = rng.normal(size=(tokens, columns)).astype(np.float32)
+        both = through(weights, bias, x[of], starts)
+        gate, up = np.minimum(both[:, ::2], 7), np.clip(both[:, 1::2], -7, 7)
+        expected = gate / (1 + np.exp(-1.702 * gate)) * (up + 1)
+        factors = rng.random(len(of)).astype(np.float32)
+        stream = rng.normal(size=(tokens, rows)).astype(np.float32)
+        pairs = rng.normal(size=(len(of), columns)).astype(np.float32)
+        summed = stream.astype(np.float64)
+        np.add.at(summed, of, factors[:, None] * through(weights, bias, pairs, starts))
+        lanes, pair_lanes, results = arranged(x, Experts), arranged(pairs, Experts), []
+        for threads in TEAMS:
+            hidden = np.zeros((len(of), padded(rows // 2, 8)), np.float32)
+            y = stream.copy()
+            TEAMS[threads].run(
+                lambda state, part: gate_up(state, part, matrix, lanes, starts, of, LIMIT, hidden)  # noqa: B023
+            )
+            TEAMS[threads].run(
+                lambda state, part: down(state, part, matrix, pair_lanes, starts, of, factors, y)  # noqa: B023
+            )
+            found = hidden[:, [place(j, 8) for j in range(rows // 2)]]
+            np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(y, summed, rtol=2e-5, atol=2e-5)
+            results.append(hidden.tobytes() + y.tobytes())
+        assert len({*results}) == 1, "the number of threads may change no bit"
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_every_code_with_every_scale(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row a scale; weights come out one at a time. `wide` is AVX-512's look-up, the other is that of the rest."""
+    if wide and not vectors.AVX512:
+        pytest.skip("this processor has no AVX-512")
+    monkeypatch.setattr(vectors, "AVX512", wide)
+    from numba import njit
+
+    @njit  # type: ignore[untyped-decorator]
+    def weights_of(matrix, x, found, widened):  # type: ignore[no-untyped-def]
+        for row in range(len(found)):
+            for j in range(len(x)):
+                found[row, j] = dot(matrix, row, x, j)
+            widen(matrix, row, 0, widened.shape[1], widened, row)
+
+    scales = np.arange(255, dtype=np.uint8)[:, None].repeat(4, axis=1)
+    codes = np.tile(np.arange(16, dtype=np.uint8), (255, 8))
+    codes[-2:] &= 0b1001  # 0 and 0.5, since others are too large there for float32
+    blocks = codes[:, ::2] | codes[:, 1::2] << 4
+    matrix = Experts(frozen(blocks[None]), frozen(scales[None]), frozen(np.zeros((1, 255), np.float32)))
+    expected = unpacked(blocks, scales).astype(np.float32)
+    x = arranged(np.eye(128, dtype=np.float32), Experts)
+    found, widened = np.zeros((255, 128), np.float32), np.zeros((255, 128), np.float32)
+    weights_of(matrix, x, found, widened)
+    order = [place(j, 8) for j in range(128)]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(widened[:, order], expected)
+    assert {*np.abs(found[127])} == {*np.abs(E2M1)}
+    affine, weights, _ = dense_matrix(np.random.default_rng(6), Affine4, 3, 192)
+    found, widened = np.zeros((3, 192), np.float32), np.zeros((3, 256), np.float32)
+    weights_of(affine, arranged(np.eye(192, dtype=np.float32), Affine4), found, widened)
+    np.testing.assert_allclose(found, weights, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(widened[:, [place(j, 8) for j in range(192)]], weights, rtol=1e-6, atol=1e-7)
+
+
+def test_what_is_no_number_stays_with_its_token() -> None:
+    rng = np.random.default_rng(7)
+    matrix, _, _ = expert_matrix(rng, 2, 10, 96)
+    x = rng.normal(size=(3, 96)).astype(np.float32)
+    x[1, 40] = np.nan
+    starts, of = np.array([0, 1, 3]), np.array([1, 0, 1])  # one pair alone, two together
+    lanes, hidden = arranged(x, Experts), np.zeros((3, padded(5, 8)), np.float32)
+    TEAMS[1].run(lambda state, part: gate_up(state, part, matrix, lanes, starts, of, LIMIT, hidden))
+    found = hidden[:, [place(j, 8) for j in range(5)]]
+    assert np.isnan(found[[0, 2]]).all()
+    assert np.isfinite(found[1]).all()
+
+
+def test_a_panel_holds_whole_chunks() -> None:
+    assert COLUMNS % 128 == 0
+    assert ROWS_OF_PANEL % 2 == 0, "a gate row and its up row are in one panel"
