@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from mlx_model import checkpoint_files
+from mlx_model.cpu.available import why_not
 from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
@@ -176,12 +177,11 @@ def load(
 
 def _is_compiled(folder: Path, config: ModelConfig) -> bool:
     """Whether the compiled layers can compute a checkpoint here; a warning says why not."""
-    try:
+    reason = why_not()
+    if reason is None:
         from mlx_model.weights.compiled import why_not_compiled
 
         reason = why_not_compiled(folder, config)
-    except ImportError as error:
-        reason = f"numba can't be used here ({error})"
     if reason is not None:
-        log.warning("MLX computes on the CPU, which is slow: %s", reason)
+        log.warning("%s: MLX's operations compute instead, at a tenth of the speed", reason)
     return reason is None

@@ -1,6 +1,5 @@
 """The gpt-oss transformer on a CPU: token ids to logits by compiled layers, over weights that lie in mapped files."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,7 +13,7 @@ from mlx_model.cpu.cache import CompiledCache, Shape
 from mlx_model.cpu.kernels.formats import fields_of
 from mlx_model.cpu.kernels.lanes import padded
 from mlx_model.cpu.layer import Layer, Room, Sizes, head, layer
-from mlx_model.cpu.threads import Team
+from mlx_model.cpu.threads import Team, thread_count
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
@@ -94,11 +93,11 @@ class CompiledTransformer:
 
     def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any], logits: Floats) -> None:
         """x [T, hidden] through all layers, in place, and the last rows of it to logits [rows, vocabulary]."""
-        crew, sizes, threads = team(), self.sizes, thread_count()
-        room = self._room(len(x), threads)
+        crew, sizes = team(), self.sizes
+        room = self._room(len(x), crew.threads)
         end = x[len(x) - len(logits) :]
         fields = fields_of(type(self.head.matrix))
-        parts = threads if len(end) == 1 else 1
+        parts = crew.threads if len(end) == 1 else 1
         normed = np.empty((parts, *end.shape), np.float32)
         lanes = np.empty((parts, len(end), padded(x.shape[1], fields)), np.float32)
 
@@ -140,8 +139,3 @@ class CompiledTransformer:
 def team() -> Team:
     """The threads of this process."""
     return Team(thread_count())
-
-
-def thread_count() -> int:
-    """One for each core that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

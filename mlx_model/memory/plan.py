@@ -37,6 +37,9 @@ _PROGRAM_GPU = 100_000_000
 _PROGRAM_CPU = 150_000_000
 """Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
 
+_PROGRAM_COMPILED = 300_000_000
+"""The same with numba and LLVM, which take 140 MB (measured)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rung:
@@ -319,7 +322,7 @@ class _Planner:
             embedding=0,
             kv=sizes.kv(context, rung),
             working=sizes.working(rung.chunk, context, rung.kv_bits),
-            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU,
+            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU if self.by_mlx else _PROGRAM_COMPILED,
             on_gpu=self.on_gpu,
             by_mlx=self.by_mlx,
             reasons=reasons,

@@ -38,13 +38,17 @@ def why_not_compiled(folder: Path, config: ModelConfig) -> str | None:
     """
     layout = layout_of(folder, config, stored_tensors(folder))
     if config.num_attention_heads * config.head_dim % 32:
-        return "its heads together are no multiple of 32 numbers wide"
+        return "the model's heads together are no multiple of 32 numbers wide"
     for layer in range(config.num_hidden_layers):
         at = f"model.layers.{layer}.self_attn."
         kinds = [layout.packing(f"{at}{name}_proj") for name in "qkvo"]
         if len({*kinds[:3]}) > 1 or not all(map(_is_read, kinds)):
-            return f"layer {layer} is packed in a way that only MLX multiplies with"
-    return None if _is_read(layout.packing("lm_head")) else "its output matrix is packed as only MLX multiplies with"
+            return f"layer {layer} of the model is packed in a way that the CPU kernels don't read"
+    return (
+        None
+        if _is_read(layout.packing("lm_head"))
+        else "the model's output matrix is packed in a way that the CPU kernels don't read"
+    )
 
 
 def _is_read(packing: Any) -> bool:
