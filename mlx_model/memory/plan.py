@@ -79,7 +79,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What is held, in bytes, and how, on a GPU or a CPU, there `by_mlx` or by the compiled layers. Where `dense_bits` is 16 the dense part is not quantised.
+    """What is held, in bytes, and how, on a GPU or a CPU, there `by_mlx` or by the compiled layers, whose weights are
+    pages of the files. Where `dense_bits` is 16 the dense part is not quantised.
 
     `context`, `prefill_chunk` in tokens; `rewind_points` are positions the KV cache can be rewound to; `kv_bits` are
     those of a cached number. `small` is router, norms, biases and sinks; `embedding` is what is kept of the embedding;
@@ -203,7 +204,7 @@ class _Sizes:
         return c.num_hidden_layers * c.num_local_experts * one
 
     def dense(self, bits: int) -> int:
-        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as its numbers are without."""
+        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as a number."""
         c = self.config
         weights = c.hidden_size * (c.num_hidden_layers * 2 * (self.queries + self.keys) + c.vocab_size)
         if bits == AS_PUBLISHED:

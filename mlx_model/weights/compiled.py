@@ -1,4 +1,4 @@
-"""From a checkpoint's files to a CompiledTransformer: its weights are views of the mapped files, as far as they can be."""
+"""From a checkpoint's files to a CompiledTransformer, whose weights are views of the mapped files where they can be."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -91,7 +91,7 @@ class _Loader:
         return self.vector(name) if self.tensors[name].dtype == "F16" else self.take(name)
 
     def matrix(self, stem: str, *, bias: bool = True) -> Dense:
-        """The matrix `stem`.weight with `stem`.bias, quantised here where that is asked for and it is not in the file."""
+        """The matrix `stem`.weight with `stem`.bias; quantised here if that is asked for and it is not in the file."""
         added = self.vector(stem + ".bias") if bias else _NO_BIAS
         packing = self.layout.packing(stem)
         if packing is not None:
