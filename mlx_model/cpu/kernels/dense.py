@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mlx_model.cpu.compiling import kernel
-from mlx_model.cpu.kernels.panels import GROUP, panel_sums, scratch
+from mlx_model.cpu.kernels.panels import GROUP, panel_sums
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
@@ -21,11 +21,12 @@ def rows_of_chunk(columns: int, tokens: int) -> int:
 
 
 @kernel
-def _rows(matrix: Any, x: Any, y: Any, first: int, end: int, add: bool) -> None:
-    """Rows first .. end of the product, to y or added to it."""
-    n, tokens = y.shape[1], len(x)
-    bias = matrix.bias
+def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: bool) -> None:
+    """A chunk of the rows of a product, to y or added to it."""
+    (tokens, n), bias = y.shape, matrix.bias
     biased = len(bias) > 0
+    each = rows_of_chunk(x.shape[1], tokens)
+    first, end = chunk * each, min(n, (chunk + 1) * each)
     if tokens == 1:
         for row in range(first, end):
             value = dot(matrix, row, x, 0)
@@ -33,12 +34,11 @@ def _rows(matrix: Any, x: Any, y: Any, first: int, end: int, add: bool) -> None:
                 value += bias[row]
             y[0, row] = y[0, row] + value if add else value
         return
-    panel, sums = scratch(tokens)
     lines = np.arange(tokens)
-    for row in range(first, end, ROWS_OF_PANEL):
-        for start in range(0, tokens, GROUP):
-            stop = min(start + GROUP, tokens)
-            panel_sums(matrix, row, n - 1, x, lines, start, stop, panel, sums)
+    for start in range(0, tokens, GROUP):
+        stop = min(start + GROUP, tokens)
+        for row in range(first, end, ROWS_OF_PANEL):
+            sums = panel_sums(state, part, matrix, row, n - 1, x, lines, start, stop)
             for t in range(stop - start):
                 for r in range(min(ROWS_OF_PANEL, end - row)):
                     value = total(sums, t, r)
@@ -48,43 +48,44 @@ def _rows(matrix: Any, x: Any, y: Any, first: int, end: int, add: bool) -> None:
 
 
 @kernel
-def _share(state: Any, part: int, matrix: Any, x: Any, y: Any, add: bool) -> None:
-    n = y.shape[1]
+def chunks_of(x: Any, y: Any) -> Any:
+    """How many chunks a product to y has."""
     each = rows_of_chunk(x.shape[1], len(x))
-    chunks = (n + each - 1) // each
-    chunk = take(state, part, chunks)
-    while chunk >= 0:
-        _rows(matrix, x, y, chunk * each, min(n, (chunk + 1) * each), add)
-        chunk = take(state, part, chunks)
+    return (y.shape[1] + each - 1) // each
 
 
 @kernel
 def dense(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
     """y [T, n] = x [T, padded k] W^T + bias. One phase."""
-    _share(state, part, matrix, x, y, False)
+    chunks = chunks_of(x, y)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        _rows(state, part, matrix, x, y, chunk, False)
+        chunk = take(state, part, chunks)
 
 
 @kernel
 def dense_add(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
     """y [T, n] += x [T, padded k] W^T + bias. One phase."""
-    _share(state, part, matrix, x, y, True)
+    chunks = chunks_of(x, y)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        _rows(state, part, matrix, x, y, chunk, True)
+        chunk = take(state, part, chunks)
 
 
 @kernel
 def dense_three(state: Any, part: int, a: Any, b: Any, c: Any, x: Any, ya: Any, yb: Any, yc: Any) -> None:
     """ya, yb, yc = the products of three matrices with the same x. One phase."""
-    each = rows_of_chunk(x.shape[1], len(x))
-    first = (ya.shape[1] + each - 1) // each
-    second = first + (yb.shape[1] + each - 1) // each
-    chunks = second + (yc.shape[1] + each - 1) // each
+    second = chunks_of(x, ya)
+    third = second + chunks_of(x, yb)
+    chunks = third + chunks_of(x, yc)
     chunk = take(state, part, chunks)
     while chunk >= 0:
-        if chunk < first:
-            _rows(a, x, ya, chunk * each, min(ya.shape[1], (chunk + 1) * each), False)
-        elif chunk < second:
-            at = (chunk - first) * each
-            _rows(b, x, yb, at, min(yb.shape[1], at + each), False)
+        if chunk < second:
+            _rows(state, part, a, x, ya, chunk, False)
+        elif chunk < third:
+            _rows(state, part, b, x, yb, chunk - second, False)
         else:
-            at = (chunk - second) * each
-            _rows(c, x, yc, at, min(yc.shape[1], at + each), False)
+            _rows(state, part, c, x, yc, chunk - third, False)
         chunk = take(state, part, chunks)

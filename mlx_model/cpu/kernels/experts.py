@@ -7,7 +7,7 @@ import numpy as np
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.dense import CHUNK
 from mlx_model.cpu.kernels.lanes import place
-from mlx_model.cpu.kernels.panels import GROUP, panel_sums, scratch
+from mlx_model.cpu.kernels.panels import GROUP, panel_sums
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
@@ -46,7 +46,6 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
     chunks = (n + each - 1) // each
     chunk = take(state, part, chunks)
     while chunk >= 0:
-        panel, sums = scratch(len(tokens))
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
             if starts[expert + 1] - starts[expert] == 1:
@@ -61,7 +60,7 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
                 stop = min(start + GROUP, starts[expert + 1])
                 for row in range(first, end, ROWS_OF_PANEL):
                     at, last = expert * n + row, expert * n + n - 1
-                    panel_sums(experts, at, last, x, tokens, start, stop, panel, sums)
+                    sums = panel_sums(state, part, experts, at, last, x, tokens, start, stop)
                     for t in range(stop - start):
                         for r in range(0, min(ROWS_OF_PANEL, end - row), 2):
                             gate = total(sums, t, r) + experts.bias[expert, row + r]
@@ -82,7 +81,6 @@ def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: 
     chunks = (n + each - 1) // each
     chunk = take(state, part, chunks)
     while chunk >= 0:
-        panel, sums = scratch(len(tokens))
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
             if starts[expert + 1] - starts[expert] == 1:
@@ -95,7 +93,7 @@ def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: 
                 stop = min(start + GROUP, starts[expert + 1])
                 for row in range(first, end, ROWS_OF_PANEL):
                     at, last = expert * n + row, expert * n + n - 1
-                    panel_sums(experts, at, last, hidden, pairs, start, stop, panel, sums)
+                    sums = panel_sums(state, part, experts, at, last, hidden, pairs, start, stop)
                     for t in range(stop - start):
                         token, weight = tokens[start + t], weights[start + t]
                         for r in range(min(ROWS_OF_PANEL, end - row)):

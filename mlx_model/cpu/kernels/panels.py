@@ -14,10 +14,14 @@ from mlx_model.cpu.kernels.products import (
     tile_two,
     widen,
 )
+from mlx_model.cpu.kernels.sharing import SCRATCH
 from mlx_model.cpu.kernels.vectors import LANES
 
 GROUP = 48
 """Most tokens for which a panel is made once: their sums, 24 KiB, stay in the second-level cache."""
+_PANEL, _SUMS = 16, 16 + ROWS_OF_PANEL * COLUMNS // 2
+_END = _SUMS + GROUP * ROWS_OF_PANEL * LANES // 2
+assert _END <= 16 + SCRATCH
 
 
 @kernel
@@ -32,26 +36,19 @@ def aligned(lines: int, length: int) -> Any:
 
 
 @kernel
-def scratch(tokens: int) -> Any:
-    """(panel, sums): what `panel_sums` needs for so many tokens."""
-    return (
-        aligned(ROWS_OF_PANEL, COLUMNS),
-        aligned(min(tokens, GROUP), ROWS_OF_PANEL * LANES).reshape((min(tokens, GROUP), ROWS_OF_PANEL, LANES)),
-    )
-
-
-@kernel
 def panel_sums(
-    matrix: Any, row: int, last: int, x: Any, lines: Any, first: int, end: int, panel: Any, sums: Any
-) -> None:
-    """sums[t] [ROWS_OF_PANEL, 16] = rows row .. of the matrix, none after `last`, times x[lines[first + t]], for
-    first + t < end; at most GROUP of them. A row's sum is that of its sixteen numbers."""
+    state: Any, part: int, matrix: Any, row: int, last: int, x: Any, lines: Any, first: int, end: int
+) -> Any:
+    """sums, flat, of [end - first, ROWS_OF_PANEL, 16], in the thread's own memory: rows row .. of the matrix, none after
+    `last`, times x[lines[first]] .. x[lines[end - 1]], at most GROUP of them. A product is the sum of its sixteen."""
+    panel = state[1 + part, _PANEL:_SUMS].view(np.float32)
+    sums = state[1 + part, _SUMS:_END].view(np.float32)
     tokens, length = end - first, x.shape[1]
-    sums[:tokens] = 0
+    sums[: tokens * ROWS_OF_PANEL * LANES] = 0
     for start in range(0, length, COLUMNS):
         columns = min(COLUMNS, length - start)
         for r in range(ROWS_OF_PANEL):
-            widen(matrix, min(row + r, last), start, columns, panel, r)
+            widen(matrix, min(row + r, last), start, columns, panel, r * COLUMNS)
         threes = tokens // TOKENS * TOKENS
         for t in range(0, threes, TOKENS):
             at = first + t
@@ -60,3 +57,4 @@ def panel_sums(
             tile_two(panel, x, start, columns, sums, threes, lines[end - 2], lines[end - 1])
         elif tokens - threes == 1:
             tile_one(panel, x, start, columns, sums, threes, lines[end - 1])
+    return sums

@@ -79,17 +79,15 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any,
 
 
 @v.emitted
-def widen(
-    typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel: Any, line: Any
-) -> tuple[Any, Codegen]:
-    """Columns start .. start + columns of a row to panel[line, 0 ..], in the order of the matrix' fields.
+def widen(typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel: Any, at: Any) -> tuple[Any, Codegen]:
+    """Columns start .. start + columns of a row to panel[at ..], flat, in the order of the matrix' fields.
 
     `start` is a multiple of COLUMNS; `columns` are at most as many, or fewer where the row ends.
     """
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         weights = _row(context, builder, sig.args[0], args[0], args[1])
-        out = _line(context, builder, sig.args[4], args[4], args[5])
+        out = v.array_at(context, builder, sig.args[4], args[4]).after(args[5])
         first = builder.udiv(args[2], args[2].type(weights.columns))
 
         def put(index: ir.Value, part: int, *, whole: bool) -> None:
@@ -131,8 +129,8 @@ def _line(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, line:
 
 
 def _tile(tokens: int) -> Any:
-    """tile(panel, x, start, columns, sums, at, *lines): panel [ROWS, COLUMNS] times x[line, start : start + columns]
-    of each line, added to sums[at + 0 ..] [.., ROWS, 16]."""
+    """tile(panel, x, start, columns, sums, at, *lines): panel [ROWS_OF_PANEL, COLUMNS] times x[line, start ..] of each
+    line, so many columns, added to sums[at ..] of sums [.., ROWS_OF_PANEL, 16]; panel and sums are flat."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         panel, x, start, columns, sums, at, *lines = args
@@ -182,7 +180,7 @@ def tile_three(
 
 @v.emitted
 def total(typingctx: Any, sums: Any, token: Any, row: Any) -> Any:
-    """The sum of sums[token, row] [16]."""
+    """The sum of sums[token, row] [16], where sums [.., ROWS_OF_PANEL, 16] is flat."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         size = args[1].type

@@ -4,12 +4,14 @@ A program is a sequence of phases. Each has some chunks; a thread takes the next
 the next phase when all chunks of this one are done. Which threads did them doesn't matter: one that is late, asleep or
 suspended by the system and holds no chunk delays nobody, finds later that phases have passed, and skips them.
 
-`state` is int64 [1 + threads, 16], a row to a pair of cache lines so that threads don't disturb each other:
+`state` is int64 [1 + threads, 16 + SCRATCH], and its rows begin with a cache line, so that threads don't disturb each
+other:
 
     state[0, 0]     the phase (upper 32 bits) and the next ticket (lower 32 bits), one word that is compared and swapped
     state[0, 8]     chunks of this phase that are done
     state[0, 9]     threads that sleep until the phase changes
     state[1 + i, 0] the phase that thread i is in; state[1 + i, 1] whether it holds a chunk
+    state[1 + i, 16:]   memory that thread i uses within a chunk
 
 A thread that finds no chunk spins for some ten microseconds and then sleeps (Linux' futex): beside other load, spinning
 threads would take the processor from those that work. Sleepers are woken by the first ticket of a phase that has
@@ -27,6 +29,9 @@ from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels import vectors as v
 
 _WORD, _DONE, _SLEEPERS, _PHASE, _HOLDS = 0, 8, 9, 0, 1
+_HEAD = 16
+SCRATCH = 5120
+"""Words of 8 bytes that each thread has for its own use."""
 _SPINS = 400
 """Turns of waiting before a thread sleeps: a turn takes 20 to 70 ns."""
 _LOW = 0xFFFFFFFF
@@ -35,11 +40,11 @@ _SYS_FUTEX = 98 if v.ARM else 202
 
 
 def new_state(threads: int) -> NDArray[np.int64]:
-    """What a team of threads shares, at the beginning of a pair of cache lines."""
-    words = (1 + threads) * 16
-    spare = np.zeros(words + 16, np.int64)
-    first = -spare.ctypes.data // 8 % 16
-    return spare[first : first + words].reshape(1 + threads, 16)
+    """What a team of threads shares."""
+    words = (1 + threads) * (_HEAD + SCRATCH)
+    spare = np.zeros(words + _HEAD, np.int64)
+    first = -spare.ctypes.data // 8 % _HEAD
+    return spare[first : first + words].reshape(1 + threads, -1)
 
 
 def _address(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:

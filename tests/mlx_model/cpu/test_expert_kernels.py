@@ -76,7 +76,7 @@ def test_every_code_with_every_scale(wide: bool, monkeypatch: pytest.MonkeyPatch
         for row in range(len(found)):
             for j in range(len(x)):
                 found[row, j] = dot(matrix, row, x, j)
-            widen(matrix, row, 0, widened.shape[1], widened, row)
+            widen(matrix, row, 0, widened.shape[1], widened, row * widened.shape[1])
 
     scales = np.arange(255, dtype=np.uint8)[:, None].repeat(4, axis=1)
     codes = np.tile(np.arange(16, dtype=np.uint8), (255, 8))

@@ -1,0 +1,71 @@
+"""What was compiled is kept and found again; a damaged, missing or unwritable file costs time and nothing else."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_model.cpu import available, compiling
+from mlx_model.cpu.compiling import compile_for, kernel
+
+
+def doubled(x: Any) -> Any:
+    return x + x
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of compiled functions."""
+    monkeypatch.setenv("GPTOSS_CACHE_DIR", str(tmp_path))
+    return tmp_path / "cpu"
+
+
+def hits(function: Any) -> int:
+    """How many of a function's signatures were read from files."""
+    return sum(function.stats.cache_hits.values())
+
+
+def test_a_function_is_kept_and_damage_only_costs_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kernel(doubled)
+    assert first(3) == 6
+    (kept,) = folder.iterdir()
+    content = kept.read_bytes()
+    again = kernel(doubled)
+    compile_for(again, 5)
+    assert (again(4), hits(again)) == (8, 1)
+    for damaged in (b"", content[:100], content[:-1], content[:200] + b"\x00" + content[201:]):
+        kept.write_bytes(damaged)
+        other = kernel(doubled)
+        assert (other(4), hits(other)) == (8, 0)
+        assert kept.read_bytes()[32:] != damaged[32:], "it is written anew"
+    monkeypatch.setattr(compiling, "_described", lambda: ("another version",))
+    newer = kernel(doubled)
+    assert (newer(4), hits(newer)) == (8, 0)
+    assert len([*folder.iterdir()]) == 2
+
+
+def test_a_folder_that_cant_be_written_is_done_without(folder: Path) -> None:
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file in its place")
+    function = kernel(doubled)
+    np.testing.assert_array_equal(function(np.arange(3)), [0, 2, 4])
+
+
+def test_why_not_says_what_is_missing_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = available.why_not.__wrapped__
+    assert ask() is None
+    real = builtins.__import__
+
+    def without_numba(name: str, *args: Any) -> Any:
+        if name == "numba":
+            raise ImportError("Numba needs NumPy 2.4 or less")
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", without_numba)
+    reason = ask()
+    assert "Numba needs NumPy 2.4 or less" in reason
+    assert "\n" not in reason
+    monkeypatch.setattr(available.sys, "platform", "darwin")
+    assert "Linux" in ask()

@@ -1,0 +1,113 @@
+"""How the threads of a team share a program: every chunk once, nobody waits for absentees, failures end it for all."""
+
+import numpy as np
+import pytest
+
+from mlx_model.cpu import threads
+from mlx_model.cpu.compiling import kernel
+from mlx_model.cpu.kernels.sharing import abandon, begin, new_state, phase_of, take
+from mlx_model.cpu.threads import Team, thread_count
+
+PHASES = 300
+
+
+@kernel
+def count(state, part, chunks, counts, order):  # type: ignore[no-untyped-def]
+    """Phase i has chunks[i] chunks; each adds one to counts[i, chunk], and notes how many of the phase before are done."""
+    for phase in range(len(chunks)):
+        chunk = take(state, part, chunks[phase])
+        while chunk >= 0:
+            before = 0
+            for earlier in range(chunks[phase - 1] if phase else 0):
+                before += counts[phase - 1, earlier]
+            order[phase, chunk] = before
+            counts[phase, chunk] += 1
+            chunk = take(state, part, chunks[phase])
+
+
+def test_each_chunk_is_done_once_and_phases_follow_each_other() -> None:
+    chunks = np.random.default_rng(0).choice([1, 2, 3, 40], PHASES)
+    for many in (1, 2, 4):
+        team = Team(many)
+        for _ in range(3):
+            counts, order = np.zeros((PHASES, 40), np.int64), np.zeros((PHASES, 40), np.int64)
+            team.run(lambda state, part: count(state, part, chunks, counts, order))  # noqa: B023
+            for phase in range(PHASES):
+                assert (counts[phase, : chunks[phase]] == 1).all()
+                assert not counts[phase, chunks[phase] :].any()
+                if phase:
+                    assert (order[phase, : chunks[phase]] == chunks[phase - 1]).all()
+
+
+def test_a_late_thread_skips_what_is_over() -> None:
+    state = new_state(2)
+    first = phase_of(state)
+    begin(state, 0, first)
+    assert [take(state, 0, 2) for _ in range(3)] == [0, 1, -1]
+    assert [take(state, 0, 1) for _ in range(2)] == [0, -1]
+    begin(state, 1, first)
+    assert [take(state, 1, 2), take(state, 1, 1)] == [-1, -1]
+    assert take(state, 1, 1) == 0, "it has caught up"
+    abandon(state)
+    begin(state, 0, phase_of(state))
+    assert take(state, 0, 1) == 0
+    assert take(state, 1, 1) == -1, "a chunk of an abandoned program counts for nothing"
+    assert take(state, 0, 1) == -1
+
+
+def test_the_phase_may_overflow() -> None:
+    state = new_state(1)
+    state[0, 0] = np.int64(-1) << 32  # the last phase of 32 bits
+    begin(state, 0, phase_of(state))
+    assert [take(state, 0, 1) for _ in range(4)] == [0, -1, 0, -1]
+    assert phase_of(state) == 1
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_a_failure_in_any_thread_is_raised_and_the_next_program_runs(guilty: int) -> None:
+    team = Team(2)
+    done = np.zeros(2, np.int64)
+
+    def fails(state: object, part: int) -> None:
+        while take(state, part, 1 << 30) >= 0:
+            done[part] += 1
+            if part == guilty:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        team.run(fails)
+    assert done[guilty] == 1
+    chunks = np.full(PHASES, 5)
+    counts, order = np.zeros((PHASES, 5), np.int64), np.zeros((PHASES, 5), np.int64)
+    team.run(lambda state, part: count(state, part, chunks, counts, order))
+    assert (counts == 1).all()
+
+
+def test_one_thread_alone_leaves_the_others_asleep() -> None:
+    team, seen = Team(3), []
+    team.run(lambda state, part: seen.append(part), threads=1)
+    assert seen == [0]
+    assert team.threads == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "processors"),
+    [
+        ("max 100000", None),
+        ("150000 100000", 2),
+        ("100000 100000", 1),
+        ("50000 100000", 1),
+        ("nonsense", None),
+        (None, None),
+    ],
+)
+def test_a_containers_limit_counts(
+    limit: str | None, processors: int | None, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    quota = tmp_path / "cpu.max"
+    if limit is not None:
+        quota.write_text(limit)
+    monkeypatch.setattr(threads, "_QUOTA", quota)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(threads.psutil, "cpu_count", lambda logical: 4)
+    assert thread_count() == (processors or 4)
