@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
@@ -19,7 +19,6 @@ from mlx_model.memory import device
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.blocks import Transformer
-from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
@@ -87,8 +86,8 @@ class Model:
             return frozenset(self.tokenizer.special[name] for name in _STOP_NAMES if name in self.tokenizer.special)
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
-    def make_cache(self) -> Cache:
-        """An empty KV cache, as planned."""
+    def make_cache(self) -> Any:
+        """An empty KV cache, as planned, of the kind that the transformer takes."""
         dtype = self.transformer.compute.kv_dtype(self.plan.kv_bits)
         return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=dtype)
 
@@ -98,7 +97,7 @@ class Model:
         free = self.plan.budget - self.plan.program - held
         return prefill_chunk(self.config, self.plan, position, free)
 
-    def forward(self, tokens: mx.array | Sequence[int], cache: Cache | None = None) -> mx.array:
+    def forward(self, tokens: mx.array | Sequence[int], cache: Any = None) -> mx.array:
         """Logits float32 [B, T, vocab] of ids [B, T] or [T], which follow what `cache` holds and join it."""
         self.check_process()
         ids = tokens if isinstance(tokens, mx.array) else mx.array(list(tokens))
@@ -123,10 +122,10 @@ def load(
     "10GB" (10 * 2^30), is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
     the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
-    copies where MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came
+    copies where MLX runs on a GPU that takes them, and on a CPU; "on" tries it anywhere, "off" copies; Model.residence says what came
     of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
-    `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
-    CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
+    `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a model on a CPU has no
+    weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a kernel. `progress` is called now and then with the
     bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
     the pieces of work that are done for its kernels (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
@@ -154,6 +153,7 @@ def load(
             from mlx_model.weights.compiled import load_compiled
 
             transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:
             transformer, residence = load_transformer(folder, config, compute, bits, map, progress)

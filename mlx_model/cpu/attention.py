@@ -27,7 +27,7 @@ _NOTHING = np.float32(-1e30)
 _BITS = ir.IntType(32)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def widened(typingctx: Any, number: Any) -> Any:
     """A float32, or a bfloat16 given as uint16, as float32."""
 
@@ -40,7 +40,7 @@ def widened(typingctx: Any, number: Any) -> Any:
     return types.float32(number), codegen
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def like(typingctx: Any, number: Any, example: Any) -> Any:
     """A float32 as it is where `example` is one, else rounded to bfloat16, as uint16."""
 
@@ -56,7 +56,7 @@ def like(typingctx: Any, number: Any, example: Any) -> Any:
     return example(number, example), codegen
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _power_of_two(typingctx: Any, exponent: Any) -> Any:
     """2 ** exponent for an int32 from -126 to 127."""
 
@@ -67,7 +67,7 @@ def _power_of_two(typingctx: Any, exponent: Any) -> Any:
     return types.float32(types.int32), codegen
 
 
-@njit(inline="always", fastmath=True)
+@njit(inline="always")  # type: ignore[untyped-decorator]
 def exp(x: Any) -> Any:
     """e ** x for x <= 0 to 2e-7 of it, 0 below -87; unlike the C library's it becomes vector code."""
     x = max(x, np.float32(-87))
@@ -83,7 +83,17 @@ def exp(x: Any) -> Any:
 
 
 @kernel
-def turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_values, at):
+def turn(
+    queries: Any,
+    keys: Any,
+    values: Any,
+    cosines: Any,
+    sines: Any,
+    kv_head: Any,
+    cached_keys: Any,
+    cached_values: Any,
+    at: Any,
+) -> Any:
     """RoPE for the heads that share one head of keys: the queries in place, the keys into the cache, and the values.
 
     queries [T, heads * D], keys and values [T, KV heads * D], cosines and sines [T, D/2], `cached_keys` and
@@ -111,7 +121,20 @@ def turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_val
 
 
 @kernel
-def attend(queries, keys, values, at, window, sinks, scale, kv_head, begin, end, fields, out):
+def attend(
+    queries: Any,
+    keys: Any,
+    values: Any,
+    at: Any,
+    window: Any,
+    sinks: Any,
+    scale: Any,
+    kv_head: Any,
+    begin: Any,
+    end: Any,
+    fields: Any,
+    out: Any,
+) -> Any:
     """softmax(scale * queries . keys, sinks) times values, for rows `begin` to `end` of those that share `kv_head`.
 
     A row is a token and one of the heads that share the keys, heads in turn; at most ROWS of them. queries [T, heads *
@@ -149,7 +172,7 @@ def attend(queries, keys, values, at, window, sinks, scale, kv_head, begin, end,
 
 
 @kernel
-def _score(query, keys, scale, scores):
+def _score(query: Any, keys: Any, scale: Any, scores: Any) -> Any:
     """scores [KEY_BLOCK] = scale * query [D] . keys [D, KEY_BLOCK]."""
     dim, whole = len(query), len(query) // 8 * 8
     for s in range(KEY_BLOCK):
@@ -169,7 +192,7 @@ def _score(query, keys, scale, scores):
 
 
 @kernel
-def _add(scores, values, low, high, top, total, result):
+def _add(scores: Any, values: Any, low: Any, high: Any, top: Any, total: Any, result: Any) -> Any:
     """Adds a block's values [KEY_BLOCK, D] from `low` to `high`, weighted by its scores, to result [D].
 
     `top` and `total` are the largest score and the sum of weights so far; returns both anew.

@@ -2,8 +2,8 @@
 
 In a buffer keys lie in blocks (attention.py), and block boundaries are multiples of KEY_BLOCK in the sequence too, so
 that a window moves to another buffer by whole blocks. A sliding layer's buffer has room beyond its window: a new token
-costs its own rows, and a copy of the window once in WINDOW_ROOM tokens. What a buffer still holds can be gone back to;
-beyond that the windows of marks are copies, which are never written again and therefore shared between forks.
+costs its own rows, and a copy of the window once in WINDOW_ROOM tokens. The windows of marks are copies, which are never
+written again and therefore shared between forks.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ class Buffer(NamedTuple):
     @property
     def end(self) -> int:
         """The first position that there is no room for."""
-        return self.origin + self.values.shape[2]
+        return self.origin + int(self.values.shape[2])
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -160,8 +160,8 @@ class SlidingLayer:
         self._mark(self.length)
 
     def can_restore(self, position: int) -> bool:
-        """Whether the window at `position` is known: kept, or still in the buffer."""
-        return position in self._marked or position == 0 or self._holds(position)
+        """Whether the window at `position` is known: kept, or nothing has left the window yet."""
+        return position in self._marked or position == 0 or self.length < self.window
 
     def restore(self, position: int) -> None:
         """Goes back to `position`, which `can_restore`."""

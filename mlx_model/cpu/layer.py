@@ -69,7 +69,7 @@ class Room(NamedTuple):
 
 
 @kernel
-def rms_norm(x, gain, eps, out):
+def rms_norm(x: Any, gain: Any, eps: Any, out: Any) -> Any:
     """x [n] over the root of its mean square, times gain: out [n]."""
     total = np.float32(0)
     for i in range(len(x)):
@@ -80,7 +80,7 @@ def rms_norm(x, gain, eps, out):
 
 
 @kernel
-def norm_rows(state, part, x, gain, eps, fields, normed, lanes):
+def norm_rows(state: Any, part: Any, x: Any, gain: Any, eps: Any, fields: Any, normed: Any, lanes: Any) -> Any:
     """Rows of x [T, n], normed: as they are in normed [T, n], arranged by `fields` in lanes [T, padded]."""
     if len(x) == 1:
         rms_norm(x[0], gain, eps, normed[0])
@@ -94,7 +94,22 @@ def norm_rows(state, part, x, gain, eps, fields, normed, lanes):
 
 
 @kernel
-def self_attention(state, part, queries, keys, values, cosines, sines, cached, at, window, sinks, scale, fields, out):
+def self_attention(
+    state: Any,
+    part: Any,
+    queries: Any,
+    keys: Any,
+    values: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    at: Any,
+    window: Any,
+    sinks: Any,
+    scale: Any,
+    fields: Any,
+    out: Any,
+) -> Any:
     """The attention of T tokens of one sequence, whose first one's place in the cached keys and values is `at`.
 
     See turn and attend in attention.py.
@@ -125,7 +140,7 @@ def self_attention(state, part, queries, keys, values, cosines, sines, cached, a
 
 
 @kernel
-def choose(logits, top_k, chosen, shares):
+def choose(logits: Any, top_k: Any, chosen: Any, shares: Any) -> Any:
     """The `top_k` largest of logits [E], of equal ones the first, largest first, and the softmax over them alone."""
     found = 0
     for expert in range(len(logits)):
@@ -146,7 +161,7 @@ def choose(logits, top_k, chosen, shares):
 
 
 @kernel
-def route(logits, top_k, starts, tokens, shares):
+def route(logits: Any, top_k: Any, starts: Any, tokens: Any, shares: Any) -> Any:
     """The pairs of a token and an expert of its own, sorted by expert, then by token, from logits [T, E].
 
     Those of expert e are starts[e] to starts[e + 1]; `tokens` and `shares` say of each its token, and the expert's
@@ -170,7 +185,7 @@ def route(logits, top_k, starts, tokens, shares):
 
 
 @kernel
-def mixture(state, part, weights, sizes, x, room):
+def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
     """x [T, hidden] plus its mixture of experts."""
     mine = part if len(x) == 1 else 0
     normed, lanes, starts = room.normed[mine], room.expert_lanes[mine], room.starts[mine]
@@ -189,7 +204,19 @@ def mixture(state, part, weights, sizes, x, room):
 
 
 @kernel
-def layer(state, part, weights, sizes, x, room, cosines, sines, cached, at, window):
+def layer(
+    state: Any,
+    part: Any,
+    weights: Any,
+    sizes: Any,
+    x: Any,
+    room: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    at: Any,
+    window: Any,
+) -> Any:
     """x [T, hidden], tokens of one sequence, becomes the layer's output; their keys and values join `cached`.
 
     See self_attention for what they are.
@@ -220,7 +247,9 @@ def layer(state, part, weights, sizes, x, room, cosines, sines, cached, at, wind
 
 
 @kernel
-def head(state, part, norm, eps, fields, matrix, x, normed, lanes, logits):
+def head(
+    state: Any, part: Any, norm: Any, eps: Any, fields: Any, matrix: Any, x: Any, normed: Any, lanes: Any, logits: Any
+) -> Any:
     """The RMSNorm of x [T, hidden] and the output matrix: logits [T, vocabulary]."""
     mine = part if len(x) == 1 else 0
     norm_rows(state, part, x, norm, eps, fields, normed[mine], lanes[mine])

@@ -1,5 +1,6 @@
 """The gpt-oss transformer on a CPU: token ids to logits by compiled layers, over weights that lie in mapped files."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -10,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_model.cpu.cache import CompiledCache, Shape
+from mlx_model.cpu.compiling import compile_for
 from mlx_model.cpu.kernels.formats import fields_of
 from mlx_model.cpu.kernels.lanes import padded
+from mlx_model.cpu.kernels.panels import aligned
+from mlx_model.cpu.kernels.sharing import new_state
 from mlx_model.cpu.layer import Layer, Room, Sizes, head, layer
 from mlx_model.cpu.threads import Team, thread_count
 from mlx_model.transformer.compute import Compute
@@ -21,6 +25,9 @@ from mlx_model.transformer.positions import MOST_MARKS
 from mlx_model.transformer.rope import RopeTable, score_scale
 
 Floats = NDArray[np.float32]
+
+_WORTH_THREADS = 1 << 24
+"""Products of a step from which more than one thread pays: a millisecond's; waking a thread takes a tenth of that."""
 
 
 class Head(NamedTuple):
@@ -52,15 +59,14 @@ class CompiledTransformer:
         number = np.dtype(np.float32 if dtype is None else np.uint16)
         return CompiledCache(windows, Shape(config.num_key_value_heads, config.head_dim, number), most_marks=most_marks)
 
-    def __call__(
-        self, tokens: mx.array, cache: CompiledCache, logits: Literal["all", "last", "none"] = "all"
-    ) -> mx.array:
-        """See Transformer. Sequences of a batch are computed one after the other."""
+    def __call__(self, tokens: mx.array, cache: Any, logits: Literal["all", "last", "none"] = "all") -> mx.array:
+        """See Transformer; `cache` is one of make_cache's. Sequences of a batch are computed one after the other."""
         self.check_files()
         batch, count = tokens.shape
         start = cache.offset
         angles = self.rope.at(start, count)
-        x = np.array(self.embedding(tokens))
+        x = _floats(batch, count, self.config.hidden_size)
+        x[:] = self.embedding(tokens)
         found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
         buffers = cache.extend(batch, count)
         for row in range(batch):
@@ -72,10 +78,28 @@ class CompiledTransformer:
         cache.advance(count)
         return mx.array(x if logits == "none" else found)
 
+    def compile(self, dtype: mx.Dtype | None) -> None:
+        """Compiles what a step runs with a cache of this dtype, or reads what was compiled before."""
+        position = self.make_cache(dtype=dtype).extend(1, 1)[0]
+        room, (cosines, sines), cached = self._room(1, 1), self.rope.at(0, 1), (position.keys[0], position.values[0])
+        x, sizes, state = room.normed[0], self.sizes, new_state(1)
+        heads = (self.head.norm, sizes.eps, sizes.dense_fields, self.head.matrix)
+        compile_for(head, state, 0, *heads, x, room.normed, room.dense_lanes, room.logits)
+        for each in self.layers:
+            compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
+
     @cached_property
     def rope(self) -> RopeTable[Floats]:
         """Of the model's positions."""
         return RopeTable(self.config, np.asarray)
+
+    @cached_property
+    def weights_of_token(self) -> int:
+        """Products of a weight and an activation for one token, about."""
+        config = self.config
+        attention = 2 * (config.num_attention_heads + config.num_key_value_heads) * config.head_dim
+        experts = 3 * config.num_experts_per_tok * config.intermediate_size
+        return config.hidden_size * (config.num_hidden_layers * (attention + experts) + config.vocab_size)
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -98,8 +122,8 @@ class CompiledTransformer:
         end = x[len(x) - len(logits) :]
         fields = fields_of(type(self.head.matrix))
         parts = crew.threads if len(end) == 1 else 1
-        normed = np.empty((parts, *end.shape), np.float32)
-        lanes = np.empty((parts, len(end), padded(x.shape[1], fields)), np.float32)
+        normed = _floats(parts, *end.shape)
+        lanes = _floats(parts, len(end), padded(x.shape[1], fields))
 
         def program(state: Any, part: int) -> None:
             for weights, (buffers, at, window) in zip(self.layers, cached, strict=True):
@@ -107,7 +131,7 @@ class CompiledTransformer:
             if len(end):
                 head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)
 
-        crew.run(program)
+        crew.run(program, 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None)
 
     def _room(self, tokens: int, threads: int) -> Room:
         config, sizes = self.config, self.sizes
@@ -116,23 +140,28 @@ class CompiledTransformer:
         keys = config.num_key_value_heads * config.head_dim
         hidden, experts = config.hidden_size, config.num_local_experts
 
-        def floats(*shape: int) -> Floats:
-            return np.zeros(shape, np.float32)
-
         return Room(
-            normed=floats(parts, tokens, hidden),
-            dense_lanes=floats(parts, tokens, padded(hidden, sizes.dense_fields)),
-            expert_lanes=floats(parts, tokens, padded(hidden, sizes.expert_fields)),
-            queries=floats(tokens, queries),
-            keys=floats(tokens, keys),
-            values=floats(tokens, keys),
-            attended=floats(tokens, padded(queries, sizes.output_fields)),
-            logits=floats(tokens, experts),
+            normed=_floats(parts, tokens, hidden),
+            dense_lanes=_floats(parts, tokens, padded(hidden, sizes.dense_fields)),
+            expert_lanes=_floats(parts, tokens, padded(hidden, sizes.expert_fields)),
+            queries=_floats(tokens, queries),
+            keys=_floats(tokens, keys),
+            values=_floats(tokens, keys),
+            attended=_floats(tokens, padded(queries, sizes.output_fields)),
+            logits=_floats(tokens, experts),
             starts=np.zeros((parts, experts + 1), np.int64),
             tokens=np.zeros((parts, pairs), np.int64),
-            shares=floats(parts, pairs),
-            hidden=floats(pairs, padded(config.intermediate_size, sizes.expert_fields)),
+            shares=_floats(parts, pairs),
+            hidden=_floats(pairs, padded(config.intermediate_size, sizes.expert_fields)),
         )
+
+
+def _floats(*shape: int) -> Floats:
+    """Zeros that begin with a cache line."""
+    *others, last = shape
+    array: Floats = aligned(math.prod(others), last).reshape(shape)
+    array[:] = 0
+    return array
 
 
 @cache

@@ -51,7 +51,7 @@ class Transformer:
     embedding: Embedding
     blocks: list[Block]
     head: Head
-    rope: RopeTable
+    rope: RopeTable[mx.array]
     decoder: Decoder | None = None
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> Cache:

@@ -79,7 +79,7 @@ class CpuCompute:
 class CompiledCompute:
     """The compiled layers of mlx_model/cpu, which read weights where they lie in their files.
 
-    They are no part of MLX's graph: **such a model has no gradient, and mx.grad gives zeros without an error**.
+    They are no part of MLX's graph: such a model has no gradient.
     """
 
     dtype: mx.Dtype = mx.float32

@@ -59,8 +59,9 @@ class RopeTable(Generic[Table]):
     def __init__(self, config: ModelConfig, held: Callable[[NDArray[np.float32]], Table]) -> None:
         frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.yarn)
         self._frequencies = frequencies.astype(np.float32)
-        self._held = held
-        self._cos = self._sin = held(np.zeros((0, config.head_dim // 2), np.float32))
+        self._held: Callable[[NDArray[np.float32]], Table] = held
+        self._cos: Table = held(np.zeros((0, config.head_dim // 2), np.float32))
+        self._sin: Table = self._cos
 
     def at(self, start: int, length: int) -> tuple[Table, Table]:
         """Cosines and sines of positions start .. start + length - 1, each float32 [length, head_dim/2]."""

@@ -100,8 +100,8 @@ class _Loader:
             return _AFFINE[packing.bits](codes, self.numbers(stem + ".scales"), self.numbers(stem + ".biases"), added)
         if self.dense_bits is None:
             return Floats(self.numbers(stem + ".weight"), added)
-        parts = quantised(self.read(stem + ".weight"), self.dense_bits)
-        return _AFFINE[self.dense_bits](*map(self.kept, parts), added)
+        codes, scales, offsets = map(self.kept, quantised(self.read(stem + ".weight"), self.dense_bits))
+        return _AFFINE[self.dense_bits](codes, scales, offsets, added)
 
     def router(self, stem: str) -> Floats:
         """Which experts a token goes through; one that is quantised in the file is multiplied out once."""
@@ -179,8 +179,8 @@ def quantised(weight: Array, bits: int) -> tuple[Array, Array, Array]:
         part = part.view(mx.bfloat16) if weight.dtype == np.uint16 else part
         codes, *factors = mx.quantize(part, group_size=QUANT_GROUP, bits=bits)
         found.append((np.array(codes), *(_stored(factor) for factor in factors)))
-    codes, scales, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return codes.view(np.uint8), scales, offsets
+    whole = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return whole[0].view(np.uint8), whole[1], whole[2]
 
 
 def _stored(factor: mx.array) -> Array:

@@ -7,7 +7,7 @@ import pytest
 from metal.portable import best, route, swiglu
 from metal.weights import Mixture
 from mlx_model.model import load
-from mlx_model.transformer.blocks import mixture_of_experts
+from mlx_model.transformer.blocks import Transformer, mixture_of_experts
 from mlx_model.transformer.experts import sorted_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.graph import record
@@ -17,7 +17,9 @@ from tests.fixtures.reference import dequantised
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     folder = write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config())
-    return load(folder, differentiable=True).transformer.blocks[0].mixture
+    transformer = load(folder, differentiable=True).transformer
+    assert isinstance(transformer, Transformer)
+    return transformer.blocks[0].mixture
 
 
 def chosen_experts(x: np.ndarray, layer: Mixture) -> mx.array:

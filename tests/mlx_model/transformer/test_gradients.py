@@ -87,6 +87,7 @@ def slope(function: Callable[[mx.array], mx.array], at: mx.array, direction: mx.
 def test_a_gradient_is_the_slope(model: Model, place: str) -> None:
     read, changed = PLACES[place]
     transformer = model.transformer
+    assert isinstance(transformer, Transformer)
 
     def of(value: mx.array) -> mx.array:
         return loss(changed(transformer, value))
