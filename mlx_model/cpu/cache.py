@@ -2,8 +2,8 @@
 
 In a buffer keys lie in blocks (attention.py), and block boundaries are multiples of KEY_BLOCK in the sequence too, so
 that a window moves to another buffer by whole blocks. A sliding layer's buffer has room beyond its window: a new token
-costs its own rows, and a copy of the window once in WINDOW_ROOM tokens. The windows of marks are copies, which are never
-written again and therefore shared between forks.
+costs its own rows, and a copy of the window once in WINDOW_ROOM tokens. The windows of marks are copies, which are
+never written again and therefore shared between forks.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The model on compiled layers: its cache goes back and forks, its weights are views, and MLX computes where it must."""
+"""The model on compiled layers: its cache goes back and forks, its weights are views, MLX computes where it must."""
 
 import sys
 from pathlib import Path
