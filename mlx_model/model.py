@@ -123,11 +123,12 @@ def load(
     loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
     the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
     copies where MLX runs on a GPU that takes them, and on a CPU; "on" tries it anywhere, "off" copies; Model.residence
-    says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
-    `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a model on a CPU has no
-    weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a kernel. `progress` is
-    called now and then with the bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
-    the pieces of work that are done for its kernels (attach_kernels), and with all of them.
+    says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable`
+    gives a model whose `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a
+    model on a CPU has no weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a
+    kernel. `progress` is called now and then with the bytes of weights that are loaded, and with those of all of them;
+    `preparing` after that, where there is a GPU, with the pieces of work that are done for its kernels
+    (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """

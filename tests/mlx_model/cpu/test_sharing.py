@@ -13,7 +13,7 @@ PHASES = 300
 
 @kernel
 def count(state, part, chunks, counts, order):  # type: ignore[no-untyped-def]
-    """Phase i has chunks[i] chunks; each adds one to counts[i, chunk], and notes how many of the phase before are done."""
+    """Phase i has chunks[i] chunks; each adds one to counts[i, chunk], and notes how many of the last are done."""
     for phase in range(len(chunks)):
         chunk = take(state, part, chunks[phase])
         while chunk >= 0:
