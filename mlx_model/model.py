@@ -157,7 +157,9 @@ def load(
             transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:
-            transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
+            transformer, residence = load_transformer(
+                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
+            )
             # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be
             # timed so.
             device.enforce(plan, transformer.embedding.mapped_bytes)

@@ -68,7 +68,8 @@ class LocalEngine:
         number, self._stopped, self._hurried = next(self._numbers), False, False
         try:
             for event in self._backend.stream(request, lambda: self._stopped, lambda: self._hurried):
-                yield Answer(number, event)
+                if event is not None:
+                    yield Answer(number, event)
                 await asyncio.sleep(0)
         except GptossError as error:
             raise _declined(error) from error
@@ -130,4 +131,5 @@ def _model_backend() -> Backend:
 
 def _declined(error: GptossError) -> EngineError:
     too_long = isinstance(error, ContextError)
-    return EngineError(str(error), too_long or isinstance(error, RequestError), too_long)
+    about = error.about if isinstance(error, RequestError) else ""
+    return EngineError(str(error), too_long or isinstance(error, RequestError), too_long, about)

@@ -1,7 +1,7 @@
 """The gpt-oss transformer on a CPU: token ids to logits by compiled layers, over weights that lie in mapped files."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
@@ -60,22 +60,26 @@ class CompiledTransformer:
         return CompiledCache(windows, Shape(config.num_key_value_heads, config.head_dim, number), most_marks=most_marks)
 
     def __call__(self, tokens: mx.array, cache: Any, logits: Literal["all", "last", "none"] = "all") -> mx.array:
-        """See Transformer; `cache` is one of make_cache's. Sequences of a batch are computed one after the other."""
+        """See Transformer; `cache` is one of make_cache's. Sequences are computed one after the other."""
         self.check_files()
+        caches: Sequence[CompiledCache] = [cache] if isinstance(cache, CompiledCache) else cache
         batch, count = tokens.shape
-        start = cache.offset
-        angles = self.rope.at(start, count)
+        each = count // len(caches)
         x = _floats(batch, count, self.config.hidden_size)
         x[:] = self.embedding(tokens)
         found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
-        buffers = cache.extend(batch, count)
-        for row in range(batch):
-            cached = [
-                ((each.keys[row], each.values[row]), start - each.origin, window)
-                for each, window in zip(buffers, cache.windows_of_layers, strict=True)
-            ]
-            self._sequence(x[row], angles, cached, found[row])
-        cache.advance(count)
+        for index, one in enumerate(caches):
+            start, stop = index * each, (index + 1) * each
+            wanted = slice(start, stop) if logits == "all" else slice(0, 1 if stop == count and logits == "last" else 0)
+            angles, position = self.rope.at(one.offset, each), one.offset
+            buffers = one.extend(batch, each)
+            for row in range(batch):
+                cached = [
+                    ((buffer.keys[row], buffer.values[row]), position - buffer.origin, window)
+                    for buffer, window in zip(buffers, one.windows_of_layers, strict=True)
+                ]
+                self._sequence(x[row, start:stop], angles, cached, found[row, wanted])
+            one.advance(each)
         return mx.array(x if logits == "none" else found)
 
     def compile(self, dtype: mx.Dtype | None) -> None:
