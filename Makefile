@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
+	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
@@ -118,6 +119,9 @@ fuzz: $(VENV)/.installed-test
 # Left out of `make test` by norecursedirs in pyproject.toml.
 torture: $(VENV)/.installed-test
 	@MONKEY=$(or $(MONKEY),300) KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest --numprocesses auto tests/torture
+
+bench-cpu: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.cpu_kernels --busy $(or $(BUSY),0)
 
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony

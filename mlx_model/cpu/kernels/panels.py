@@ -39,8 +39,8 @@ def aligned(lines: int, length: int) -> Any:
 def panel_sums(
     state: Any, part: int, matrix: Any, row: int, last: int, x: Any, lines: Any, first: int, end: int
 ) -> Any:
-    """sums, flat, of [end - first, ROWS_OF_PANEL, 16], in the thread's own memory: rows row .. of the matrix, none
-    after `last`, times x[lines[first]] .. x[lines[end - 1]], at most GROUP of them. A product is the sum of its sixteen."""
+    """sums [end - first, ROWS_OF_PANEL, 16], flat, in the thread's own memory: rows row .. of the matrix, none after
+    `last`, times x[lines[first]] .. x[lines[end - 1]], at most GROUP of them. A product is the sum of its sixteen."""
     panel = state[1 + part, _PANEL:_SUMS].view(np.float32)
     sums = state[1 + part, _SUMS:_END].view(np.float32)
     tokens, length = end - first, x.shape[1]

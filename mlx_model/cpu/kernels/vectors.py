@@ -66,18 +66,6 @@ class Place:
         at = self.after(start)._pointer
         self._builder.store(vector, self._builder.bitcast(at, vector.type.as_pointer()), align=4)
 
-    def item_at(self, index: ir.Value) -> ir.Value:
-        """One item."""
-        return self._builder.load(self.after(index)._pointer, align=1, typ=self.item)
-
-    def prefetch(self, items: ir.Value) -> None:
-        """Has the cache line so many items on fetched; no address is wrong."""
-        builder = self._builder
-        pointer = builder.bitcast(self.after(items)._pointer, cgutils.voidptr_t)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, INT, INT, INT])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, INT(0), INT(3), INT(1)])
-
 
 def array_at(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> Place:
     """Where the items of one of numba's arrays begin."""

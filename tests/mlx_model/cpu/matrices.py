@@ -10,6 +10,7 @@ from mlx_model.cpu.kernels.lanes import arrange, padded
 from mlx_model.cpu.threads import Team
 
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
+WIDTHS: dict[type, int] = {Affine8: 8, Affine6: 6, Affine4: 4}
 TEAMS = {threads: Team(threads) for threads in (1, 2, 4)}
 
 
@@ -39,13 +40,13 @@ def dense_matrix(
     if kind is Floats:
         bits, weights = bfloat16(rng, rows, columns)
         return Floats(bits, stored), weights, bias
-    width = {Affine8: 8, Affine6: 6, Affine4: 4}[kind]
+    width = WIDTHS[kind]
     codes = rng.integers(0, 1 << width, (rows, columns))
-    bits = (codes[..., None] >> np.arange(width) & 1).astype(np.uint8).reshape(rows, -1)  # low bits first, row by row
+    flags = (codes[..., None] >> np.arange(width) & 1).astype(np.uint8).reshape(rows, -1)  # low bits first, row by row
     scales, factor = bfloat16(rng, rows, columns // 64)
     offsets, plus = bfloat16(rng, rows, columns // 64)
-    weights = codes * np.repeat(factor, 64, axis=1) + np.repeat(plus, 64, axis=1)
-    return kind(frozen(np.packbits(bits, axis=1, bitorder="little")), scales, offsets, stored), weights, bias
+    values = codes.astype(np.float64) * np.repeat(factor, 64, axis=1) + np.repeat(plus, 64, axis=1)
+    return kind(frozen(np.packbits(flags, axis=1, bitorder="little")), scales, offsets, stored), values, bias
 
 
 def expert_matrix(

@@ -81,7 +81,7 @@ def test_float32_weights_are_taken_as_they_are() -> None:
     weights = rng.normal(size=(11, 96)).astype(np.float32)
     x = rng.normal(size=(1, 96)).astype(np.float32)
 
-    @njit  # type: ignore[untyped-decorator]
+    @njit
     def products(matrix, x, y):  # type: ignore[no-untyped-def]
         for row in range(len(y)):
             y[row] = dot(matrix, row, x, 0)

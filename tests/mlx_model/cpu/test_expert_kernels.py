@@ -71,7 +71,7 @@ def test_every_code_with_every_scale(wide: bool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(vectors, "AVX512", wide)
     from numba import njit
 
-    @njit  # type: ignore[untyped-decorator]
+    @njit
     def weights_of(matrix, x, found, widened):  # type: ignore[no-untyped-def]
         for row in range(len(found)):
             for j in range(len(x)):
@@ -81,7 +81,7 @@ def test_every_code_with_every_scale(wide: bool, monkeypatch: pytest.MonkeyPatch
     scales = np.arange(255, dtype=np.uint8)[:, None].repeat(4, axis=1)
     codes = np.tile(np.arange(16, dtype=np.uint8), (255, 8))
     codes[-2:] &= 0b1001  # 0 and 0.5, since others are too large there for float32
-    blocks = codes[:, ::2] | codes[:, 1::2] << 4
+    blocks = (codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8)
     matrix = Experts(frozen(blocks[None]), frozen(scales[None]), frozen(np.zeros((1, 255), np.float32)))
     expected = unpacked(blocks, scales).astype(np.float32)
     x = arranged(np.eye(128, dtype=np.float32), Experts)
