@@ -5,20 +5,12 @@
     print(generate(model, "How many r's are in strawberry?", effort="high").text)
 
 Names are imported on first use, so that a process that only needs messages and events never loads MLX.
-
-Importing this package sets the environment variable OPENBLAS_THREAD_TIMEOUT to 4, unless it is set already, for this
-process and those it starts. Otherwise the threads of numpy's OpenBLAS spin for a tenth of a second after each product,
-on the cores that MLX's streams need next (see transformer/compute.CpuCompute), and decoding on a CPU takes 1.4
-times as long. numpy reads the variable when it is first imported: a program that imports numpy earlier is not affected.
 """
 
-import os
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
     from mlx_model.errors import GptossError as GptossError

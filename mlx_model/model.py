@@ -1,14 +1,17 @@
 """A loaded model: transformer, tokenizer, and where they came from."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from mlx_model import checkpoint_files
+from mlx_model.cpu.available import why_not
 from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
@@ -16,11 +19,16 @@ from mlx_model.memory import device
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.blocks import Transformer
-from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.compute import compute_on
+from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
-from mlx_model.weights.loader import Progress, Residence, load_transformer, stored_dense_bits
+from mlx_model.weights.loader import load_transformer, stored_dense_bits
+from mlx_model.weights.residence import Progress, Residence
+
+if TYPE_CHECKING:
+    from mlx_model.cpu.transformer import CompiledTransformer
+
+log = logging.getLogger(__name__)
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
 _STOP_IDS = {200002, 200012, 199999}
@@ -39,7 +47,7 @@ class Model:
     name: str
     folder: Path
     config: ModelConfig
-    transformer: Transformer
+    transformer: "Transformer | CompiledTransformer"
     tokenizer: Tokenizer | None
     load_s: float
     residence: Residence
@@ -78,8 +86,8 @@ class Model:
             return frozenset(self.tokenizer.special[name] for name in _STOP_NAMES if name in self.tokenizer.special)
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
-    def make_cache(self) -> Cache:
-        """An empty KV cache, as planned."""
+    def make_cache(self) -> Any:
+        """An empty KV cache, as planned, of the kind that the transformer takes."""
         dtype = self.transformer.compute.kv_dtype(self.plan.kv_bits)
         return self.transformer.make_cache(most_marks=self.plan.rewind_points, dtype=dtype)
 
@@ -89,7 +97,7 @@ class Model:
         free = self.plan.budget - self.plan.program - held
         return prefill_chunk(self.config, self.plan, position, free)
 
-    def forward(self, tokens: mx.array | Sequence[int], cache: Cache | None = None) -> mx.array:
+    def forward(self, tokens: mx.array | Sequence[int], cache: Any = None) -> mx.array:
         """Logits float32 [B, T, vocab] of ids [B, T] or [T], which follow what `cache` holds and join it."""
         self.check_process()
         ids = tokens if isinstance(tokens, mx.array) else mx.array(list(tokens))
@@ -114,12 +122,13 @@ def load(
     "10GB" (10 * 2^30), is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
     the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
-    copies where MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came
-    of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
-    `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
-    CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
-    bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
-    the pieces of work that are done for its kernels (attach_kernels), and with all of them.
+    copies where MLX runs on a GPU that takes them, and on a CPU; "on" tries it anywhere, "off" copies; Model.residence
+    says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable`
+    gives a model whose `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a
+    model on a CPU has no weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a
+    kernel. `progress` is called now and then with the bytes of weights that are loaded, and with those of all of them;
+    `preparing` after that, where there is a GPU, with the pieces of work that are done for its kernels
+    (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -130,18 +139,31 @@ def load(
     mx.clear_cache()  # what an earlier model left there is free memory
     budget = device.budget(None if memory is None else parse_memory(memory))
     on_gpu = device.on_gpu()
-    plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
+    compute = compute_on(
+        gpu=on_gpu,
+        differentiable=differentiable,
+        compiled=not (on_gpu or differentiable) and _is_compiled(folder, config),
+    )
+    plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
     device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
+    transformer: Transformer | CompiledTransformer
     with device.memory_errors():
-        compute = compute_on(gpu=on_gpu, differentiable=differentiable)
-        transformer, residence = load_transformer(
-            folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
-        )
-    # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
-    device.enforce(plan, transformer.embedding.mapped_bytes)
-    kernels = attach_kernels(transformer, preparing)
+        if isinstance(compute, CompiledCompute):
+            from mlx_model.weights.compiled import load_compiled
+
+            transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            transformer.compile(compute.kv_dtype(plan.kv_bits))
+            kernels = KernelFindings(refusal="there is no Metal GPU here")
+        else:
+            transformer, residence = load_transformer(
+                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
+            )
+            # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be
+            # timed so.
+            device.enforce(plan, transformer.embedding.mapped_bytes)
+            kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
     return Model(
         name=str(name_or_path),
@@ -154,3 +176,15 @@ def load(
         plan=plan,
         kernels=kernels,
     )
+
+
+def _is_compiled(folder: Path, config: ModelConfig) -> bool:
+    """Whether the compiled layers can compute a checkpoint here; a warning says why not."""
+    reason = why_not()
+    if reason is None:
+        from mlx_model.weights.compiled import why_not_compiled
+
+        reason = why_not_compiled(folder, config)
+    if reason is not None:
+        log.warning("%s: MLX's operations compute instead, at a tenth of the speed", reason)
+    return reason is None

@@ -33,7 +33,9 @@ GROUND = {
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
 MESSAGES = (*MODEL_GROUND, "mlx_model.harmony")
-MATHEMATICS = ("metal", "metal.trust", "mlx_model.transformer", "mlx_model.memory", "mlx_model.weights")
+MATHEMATICS = (
+    *("metal", "metal.trust", "mlx_model.transformer", "mlx_model.cpu", "mlx_model.memory", "mlx_model.weights"),
+)
 MODEL = (
     *MESSAGES,
     *MATHEMATICS,
@@ -70,11 +72,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # The transformer again, for a CPU: what numba compiles.
-    "mlx_model.cpu": ("metal", "mlx_model.transformer", *MODEL_GROUND),
+    "mlx_model.cpu": ("mlx_model.transformer", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
     "mlx_model.memory": ("mlx_model.transformer.config", *MODEL_GROUND),
     # From files to a transformer; how much to hold is decided by the caller, what the device offers by memory.
-    "mlx_model.weights": ("metal", "mlx_model.transformer", "mlx_model.memory", *MODEL_GROUND),
+    "mlx_model.weights": ("metal", "mlx_model.transformer", "mlx_model.cpu", "mlx_model.memory", *MODEL_GROUND),
     # Files of the Hub; sizes say which are worth fetching here.
     "mlx_model.hub": ("mlx_model.memory", *MODEL_GROUND),
     # A name becomes a loaded model.

@@ -284,9 +284,12 @@ def _terminal() -> dict[str, Any]:
 
 def _loading(folder: Path) -> str:
     """How the weights in a folder come into memory, and why."""
+    from mlx_model.cpu.available import why_not
     from mlx_model.memory import device
     from mlx_model.weights.reader import why_not_mapped
 
+    if not device.on_gpu() and why_not() is None:
+        return "read where they lie in their files (mapped): pages that the system drops when it needs their memory"
     try:
         refusal = why_not_mapped(folder, adopts_memory=device.on_gpu())
     except GptossError as error:

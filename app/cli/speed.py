@@ -20,6 +20,7 @@ from mlx_model.harmony.message import Message, assistant, user
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
+from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.kernels import decode_operations
 
 PROMPTS = (64, 512, 2048, 8192)
@@ -175,10 +176,10 @@ def _first_token(session: Session, messages: list[Message]) -> Stats:
 
 def kernel_speeds(model: Model) -> Iterator[KernelSpeed]:
     """Times each operation that runs by a Metal kernel, on weights that no cache holds, beside MLX's operations."""
-    decoder = model.transformer.decoder
-    if decoder is None:
+    transformer = model.transformer
+    if not isinstance(transformer, Transformer) or (decoder := transformer.decoder) is None:
         return
-    for operation in decode_operations(decoder, model.transformer):
+    for operation in decode_operations(decoder, transformer):
         variant = decoder.choice[operation.name]
         if variant is not None:
             seconds = seconds_per_run(operation, [variant, None], cold_arguments(operation))

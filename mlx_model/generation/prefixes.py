@@ -58,7 +58,8 @@ class PrefixPool:
         self._make_cache = model.make_cache
         self._most_marks = model.plan.rewind_points
         # One window in tokens of the full layers: memory is counted in those.
-        self._window = -(-window_keys(model.config, model.plan.prefill_chunk) * sliding // max(1, full))
+        keys = window_keys(model.config, model.plan.prefill_chunk, compiled=model.plan.is_compiled)
+        self._window = -(-keys * sliding // max(1, full))
         self._room = _buffer_size(model.plan.context) + (1 + self._most_marks) * self._window
         self._prefixes: list[Prefix] = []
 

@@ -18,7 +18,7 @@ from math import ceil, floor
 from metal.formats import MXFP4_BLOCK, QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.memory.sizes import AS_PUBLISHED, memory_size
-from mlx_model.transformer.config import CACHE_STEP, ModelConfig
+from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK, WINDOW_ROOM, ModelConfig
 
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
 
@@ -44,6 +44,9 @@ _PROGRAM_GPU = 100_000_000
 _PROGRAM_CPU = 150_000_000
 """Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
 
+_PROGRAM_COMPILED = 300_000_000
+"""The same with numba and LLVM, which take 140 MB (measured)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rung:
@@ -55,7 +58,8 @@ class _Rung:
 
 
 _GPU = (_Rung(2048, 48, 16), _Rung(1024, 24, 16), _Rung(512, 16, 16), _Rung(256, 8, 16))
-# On the CPU activations are float32 and attention holds its scores, so chunks are small; larger ones gain nothing.
+# On a CPU the arithmetic of 64 tokens takes longer than reading the weights for them: larger chunks gain little, and a
+# prompt that is cancelled waits for one.
 _CPU = (_Rung(64, 48, 32), _Rung(32, 16, 32), _Rung(16, 8, 16), _Rung(8, 8, 16))
 
 
@@ -82,7 +86,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What is held, in bytes, and how, on a GPU or a CPU. Where `dense_bits` is 16 the dense part is not quantised.
+    """What is held, in bytes, and how, on a GPU or a CPU, there `by_mlx` or by the compiled layers, whose weights are
+    pages of the files. Where `dense_bits` is 16 the dense part is not quantised.
 
     `context`, `prefill_chunk` in tokens; `rewind_points` are positions the KV cache can be rewound to; `kv_bits` are
     those of a cached number. `small` is router, norms, biases and sinks; `embedding` is what is kept of the embedding;
@@ -103,7 +108,13 @@ class MemoryPlan:
     working: int
     program: int
     on_gpu: bool
+    by_mlx: bool
     reasons: tuple[str, ...]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is made for the compiled layers of a CPU."""
+        return not self.on_gpu and not self.by_mlx
 
     @property
     def weights(self) -> int:
@@ -116,20 +127,24 @@ class MemoryPlan:
         return self.weights + self.kv + self.working + self.program
 
 
-def plan(config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> MemoryPlan:
+def plan(
+    config: ModelConfig, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True, by_mlx: bool = False
+) -> MemoryPlan:
     """The best that fits into `budget` bytes.
 
     Quality is traded for the context that `wishes` asks for, or for COMFORTABLE; if it asks for none, the context is
     then as long as fits. Raises BudgetError if not even LEAST fits, ContextError if the requested context doesn't,
     RequestError for impossible wishes; each names what would fit.
     """
-    return _Planner(config, wishes or Wishes(), on_gpu).plan(budget)
+    return _Planner(config, wishes or Wishes(), on_gpu, by_mlx).plan(budget)
 
 
-def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> MemoryPlan:
+def plan_within(
+    config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool, by_mlx: bool = False
+) -> MemoryPlan:
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
     context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
-    planner = _Planner(config, wishes or Wishes(), on_gpu)
+    planner = _Planner(config, wishes or Wishes(), on_gpu, by_mlx)
     comfortable = min(budget.limit, planner.leanest(planner.target).total)
     if comfortable <= budget.nbytes:
         return planner.plan(budget.nbytes, budget.reason)
@@ -140,35 +155,48 @@ def plan_within(config: ModelConfig, budget: Budget, wishes: Wishes | None = Non
 
 def least(config: ModelConfig, wishes: Wishes | None = None, *, on_gpu: bool) -> int:
     """Bytes below which the model does not fit: the leanest plan, with a context of LEAST tokens."""
-    planner = _Planner(config, wishes or Wishes(), on_gpu)
+    planner = _Planner(config, wishes or Wishes(), on_gpu, by_mlx=False)
     return planner.leanest(min(planner.target, LEAST)).total
 
 
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
     """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
-    sizes, chunk = _Sizes(config, plan.on_gpu), plan.prefill_chunk
+    sizes, chunk = _Sizes(config, plan.on_gpu, plan.by_mlx), plan.prefill_chunk
     while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits) > free:
         chunk //= 2
     return chunk
 
 
-def window_keys(config: ModelConfig, chunk: int) -> int:
+def window_keys(config: ModelConfig, chunk: int, *, compiled: bool = False) -> int:
     """Keys that a sliding layer holds for one window, where a prefill chunk has up to `chunk` tokens.
 
     A window cut from a short chunk is a view of that chunk joined with the window before it (transformer/cache.py).
+    Compiled layers copy it by whole blocks, the first of which may be another window's but for a key (cpu/cache.py).
     """
     kept = config.sliding_window - 1
+    if compiled:
+        return _whole_blocks(kept + KEY_BLOCK - 1)
     return kept if chunk > kept else kept + chunk
 
 
-class _Sizes:
-    """Bytes of a model's parts, from its shape. 2 bytes a number on a GPU (bfloat16), 4 on the CPU (float32)."""
+def _whole_blocks(keys: int) -> int:
+    return -(-keys // KEY_BLOCK) * KEY_BLOCK
 
-    def __init__(self, config: ModelConfig, on_gpu: bool) -> None:
+
+class _Sizes:
+    """Bytes of a model's parts, from its shape.
+
+    `item` are those of an activation, a bias or a norm's weight: bfloat16 on a GPU, float32 on a CPU; `stored` those of
+    a number of a dense matrix, which the compiled layers read as the files have it.
+    """
+
+    def __init__(self, config: ModelConfig, on_gpu: bool, by_mlx: bool) -> None:
         self.config = config
         self.on_gpu = on_gpu
+        self.compiled = not on_gpu and not by_mlx
         self.item = 2 if on_gpu else 4
+        self.stored = 2 if self.compiled else self.item
         self.queries = config.num_attention_heads * config.head_dim
         self.keys = config.num_key_value_heads * config.head_dim
         self.sliding = sum(kind == "sliding_attention" for kind in config.layer_types)
@@ -183,12 +211,12 @@ class _Sizes:
         return c.num_hidden_layers * c.num_local_experts * one
 
     def dense(self, bits: int) -> int:
-        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as activations."""
+        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as a number."""
         c = self.config
         weights = c.hidden_size * (c.num_hidden_layers * 2 * (self.queries + self.keys) + c.vocab_size)
         if bits == AS_PUBLISHED:
-            return weights * self.item
-        return weights * bits // 8 + weights // QUANT_GROUP * 2 * self.item
+            return weights * self.stored
+        return weights * bits // 8 + weights // QUANT_GROUP * 2 * self.stored
 
     def embedding(self) -> int:
         """The whole matrix, as published."""
@@ -197,10 +225,10 @@ class _Sizes:
     def small(self) -> int:
         """Router, norms, biases, sinks."""
         c = self.config
-        router = c.num_local_experts * (c.hidden_size + 1)
-        biases = self.queries + 2 * self.keys + c.hidden_size
-        layer = router + biases + 2 * c.hidden_size + c.num_attention_heads
-        return (c.num_hidden_layers * layer + c.hidden_size) * self.item
+        router = c.num_local_experts * c.hidden_size * self.stored
+        biases = self.queries + 2 * self.keys + c.hidden_size + c.num_local_experts
+        layer = router + (biases + 2 * c.hidden_size + c.num_attention_heads) * self.item
+        return c.num_hidden_layers * layer + c.hidden_size * self.item
 
     def kv(self, context: int, rung: _Rung) -> int:
         """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points.
@@ -208,13 +236,19 @@ class _Sizes:
         The tail that full layers have while decoding is held where the intermediates of a prefill chunk are not.
         """
         token = 2 * self.keys * rung.kv_bits // 8
-        window = window_keys(self.config, rung.chunk)
+        window = window_keys(self.config, rung.chunk, compiled=self.compiled)
         grown = -(-context // CACHE_STEP) * CACHE_STEP
-        return token * (self.full * grown + self.sliding * window * (1 + rung.rewind_points))
+        room = _whole_blocks(max(rung.chunk, WINDOW_ROOM)) if self.compiled else 0
+        return token * (self.full * grown + self.sliding * (room + window * (1 + rung.rewind_points)))
 
     def working(self, chunk: int, keys: int, kv_bits: int) -> int:
         """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it grows."""
         c = self.config
+        if self.compiled:
+            # One layer's, and none of the scores; a new cache buffer beside the one that it replaces.
+            lanes = 3 * c.hidden_size + 2 * self.queries + 2 * self.keys + c.num_local_experts
+            token = (lanes + c.hidden_size + c.num_experts_per_tok * (c.intermediate_size + 4)) * self.item
+            return int(_IN_FLIGHT * chunk * token) + 2 * self.keys * keys * kv_bits // 8
         pair = 6 * c.hidden_size + 7 * c.intermediate_size  # rows in, gate_up thrice, SwiGLU, out thrice, two more
         attention = 6 * c.hidden_size + 8 * self.queries + 6 * self.keys  # q and k once more by halves, in rotation
         token = (c.num_experts_per_tok * pair + attention) * self.item
@@ -231,10 +265,11 @@ class _Sizes:
 class _Planner:
     """Tries choices from the best to the leanest until one fits."""
 
-    def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool) -> None:
+    def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool, by_mlx: bool) -> None:
         self.config = config
-        self.sizes = _Sizes(config, on_gpu)
+        self.sizes = _Sizes(config, on_gpu, by_mlx)
         self.on_gpu = on_gpu
+        self.by_mlx = by_mlx
         self.wishes = wishes
         self.longest = config.max_position_embeddings
         bits, context = wishes.dense_bits, wishes.context
@@ -301,8 +336,9 @@ class _Planner:
             embedding=0,
             kv=sizes.kv(context, rung),
             working=sizes.working(rung.chunk, context, rung.kv_bits),
-            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU,
+            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU if self.by_mlx else _PROGRAM_COMPILED,
             on_gpu=self.on_gpu,
+            by_mlx=self.by_mlx,
             reasons=(),
         )
 
@@ -348,7 +384,7 @@ class _Planner:
         dense = f"Attention and output matrix: {memory_size(sizes.dense(bits))} "
         tokens = f"a context of {self.target:,} tokens"
         if bits == AS_PUBLISHED:
-            reasons.append(dense + ("as published (bfloat16)." if self.on_gpu else "in float32, fastest on a CPU."))
+            reasons.append(dense + ("in float32, for MLX on a CPU." if self.by_mlx else "as published (bfloat16)."))
         elif self.wishes.stored_bits is not None:
             reasons.append(f"{dense}at {bits} bits, as in the files.")
         elif self.wishes.dense_bits is not None:

@@ -9,11 +9,13 @@ import mlx.core as mx
 from metal.portable import Turns, add_weighted, best, route, turns
 from metal.weights import Head, Mixture
 from mlx_model.transformer.attention import Attention
-from mlx_model.transformer.cache import MOST_MARKS, Cache
+from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.decode import Decoder
 from mlx_model.transformer.embedding import Embedding
+from mlx_model.transformer.experts import sorted_rows
+from mlx_model.transformer.positions import MOST_MARKS
 from mlx_model.transformer.rope import RopeTable
 
 
@@ -24,17 +26,17 @@ class Block:
     attention: Attention
     mixture: Mixture
 
-    def __call__(self, x: mx.array, by: Turns, caches: Sequence[Cache], compute: Compute) -> mx.array:
+    def __call__(self, x: mx.array, by: Turns, caches: Sequence[Cache]) -> mx.array:
         """x [B, T, hidden] to the same shape; queries and keys are turned `by` the angles of their positions."""
-        x = self.attention(x, by, caches, compute)
-        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture, compute).reshape(x.shape)
+        x = self.attention(x, by, caches)
+        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture).reshape(x.shape)
 
 
-def mixture_of_experts(x: mx.array, mixture: Mixture, compute: Compute) -> mx.array:
+def mixture_of_experts(x: mx.array, mixture: Mixture) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: each row goes through its `top_k` experts, weighted."""
     normed, logits = route(x, mixture)
     experts, weights = best(logits, mixture.top_k)
-    rows = compute.expert_rows(normed.natural(), experts, mixture)
+    rows = sorted_rows(normed.natural(), experts, mixture)
     return add_weighted(x, rows, weights)
 
 
@@ -42,7 +44,7 @@ def mixture_of_experts(x: mx.array, mixture: Mixture, compute: Compute) -> mx.ar
 class Transformer:
     """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's).
 
-    `compute` is how all of it is computed here; `decoder` takes single tokens where Metal kernels are used.
+    `compute` says how all of it is computed here; `decoder` takes single tokens where Metal kernels are used.
     """
 
     config: ModelConfig
@@ -50,7 +52,7 @@ class Transformer:
     embedding: Embedding
     blocks: list[Block]
     head: Head
-    rope: RopeTable
+    rope: RopeTable[mx.array]
     decoder: Decoder | None = None
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> Cache:
@@ -81,7 +83,7 @@ class Transformer:
         else:
             by = turns(cos, sin)
             for block in self.blocks:
-                x = block(x, by, caches, self.compute)
+                x = block(x, by, caches)
         for cache in caches:
             cache.advance(each)
         if logits == "none":
@@ -91,4 +93,4 @@ class Transformer:
         if decoder is not None:
             return decoder.logits(x.squeeze(0))[None]
         normed = mx.fast.rms_norm(x, self.head.norm, self.head.eps)
-        return self.compute.product(self.head.matrix, normed).astype(mx.float32)
+        return self.head.matrix(normed).astype(mx.float32)

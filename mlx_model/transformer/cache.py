@@ -22,9 +22,7 @@ import mlx.core as mx
 
 from metal.spans import Span, joined
 from mlx_model.transformer.config import CACHE_STEP
-
-MOST_MARKS = 48
-"""Positions whose windows are remembered at once."""
+from mlx_model.transformer.positions import MOST_MARKS, Positions
 
 
 class FullLayer:
@@ -104,6 +102,20 @@ class FullLayer:
         spans = (self._frozen, self._tail, self._newest)
         return [array for span in spans if span is not None for array in (span.keys, span.values)]
 
+    def marked(self) -> list[mx.array]:
+        """See SlidingLayer: nothing is held for a mark."""
+        return []
+
+    def snapshot(self) -> None:
+        """See SlidingLayer: every position can be gone back to."""
+
+    def can_restore(self, position: int) -> bool:
+        """See SlidingLayer."""
+        return True
+
+    def drop(self, marks: Iterable[int]) -> None:
+        """See SlidingLayer."""
+
 
 def _count(span: Span | None) -> int:
     return 0 if span is None else span.count
@@ -132,6 +144,8 @@ def _put(buffer: mx.array | None, rows: mx.array, start: int) -> mx.array:
 
 class SlidingLayer:
     """Keys and values of a layer whose queries see `window` keys, themselves included."""
+
+    capacity = 0
 
     def __init__(self, window: int) -> None:
         self.length = 0
@@ -217,22 +231,17 @@ class SlidingLayer:
         return [array for window in self._marked.values() for array in (window.keys, window.values)]
 
 
-class Cache:
-    """The KV caches of all layers, at one common length.
+class Cache(Positions[FullLayer | SlidingLayer]):
+    """The KV caches of all layers in MLX's arrays; see Positions.
 
-    `windows` gives each layer's window, None for full attention. At most `most_marks` positions stay restorable. Keys
-    and values are kept in `dtype`, by default their own, and handed out in their own.
+    `windows` gives each layer's window, None for full attention. Keys and values are kept in `dtype`, by default their
+    own, and handed out in their own.
     """
 
     def __init__(
         self, windows: Iterable[int | None], *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None
     ) -> None:
-        self.layers: list[FullLayer | SlidingLayer] = [
-            FullLayer() if window is None else SlidingLayer(window) for window in windows
-        ]
-        self.offset = 0
-        self._marks: set[int] = set()
-        self._most_marks = most_marks
+        super().__init__((FullLayer() if window is None else SlidingLayer(window) for window in windows), most_marks)
         self._dtype = dtype
 
     def append(self, layer: int, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
@@ -261,92 +270,10 @@ class Cache:
             return store.append_spans(keys, values, self._marks)
         return store.append_spans(keys, values)
 
-    def advance(self, tokens: int) -> None:
-        """Counts `tokens` as appended."""
-        self.offset += tokens
-        self._thin()
-
-    def mark(self, positions: Iterable[int]) -> None:
-        """Asks for these positions, not yet reached, to stay restorable, in place of those asked for before.
-
-        It costs no extra computation.
-        """
-        self._marks = {mark for mark in self._marks if mark <= self.offset}
-        self._marks.update(position for position in positions if position > self.offset)
-
-    def snapshot(self) -> int:
-        """Makes the present position restorable, and returns it."""
-        for layer in self._sliding():
-            layer.snapshot()
-        self._marks.add(self.offset)
-        self._thin()
-        return self.offset
-
-    def restore(self, position: int) -> int:
-        """Goes back to the largest restorable position up to `position`, and returns it.
-
-        Restorable are the present position, 0, every snapshot and mark behind, and any position while the sliding
-        windows have not filled.
-        """
-        position = self.restorable(position)
-        if position < self.offset:
-            for layer in self.layers:
-                layer.restore(position)
-            self.offset = position
-            self._marks = {mark for mark in self._marks if mark <= position}
-        return position
-
-    def take_back(self) -> None:
-        """Forgets the newest token, which must have been appended alone, and not twice in a row."""
-        for layer in self.layers:
-            layer.take_back()
-        self.offset -= 1
-
-    def fork(self, position: int) -> "Cache":
-        """A cache of its own at `position`, which must be restorable; this one stays as it is.
-
-        Later appends to either don't reach the other. Full layers are copied up to `position`; windows are shared.
-        """
-        twin = Cache((), most_marks=self._most_marks, dtype=self._dtype)
-        twin.layers = [layer.fork(position) for layer in self.layers]
-        twin.offset = position
-        twin._marks = {mark for mark in self._marks if mark <= position}
-        return twin
-
-    @property
-    def capacity(self) -> int:
-        """Tokens that the buffers of the full layers have room for; 0 without full layers."""
-        return max((layer.capacity for layer in self.layers if isinstance(layer, FullLayer)), default=0)
-
-    @property
-    def windows(self) -> int:
-        """Windows that each sliding layer holds or may come to hold: the present one and those of the marks."""
-        return 1 + min(len(self._marks), self._most_marks)
-
     def present(self) -> list[mx.array]:
-        """Keys and values at the present position, without the windows of the marks."""
+        """See Positions: keys and values."""
         return [array for layer in self.layers for array in layer.present()]
 
     def arrays(self) -> list[mx.array]:
-        """All that must be computed for the cache to be up to date; pass it to mx.eval after a prefill chunk."""
-        return self.present() + [array for layer in self._sliding() for array in layer.marked()]
-
-    def _sliding(self) -> list[SlidingLayer]:
-        return [layer for layer in self.layers if isinstance(layer, SlidingLayer)]
-
-    def restorable(self, position: int) -> int:
-        """Where `restore(position)` would go."""
-        if position >= self.offset:
-            return self.offset
-        candidates = [position, *sorted((mark for mark in self._marks if mark < position), reverse=True)]
-        sliding = self._sliding()
-        return next((c for c in candidates if all(layer.can_restore(c) for layer in sliding)), 0)
-
-    def _thin(self) -> None:
-        """Keeps the number of remembered windows bounded: they grow sparser with their distance from the end."""
-        while len(reached := sorted(mark for mark in self._marks if mark <= self.offset)) > self._most_marks:
-            around = zip([0, *reached], reached, reached[1:], strict=False)
-            least_missed = min(around, key=lambda m: (m[2] - m[0]) / (self.offset - m[1] + 1))[1]
-            self._marks.remove(least_missed)
-            for layer in self._sliding():
-                layer.drop([least_missed])
+        """See Positions."""
+        return self.present() + [array for layer in self.layers for array in layer.marked()]

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import mlx.core as mx
-import numpy as np
-
-from metal.weights import Matrix, Mixture
-from mlx_model.transformer.experts import parallel_rows, sorted_rows
 
 
 class Compute(Protocol):
-    """Where dense matrices and experts are computed, and what follows from that."""
+    """What computes a model, and what follows from that."""
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -38,14 +34,6 @@ class Compute(Protocol):
         """Whether MLX takes the pages of a mapped file as they are."""
         ...
 
-    def product(self, matrix: Matrix, x: mx.array) -> mx.array:
-        """x [..., columns] times the matrix, plus its bias: [..., rows] in x's dtype."""
-        ...
-
-    def expert_rows(self, x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
-        """x [N, hidden] through its experts [N, top_k]: [N, top_k, hidden]."""
-        ...
-
     def kv_dtype(self, bits: int) -> mx.Dtype | None:
         """Of a KV cache with so many bits a number; None for the dtype in which keys and values come."""
         ...
@@ -64,14 +52,6 @@ class GpuCompute:
     settle_chunk: int = 128
     adopts_memory: bool = True
 
-    def product(self, matrix: Matrix, x: mx.array) -> mx.array:
-        """See Compute."""
-        return matrix(x)
-
-    def expert_rows(self, x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
-        """See Compute."""
-        return sorted_rows(x, experts, mixture)
-
     def kv_dtype(self, bits: int) -> mx.Dtype | None:
         """See Compute: keys and values are as narrow as activations."""
         return None
@@ -79,14 +59,9 @@ class GpuCompute:
 
 @dataclass(frozen=True, slots=True)
 class CpuCompute:
-    """Dense matrices go through numpy's BLAS, experts over several of MLX's streams.
+    """The same by MLX's CPU backend: a model that is to be differentiated, or for which nothing was compiled.
 
-    float32, since MLX's bfloat16 is 16 times slower on a CPU (measured). MLX's Linux wheel links the reference BLAS on
-    one thread; numpy's brings OpenBLAS, which multiplied a vector by a 5760 x 2880 matrix nine times faster here (1.3
-    against 11 ms) and 64 rows 47 times faster. Each product waits for its input, which costs the CPU path nothing.
-
-    numpy leaves MLX's graph: **such a model has no gradient, and mx.grad gives zeros without an error**. With
-    `differentiable` MLX multiplies.
+    float32, since MLX's bfloat16 is 16 times slower on a CPU (measured).
     """
 
     dtype: mx.Dtype = mx.float32
@@ -95,25 +70,31 @@ class CpuCompute:
     settle_chunk: int = 8
     adopts_memory: bool = False
 
-    def product(self, matrix: Matrix, x: mx.array) -> mx.array:
-        """See Compute."""
-        if self.differentiable or matrix.packing is not None:
-            return matrix(x)
-        y = np.asarray(x) @ np.asarray(matrix.weight).T  # the arrays' own memory, not copied
-        if matrix.bias is not None:
-            y += np.asarray(matrix.bias)
-        product = mx.array(y)
-        return product if matrix.adapter is None else product + matrix.adapter(x)
-
-    def expert_rows(self, x: mx.array, experts: mx.array, mixture: Mixture) -> mx.array:
-        """See Compute."""
-        return parallel_rows(x, experts, mixture)
-
     def kv_dtype(self, bits: int) -> mx.Dtype | None:
         """See Compute: half as wide as activations where the memory plan asks for it."""
         return mx.bfloat16 if bits == 16 else None
 
 
-def compute_on(*, gpu: bool, differentiable: bool = False) -> Compute:
-    """How to compute where MLX's default device is a GPU, or a CPU."""
-    return GpuCompute(differentiable=differentiable) if gpu else CpuCompute(differentiable=differentiable)
+@dataclass(frozen=True, slots=True)
+class CompiledCompute:
+    """The compiled layers of mlx_model/cpu, which read weights where they lie in their files.
+
+    They are no part of MLX's graph: such a model has no gradient.
+    """
+
+    dtype: mx.Dtype = mx.float32
+    differentiable: bool = False
+    steps_ahead: bool = False
+    settle_chunk: int = 32
+    adopts_memory: bool = False
+
+    def kv_dtype(self, bits: int) -> mx.Dtype | None:
+        """See CpuCompute."""
+        return mx.bfloat16 if bits == 16 else None
+
+
+def compute_on(*, gpu: bool, differentiable: bool = False, compiled: bool = False) -> Compute:
+    """How to compute where MLX's default device is a GPU, or a CPU, for which layers were `compiled` or not."""
+    if gpu:
+        return GpuCompute(differentiable=differentiable)
+    return CompiledCompute() if compiled and not differentiable else CpuCompute(differentiable=differentiable)

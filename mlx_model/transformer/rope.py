@@ -1,6 +1,8 @@
 """Rotary position embedding with YaRN, as gpt-oss was trained: cosine and sine tables."""
 
 import math
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -43,23 +45,29 @@ def score_scale(config: ModelConfig) -> float:
     return concentration(config.yarn) ** 2 / math.sqrt(config.head_dim)
 
 
-class RopeTable:
+Table = TypeVar("Table", mx.array, NDArray[np.float32])
+
+
+class RopeTable(Generic[Table]):
     """Cosines and sines by position, float32, made on the host as far as they are needed.
 
-    Angles are rounded to float32 before the cosine is taken, since the reference does so and at position 100,000 that
-    rounding is visible. The concentration is not in the table: `score_scale` has its square.
+    `held` puts a table where it is read: mx.array, or np.asarray to leave it on the host. Angles are rounded to
+    float32 before the cosine is taken, since the reference does so and at position 100,000 that rounding is visible.
+    The concentration is not in the table: `score_scale` has its square.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, held: Callable[[NDArray[np.float32]], Table]) -> None:
         frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.yarn)
         self._frequencies = frequencies.astype(np.float32)
-        self._cos = self._sin = mx.zeros((0, config.head_dim // 2))
+        self._held: Callable[[NDArray[np.float32]], Table] = held
+        self._cos: Table = held(np.zeros((0, config.head_dim // 2), np.float32))
+        self._sin: Table = self._cos
 
-    def at(self, start: int, length: int) -> tuple[mx.array, mx.array]:
+    def at(self, start: int, length: int) -> tuple[Table, Table]:
         """Cosines and sines of positions start .. start + length - 1, each float32 [length, head_dim/2]."""
         if start + length > len(self._cos):
             positions = math.ceil((start + length) / _TABLE_STEP) * _TABLE_STEP
             angles = np.arange(positions, dtype=np.float32)[:, None] * self._frequencies
-            self._cos = mx.array(np.cos(angles, dtype=np.float64).astype(np.float32))
-            self._sin = mx.array(np.sin(angles, dtype=np.float64).astype(np.float32))
+            self._cos = self._held(np.cos(angles, dtype=np.float64).astype(np.float32))
+            self._sin = self._held(np.sin(angles, dtype=np.float64).astype(np.float32))
         return self._cos[start : start + length], self._sin[start : start + length]

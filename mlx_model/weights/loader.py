@@ -1,16 +1,13 @@
 """From a checkpoint's files to a Transformer: every tensor checked first, then loaded one at a time."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import mlx.core as mx
-import numpy as np
 
 from metal.address import alignment_of
 from metal.formats import Packing
 from metal.weights import ExpertMatrix, Head, Matrix, Mixture, Projections, quantised
-from mlx_model.errors import CheckpointError
 from mlx_model.transformer.attention import Attention
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.compute import Compute
@@ -21,63 +18,33 @@ from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.mapping import MATRIX_ALIGNMENT, VECTOR_ALIGNMENT
 from mlx_model.weights.reader import Reader
+from mlx_model.weights.residence import Loading, Progress, Residence
 from mlx_model.weights.rows import HeldRows, open_rows
-
-_NO_NUMBER = 255
-"""E8M0's NaN (OCP Microscaling Formats 1.0, 5.4.1), which MLX would multiply with as infinity."""
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes of the files' tensors that are loaded, and with those of all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Residence:
-    """Where the weights are, in bytes.
-
-    `resident_bytes` is all of them. `mapped_bytes` of these are pages of the files, of which there is no second copy,
-    and which the system may drop and read again where they aren't wired (device.enforce); the rest is memory of the
-    process. `unaligned_bytes` were to be mapped, but begin at an address that can't be computed with. `refusal` says in
-    one line why weights are copied, None where they are mapped.
-    """
-
-    resident_bytes: int
-    mapped_bytes: int
-    unaligned_bytes: int
-    refusal: str | None
 
 
 class _Loader:
     """Builds the Transformer's parts from a checkpoint and counts the bytes they keep."""
 
     def __init__(
-        self, folder: Path, config: ModelConfig, compute: Compute, dense_bits: int | None, map: str, progress: Progress
+        self, config: ModelConfig, loading: Loading, compute: Compute, dense_bits: int | None, map: str
     ) -> None:
         self.config = config
+        self.loading = loading
         self.dense_bits = dense_bits
         self.dtype = compute.dtype
-        self.tensors = stored_tensors(folder)
-        self.layout = layout_of(folder, config, self.tensors)
+        self.tensors, self.layout = loading.tensors, loading.layout
         self.reader = Reader(self.tensors.values(), map, adopts_memory=compute.adopts_memory)
-        self.resident_bytes = self.mapped_bytes = 0
-        self.progress = progress
-        self.done, self.total = 0, sum(tensor.nbytes for tensor in self.tensors.values())
 
     @property
     def residence(self) -> Residence:
         """Of what was built so far."""
-        reader = self.reader
-        return Residence(self.resident_bytes, self.mapped_bytes, reader.unaligned_bytes, reader.refusal)
+        return self.loading.residence(self.reader.unaligned_bytes, self.reader.refusal)
 
     def take(self, name: str, alignment: int) -> mx.array:
         """See Reader.take."""
         array = self.reader.take(self.tensors[name], alignment)
-        self.report(self.tensors[name].nbytes)
+        self.loading.report(self.tensors[name].nbytes)
         return array
-
-    def report(self, nbytes: int) -> None:
-        """So many more bytes of the files are loaded."""
-        self.done += nbytes
-        self.progress(self.done, self.total)
 
     def read(self, *names: str, dtype: mx.Dtype | None = None, alignment: int = VECTOR_ALIGNMENT) -> mx.array:
         """The tensor as stored or in `dtype`, computed. Of several [E, rows, ...], one whose rows take turns."""
@@ -92,9 +59,7 @@ class _Loader:
 
     def count(self, nbytes: int, unchanged: str | None = None) -> None:
         """Adds to what the model keeps; `unchanged` names the tensor that is kept exactly as it was taken."""
-        self.resident_bytes += nbytes
-        if unchanged in self.reader.mapped:
-            self.mapped_bytes += nbytes
+        self.loading.count(nbytes, mapped=unchanged in self.reader.mapped)
 
     def matrix(self, stem: str, *, bias: bool = True, bits: int | None = None) -> Matrix:
         """The matrix `stem`.weight with `stem`.bias; `bits` quantises it, unless it is quantised in the file."""
@@ -119,7 +84,7 @@ class _Loader:
         if packing.mode == "affine":
             return codes, *(self.read(f"{stem}.{part}", dtype=self.dtype) for part in ("scales", "biases"))
         scales = self.read(stem + ".scales", alignment=1)
-        self.check_scales(stem + ".scales", scales)
+        self.loading.check_scales(stem + ".scales", scales)
         return codes, scales
 
     def embedding(self, *, is_held: bool) -> Embedding:
@@ -134,7 +99,7 @@ class _Loader:
         stored = [self.tensors[name] for name in names]
         lazily = self.reader.refusal is None or bool(self.reader.mapped)
         rows = tuple(open_rows(tensor, lazily=lazily) for tensor in stored)
-        self.report(sum(tensor.nbytes for tensor in stored))
+        self.loading.report(sum(tensor.nbytes for tensor in stored))
         return Embedding(rows, self.dtype, packing)
 
     def experts(self, names: tuple[ExpertNames, ...]) -> ExpertMatrix:
@@ -145,7 +110,7 @@ class _Loader:
             codes = codes.flatten(-2).view(mx.uint32)
             mx.eval(codes)
         scales = self.read(*(part.scales for part in names), alignment=1)
-        self.check_scales(names[0].scales, scales)
+        self.loading.check_scales(names[0].scales, scales)
         bias = self.read(*(part.bias for part in names), dtype=self.dtype)
         return ExpertMatrix(codes, scales, bias, alignment_of(codes))
 
@@ -162,17 +127,6 @@ class _Loader:
         mx.eval(weight)
         self.count(weight.nbytes - codes.nbytes - scales.nbytes - sum(each.nbytes for each in offsets))
         return weight
-
-    def check_scales(self, name: str, scales: mx.array) -> None:
-        """Raises CheckpointError if an MXFP4 scale is no number: it would spread over every logit.
-
-        That reads a seventeenth of the matrix, which the first token would read anyway.
-        """
-        if int(np.asarray(scales).max()) == _NO_NUMBER:
-            raise CheckpointError(
-                f"{self.tensors[name].file} is damaged: {name} holds scales that are not numbers; "
-                "delete it and download the checkpoint again"
-            )
 
     def block(self, layer: int) -> Block:
         """One layer."""
@@ -229,7 +183,8 @@ def load_transformer(
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
     for MXFP4 scales that are not numbers; RequestError for another `map`.
     """
-    loader = _Loader(folder, config, compute, dense_bits, map, progress)
+    loading = Loading.of(folder, config, progress)
+    loader = _Loader(config, loading, compute, dense_bits, map)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the
     # peak stays that of the finished model.
     lm_head = loader.matrix("lm_head", bias=False, bits=dense_bits)
@@ -238,7 +193,7 @@ def load_transformer(
         compute=compute,
         blocks=[loader.block(layer) for layer in range(config.num_hidden_layers)],
         head=Head(loader.read("model.norm.weight", dtype=loader.dtype), config.rms_norm_eps, lm_head),
-        rope=RopeTable(config),
+        rope=RopeTable(config, mx.array),
         # Last: by then what may be wired is (device.enforce), and this mapping stays pages that come and go.
         embedding=loader.embedding(is_held=holds_embedding),
     )

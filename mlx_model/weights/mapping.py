@@ -64,6 +64,15 @@ class MappedFile:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._address = np.frombuffer(self._map, np.uint8).ctypes.data
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is still as long as it was: touching a page behind its end would end the process."""
+        return self._map.size() >= len(self._map)
+
+    def holds(self, address: int) -> bool:
+        """Whether that is an address in the mapping."""
+        return self._address <= address < self._address + len(self._map)
+
     def pages(self, region: Region) -> NDArray[np.uint8]:
         """uint8 [region.length] over the mapping itself, which it keeps alive.
 

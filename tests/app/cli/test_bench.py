@@ -38,7 +38,7 @@ WARM = Stats(prefill_tokens=64, prefill_s=0.064, decode_tokens=4, decode_s=0.03)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """One without a tokenizer, whose context is 2,048 tokens."""
-    return load(write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config()), context=2048)
+    return load(write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config()), context=2048, differentiable=True)
 
 
 @dataclass

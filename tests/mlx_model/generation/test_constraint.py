@@ -6,12 +6,12 @@ import mlx.core as mx
 import pytest
 
 from mlx_model import Model, Options, Session
+from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.events import Finished, MessageEnd
 from mlx_model.generation.runner import Runner
 from mlx_model.generation.sampling import Sampler
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
-from mlx_model.transformer.blocks import Transformer
 from tests.fixtures.gpu_way import step_ahead
 
 QUESTION = user("How many r's are in strawberry?")
@@ -108,14 +108,14 @@ def test_the_next_step_is_under_way_when_a_token_is_accepted(quick: Model, monke
     next comes after it, while the device computes."""
     step_ahead(monkeypatch, quick)
     constraint = Recorded(quick.config.vocab_size)
-    forward = Transformer.__call__
+    forward = CompiledTransformer.__call__
 
-    def noted(self: Transformer, tokens: mx.array, *more: object) -> mx.array:
+    def noted(self: CompiledTransformer, tokens: mx.array, *more: object) -> mx.array:
         if tokens.shape == (1, 1):
             constraint.calls.append("forward")
         return forward(self, tokens, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Transformer, "__call__", noted)
+    monkeypatch.setattr(CompiledTransformer, "__call__", noted)
     tokens = run(quick, Options(temperature=0, max_tokens=5), constraint)
     assert constraint.calls == [call for token in tokens for call in ("mask", "forward", token)]
 

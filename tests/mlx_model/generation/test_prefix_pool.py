@@ -22,6 +22,7 @@ class Sizes:
 
     context: int = 4 * CACHE_STEP
     rewind_points: int = 8
+    is_compiled: bool = False
     prefill_chunk: int = 512
 
 

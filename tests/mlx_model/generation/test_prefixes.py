@@ -109,7 +109,7 @@ def test_an_edit_leaves_the_other_version_in_the_cache(quick: Model) -> None:
 
 def test_what_was_used_longest_ago_is_dropped(quick_folder: Path) -> None:
     """A lean plan for 512 tokens holds some short chats beside each other, and never more than planned."""
-    small = load(quick_folder, context=512, memory=160_000_000)
+    small = load(quick_folder, context=512, memory=160_000_000, differentiable=True)
     session = Session(small, today=TODAY)
     pool = session._scheduler.prefixes
     chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcd"]

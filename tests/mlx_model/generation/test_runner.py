@@ -9,12 +9,12 @@ from threading import Thread
 import mlx.core as mx
 import pytest
 
+from mlx_model.cpu.threads import Team
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress
 from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.transformer.attention import Attention
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 GREEDY = Options(temperature=0, max_tokens=12)
@@ -149,7 +149,7 @@ def test_a_failure_leaves_no_keys_that_were_never_computed(
 
     with monkeypatch.context() as broken:
         if where == "building":
-            broken.setattr(Attention, "__call__", fail)
+            broken.setattr(Team, "run", fail)
         else:
             broken.setattr(mx, "eval", fail)
         with pytest.raises(type(failure)):

@@ -11,7 +11,7 @@ from mlx_model import Message, Model, Options, Session
 from mlx_model.events import Finished, MessageEnd, Stats
 from mlx_model.harmony.message import Role, assistant, user
 from mlx_model.request import Request
-from mlx_model.transformer.compute import CpuCompute
+from mlx_model.transformer.compute import CompiledCompute
 from tests.fixtures.gpu_way import step_ahead
 from tests.fixtures.quick_model import Shaped
 
@@ -100,7 +100,7 @@ def test_it_goes_chunk_by_chunk_and_may_be_left_at_any(quick: Model, monkeypatch
 
 def test_a_step_computes_no_more_than_a_request_may_wait_for(quick: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = quick.transformer.compute
-    assert isinstance(compute, CpuCompute)
+    assert isinstance(compute, CompiledCompute)
     monkeypatch.setattr(quick.transformer, "compute", replace(compute, settle_chunk=3))
     session = Session(quick, today=TODAY)
     request = Request([user("hello")], GREEDY)

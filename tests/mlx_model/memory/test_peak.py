@@ -1,4 +1,4 @@
-"""Loading never holds more than a twentieth over what stays: measured as the peak of a process of its own."""
+"""Loading into MLX never holds more than a twentieth over what stays: measured as the peak of a process of its own."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def status(field):
     return int(line.split()[1]) * 1024
 
 before = status("VmRSS")
-model = load(sys.argv[1], dense_bits=int(sys.argv[2]) or None)
+model = load(sys.argv[1], dense_bits=int(sys.argv[2]) or None, differentiable=True)
 print(json.dumps({"before": before, "peak": status("VmHWM"), "after": status("VmRSS"), "claim": model.resident_bytes}))
 """
 

@@ -57,12 +57,12 @@ TABLE_120B = """
 TABLE_20B_ON_A_CPU = """
 GB free       | dense  chunk  rewind  context | weights      KV working   total
    11.0       | does not fit: 10.5 GB for 1,024 tokens, 10.7 GB for 8,192
-   11.5       |     4     16       8    8,192 |   10.95     0.23     0.17    11.50
-   12.0       |     6     16       8   12,544 |   11.25     0.34     0.25    11.99
-   13.0       |     8     32      16   14,336 |   11.56     0.84     0.44    12.99
-   16.0       |    16     16       8   17,408 |   15.05     0.46     0.34    16.00
-   20.0       |    16     64      48   41,728 |   15.05     2.51     2.28    20.00
-   24.0       |    16     64      48   80,640 |   15.05     4.42     4.36    23.98
+   11.5       |     4     16       8   10,496 |   10.87     0.30     0.02    11.50
+   12.0       |     6     16       8   17,920 |   11.17     0.49     0.04    12.00
+   13.0       |     8     64      48   13,824 |   11.48     1.15     0.07    12.99
+   16.0       |    16     64      48   48,896 |   12.62     2.87     0.21    16.00
+   20.0       |    16     64      48  123,904 |   12.62     6.56     0.52    19.99
+   24.0       |    16     64      48  131,072 |   12.62     6.91     0.55    20.37
 """
 
 
@@ -140,7 +140,7 @@ def held_by(cache: Cache) -> int:
 @pytest.mark.parametrize(("memory", "narrow"), [(None, False), (154_000_000, True)])
 def test_kv_is_what_the_cache_holds(folder: Path, memory: int | None, narrow: bool) -> None:
     """Filled to the last token, with every rewind point taken."""
-    model = load(folder, memory=memory, context=1500, dense_bits=4)
+    model = load(folder, memory=memory, context=1500, dense_bits=4, differentiable=True)
     assert (model.plan.kv_bits == 16) == narrow
     cache = model.make_cache()
     cache.mark(range(1, 1500))
@@ -324,7 +324,7 @@ def test_limits_come_before_the_weights(folder: Path, monkeypatch: pytest.Monkey
         return load_transformer(*arguments, **options)
 
     monkeypatch.setattr(model_module, "load_transformer", noting)
-    load(folder)
+    load(folder, differentiable=True)
     assert done == ["limits, 0 mapped", "weights", "limits, 0 mapped"]
 
 
@@ -345,7 +345,7 @@ def ids(model: Model, prompt: list[int]) -> list[int]:
 
 
 def test_memory_taken_by_others_shrinks_the_chunks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load(folder)
+    model = load(folder, differentiable=True)
     prompt = [(7 * i * i + 3 * i) % 500 for i in range(90)]
     expected = ids(model, prompt)
     assert model.prefill_chunk(0) == 64
@@ -355,16 +355,16 @@ def test_memory_taken_by_others_shrinks_the_chunks(folder: Path, monkeypatch: py
 
 
 def test_a_prompt_beyond_what_fits_is_refused(folder: Path) -> None:
-    model = load(folder, memory=154_000_000)
+    model = load(folder, memory=154_000_000, differentiable=True)
     fits = model.context_length
     assert 1024 <= fits < model.config.max_position_embeddings
     assert model.plan.total <= 154_000_000
     with pytest.raises(ContextError, match=rf"context holds {fits:,} \(the model's 131,072 don't fit into 146\.9 MB\)"):
         ids(model, [1] * fits)
     with pytest.raises(BudgetError, match=r"there are 143\.5 MB"):
-        load(folder, memory=150_500_000)
+        load(folder, memory=150_500_000, differentiable=True)
     with pytest.raises(ContextError, match=r"a context of 100,000 tokens doesn't fit into 146\.9 MB; [\d,]+ tokens do"):
-        load(folder, memory=154_000_000, context=100_000)
+        load(folder, memory=154_000_000, context=100_000, differentiable=True)
 
 
 # Sizes in words

@@ -45,7 +45,7 @@ def test_bytes(
     kv: int,
     working: int,
 ) -> None:
-    found = plan(B20, budget, wishes, on_gpu=on_gpu)
+    found = plan(B20, budget, wishes, on_gpu=on_gpu, by_mlx=not on_gpu)
     assert (found.dense_bits, found.prefill_chunk, found.rewind_points, found.kv_bits, found.context) == choices
     assert (found.experts, found.dense, found.small, found.kv, found.working) == (experts, dense, small, kv, working)
     assert (found.budget, found.embedding, found.on_gpu) == (budget, embedding, on_gpu)
@@ -63,12 +63,12 @@ def test_the_rungs_from_the_best_to_the_leanest() -> None:
         rungs, wishes, budget = list[tuple[int, int, int]](), Wishes(context=8192, dense_bits=4), 10**12
         while True:
             try:
-                found = plan(B20, budget, wishes, on_gpu=on_gpu)
+                found = plan(B20, budget, wishes, on_gpu=on_gpu, by_mlx=not on_gpu)
             except ContextError:
                 break
             if not found.embedding:
                 rungs.append((found.prefill_chunk, found.rewind_points, found.kv_bits))
-            assert plan(B20, found.total, wishes, on_gpu=on_gpu).prefill_chunk == found.prefill_chunk
+            assert plan(B20, found.total, wishes, on_gpu=on_gpu, by_mlx=not on_gpu).prefill_chunk == found.prefill_chunk
             budget = found.total - 1
         assert rungs == expected
 
@@ -126,7 +126,7 @@ def test_a_chunk_far_into_the_context_is_smaller_on_a_gpu(position: int, chunks:
     ("position", "chunks"), [(0, [16, 16, 16, 16]), (8000, [16, 16, 16, 1]), (17_000, [16, 16, 4, 1])]
 )
 def test_a_chunk_far_into_the_context_is_smaller_on_a_cpu(position: int, chunks: list[int]) -> None:
-    found = plan(B20, 16 * 10**9, on_gpu=False)
+    found = plan(B20, 16 * 10**9, on_gpu=False, by_mlx=True)
     frees = (10**9, found.working, found.working // 2, found.working // 8)
     assert [prefill_chunk(B20, found, position, free) for free in frees] == chunks
 
@@ -223,12 +223,13 @@ def test_stored_bits_count_as_the_next_known(stored: int, bits: int) -> None:
 
 def test_reasons_name_what_was_chosen_and_by_whom() -> None:
     def reason(start: str, budget: int, wishes: Wishes | None = None, *, on_gpu: bool = True) -> str:
-        (found,) = [each for each in plan(B20, budget, wishes, on_gpu=on_gpu).reasons if each.startswith(start)]
+        reasons = plan(B20, budget, wishes, on_gpu=on_gpu, by_mlx=not on_gpu).reasons
+        (found,) = [each for each in reasons if each.startswith(start)]
         return found.removeprefix(start)
 
     dense = "Attention and output matrix: "
     assert reason(dense, 10**12) == "2.3 GB as published (bfloat16)."
-    assert reason(dense, 10**12, on_gpu=False) == "4.5 GB in float32, fastest on a CPU."
+    assert reason(dense, 10**12, on_gpu=False) == "4.5 GB in float32, for MLX on a CPU."
     assert reason(dense, 10**12, Wishes(dense_bits=6)) == "942.3 MB at 6 bits, as asked for."
     assert reason(dense, 10**12, Wishes(dense_bits=6, stored_bits=8)) == "1.2 GB at 8 bits, as in the files."
     prompts = "Prompts: "

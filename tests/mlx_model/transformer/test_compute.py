@@ -1,4 +1,4 @@
-"""Every way of computing multiplies by matrices in every packing that mlx-lm writes, and adds their adapters."""
+"""MLX's operations multiply by matrices in every packing that mlx-lm writes, and add their adapters; what is chosen."""
 
 from dataclasses import asdict, replace
 
@@ -8,9 +8,8 @@ import pytest
 
 from metal.formats import MXFP4, Packing
 from metal.weights import Adapter, Matrix
-from mlx_model.transformer.compute import Compute, CpuCompute, compute_on
+from mlx_model.transformer.compute import CompiledCompute, CpuCompute, GpuCompute, compute_on
 from tests.fixtures.dense_models import Random
-from tests.fixtures.gpu_way import GPU_WAY
 from tests.fixtures.reference import numbers
 
 ROWS, COLUMNS, RANK = 96, 256, 3
@@ -19,8 +18,6 @@ PACKINGS = [
     *(Packing("affine", bits, group) for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)),
     MXFP4,
 ]
-WAYS = [CpuCompute(), CpuCompute(differentiable=True), GPU_WAY]
-NAMES = ["cpu", "differentiable", "gpu"]
 
 
 def named(packing: Packing) -> str:
@@ -33,8 +30,7 @@ def packed(weight: mx.array, bias: mx.array, packing: Packing) -> Matrix:
 
 
 @pytest.mark.parametrize("packing", PACKINGS, ids=named)
-@pytest.mark.parametrize("compute", WAYS, ids=NAMES)
-def test_every_packing(packing: Packing, compute: Compute) -> None:
+def test_every_packing(packing: Packing) -> None:
     random = Random()
     matrix = packed(random.normal(ROWS, COLUMNS), random.normal(ROWS), packing)
     assert (matrix.rows, matrix.columns) == (ROWS, COLUMNS)
@@ -43,29 +39,32 @@ def test_every_packing(packing: Packing, compute: Compute) -> None:
     weight = mx.dequantize(matrix.weight, matrix.scales, matrix.offsets, **asdict(packing))
     x = random.normal(2, 5, COLUMNS)
     expected = numbers(x) @ numbers(weight).T + numbers(matrix.bias)
-    assert np.abs(numbers(compute.product(matrix, x)) - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(numbers(matrix(x)) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("compute", WAYS, ids=NAMES)
 @pytest.mark.parametrize("packing", [None, Packing("affine", 4, 64)], ids=["floats", "packed"])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_an_adapter_is_added(compute: Compute, packing: Packing | None, has_bias: bool) -> None:
+def test_an_adapter_is_added(packing: Packing | None, has_bias: bool) -> None:
     random = Random()
     weight, bias, x = random.normal(ROWS, COLUMNS), random.normal(ROWS), random.normal(4, COLUMNS)
     plain = replace(
         Matrix(weight, bias) if packing is None else packed(weight, bias, packing), bias=bias if has_bias else None
     )
     low = Adapter(random.normal(RANK, COLUMNS), random.normal(ROWS, RANK), 0.5)
-    added = numbers(compute.product(replace(plain, adapter=low), x)) - numbers(compute.product(plain, x))
+    added = numbers(replace(plain, adapter=low)(x)) - numbers(plain(x))
     expected = 0.5 * numbers(x) @ numbers(low.a).T @ numbers(low.b).T
     assert np.abs(added - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 def test_what_a_device_is_asked_to_do() -> None:
-    gpu, cpu = compute_on(gpu=True), compute_on(gpu=False)
+    gpu, mlx, cpu = compute_on(gpu=True, compiled=True), compute_on(gpu=False), compute_on(gpu=False, compiled=True)
     assert (gpu.dtype, gpu.steps_ahead, gpu.adopts_memory, gpu.kv_dtype(16)) == (mx.bfloat16, True, True, None)
-    assert (cpu.dtype, cpu.steps_ahead, cpu.adopts_memory, cpu.kv_dtype(32)) == (mx.float32, False, False, None)
-    assert cpu.kv_dtype(16) == mx.bfloat16
+    for each in (mlx, cpu):
+        assert (each.dtype, each.steps_ahead, each.adopts_memory) == (mx.float32, False, False)
+        assert (each.kv_dtype(32), each.kv_dtype(16)) == (None, mx.bfloat16)
+        assert not each.differentiable
+    assert [type(each) for each in (gpu, mlx, cpu)] == [GpuCompute, CpuCompute, CompiledCompute]
     for on_gpu in (True, False):
-        assert not compute_on(gpu=on_gpu).differentiable
-        assert compute_on(gpu=on_gpu, differentiable=True).differentiable
+        found = compute_on(gpu=on_gpu, differentiable=True, compiled=True)
+        assert found.differentiable
+        assert not isinstance(found, CompiledCompute)

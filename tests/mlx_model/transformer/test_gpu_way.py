@@ -11,6 +11,7 @@ from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
 from mlx_model.model import Model, load
 from mlx_model.options import Options
+from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.compute import GpuCompute
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY, load_as_on_a_gpu
@@ -56,6 +57,7 @@ def test_bfloat16_is_computed_where_it_is_asked_for(folder: Path, monkeypatch: p
     load_as_on_a_gpu(monkeypatch, GpuCompute())
     model = load(folder)
     assert model.transformer.compute.dtype == mx.bfloat16
+    assert isinstance(model.transformer, Transformer)
     assert model.transformer.blocks[0].attention.projections.norm.dtype == mx.bfloat16
     logits = model.forward(PROMPT[:8])
     assert logits.dtype == mx.float32

@@ -87,6 +87,7 @@ def slope(function: Callable[[mx.array], mx.array], at: mx.array, direction: mx.
 def test_a_gradient_is_the_slope(model: Model, place: str) -> None:
     read, changed = PLACES[place]
     transformer = model.transformer
+    assert isinstance(transformer, Transformer)
 
     def of(value: mx.array) -> mx.array:
         return loss(changed(transformer, value))
@@ -105,12 +106,3 @@ def test_it_computes_the_same(model: Model, folder: Path) -> None:
     expected, found = (np.array(each.transformer(TOKENS, each.make_cache())) for each in (load(folder), model))
     assert model.transformer.compute.differentiable
     assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()
-
-
-def test_a_model_that_is_only_to_answer_on_a_cpu_says_that_it_has_no_gradient(folder: Path) -> None:
-    """Its dense matrices leave MLX's graph: every gradient is zero, and MLX says nothing."""
-    transformer = load(folder).transformer
-    assert not transformer.compute.differentiable
-    read, changed = PLACES["query"]
-    gradient = mx.grad(lambda weight: loss(changed(transformer, weight)))(read(transformer))
-    assert not gradient.any()

@@ -161,7 +161,7 @@ def test_portable_asks_for_nothing(transformer: Transformer, mac: None, monkeypa
 def test_a_wish_that_means_nothing_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTOSS_KERNELS", "fast")
     with pytest.raises(RequestError, match="GPTOSS_KERNELS is 'fast'; it can be auto, metal or portable"):
-        load(folder)
+        load(folder, differentiable=True)
 
 
 def test_where_the_self_test_fails_experts_are_tried_with_a_table_and_the_rest_as_ever(

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.model import load
+from mlx_model.model import Model, load
 from mlx_model.transformer.compute import CpuCompute, GpuCompute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights import mapping, reader
 from mlx_model.weights.checkpoint import Stored, stored_tensors
-from mlx_model.weights.loader import Residence, load_transformer
+from mlx_model.weights.loader import load_transformer
 from mlx_model.weights.mapping import MappedFile
 from mlx_model.weights.reader import Reader
+from mlx_model.weights.residence import Residence
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.headers import read_header, rewrite_header, shift_data
 from tests.fixtures.metal_stand_in import StandIn, asked
@@ -48,13 +49,18 @@ def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return stand_in
 
 
+def by_mlx(folder: Path | str, map: str = "auto") -> Model:
+    """Loads a model that MLX computes, on a CPU too."""
+    return load(folder, map=map, differentiable=True)
+
+
 # Both ways give the same
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_mapped_is_copied_bit_for_bit(tmp_path: Path, metal: StandIn, case: Any) -> None:
     folder = write_checkpoint(tmp_path, case.config, seed=case.seed)
-    copied, mapped = load(folder, map="off"), load(folder, map="on")
+    copied, mapped = by_mlx(folder, map="off"), by_mlx(folder, map="on")
     assert_bit_equal(copied.transformer, mapped.transformer)
     assert mapped.residence.refusal is None
     assert mapped.residence.resident_bytes == copied.residence.resident_bytes
@@ -62,7 +68,7 @@ def test_mapped_is_copied_bit_for_bit(tmp_path: Path, metal: StandIn, case: Any)
 
 
 def test_so_does_the_demo(metal: StandIn) -> None:
-    one, other = (load("demo", map=way).transformer for way in ("off", "on"))
+    one, other = (by_mlx("demo", map=way).transformer for way in ("off", "on"))
     assert_bit_equal(one, other)
 
 
@@ -70,7 +76,7 @@ def test_so_does_the_demo(metal: StandIn) -> None:
 def test_so_does_mlx_lms_layout(tmp_path: Path, metal: StandIn, how: dict[str, Any]) -> None:
     folder = write_mlx_layout(write_checkpoint(tmp_path / "hub", tiny_config()), tmp_path / "mlx", lambda stem: how)
     shift_data(folder / "model.safetensors", 0)
-    copied, mapped = (load(folder, map=way) for way in ("off", "on"))
+    copied, mapped = (by_mlx(folder, map=way) for way in ("off", "on"))
     assert_bit_equal(copied.transformer, mapped.transformer)
     # Gate and up rows come to stand in turns, in new memory; what is multiplied with as it is stays in the file.
     down = sum(tensor.nbytes for name, tensor in stored_tensors(folder).items() if "down_proj.weight" in name)
@@ -81,8 +87,8 @@ def test_so_does_mlx_lms_layout(tmp_path: Path, metal: StandIn, how: dict[str, A
 def test_wherever_the_data_begin(tmp_path: Path, metal: StandIn, remainder: int) -> None:
     folder = write_checkpoint(tmp_path, tiny_config(num_hidden_layers=1, num_attention_heads=8))
     shift_data(folder / "model.safetensors", remainder)
-    mapped = load(folder, map="on")
-    assert_bit_equal(load(folder, map="off").transformer, mapped.transformer)
+    mapped = by_mlx(folder, map="on")
+    assert_bit_equal(by_mlx(folder, map="off").transformer, mapped.transformer)
     stored = stored_tensors(folder)
     del stored["model.embed_tokens.weight"]  # never loaded
     unaligned = [tensor for tensor in stored.values() if tensor.offset % asked(tensor.name)]
@@ -120,18 +126,18 @@ def test_what_is_mapped_has_the_address_that_was_asked_for(tmp_path: Path, metal
 
 def residence(folder: Path) -> Residence:
     """Loads with mapping on, checks that the model is the one that copying gives, and says where its weights are."""
-    mapped = load(folder, map="on")
-    assert_bit_equal(load(folder, map="off").transformer, mapped.transformer)
+    mapped = by_mlx(folder, map="on")
+    assert_bit_equal(by_mlx(folder, map="off").transformer, mapped.transformer)
     return mapped.residence
 
 
 def test_switched_off(sharded: Path, metal: StandIn) -> None:
-    assert load(sharded, map="off").residence.refusal == "mapping is switched off"
+    assert by_mlx(sharded, map="off").residence.refusal == "mapping is switched off"
     assert not metal.held
 
 
 def test_auto_copies_on_the_cpu(sharded: Path, metal: StandIn) -> None:
-    found = load(sharded).residence
+    found = by_mlx(sharded).residence
     assert found.refusal is not None
     assert "on the CPU" in found.refusal
     assert not metal.held
@@ -180,7 +186,7 @@ def test_where_the_device_fails(sharded: Path, metal: StandIn, monkeypatch: pyte
         raise RuntimeError("[METAL] Command buffer execution failed")
 
     monkeypatch.setattr(mx, "array_equal", fail)
-    found = load(sharded, map="on").residence
+    found = by_mlx(sharded, map="on").residence
     assert found.refusal is not None
     assert "Command buffer execution failed" in found.refusal
     assert found.mapped_bytes == 0
@@ -197,7 +203,7 @@ def test_where_files_cannot_be_mapped(sharded: Path, metal: StandIn, monkeypatch
 
 def test_other_ways_are_refused(sharded: Path) -> None:
     with pytest.raises(RequestError, match='map is "maybe"; it can be auto, on or off'):
-        load(sharded, map="maybe")
+        by_mlx(sharded, map="maybe")
 
 
 # No more is read than is needed, nothing is written, nothing stays
@@ -284,7 +290,7 @@ def test_a_closed_model_leaves_nothing(sharded: Path, metal: StandIn) -> None:
     """While Metal's arrays live, so do their pages, and nothing else keeps them: with them, the mapping goes."""
     gc.collect()
     before = mx.get_active_memory()
-    model = load(sharded, map="on")
+    model = by_mlx(sharded, map="on")
     assert mx.get_active_memory() > before
     assert len([line for line in MAPS.read_text().splitlines() if line.endswith(".safetensors")]) >= 3
     metal.held.clear()
@@ -297,7 +303,7 @@ def test_a_closed_model_leaves_nothing(sharded: Path, metal: StandIn) -> None:
 def test_a_copied_model_leaves_nothing(sharded: Path) -> None:
     gc.collect()
     before = mx.get_active_memory()
-    model = load(sharded, map="off")
+    model = by_mlx(sharded, map="off")
     assert mx.get_active_memory() > before
     del model
     gc.collect()

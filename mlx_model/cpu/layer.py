@@ -1,0 +1,256 @@
+"""One layer of gpt-oss, and what comes after the last, as every thread of a team runs them (kernels/sharing.py).
+
+A token alone, as in decoding, is normed and routed by each thread for itself, which is cheaper than waiting for another
+one; of more tokens each is somebody's.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlx_model.cpu.attention import ROWS, attend, exp, turn
+from mlx_model.cpu.compiling import kernel
+from mlx_model.cpu.kernels.dense import dense, dense_add, dense_three
+from mlx_model.cpu.kernels.experts import down, gate_up
+from mlx_model.cpu.kernels.lanes import arrange
+from mlx_model.cpu.kernels.sharing import take
+
+
+class Layer(NamedTuple):
+    """The weights of a layer, as its kernels read them: vectors float32, matrices in a format of kernels/formats.py.
+
+    `attention_norm` and `mixture_norm` [hidden], `sinks` [heads]; query, key and value in one format.
+    """
+
+    attention_norm: Any
+    query: Any
+    key: Any
+    value: Any
+    output: Any
+    sinks: Any
+    mixture_norm: Any
+    router: Any
+    gate_up: Any
+    down: Any
+
+
+class Sizes(NamedTuple):
+    """Numbers that all layers share. `fields` say how the activations for a kind of matrix are arranged."""
+
+    eps: Any
+    scale: Any
+    limit: Any
+    top_k: int
+    dense_fields: int
+    output_fields: int
+    expert_fields: int
+
+
+class Room(NamedTuple):
+    """Where a layer puts what is between its matrices, for T tokens; the first axis is `parts` for one token, else 1.
+
+    `normed` [.., T, hidden]; `dense_lanes`, `expert_lanes` [.., T, padded]; `queries`, `keys`, `values` [T, ..];
+    `attended` [T, padded]; `logits` [T, E]; `starts` int64 [.., E + 1]; `tokens` int64 and `shares` [.., pairs];
+    `hidden` [pairs, padded].
+    """
+
+    normed: Any
+    dense_lanes: Any
+    expert_lanes: Any
+    queries: Any
+    keys: Any
+    values: Any
+    attended: Any
+    logits: Any
+    starts: Any
+    tokens: Any
+    shares: Any
+    hidden: Any
+
+
+@kernel
+def rms_norm(x: Any, gain: Any, eps: Any, out: Any) -> Any:
+    """x [n] over the root of its mean square, times gain: out [n]."""
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    scale = np.float32(1) / np.sqrt(total / np.float32(len(x)) + eps)
+    for i in range(len(x)):
+        out[i] = x[i] * scale * gain[i]
+
+
+@kernel
+def norm_rows(state: Any, part: Any, x: Any, gain: Any, eps: Any, fields: Any, normed: Any, lanes: Any) -> Any:
+    """Rows of x [T, n], normed: as they are in normed [T, n], arranged by `fields` in lanes [T, padded]."""
+    if len(x) == 1:
+        rms_norm(x[0], gain, eps, normed[0])
+        arrange(normed[0], fields, lanes[0])
+        return
+    token = take(state, part, len(x))
+    while token >= 0:
+        rms_norm(x[token], gain, eps, normed[token])
+        arrange(normed[token], fields, lanes[token])
+        token = take(state, part, len(x))
+
+
+@kernel
+def self_attention(
+    state: Any,
+    part: Any,
+    queries: Any,
+    keys: Any,
+    values: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    at: Any,
+    window: Any,
+    sinks: Any,
+    scale: Any,
+    fields: Any,
+    out: Any,
+) -> Any:
+    """The attention of T tokens of one sequence, whose first one's place in the cached keys and values is `at`.
+
+    See turn and attend in attention.py.
+    """
+    cached_keys, cached_values = cached
+    kv_heads = len(cached_values)
+    rows = len(queries) * (len(sinks) // kv_heads)
+    if len(queries) == 1:
+        kv_head = take(state, part, kv_heads)
+        while kv_head >= 0:
+            turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_values, at)
+            for begin in range(0, rows, ROWS):
+                end = min(begin + ROWS, rows)
+                attend(queries, cached_keys, cached_values, at, window, sinks, scale, kv_head, begin, end, fields, out)
+            kv_head = take(state, part, kv_heads)
+        return
+    kv_head = take(state, part, kv_heads)
+    while kv_head >= 0:
+        turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_values, at)
+        kv_head = take(state, part, kv_heads)
+    pieces = (rows + ROWS - 1) // ROWS
+    chunk = take(state, part, kv_heads * pieces)
+    while chunk >= 0:
+        kv_head, begin = chunk // pieces, chunk % pieces * ROWS
+        end = min(begin + ROWS, rows)
+        attend(queries, cached_keys, cached_values, at, window, sinks, scale, kv_head, begin, end, fields, out)
+        chunk = take(state, part, kv_heads * pieces)
+
+
+@kernel
+def choose(logits: Any, top_k: Any, chosen: Any, shares: Any) -> Any:
+    """The `top_k` largest of logits [E], of equal ones the first, largest first, and the softmax over them alone."""
+    found = 0
+    for expert in range(len(logits)):
+        slot = found
+        while slot > 0 and logits[expert] > logits[chosen[slot - 1]]:
+            slot -= 1
+        if slot < top_k:
+            found = min(found + 1, top_k)
+            for later in range(found - 1, slot, -1):
+                chosen[later] = chosen[later - 1]
+            chosen[slot] = expert
+    total = np.float32(0)
+    for slot in range(top_k):
+        shares[slot] = exp(logits[chosen[slot]] - logits[chosen[0]])
+        total += shares[slot]
+    for slot in range(top_k):
+        shares[slot] /= total
+
+
+@kernel
+def route(logits: Any, top_k: Any, starts: Any, tokens: Any, shares: Any) -> Any:
+    """The pairs of a token and an expert of its own, sorted by expert, then by token, from logits [T, E].
+
+    Those of expert e are starts[e] to starts[e + 1]; `tokens` and `shares` say of each its token, and the expert's
+    share in the token's output.
+    """
+    count, experts = logits.shape
+    chosen, weights = np.empty((count, top_k), np.int64), np.empty((count, top_k), np.float32)
+    starts[:] = 0
+    for token in range(count):
+        choose(logits[token], top_k, chosen[token], weights[token])
+        for slot in range(top_k):
+            starts[chosen[token, slot] + 1] += 1
+    for expert in range(experts):
+        starts[expert + 1] += starts[expert]
+    filled = starts[:-1].copy()
+    for token in range(count):
+        for slot in range(top_k):
+            at = filled[chosen[token, slot]]
+            filled[chosen[token, slot]] += 1
+            tokens[at], shares[at] = token, weights[token, slot]
+
+
+@kernel
+def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
+    """x [T, hidden] plus its mixture of experts."""
+    mine = part if len(x) == 1 else 0
+    normed, lanes, starts = room.normed[mine], room.expert_lanes[mine], room.starts[mine]
+    tokens, shares = room.tokens[mine], room.shares[mine]
+    norm_rows(state, part, x, weights.mixture_norm, sizes.eps, sizes.expert_fields, normed, lanes)
+    dense(state, part, weights.router, normed, room.logits)
+    if len(x) == 1:
+        route(room.logits, sizes.top_k, starts, tokens, shares)
+    else:
+        chunk = take(state, part, 1)
+        while chunk >= 0:
+            route(room.logits, sizes.top_k, starts, tokens, shares)
+            chunk = take(state, part, 1)
+    gate_up(state, part, weights.gate_up, lanes, starts, tokens, sizes.limit, room.hidden)
+    down(state, part, weights.down, room.hidden, starts, tokens, shares, x)
+
+
+@kernel
+def layer(
+    state: Any,
+    part: Any,
+    weights: Any,
+    sizes: Any,
+    x: Any,
+    room: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    at: Any,
+    window: Any,
+) -> Any:
+    """x [T, hidden], tokens of one sequence, becomes the layer's output; their keys and values join `cached`.
+
+    See self_attention for what they are.
+    """
+    mine = part if len(x) == 1 else 0
+    normed, lanes = room.normed[mine], room.dense_lanes[mine]
+    norm_rows(state, part, x, weights.attention_norm, sizes.eps, sizes.dense_fields, normed, lanes)
+    query, key, value = weights.query, weights.key, weights.value
+    dense_three(state, part, query, key, value, lanes, room.queries, room.keys, room.values)
+    self_attention(
+        state,
+        part,
+        room.queries,
+        room.keys,
+        room.values,
+        cosines,
+        sines,
+        cached,
+        at,
+        window,
+        weights.sinks,
+        sizes.scale,
+        sizes.output_fields,
+        room.attended,
+    )
+    dense_add(state, part, weights.output, room.attended, x)
+    mixture(state, part, weights, sizes, x, room)
+
+
+@kernel
+def head(
+    state: Any, part: Any, norm: Any, eps: Any, fields: Any, matrix: Any, x: Any, normed: Any, lanes: Any, logits: Any
+) -> Any:
+    """The RMSNorm of x [T, hidden] and the output matrix: logits [T, vocabulary]."""
+    mine = part if len(x) == 1 else 0
+    norm_rows(state, part, x, norm, eps, fields, normed[mine], lanes[mine])
+    dense(state, part, matrix, lanes[mine], logits)
