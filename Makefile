@@ -33,7 +33,7 @@ help:
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
-	@echo "make oracle      write the reference logits again (PyTorch and transformers)"
+	@echo "make oracle      write the reference logits and gradients again (PyTorch, transformers, peft)"
 	@echo "make clean       remove .venv and caches"
 
 $(BIN)/python:
@@ -147,6 +147,7 @@ screenshots: $(VENV)/.installed
 
 oracle: $(VENV)/.installed-oracle
 	@$(BIN)/python -m tests.oracle.write_logits
+	@$(BIN)/python -m tests.oracle.write_adapter
 
 eval-demo: $(VENV)/.installed-eval
 	@$(BIN)/python -m assets.training.evaluate

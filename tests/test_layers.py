@@ -30,6 +30,7 @@ MODEL = (
     "mlx_model.hub",
     "mlx_model.model",
     "mlx_model.generation",
+    "mlx_model.lora",
     "mlx_model.pdf",
     "mlx_model.tools",
 )
@@ -76,6 +77,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "mlx_model.tools",
         *MESSAGES,
     ),
+    # Training on a loaded model; what it has learnt shows in answers, and is written as weights are.
+    "mlx_model.lora": (*MATHEMATICS, "mlx_model.model", "mlx_model.generation", *MESSAGES),
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,
