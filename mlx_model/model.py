@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -15,11 +15,13 @@ from mlx_model.hub import names as hub
 from mlx_model.memory import device
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
+from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.compute import compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
+from mlx_model.weights.adapter_files import read_adapter
 from mlx_model.weights.loader import Progress, Residence, load_transformer, stored_dense_bits
 
 # Ids of the real gpt-oss, for checkpoints that come without a tokenizer.
@@ -45,6 +47,10 @@ class Model:
     residence: Residence
     plan: MemoryPlan
     kernels: KernelFindings
+    adapter: str = ""
+    """The name of the adapter that it answers with."""
+    bare: "Model | None" = None
+    """The model without that adapter; both are the same arrays."""
     process: int = field(default_factory=os.getpid)
     """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
 
@@ -78,6 +84,21 @@ class Model:
             return frozenset(self.tokenizer.special[name] for name in _STOP_NAMES if name in self.tokenizer.special)
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
+    def adapted(self, adapters: Adapters, name: str) -> "Model":
+        """This model with adapters in place of those that it has, if any. Nothing is loaded again."""
+        bare = self.bare or self
+        transformer, kernels = adapted(bare.transformer, adapters), adapted_findings(bare.kernels, adapters)
+        return replace(bare, transformer=transformer, kernels=kernels, adapter=name, bare=bare)
+
+    def with_adapter(self, folder: str | Path | None) -> "Model":
+        """The same with the adapter in a folder, in peft's files; None: with none.
+
+        Raises CheckpointError, which names the file, for one that can't be read or is for a model of another shape.
+        """
+        if folder is None:
+            return self.bare or self
+        return self.adapted(read_adapter(Path(folder), self.config).adapters, Path(folder).absolute().name)
+
     def make_cache(self) -> Cache:
         """An empty KV cache, as planned."""
         dtype = self.transformer.compute.kv_dtype(self.plan.kv_bits)
@@ -104,6 +125,7 @@ def load(
     context: int | None = None,
     map: str = "auto",
     differentiable: bool = False,
+    adapter: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     preparing: Progress = lambda done, total: None,
 ) -> Model:
@@ -117,7 +139,8 @@ def load(
     copies where MLX runs on a GPU that takes them, "on" tries it anywhere, "off" copies; Model.residence says what came
     of it. Files in use must not be changed: mapped weights would change with them. `differentiable` gives a model whose
     `forward` has a gradient, by MLX's own operations throughout, which is slower; without it `mx.grad` gives zeros on a
-    CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `progress` is called now and then with the
+    CPU (compute.CpuCompute) and fails on a GPU where it meets a kernel. `adapter` is the folder of a LoRA adapter in
+    peft's files, which Model.with_adapter can change later. `progress` is called now and then with the
     bytes of weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with
     the pieces of work that are done for its kernels (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
@@ -128,7 +151,10 @@ def load(
     config = ModelConfig.load(folder)
     wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
     mx.clear_cache()  # what an earlier model left there is free memory
+    file = None if adapter is None else read_adapter(Path(adapter), config)
     budget = device.budget(None if memory is None else parse_memory(memory))
+    if file is not None:
+        budget = replace(budget, nbytes=budget.nbytes - file.adapters.nbytes, limit=budget.limit - file.adapters.nbytes)
     on_gpu = device.on_gpu()
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu)
     device.enforce(plan)
@@ -141,7 +167,7 @@ def load(
     device.enforce(plan, transformer.embedding.mapped_bytes)
     kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
-    return Model(
+    model = Model(
         name=str(name_or_path),
         folder=folder,
         config=config,
@@ -152,3 +178,4 @@ def load(
         plan=plan,
         kernels=kernels,
     )
+    return model if file is None or adapter is None else model.adapted(file.adapters, Path(adapter).absolute().name)

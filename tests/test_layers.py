@@ -18,7 +18,7 @@ from tests.fixtures.imports import imports_of, modules_imported, name_of
 GROUND = {
     "metal ground": ("files", "formats"),
     "mlx_model ground": ("errors", "extras", "text", "tokens", "options", "events", "request", "checkpoint_files"),
-    "app ground": ("lines", "paths", "settings", "interrupt"),
+    "app ground": ("adapters", "lines", "paths", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")

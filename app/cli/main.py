@@ -33,6 +33,7 @@ SUBCOMMANDS = {
     "doctor": ("doctor",),
     "tools": ("tools",),
     "serve": ("serve",),
+    "finetune": ("finetune",),
     "bench": ("bench",),
     "completion": ("completion",),
 }
@@ -57,6 +58,7 @@ examples:
   gptoss-chat doctor                           how much memory a model would take here, and why
   gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
   gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
+  gptoss-chat finetune --data mine.jsonl       train an adapter on conversations of yours
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue
   gptoss-chat bench --report                   the same, and a file for an issue with nothing private in it
 
