@@ -251,7 +251,7 @@ def _check(dialogue: Dialogue) -> None:
     if not is_answer(messages[-1]):
         what = "its last thought has no answer" if is_thought(messages[-1]) else "it doesn't end with an answer"
         raise ValueError(f"{what} of the model")
-    for before, message in itertools.pairwise(messages):
+    for before, message in itertools.pairwise(each for each in messages if each.role is not Role.DEVELOPER):
         if message.role is Role.USER and before.role is not Role.USER and not is_answer(before):
             raise ValueError("a message of the user follows one that is no answer")
     if any(message.role is Role.USER and not message.text.strip() for message in messages):
