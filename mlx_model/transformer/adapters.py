@@ -4,7 +4,7 @@ Adapters are flat dicts of arrays, which is what an optimiser and `mx.value_and_
 "3.q_proj.b" are those of layer 3's query matrix, of the shapes that metal.weights.Adapter has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -51,10 +51,9 @@ class Adapters:
         return sum(array.nbytes for array in self.arrays.values())
 
     @property
-    def operations(self) -> list[str]:
-        """The operations of a decode step that run by MLX's operations because of them, in the order of a layer."""
-        matrices = {place.partition(".")[2] for place in self.scales}
-        return list(dict.fromkeys(_OPERATIONS[matrix] for matrix in MATRICES if matrix in matrices))
+    def operations(self) -> tuple[str, ...]:
+        """The operations of a decode step that run by MLX's operations because of them."""
+        return operations_of({place.partition(".")[2] for place in self.scales})
 
     def of_layer(self, layer: int) -> "Adapters":
         """Those of one layer alone."""
@@ -63,6 +62,11 @@ class Adapters:
             {name: array for name, array in self.arrays.items() if name.startswith(start)},
             {place: scale for place, scale in self.scales.items() if place.startswith(start)},
         )
+
+
+def operations_of(matrices: Collection[str]) -> tuple[str, ...]:
+    """The operations of a decode step that multiply by these matrices, in the order of a layer."""
+    return tuple(dict.fromkeys(_OPERATIONS[matrix] for matrix in MATRICES if matrix in matrices))
 
 
 def shapes(config: ModelConfig, matrix: str, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from metal.files import replace_file
 from mlx_model.checkpoint_files import read_object
 from mlx_model.errors import CheckpointError
-from mlx_model.transformer.adapters import ATTENTION, EXPERTS, MATRICES, ROUTER, Adapters, shapes
+from mlx_model.transformer.adapters import ATTENTION, EXPERTS, MATRICES, ROUTER, Adapters, operations_of, shapes
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.checkpoint import Stored, metadata_of, tensors_of
 
@@ -76,6 +76,31 @@ def read_adapter(folder: Path, config: ModelConfig) -> AdapterFile:
             raise CheckpointError(f"{file} is damaged: the adapter {name} holds values that are not numbers")
     base = fields.get("base_model_name_or_path")
     return AdapterFile(Adapters(arrays, scales), base if isinstance(base, str) else "", metadata_of(file))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What is known of an adapter without a model: the name of its model, its size on the disk, and the operations of a
+    decode step that leave the kernels because of it."""
+
+    base: str
+    nbytes: int
+    operations: tuple[str, ...]
+
+
+def adapter_facts(folder: Path) -> AdapterFacts:
+    """Of the adapter in a folder, from the header of its file. Raises CheckpointError."""
+    path, file = folder / CONFIG, folder / WEIGHTS
+    fields = read_object(path)
+    _check_kind(path, fields)
+    tensors = tensors_of(file)
+    modules = {tensor.name.partition(".lora_")[0].removeprefix(_START).partition(".")[2] for tensor in tensors}
+    matrices = {_MODULES[module] for module in modules & {*_MODULES}}
+    if modules & {*_EXPERTS}:
+        matrices |= {*EXPERTS}
+    base = fields.get("base_model_name_or_path")
+    size = sum(tensor.nbytes for tensor in tensors)
+    return AdapterFacts(base if isinstance(base, str) else "", size, operations_of(matrices))
 
 
 def write_adapter(folder: Path, adapters: Adapters, base: str, layers: int, facts: Mapping[str, str]) -> None:
