@@ -17,8 +17,8 @@ from mlx_model.memory import device
 from mlx_model.memory.sizes import disk_size
 from mlx_model.model import Model
 
-SAVE_S = 30.0
-"""Seconds of training that an interruption costs at most, but for a step."""
+SAVING = 0.05
+"""Share of the time that may go into saving. Steps take so much longer than that that nearly every one is saved."""
 EVALUATIONS = 10
 """Times that the held-out loss is taken in a run, beside once before it."""
 MOST_HELD_OUT = 64
@@ -99,14 +99,15 @@ class Run:
         held_out: Sequence[Example],
         folder: Folder,
         *,
-        save_s: float = SAVE_S,
+        saving: float = SAVING,
     ) -> None:
         self._model = model
         self._recipe = recipe
         self._examples = examples
         self._held_out = packed(held_out[:MOST_HELD_OUT], recipe.length)
         self._folder = folder
-        self._save_s = save_s
+        self._saving_share = saving
+        self._saving_s = 0.0  # what saving took the last time
         self.steps = recipe.total_steps(len(examples))
         self.digest = _digest(model, recipe, examples)
         self._trainer = Trainer(model.transformer, recipe.adapters(model.config))
@@ -142,8 +143,7 @@ class Run:
     def _train(self, stop: Callable[[], bool]) -> Iterator[Event]:
         schedule, saved_at = self._recipe.schedule(len(self._examples)), time.monotonic()
         if not self._standing.step:
-            with self._saving():
-                self._keep()
+            self._keep()
             yield from self._evaluated()
         while self._standing.step < self.steps:
             step = self._standing.step
@@ -154,9 +154,8 @@ class Run:
             wants_stop = stop() and not is_last
             if wants_stop and not self._held_out:
                 yield from self._evaluated()
-            if wants_stop or time.monotonic() - saved_at >= self._save_s:
-                with self._saving():
-                    self._keep()
+            if wants_stop or self._saving_s <= self._saving_share * (time.monotonic() - saved_at):
+                self._keep()
                 saved_at = time.monotonic()
             if wants_stop:
                 yield Stopped(self._standing.step, self._standing.best_step)
@@ -199,7 +198,10 @@ class Run:
             self._keep_adapter()
 
     def _keep(self) -> None:
-        self._folder.keep(self._standing, self._trainer.state)
+        begun = time.monotonic()
+        with self._saving():
+            self._folder.keep(self._standing, self._trainer.state)
+        self._saving_s = time.monotonic() - begun
 
     def _keep_adapter(self) -> None:
         standing = self._standing

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,16 @@ import pytest
 from app.engine.backend import ModelBackend
 from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, LoadProgress, Ready, ToEngine, decode, encode
 from app.engine.worker import Outbox, Worker
-from mlx_model.errors import RequestError
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
 from mlx_model.hub import names
+from mlx_model.lora.recipe import Recipe
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
+from mlx_model.weights.adapter_files import write_adapter
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import FIXTURES
 from tests.fixtures.settling_worker import SettlingBackend
@@ -165,6 +169,27 @@ def test_loading_forgets_what_there_was_to_settle(backend: ModelBackend) -> None
     asked(backend, [user("hello")])
     backend.load(Load("demo"), lambda loading: None)
     assert list(backend.settle()) == []
+
+
+def test_another_adapter_is_put_on_without_loading_the_model_again(backend: ModelBackend, tmp_path: Path) -> None:
+    """And its KV caches are forgotten, which come of other weights."""
+    assert backend._model is not None
+    adapters = Recipe(layers=(5,)).adapters(backend._model.config)
+    arrays = {name: array + 5.0 if name.endswith(".b") else array for name, array in adapters.arrays.items()}
+    write_adapter(tmp_path / "odd", replace(adapters, arrays=arrays), "demo", 6, {})
+    few = Options(temperature=0, max_tokens=6)
+    bare, _ = asked(backend, [user("hello")], few)
+    before = backend._model.bare or backend._model
+    ready = backend.load(Load("demo", adapter=str(tmp_path / "odd")), lambda loading: None)
+    assert (ready.model, ready.adapter) == ("demo", "odd")
+    assert backend._model.bare is before, "the model was loaded again"
+    odd, finished = asked(backend, [user("hello")], few)
+    assert odd != bare and finished.stats.reused_tokens == 0
+    with pytest.raises(CheckpointError, match="is missing"):
+        backend.load(Load("demo", adapter=str(tmp_path / "none")), lambda loading: None)
+    ready = backend.load(Load("demo"), lambda loading: None)
+    assert ready.adapter == "" and backend._model is before
+    assert asked(backend, [user("hello")], few)[0] == bare
 
 
 def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

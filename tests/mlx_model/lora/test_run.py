@@ -31,9 +31,9 @@ Made = Callable[..., Run]
 def made(trainable: Model, examples: list[Example], tmp_path: Path) -> Made:
     """A run into the test's folder, saved after each step."""
 
-    def make(recipe: Recipe = RECIPE, save_s: float = 0.0, held_out: int = 1) -> Run:
+    def make(recipe: Recipe = RECIPE, saving: float = math.inf, held_out: int = 1) -> Run:
         rest = examples[held_out:]
-        return Run(trainable, recipe, rest, examples[:held_out], Folder(tmp_path / "a"), save_s=save_s)
+        return Run(trainable, recipe, rest, examples[:held_out], Folder(tmp_path / "a"), saving=saving)
 
     return make
 
@@ -72,18 +72,18 @@ def test_a_run(made: Made, tmp_path: Path, trainable: Model) -> None:
     assert Folder(tmp_path / "a").state() == {}, "moments are of no use any more"
 
 
-@pytest.mark.parametrize(("after", "save_s"), [(0, 0.0), (2, 0.0), (2, math.inf)])
+@pytest.mark.parametrize(("after", "saving"), [(0, math.inf), (2, math.inf), (2, 0.0)])
 def test_a_killed_run_goes_on_to_the_same_losses(
-    made: Made, whole: list[tuple[str, int, float]], after: int, save_s: float
+    made: Made, whole: list[tuple[str, int, float]], after: int, saving: float
 ) -> None:
     """What was saved last counts; everything after it comes again, to the last bit."""
-    killed = made(save_s=save_s).events(never)
+    killed = made(saving=saving).events(never)
     for event in killed:
         if isinstance(event, Stepped) and event.step > after:
             break
     del killed  # what this step has changed is not saved
     first, *events = made().events(never)
-    begins = after if save_s == 0 else 0
+    begins = after if saving else 0
     assert isinstance(first, Resumed) == bool(begins)
     assert (
         losses(iter(events))
@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
 
 
 def test_a_stopped_run_keeps_its_adapter(made: Made, whole: list[tuple[str, int, float]], tmp_path: Path) -> None:
-    events, seen = made(save_s=math.inf), list[object]()
+    events, seen = made(saving=0.0), list[object]()
     for event in events.events(lambda: sum(isinstance(each, Stepped) for each in seen) >= 2):
         seen.append(event)
     assert isinstance(seen[-1], Stopped) and seen[-1].step == 2
