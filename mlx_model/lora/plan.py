@@ -1,7 +1,7 @@
 """The memory that a run of training takes, foretold from a model's shape; and what would fit where it doesn't.
 
-Measured at the widths of 20b on MLX's CPU backend (`python -m tests.benchmarks.finetune`); what a Mac's GPU holds is
-worked out by the same rule, with activations half as wide.
+The rule was found on MLX's CPU backend, at the widths of 20b and at narrower ones (tests/mlx_model/lora/test_plan.py
+has the figures); what a Mac's GPU holds is worked out by it, with activations half as wide.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,11 @@ from mlx_model.lora.recipe import Recipe
 from mlx_model.memory.plan import DENSE_BITS, Wishes, plan
 from mlx_model.memory.sizes import memory_size
 from mlx_model.transformer.config import ModelConfig
+
+_LOGITS = 3.75
+"""Copies of a block of logits in float32 that are held at once (measured: 3.74), in 16 bits on a GPU two more."""
+_PAIRS = 2
+"""Times that what a row is on its way through an expert is held: once computed, once for the gradient (measured)."""
 
 LENGTHS = (8192, 4096, 2048, 1024, 512, 256)
 """Lengths of a row that are proposed where another doesn't fit."""
@@ -51,7 +56,7 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
     hidden, inner, length = config.hidden_size, config.intermediate_size, recipe.length
     first = min(int(place.partition(".")[0]) for place in recipe.places(config))
     rows, block = min(ROWS, length), min(QUERIES, length)
-    pairs = rows * config.num_experts_per_tok * (6 * hidden + 7 * inner) * item
+    mixture = rows * (_PAIRS * config.num_experts_per_tok * (6 * hidden + 7 * inner) + 8 * hidden) * item
     attention = length * (8 * hidden + 10 * queries + 8 * keys) * item
     scores = 4 * config.num_attention_heads * block * length * item
     return TrainingPlan(
@@ -60,8 +65,8 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
         weights=held.weights,
         adapters=20 * recipe.parameters(config),
         inputs=(config.num_hidden_layers - first + 2) * length * hidden * item,
-        layer=max(2 * pairs, attention + scores),
-        logits=4 * min(LOGITS, length) * config.vocab_size * 4,
+        layer=max(mixture, attention + scores),
+        logits=int(min(LOGITS, length) * config.vocab_size * (_LOGITS * 4 + (2 * item if on_gpu else 0))),
         program=held.program,
     )
 
@@ -100,7 +105,8 @@ def _instead(config: ModelConfig, recipe: Recipe, wishes: Wishes, budget: int, *
             return f"; {words} would fit"
     smallest = replace(recipe, length=LENGTHS[-1], targets=("attention",), layers=last)
     least = min(needs(config, smallest, bits, on_gpu=on_gpu).total for bits in _bits(wishes))
-    return f", and the least that can be trained takes {memory_size(least, ceil)}"
+    more = "; `gptoss-chat doctor` says whether the GPU may hold more" if on_gpu else ""
+    return f", and the least that can be trained takes {memory_size(least, ceil)}{more}"
 
 
 def _leaner(recipe: Recipe, last: tuple[int, ...]) -> Iterator[tuple[str, Recipe]]:

@@ -71,7 +71,10 @@ def test_gradients_are_pefts(model: Model, results: Mapping[str, NDArray[Any]], 
         assert np.abs(gradient - expected).max() <= TOLERANCE * np.abs(expected).max(), name
 
 
-def test_a_loss_falls_as_pefts(model: Model, results: Mapping[str, NDArray[Any]]) -> None:
+def test_a_loss_falls_as_pefts(
+    model: Model, results: Mapping[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mx, "checkpoint", lambda function: function)  # half the time; gradients are as above
     trainer = Trainer(model.transformer, read_adapter(lora.FOLDER, model.config).adapters)
     found = [trainer.step([row_of(lora.sequences(step))], lora.LEARNING_RATE).loss for step in range(lora.STEPS)]
     assert np.abs(np.array(found) - results[lora.CURVE]).max() <= 1e-3
