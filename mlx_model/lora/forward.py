@@ -8,6 +8,7 @@ tokens only, a block at a time: a token's are 0.8 MB in float32.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import mlx.core as mx
 import numpy as np
@@ -19,7 +20,7 @@ from mlx_model.transformer.blocks import Block, Transformer, mixture_of_experts
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.rope import score_scale
 
-QUERIES = 256
+QUERIES = 128
 """Queries that attention takes at once."""
 ROWS = 512
 """Tokens that go through their experts at once."""
@@ -116,15 +117,54 @@ def _attention(x: mx.array, block: Block, by: Turns, lengths: Sequence[int], com
         seen = mask(queries.shape[2], keys.shape[2], window)
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=seen, sinks=sinks)
 
-    attended, end = [], 0
+    attended = _in_turn(attend, list(_spans(lengths, window)))(queries, keys, values)
+    return x + compute.product(weights.output, attended.transpose(0, 2, 1, 3).reshape(1, x.shape[1], -1))
+
+
+def _in_turn(
+    attend: Callable[[mx.array, mx.array, mx.array], mx.array], spans: Sequence[tuple[slice, slice]]
+) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
+    """Attention of queries [1, heads, T, D] and keys and values [1, KV heads, T, D] by blocks: `spans` has the places
+    of each block's queries, and of the keys that they may see.
+
+    Scores are computed again for the gradient, and those of one block are held at once: MLX would take several blocks
+    side by side, as none needs another one's result, so each is made to wait for the one before it.
+    """
+
+    @mx.custom_function
+    def attention(queries: mx.array, keys: mx.array, values: mx.array) -> mx.array:
+        blocks: list[mx.array] = []
+        for new, old in spans:
+            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old]]
+            blocks.append(attend(*(mx.depends(parts, blocks[-1:]) if blocks else parts)))
+        return mx.concatenate(blocks, axis=2)
+
+    @attention.vjp
+    def gradient(
+        primals: tuple[mx.array, mx.array, mx.array], cotangent: mx.array, _: mx.array
+    ) -> tuple[mx.array, mx.array, mx.array]:
+        queries, keys, values = primals
+        of_queries = list[mx.array]()
+        of_keys, of_values = mx.zeros_like(keys), mx.zeros_like(values)
+        for new, old in spans:
+            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old]]
+            waiting = mx.depends([*parts, cotangent[:, :, new]], [of_keys, of_values])
+            _, (by_query, by_key, by_value) = mx.vjp(attend, waiting[:3], waiting[3:])
+            of_queries.append(by_query)
+            of_keys, of_values = of_keys.at[:, :, old].add(by_key), of_values.at[:, :, old].add(by_value)
+        return mx.concatenate(of_queries, axis=2), of_keys, of_values
+
+    return cast(Callable[[mx.array, mx.array, mx.array], mx.array], attention)
+
+
+def _spans(lengths: Sequence[int], window: int | None) -> Iterator[tuple[slice, slice]]:
+    """Blocks of queries with the keys that they may see: of the same example, and within the window."""
+    end = 0
     for length in lengths:
         begin, end = end, end + length
         for start, stop in _blocks(length, QUERIES):
             first = begin if window is None else max(begin, begin + start - window + 1)
-            new, old = slice(begin + start, begin + stop), slice(first, begin + stop)
-            attended.append(mx.checkpoint(attend)(queries[:, :, new], keys[:, :, old], values[:, :, old]))
-    together = mx.concatenate(attended, axis=2).transpose(0, 2, 1, 3).reshape(1, x.shape[1], -1)
-    return x + compute.product(weights.output, together)
+            yield slice(begin + start, begin + stop), slice(first, begin + stop)
 
 
 def _cross_entropy(transformer: Transformer, targets: NDArray[np.int32]) -> Callable[[mx.array], mx.array]:

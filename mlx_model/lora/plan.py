@@ -17,6 +17,8 @@ from mlx_model.transformer.config import ModelConfig
 
 _LOGITS = 3.75
 """Copies of a block of logits in float32 that are held at once (measured: 3.74), in 16 bits on a GPU two more."""
+_SCORES, _ALL_SCORES = 12.5, 0.65
+"""Copies of the scores of a block of queries, and of those of all, that are held at once (measured)."""
 _PAIRS = 2
 """Times that what a row is on its way through an expert is held: once computed, once for the gradient (measured)."""
 
@@ -52,20 +54,20 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
     """What a run of this recipe holds, with the dense part at so many bits."""
     item = 2 if on_gpu else 4
     held = plan(config, _WHOLE, Wishes(dense_bits=dense_bits), on_gpu=on_gpu)
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    queries = config.num_attention_heads * config.head_dim
     hidden, inner, length = config.hidden_size, config.intermediate_size, recipe.length
     first = min(int(place.partition(".")[0]) for place in recipe.places(config))
     rows, block = min(ROWS, length), min(QUERIES, length)
     mixture = rows * (_PAIRS * config.num_experts_per_tok * (6 * hidden + 7 * inner) + 8 * hidden) * item
-    attention = length * (8 * hidden + 10 * queries + 8 * keys) * item
-    scores = 4 * config.num_attention_heads * block * length * item
+    scores = config.num_attention_heads * length * (_SCORES * block + _ALL_SCORES * length)
+    attention = (scores + 2 * queries * length) * item
     return TrainingPlan(
         dense_bits=dense_bits,
         length=length,
         weights=held.weights,
         adapters=20 * recipe.parameters(config),
         inputs=(config.num_hidden_layers - first + 2) * length * hidden * item,
-        layer=max(mixture, attention + scores),
+        layer=int(max(mixture, attention)),
         logits=int(min(LOGITS, length) * config.vocab_size * (_LOGITS * 4 + (2 * item if on_gpu else 0))),
         program=held.program,
     )
