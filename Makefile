@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-server screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -28,8 +28,9 @@ help:
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
-	@echo "make bench-server count what the server computes for a second turn, beside mlx-lm's; time first tokens and HTTP"
-	@echo "make bench-peers compare with mlx-lm on a full-size checkpoint (writes 13.8 GB to BENCH_DIR)"
+	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
+	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
+	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
@@ -137,11 +138,23 @@ bench-memory: $(VENV)/.installed-peers
 bench-quality: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.quality
 
-bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers
+# llama.cpp as a peer, in an environment of its own. Where it can't be built the benchmarks go on without it.
+LLAMA := build/llama.cpp
+
+$(LLAMA)/.installed: tests/benchmarks/peers/build_llama_cpp.sh | $(BIN)/python
+	@echo "Building llama.cpp (once; some minutes)" >&2
+	@mkdir -p build
+	@sh $< "$(PYTHON)" $(LLAMA) </dev/null >$(LLAMA).log 2>&1 && touch $@ || \
+		echo "llama.cpp could not be built: $(LLAMA).log says why" >&2
+
+bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.server
 
-bench-peers: $(VENV)/.installed-peers
-	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),3)
+bench-peers: $(VENV)/.installed-peers $(LLAMA)/.installed
+	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),2) --models $(or $(MODELS),20b)
+
+bench-busy: $(VENV)/.installed
+	@$(BIN)/python -m tests.benchmarks.peers --busy 0 1 2 --prompts 32 --models demo $(or $(MODELS),20b) --only gptoss-chat
 
 screenshots: $(VENV)/.installed
 	@$(BIN)/python -m tests.screenshots

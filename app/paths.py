@@ -62,6 +62,11 @@ def mcp_log(server: str) -> Path:
     return _data() / "logs" / f"mcp-{server}.log"
 
 
+def server_log() -> Path:
+    """What the server beside a chat writes on its standard error. Raises RequestError, likewise."""
+    return _data() / "logs" / "server.log"
+
+
 def server_token_file() -> Path:
     """The token that clients of `gptoss-chat serve` need. Raises RequestError, likewise."""
     return _data() / "server-token"

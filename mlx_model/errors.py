@@ -22,4 +22,12 @@ class BudgetError(GptossError):
 
 
 class RequestError(GptossError):
-    """A parameter or a prompt that can't be used: an empty prompt, a negative temperature."""
+    """A parameter or a prompt that can't be used: an empty prompt, a negative temperature.
+
+    `about` is the field of the Request at fault, or the full name of the function whose schema is; "" where the text
+    alone says so.
+    """
+
+    def __init__(self, text: str, about: str = "") -> None:
+        super().__init__(text)
+        self.about = about

@@ -73,6 +73,13 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits: so many are answered before it. Said again whenever that number changes, never by a model."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class PrefillProgress:
     """`done` of `total` prompt tokens are in the cache (reused ones counted)."""
 
@@ -166,4 +173,4 @@ class Finished:
     stats: Stats = field(default_factory=Stats)
 
 
-Event = PrefillProgress | Warned | MessageStart | TextDelta | MessageEnd | Finished
+Event = Queued | PrefillProgress | Warned | MessageStart | TextDelta | MessageEnd | Finished

@@ -162,7 +162,9 @@ def load(
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     with device.memory_errors():
         compute = compute_on(gpu=on_gpu, differentiable=differentiable)
-        transformer, residence = load_transformer(folder, config, compute, bits, map, progress)
+        transformer, residence = load_transformer(
+            folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
+        )
     # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be timed so.
     device.enforce(plan, transformer.embedding.mapped_bytes)
     kernels = attach_kernels(transformer, preparing)

@@ -7,10 +7,11 @@ from typing import TextIO
 
 from app.chat.loop import TurnEvent
 from app.chat.thinking import Thinking
+from app.chat.waiting import others_first
 from app.cli.printing import DIM, PLAIN, shows_styles
 from app.engine.protocol import Answer
 from app.lines import one_line
-from mlx_model.events import Event, MessageEnd, PrefillProgress, TextDelta, Warned
+from mlx_model.events import Event, MessageEnd, PrefillProgress, Queued, TextDelta, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
 from mlx_model.text import clean
@@ -60,7 +61,7 @@ class AnswerPrinter:
         self._says_thinking = False
         self._is_terminal = sys.stderr.isatty()
         self._dims = shows_styles(sys.stderr)
-        self._shows_prefill = False
+        self._shows_progress = False
         self._is_running = False  # a call of a tool, whose line has not ended
         self._open_line: TextIO | None = None  # the stream whose last line has not ended
 
@@ -94,8 +95,10 @@ class AnswerPrinter:
             self._end_text()
             self._see(event.message)
         match event:
+            case Queued(before=before):
+                self._show_progress(f"waiting: {others_first(before)}")
             case PrefillProgress(done=done, total=total):
-                self._show_prefill(done, total)
+                self._show_progress(f"reading the prompt: {done:,} of {total:,} tokens" if done < total else "")
             case Warned(text=text):
                 self._print(f"{one_line(text)}\n", sys.stderr)
             case TextDelta(channel="final", text=text, recipient=None):
@@ -146,11 +149,10 @@ class AnswerPrinter:
         if self._open_line is not None:
             self._print("\n", self._open_line)
 
-    def _show_prefill(self, done: int, total: int) -> None:
-        """A long prompt takes a while; the line is gone once the answer begins."""
-        if self._is_terminal and (self._shows_prefill or done < total):
-            self._shows_prefill = done < total
-            text = f"reading the prompt: {done:,} of {total:,} tokens" if self._shows_prefill else ""
+    def _show_progress(self, text: str) -> None:
+        """What takes a while before the answer begins; the line is gone then, with an empty text."""
+        if self._is_terminal and (text or self._shows_progress):
+            self._shows_progress = bool(text)
             print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
     def _show_thinking(self) -> None:

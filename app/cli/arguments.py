@@ -17,7 +17,11 @@ from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
+    from app.cli.beside import SharedEngine
     from app.remote.engine import RemoteEngine
+
+PORT = 8080
+"""Where a server listens unless something else is said."""
 
 _OPTIONS = ("effort", *SAMPLING, "stop")
 """Arguments that are fields of Options."""
@@ -37,6 +41,8 @@ class Start:
     form: AnswerFormat = field(default_factory=AnswerFormat)
     server: "RemoteEngine | None" = None
     """What answers instead of a model on this computer."""
+    shared: "SharedEngine | None" = None
+    """The engine of this computer, where other programs may ask it too."""
 
 
 def add_model(group: "argparse._ArgumentGroup") -> None:

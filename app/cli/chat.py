@@ -4,13 +4,19 @@ import argparse
 import gc
 import os
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from app.cli.arguments import Start, answering, start, text_of
+from app.cli.arguments import PORT, Start, answering, start, text_of
+from app.cli.connecting import HERE
 from app.cli.printing import is_dumb, say
 from app.interrupt import Importing
 from app.paths import is_debugging
 from app.settings import Settings, load
 from mlx_model.errors import RequestError
+
+if TYPE_CHECKING:
+    from app.cli.beside import SharedEngine
 
 
 def opening() -> argparse.ArgumentParser:
@@ -20,6 +26,13 @@ def opening() -> argparse.ArgumentParser:
     group.add_argument(
         "-c", "--continue", dest="resume", action="store_true", help="continue the conversation that was last used"
     )
+    group.add_argument(
+        "--server",
+        dest="is_shared",
+        action="store_true",
+        help="let other programs on this computer use the model too, by OpenAI's API, for as long as the chat is open",
+    )
+    group.add_argument("--port", type=int, metavar="N", help=f"the port of --server (default: {PORT})")
     group.add_argument("--plain", action="store_true", help="open the chat line by line, not full screen")
     group.add_argument(
         "--no-mouse",
@@ -48,8 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     """
     words: list[str] = getattr(arguments, "prompt", [])
     resume = hasattr(arguments, "resume")
+    is_shared = hasattr(arguments, "is_shared")
+    if hasattr(arguments, "port") and not is_shared:
+        raise RequestError("--port is for a server: add --server")
     in_terminal = not hasattr(arguments, "json") and sys.stdin.isatty() and sys.stdout.isatty()
     if not in_terminal:
+        if is_shared:
+            raise RequestError("--server opens the chat, which needs a terminal; `serve` serves without one")
         if resume:
             raise RequestError("--continue opens the chat, which needs a terminal; `ask` answers without one")
         from app.cli import ask
@@ -57,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         return ask.answer_input(arguments, words)
     settings = load()
     setup = start(arguments, settings)
+    if is_shared:
+        setup = replace(setup, shared=_shared(setup, getattr(arguments, "port", PORT)))
     prompt = text_of(" ".join(words))
     if not (hasattr(arguments, "plain") or is_dumb()):
         return _full_screen(setup, settings, prompt, resume=resume, mouse=not hasattr(arguments, "no_mouse"))
@@ -66,6 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
         from app.cli import plain
 
     return plain.chat(setup, prompt, resume=resume)
+
+
+def _shared(setup: Start, port: int) -> "SharedEngine":
+    if setup.server is not None:
+        raise RequestError(
+            f"--server is for a model on this computer, and {setup.server.host} answers; --connect {HERE} changes that"
+        )
+    from app.cli.beside import SharedEngine
+
+    return SharedEngine(port)
 
 
 def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool, mouse: bool) -> int:
@@ -80,10 +110,11 @@ def _full_screen(setup: Start, settings: Settings, prompt: str, *, resume: bool,
     with Importing():
         from app.tui.app import ChatApp
 
-    server = setup.server
+    server, shared = setup.server, setup.shared
     app = ChatApp(
-        *(setup.load, setup.options, setup.instructions, server, settings),
+        *(setup.load, setup.options, setup.instructions, server or shared, settings),
         server="" if server is None else server.host,
+        shared_at="" if shared is None else shared.url,
         prompt=prompt,
         resume=resume,
     )

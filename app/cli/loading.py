@@ -22,6 +22,13 @@ class PreparingLine:
     def __init__(self) -> None:
         self._is_shown = False
 
+    def hear(self, reply: Loading | LoadProgress | Ready) -> None:
+        """Show how far the kernels are; whatever else a load says takes the line away."""
+        if isinstance(reply, LoadProgress) and reply.kernels:
+            self.show(reply.done, reply.total)
+        else:
+            self.end()
+
     def show(self, done: int, total: int) -> None:
         """So many pieces of work for the kernels are done, and the next is under way."""
         if sys.stderr.isatty():
@@ -41,15 +48,10 @@ class PreparingLine:
 async def load_model(engine: "LocalEngine", load: Load) -> Ready:
     """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
     line = PreparingLine()
-
-    def progress(reply: LoadProgress) -> None:
-        if reply.kernels:
-            line.show(reply.done, reply.total)
-
-    engine.progress = progress
+    engine.progress = line.hear
     try:
         async for reply in engine.load(load):
-            line.end()  # the load is over when the first reply comes
+            line.hear(reply)
             say_what_is_odd(reply, load)
     finally:
         line.end()

@@ -57,6 +57,7 @@ examples:
   gptoss-chat models                           what is on this computer; `models remove NAME` deletes
   gptoss-chat doctor                           how much memory a model would take here, and why
   gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
+  gptoss-chat --server                         the chat, whose model other programs use by this API, too
   gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
   gptoss-chat finetune --data mine.jsonl       train an adapter on conversations of yours
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue

@@ -18,11 +18,11 @@ from app.chat.sampling import change
 from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
-from app.cli.loading import load_model, load_there
+from app.cli.loading import load_model, load_there, say_what_is_odd
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
 from app.engine.local import LocalEngine, drive
-from app.engine.protocol import Load
+from app.engine.protocol import Load, Ready
 from app.lines import one_line, sentence
 from app.store.saver import Saver
 from app.tools.names import available, in_words, read_names
@@ -34,6 +34,7 @@ from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
 from mlx_model.tools.shown_pages import pages_of
 
 if TYPE_CHECKING:
+    from app.cli.beside import SharedEngine
     from app.remote.engine import RemoteEngine
 
 _HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
@@ -53,13 +54,15 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
     edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
-    engine = start.server or LocalEngine()
+    engine = start.server or start.shared or LocalEngine()
     model = drive(load_model(engine, start.load)).model if isinstance(engine, LocalEngine) else ""
     with contextlib.closing(Saver(say)) as saver:
         plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
         try:
             if start.server is not None:
                 plain.connect(start.server, start.load)
+            if start.shared is not None:
+                plain.share(start.shared, start.load)
             if resume:
                 plain.resume()
             plain.run(prompt)
@@ -72,9 +75,15 @@ class PlainChat:
     """One conversation at a time. Prompts are on the disk before the model sees them, a long answer once a second."""
 
     def __init__(
-        self, engine: "LocalEngine | RemoteEngine", model: str, start: Start, saver: Saver, *, edits_lines: bool
+        self,
+        engine: "LocalEngine | RemoteEngine | SharedEngine",
+        model: str,
+        start: Start,
+        saver: Saver,
+        *,
+        edits_lines: bool,
     ) -> None:
-        """`engine` has loaded `model`, or is to be connected to."""
+        """`engine` has loaded `model`, or is to be connected to or shared."""
         self._engine = engine
         self._model = model
         self._options = start.options
@@ -83,7 +92,7 @@ class PlainChat:
         self._saver = saver
         self._edits_lines = edits_lines
         self._conversation = Conversation()
-        self._tools = PlainTools(start.permissions, start.most_calls, always_loops=start.server is not None)
+        self._tools = PlainTools(start.permissions, start.most_calls, always_loops=not isinstance(engine, LocalEngine))
 
     def connect(self, server: "RemoteEngine", load: Load) -> None:
         """Connect to a server, and say what answers there. Raises EngineError or EngineDied."""
@@ -93,6 +102,18 @@ class PlainChat:
 
         self._tools.drive(connect())
         print(f"{one_line(self._model)} answers at {server.host}. Tools run on this computer.", flush=True)
+
+    def share(self, engine: "SharedEngine", load: Load) -> None:
+        """Load a model that other programs may ask too, and say where. Raises EngineError or EngineDied."""
+
+        async def begin() -> None:
+            async for reply in engine.load(load):
+                say_what_is_odd(reply, load)
+                if isinstance(reply, Ready):
+                    self._model = reply.model
+
+        self._tools.drive(begin())
+        print(f"{one_line(self._model)} answers. Other programs find it at {engine.url}.", flush=True)
 
     def resume(self) -> None:
         """Go on with the conversation that was last used, and print its end."""

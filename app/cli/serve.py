@@ -4,26 +4,23 @@ import argparse
 import asyncio
 import socket
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.arguments import add_adapter, add_model, stated_load
+from app.cli.arguments import PORT, add_adapter, add_model, stated_load
 from app.cli.completion import completed_by
-from app.cli.loading import say_what_is_odd
+from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
 from app.engine.protocol import Loading, LoadProgress, Ready
 from app.paths import server_token_file
 from app.settings import Settings, load
 from app.tools.names import kit_of, read_names
 from mlx_model.errors import RequestError
-from mlx_model.extras import install_line
 from mlx_model.text import clean
 
 if TYPE_CHECKING:
     from app.server.answering import OwnTools
 
-PORT = 8080
 _EVERY = ("0.0.0.0", "::")
 """Addresses that stand for all of this computer's."""
 _OWN = ("python", "browser")
@@ -100,7 +97,7 @@ class _Address:
 
 
 def _listen(arguments: argparse.Namespace) -> _Address:
-    from app.server.serving import listen, listen_at_path
+    from app.server.listening import listen, listen_at_path
 
     host, path = getattr(arguments, "host", "127.0.0.1"), getattr(arguments, "socket", None)
     listener = listen(host, getattr(arguments, "port", PORT)) if path is None else listen_at_path(path)
@@ -109,8 +106,9 @@ def _listen(arguments: argparse.Namespace) -> _Address:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal; returns the exit code. Raises GptossError."""
-    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
-        raise RequestError(f"the server needs {missing[0]}; install it: {install_line('server')}")
+    from app.server.listening import check_installed
+
+    check_installed()
     settings = load()
     for line in settings.warnings:
         say(line)
@@ -124,7 +122,8 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from app.server.guard import Policy, without_ports
     from app.server.http import make_app
     from app.server.line import Line
-    from app.server.serving import Server, allow_many_connections, serve
+    from app.server.listening import allow_many_connections
+    from app.server.serving import Server, serve
     from app.server.token import kept_token
 
     own = await _own_tools(arguments, settings)
@@ -140,9 +139,10 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     hosts = without_ports([*address.names, *getattr(arguments, "allow_host", [])])
     origins = frozenset(getattr(arguments, "allow_origin", []))
     policy = Policy(hosts, not address.is_private, origins, token)
-    asked, engine = stated_load(arguments, settings), EngineClient()
+    asked, engine, preparing = stated_load(arguments, settings), EngineClient(), PreparingLine()
 
     def announce(reply: Loading | LoadProgress | Ready) -> None:
+        preparing.hear(reply)
         say_what_is_odd(reply, asked)
         if isinstance(reply, Ready):
             say(f"{reply.model} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
@@ -151,7 +151,10 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))
 
     async def load_and_show() -> None:
-        ready = await line.load()
+        try:
+            ready = await line.load()
+        finally:
+            preparing.end()
         print(clean(_configurations(address, ready, token_file)), flush=True)
 
     allow_many_connections()

@@ -60,7 +60,7 @@ class _Endless(Model):
 def warm_up(model: Model) -> Stats:
     """A short prompt and answer: kernels are compiled and clocks ramp up in a run that counts for nothing but the
     guess at how long others take."""
-    return _run(_endless(model), PROMPTS[0], _WARM_TOKENS)
+    return _run(endless(model), PROMPTS[0], _WARM_TOKENS)
 
 
 def expected_s(warm: Stats, tokens: int, longest_s: float, context: int, *, twice: bool) -> float:
@@ -90,7 +90,7 @@ def speeds(
     the prompt before it, which is `warm` at first: the first is always timed. `starting` is told each that is, and the
     seconds that its prompts will take.
     """
-    endless = _endless(model)
+    unstopped = endless(model)
     token_s = 1 / warm.prefill_tok_s
     for prompt in prompts:
         if prompt + tokens > model.context_length:
@@ -100,12 +100,13 @@ def speeds(
         else:
             rounds = _rounds(once_s, longest_s)
             starting(prompt, rounds * once_s * (1 if model.transformer.decoder is None else 2))
-            speed = _speed(endless, prompt, tokens, rounds)
+            speed = _speed(unstopped, prompt, tokens, rounds)
             token_s = 1 / speed.prefill_tok_s
             yield speed
 
 
-def _endless(model: Model) -> Model:
+def endless(model: Model) -> Model:
+    """The same model, whose answers are as long as was asked for."""
     return _Endless(**{part.name: getattr(model, part.name) for part in fields(model)})
 
 

@@ -45,13 +45,21 @@ class EngineClient:
     """One engine process at a time; after a death or `close`, `load` starts another.
 
     `command` runs the worker. `cancel_grace_s` is how long a cancelled answer may go on (one chunk of
-    prefill can take seconds), `close_grace_s` how long the process may take to end, before it is killed.
+    prefill can take seconds), `close_grace_s` how long the process may take to end, before it is killed. The
+    process inherits the descriptors of `pass_fds`; in an `own_session` no signal of the terminal reaches it.
     """
 
     def __init__(
-        self, command: Sequence[str] = WORKER, *, cancel_grace_s: float = 60.0, close_grace_s: float = 2.0
+        self,
+        command: Sequence[str] = WORKER,
+        *,
+        cancel_grace_s: float = 60.0,
+        close_grace_s: float = 2.0,
+        pass_fds: Sequence[int] = (),
+        own_session: bool = False,
     ) -> None:
         self._command = tuple(command)
+        self._pass_fds, self._own_session = tuple(pass_fds), own_session
         self._cancel_grace_s = cancel_grace_s
         self._close_grace_s = close_grace_s
         self._numbers = count(1)
@@ -81,6 +89,8 @@ class EngineClient:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                pass_fds=self._pass_fds,
+                start_new_session=self._own_session,
             )
         except OSError as error:
             raise EngineDied(f"the engine could not be started: {error.strerror or error}") from None
@@ -178,8 +188,8 @@ class EngineClient:
                 match await inbox.get():
                     case EngineDied() as death:
                         raise death
-                    case Failed(text=text, unusable=unusable, too_long=too_long):
-                        raise EngineError(text, unusable, too_long)
+                    case Failed(text, _, unusable, too_long, about):
+                        raise EngineError(text, unusable, too_long, about)
                     case reply:
                         yield reply
         finally:
@@ -200,7 +210,7 @@ class EngineClient:
         last_lines: deque[str] = deque(maxlen=STDERR_LINES)
         errors = asyncio.create_task(_tail(process.stderr, last_lines))
         try:
-            async for line in _lines(process.stdout):
+            async for line in lines_of(process.stdout):
                 reply = decode(line)
                 if not isinstance(reply, FromEngine):
                     raise ProtocolError(f"{type(reply).__name__} is a request")
@@ -222,10 +232,14 @@ class EngineClient:
         if self._killed_because is not None:
             death = EngineDied(self._killed_because, last_lines)
         else:
-            death = death_of(process.returncode or 0, last_lines)
+            death = self.death_of(process.returncode or 0, last_lines)
         for inbox in self._inboxes.values():
             inbox.put_nowait(death)
         return death
+
+    def death_of(self, returncode: int, last_lines: Sequence[str]) -> EngineDied:
+        """What an exit status of the process says, in words."""
+        return death_of(returncode, last_lines)
 
     def _kill_if_asked(self, number: int) -> None:
         if number in self._inboxes:
@@ -243,7 +257,7 @@ class EngineClient:
                 self._process.kill()
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def lines_of(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The lines of a stream, however long (StreamReader.readline gives up at 64 KiB)."""
     rest = bytearray()
     while chunk := await stream.read(CHUNK):
@@ -258,7 +272,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 async def _tail(stream: asyncio.StreamReader, last: deque[str]) -> None:
     """Keep the last lines of a stream in `last`; read on to its end, so that the process never blocks."""
-    async for line in _lines(stream):
+    async for line in lines_of(stream):
         if text := clean(line.decode(errors="replace")).strip():
             last.append(text[:500])
 

@@ -10,12 +10,13 @@ from mlx_model.request import Request
 
 class EngineError(GptossError):
     """The engine declined or failed, and still runs. `unusable`: the request itself was at fault; `too_long`: by its
-    length."""
+    length; `about`: what of it, as RequestError says it."""
 
-    def __init__(self, text: str, unusable: bool = False, too_long: bool = False) -> None:
+    def __init__(self, text: str, unusable: bool = False, too_long: bool = False, about: str = "") -> None:
         super().__init__(text)
         self.unusable = unusable
         self.too_long = too_long
+        self.about = about
 
 
 class EngineDied(GptossError):

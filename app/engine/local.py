@@ -130,4 +130,5 @@ def _model_backend() -> Backend:
 
 def _declined(error: GptossError) -> EngineError:
     too_long = isinstance(error, ContextError)
-    return EngineError(str(error), too_long or isinstance(error, RequestError), too_long)
+    about = error.about if isinstance(error, RequestError) else ""
+    return EngineError(str(error), too_long or isinstance(error, RequestError), too_long, about)

@@ -120,13 +120,14 @@ class Failed:
     """Engine to app: the Ask or Count of this number, or a Load where that is None, came to nothing; `text` says why.
 
     `unusable` is true when the request itself is at fault (prompt too long, empty), so that another would
-    work; `too_long` when it has more tokens than the context.
+    work; `too_long` when it has more tokens than the context. `about` is what of it is, as RequestError says it.
     """
 
     text: str
     number: int | None = None
     unusable: bool = False
     too_long: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

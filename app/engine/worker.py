@@ -167,7 +167,8 @@ class Worker:
         try:
             action()
         except (ContextError, RequestError) as error:
-            self._outbox.put(Failed(str(error), number, unusable=True, too_long=isinstance(error, ContextError)))
+            about = error.about if isinstance(error, RequestError) else ""
+            self._outbox.put(Failed(str(error), number, True, isinstance(error, ContextError), about))
         except GptossError as error:
             self._outbox.put(Failed(str(error), number))
         except Exception as error:

@@ -1,6 +1,6 @@
 """The tools of a request: what the model is shown, which it has to call, and what a call of one is to the client."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ class Declared:
     customs: frozenset[str] = frozenset()
     hosted: tuple[str, ...] = ()
     choice: str = "auto"
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where in the request the schema of each of the functions stands, by their full names."""
     known: frozenset[str] = field(init=False)
     """The full names of all tools."""
 
@@ -76,6 +78,7 @@ class Reading:
         self._namespaces: dict[str, Namespace] = {}
         self._customs: set[str] = set()
         self._hosted: dict[str, None] = {}
+        self._places: dict[str, str] = {}
 
     def add(self, tool: Fields) -> None:
         """A tool of the Responses API. One of a type that isn't known here is passed over: Codex always offers some."""
@@ -114,7 +117,8 @@ class Reading:
                 for space in namespaces
                 if (kept := tuple(each for each in space.functions if f"{space.name}.{each.name}" in names))
             ]
-        return Declared(tuple(functions), tuple(namespaces), frozenset(self._customs), tuple(self._hosted), choice)
+        customs, hosted = frozenset(self._customs), tuple(self._hosted)
+        return Declared(tuple(functions), tuple(namespaces), customs, hosted, choice, self._places)
 
     def known(self) -> frozenset[str]:
         """The full names of all that has been added."""
@@ -124,6 +128,7 @@ class Reading:
         if function.name in self._functions:
             raise tool.error("name", f"is {function.name!r}, as that of another tool")
         self._functions[function.name] = function
+        self._places[f"{FUNCTIONS}.{function.name}"] = tool.at("parameters")
 
     def _add_namespace(self, tool: Fields) -> None:
         name = tool.name("name")
@@ -137,17 +142,22 @@ class Reading:
             raise tool.error("name", f"is {name!r}, as that of other tools")
         if functions:
             self._namespaces[name] = space
+            self._places |= {
+                f"{name}.{function.name}": each.at("parameters")
+                for each, function in zip(inner, functions, strict=True)
+            }
 
 
 def read_function(tool: Fields) -> FunctionTool:
     """A function with its schema. Raises ApiError if the model can't be shown it."""
     schema = tool.inner("parameters")
     parameters = None if schema is None else schema.object()
-    return _function(tool, tool.name("name"), tool.text("description"), parameters, tool.flag("strict"))
+    strict = tool.flag("strict") if "strict" in tool else None
+    return _function(tool, tool.name("name"), tool.text("description"), parameters, strict)
 
 
 def _function(
-    tool: Fields, name: str, description: str, parameters: dict[str, Any] | None, strict: bool = False
+    tool: Fields, name: str, description: str, parameters: dict[str, Any] | None, strict: bool | None = None
 ) -> FunctionTool:
     try:
         function = FunctionTool(name, description, parameters, strict)

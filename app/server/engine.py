@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.engine.hello import LINES, Hello, own
 from app.engine.protocol import (
-    Answer,
     AnswerNow,
     Ask,
     Cancel,
@@ -22,14 +20,12 @@ from app.engine.protocol import (
     decode,
     encode,
 )
-from app.server.answering import Work
-from app.server.declared import Declared
+from app.server.asked import Asked, failed_reply
 from app.server.errors import ApiError, of_engine
 from app.server.exchange import Service
 from app.server.line import Run
 from app.server.wire import STREAM_HEADERS
 from mlx_model.errors import GptossError
-from mlx_model.events import Finished
 from mlx_model.request import Request
 
 OTHER_PROTOCOL = 409
@@ -41,7 +37,7 @@ class EngineRoute:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._runs: dict[tuple[str, int], _Asked] = {}  # by client, and its number
+        self._runs: dict[tuple[str, int], Asked] = {}  # by client, and its number
 
     async def respond(self, body: bytes) -> Response:
         """The response to a request with this body. Raises ApiError."""
@@ -88,61 +84,27 @@ class EngineRoute:
         try:
             yield encode(loading.result())
         except Exception as error:
-            yield encode(_failed(of_engine(error), None))
+            yield encode(failed_reply(of_engine(error), None))
 
     def _ask(self, client: str, number: int, request: Request) -> Response:
         service, key = self._service, (client, number)
         if key in self._runs:
             raise ApiError(f"the request {number} is under way already")
-        run = service.line.join(Work(request, Declared(), service.own))
-        asked = self._runs[key] = _Asked(service, run, number)
-        return _Stream(asked.stream(), run, lambda: self._runs.pop(key))
+        asked = self._runs[key] = Asked(service, number, request)
+        return _Stream(self._lines_of(asked), asked.run, lambda: self._runs.pop(key))
+
+    async def _lines_of(self, asked: Asked) -> AsyncIterator[bytes]:
+        ready = self._service.line.ready
+        yield own().line() + (b"" if ready is None else encode(ready))
+        async for reply in asked.replies():
+            yield b"\n" if reply is None else encode(reply)
 
     async def _count(self, number: int, texts: list[str]) -> Response:
         """At once, beside the line."""
         try:
             return _lines([Counted(number, tuple(await self._service.line.engine.count(texts)))])
         except GptossError as error:
-            return _lines([_failed(of_engine(error), number)])
-
-
-class _Asked:
-    """An answer as its client hears of it."""
-
-    def __init__(self, service: Service, run: Run, number: int) -> None:
-        self.run = run
-        self._service = service
-        self._number = number
-        self._is_hurried = self._has_begun = False
-
-    async def answer_now(self) -> None:
-        """Ends the thought, or, of an answer that waits in line, the one that is yet to come."""
-        self._is_hurried = True
-        if self._has_begun:
-            await self._service.line.engine.answer_now()
-
-    async def stream(self) -> AsyncIterator[bytes]:
-        """The lines, the last of which is Finished or Failed."""
-        service = self._service
-        ready = service.line.ready
-        yield own().line() + (b"" if ready is None else encode(ready))
-        try:
-            async for event in self.run.events(service.pulse_s):
-                if not isinstance(event, Answer):
-                    yield b"\n"
-                    continue
-                await self._begin()
-                if isinstance(event.event, Finished):
-                    service.metrics.add(event.event.stats)
-                yield encode(replace(event, number=self._number))
-        except ApiError as error:
-            yield encode(_failed(error, self._number))
-
-    async def _begin(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            if self._is_hurried:
-                await self._service.line.engine.answer_now()
+            return _lines([failed_reply(of_engine(error), number)])
 
 
 class _Stream(StreamingResponse):
@@ -166,8 +128,3 @@ class _Stream(StreamingResponse):
 
 def _lines(replies: Sequence[FromEngine], status: int = 200) -> Response:
     return Response(b"".join([own().line(), *map(encode, replies)]), status, media_type=LINES)
-
-
-def _failed(error: ApiError, number: int | None) -> Failed:
-    too_long = error.code == "context_length_exceeded"
-    return Failed(str(error), number, unusable=too_long or error.status == 400, too_long=too_long)

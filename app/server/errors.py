@@ -8,7 +8,8 @@ from mlx_model.errors import GptossError, RequestError
 
 
 class ApiError(GptossError):
-    """An error of OpenAI's APIs. `param` is the path of the field at fault, `retry_after` in seconds."""
+    """An error of OpenAI's APIs. `param` is the path of the field at fault, `retry_after` in seconds. `about` is what
+    an engine says of that, which does not know the path."""
 
     def __init__(
         self,
@@ -19,8 +20,10 @@ class ApiError(GptossError):
         type: str = "invalid_request_error",
         code: str | None = None,
         retry_after: int | None = None,
+        about: str = "",
     ) -> None:
         super().__init__(message)
+        self.about = about
         self.param, self.status, self.type, self.code, self.retry_after = param, status, type, code, retry_after
 
     @property
@@ -59,15 +62,22 @@ def stopping() -> ApiError:
     return failed("the server is stopping", status=503)
 
 
+def changing() -> ApiError:
+    """Another model takes the place of the one that was to answer; the SDKs ask again."""
+    error = failed("the owner of the server loads another model; ask again", status=503)
+    error.retry_after = 5
+    return error
+
+
 def of_engine(error: Exception) -> ApiError:
     """What an engine's failure is to a client."""
     match error:
         case ApiError():
             return error
         case EngineError(too_long=True):
-            return ApiError(str(error), code="context_length_exceeded")
+            return ApiError(str(error), code="context_length_exceeded", about="messages")
         case EngineError(unusable=True) | RequestError():
-            return ApiError(str(error))
+            return ApiError(str(error), about=error.about)
         case EngineDied():
             return failed(f"{error}; the next request starts it anew")
         case GptossError():

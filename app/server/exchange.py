@@ -3,7 +3,7 @@
 import sys
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,7 +103,7 @@ class ResponseExchange:
                         yield b"".join(map(named_event, written))
                         has_ended = writer.is_closed
             except Exception as raised:
-                error = _said(raised)
+                error = _said(raised, self.asked.places)
             if not has_ended:
                 yield b"".join(map(named_event, writer.fail(error)))
         finally:
@@ -154,7 +154,7 @@ class ChatExchange:
             usage = data(writer.usage_chunk()) if self._asked.has_usage else b""
             yield usage + DONE
         except Exception as error:
-            self.error = _said(error)
+            self.error = _said(error, self._asked.places)
             yield data(self.error.to_json())
         finally:
             self.run.end()
@@ -187,9 +187,12 @@ def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages[:-1] if messages and messages[-1].role is Role.ASSISTANT else messages
 
 
-def _said(error: Exception) -> ApiError:
-    """An exception as the client hears of it. One that nobody expects is shown to the owner."""
+def _said(error: Exception, places: Mapping[str, str]) -> ApiError:
+    """An exception as the client hears of it, with the path of the field at fault. One that nobody expects is shown to
+    the owner."""
     said = of_engine(error)
+    if said.param is None:
+        said.param = places.get(said.about)
     if not isinstance(error, ApiError):
         traceback.print_exc()
     return said

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from typing import Protocol
 
 from app.chat.loop import TurnEvent
-from app.engine.engine import Engine
+from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
-from app.server.errors import ApiError, busy, of_engine, stopping
+from app.server.errors import ApiError, busy, changing, of_engine, stopping
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished
 
@@ -45,6 +45,7 @@ class Line:
         """What is loaded, None while it isn't."""
         self._engine = engine
         self._load = load
+        self._loads: asyncio.Task[None] | None = None  # it goes on where the request that needed it is given up
         self._announce = announce
         self._most_waiting = most_waiting
         self._lock = asyncio.Lock()
@@ -66,8 +67,15 @@ class Line:
         """Requests that the engine has: none, or one."""
         return len(self._runs) - self.waiting
 
-    async def load(self) -> Ready:
-        """Loads the model, if it isn't; who asks meanwhile waits. Raises EngineError or EngineDied."""
+    async def load(self, load: Load | None = None) -> Ready:
+        """Loads the model, if it isn't; who asks meanwhile waits. Another one, by `load`, takes its place at once: the
+        requests that run or wait end. Raises EngineError or EngineDied."""
+        if load is not None and load != self._load:
+            self._load, self.ready = load, None
+            for run in [*self._runs]:
+                run.end(changing())
+        if self.ready is not None and self._engine.alive:
+            return self.ready
         async with self._lock:
             return await self._loaded()
 
@@ -90,12 +98,24 @@ class Line:
         return self._runs.index(run) if run in self._runs else 0
 
     async def events(self, work: Work) -> AsyncGenerator[TurnEvent, None]:
-        """What the engine brings, once it is this request's turn."""
+        """What the engine brings, once it is this request's turn.
+
+        An engine that was dead already, or killed for an earlier answer that hung, is not this request's fault: where
+        it has brought nothing yet, another one is asked.
+        """
         async with self._lock:
-            await self._loaded()
-            async with aclosing(work.events(self._engine)) as events:
-                async for event in events:
-                    yield event
+            for is_last_try in (False, True):
+                await self._loaded()
+                has_begun = False
+                try:
+                    async with aclosing(work.events(self._engine)) as events:
+                        async for event in events:
+                            has_begun = True
+                            yield event
+                    return
+                except EngineDied as death:
+                    if is_last_try or has_begun or death.memory:
+                        raise
 
     async def stop(self) -> None:
         """Ends all requests: each client hears of it."""
@@ -104,14 +124,19 @@ class Line:
             run.end(stopping())
 
     async def _loaded(self) -> Ready:
-        if self.ready is None or not self._engine.alive:
-            self.ready = None
-            async for reply in self._engine.load(self._load):
-                self._announce(reply)
-                if isinstance(reply, Ready):
-                    self.ready = reply
-        assert self.ready is not None
+        while self.ready is None or not self._engine.alive:
+            if self._loads is None or self._loads.done():
+                self._loads = asyncio.create_task(self._begin_load(self._load))
+                self._loads.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.shield(self._loads)
         return self.ready
+
+    async def _begin_load(self, load: Load) -> None:
+        self.ready = None
+        async for reply in self._engine.load(load):
+            self._announce(reply)
+            if isinstance(reply, Ready) and load == self._load:  # or another one is wanted meanwhile
+                self.ready = reply
 
 
 class Run:

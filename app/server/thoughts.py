@@ -4,8 +4,9 @@ Without its thought the model calls tools worse, and the prompt differs from wha
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from metal.files import parse_json
@@ -15,6 +16,8 @@ from mlx_model.harmony.openai_messages import CUSTOM_INPUT
 GAP = "\n\n"
 """Between two messages that Chat Completions joins."""
 
+_NOTHING = 0
+"""The hash of a conversation without messages."""
 MOST_CHARACTERS = 32_000_000
 """Of all that is remembered, some 8 million tokens."""
 
@@ -50,24 +53,41 @@ class Thoughts:
             _, forgotten = self._turns.popitem(last=False)
             self._size -= forgotten.size
 
-    def restored(self, call_id: str, messages: Sequence[Message], call: Message) -> list[Message]:
-        """The conversation with the call behind it, and what the model thought before it if that is known.
+    def restoring(self) -> "Restoring":
+        """For the calls of one conversation that a client returns."""
+        return Restoring(self._turns)
 
-        `messages` has the conversation up to the call as the client returns it. Nothing is put in if it is another
-        conversation, if the call is another, or if the client says anything in the model's name that it has not said.
+
+class Restoring:
+    """Reads one conversation, from its beginning on, and puts in again what the model thought before its calls."""
+
+    def __init__(self, turns: OrderedDict[str, _Turn]) -> None:
+        self._turns = turns
+        self._hash, self._count = _NOTHING, 0  # of so many messages, all of them before the next call
+
+    def add_call(self, call_id: str, messages: list[Message], call: Message) -> None:
+        """Adds a call to `messages`, the conversation up to it as the client returns it; with what the model thought
+        before it if that is known.
+
+        Nothing is put in if it is another conversation, if the call is another, or if the client says anything in the
+        model's name that it has not said.
         """
-        returned = [*messages, call]
         turn = self._turns.get(call_id)
-        if turn is None or not _is_same_call(turn.messages[-1], call):
-            return returned
         start = len(messages)
         while start and messages[start - 1].role is Role.ASSISTANT:
             start -= 1
+        if turn is not None and self._is_of(turn, messages, start) and _is_same_call(turn.messages[-1], call):
+            self._turns.move_to_end(call_id)
+            messages[start:] = turn.messages
+        else:
+            messages.append(call)
+
+    def _is_of(self, turn: _Turn, messages: Sequence[Message], start: int) -> bool:
+        """Whether this is the conversation that the turn belongs to; what the model said last begins at `start`."""
+        # Each message is hashed once: those before an earlier call are still the same.
+        self._hash, self._count = _hash(islice(messages, self._count, start), self._hash), start
         texts = {message.text for message in turn.messages} | {said(turn.messages)}
-        if turn.before != _hash(messages[:start]) or any(each.text not in texts for each in messages[start:]):
-            return returned
-        self._turns.move_to_end(call_id)
-        return [*messages[:start], *turn.messages]
+        return turn.before == self._hash and all(each.text in texts for each in messages[start:])
 
 
 def said(messages: Sequence[Message]) -> str:
@@ -76,9 +96,13 @@ def said(messages: Sequence[Message]) -> str:
     return GAP.join(each.text for each in spoken if each.channel != "analysis" and each.text)
 
 
-def _hash(messages: Sequence[Message]) -> int:
-    """Of a conversation without the instructions at its front, which a client may change in the midst of a turn."""
-    return hash(tuple(message for message in messages if message.role is not Role.SYSTEM))
+def _hash(messages: Iterable[Message], before: int = _NOTHING) -> int:
+    """Of a conversation, whose beginning has the hash `before`, without the instructions at its front, which a client
+    may change in the midst of a turn."""
+    for message in messages:
+        if message.role is not Role.SYSTEM:
+            before = hash((before, message))
+    return before
 
 
 def _is_same_call(known: Message, call: Message) -> bool:

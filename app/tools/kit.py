@@ -61,17 +61,21 @@ Judge = Callable[[ToolCall, Wish], Awaitable[str | None]]
 
 
 @runtime_checkable
-class Browsing(Protocol):
-    """A kit that goes by what stands in the conversation, and by what comes up while a call runs: a page that sends the
-    browser to another site. `has_private_text` says whether there is something in the conversation that should not go
-    to anybody else."""
-
-    judge: Judge | None
-    has_private_text: bool
+class Following(Protocol):
+    """A kit that goes by what stands in the conversation."""
 
     def follow(self, messages: Sequence[Message]) -> None:
         """Takes in the conversation as it is before a turn, the person's prompts and the results of tools included."""
         ...
+
+
+@runtime_checkable
+class Browsing(Following, Protocol):
+    """A kit that goes also by what comes up while a call runs: a page that sends the browser to another site.
+    `has_private_text` says whether there is something in the conversation that should not go to anybody else."""
+
+    judge: Judge | None
+    has_private_text: bool
 
 
 @runtime_checkable

@@ -1,11 +1,13 @@
 """The kit "python": runs the model's code in the conversation's folder, confined where that is possible."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.paths import verdicts_file
 from app.tools import managed_python
 from app.tools.permission import Decision, Wish
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.python import Python
 
 
@@ -51,6 +53,11 @@ class PythonKit:
         """See Kit."""
         await self._python.prepare()
         self.trouble = "" if self._python.usable else self._python.why_not
+
+    def follow(self, messages: Sequence[Message]) -> None:
+        """See Following. A kernel of this conversation that another run of the program had is gone."""
+        if any(message.role is Role.TOOL and message.name == self.name for message in messages):
+            self._python.continue_without_variables()
 
     async def wish(self, call: ToolCall) -> Wish:
         """Confined code needs no permission. Other code is asked for each time: it can reach the whole computer, and

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.tools.kit import Browsing, Kit
+from app.tools.kit import Browsing, Following, Kit
 from app.tools.origins import may_be_private, origin_of, origins_of
 from app.tools.permission import Decision, Rule, Wish, decide, rules_of
 from mlx_model.harmony.calls import ToolCall
@@ -143,7 +143,7 @@ class SwitchedOn:
         self._origins = set()
         self._note(origins_of(messages))
         for kit in self.kits:
-            if isinstance(kit, Browsing):
+            if isinstance(kit, Following):
                 kit.follow(messages)
 
     def _note(self, origins: set[str]) -> None:

@@ -22,7 +22,6 @@ from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.tools import Tools
 from app.tui.terminal import clipboard, editor
-from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
 
@@ -85,6 +84,8 @@ class Actions(App[None]):
 
     def action_thinking(self, display: str = "") -> None:
         """Show every analysis, and those to come, as `display` says, else open or close all of them."""
+        from app.tui.widgets.analysis import Analysis
+
         last = next(reversed(list(self.desk.transcript.query(Analysis))), None)
         if last is None or not last.open:
             other = "shown" if last or self.preferences.analysis != "shown" else "collapsed"
@@ -345,4 +346,4 @@ class Actions(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen(self.screen.focused))
+            self.push_screen(HelpScreen(self.screen.focused, self.engine.shared_at))

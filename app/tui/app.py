@@ -7,7 +7,7 @@ import os
 import signal
 from functools import partial
 from importlib import import_module
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
 from textual.binding import Binding, BindingType
@@ -43,14 +43,16 @@ from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
-from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch
-from app.tui.widgets.versions import VersionSwitch
 from app.tui.widgets.welcome import Welcome
 from mlx_model.options import Options
+
+if TYPE_CHECKING:
+    from app.tui.widgets.markdown import MarkdownText
+    from app.tui.widgets.versions import VersionSwitch
 
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
 DRAFT_S = 1.0
@@ -61,9 +63,10 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     """The terminal chat. The engine starts after the first paint, so that typing is possible at once.
 
     `load` says which model to load, and how; `engine` stands in for the engine process, in tests or because it is on
-    another computer, which `server` names then. `options` and `instructions` are those of the command line, completed
-    from the `settings`, whose other values hold as they are. It opens with the conversation that was last used, if it
-    is to `resume`, and sends the `prompt`, if there is one.
+    another computer, which `server` names then, or because other programs may ask it too, at the URL `shared_at`.
+    `options` and `instructions` are those of the command line, completed from the `settings`, whose other values hold
+    as they are. It opens with the conversation that was last used, if it is to `resume`, and sends the `prompt`, if
+    there is one.
     """
 
     TITLE = "gptoss-chat"
@@ -83,6 +86,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         settings: Settings | None = None,
         *,
         server: str = "",
+        shared_at: str = "",
         prompt: str = "",
         resume: bool = False,
     ) -> None:
@@ -98,7 +102,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         journal = self.journal = Journal(self._report)
         settings, options = settings or Settings(), options or Options()
         self.preferences = Preferences(desk, journal, Themes(self), settings, options, instructions)
-        self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded, server)
+        self.engine = EngineKeeper(desk, engine or EngineClient(), load or Load(), self._loaded, server, shared_at)
         allowed = (self.preferences.permissions, self.preferences.allow)
         self.tools = Tools(desk, journal, *allowed, settings.most_calls)
         self.conversations = ConversationKeeper(
@@ -128,7 +132,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         self.take_styles()
 
     async def on_mount(self) -> None:
-        """Greet, say what is wrong with the settings, start the engine."""
+        """Let the person type."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # `fg` after a stop paints nothing
         transcript, status = self.desk.transcript, self.desk.status
         watched = ((transcript, "scroll_y"), (transcript, "virtual_size"), (status, "state"), (status, "circling"))
@@ -140,18 +144,22 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         self._hang_up.watch()
+        self.call_after_refresh(self._begin)
+
+    async def greet(self) -> None:
+        """Say what the first screen says, and what is wrong with the settings."""
         await self.conversations.show()
         await self.preferences.start()
-        self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
         """What can wait until the person sees where to type."""
         gc.enable()
-        self.engine.open()
         await self.furnish()
+        self.engine.open()
         self._open_journal()
-        # What the first answer needs is loaded while the person types.
-        self.run_worker(partial(import_module, "app.tui.text.markdown_layout"), group="load", thread=True)
+        # What the first message needs is loaded while the person types.
+        for module in ("widgets.messages", "text.markdown_layout"):
+            self.run_worker(partial(import_module, f"app.tui.{module}"), group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -223,7 +231,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         """A click behind the title of a thought."""
         await self.conversations.answer_now()
 
-    def on_markdown_text_copy_wanted(self, event: MarkdownText.CopyWanted) -> None:
+    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
         """A click on the `copy` of a code block."""
         self.copy_to_clipboard(event.text, event.what)
 
@@ -235,7 +243,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         """A click on something that can be done with it."""
         await self.selection.act(event.action)
 
-    async def on_version_switch_requested(self, event: VersionSwitch.Requested) -> None:
+    async def on_version_switch_requested(self, event: "VersionSwitch.Requested") -> None:
         """A click, or an arrow key, on < 1/2 >."""
         await self.conversations.switch(event.step, event.node)
 

@@ -12,8 +12,9 @@ from app.tui.parts.desk import Desk
 from app.tui.screens.chat import ChatScreen
 from app.tui.widgets.live_container import LiveContainer
 
-_OVER = Path(__file__).with_name("styles") / "over.tcss"
-"""The styles of the screens that lie over the chat."""
+_STYLES = Path(__file__).with_name("styles")
+_LATER = ("transcript", "welcome", "above", "selection", "over")
+"""The styles of what comes with `furnish`, and of the screens that lie over the chat."""
 
 
 class Bottom(Vertical, LiveContainer):
@@ -21,13 +22,12 @@ class Bottom(Vertical, LiveContainer):
 
 
 class Layout(App[None]):
-    """The part of the app that lays out the desk. A screen shows where to type sooner the less comes with it: so what
-    nobody sees at first comes with `furnish`, and the styles are read but once.
+    """The part of the app that lays out the desk. A screen shows where to type sooner the less comes with it: so all
+    else comes with `furnish`, and the styles are read but once.
     """
 
     CSS_PATH: ClassVar[list[str]] = [  # type: ignore[assignment]
-        f"styles/{name}.tcss"
-        for name in ("screen", "sidebar", "transcript", "welcome", "input", "selection", "ansi", "no_color")
+        f"styles/{name}.tcss" for name in ("screen", "sidebar", "input", "ansi", "no_color")
     ]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012  # as Textual declares it
 
@@ -54,8 +54,13 @@ class Layout(App[None]):
             super().refresh_css(animate)
 
     def get_default_screen(self) -> Screen[None]:
-        """Called by Textual for the screen below all others."""
-        return ChatScreen(id="_default")
+        """Called by Textual for the screen below all others.
+
+        It begins in the class of the window's height: Textual would add that after the first styles, and work all of
+        them out again.
+        """
+        low, high = self.VERTICAL_BREAKPOINTS
+        return ChatScreen(id="_default", classes=(high if self.size.height >= high[0] else low)[1])
 
     def compose(self) -> ComposeResult:
         """Status above, conversation, input, keys below. What else there is comes with `furnish`."""
@@ -72,17 +77,23 @@ class Layout(App[None]):
         yield desk.footer
 
     async def furnish(self) -> None:
-        """Bring to the screen what nobody sees at first, so that it shows sooner where to type; once."""
+        """Bring to the screen what is not needed to type, so that one can sooner; once."""
         desk = self.desk
         async with self._furnishing:
             # Keys come also before the chat is on the screen, and while it is taken off it.
             if self._is_furnished or not desk.sidebar.is_attached:
                 return
             self._is_furnished = True
-            self.stylesheet.read(_OVER)
+            for name in _LATER:
+                self.stylesheet.read(_STYLES / f"{name}.tcss")
             with self.batch_update():
                 await desk.input.furnish()
                 await desk.sidebar.furnish()
                 bottom = self.query_one(Bottom)
                 await bottom.mount(desk.toast, desk.approval, desk.download_panel, desk.queue, before=desk.input)
                 await bottom.mount(desk.message_keys)
+                await self.greet()
+
+    async def greet(self) -> None:
+        """Fill the transcript for the first time."""
+        raise NotImplementedError

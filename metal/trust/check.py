@@ -73,14 +73,14 @@ class Trial:
 def tried(operation: Operation, arguments: Sequence[Sequence[Any]], clock: Clock) -> list[Trial]:
     """Each variant on all `arguments`: right if it agrees with MLX's operations, and in every bit with the first that
     does. None is tried after one that took too long."""
-    expected = [_run(operation, each, None) for each in arguments]
+    expected = [run(operation, each, None) for each in arguments]
     right: Trial | None = None
     bits: list[list[np.ndarray]] = []
     trials: list[Trial] = []
     for variant in operation.variants:
         run_start = clock()
         try:
-            found = [_run(operation, each, variant) for each in arguments]
+            found = [run(operation, each, variant) for each in arguments]
         except Exception as error:  # a compiler's complaint, a limit of the GPU: MLX has several types for them
             trials.append(Trial(variant, first_line(error), whole_text(error)))
             continue
@@ -168,7 +168,8 @@ def _exact(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, np.floating) else str(value)
 
 
-def _run(operation: Operation, arguments: Sequence[Any], way: Variant | None) -> tuple[mx.array, ...]:
+def run(operation: Operation, arguments: Sequence[Any], way: Variant | None) -> tuple[mx.array, ...]:
+    """What an operation gives by a variant of its kernel or, None, by MLX's operations, computed."""
     results = operation.run(*arguments, way)
     mx.eval(results)
     return results

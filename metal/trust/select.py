@@ -18,7 +18,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from metal.operation import Operation, Variant
-from metal.trust.check import Trial, first_line, named, tried, whole_text
+from metal.trust.check import Trial, first_line, named, run, tried, whole_text
 from metal.trust.machine import MetalGpu, this_gpu
 from metal.trust.remember import Note, Notes, begun, default_path, is_going_on, is_unended, kernel_text, tries
 from metal.trust.timing import Clock, cold_arguments, seconds_per_run
@@ -100,13 +100,15 @@ def choose(
     path: Path | None = None,
     clock: Clock = time.perf_counter,
     trying: Callable[[int], None] = lambda index: None,
+    rechecks: bool = False,
 ) -> KernelChoice:
     """How each operation is to run on this machine, found out now or remembered from an earlier start.
 
     `sizes` names what tells these operations from others of the same names: a model's sizes, its dtypes. `mode` is one
     of MODES, by default what GPTOSS_KERNELS says, `machine` the one this is, `path` the file that remembers. `trying`
-    is told the place of each operation that is not remembered, before it is tried. Without a GPU everything runs by
-    MLX's operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
+    is told the place of each operation that is not remembered, before it is tried. With `rechecks` a remembered kernel
+    that does not run now is tried anew: for when a decode step failed. Without a GPU everything runs by MLX's
+    operations, and nothing is computed or read. Raises ValueError as `requested_mode`.
     """
     mode = requested_mode() if mode is None else mode
     machine = machine or this_gpu()
@@ -118,7 +120,7 @@ def choose(
     verdicts = []
     for index, operation in enumerate(operations):
         starting = partial(trying, index)
-        verdicts.append(_verdict(operation, notes, subject, mode, clock, budget_s, starting))
+        verdicts.append(_verdict(operation, notes, subject, mode, clock, budget_s, starting, rechecks=rechecks))
     return KernelChoice(verdicts)
 
 
@@ -162,6 +164,8 @@ def _verdict(
     clock: Clock,
     budget_s: float,
     starting: Callable[[], None],
+    *,
+    rechecks: bool,
 ) -> Verdict:
     """The verdict on one operation: remembered, or found out and noted; `starting` is called before the latter."""
     name = operation.name
@@ -169,7 +173,7 @@ def _verdict(
     if is_unended(note):
         return _after_unended(operation, notes, subject, note)
     remembered = _from_json(operation, note)
-    if remembered is not None:
+    if remembered is not None and not (rechecks and _fails(operation, remembered.variant)):
         return remembered
     starting()
     notes.write(subject, name, begun(note))
@@ -181,6 +185,15 @@ def _verdict(
     notes.write(subject, name, _to_json(verdict))
     mx.clear_cache()
     return verdict
+
+
+def _fails(operation: Operation, variant: Variant | None) -> bool:
+    """Whether an operation can't be run now in the way that an earlier start chose. The step that failed ran it too."""
+    try:
+        run(operation, operation.arguments(0), variant)
+    except Exception:  # of several types; what it says is noted by the try that follows
+        return True
+    return False
 
 
 def _after_unended(operation: Operation, notes: Notes, subject: str, note: Note) -> Verdict:

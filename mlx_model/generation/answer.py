@@ -135,9 +135,9 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     strict_headers       the headers of all messages are bound too: none is malformed (default: False)
 
     Forms, tool_choice and strict_headers need the extra [schema]; where it is installed, the arguments of Python
-    functions are bound to their hints as well. Raises RequestError for a prompt or a value that can't be used, and for
-    what of a schema can't be enforced, ContextError for a prompt that is too long, TokenizerError for a model without
-    tokenizer, TypeError for another keyword.
+    functions are bound to their hints as well, those of other functions as FunctionTool.strict says. Raises
+    RequestError for a prompt or a value that can't be used, and for what of a schema can't be enforced, ContextError
+    for a prompt that is too long, TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
     session, turn = Session(model), make_turn(prompt, keywords, _budget(model))
     answer, tokens, calls, warnings = FoldedAnswer(), list[int](), list[ToolFinished](), list[str]()

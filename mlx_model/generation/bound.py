@@ -44,6 +44,7 @@ class Bound:
         self._matcher_of = grammars.matcher
         self._parser = StreamParser(tokenizer)
         self._matcher = None if binding.turn is None else grammars.matcher(binding.turn)
+        self._is_optional = False  # what is followed now: a call that nobody insists on
         self._vocab_size = grammars.vocab_size
         self._words = np.zeros(-(-self._vocab_size // _WORD), np.uint32)
         self._may_guess = options.top_p == 1 and options.top_k == 0 and options.min_p == 0
@@ -52,15 +53,18 @@ class Bound:
 
     def mask(self) -> mx.array | None:
         """See Constraint. Raises RequestError where the grammar has become too complex to follow."""
-        if self._matcher is None or (self._free and self._may_guess and not self._refused):
+        matcher = self._matcher
+        if matcher is None or (self._free and self._may_guess and not self._refused):
             return None
-        return self._allowed(self._matcher)
+        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        if self._is_lost(matcher):
+            return None
+        return _expanded(mx.array(self._words), self._vocab_size)
 
     def accept(self, token: int) -> bool:
         """See Constraint."""
         matcher = self._matcher
-        if matcher is not None and matcher.try_consume_tokens([token]) == 0:
-            self._check(matcher)
+        if matcher is not None and matcher.try_consume_tokens([token]) == 0 and not self._is_lost(matcher):
             if self._refused:  # what the mask allows: drawn again it would be the same
                 raise RequestError("the answer can't be bound any further: its grammar contradicts itself")
             self._refused = True
@@ -86,11 +90,6 @@ class Bound:
             self._matcher, self._refused = None, False
             self._follow(token)
 
-    def _allowed(self, matcher: "LLMatcher") -> mx.array:
-        matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check(matcher)
-        return _expanded(mx.array(self._words), self._vocab_size)
-
     def _follow(self, token: int) -> None:
         events = self._parser.push(token)
         for event in events:
@@ -110,11 +109,19 @@ class Bound:
         names_one = start.recipient not in (None, FUNCTIONS)  # and not all functions, with the name inside
         found = find_tool(start.recipient or "", {}, binding.calls) if names_one else None
         if found is not None and is_empty:
-            self._matcher = self._matcher_of(binding.calls[found[0]])
+            self._is_optional = found[0] in binding.optional
+            matcher = self._matcher_of(binding.calls[found[0]])
+            self._matcher = None if self._is_lost(matcher) else matcher
 
-    def _check(self, matcher: "LLMatcher") -> None:
-        if matcher.is_error():
+    def _is_lost(self, matcher: "LLMatcher") -> bool:
+        """Whether a grammar can't be followed (any further), and nobody insists on it: what it binds is free then.
+        Raises RequestError where somebody does."""
+        if not matcher.is_error():
+            return False
+        if not self._is_optional:
             raise RequestError(f"the answer can't be bound any further: {matcher.get_error().splitlines()[0][:200]}")
+        self._matcher = None
+        return True
 
 
 def _expanded(words: mx.array, size: int) -> mx.array:

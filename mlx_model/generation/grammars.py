@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llguidance._tokenizer import TokenizerWrapper
 
 _MOST_GRAMMARS = 200
-"""Compiled grammars that are kept. Each strict function has one, and so has each form."""
+"""Compiled grammars that are kept. Each function that was called has one, and so has each form."""
 
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: (\[.*\])")
 _LEFT_OUT = re.compile("can't be enforced|Unknown format|oneOf")  # if the grammar may be lenient
@@ -73,15 +73,20 @@ class Grammars:
             matcher = self._matcher(part.grammar)
             if matcher.is_error():
                 reason = _reason(matcher.get_error())
-                remedy = "; leave it out (strict=False only warns of it)" if _LEFT_OUT.search(reason) else ""
-                raise RequestError(f"{part.owner} can't be bound: {reason}{remedy}")
+                remedy = "; leave it out, or do not insist on it (strict=False)" if _LEFT_OUT.search(reason) else ""
+                raise RequestError(f"{part.owner} can't be bound: {reason}{remedy}", part.about)
             warnings += _warnings(part, matcher)
         if binding.turn is not None and (matcher := self._matcher(binding.turn)).is_error():
             raise RequestError(f"the answer can't be bound: {_reason(matcher.get_error())}")
         return warnings
 
+    def compiles(self, grammar: str) -> bool:
+        """Whether answers can be kept to a grammar."""
+        return not self._matcher(grammar).is_error()
+
     def matcher(self, grammar: str) -> LLMatcher:
-        """A matcher of one's own at the beginning of a grammar that has been checked."""
+        """A matcher of one's own at the beginning of a grammar. It `is_error` at once where that has not been checked
+        and can't be followed."""
         return self._matcher(grammar).deep_copy()
 
     def _matcher(self, grammar: str) -> LLMatcher:

@@ -16,6 +16,7 @@ from mlx_model.generation.runner import Runner, never
 from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
+from mlx_model.generation.told import Told
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.choice import tool_choice
 from mlx_model.harmony.grammar import bind
@@ -58,6 +59,7 @@ class Session:
         self._dates: dict[Message, datetime.date] = {}
         # Ids that no cache can hold are of no use.
         self._sampled = SampledIds(model.plan.context)
+        self._told = Told()
 
     def prompt(self, request: Request) -> list[int]:
         """The ids that the model is given for a request.
@@ -72,10 +74,9 @@ class Session:
         unfinished = _unfinished(messages)
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if unfinished else messages)
-        choice = tool_choice(request)
-        # Behind the conversation: once the call is made, what the cache holds of it still counts.
-        told = [] if unfinished or not choice.required else [developer_message(choice.sentence)]
-        return self._renderer.prompt([*self._head(request), *kept, *told], self._sampled, unfinished)
+        # Behind the conversation, which the cache may hold: the choice may be another one in each request.
+        told = [developer_message(sentence)] if (sentence := _sentence(request)) else []
+        return self._renderer.prompt([*self._head(request), *self._told.among(kept), *told], self._sampled, unfinished)
 
     def stream(
         self,
@@ -185,6 +186,7 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
+        self._told.add(request.messages[-1], parser.messages, _sentence(request))
         thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
         stats = self._runner.stats
         # One that was cut off and goes on here has been counted up to there.
@@ -193,22 +195,30 @@ class Session:
 
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
-        binding = bind(request, self._tokenizer)
+        binding = bind(request, self._tokenizer, self._compiles)
         if binding is None or (binding.turn is None and not can_bind()):
             return None
         return Bound(
             binding, grammars_of(self._tokenizer, self.model.config.vocab_size), self._tokenizer, request.options
         )
 
+    def _compiles(self, grammar: str) -> bool:
+        return can_bind() and grammars_of(self._tokenizer, self.model.config.vocab_size).compiles(grammar)
+
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
-        kept = [*self._head(request), *drop_old_analysis([*messages, *answer])]
+        kept = [*self._head(request), *self._told.among(drop_old_analysis([*messages, *answer]))]
         ids = self._renderer.conversation(kept, self._sampled)
         yield from self._runner.settle(ids, boundaries=self._boundaries(ids))
 
     def _boundaries(self, ids: Sequence[int]) -> list[int]:
         """Where messages start: there a later prompt may go another way, after an edit or without analysis."""
         return [position for position, token in enumerate(ids) if token == self._start]
+
+
+def _sentence(request: Request) -> str:
+    """What the model is told at the end of the prompt, "" for nothing: it has to call, and has not begun to."""
+    return "" if _unfinished(request.messages) else tool_choice(request).sentence
 
 
 def _unfinished(messages: Sequence[Message]) -> Message | None:

@@ -19,11 +19,14 @@ class ToolChoice:
 
     @property
     def sentence(self) -> str:
-        """What the model is told where it has to call: forbidden to answer, it else goes on thinking instead."""
+        """What the model is told where it has to call: forbidden to answer, it else goes on thinking instead.
+
+        It stays true once the call has been made, since it then stands in the conversation.
+        """
         if not self.required:
             return ""
         what = self.tools[0] if len(self.tools) == 1 else "one of the tools"
-        return f"Do not answer yet. Call {what} now."
+        return f"Call {what} before you answer."
 
 
 def tool_choice(request: Request) -> ToolChoice:

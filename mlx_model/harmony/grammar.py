@@ -8,7 +8,7 @@ none is split in another way. What messages are bound to stands in parts of thei
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -39,9 +39,11 @@ _ANY_TEXT = r"/(.|\n)*/"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that is bound. `owner` says whose it is, for a person ("the arguments of f"); `grammar` is its own."""
+    """One thing that is bound. `owner` says whose it is, for a person ("the arguments of f"), `about` for a program
+    (as RequestError has it); `grammar` is its own."""
 
     owner: str
+    about: str
     grammar: str
     warnings: tuple[str, ...] = ()
 
@@ -51,10 +53,11 @@ class Binding:
     """What binds an answer.
 
     `turn` is the grammar of everything behind `<|start|>assistant`. Where it is None, headers are the model's own, and
-    `calls` has the grammars of the contents of calls, with their terminators, by the tool's full name. `parts` are to
-    be checked one by one, so that an error can name its owner. `opening` are the ids that end a thought and lead to a
-    call; empty where the model may answer. `bound` are the recipients of messages with a form of their own, None for
-    the final message; other messages are free text.
+    `calls` has the grammars of the contents of calls, with their terminators, by the tool's full name; nobody insists
+    on those of `optional`, which are free where that can't be followed. `parts` are the others, to be checked one by
+    one, so that an error can name its owner. `opening` are the ids that end a thought and lead to a call; empty where
+    the model may answer. `bound` are the recipients of messages with a form of their own, None for the final message;
+    other messages are free text.
     """
 
     turn: str | None = None
@@ -62,30 +65,44 @@ class Binding:
     parts: tuple[Part, ...] = ()
     opening: tuple[int, ...] = ()
     bound: frozenset[str | None] = frozenset()
+    optional: frozenset[str] = frozenset()
 
 
-def bind(request: Request, tokenizer: Tokenizer) -> Binding | None:
-    """What binds the answer to a request; None where nothing does. Raises RequestError for what can't be bound."""
+def bind(
+    request: Request, tokenizer: Tokenizer, compiles: Callable[[str], bool] = lambda grammar: True
+) -> Binding | None:
+    """What binds the answer to a request; None where nothing does. Raises RequestError for what can't be bound.
+
+    `compiles` says of a grammar whether it can be followed. It is asked only of what would be part of another one, and
+    what nobody insists on.
+    """
     choice = tool_choice(request)
     offers_tools = bool(request.tools or request.every_function)
     whole = request.form is not None or request.strict_headers or (request.tool_choice != "auto" and offers_tools)
-    strict = {name: _parameters(each) for name, each in request.every_function.items() if each.strict}
-    bodies = {name: strict[name] for name in choice.tools if name in strict}
+    functions = {name: each for name, each in request.every_function.items() if name in choice.tools}
+    bodies = {name: body for name in functions if (body := _parameters(functions[name])) is not None}
     if not whole and not bodies:
         return None
     writer = _Writer(tokenizer)
     calls = {name: writer.alone(body, "<|call|>") for name, body in bodies.items()}
+    optional = frozenset(name for name in bodies if not functions[name].strict)
     parts = [
-        Part(f"the arguments of {name}", calls[name], _unknown(body.get("json_schema")))
+        Part(f"the arguments of {name}", name, calls[name], _unknown(body["json_schema"]))
         for name, body in bodies.items()
+        if name not in optional
     ]
     if not whole:
-        return Binding(calls=calls, parts=tuple(parts), bound=frozenset(bodies))
+        return Binding(calls=calls, parts=tuple(parts), bound=frozenset(bodies), optional=optional)
+    bodies = {name: body for name, body in bodies.items() if name not in optional or compiles(calls[name])}
     final = None if request.form is None or choice.required else _form(request.form)
     if final is not None:
-        parts.insert(0, Part(ANSWER, writer.alone(final, "<|return|>"), _unknown(final.get("json_schema"))))
+        parts.insert(0, Part(ANSWER, "form", writer.alone(final, "<|return|>"), _unknown(final.get("json_schema"))))
+    turn = writer.turn(choice, bodies, final)
+    if not optional.isdisjoint(bodies) and not compiles(turn):  # each by itself could be followed
+        bodies = {name: body for name, body in bodies.items() if name not in optional}
+        turn = writer.turn(choice, bodies, final)
     return Binding(
-        turn=writer.turn(choice, bodies, final),
+        turn=turn,
         parts=tuple(parts),
         opening=tuple(writer.opening(choice.tools)) if choice.required else (),
         bound=frozenset([*bodies, *([] if final is None else [None])]),
@@ -101,10 +118,16 @@ def _form(form: Form) -> dict[str, Any]:
     return {"lark_grammar": form.grammar}
 
 
-def _parameters(function: FunctionTool) -> dict[str, Any]:
-    """The arguments of a function as a part of a grammar: always an object, without a schema an empty one."""
-    schema = function.parameters or {"properties": {}, "additionalProperties": False}
-    return {"json_schema": _spaced({"type": "object", **schema}, lenient=False)}
+def _parameters(function: FunctionTool) -> dict[str, Any] | None:
+    """The arguments of a function as a part of a grammar: always an object, without a schema an empty one.
+
+    None where they are free: nobody insists on them, and a keyword that is not known here may allow more than the rest
+    of the schema does, as OpenAPI's `nullable`.
+    """
+    schema = {"type": "object", **(function.parameters or {"properties": {}, "additionalProperties": False})}
+    if function.strict is False or (function.strict is None and unknown_keywords(schema)):
+        return None
+    return {"json_schema": _spaced(schema, lenient=not function.strict)}
 
 
 def _spaced(schema: Mapping[str, Any], *, lenient: bool) -> dict[str, Any]:

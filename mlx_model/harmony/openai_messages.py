@@ -26,9 +26,9 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 CUSTOM_INPUT = "input"
 """The argument of a custom tool: the model calls it as a function of one text."""
 
-Recall = Callable[[str, Sequence[Message], Message], list[Message]]
-"""Gets the id of a call, the conversation up to it, and the call; returns the conversation up to the call and with it,
-where it may have put in again what the model thought before it."""
+Recall = Callable[[str, list[Message], Message], None]
+"""Gets the id of a call, the conversation up to it, and the call. It adds the call to the conversation, where it may
+put in again what the model thought before it."""
 
 
 class ConversationError(RequestError):
@@ -150,7 +150,10 @@ def _add_answer(messages: list[Message], fields: _Fields, results: list[_Fields]
         )
     for call_id, call in calls:
         message = Message(Role.ASSISTANT, call.text, None, call.channel, call.name, f"{CONSTRAIN}json")
-        messages[:] = [*messages, message] if recall is None else recall(call_id, messages, message)
+        if recall is None:
+            messages.append(message)
+        else:
+            recall(call_id, messages, message)
         messages.append(found[call_id])
 
 

@@ -19,14 +19,16 @@ class FunctionTool:
     """A function that the model may call.
 
     `parameters` is the JSON schema of its arguments, of any flavour that `schema.normalise` reads; None or an empty one
-    says that it takes none. The arguments of a `strict` one are bound to the schema wherever llguidance is installed.
-    Raises RequestError for a name that can't stand in a header.
+    says that it takes none. Wherever llguidance is installed, the arguments of a `strict` function are bound to the
+    schema, and what of that can't be enforced is refused; where nothing is said of it (None) they are bound as far as
+    that goes; with False they are whatever the model writes. Raises RequestError for a name that can't stand in a
+    header.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
-    strict: bool = False
+    strict: bool | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "function")
@@ -46,13 +48,14 @@ class FunctionTool:
             raise RequestError(f"the description of {str(inner.get('name'))[:80]!r} must be a text")
         if not isinstance(schema, Mapping | None):
             raise RequestError(f"the parameters of {str(inner.get('name'))[:80]!r} must be a JSON schema, an object")
-        return FunctionTool(inner.get("name", ""), description, schema, inner.get("strict") is True)
+        strict = inner.get("strict")
+        return FunctionTool(inner.get("name", ""), description, schema, strict if isinstance(strict, bool) else None)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `FunctionTool(**fields)` is the inverse."""
         parameters = None if self.parameters is None else dict(self.parameters)
         fields = {"name": self.name, "description": self.description, "parameters": parameters}
-        return fields | ({"strict": True} if self.strict else {})
+        return fields | ({} if self.strict is None else {"strict": self.strict})
 
     def text(self) -> str:
         """The function's comment and type. Raises RequestError, naming it, if its parameters are no JSON schema."""

@@ -136,19 +136,19 @@ def _in_turn(
         blocks: list[mx.array] = []
         for new, old in spans:
             parts = [queries[:, :, new], keys[:, :, old], values[:, :, old]]
-            blocks.append(attend(*(mx.depends(parts, blocks[-1:]) if blocks else parts)))
+            blocks.append(attend(*mx.depends(parts, blocks[-1:])))
         return mx.concatenate(blocks, axis=2)
 
     @attention.vjp
     def gradient(
-        primals: tuple[mx.array, mx.array, mx.array], cotangent: mx.array, _: mx.array
+        primals: tuple[mx.array, mx.array, mx.array], cotangent: mx.array, output: mx.array
     ) -> tuple[mx.array, mx.array, mx.array]:
         queries, keys, values = primals
         of_queries = list[mx.array]()
         of_keys, of_values = mx.zeros_like(keys), mx.zeros_like(values)
         for new, old in spans:
-            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old]]
-            waiting = mx.depends([*parts, cotangent[:, :, new]], [of_keys, of_values])
+            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old], cotangent[:, :, new]]
+            waiting = list(mx.depends(parts, [of_keys, of_values]))
             _, (by_query, by_key, by_value) = mx.vjp(attend, waiting[:3], waiting[3:])
             of_queries.append(by_query)
             of_keys, of_values = of_keys.at[:, :, old].add(by_key), of_values.at[:, :, old].add(by_value)

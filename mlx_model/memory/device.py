@@ -16,8 +16,9 @@ _OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate"
 
 WHOLE_PAGES = 64_000_000
 """Bytes that weights take beyond their own, at most: MLX counts the whole pages (16 KiB) in which a mapped tensor lies,
-and rounds what it allocates. The 193 mapped tensors of gpt-oss-20b take 3 MB more (worst case 6), the 289 of 120b 9 MB;
-without this room the last tensor would stay unwired. Twenty times less than the embedding, which is not to be wired."""
+and rounds what it allocates. The 194 mapped tensors of gpt-oss-20b take 3 MB more (worst case 6), the 290 of 120b 9 MB;
+without this room the last tensor would stay unwired. Eighteen times less than the embedding, which is not to be wired
+where its rows stay in the file."""
 
 _MARGIN = 2**30
 """Free bytes that are left to other programs: they grow too while this one runs."""

@@ -1,13 +1,18 @@
 """The memory plan: what of a model is held in memory, at how many bits, and how long a chat then fits a budget.
 
-A pure function of the model's shape and of a number of bytes; device.py knows the machine. Experts stay as published
-and embedding rows are read from the file. What gives way, in this order, is the size of prefill chunks and the number
-of places a chat can be rewound to, then the bits of the dense part (attention and output matrix), then the context. A
-smaller chunk costs some speed on long prompts, fewer bits cost accuracy in every answer, so the chunk gives way first.
+A pure function of the model's shape and of a number of bytes; device.py knows the machine. Experts stay as published.
+What gives way, in this order, is the size of prefill chunks and the number of places a chat can be rewound to, then the
+bits of the dense part (attention and output matrix), then the context. A smaller chunk costs some speed on long
+prompts, fewer bits cost accuracy in every answer, so the chunk gives way first.
+
+The embedding comes last: its rows are read from the file, unless a GPU has room for the matrix besides all that was
+chosen, the model's whole context or the one that was asked for included. A row of the file comes by the CPU's stream,
+which costs some 0.18 ms a token (MLX's issue 4438 measured it on an M3 Ultra): 1% of a token's time on an M4 Pro, 4% on
+an M3 Ultra. A Mac with 24 GB would pay for that 1% with 43,520 of gpt-oss-20b's 124,928 tokens; with 32 GB it is free.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from metal.formats import MXFP4_BLOCK, QUANT_GROUP
@@ -24,9 +29,11 @@ LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
 
 _IN_FLIGHT = 1.2
-"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed. Measured at
-the widths of 20b on MLX's CPU backend, the GPU's sorted experts included: 0.94 MB a token in float32, of which the sum
-is 0.82."""
+"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed.
+
+An allowance. At the widths of 20b the sum is 0.81 MB a token in float32, of which MLX's CPU backend holds 0.63 at once
+(measured, the GPU's sorted experts included); but that computes one operation at a time, and a GPU has several command
+buffers under way."""
 
 _SCORES = 3
 """Copies of the attention scores that MLX's CPU backend holds at once (measured: 3.0 to 3.1)."""
@@ -183,6 +190,10 @@ class _Sizes:
             return weights * self.item
         return weights * bits // 8 + weights // QUANT_GROUP * 2 * self.item
 
+    def embedding(self) -> int:
+        """The whole matrix, as published."""
+        return self.config.vocab_size * self.config.hidden_size * 2
+
     def small(self) -> int:
         """Router, norms, biases, sinks."""
         c = self.config
@@ -211,8 +222,7 @@ class _Sizes:
         cached = 2 * self.keys * keys
         growth = cached * kv_bits // 8
         if self.on_gpu:
-            # Attention is one kernel there, but a window's mask is an array: an int32 distance and three booleans.
-            return layer + growth + chunk * min(keys, chunk + c.sliding_window) * 7
+            return layer + growth  # attention is one kernel there, and masks are 0.1 MB (metal.portable.QUERY_BLOCK)
         scores = _SCORES * c.num_attention_heads * chunk * keys * self.item
         widened = cached * self.item if kv_bits < 32 else 0
         return layer + growth + scores + widened
@@ -261,7 +271,10 @@ class _Planner:
                     f"{self.most_context(bits, rung, budget):,} tokens do"
                 )
         context = self.wishes.context or self.most_context(bits, rung, budget)
-        return self.held(bits, rung, context, budget, self.reasons(bits, rung, context, budget, rejected, because))
+        found, embedding = self.held(bits, rung, context), self.sizes.embedding()
+        if self.on_gpu and found.total + embedding <= budget:
+            found = replace(found, embedding=embedding)
+        return replace(found, budget=budget, reasons=self.reasons(found, rung, budget, rejected, because))
 
     def choices(self) -> Iterator[tuple[int, _Rung]]:
         """From the best to the leanest."""
@@ -272,11 +285,11 @@ class _Planner:
         *_, (bits, rung) = self.choices()
         return self.held(bits, rung, context)
 
-    def held(self, bits: int, rung: _Rung, context: int, budget: int = 0, reasons: tuple[str, ...] = ()) -> MemoryPlan:
-        """What these choices hold at a context of so many tokens."""
+    def held(self, bits: int, rung: _Rung, context: int) -> MemoryPlan:
+        """What these choices hold at a context of so many tokens, with the embedding in its file."""
         sizes = self.sizes
         return MemoryPlan(
-            budget=budget,
+            budget=0,
             dense_bits=bits,
             prefill_chunk=rung.chunk,
             rewind_points=rung.rewind_points,
@@ -290,7 +303,7 @@ class _Planner:
             working=sizes.working(rung.chunk, context, rung.kv_bits),
             program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU,
             on_gpu=self.on_gpu,
-            reasons=reasons,
+            reasons=(),
         )
 
     def most_context(self, bits: int, rung: _Rung, budget: int) -> int:
@@ -321,20 +334,17 @@ class _Planner:
         return BudgetError(text)
 
     def reasons(
-        self,
-        bits: int,
-        rung: _Rung,
-        context: int,
-        budget: int,
-        rejected: list[tuple[int, _Rung]],
-        because: str,
+        self, found: MemoryPlan, rung: _Rung, budget: int, rejected: list[tuple[int, _Rung]], because: str
     ) -> tuple[str, ...]:
         """One sentence for each decision."""
-        c, sizes = self.config, self.sizes
-        resident = c.vocab_size * c.hidden_size * 2
+        sizes, bits, context = self.sizes, found.dense_bits, found.context
+        resident = memory_size(sizes.embedding())
         reasons = [because] if because else []
         reasons.append(f"Experts: {memory_size(sizes.experts())}, as published (MXFP4), never converted.")
-        reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {memory_size(resident)}.")
+        if found.embedding:
+            reasons.append(f"Embedding: {resident} in memory: there is room for it, and no token waits for its row.")
+        else:
+            reasons.append(f"Embedding: its rows are read from the file, one a token, instead of {resident}.")
         dense = f"Attention and output matrix: {memory_size(sizes.dense(bits))} "
         tokens = f"a context of {self.target:,} tokens"
         if bits == AS_PUBLISHED:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Stats, Warned
+from mlx_model.events import Event, Finished, MessageEnd, PrefillProgress, Queued, Stats, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Message, Role
@@ -112,7 +112,7 @@ class ToolTurn:
         """
         if isinstance(event, Warned):
             return [event] if self._stats is None else []
-        self._has_begun = self._has_begun or not isinstance(event, PrefillProgress)
+        self._has_begun = self._has_begun or not isinstance(event, Queued | PrefillProgress)
         self._fold.take(event)
         held, self._held = self._held, []
         if isinstance(event, MessageEnd):

@@ -1,4 +1,4 @@
-"""The embedding of token ids, from rows that are read one a token: the matrix is never held in memory."""
+"""The embedding of token ids, from rows of a matrix that is in memory or in its file alone (weights/rows.py)."""
 
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -9,7 +9,7 @@ from metal.formats import Packing
 
 
 class Rows(Protocol):
-    """The rows of one matrix [rows, columns] in a file. `mapped_bytes` is what MLX counts as memory and is none."""
+    """The rows of one matrix [rows, columns]. `mapped_bytes` is what MLX counts as memory and is none."""
 
     mapped_bytes: int
 

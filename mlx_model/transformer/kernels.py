@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import mlx.core as mx
 
@@ -69,23 +70,33 @@ def attach_kernels(
         log.warning("decoding runs by MLX's own operations: %s", error)
         return KernelFindings(refusal=whole_text(error))
     total = len(possible) + 1
-    choice = select.choose(
-        possible,
-        sizes=_sizes(transformer, decoder),
-        mode=mode,
-        machine=machine,
-        trying=lambda index: preparing(index, total),
-    )
-    if any(variant is not None for variant in choice.values()):
-        transformer.decoder = replace(decoder, choice=choice)
-        preparing(total - 1, total)
-        try:
-            _take_step(transformer)
-        except Exception as error:  # of several types, as above
-            transformer.decoder = None
-            log.warning("decoding runs by MLX's own operations: %s", error)
-            return KernelFindings(choice.verdicts, whole_text(error), table)
-    return KernelFindings(choice.verdicts, table=table)
+    choose = partial(select.choose, possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
+    choice = choose(trying=lambda index: preparing(index, total))
+    preparing(total - 1, total)
+    failure = _attach(transformer, replace(decoder, choice=choice))
+    if failure is not None:  # a kernel that is remembered as right, maybe; the others are kept
+        choice = choose(rechecks=True)
+        failure = _attach(transformer, replace(decoder, choice=choice))
+    if failure is not None:
+        transformer.decoder = None
+        log.warning("decoding runs by MLX's own operations: %s", failure)
+    return KernelFindings(choice.verdicts, failure, table)
+
+
+def _attach(transformer: Transformer, decoder: Decoder) -> str | None:
+    """Lets a transformer decode on the kernels that were chosen, if any were, and takes a step.
+
+    Returns what went wrong, None if nothing did.
+    """
+    if all(variant is None for variant in decoder.choice.values()):
+        transformer.decoder = None
+        return None
+    transformer.decoder = decoder
+    try:
+        _take_step(transformer)
+    except Exception as error:  # of several types, as above
+        return whole_text(error)
+    return None
 
 
 def _take_step(transformer: Transformer) -> None:

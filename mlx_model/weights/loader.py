@@ -21,7 +21,7 @@ from mlx_model.weights.checkpoint import stored_tensors
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.mapping import MATRIX_ALIGNMENT, VECTOR_ALIGNMENT
 from mlx_model.weights.reader import Reader
-from mlx_model.weights.rows import open_rows
+from mlx_model.weights.rows import HeldRows, open_rows
 
 _NO_NUMBER = 255
 """E8M0's NaN (OCP Microscaling Formats 1.0, 5.4.1), which MLX would multiply with as infinity."""
@@ -122,13 +122,16 @@ class _Loader:
         self.check_scales(stem + ".scales", scales)
         return codes, scales
 
-    def embedding(self) -> Embedding:
-        """Its rows, which stay in the file."""
+    def embedding(self, *, is_held: bool) -> Embedding:
+        """Its rows, which stay in the file unless the matrix is to be held in memory."""
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight", "scales", "biases"] if packing is not None and packing.mode == "affine" else ["weight"]
         if packing is not None and packing.mode != "affine":
             parts.append("scales")
-        stored = [self.tensors[f"model.embed_tokens.{part}"] for part in parts]
+        names = [f"model.embed_tokens.{part}" for part in parts]
+        if is_held:
+            return Embedding(tuple(HeldRows(self.read(name, alignment=1)) for name in names), self.dtype, packing)
+        stored = [self.tensors[name] for name in names]
         lazily = self.reader.refusal is None or bool(self.reader.mapped)
         rows = tuple(open_rows(tensor, lazily=lazily) for tensor in stored)
         self.report(sum(tensor.nbytes for tensor in stored))
@@ -214,12 +217,15 @@ def load_transformer(
     dense_bits: int | None = None,
     map: str = "auto",
     progress: Progress = lambda done, total: None,
+    *,
+    holds_embedding: bool = False,
 ) -> tuple[Transformer, Residence]:
     """The model in `folder`, in the Hub's layout or mlx-lm's, and where its weights are.
 
     `compute` says where it will be computed. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, where the file has them as floats; the experts stay as published. `map` is how tensors come out of the
-    files: see Reader. `progress` is called after every tensor, of which there are some hundreds.
+    files: see Reader. `holds_embedding` brings the embedding into memory, else its rows are read from the file as they
+    are needed. `progress` is called after every tensor, of which there are some hundreds.
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
     for MXFP4 scales that are not numbers; RequestError for another `map`.
     """
@@ -234,6 +240,6 @@ def load_transformer(
         head=Head(loader.read("model.norm.weight", dtype=loader.dtype), config.rms_norm_eps, lm_head),
         rope=RopeTable(config),
         # Last: by then what may be wired is (device.enforce), and this mapping stays pages that come and go.
-        embedding=loader.embedding(),
+        embedding=loader.embedding(is_held=holds_embedding),
     )
     return transformer, loader.residence

@@ -1,12 +1,13 @@
-"""Rows of the embedding read from the checkpoint's file, one a token: the matrix is never held in memory.
+"""Rows of the embedding: of a matrix in memory where the memory plan has room for it, else from the checkpoint's file.
 
 gpt-oss looks up one row of 2,880 numbers a token in a matrix of 1.16 GB (20b), which every other reader keeps resident.
+`HeldRows` gathers them where everything else is computed.
 
-There are two ways to the same bytes. `FileRows` reads them on the host, which needs the ids: on a CPU they are known.
-On a GPU the next step is submitted before this one's token is known (runner.py), and asking for it would stop the
-device once a token. `MappedRows` therefore gathers lazily: the file is mapped, MLX adopts the mapping without a copy,
-and the gather runs on MLX's CPU stream, which waits for the token and hands on the row by itself. The GPU never binds
-the mapping, so that only touched pages are ever in memory, and those belong to the file.
+From the file there are two ways to the same bytes. `FileRows` reads them on the host, which needs the ids: on a CPU
+they are known. On a GPU the next step is submitted before this one's token is known (runner.py), and asking for it
+would stop the device once a token. `MappedRows` therefore gathers lazily: the file is mapped, MLX adopts the mapping
+without a copy, and the gather runs on MLX's CPU stream, which waits for the token and hands on the row by itself. The
+GPU never binds the mapping, so that only touched pages are ever in memory, and those belong to the file.
 """
 
 import os
@@ -23,6 +24,19 @@ from mlx_model.weights.mapping import MappedFile, region
 from mlx_model.weights.reader import DTYPES
 
 _CHECKED_ROWS = 8
+
+
+class HeldRows:
+    """Rows of a matrix [rows, columns] in memory."""
+
+    mapped_bytes = 0
+
+    def __init__(self, table: mx.array) -> None:
+        self._table = table
+
+    def __call__(self, ids: mx.array) -> mx.array:
+        """See Rows."""
+        return mx.take(self._table, ids, axis=0)
 
 
 class FileRows:

@@ -147,9 +147,16 @@ def changed(**methods: Callable[..., Any]) -> Iterator[None]:
             setattr(Bound, name, method)
 
 
+_MASK = Bound.mask
+
+
 def always_masked(bound: Bound) -> mx.array | None:
     """`Bound.mask`, but in free text, too."""
-    return None if bound._matcher is None else bound._allowed(bound._matcher)
+    free, bound._free = bound._free, False
+    try:
+        return _MASK(bound)
+    finally:
+        bound._free = free
 
 
 def print_decoding(model: Model, rounds: int) -> None:

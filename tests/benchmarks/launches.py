@@ -216,7 +216,9 @@ Step = Callable[[mx.array], Sequence[mx.array]]
 def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
     from mlx_model.model import load
+    from mlx_model.transformer.embedding import Embedding
     from mlx_model.transformer.kernels import decode_operations, make_decoder
+    from mlx_model.weights.rows import HeldRows
 
     model = load(folder)
     transformer, cache = model.transformer, model.make_cache()
@@ -231,10 +233,10 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
         transformer.decoder = replace(decoder, choice=choice)
     with executed_by(_zeros):
         _fill(step, context)
-    # On a GPU MLX's CPU stream gathers the row from the mapped file, which launches nothing.
-    row = transformer.embedding(mx.array([[0]]))
-    mx.eval(row)
-    transformer.embedding = lambda tokens: row  # type: ignore[assignment]
+    # As where a GPU holds the matrix; from the mapped file MLX's CPU stream takes the row, which launches nothing.
+    table = mx.zeros((model.config.vocab_size, model.config.hidden_size), transformer.compute.dtype)
+    mx.eval(table)
+    transformer.embedding = Embedding((HeldRows(table),), transformer.compute.dtype)
     return step
 
 

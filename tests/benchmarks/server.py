@@ -2,13 +2,14 @@
 
     python -m tests.benchmarks.server [--clients 1 4 16]
 
-Prints Markdown tables: this server beside mlx-lm's (where it is installed: the extra [peers]), each a process of its
-own with the demo model. The clients send what programs send: in a chat the answers without their thoughts; of an agent
-instructions, a function, its call and the result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so
-there it gets the same conversation by Chat Completions. The demo model calls no function by itself, so clients make up
-the calls: what a prompt has beyond the one before is new to both servers (tests/app/server/test_prefixes.py has loops
-whose calls the model has made). Tokens are what each server says it has prefilled: those of the prompt without those
-from its cache.
+Prints Markdown tables: this server beside llama.cpp's (where `make` could build it: build/llama.cpp, or the folder
+named by LLAMA_CPP) and mlx-lm's (where it is installed: the extra [peers]), each a process of its own with the demo
+model. Both take a template of Harmony: llama.cpp its own for gpt-oss, mlx-lm a short one. The clients send what
+programs send: in a chat the answers without their thoughts; of an agent instructions, a function, its call and the
+result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so there it gets the same conversation by
+Chat Completions. The demo model calls no function by itself, so clients make up the calls: what a prompt has beyond the
+one before is new to all servers (tests/app/server/test_prefixes.py has loops whose calls the model has made). Tokens
+are what each server says it has prefilled: those of the prompt without those from its cache.
 """
 
 import argparse
@@ -37,6 +38,7 @@ import httpx2
 from app.server.guard import Policy
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.harmony.message import assistant
+from tests.benchmarks.peers.settings import LLAMA, subject
 from tests.fixtures import ROOT
 from tests.fixtures.running_server import RunningServer
 from tests.fixtures.scripted_engine import STATS, ScriptedEngine
@@ -80,7 +82,8 @@ class Client:
     """Asks a server by both APIs, streaming, as programs do."""
 
     def __init__(self, base: str) -> None:
-        self._http = httpx2.Client(base_url=base, timeout=300)
+        # A connection for each request: llama.cpp's server closes one after a slow answer without having said so.
+        self._http = httpx2.Client(base_url=base, timeout=300, limits=httpx2.Limits(max_keepalive_connections=0))
 
     def chat(self, messages: Sequence[Json], **fields: Any) -> Answer:
         """A chat completion."""
@@ -129,7 +132,7 @@ class Client:
 
 def _has_token(event: Json) -> bool:
     if "choices" in event:
-        keys = ("content", "reasoning", "tool_calls")
+        keys = ("content", "reasoning", "reasoning_content", "tool_calls")
         return any(choice["delta"].get(key) for choice in event["choices"] for key in keys)
     return str(event["type"]).endswith(".delta")
 
@@ -256,6 +259,12 @@ def servers() -> Iterator[tuple[str, list[str], int, bool]]:
     """Name, command, port, and whether it has the Responses API, of each that can be had."""
     port = free_port()
     yield "gptoss-chat", [sys.executable, "-m", "app", "serve", "--model", "demo", "--port", str(port)], port, True
+    program = LLAMA / "built" / "bin" / "llama-server"
+    if program.is_file():
+        port = free_port()
+        (template,) = LLAMA.glob("*/vendor/llama.cpp/models/templates/openai-gpt-oss-120b.jinja")
+        command = [str(program), "--model", str(subject("demo", with_gguf=True).gguf), "--port", str(port), "--jinja"]
+        yield "llama.cpp", [*command, "--chat-template-file", str(template)], port, True
     if find_spec("mlx_lm") is not None:
         port = free_port()
         command = [sys.executable, "-m", "mlx_lm", "server", "--model", str(ROOT / "assets" / "demo")]

@@ -74,6 +74,6 @@ def test_without_the_extra_it_says_how_to_get_it(
 ) -> None:
     from app.cli.main import main
 
-    monkeypatch.setattr("app.cli.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("app.server.listening.find_spec", lambda name: None)
     assert main(["serve"]) == 1
     assert "gptoss-chat[server]" in capsys.readouterr().err

@@ -35,6 +35,12 @@ class AskedChat:
     is_streamed: bool = False
     has_usage: bool = False
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where what an engine may refuse stands in the request."""
+        form = "response_format.json_schema.schema"
+        return {"messages": "messages", "form": form, **self.declared.places}
+
 
 def read_chat(value: object, thoughts: Thoughts, offered: Collection[str] = ()) -> AskedChat:
     """Reads a request; `offered` are the server's own tools that its owner allows. Raises ApiError."""
@@ -114,7 +120,7 @@ def _inner(tool: Fields, key: str) -> Fields:
 def _messages(body: Fields, thoughts: Thoughts) -> list[Message]:
     """The conversation. Raises ApiError, also if there is nothing to answer."""
     try:
-        messages = read_messages(body.items("messages"), lenient=True, recall=thoughts.restored)
+        messages = read_messages(body.items("messages"), lenient=True, recall=thoughts.restoring().add_call)
     except ConversationError as error:
         raise ApiError(str(error), error.place) from None
     except RequestError as error:

@@ -47,7 +47,7 @@ class _Conversation:
         self, items: Sequence[Fields], thoughts: Thoughts, before: Sequence[Message], open_call: str | None
     ) -> None:
         self.messages = list(before)
-        self._thoughts = thoughts
+        self._restoring = thoughts.restoring()
         self._results = {item.text("call_id"): item for item in items if item.text("type") in _RESULTS}
         if open_call is not None:
             self._take_result(open_call, _called(before[-1]), ApiError(_unanswered("input", open_call), "input"))
@@ -86,7 +86,7 @@ class _Conversation:
         id, space = item.name("call_id"), item.text("namespace") or FUNCTIONS
         recipient = f"{space}.{item.name('name')}"
         call = Message(Role.ASSISTANT, arguments, None, "commentary", recipient, f"{CONSTRAIN}json")
-        self.messages = self._thoughts.restored(id, self.messages, call)
+        self._restoring.add_call(id, self.messages, call)
         self._take_result(id, recipient, item.error("call_id", _unanswered("", id)))
 
     def _take_result(self, id: str, recipient: str, missing: ApiError) -> None:

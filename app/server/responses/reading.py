@@ -41,6 +41,11 @@ class AskedResponse:
     echo: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def places(self) -> dict[str, str]:
+        """Where what an engine may refuse stands in the request."""
+        return {"messages": "input", "form": "text.format.schema", **self.declared.places}
+
+    @property
     def is_empty(self) -> bool:
         """See above."""
         messages = self.request.messages

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.chat.conversation import AnswerFacts, Conversation, Node
+from app.chat.footer import ending
 from app.chat.sources import with_sources
 from app.documents.fences import fenced
 from app.lines import one_line
@@ -50,6 +51,8 @@ def to_markdown(conversation: Conversation) -> str:
         else:
             texts = _texts(node) or ["*(stopped before the answer)*"]
             parts += [f"## {_author(node.facts)}", with_sources(clean("\n\n".join(texts)), pages)]
+            if _texts(node) and (end := _ending(node.facts)):
+                parts.append(f"*({end})*")
     if others := len(conversation.nodes) - len(path):
         parts.append(
             f"*This text leaves out {nodes_in_words(others)} of other versions. The JSON export has everything.*"
@@ -127,6 +130,11 @@ def _author(facts: AnswerFacts | None) -> str:
     if facts.stats.decode_tok_s:
         details.append(f"{facts.stats.decode_tok_s:.1f} tok/s")
     return one_line(facts.model) + (f" ({', '.join(details)})" if details else "")
+
+
+def _ending(facts: AnswerFacts | None) -> str:
+    """How an answer ended, "" where it ended as it should."""
+    return "" if facts is None else ending(facts.reason or "", facts.stats)
 
 
 def _conversation(conversation: Conversation) -> dict[str, Any]:

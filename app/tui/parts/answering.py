@@ -6,17 +6,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.chat.answer import AnswerRecord
 from app.chat.loop import TurnEvent
+from app.chat.waiting import others_first
 from app.engine.protocol import Answer
 from app.tui.text.answer_parts import LIVE_TAIL, Running
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
-from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.status import StatusLine
-from mlx_model.events import Finished, MessageStart, PrefillProgress, TextDelta
+from mlx_model.events import Finished, MessageStart, PrefillProgress, Queued, TextDelta
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 READING = "reading the prompt"
 RUNNING, ASKING = "running a tool", "waiting for you"
@@ -28,7 +32,7 @@ class AnswerStream:
     when its result is there."""
 
     def __init__(
-        self, view: AnswerView, status: StatusLine, record: AnswerRecord, save: Callable[[], Awaitable[None]]
+        self, view: "AnswerView", status: StatusLine, record: AnswerRecord, save: Callable[[], Awaitable[None]]
     ) -> None:
         self._view = view
         self._status = status
@@ -40,6 +44,7 @@ class AnswerStream:
         self._reading, self._writing = Reading(), False
         self._ticks: deque[tuple[float, int]] = deque()
         self._asked_at = 0.0
+        self._is_queued = False
 
     def begin(self) -> None:
         """Say at once that the prompt is being read: the engine has it, or gets it now."""
@@ -116,7 +121,14 @@ class AnswerStream:
 
     def _show(self, answer: Answer) -> None:
         match answer.event:
+            case Queued(before=before):
+                self._is_queued = True
+                self._say("waiting in line")
+                self._view.wait(others_first(before))
             case PrefillProgress(done=done, total=total):
+                if self._is_queued:
+                    self._is_queued = False
+                    self._view.wait(READING)
                 progress = self._reading.take(done, total, monotonic())
                 self._say("reading")
                 self._status.used, self._status.estimated = total, False

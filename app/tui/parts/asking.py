@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
@@ -22,9 +23,12 @@ from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.titles import Titles
 from app.tui.parts.tools import Tools
-from app.tui.widgets.messages import AnswerView, Notice, Prompt, switch_of, views_of
+from app.tui.widgets.notice import Notice
 from mlx_model.errors import GptossError
 from mlx_model.request import Request
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
 PROMPT_BACK = "Your message is back in the input."
@@ -121,6 +125,8 @@ class Asking:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
         it, `before` is the leaf again."""
+        from app.tui.widgets.messages import AnswerView, switch_of
+
         await self._titles.stop()
         desk, engine, conversation = self._desk, self._engine, self.conversation
         record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
@@ -195,8 +201,10 @@ class Asking:
         if not self.stopped.is_set():
             self._desk.attention.ended(f"The answer has {how}: {self.conversation.title}", seconds)
 
-    async def _show_question(self, prompt: Node, answer: Node, view: AnswerView, *, is_new: bool) -> None:
+    async def _show_question(self, prompt: Node, answer: Node, view: "AnswerView", *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
+        from app.tui.widgets.messages import Prompt, switch_of
+
         transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
         view.sources.earlier = path
         await self._end_with(path[:-1] if is_new else path)
@@ -286,6 +294,8 @@ class Asking:
         return views
 
     def _build(self, node: Node) -> list[Widget]:
+        from app.tui.widgets.messages import views_of
+
         # The transcript has nodes as they were when they came to it: an answer that has grown since, empty.
         return views_of(self.conversation, self.conversation.nodes[node.id], self._preferences.analysis)
 

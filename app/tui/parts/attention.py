@@ -13,7 +13,7 @@ LONG_S = 10.0
 """Seconds after which a person may have turned to something else."""
 BUSY = (
     *("starting", "loading", "preparing the GPU"),
-    *("reading", "thinking", "answering", "running a tool", "waiting for you", "stopping"),
+    *("reading", "thinking", "answering", "running a tool", "waiting for you", "waiting in line", "stopping"),
 )
 """States of the engine in which something goes on."""
 

@@ -14,7 +14,6 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
 from app.tui.parts.tools import Tools
-from app.tui.widgets.messages import AnswerView
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
@@ -274,6 +273,8 @@ class ConversationKeeper(Asking):
             await self.show()
 
     def _mark(self, found: Sequence[Widget], channel: str | None, words: Sequence[str]) -> None:
+        from app.tui.widgets.messages import AnswerView
+
         for view in found:
             view.add_class(HIT)
             if isinstance(view, AnswerView):

@@ -14,7 +14,7 @@ from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
 from app.tui.widgets.footer import Footer
 from app.tui.widgets.input_area import InputArea
-from app.tui.widgets.messages import Notice
+from app.tui.widgets.notice import Notice
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys, SelectableTranscript
 from app.tui.widgets.sidebar import Sidebar

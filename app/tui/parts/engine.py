@@ -4,17 +4,23 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from app.engine.engine import Engine, EngineDied
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.lines import sentence
 from app.tui.parts.desk import Desk
 from app.tui.text.progress import loading, preparing
-from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import GptossError
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 LAST_LINES = 3
 """Lines of the engine's last words that are shown."""
+STABLE_S = 60.0
+"""For how long an engine that others use must have been ready, to be started again by itself when it ends."""
 _RETRY = "A message, or /restart, tries again; /model lists the other models."
 _RETRY_THERE = "A message, or /restart, tries again."
 
@@ -23,10 +29,21 @@ class EngineKeeper:
     """Owns the engine process. `load` says which model comes first, and how; `loaded` is called with the full name of
     each that was loaded."""
 
-    def __init__(self, desk: Desk, engine: Engine, load: Load, loaded: Callable[[str], None], server: str = "") -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        engine: Engine,
+        load: Load,
+        loaded: Callable[[str], None],
+        server: str = "",
+        shared_at: str = "",
+    ) -> None:
         self._desk = desk
         self.server = server
         """The computer on which the engine is, "" for this one."""
+        self.shared_at = shared_at
+        """The URL at which other programs ask it, "" where they can't."""
+        self._ready_at = 0.0
         self._noted = ""  # what has been said of it
         self.process = engine
         """A client of the process; in tests a stand-in."""
@@ -80,7 +97,7 @@ class EngineKeeper:
         if self.open() is before and self.process.alive:
             self._desk.notify("The connection holds." if self.server else "The engine is running.")
 
-    async def opened(self, view: AnswerView, stopped: asyncio.Event) -> bool:
+    async def opened(self, view: "AnswerView", stopped: asyncio.Event) -> bool:
         """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
         opening = self.open()
         if not opening.done():
@@ -101,8 +118,10 @@ class EngineKeeper:
         smaller = "; at the next start --memory 10GB makes it smaller" if death.memory else ""
         last = "".join(f"\n    {line}" for line in death.last_lines[-LAST_LINES:])
         said = f"\nIt last said:{last}" if last else ""
-        again = "connects" if self.server else "starts it"
-        text = f"{sentence(str(death))} {kept} /restart, or a message, {again} again{smaller}.{said}"
+        again = "/restart, or a message, connects again" if self.server else "/restart, or a message, starts it again"
+        if self._restarts:
+            again = "It is started again, since other programs use it"
+        text = f"{sentence(str(death))} {kept} {again}{smaller}.{said}"
         await self._desk.notice(text, "error")
 
     async def _start(self, otherwise: str = "") -> bool:
@@ -128,6 +147,7 @@ class EngineKeeper:
                         status.model, status.memory = self._shown(self.label), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.state = "ready"
+                        self._ready_at = monotonic()
                         self._loaded(ready.model)
                         await self._note(ready.note)
         except EngineDied as death:
@@ -147,7 +167,13 @@ class EngineKeeper:
 
     def _shown(self, model: str) -> str:
         """A model as the status line names it."""
-        return f"{_short(model)} at {self.server}" if self.server else _short(model)
+        where = self.server or (f":{urlsplit(self.shared_at).port}" if self.shared_at else "")
+        return f"{_short(model)} at {where}" if where else _short(model)
+
+    @property
+    def _restarts(self) -> bool:
+        """Whether an engine that ended starts again by itself. One that ends soon each time does not."""
+        return bool(self.shared_at) and monotonic() - self._ready_at >= STABLE_S
 
     async def _note(self, text: str) -> None:
         """Say once what this engine can't do."""
@@ -156,7 +182,11 @@ class EngineKeeper:
             await self._desk.notice(sentence(text))
 
     async def _await_death(self) -> None:
-        await self.bury(await self.process.died())
+        death = await self.process.died()
+        restarts = self._restarts
+        await self.bury(death)
+        if restarts and not self.leaving:
+            self.open()
 
 
 def _short(model: str) -> str:

@@ -3,17 +3,18 @@
 from app.tui.parts.computer import examine
 from app.tui.parts.desk import Desk
 from app.tui.text.computer import ComputerFacts
-from app.tui.text.first_run import FirstScreen, first_screen, screen_of_server
+from app.tui.text.first_run import FirstScreen, first_screen, screen_of_server, shared
 from app.tui.widgets.welcome import Welcome
 
 
 class Greeting:
     """Owns the first screen and the facts about this computer."""
 
-    def __init__(self, desk: Desk, server: str = "") -> None:
-        """`server` is the computer that answers, "" for this one."""
+    def __init__(self, desk: Desk, server: str = "", shared_at: str = "") -> None:
+        """`server` is the computer that answers, "" for this one; `shared_at` is where other programs find it."""
         self._desk = desk
         self._server = server
+        self._shared_at = shared_at
         self._welcome: Welcome | None = None
         self._model = ""
         self._examined = False
@@ -50,7 +51,8 @@ class Greeting:
     def _screen(self) -> FirstScreen:
         if self._server:
             return screen_of_server(self._model, self._server)
-        return first_screen(self._model, self.computer, examined=self._examined, downloading=self._downloading)
+        facts = {"examined": self._examined, "downloading": self._downloading}
+        return shared(first_screen(self._model, self.computer, **facts), self._shared_at)
 
     def _show(self) -> None:
         if self._welcome is not None:

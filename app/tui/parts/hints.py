@@ -51,4 +51,5 @@ class Hints:
         desk.attention.show(desk.status.state, conversation.title)
         self._selection.show()  # an answer that has ended can be continued, say
         answering = not conversations.idle.is_set()
-        desk.footer.show(offered(ChatFacts(answering, thinking, bool(conversation.nodes))))
+        facts = ChatFacts(answering, thinking, bool(conversation.nodes), self._tools.is_asking)
+        desk.footer.show(offered(facts))

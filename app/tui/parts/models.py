@@ -34,7 +34,7 @@ class Models:
         self._desk = desk
         self._engine = engine
         self._idle = idle
-        self.greeting = Greeting(desk, engine.server)
+        self.greeting = Greeting(desk, engine.server, engine.shared_at)
         self._model = ""  # the full name of the model that answers
         self._local: list[str] = []  # names of models on this computer, as far as known
         self._download: Download | None = None

@@ -11,7 +11,6 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
 from app.tui.parts.themes import Themes
 from app.tui.theme import THEMES
-from app.tui.widgets.messages import AnswerView
 from mlx_model.errors import RequestError
 from mlx_model.harmony.message import Effort
 from mlx_model.options import Options
@@ -90,6 +89,8 @@ class Preferences:
 
     def set_analysis(self, name: str) -> None:
         """Show every analysis as `name` says, and those to come."""
+        from app.tui.widgets.messages import AnswerView
+
         if name not in ANALYSIS:
             self._desk.warn(f"The analysis can be {', '.join(ANALYSIS[:-1])} or {ANALYSIS[-1]}.")
             return

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import events
 
@@ -16,9 +17,11 @@ from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
-from app.tui.widgets.messages import AnswerView
 from mlx_model.text import clean
 from mlx_model.tools.shown_pages import Page, pages_of
+
+if TYPE_CHECKING:
+    from app.tui.widgets.messages import AnswerView
 
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
 """What can't be done while an answer is under way."""
@@ -66,7 +69,9 @@ class Selection:
         return self._conversations.conversation.nodes.get(self._desk.transcript.selected or "")
 
     @property
-    def _view(self) -> AnswerView | None:
+    def _view(self) -> "AnswerView | None":
+        from app.tui.widgets.messages import AnswerView
+
         return next((view for view in self._desk.transcript.selected_views if isinstance(view, AnswerView)), None)
 
     @property

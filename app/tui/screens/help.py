@@ -21,6 +21,7 @@ from app.tui.screens.models import ModelScreen
 from app.tui.screens.palette import PaletteScreen
 from app.tui.screens.settings import SettingsScreen
 from app.tui.screens.tools import ToolScreen
+from app.tui.text.first_run import finds_it
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.composer import Composer
@@ -53,8 +54,10 @@ class HelpScreen(ModalScreen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-one"), (TWO_COLUMNS, "-two")]  # noqa: RUF012  # as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close", show=False)]
 
-    def __init__(self, focused: Widget | None = None) -> None:
+    def __init__(self, focused: Widget | None = None, shared_at: str = "") -> None:
+        """`focused` is the widget that has the focus, `shared_at` the URL at which other programs find the model."""
         super().__init__()
+        self._last_words = f"{finds_it(shared_at)}. {_CLOSING}" if shared_at else _CLOSING
         self._here = help_of(focused)
 
     def compose(self) -> ComposeResult:
@@ -71,7 +74,7 @@ class HelpScreen(ModalScreen[None]):
                             title = f"{group.title} (focused)" if group is here else group.title
                             yield Static(Content(title), markup=False, classes="heading")
                             yield Static(_Rows(group.rows, width))
-            yield Static(Content(_CLOSING), markup=False, classes="closing")
+            yield Static(Content(self._last_words), markup=False, classes="closing")
 
     def on_mount(self) -> None:
         """Say how to leave."""

@@ -1,6 +1,6 @@
 """What the first screen says: this computer, what answers here, how to get gpt-oss-20b, what one could ask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.tui.text.computer import ComputerFacts, ModelFacts
 from mlx_model.hub.names import DEFAULT, DEMO, SIZES
@@ -50,6 +50,16 @@ def screen_of_server(model: str, server: str) -> FirstScreen:
     """For a model, "" before it is known, on another computer. What this one could hold doesn't matter then."""
     suggestions = OF_DEMO if model == DEMO else OF_OTHERS if model else ("", "", "")
     return FirstScreen(None, None, None, suggestions, f"What you write goes to {server}; tools run here.")
+
+
+def shared(screen: FirstScreen, url: str) -> FirstScreen:
+    """The same where other programs find the model at a URL; "" where they don't."""
+    return replace(screen, promise=f"{finds_it(url)}\n{screen.promise}") if url else screen
+
+
+def finds_it(url: str) -> str:
+    """Where other programs find the model."""
+    return f"Other programs find the model at {url}"
 
 
 def _about(computer: ComputerFacts) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The last row of the screen: which keys do something now, those that matter most where not all fit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.content import Content
 from textual.style import Style
@@ -24,12 +24,13 @@ _COMMANDS = {command.action: command for command in COMMANDS}
 
 @dataclass(frozen=True, slots=True)
 class ChatFacts:
-    """What decides which keys do something: whether an answer is under way and still thinks, whether there are
-    messages."""
+    """What decides which keys do something: whether an answer is under way, waits for a yes to a call or still thinks,
+    whether there are messages."""
 
     answering: bool = False
     thinking: bool = False
     has_messages: bool = False
+    is_asking: bool = False
 
 
 def offered(facts: ChatFacts) -> list[Command]:
@@ -40,7 +41,10 @@ def offered(facts: ChatFacts) -> list[Command]:
         "again": facts.has_messages and not facts.answering,
         "new_chat": facts.has_messages,
     }
-    return [_COMMANDS[action] for action in SHOWN if needs.get(action, True)]
+    commands = [_COMMANDS[action] for action in SHOWN if needs.get(action, True)]
+    if facts.is_asking:  # the call that waits is refused, and the answer goes on
+        commands[0] = replace(commands[0], label="no")
+    return commands
 
 
 def footer_line(commands: Sequence[Command], width: int) -> Content:

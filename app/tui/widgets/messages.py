@@ -8,7 +8,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message as TextualMessage
 from textual.widget import Widget
-from textual.widgets import Static
 
 from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
@@ -42,17 +41,6 @@ class Prompt(MarkedText):
         super().__init__()
         self.show("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)]))
         self.tooltip = Content(moment(prompt.created))
-
-
-class Notice(Static):
-    """A line of the program's own; `level` is "info", "warning" or "error"."""
-
-    def __init__(self, text: str, level: str = "info") -> None:
-        super().__init__(Content(clean(beginning(text))), markup=False, classes=f"-{level}")
-
-    def say(self, text: str) -> None:
-        """Say something else."""
-        self.update(Content(clean(text)))
 
 
 class AnswerText(MarkdownText):

@@ -1,7 +1,7 @@
 """The conversation on the screen: follows the newest line until the person scrolls up, and mounts a part at a time."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from textual import work
 from textual.containers import VerticalScroll
@@ -11,8 +11,10 @@ from textual.widgets import Static
 
 from app.chat.conversation import Node
 from app.tui.text.window import Window
-from app.tui.widgets.call_files import CallFiles
 from app.tui.widgets.live_container import LiveContainer
+
+if TYPE_CHECKING:
+    from app.tui.widgets.call_files import CallFiles
 
 HIT = "-hit"
 """The class of a message in which a search has found something."""
@@ -227,7 +229,7 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         if self.max_scroll_y > 0:
             self._following = False
 
-    def on_call_files_grown(self, event: CallFiles.Grown) -> None:
+    def on_call_files_grown(self, event: "CallFiles.Grown") -> None:
         """Pictures have come in: above what is in sight they move nothing."""
         event.stop()
         if not self.follows and event.view.region.y < self.region.y:

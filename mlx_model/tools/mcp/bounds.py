@@ -41,19 +41,20 @@ class WholeLines(TextReceiveStream):
 
 
 class BoundedBody(httpx2.AsyncByteStream):
-    """The body of a response, up to so much; then `refused` is called, and reading it raises StreamError."""
+    """The body of a response, up to so many bytes; then `refused` is called, and reading it raises StreamError."""
 
-    def __init__(self, body: httpx2.AsyncByteStream, refused: Callable[[], None]) -> None:
+    def __init__(self, body: httpx2.AsyncByteStream, most: int, refused: Callable[[], None]) -> None:
         self._body = body
+        self._most = most
         self._refused = refused
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         length = 0
         async for piece in self._body:
             length += len(piece)
-            if length > MOST_CHARACTERS:
+            if length > self._most:
                 self._refused()
-                raise httpx2.StreamError(TOO_MUCH)
+                raise httpx2.StreamError("more than can be taken in")
             yield piece
 
     async def aclose(self) -> None:

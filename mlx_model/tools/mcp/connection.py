@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -151,8 +151,12 @@ class Connection:
     async def _take_response(self, response: httpx2.Response) -> None:
         self._known = ""
         body, kind = response.stream, response.headers.get("Content-Type", "").lower()
-        if kind.startswith("application/json") and isinstance(body, httpx2.AsyncByteStream):
-            response.stream = BoundedBody(body, self._note_too_much)
+        assert isinstance(body, httpx2.AsyncByteStream)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            # What a small body unpacks to has its size only once it is in memory.
+            response.stream = BoundedBody(body, 0, self._note_packed)
+        elif kind.startswith("application/json"):
+            response.stream = BoundedBody(body, MOST_CHARACTERS, self._note_too_much)
         if response.status_code in (401, 403):
             self._known = f"it refuses access ({response.status_code}): put its token into the headers"
         elif response.status_code >= 500:
@@ -160,6 +164,9 @@ class Connection:
 
     def _note_too_much(self) -> None:
         self._known = TOO_MUCH
+
+    def _note_packed(self) -> None:
+        self._known = "it packs its answers, though it was asked not to"
 
     @property
     def _last_words(self) -> str:
@@ -214,7 +221,8 @@ async def _program(endpoint: Stdio, stderr: StandardError) -> AsyncIterator[Any]
 @asynccontextmanager
 async def _address(endpoint: Http, on_response: Callable[[httpx2.Response], Any]) -> AsyncIterator[Any]:
     """The streams of a server at an address. A call may take as long as its own limit says."""
-    headers: Mapping[str, str] = dict(endpoint.headers)
+    headers = httpx2.Headers(dict(endpoint.headers))
+    headers["Accept-Encoding"] = "identity"
     timeout = httpx2.Timeout(30.0, read=None)
     hooks: dict[str, list[Callable[..., Any]]] = {"response": [on_response]}
     async with (

@@ -66,7 +66,8 @@ class Python:
         self._sandbox: Sandbox | None = None
         self._why_not = "the sandbox was not tried yet"
         self._kernel: Kernel | None = None
-        self._lost_variables = False
+        self._lost_variables = False  # since the last result
+        self._has_run = False
         self._is_closed = False
         self._one_at_a_time = asyncio.Lock()
         self._idle: asyncio.Task[None] | None = None
@@ -104,6 +105,10 @@ class Python:
         """
         async with self._one_at_a_time:
             await self._prepare()
+
+    def continue_without_variables(self) -> None:
+        """The model has run cells in a kernel before this object's: its first result says that variables are lost."""
+        self._lost_variables |= not self._has_run
 
     async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         """Runs the code of a call. See `Tool.run`."""
@@ -203,7 +208,7 @@ class Python:
             lines.append(f"[ERROR] {event} {'Variables are kept.' if cell.is_alive else _LOST}")
         elif not cell.text:
             lines.append(NO_OUTPUT)
-        self._lost_variables = False
+        self._lost_variables, self._has_run = False, True
         return "\n".join(lines)
 
     def _event(self, ending: Ending) -> str:

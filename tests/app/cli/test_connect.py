@@ -5,21 +5,28 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from app.chat.answer import AnswerRecord
 from app.cli import connecting, plain
+from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import start
+from app.cli.beside import SharedEngine
 from app.cli.main import main
+from app.engine.protocol import Answer
 from app.paths import settings_file, tokens_file
 from app.server.guard import Policy
 from app.settings import load
+from mlx_model.events import PrefillProgress, Queued
 from mlx_model.generation import grammars
 from mlx_model.harmony.message import assistant, user
 from mlx_model.request import Form
 from tests.fixtures.running_server import RunningServer, running
-from tests.fixtures.scripted_engine import message, says
+from tests.fixtures.scripted_engine import ScriptedEngine, message, says
 
 TOKEN = "a-token-of-the-tests"
 
@@ -126,3 +133,29 @@ def test_the_plain_chat_over_a_server_of_the_settings(
     out, err = capsys.readouterr()
     assert "gpt-oss-20b answers at 127.0.0.1" in out and "Half an" in out and "stopped" in err
     assert [request.messages[-1] for request in server.engine.asked] == [user("Hi"), assistant("Half an")]
+
+
+def test_a_line_says_who_is_answered_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    printer = AnswerPrinter(show_analysis=False)
+    for event in (Queued(2), Queued(1), PrefillProgress(9, 9)):
+        printer.show(Answer(1, event))
+    first, second, last = (line.rstrip() for line in capsys.readouterr().err.split("\r")[1::2])
+    assert first == "waiting: 2 requests of other programs come first"
+    assert second == "waiting: another program is answered first" and last == ""
+
+
+def test_the_plain_chat_says_where_others_find_its_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    class Shared(ScriptedEngine):
+        url = "http://127.0.0.1:8080/v1"
+
+    monkeypatch.setattr(plain, "_message", lambda edits_lines: "/quit")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    shared = Shared(lambda request: says("Hello from here."))
+    setup = replace(start(Namespace(connect="none"), load()), shared=cast("SharedEngine", shared))
+    assert plain.chat(setup, "Hi") == 0
+    out = capsys.readouterr().out
+    assert f"gpt-oss-20b answers. Other programs find it at {Shared.url}." in out and "Hello from here." in out
+    assert not shared.alive  # it has been closed

@@ -50,7 +50,7 @@ def test_a_mac_with_16_gb(on_a_mac: None) -> None:
     assert "none; to download 13.8 GB: gptoss-chat download gpt-oss-20b" in text
     assert "demo (loaded by default): " in text
     assert "sudo sysctl iogpu.wired_limit_mb=13312" in text
-    assert "Then gpt-oss-20b: 11.7 GB of weights, a context of 25,088 tokens" in text
+    assert "Then gpt-oss-20b: 11.7 GB of weights, a context of 25,344 tokens" in text
     assert text.endswith("Kernels\n  Apple M4, 10 GPU cores\n  qkv runs by kernel: faster")
     assert report["plans"]["gpt-oss-20b"]["dense_bits"] == 4
 
@@ -132,7 +132,7 @@ def test_a_size_that_makes_no_sense_is_an_error_of_usage(capsys: pytest.CaptureF
 
 def test_a_plan_in_one_line() -> None:
     found = describe(PUBLISHED["gpt-oss-20b"], Budget(10**12, 10**12, "Budget: much."), on_gpu=True)
-    assert found["summary"].startswith("11.7 GB of weights, a context of 131,072 tokens, at most ")
+    assert found["summary"].startswith("12.8 GB of weights, a context of 131,072 tokens, at most ")
 
 
 def test_whether_weights_are_mapped(on_a_mac: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """What a load says on standard error while the GPU is prepared: a count, in a terminal alone, gone at the end."""
 
 import io
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from app.cli import main as cli
 from app.cli import speed
+from app.engine import client as engine_client
+from app.engine.engine import EngineDied
+from app.engine.protocol import Load, Loading, LoadProgress, Ready
+from app.server import serving
 from mlx_model.transformer.kernels import KernelFindings
 
 SHOWN = "".join(f"\r{text:<60}\r" for text in ("preparing the GPU: 1 of 2", "preparing the GPU: 2 of 2", ""))
@@ -34,3 +39,36 @@ def test_the_gpu_is_prepared_before_the_answer(
     cli.main([command, "--model", "demo", *more])
     said = capsys.readouterr().err
     assert (SHOWN in said) is in_terminal and said.count("preparing") == (2 if in_terminal else 0)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_server_says_so_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dies: bool) -> None:
+    """On standard error; what is printed for other programs' settings stays as it is."""
+
+    class Engine:
+        alive = True
+
+        async def load(self, load: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
+            yield Loading("demo", default=False)
+            yield LoadProgress(1, 1)
+            for done in range(2):
+                yield LoadProgress(done, 2, kernels=True)
+            if dies:
+                raise EngineDied("the engine crashed")
+            yield Ready("demo", 4096, 1, 1, 0.1, None)
+
+        async def close(self) -> None:
+            pass
+
+    async def serve(server: object, listener: socket.socket, load_and_show: Callable[[], Awaitable[None]]) -> None:
+        with listener:
+            await load_and_show()
+
+    monkeypatch.setattr(engine_client, "EngineClient", Engine)
+    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["serve", "--port", "0"]) == int(dies)
+    said = capsys.readouterr()
+    shown, _, after = said.err.partition(SHOWN)
+    assert shown == "" and ("the engine crashed" if dies else "demo answers at http") in after
+    assert "preparing" not in after + said.out

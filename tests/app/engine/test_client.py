@@ -183,8 +183,11 @@ async def test_declined_prompt_says_so_and_the_engine_lives(
     monkeypatch.setattr(engine, "_send", log)
     with pytest.raises(EngineError, match=r"9,999 tokens") as caught:
         await ask(engine, "too long")
-    assert caught.value.unusable
-    assert [type(message) for message in sent] == [Ask]  # the worker would keep the number of a Cancel for ever
+    assert caught.value.unusable and not caught.value.about
+    with pytest.raises(EngineError, match="can't be bound") as odd:
+        await ask(engine, "odd")
+    assert odd.value.unusable and odd.value.about == "form"
+    assert [type(message) for message in sent] == [Ask, Ask]  # the worker would keep the number of a Cancel for ever
     assert text_of(await ask(engine, "short")) == "short"
 
 

@@ -77,7 +77,10 @@ async def test_a_failed_load_says_what_it_began_and_why_it_failed() -> None:
 async def test_a_declined_request_is_told_apart_from_a_failure(engine: LocalEngine) -> None:
     with pytest.raises(EngineError, match=r"9,999 tokens") as caught:
         await ask(engine, "too long")
-    assert caught.value.unusable
+    assert caught.value.unusable and not caught.value.about
+    with pytest.raises(EngineError, match="can't be bound") as odd:
+        await ask(engine, "odd")
+    assert odd.value.unusable and odd.value.about == "form"
     with pytest.raises(EngineError) as failed:
         await load(engine, "missing")
     assert not failed.value.unusable

@@ -179,6 +179,26 @@ def test_an_engine_that_dies_ends_the_answer_alone(
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_what_an_engine_refuses_has_the_path_of_its_field(server: RunningServer) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    space = {"type": "namespace", "name": "files", "tools": [{"type": "function", **function, "name": "g"}]}
+    tools = {
+        RESPONSES: [space, {"type": "function", **function}],
+        CHAT: [{"type": "custom", "custom": {"name": "x"}}, {"type": "function", "function": function}],
+    }
+    for about, too_long, params in (
+        ("form", False, ("text.format.schema", "response_format.json_schema.schema")),
+        ("functions.f", False, ("tools[1].parameters", "tools[1].function.parameters")),
+        ("files.g", False, ("tools[0].tools[0].parameters", None)),
+        ("", True, ("input", "messages")),
+    ):
+        refusal = EngineError("it can't be bound", True, too_long, about)
+        server.engine.script = lambda request, refusal=refusal: [refusal]  # type: ignore[misc]
+        for path, param in zip((RESPONSES, CHAT), params, strict=True):
+            status, body = post(server, path, {**BODIES[path], "stream": False, "tools": tools[path]})
+            assert (status, json.loads(body)["error"]["param"]) == (400, param)
+
+
 @pytest.mark.parametrize("path", BODIES)
 def test_what_fails_behind_the_end_is_no_second_end(server: RunningServer, path: str) -> None:
     server.engine.script = lambda request: says("Hello.")

@@ -9,7 +9,7 @@ import pytest
 
 from app.server.errors import ApiError
 from app.server.guard import MOST_BODY, Guard, Policy, host_of, is_loopback, without_ports
-from app.server.serving import listen, listen_at_path
+from app.server.listening import listen, listen_at_path
 from app.server.token import kept_token
 from mlx_model.errors import RequestError
 

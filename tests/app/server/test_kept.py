@@ -16,6 +16,12 @@ ANSWER = [assistant("Call it.", "analysis"), assistant("I look.", "commentary"),
 RETURNED = call("functions.f", '{"city":"Oslo"}')
 
 
+def restored(thoughts: Thoughts, id: str, before: list[Message], returned: Message) -> list[Message]:
+    messages = list(before)
+    thoughts.restoring().add_call(id, messages, returned)
+    return messages
+
+
 @pytest.fixture
 def thoughts() -> Thoughts:
     thoughts = Thoughts()
@@ -33,7 +39,7 @@ def thoughts() -> Thoughts:
     ],
 )
 def test_a_call_gets_its_thought_back_as_it_was(thoughts: Thoughts, given: list[Message]) -> None:
-    assert thoughts.restored("call_1", [*ASKED, *given], RETURNED) == [*ASKED, *ANSWER]
+    assert restored(thoughts, "call_1", [*ASKED, *given], RETURNED) == [*ASKED, *ANSWER]
 
 
 def test_two_messages_in_one_text_are_what_the_model_said(thoughts: Thoughts) -> None:
@@ -41,16 +47,16 @@ def test_two_messages_in_one_text_are_what_the_model_said(thoughts: Thoughts) ->
     answer = [ANSWER[0], ANSWER[1], assistant("", "commentary"), assistant("And there.", "commentary"), CALL]
     thoughts.remember("call_2", ASKED, answer)
     returned = [*ASKED, assistant("I look.\n\nAnd there.", "commentary")]
-    assert thoughts.restored("call_2", returned, RETURNED) == [*ASKED, *answer]
+    assert restored(thoughts, "call_2", returned, RETURNED) == [*ASKED, *answer]
 
 
 def test_arguments_may_be_written_anew(thoughts: Thoughts) -> None:
-    assert thoughts.restored("call_1", ASKED, call("functions.f", '{ "city": "Oslo" }')) == [*ASKED, *ANSWER]
+    assert restored(thoughts, "call_1", ASKED, call("functions.f", '{ "city": "Oslo" }')) == [*ASKED, *ANSWER]
 
 
 def test_new_instructions_are_no_other_conversation(thoughts: Thoughts) -> None:
     opening = [system("Be brief."), *ASKED]
-    assert thoughts.restored("call_1", opening, RETURNED) == [*opening, *ANSWER]
+    assert restored(thoughts, "call_1", opening, RETURNED) == [*opening, *ANSWER]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,29 @@ def test_new_instructions_are_no_other_conversation(thoughts: Thoughts) -> None:
 def test_nothing_is_put_where_it_does_not_belong(
     thoughts: Thoughts, id: str, before: list[Message], returned: Message
 ) -> None:
-    assert thoughts.restored(id, before, returned) == [*before, returned]
+    assert restored(thoughts, id, before, returned) == [*before, returned]
+
+
+def test_each_message_is_hashed_once_however_many_calls_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    thoughts, whole = Thoughts(), list(ASKED)
+    calls = [call("functions.f", f'{{"number": {number}}}') for number in range(50)]
+    result = Message(Role.TOOL, "rain", "functions.f", "commentary", "assistant")
+    for number, each in enumerate(calls):
+        answer = [assistant(f"Call {number}.", "analysis"), each]
+        thoughts.remember(str(number), whole, answer)
+        whole += [*answer, result]
+    hashed: list[object] = []
+
+    def counted(pair: object) -> int:
+        hashed.append(pair)
+        return hash(pair)
+
+    monkeypatch.setattr("app.server.thoughts.hash", counted, raising=False)
+    messages, restoring = list(ASKED), thoughts.restoring()
+    for number, each in enumerate(calls):
+        restoring.add_call(str(number), messages, each)
+        messages.append(result)
+    assert messages == whole and len(hashed) == len(whole) - 3  # nothing comes behind the last call
 
 
 def test_thoughts_are_bounded() -> None:
@@ -74,10 +102,10 @@ def test_thoughts_are_bounded() -> None:
     for number in range(50):
         thoughts.remember(f"call_{number}", ASKED, ANSWER)
     assert len(thoughts) == 3
-    assert thoughts.restored("call_47", ASKED, RETURNED) == [*ASKED, *ANSWER]
+    assert restored(thoughts, "call_47", ASKED, RETURNED) == [*ASKED, *ANSWER]
     thoughts.remember("call_50", ASKED, ANSWER)  # the one that was just used stays
-    assert thoughts.restored("call_47", ASKED, RETURNED) == [*ASKED, *ANSWER]
-    assert thoughts.restored("call_48", ASKED, RETURNED) == [*ASKED, RETURNED]
+    assert restored(thoughts, "call_47", ASKED, RETURNED) == [*ASKED, *ANSWER]
+    assert restored(thoughts, "call_48", ASKED, RETURNED) == [*ASKED, RETURNED]
 
 
 def response(id: str, text: str = "") -> StoredResponse:

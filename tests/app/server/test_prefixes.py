@@ -116,8 +116,9 @@ def service(engine: SessionEngine) -> Service:
     return Service(Line(engine, Load()))
 
 
-async def chat(service: Service, messages: list[dict[str, Any]]) -> dict[str, Any]:
-    exchange = ChatExchange(service, read_chat({"messages": messages, "tools": [NESTED]}, service.thoughts))
+async def chat(service: Service, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    asked = read_chat({"messages": messages, "tools": [NESTED], **fields}, service.thoughts)
+    exchange = ChatExchange(service, asked)
     await read_through(exchange.stream())
     assert exchange.error is None
     message: dict[str, Any] = exchange.writer.completion["choices"][0]["message"]
@@ -139,10 +140,12 @@ def check(engine: SessionEngine) -> None:
     assert result == engine.new[1] + 1 and question < result < 30
 
 
-async def test_a_chat_whose_client_drops_the_thoughts(service: Service, engine: SessionEngine) -> None:
+@pytest.mark.parametrize("choice", ["auto", "required"])
+async def test_a_chat_whose_client_drops_the_thoughts(service: Service, engine: SessionEngine, choice: str) -> None:
+    """A call that had to be made costs the next request no more than another one."""
     dropped = ("reasoning", "reasoning_content")
     messages: list[dict[str, Any]] = [{"role": "user", "content": LONG}]
-    turn = await chat(service, messages)
+    turn = await chat(service, messages, tool_choice=choice)
     messages.append({key: value for key, value in turn.items() if key not in dropped})
     messages.append({"role": "tool", "tool_call_id": turn["tool_calls"][0]["id"], "content": "rain"})
     turn = await chat(service, messages)

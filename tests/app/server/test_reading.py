@@ -155,6 +155,13 @@ def test_what_chat_clients_send() -> None:
     assert request.functions[0].strict
 
 
+def test_what_a_client_says_of_strict_is_passed_on() -> None:
+    for fields, strict in (({}, None), ({"strict": None}, None), ({"strict": False}, False), ({"strict": True}, True)):
+        flat = response(input="Hi", tools=[{"type": "function", **FUNCTION, **fields}])
+        nested = chat(tools=[{"type": "function", "function": {**FUNCTION, **fields}}])
+        assert [asked.request.functions[0].strict for asked in (flat, nested)] == [strict, strict]
+
+
 def test_the_three_places_of_an_effort() -> None:
     assert chat(reasoning={"effort": "high"}).request.options.effort is Effort.HIGH
     assert chat(chat_template_kwargs={"reasoning_effort": "low"}).request.options.effort is Effort.LOW

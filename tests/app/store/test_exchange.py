@@ -1,6 +1,7 @@
 """Our own exports: JSON that comes back as it was, and Markdown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from app.store.exchange.export import to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.exchange.result import ImportResult
 from mlx_model.events import Stats
-from mlx_model.harmony.message import Effort, Message, Role
+from mlx_model.harmony.message import Effort, Message, Role, assistant
 from tests.fixtures.exports import imported
 from tests.fixtures.trees import TURN, branched, same
 
@@ -128,6 +129,17 @@ def test_code_that_has_a_fence_of_its_own_stays_inside() -> None:
     call = Message(Role.ASSISTANT, "```\n# not a heading\n````", channel="commentary", recipient="python")
     tree.add_answer(tree.add_prompt("go", None).id, TURN, [call])
     assert "`````\n```\n# not a heading\n````\n`````" in to_markdown(tree)
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [("stop", ""), ("length", "cut off: token limit"), ("died", "cut off: the engine stopped"), (None, "not finished")],
+)
+def test_an_answer_that_was_cut_off_says_so(reason: str | None, says: str) -> None:
+    tree = Conversation()
+    tree.add_answer(tree.add_prompt("go", None).id, replace(TURN, reason=reason), [assistant("Half an")])
+    last = to_markdown(tree).splitlines()[-1]
+    assert last.startswith(f"*({says}") if says else last == "Half an"
 
 
 def test_what_a_tool_gave_and_an_answer_that_never_began_are_named_as_such() -> None:

@@ -13,7 +13,7 @@ from app.store.database import StoreError
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal
-from app.tui.widgets.messages import Notice
+from app.tui.widgets.notice import Notice
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, opened, send, text_on, wait_until
 from tests.fixtures.trees import branched, keep, stored, titled
 

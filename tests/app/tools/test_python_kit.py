@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from app.tools import python_kit
-from app.tools.permission import Decision
+from app.tools.permission import Decision, Wish
 from app.tools.python_kit import PythonKit
+from app.tools.switched_on import SwitchedOn, Verdict
 from mlx_model.harmony.calls import ToolCall
+from mlx_model.harmony.message import Message, Role, user
+from mlx_model.tools.base import Output, ToolResult
 from mlx_model.tools.python import tool
 
 
@@ -21,12 +24,19 @@ class Python:
     confined = False
     will_be_confined = True
     data = "/mnt/data"
+    continues = False
 
     def __init__(self, folder: Path, **_: Any) -> None:
         folder.mkdir(parents=True)
 
     async def prepare(self) -> None:
         self.confined = self.will_be_confined
+
+    def continue_without_variables(self) -> None:
+        self.continues = True
+
+    async def run(self, call: ToolCall, output: Output, room: int = 0) -> ToolResult:
+        raise NotImplementedError
 
     async def close(self) -> None: ...
 
@@ -47,6 +57,18 @@ async def test_what_holds_of_python_here(confined: bool, tmp_path: Path, monkeyp
     assert (wish.subjects, wish.shown, wish.always) == (("python",), "1 + 1", confined)
     assert wish.default is (Decision.ALLOW if confined else Decision.ASK)
     assert confined or wish.why == "it is not confined here: the sandbox is missing"
+
+
+async def test_a_conversation_that_goes_on_has_a_new_kernel(tmp_path: Path) -> None:
+    cell = Message(Role.ASSISTANT, "x = 1", None, "analysis", "python")
+    for name, continues in (("python", True), ("browser.open", False)):
+        kit = PythonKit(tmp_path / name)
+        await SwitchedOn([kit], {}, ask_nobody).prepare([user("Hi"), cell, Message(Role.TOOL, "1", name)])
+        assert kit._python.continues == continues  # type: ignore[attr-defined]
+
+
+async def ask_nobody(call: ToolCall, wish: Wish) -> Verdict:
+    raise NotImplementedError
 
 
 async def test_a_folder_with_files_stays(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from app.store.exchange.export import ExportError, file_name, to_json, to_markdo
 from app.tui.parts.journal import Journal
 from app.tui.parts.sharing import typed_path
 from app.tui.text.palette_rows import matching
-from app.tui.widgets.messages import Notice
+from app.tui.widgets.notice import Notice
 from tests.app.store.test_trouble import execute
 from tests.fixtures.exports import turns, written
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, notified, opened, send, wait_until

@@ -24,6 +24,11 @@ ASKED = ChatFacts(has_messages=True)
         (ChatFacts(answering=True, has_messages=True), 36, "Esc stop  F1 help  ^Q quit"),
         (ChatFacts(answering=True, thinking=True, has_messages=True), 24, "Esc stop  ^S answer now"),
         (ChatFacts(answering=True), 8, "Esc stop"),
+        (
+            ChatFacts(answering=True, is_asking=True),
+            76,
+            "Esc no  ^F find  ^E effort  ^T thinking  ^P commands  F1 help  ^Q quit",
+        ),
     ],
 )
 def test_the_footer_has_what_does_something_and_fits(facts: ChatFacts, width: int, footer: str) -> None:

@@ -68,6 +68,7 @@ async def test_a_call_waits_for_the_person_runs_and_is_kept() -> None:
         kit = await asked(pilot, engine)
         await on_screen(pilot, "waiting for you")
         assert "F7 once   F8 this chat   F9 always   Esc no" in text_on(pilot)
+        await wait_until(pilot, lambda: text_on(pilot).splitlines()[-1].startswith("  Esc no  "))
         await pilot.press("y", "e", "s", "1", "space")  # what typing can produce answers nothing
         assert (kit.tool.runs, desk_of(pilot).composer.text) == (0, "yes1 ")
         assert [message.text for message in stored()[0].path[-1].messages] == [CODE]

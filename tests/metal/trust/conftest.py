@@ -27,11 +27,17 @@ def chosen(gpu: Gpu, path: Path, caplog: pytest.LogCaptureFixture) -> Callable[.
     """Chooses as on a Mac whose GPU is `gpu`, and counts afresh what is logged and called."""
 
     def choice(
-        *operations: Operation, mode: str = "auto", machine: MetalGpu = MACHINE, sizes: str = ""
+        *operations: Operation,
+        mode: str = "auto",
+        machine: MetalGpu = MACHINE,
+        sizes: str = "",
+        rechecks: bool = False,
     ) -> KernelChoice:
         caplog.clear()
         gpu.calls.clear()
         with executed_by(gpu):
-            return choose(operations, sizes=sizes, mode=mode, machine=machine, path=path, clock=gpu.clock)
+            return choose(
+                operations, sizes=sizes, mode=mode, machine=machine, path=path, clock=gpu.clock, rechecks=rechecks
+            )
 
     return choice

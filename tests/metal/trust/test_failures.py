@@ -280,3 +280,19 @@ def test_an_unwritable_file_costs_one_line(
     (line,) = logged(caplog)
     assert str(path) in line
     assert list(path.parent.glob("*")) in ([], [path]), "nothing half-written stays"
+
+
+def test_a_remembered_kernel_that_fails_is_tried_anew_where_that_is_asked_for(
+    gpu: Gpu, chosen: Choose, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its other variant takes its place at this start and the next; the other operation is not tried again."""
+    failing, other = gpu.operation(), gpu.operation("other", (ODD,))
+    assert dict(chosen(failing, other)) == {"doubled": WIDE, "other": ODD}
+    gpu.fails[WIDE] = compile_error
+    assert chosen(failing, other)["doubled"] == WIDE
+    assert dict(chosen(failing, other, rechecks=True)) == {"doubled": NARROW, "other": ODD}
+    assert gpu.calls.count(ODD) == 1
+    (line,) = logged(caplog)
+    assert line.startswith("doubled: RuntimeError: [metal::Device] Unable to build")
+    gpu.fails.clear()
+    assert chosen(failing, other)["doubled"] == NARROW and not gpu.calls

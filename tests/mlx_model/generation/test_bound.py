@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ VOCAB = 1024
 MASKED = Options(top_k=2)  # the mask is used in free text, too
 CITY = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
 WEATHER = FunctionTool("weather", "", {**CITY, "additionalProperties": False}, strict=True)
-NOTE = FunctionTool("note", "", {"type": "object", "properties": {"text": {"type": "string"}}})
+NOTE = FunctionTool("note", "", {"type": "object", "properties": {"text": {"type": "string"}}}, strict=False)
 THOUGHT = ("<|channel|>", "analysis", "<|message|>", "Hm. Markup <|end|> in a text is text.", "<|end|>")
 AGAIN = ("<|start|>", "assistant")
 ANSWER = ("<|channel|>", "final", "<|message|>", "It is warm.", "<|return|>")
@@ -45,7 +46,7 @@ class Follower:
 
     def __init__(self, tokenizer: Tokenizer, known: Grammars, options: Options = MASKED, **fields: Any) -> None:
         self.tokenizer = tokenizer
-        binding = bind(Request([], **fields), tokenizer)
+        binding = bind(Request([], **fields), tokenizer, known.compiles)
         assert binding is not None
         self.bound = Bound(binding, known, tokenizer, options)
 
@@ -130,7 +131,7 @@ def test_what_no_header_and_no_call_can_be(follow: Any, parts: tuple[str, ...]) 
     assert not follow(functions=[WEATHER], strict_headers=True).takes(*parts)
 
 
-def test_builtin_tools_and_functions_that_are_not_strict_say_what_they_like(follow: Any) -> None:
+def test_builtin_tools_and_functions_that_are_to_be_free_say_what_they_like(follow: Any) -> None:
     for parts in ((" to=python", " code", "<|message|>", "print(1)"), (" to=browser.open", "<|message|>", '{"id": 1}'),
                   (" to=functions.note", " json", "<|message|>", "{no JSON")):  # fmt: skip
         turn = follow(functions=[NOTE], tools=["python", "browser"], strict_headers=True)
@@ -286,8 +287,66 @@ def test_what_can_not_be_enforced_is_refused_by_name(follow: Any, form: Form, sa
 
 def test_a_functions_schema_is_refused_by_the_functions_name(follow: Any) -> None:
     odd = FunctionTool("odd", "", {"properties": {"a": {"not": {}}}}, strict=True)
-    with pytest.raises(RequestError, match=r"the arguments of functions\.odd can't be bound: the keyword 'not'"):
+    with pytest.raises(
+        RequestError, match=r"the arguments of functions\.odd can't be bound: the keyword 'not'"
+    ) as caught:
         follow(functions=[odd])
+    assert caught.value.about == "functions.odd"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_arguments_that_nobody_insists_on_are_bound_as_far_as_that_goes(follow: Any, whole: bool) -> None:
+    """Silently: nothing was asked for."""
+    schema = {**CITY, "additionalProperties": False, "not": {"required": ["x"]}}
+    loose, remote, nullable = (
+        FunctionTool("loose", "", schema),
+        FunctionTool("remote", "", {"properties": {"a": {"$ref": "https://example.org/a"}}}),  # it is refused
+        FunctionTool("nullable", "", {"properties": {"a": {"type": "string", "nullable": True}}}),  # it may be null
+    )
+    fields = {"functions": [loose, remote, nullable], "strict_headers": whole}
+    channel = ("<|channel|>", "commentary")
+    assert follow(**fields).bound.warnings == []
+    assert not follow(**fields).takes(*channel, " to=functions.loose", "<|message|>", '{"city": "Bern"}')
+    assert follow(**fields).takes(*channel, " to=functions.loose", "<|message|>", *ARGUMENTS)
+    for name in ("remote", "nullable"):
+        assert follow(**fields).takes(*channel, f" to=functions.{name}", "<|message|>", '{"a": null}', "<|call|>")
+
+
+def test_calls_that_are_too_much_for_one_grammar_are_free(tokenizer: Tokenizer) -> None:
+    functions = [FunctionTool("loose", "", CITY), WEATHER]
+    bound = bind(Request([], functions=functions, tool_choice="required"), tokenizer)
+    assert bound is not None and bound.bound == {"functions.loose", "functions.weather"}
+    free = bind(
+        Request([], functions=functions, tool_choice="required"), tokenizer, lambda grammar: grammar != bound.turn
+    )
+    assert free is not None and free.bound == {"functions.weather"}
+
+
+def test_a_call_that_can_not_be_followed_any_further_is_free_unless_somebody_insists(
+    follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost:
+        """A matcher whose grammar has become too complex."""
+
+        error = "ParserTooComplex"
+
+        def is_error(self) -> bool:
+            return True
+
+        def get_error(self) -> str:
+            return self.error
+
+        def unsafe_compute_mask_ptr(self, address: int, size: int) -> None: ...
+
+        def try_consume_tokens(self, ids: list[int]) -> int:
+            return 0
+
+    for strict, meets in ((None, "mask"), (None, "token"), (True, "mask"), (True, "token")):
+        turn = follow(functions=[FunctionTool("f", "", CITY, strict)])
+        assert turn.takes("<|channel|>", "commentary", " to=functions.f", "<|message|>")
+        turn.bound._matcher = Lost()
+        with pytest.raises(RequestError, match="any further: ParserTooComplex") if strict else nullcontext():
+            assert turn.bound.mask() is None if meets == "mask" else turn.takes("anything", "<|call|>")
 
 
 def test_what_is_left_out_is_warned_of(follow: Any) -> None:

@@ -234,7 +234,7 @@ def test_a_required_call_is_told_of_and_made(quick: Model, way: str) -> None:
     for choice in ("required", "count"):
         request = Request([QUESTION], FREE, functions=[COUNT], tool_choice=choice)
         told = session.model.tokenizer.decode(session.prompt(request))  # type: ignore[union-attr]
-        assert told.endswith("Do not answer yet. Call functions.count now.<|end|><|start|>assistant")
+        assert told.endswith("Call functions.count before you answer.<|end|><|start|>assistant")
         reason, text = answer(session, replace(request, messages=THINKING))
         assert reason == "tool_call" and json.loads(text)["word"]
         assert plain(session).count("<|message|>") == 1

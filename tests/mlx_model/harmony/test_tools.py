@@ -96,7 +96,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
     ids=["chat completions", "responses", "MCP", "bare"],
 )
 def test_definitions_of_others(fields: dict[str, Any]) -> None:
-    strict = "strict" in fields.get("function", {})
+    strict = fields.get("function", {}).get("strict")  # None: nothing is said of it
     assert FunctionTool.from_json(fields) == FunctionTool("f", "D", SCHEMA, strict)
 
 
@@ -154,10 +154,16 @@ def test_response_format_without_end() -> None:
 
 
 def test_definitions_as_json_and_back() -> None:
-    for function in (FunctionTool("f"), FunctionTool("f", "D", SCHEMA), FunctionTool("f", "D", SCHEMA, strict=True)):
+    strict = [FunctionTool("f", "D", SCHEMA, strict) for strict in (None, False, True)]
+    for function in (FunctionTool("f"), *strict):
         fields = json.loads(json.dumps(function.to_json()))
         assert FunctionTool(**fields) == function
-        assert set(fields) == {"name", "description", "parameters", *(["strict"] if function.strict else [])}
+        assert set(fields) == {
+            "name",
+            "description",
+            "parameters",
+            *(["strict"] if function.strict is not None else []),
+        }
     form = ResponseFormat("a", SCHEMA, "D")
     assert ResponseFormat(**json.loads(json.dumps(form.to_json()))) == form
 

@@ -1,6 +1,7 @@
 """The memory plan to the last byte, at the edges of its choices, and late in a long chat."""
 
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -16,20 +17,20 @@ MAC = 11_453_246_122
 
 # Worked out by hand from the shapes, and the measured constants of the module.
 @pytest.mark.parametrize(
-    ("on_gpu", "budget", "wishes", "choices", "experts", "dense", "small", "kv", "working"),
+    ("on_gpu", "budget", "wishes", "choices", "experts", "dense", "small", "embedding", "kv", "working"),
     [
         (True, MAC, Wishes(), (4, 256, 8, 16, 12_800),
-         10_165_616_640, 684_080_640, 5_094_528, 342_663_168, 151_552_000),
+         10_165_616_640, 684_080_640, 5_094_528, 0, 342_663_168, 150_863_872),
         (True, 10**12, Wishes(context=300), (16, 2048, 48, 16, 300),
-         10_165_616_640, 2_432_286_720, 5_094_528, 165_519_360, 1_002_110_976),
+         10_165_616_640, 2_432_286_720, 5_094_528, 1_158_266_880, 165_519_360, 997_810_176),
         (True, 18 * 10**9, Wishes(dense_bits=6), (6, 2048, 48, 16, 131_072),
-         10_165_616_640, 988_116_480, 5_094_528, 3_374_161_920, 1_296_826_368),
+         10_165_616_640, 988_116_480, 5_094_528, 1_158_266_880, 3_374_161_920, 1_265_631_232),
         (False, 11_500_000_000, Wishes(), (4, 16, 8, 16, 8192),
-         10_178_887_680, 760_089_600, 10_189_056, 232_955_904, 166_576_128),
+         10_178_887_680, 760_089_600, 10_189_056, 0, 232_955_904, 166_576_128),
         (False, 24 * 10**9, Wishes(), (16, 64, 48, 32, 80_640),
-         10_178_887_680, 4_864_573_440, 10_189_056, 4_423_630_848, 4_356_243_456),
+         10_178_887_680, 4_864_573_440, 10_189_056, 0, 4_423_630_848, 4_356_243_456),
         (False, 24 * 10**9, Wishes(context=1), (16, 64, 48, 32, 1),
-         10_178_887_680, 4_864_573_440, 10_189_056, 472_596_480, 62_377_984),
+         10_178_887_680, 4_864_573_440, 10_189_056, 0, 472_596_480, 62_377_984),
     ],
 )  # fmt: skip
 def test_bytes(
@@ -40,15 +41,16 @@ def test_bytes(
     experts: int,
     dense: int,
     small: int,
+    embedding: int,
     kv: int,
     working: int,
 ) -> None:
     found = plan(B20, budget, wishes, on_gpu=on_gpu)
     assert (found.dense_bits, found.prefill_chunk, found.rewind_points, found.kv_bits, found.context) == choices
     assert (found.experts, found.dense, found.small, found.kv, found.working) == (experts, dense, small, kv, working)
-    assert (found.budget, found.embedding, found.on_gpu) == (budget, 0, on_gpu)
+    assert (found.budget, found.embedding, found.on_gpu) == (budget, embedding, on_gpu)
     assert found.program == (100_000_000 if on_gpu else 150_000_000)
-    assert found.weights == experts + dense + small
+    assert found.weights == experts + dense + small + embedding
     assert found.total == found.weights + kv + working + found.program <= budget
 
 
@@ -64,15 +66,22 @@ def test_the_rungs_from_the_best_to_the_leanest() -> None:
                 found = plan(B20, budget, wishes, on_gpu=on_gpu)
             except ContextError:
                 break
-            rungs.append((found.prefill_chunk, found.rewind_points, found.kv_bits))
+            if not found.embedding:
+                rungs.append((found.prefill_chunk, found.rewind_points, found.kv_bits))
             assert plan(B20, found.total, wishes, on_gpu=on_gpu).prefill_chunk == found.prefill_chunk
             budget = found.total - 1
         assert rungs == expected
 
 
 def test_quality_gives_way_in_order() -> None:
-    """First the chunk, then the bits. What would free nothing is passed over: large chunks at fewer bits."""
+    """First the embedding, then the chunk, then the bits. What would free nothing is passed over: large chunks at fewer
+    bits."""
     seen, budget = list[tuple[int, int]](), 10**12
+    held = plan(B20, budget, Wishes(context=8192))
+    assert held.embedding and plan(B20, held.total - 1, Wishes(context=8192)) == replace(
+        held, embedding=0, budget=held.total - 1, reasons=ANY
+    )
+    budget = held.total - 1
     while True:
         try:
             found = plan(B20, budget, Wishes(context=8192))
@@ -105,7 +114,7 @@ def test_a_window_of_a_short_chunk_may_keep_the_chunk(chunk: int, keys: int) -> 
 
 @pytest.mark.parametrize(
     ("position", "chunks"),
-    [(0, [256, 256, 128, 64]), (6000, [256, 256, 128, 64]), (12_000, [256, 128, 128, 32]), (60_000, [256, 32, 1, 1])],
+    [(0, [256, 256, 128, 64]), (6000, [256, 256, 128, 64]), (12_000, [256, 256, 128, 32]), (60_000, [256, 32, 1, 1])],
 )
 def test_a_chunk_far_into_the_context_is_smaller_on_a_gpu(position: int, chunks: list[int]) -> None:
     found = plan(B20, MAC)

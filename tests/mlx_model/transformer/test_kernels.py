@@ -10,7 +10,7 @@ import pytest
 
 from metal import attend
 from metal.launch import Call, executed_by
-from metal.operation import Operation
+from metal.operation import Operation, Variant
 from metal.trust import remember, select
 from metal.trust.check import Trial
 from metal.trust.machine import MetalGpu
@@ -118,6 +118,37 @@ def test_a_step_that_fails_with_kernels_that_were_right_is_left_to_mlx(
     assert [record.message for record in caplog.records] == [
         "decoding runs by MLX's own operations: no pipeline for qkv"
     ]
+
+
+@pytest.mark.parametrize("others_run", [True, False])
+def test_a_step_that_fails_has_what_is_remembered_tried_anew_and_keeps_the_rest(
+    transformer: Transformer,
+    mac: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    others_run: bool,
+) -> None:
+    def choose(possible: list[Operation], *, rechecks: bool = False, **_: object) -> KernelChoice:
+        def variant(each: Operation) -> Variant | None:
+            fails = rechecks and (each.name == "qkv" or not others_run)
+            return None if fails else each.variants[0]
+
+        return KernelChoice([Verdict(each.name, variant(each), "") for each in possible])
+
+    def step(transformer: Transformer) -> None:
+        assert transformer.decoder is not None
+        if transformer.decoder.choice["qkv"] is not None:
+            raise RuntimeError("no pipeline for qkv")
+
+    monkeypatch.setattr(select, "choose", choose)
+    monkeypatch.setattr(kernels, "_take_step", step)
+    found = attach_kernels(transformer)
+    assert (found.refusal, caplog.records) == (None, [])
+    by_kernel = {verdict.operation for verdict in found.verdicts if verdict.variant is not None}
+    assert by_kernel == ({"attend", "o_proj", "route", "gate_up", "down", "lm_head"} if others_run else set())
+    choice = {} if transformer.decoder is None else transformer.decoder.choice
+    assert {name for name, variant in choice.items() if variant is not None} == by_kernel
+    assert (transformer.decoder is not None) == others_run
 
 
 def test_portable_asks_for_nothing(transformer: Transformer, mac: None, monkeypatch: pytest.MonkeyPatch) -> None:

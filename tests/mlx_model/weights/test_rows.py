@@ -1,7 +1,8 @@
-"""Embedding rows from the file: bit-equal to the resident matrix in every dtype, packing and way of reading."""
+"""Embedding rows: bit-equal to the matrix in every dtype, packing and way to them, from memory and from the file."""
 
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,25 +15,29 @@ from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
-from mlx_model.transformer.embedding import Embedding
+from mlx_model.transformer.embedding import Embedding, Rows
 from mlx_model.weights import rows as rows_module
 from mlx_model.weights.checkpoint import Stored, stored_tensors
 from mlx_model.weights.mapping import MappedFile
-from mlx_model.weights.rows import FileRows, MappedRows, open_rows
+from mlx_model.weights.reader import Reader
+from mlx_model.weights.rows import FileRows, HeldRows, MappedRows, open_rows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import load_as_on_a_gpu
+from tests.fixtures.headers import shift_data
 from tests.fixtures.metal_stand_in import StandIn
 from tests.fixtures.mlx_layout import read_tensors
 
 NAME = "model.embed_tokens.weight"
 IDS = [[0, 511, 7, 7], [300, 1, 510, 64]]
 PROMPT = [(5 * i * i + 3 * i) % 500 for i in range(70)]
-WAYS = (FileRows, MappedRows)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config())
+    """Its tensors lie 8 bytes past a multiple of 16, as the Hub's."""
+    made = write_checkpoint(tmp_path_factory.mktemp("tiny"), tiny_config())
+    shift_data(made / "model.safetensors", 8)
+    return made
 
 
 @pytest.fixture
@@ -42,6 +47,13 @@ def metal(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     for module in ("mlx_model.weights.rows", "mlx_model.weights.reader"):
         monkeypatch.setattr(f"{module}.adopt", stand_in)
     return stand_in
+
+
+def held(stored: Stored) -> HeldRows:
+    return HeldRows(Reader([stored]).take(stored))
+
+
+WAYS = (FileRows, MappedRows, held)
 
 
 def save(path: Path, **tensors: mx.array) -> dict[str, Stored]:
@@ -61,7 +73,9 @@ def same(found: mx.array, expected: mx.array) -> bool:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16, mx.float32, mx.uint32, mx.uint8])
-def test_rows_are_those_of_the_matrix(tmp_path: Path, metal: StandIn, way: type, dtype: mx.Dtype) -> None:
+def test_rows_are_those_of_the_matrix(
+    tmp_path: Path, metal: StandIn, way: Callable[[Stored], Rows], dtype: mx.Dtype
+) -> None:
     matrix = (mx.random.normal((600, 72), key=mx.random.key(1)) * 50).astype(dtype)
     rows = way(save(tmp_path / "model.safetensors", matrix=matrix)["matrix"])
     assert same(rows(mx.array(IDS)), matrix[mx.array(IDS)])
@@ -78,7 +92,7 @@ def test_the_last_page_of_a_file_may_end_behind_it(tmp_path: Path, metal: StandI
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("packing", [Packing("affine", 8, 64), Packing("affine", 4, 32), MXFP4], ids=str)
-def test_packed_rows(tmp_path: Path, metal: StandIn, way: type, packing: Packing) -> None:
+def test_packed_rows(tmp_path: Path, metal: StandIn, way: Callable[[Stored], Rows], packing: Packing) -> None:
     matrix = mx.random.normal((512, 128), key=mx.random.key(2))
     parts = mx.quantize(matrix, **asdict(packing))
     stored = save(tmp_path / "model.safetensors", **dict(zip("wsb", parts, strict=False)))
@@ -164,7 +178,7 @@ def test_nothing_of_the_matrix_is_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [Options(temperature=0, max_tokens=20), Options(seed=3, max_tokens=20)])
-def test_a_step_ahead_with_mapped_rows(
+def test_a_step_ahead_by_every_way_to_the_rows(
     folder: Path, metal: StandIn, monkeypatch: pytest.MonkeyPatch, options: Options
 ) -> None:
     """As on a GPU: each token is fed back before it is known, and the answer is that of rows read on the host."""
@@ -175,12 +189,18 @@ def test_a_step_ahead_with_mapped_rows(
     expected = answer(load(folder))
     load_as_on_a_gpu(monkeypatch)
     model = load(folder)
-    (rows,) = model.transformer.embedding.parts
-    assert isinstance(rows, MappedRows)
+    assert isinstance(model.transformer.embedding.parts[0], HeldRows)
+    assert model.transformer.embedding.mapped_bytes == 0
+    assert model.residence.mapped_bytes >= 512 * 64 * 2
+    assert answer(model) == expected
+    # With a byte too little to hold the matrix.
+    memory = model.plan.total - 1
+    model = load(folder, memory=memory)
+    assert isinstance(model.transformer.embedding.parts[0], MappedRows)
     assert model.transformer.embedding.mapped_bytes >= 512 * 64 * 2
     assert answer(model) == expected
     # The same where the mapping is refused: then each step waits for its token.
     metal.refuses = lambda pages: pages.nbytes > 65_536
-    model = load(folder)
+    model = load(folder, memory=memory)
     assert isinstance(model.transformer.embedding.parts[0], FileRows)
     assert answer(model) == expected

@@ -1,6 +1,7 @@
 """MCP servers: of the SDK in this process, as programs, over HTTP; and those that crash, hang, flood and change."""
 
 import asyncio
+import gzip
 import json
 import sys
 import threading
@@ -306,9 +307,27 @@ async def test_a_server_over_http_gets_its_headers() -> None:
 async def test_an_answer_over_http_is_bounded_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     app = a_server().streamable_http_app(json_response=True)
     async with served(app) as url, McpServer("web", Http(url)) as server:
-        monkeypatch.setattr(bounds, "MOST_CHARACTERS", 100_000)
+        monkeypatch.setattr(connections, "MOST_CHARACTERS", 100_000)
         assert (await run(server, "much")).text == "Error: web: it has sent more than 32 MB at once."
         assert (await run(server, "add", a=1, b=2)).text == "3"
+
+
+async def test_an_answer_over_http_is_never_unpacked() -> None:
+    """Its size would be known only then: 30 kB may be 30 MB."""
+    asked: list[bytes | None] = []
+
+    async def packs(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            asked.append(dict(scope["headers"]).get(b"accept-encoding"))
+            kind = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+            await send({"type": "http.response.start", "status": 200, "headers": kind})
+            await send({"type": "http.response.body", "body": gzip.compress(b" " * 1_000_000)})
+
+    async with served(packs) as url:
+        with pytest.raises(McpError, match="it packs its answers, though it was asked not to"):
+            async with McpServer("web", Http(url, {"accept-encoding": "gzip"})):
+                pass
+    assert set(asked) == {b"identity"}
 
 
 class OlderApp:

@@ -284,10 +284,15 @@ async def test_a_cancelled_cell_is_interrupted(python: Python) -> None:
 
 async def test_an_idle_kernel_ends(tmp_path: Path) -> None:
     tool = a_tool(tmp_path, idle_s=0.01)
-    worker = int(await text(tool, "import os\nx = 1\nos.getpid()"))
+    tool.continue_without_variables()
+    lost, pid = (await text(tool, "import os\nx = 1\nos.getpid()")).splitlines()
+    assert lost == f"[{LOST}]"
+    worker = int(pid)
+    tool.continue_without_variables()  # of cells that this very tool has run
     while psutil.pid_exists(worker):
         await asyncio.sleep(0.01)
     assert (await text(tool, "x")).startswith(f"[{LOST}]\nTraceback")
+    assert LOST not in await text(tool, "1")
     await tool.close()
 
 
