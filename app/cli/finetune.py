@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.cli.arguments import add_model, stated_load
 from app.cli.completion import completed_by
@@ -27,6 +27,7 @@ from mlx_model.text import clean
 if TYPE_CHECKING:
     from mlx_model.lora.dialogues import Dialogue
     from mlx_model.lora.examples import Example
+    from mlx_model.lora.plan import TrainingPlan
     from mlx_model.lora.recipe import Recipe
     from mlx_model.lora.saved import Folder
     from mlx_model.model import Model
@@ -122,11 +123,11 @@ def run(arguments: argparse.Namespace) -> int:
     load = stated_load(arguments, load_settings())
     name = hub.default_model() if load.model is None else load.model
     data = _read(arguments.data, name, recipe)
-    bits = _plan(name, recipe, load.dense_bits, load.memory)
+    plan = _plan(name, recipe, load.dense_bits, load.memory)
     if hasattr(arguments, "dry_run"):
         _show(data, name)
         return 0
-    model = _load(name, recipe, bits, load)
+    model = _load(name, recipe, plan, load.map)
     folder = _folder(arguments.out)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
@@ -182,8 +183,8 @@ def _read(path: Path, model: str, recipe: "Recipe") -> _Data:
     return _Data(dialogues, learnt, held_out)
 
 
-def _plan(model: str, recipe: "Recipe", bits: int | None, memory: int | None) -> int:
-    """Bits of the dense part at which the run fits, with a word on the memory. Raises BudgetError."""
+def _plan(model: str, recipe: "Recipe", bits: int | None, memory: int | None) -> "TrainingPlan":
+    """How the run fits, with a word on the memory. Raises BudgetError."""
     with Importing():
         from mlx_model.hub import names as hub
         from mlx_model.lora.plan import fitting
@@ -200,7 +201,7 @@ def _plan(model: str, recipe: "Recipe", bits: int | None, memory: int | None) ->
     say(
         f"at most {memory_size(found.total)} of memory: {memory_size(found.weights)} of weights{dense}. {budget.reason}"
     )
-    return found.dense_bits
+    return found
 
 
 def _show(data: _Data, model: str) -> None:
@@ -214,13 +215,14 @@ def _show(data: _Data, model: str) -> None:
         print("\n".join(example_lines(example, tokenizer, styled=shows_styles(sys.stdout))), flush=True)
 
 
-def _load(name: str, recipe: "Recipe", bits: int, load: Any) -> "Model":
+def _load(name: str, recipe: "Recipe", plan: "TrainingPlan", map: str) -> "Model":
+    """Within the memory of the run, so that nothing is held that only answers are the better for."""
     with Importing():
         from mlx_model.model import load as load_model
 
     say(f"loading {name}")
     return load_model(
-        name, dense_bits=bits, memory=load.memory, map=load.map, context=recipe.length, differentiable=True
+        name, dense_bits=plan.dense_bits, memory=plan.total, map=map, context=recipe.length, differentiable=True
     )
 
 

@@ -17,7 +17,7 @@ from mlx_model.transformer.config import ModelConfig
 
 _LOGITS = 3.75
 """Copies of a block of logits in float32 that are held at once (measured: 3.74), in 16 bits on a GPU two more."""
-_SCORES, _ALL_SCORES = 12.5, 0.65
+_SCORES, _ALL_SCORES = 19.5, 0.12
 """Copies of the scores of a block of queries, and of those of all, that are held at once (measured)."""
 _PAIRS = 2
 """Times that what a row is on its way through an expert is held: once computed, once for the gradient (measured)."""
@@ -64,7 +64,7 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
     return TrainingPlan(
         dense_bits=dense_bits,
         length=length,
-        weights=held.weights,
+        weights=held.weights - held.embedding,  # its rows stay in the file: see finetune._load
         adapters=20 * recipe.parameters(config),
         inputs=(config.num_hidden_layers - first + 2) * length * hidden * item,
         layer=int(max(mixture, attention)),
