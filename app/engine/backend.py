@@ -30,10 +30,11 @@ class Backend(Protocol):
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Iterator[Event | None]:
         """The events of one answer; ends early with Finished("cancelled") once `cancelled()` is true.
 
-        Once `answer_now()` is true, a thought ends and the final message begins.
+        Once `answer_now()` is true, a thought ends and the final message begins. None is where others may be read:
+        answers that are read in turn, each up to its next None, are computed together.
         """
         ...
 
@@ -92,7 +93,7 @@ class ModelBackend:
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Iterator[Event | None]:
         """See Backend. One session answers all requests of a model."""
         from mlx_model.generation.session import Session
 
@@ -102,7 +103,7 @@ class ModelBackend:
             self._session = Session(self._model)
         self._answered = None
         answer: list[Message] = []
-        for event in self._session.stream(request, cancelled, answer_now=answer_now):
+        for event in self._session.steps(request, cancelled, answer_now=answer_now):
             match event:
                 case MessageEnd(message) if message.role is Role.ASSISTANT:
                     answer.append(message)

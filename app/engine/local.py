@@ -68,7 +68,8 @@ class LocalEngine:
         number, self._stopped, self._hurried = next(self._numbers), False, False
         try:
             for event in self._backend.stream(request, lambda: self._stopped, lambda: self._hurried):
-                yield Answer(number, event)
+                if event is not None:
+                    yield Answer(number, event)
                 await asyncio.sleep(0)
         except GptossError as error:
             raise _declined(error) from error

@@ -2,11 +2,11 @@
 
     python -m app.engine.worker
 
-Four threads. The main one computes. The reader takes requests, so that a cancel is seen before the next
-token, and ends the process the moment standard input closes: an app that was killed leaves no process
-behind that holds the model. The writer sends, so that a slow reader at the other end never holds up the
-model. The counter counts tokens, which takes no interpreter lock: neither a long text nor a chunk of
-prefill keeps the other waiting.
+Four threads. The main one computes, all answers under way together. The reader takes requests, so that a
+cancel is seen before the next token, and ends the process the moment standard input closes: an app that was
+killed leaves no process behind that holds the model. The writer sends, so that a slow reader at the other end
+never holds up the model. The counter counts tokens, which takes no interpreter lock: neither a long text nor a
+chunk of prefill keeps the other waiting.
 """
 
 import os
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -38,7 +38,7 @@ from app.engine.protocol import (
     encode,
 )
 from mlx_model.errors import ContextError, GptossError, RequestError
-from mlx_model.events import TextDelta
+from mlx_model.events import Event, TextDelta
 
 
 class Outbox:
@@ -69,28 +69,30 @@ class Outbox:
 
 
 def merge(replies: list[FromEngine]) -> list[FromEngine]:
-    """Join neighbouring text deltas of the same answer and message into one."""
+    """Join text deltas of a message that come one after the other, whatever comes of other answers between them."""
     merged: list[FromEngine] = []
+    places: dict[int | None, int] = {}  # of the last reply to each request
     for reply in replies:
-        last = merged[-1] if merged else None
+        number = getattr(reply, "number", None)
+        last = merged[places[number]] if number in places else None
         if (
             isinstance(reply, Answer)
             and isinstance(last, Answer)
             and isinstance(reply.event, TextDelta)
             and isinstance(last.event, TextDelta)
-            and (reply.number, reply.event.channel, reply.event.recipient)
-            == (last.number, last.event.channel, last.event.recipient)
+            and (reply.event.channel, reply.event.recipient) == (last.event.channel, last.event.recipient)
         ):
             logprobs = last.event.logprobs + reply.event.logprobs
             event = replace(last.event, text=last.event.text + reply.event.text, logprobs=logprobs)
-            merged[-1] = Answer(reply.number, event, last.deltas + reply.deltas)
+            merged[places[number]] = Answer(reply.number, event, last.deltas + reply.deltas)
         else:
+            places[number] = len(merged)
             merged.append(reply)
     return merged
 
 
 class Worker:
-    """Takes requests from `inbox` one after the other and has `backend` fulfil them, until `inbox` ends."""
+    """Takes requests from `inbox` and has `backend` fulfil them, until `inbox` ends: answers together, a load alone."""
 
     def __init__(self, backend: Backend, inbox: BinaryIO, outbox: Outbox) -> None:
         self._backend = backend
@@ -111,9 +113,8 @@ class Worker:
                 case Load() as load:
                     self._guard(None, partial(self._load, load))
                 case Ask() as ask:
-                    self._guard(ask.number, partial(self._answer, ask))
-                    self._cancelled.discard(ask.number)
-                    self._hurried.discard(ask.number)
+                    if (behind := self._answer(ask)) is not None:
+                        self._guard(None, partial(self._load, behind))
 
     def _read(self) -> None:
         for line in self._inbox:
@@ -157,15 +158,43 @@ class Worker:
     def _load(self, load: Load) -> None:
         self._outbox.put(self._backend.load(load, self._outbox.put))
 
-    def _answer(self, ask: Ask) -> None:
-        number = ask.number
-        events = self._backend.stream(ask.request, lambda: number in self._cancelled, lambda: number in self._hurried)
-        for event in events:
-            self._outbox.put(Answer(ask.number, event))
+    def _answer(self, ask: Ask) -> Load | None:
+        """Answers a request and those that come meanwhile, in turn, each up to where it waits for the others.
 
-    def _guard(self, number: int | None, action: Callable[[], None]) -> None:
+        A load that comes has to wait for them, and all others for that: it is returned.
+        """
+        answers = {ask.number: self._stream(ask)}
+        behind: Load | None = None
+        while answers:
+            while behind is None and not self._requests.empty():
+                match self._requests.get():
+                    case Load() as load:
+                        behind = load
+                    case Ask() as another:
+                        answers[another.number] = self._stream(another)
+            for number, events in [*answers.items()]:
+                if not self._guard(number, partial(self._send, number, events)):
+                    del answers[number]
+                    self._cancelled.discard(number)
+                    self._hurried.discard(number)
+        return behind
+
+    def _stream(self, ask: Ask) -> Iterator[Event | None]:
+        cancelled, hurried, number = self._cancelled, self._hurried, ask.number
+        yield from self._backend.stream(ask.request, lambda: number in cancelled, lambda: number in hurried)
+
+    def _send(self, number: int, events: Iterator[Event | None]) -> bool:
+        """Sends what an answer brings up to where it waits; whether it goes on."""
+        for event in events:
+            if event is None:
+                return True
+            self._outbox.put(Answer(number, event))
+        return False
+
+    def _guard(self, number: int | None, action: Callable[[], bool | None]) -> bool | None:
+        """What the action returns, None if it fails: who asked is told why."""
         try:
-            action()
+            return action()
         except (ContextError, RequestError) as error:
             about = error.about if isinstance(error, RequestError) else ""
             self._outbox.put(Failed(str(error), number, True, isinstance(error, ContextError), about))
@@ -175,6 +204,7 @@ class Worker:
             # Unexpected. The person reads one line, the app keeps the traceback from standard error.
             traceback.print_exc()
             self._outbox.put(Failed(f"the engine failed with {type(error).__name__}: {error}", number))
+        return None
 
 
 def serve(backend: Backend) -> None:

@@ -1,6 +1,6 @@
 """Several KV caches, of which a prompt gets the one that shares the longest prefix with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlx_model.memory.plan import window_keys
@@ -17,12 +17,14 @@ class Prefix:
     """A KV cache and the ids whose keys it holds, one for each position.
 
     `answer_start` is where the answer to the last prompt begins. What lies behind it are sampled tokens, which the next
-    turn seldom repeats (their analysis is left out); what lies before it is a conversation worth keeping.
+    turn seldom repeats (their analysis is left out); what lies before it is a conversation worth keeping. While it is
+    `in_use` a row computes with it, and nobody else may change it.
     """
 
     cache: Cache
     ids: list[int] = field(default_factory=list)
     answer_start: int = 0
+    in_use: bool = False
 
     def reusable(self, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt need not be computed: the longest restorable prefix that both share."""
@@ -46,64 +48,74 @@ class Prefix:
 class PrefixPool:
     """The KV caches of one model, most recently used last.
 
-    Together they hold no more than the memory plan gives to one cache that fills the context. The least recently used
-    is dropped first.
+    Together they hold no more than the memory plan gives to one cache that fills the context. Of those that are not in
+    use the least recently used is dropped first.
     """
 
     def __init__(self, model: Model) -> None:
         sliding = sum(kind == "sliding_attention" for kind in model.config.layer_types)
         full = model.config.num_hidden_layers - sliding
         self._make_cache = model.make_cache
+        self._most_marks = model.plan.rewind_points
         # One window in tokens of the full layers: memory is counted in those.
         self._window = -(-window_keys(model.config, model.plan.prefill_chunk) * sliding // max(1, full))
-        self._room = _buffer_size(model.plan.context) + (1 + model.plan.rewind_points) * self._window
+        self._room = _buffer_size(model.plan.context) + (1 + self._most_marks) * self._window
         self._prefixes: list[Prefix] = []
 
     def take(self, prompt: Sequence[int]) -> Prefix:
         """A cache that stands at the longest prefix of the prompt that any of them can be brought to.
 
         The prompt goes on with a cache that loses nothing by it, or an answer's sampled tokens alone, and where two
-        don't fit. Otherwise it belongs to another conversation, or edits this one: it gets a fork, and the cache stays.
+        don't fit. Otherwise it belongs to another conversation, or edits this one: it gets a fork, and the cache stays,
+        as does one that is in use.
         """
         found, position = self._longest(prompt)
-        if found is None or (position == 0 and found.ids):
+        if found is None or (position == 0 and (found.ids or found.in_use)):
             return self._add(Prefix(self._make_cache()))
         self._prefixes.remove(found)
         self._add(found)  # used last too: were it dropped for its fork, their common keys would be copied in vain
-        if position >= min(found.answer_start, len(found.ids)) or not self._fits_beside(found, len(prompt)):
+        loses_nothing = position >= min(found.answer_start, len(found.ids))
+        if not found.in_use and (loses_nothing or not self._fits_beside(found, len(prompt))):
             found.rewind(position)
             return found
         return self._add(found.fork(position))
 
-    def make_room(self, tokens: int) -> None:
-        """Drops caches until the one used last can take so many more tokens."""
-        while len(self._prefixes) > 1 and self._total_with(tokens) > self._room:
-            del self._prefixes[0]
+    def drop(self, prefix: Prefix) -> None:
+        """Forgets a cache."""
+        self._prefixes.remove(prefix)
+
+    def fits(self, tokens: int, marks: int, growing: Mapping[Prefix, int]) -> bool:
+        """Whether a cache of so many tokens with so many marks would fit beside these with so many more each."""
+        windows = 1 + min(marks, self._most_marks)
+        others = sum(self._size(prefix, more) for prefix, more in growing.items())
+        return others + _buffer_size(tokens) + windows * self._window <= self._room
+
+    def make_room(self, growing: Mapping[Prefix, int]) -> bool:
+        """Drops caches that are not in use until these can take so many more tokens each; whether they then can."""
+        while sum(self._size(prefix, growing.get(prefix, 0)) for prefix in self._prefixes) > self._room:
+            unused = next((prefix for prefix in self._prefixes if not prefix.in_use), None)
+            if unused is None:
+                return False
+            self.drop(unused)
+        return True
 
     def _longest(self, prompt: Sequence[int]) -> tuple[Prefix | None, int]:
-        """The cache that holds most of the prompt, the most recently used of several, and how much of it."""
-        best: tuple[Prefix | None, int] = None, 0
-        for prefix in reversed(self._prefixes):
-            position = prefix.reusable(prompt)
-            if best[0] is None or position > best[1]:
-                best = prefix, position
-        return best
+        """The cache that holds most of the prompt, and how much: of several one that is not in use, the last used."""
+        known = ((prefix, prefix.reusable(prompt)) for prefix in reversed(self._prefixes))
+        return max(known, key=lambda pair: (pair[1], not pair[0].in_use), default=(None, 0))
 
     def _add(self, prefix: Prefix) -> Prefix:
         self._prefixes.append(prefix)
         return prefix
 
-    def _total_with(self, tokens: int) -> int:
-        *others, last = self._prefixes
-        return sum(map(self._size, others)) + self._size(last, len(last.ids) + tokens)
-
     def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
         """Whether a cache for so many tokens would fit into memory together with this one."""
         return self._size(prefix) + _buffer_size(tokens) + prefix.cache.windows * self._window <= self._room
 
-    def _size(self, prefix: Prefix, tokens: int = 0) -> int:
-        """Tokens of the full layers' buffers once there are so many, with windows counted as so many of them."""
-        return max(prefix.cache.capacity, _buffer_size(tokens)) + prefix.cache.windows * self._window
+    def _size(self, prefix: Prefix, more: int = 0) -> int:
+        """Tokens of the full layers' buffers with `more` tokens, and its windows counted as so many of them."""
+        tokens = _buffer_size(len(prefix.ids) + more) if more else 0
+        return max(prefix.cache.capacity, tokens) + prefix.cache.windows * self._window
 
 
 def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:

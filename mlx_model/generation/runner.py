@@ -1,9 +1,10 @@
-"""From prompt ids to sampled ids, with KV caches kept from one prompt to the next."""
+"""From prompt ids to sampled ids: one answer, as a row of a scheduler."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from typing import TypeVar
 
 import mlx.core as mx
 
@@ -11,12 +12,14 @@ from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.likelihood import Draw
-from mlx_model.generation.prefixes import PrefixPool
 from mlx_model.generation.sampling import Sampler
+from mlx_model.generation.scheduler import Row, Scheduler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
 from mlx_model.options import Options
+
+T = TypeVar("T")
 
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""
@@ -31,31 +34,27 @@ def never() -> bool:
 
 
 class Runner:
-    """Runs prompts through one model, one after the other, reusing what earlier ones left in the KV caches.
+    """Runs prompts, one after the other, reusing what earlier ones left in the scheduler's KV caches.
 
-    `draw` tells how likely the id was that `run` yielded last, where the options ask for that; None if it was forced.
-    After `run` has ended, `finish_reason` ("stop", "length" or "cancelled") and `stats` tell how it went. A run may go
-    on in another thread than it began in: what crosses a `yield` has been computed, or handed to the device.
+    Several runners of one `scheduler`, by default the runner's own, are computed together: see `steps`. `draw` tells
+    how likely the id was that was yielded last, where the options ask for that; None if it was forced. After a run has
+    ended, `finish_reason` ("stop", "length" or "cancelled") and `stats` tell how it went. A run may go on in another
+    thread than it began in: what crosses a `yield` has been computed, or handed to the device.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, scheduler: Scheduler | None = None) -> None:
         self.model = model
+        self.scheduler = Scheduler(model) if scheduler is None else scheduler
         self.finish_reason = "stop"
         self.stats = Stats()
         self.draw: Draw | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets everything in the KV caches."""
-        self._prefixes = PrefixPool(self.model)
-        self._prefix = self._prefixes.take(())
         self._inserted: list[int] = []
 
     def insert(self, ids: Sequence[int]) -> None:
-        """Puts ids behind the token that `run` yielded last, as if they had been sampled; one prefill computes them.
+        """Puts ids behind the token that was yielded last, as if they had been sampled; one prefill computes them.
 
-        For the caller of `run`, which yields the token sampled behind them next, unless they fill the context or
-        `max_tokens`: then the run ends ("length").
+        The token sampled behind them is yielded next, unless they fill the context or `max_tokens`: then the run ends
+        ("length").
         """
         self._inserted += ids
 
@@ -77,18 +76,33 @@ class Runner:
         forked process, ContextError for a prompt that leaves no room for an answer, BudgetError where the GPU runs out
         of memory.
         """
+        return alone(self.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint))
+
+    def steps(
+        self,
+        prompt: list[int],
+        options: Options,
+        *,
+        boundaries: Sequence[int] = (),
+        cancelled: Callable[[], bool] = never,
+        constraint: Constraint | None = None,
+    ) -> Generator[PrefillProgress | int | None, None, None]:
+        """As `run`, for one of several: yields None before each step that it shares.
+
+        The first of them that is resumed takes the step, for all that have come to theirs. So runs that are read in
+        turn, each up to its next None, are computed together. All in one thread.
+        """
         start = time.perf_counter()
         room = self._check(prompt)
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self.finish_reason = "cancelled"
         self._inserted = []
-        with self._computing():
-            self._prefix = self._prefixes.take(prompt[:-1])  # the last token's logits are needed
-            self._prefix.answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
+        answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
+        row = self._row = Row(prompt, boundaries, answer_start)
+        with self.scheduler.joined(row):
             sampler = Sampler(options, self.model.config.vocab_size, prompt)
-            self.stats = Stats(reused_tokens=len(self._prefix.ids), seed=sampler.seed)
-            logits = yield from self._prefill(prompt, boundaries, cancelled)
-            self.stats = replace(self.stats, prefill_tokens=len(self._prefix.ids) - self.stats.reused_tokens)
+            self.stats = Stats(seed=sampler.seed)
+            logits = yield from self._prefill(prompt, cancelled)
             if logits is not None:
                 yield from self._answer(self._decode(logits, sampler, constraint), limit, start, cancelled)
 
@@ -101,38 +115,28 @@ class Runner:
         self.model.check_process()
         if len(ids) >= self.model.context_length:
             return
-        with self._computing():
-            prefix = self._prefix = self._prefixes.take(ids)
-            prefix.answer_start = max(boundaries, default=len(ids))
-            prefix.cache.mark(boundaries)
-            while (done := len(prefix.ids)) < len(ids):
-                chunk = min(self.model.transformer.compute.settle_chunk, self.model.prefill_chunk(done))
-                self._compute(ids[done : done + chunk])
-                mx.clear_cache()
-                yield len(prefix.ids)
-            prefix.cache.snapshot()
+        chunk = self.model.transformer.compute.settle_chunk
+        row = Row(ids, boundaries, max(boundaries, default=len(ids)), most=chunk, wants_logits=False)
+        with self.scheduler.joined(row):
+            while row.pending:
+                for _ in self.scheduler.wait(row):
+                    pass
+                if row.runs:
+                    yield len(row.prefix.ids)
+            row.prefix.cache.snapshot()
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Keeps ids and keys of the caches equal when what is inside fails or ends early."""
-        try:
-            with device.memory_errors():
-                with suppress(GeneratorExit):  # a caller that reads no further is no failure
-                    yield
-                # What is still lazy belongs to this thread's stream, and the next prompt may come in another thread.
-                if self.model.usable:
-                    mx.eval(self._prefix.cache.arrays())
-        except BaseException:
-            # Keys that were never computed must not answer the next prompt.
-            self.reset()
-            raise
-
-    def _answer(self, tokens: Iterator[int], limit: int, start: float, cancelled: Callable[[], bool]) -> Iterator[int]:
+    def _answer(
+        self, tokens: Iterator[int | None], limit: int, start: float, cancelled: Callable[[], bool]
+    ) -> Iterator[int | None]:
         """The tokens up to a stop id or the limit, counted and timed."""
-        first_s, inserted = 0.0, 0
-        for count, token in enumerate(tokens, 1):
+        first_s, count, inserted = 0.0, 0, 0
+        for token in tokens:
             if cancelled():
                 return
+            if token is None:
+                yield None
+                continue
+            count += 1
             now = time.perf_counter()
             first_s = first_s or now
             self.stats = replace(
@@ -179,37 +183,22 @@ class Runner:
         )
 
     def _prefill(
-        self, prompt: list[int], boundaries: Iterable[int], cancelled: Callable[[], bool]
-    ) -> Generator[PrefillProgress, None, mx.array | None]:
+        self, prompt: list[int], cancelled: Callable[[], bool]
+    ) -> Generator[PrefillProgress | None, None, mx.array | None]:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
-        prefix, logits = self._prefix, None
-        prefix.cache.mark(boundaries)
-        mx.eval(prefix.cache.arrays())  # a rewind leaves lazy slices
-        yield PrefillProgress(len(prefix.ids), len(prompt))
-        while (done := len(prefix.ids)) < len(prompt):
+        row, told = self._row, None
+        while True:
+            if row.runs and row.reused is not None and (done := len(row.prefix.ids)) != told:
+                told = done
+                self.stats = replace(self.stats, reused_tokens=row.reused, prefill_tokens=done - row.reused)
+                yield PrefillProgress(done, len(prompt))
+            if row.logits is not None:
+                return row.logits
             if cancelled():
                 return None
-            chunk = prompt[done : done + self.model.prefill_chunk(done)]
-            logits = self._compute(chunk, with_logits=done + len(chunk) == len(prompt))
-            mx.clear_cache()
-            yield PrefillProgress(len(prefix.ids), len(prompt))
-        return logits
+            yield from self.scheduler.wait(row)
 
-    def _compute(self, chunk: list[int], *, with_logits: bool = False) -> mx.array | None:
-        """Brings a chunk into the cache; returns its last token's logits [vocab] if they are asked for."""
-        self._prefixes.make_room(len(chunk))
-        tokens = mx.array([chunk])
-        logits = None
-        if with_logits:
-            logits = self.model.transformer(tokens, self._prefix.cache, "last").flatten()
-        else:
-            # Only the caches are asked for, which spares the top layer's experts.
-            self.model.transformer(tokens, self._prefix.cache, "none")
-        self._prefix.ids += chunk
-        mx.eval(self._prefix.cache.arrays(), *([] if logits is None else [logits]))
-        return logits
-
-    def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
+    def _decode(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int | None]:
         """Samples, feeds the sample back, and so on without end; the caller stops.
 
         On a GPU the next step is under way before this one's token is looked at, so that the device never waits for
@@ -221,36 +210,36 @@ class Runner:
             return self._token_ahead(logits, sampler)
         return self._logits_ahead(logits, sampler, constraint)
 
-    def _one_by_one(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int]:
+    def _one_by_one(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int | None]:
         """Each token when its logits are known."""
         while True:
             run = yield from self._forced(constraint)
             if run or self._inserted:
-                logits = self._behind(run, sampler, constraint)
+                logits = yield from self._behind(run, sampler, constraint)
             token = sampler(logits, None if constraint is None else constraint.mask())
-            mx.eval(token, self._prefix.cache.present(), sampler.state())
+            mx.eval(token, self._row.prefix.cache.present(), sampler.state())
             sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
             if constraint is not None and not constraint.accept(sampled):
                 sampler.take_back()
                 continue
             self.draw = sampler.drawn()
             yield sampled
-            logits = self._feed(token, sampled)
+            logits = yield from self._feed(token, sampled)
 
-    def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int]:
+    def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int | None]:
         """The device computes the next token while this one is used: one graph from a token to the next."""
         token = sampler(logits)
         while True:
-            ahead = sampler(self._feed(token, _UNKNOWN))
-            _submit(ahead, self._prefix.cache.present(), sampler.state())
+            ahead = sampler((yield from self._feed(token, _UNKNOWN)))
+            _submit(ahead, self._row.prefix.cache.present(), sampler.state())
             self.draw = sampler.drawn()
             yield self._known(token)
             token = ahead
             if self._inserted:
                 sampler.take_back()
-                token = sampler(self._behind([], sampler))
+                token = sampler((yield from self._behind([], sampler)))
 
-    def _logits_ahead(self, logits: mx.array, sampler: Sampler, constraint: Constraint) -> Iterator[int]:
+    def _logits_ahead(self, logits: mx.array, sampler: Sampler, constraint: Constraint) -> Iterator[int | None]:
         """The device computes the next logits while this token is used and the next mask is made.
 
         Two evaluations, so that the token is there before the logits are. A token that is refused was fed in vain.
@@ -258,15 +247,15 @@ class Runner:
         while True:
             run = yield from self._forced(constraint)
             if run or self._inserted:
-                logits = self._behind(run, sampler, constraint)
+                logits = yield from self._behind(run, sampler, constraint)
             token = sampler(logits, constraint.mask())
             _submit(token, sampler.state())
-            ahead = self._feed(token, _UNKNOWN)
-            _submit(ahead, self._prefix.cache.present())
+            ahead = yield from self._feed(token, _UNKNOWN)
+            _submit(ahead, self._row.prefix.cache.present())
             sampled = self._known(token)
             if not constraint.accept(sampled):
                 sampler.take_back()
-                self._prefix.take_back()
+                self._row.prefix.take_back()
                 continue
             self.draw = sampler.drawn()
             yield sampled
@@ -277,7 +266,7 @@ class Runner:
         run: list[int] = []
         if constraint is None or self._inserted or not (forced := constraint.forced()):
             return run
-        _submit(self._prefix.cache.present())  # nothing lazy may cross a yield
+        _submit(self._row.prefix.cache.present())  # nothing lazy may cross a yield
         for token in forced:
             constraint.accept(token)
             run.append(token)
@@ -287,7 +276,9 @@ class Runner:
                 break
         return run
 
-    def _behind(self, run: list[int], sampler: Sampler, constraint: Constraint | None = None) -> mx.array:
+    def _behind(
+        self, run: list[int], sampler: Sampler, constraint: Constraint | None = None
+    ) -> Generator[None, None, mx.array]:
         """Brings ids that were not drawn into the cache, a run and what was inserted behind it; returns the last one's
         logits [vocab]."""
         ids, self._inserted = [*run, *self._inserted], []
@@ -296,26 +287,31 @@ class Runner:
             for token in ids[len(run) :]:
                 constraint.accept(token)
         if len(ids) == 1:
-            return self._feed(mx.array(ids), ids[0])
-        logits = None
-        while ids:
-            size = self.model.prefill_chunk(len(self._prefix.ids))
-            chunk, ids = ids[:size], ids[size:]
-            logits = self._compute(chunk, with_logits=not ids)
-        assert logits is not None
-        return logits
+            return (yield from self._feed(mx.array(ids), ids[0]))
+        self._row.bring(ids)
+        return (yield from self._logits())
 
     def _known(self, token: mx.array) -> int:
         """Waits for a token that has been fed, and notes its id as cached."""
-        self._prefix.ids[-1] = sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
+        self._row.prefix.ids[-1] = sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
         return sampled
 
-    def _feed(self, token: mx.array, sampled: int) -> mx.array:
+    def _feed(self, token: mx.array, sampled: int) -> Generator[None, None, mx.array]:
         """The logits [vocab] behind a token, whose id may not be known yet."""
-        self._prefixes.make_room(1)
-        logits = self.model.transformer(token.reshape(1, 1), self._prefix.cache, "last").flatten()
-        self._prefix.ids.append(sampled)
-        return logits
+        self._row.feed(token, sampled)
+        return (yield from self._logits())
+
+    def _logits(self) -> Generator[None, None, mx.array]:
+        """Waits for what the row has asked for."""
+        while self._row.logits is None:
+            yield from self.scheduler.wait(self._row)
+        return self._row.logits
+
+
+def alone(steps: Generator[T | None, None, None]) -> Generator[T, None, None]:
+    """What the steps of one answer yield, for who reads no other in between."""
+    with closing(steps):
+        yield from (item for item in steps if item is not None)
 
 
 def _submit(*arrays: mx.array | list[mx.array]) -> None:

@@ -6,14 +6,15 @@ from contextlib import closing
 from dataclasses import replace
 
 from mlx_model.errors import RequestError, TokenizerError
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Warned
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Warned
 from mlx_model.generation.bound import Bound
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.grammars import can_bind, grammars_of
 from mlx_model.generation.likelihood import Likelihoods
-from mlx_model.generation.runner import Runner, never
+from mlx_model.generation.runner import Runner, alone, never
 from mlx_model.generation.sampled import SampledIds
+from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
 from mlx_model.generation.told import Told
@@ -33,7 +34,8 @@ _MOST_DATES = 1000
 
 
 class Session:
-    """Answers requests with one model, one at a time. What a prompt shares with earlier ones is not computed again.
+    """Answers requests with one model, one at a time or several together (`steps`). What a prompt shares with earlier
+    ones is not computed again.
 
     Conversations may take turns: each keeps its KV cache while the memory plan has room for it. A stream may be read in
     any thread; use a few threads again and again, since MLX keeps the streams of each after it has ended (measured with
@@ -49,11 +51,11 @@ class Session:
             raise TokenizerError(f"{model.folder} has no tokenizer.json; without it the model works on token ids only")
         self.model = model
         self.tokens: list[int] = []
-        """The ids of the last answer: those that were sampled, and those that ended its thought."""
+        """The ids of the answer that began last: those that were sampled, and those that ended its thought."""
         self._tokenizer = model.tokenizer
         self._start = model.tokenizer.special["<|start|>"]
         self._renderer = Renderer(model.tokenizer)
-        self._runner = Runner(model)
+        self._scheduler = Scheduler(model)
         self._exclusive = Exclusive(model.check_process)
         self._fixed_date = today
         self._dates: dict[Message, datetime.date] = {}
@@ -95,7 +97,18 @@ class Session:
         thought ends where it stands and the final message begins, or the call that the request asks for; so it does
         after the request's `max_thinking` tokens. Raises RequestError and ContextError.
         """
-        return Stream(self._exclusive, self._answer(request, cancelled, constraint, answer_now))
+        return Stream(self._exclusive, alone(self.steps(request, cancelled, constraint, answer_now)))
+
+    def steps(
+        self,
+        request: Request,
+        cancelled: Callable[[], bool] = never,
+        constraint: Constraint | None = None,
+        answer_now: Callable[[], bool] = never,
+    ) -> Generator[Event | None, None, None]:
+        """As `stream`, for one of several answers that are computed together: see Runner.steps. Close what is not read
+        to its end: it holds memory that others may wait for."""
+        return self._answer(request, cancelled, constraint, answer_now)
 
     def settle(self, request: Request, answer: Sequence[Message]) -> Stream[int]:
         """Brings the conversation into the KV cache as the next turn's prompt will have it, without its analysis.
@@ -135,7 +148,7 @@ class Session:
         cancelled: Callable[[], bool],
         constraint: Constraint | None,
         answer_now: Callable[[], bool],
-    ) -> Generator[Event, None, None]:
+    ) -> Generator[Event | None, None, None]:
         options = request.options
         prompt = self.prompt(request)
         boundaries = self._boundaries(prompt)
@@ -151,21 +164,22 @@ class Session:
         for token in begun:
             thought.take(parser.push(token))
         likelihoods = Likelihoods(self._tokenizer)
-        self.tokens = []
+        tokens = self.tokens = []
         reason = None
-        run = self._runner.run(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
+        runner = Runner(self.model, self._scheduler)
+        run = runner.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)
         with closing(run) as items:
             for item in items:
-                if isinstance(item, PrefillProgress):
+                if not isinstance(item, int):
                     yield item
                     continue
-                self.tokens.append(item)
+                tokens.append(item)
                 events = parser.push(item)
-                events = likelihoods.put(item, self._runner.draw, events, inside_character=parser.inside_character)
+                events = likelihoods.put(item, runner.draw, events, inside_character=parser.inside_character)
                 thought.take(events)
                 if thought.must_end and not parser.inside_character:
-                    self._runner.insert(opening)
-                    self.tokens += opening
+                    runner.insert(opening)
+                    tokens += opening
                     events += [event for token in opening for event in parser.push(token)]
                     thought.take(events)
                 for event in events:
@@ -182,16 +196,16 @@ class Session:
                     break
             else:
                 yield from stop.filter(parser.finish())
-                reason = "stop_string" if stop.found else self._runner.finish_reason
+                reason = "stop_string" if stop.found else runner.finish_reason
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
         self._told.add(request.messages[-1], parser.messages, _sentence(request))
         thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
-        stats = self._runner.stats
+        stats = runner.stats
         # One that was cut off and goes on here has been counted up to there.
-        tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
-        yield Finished(reason, replace(stats, analysis_tokens=tokens))
+        thought_tokens = min(sum(map(len, thoughts)), stats.decode_tokens)
+        yield Finished(reason, replace(stats, analysis_tokens=thought_tokens))
 
     def _bound(self, request: Request) -> Bound | None:
         """What keeps the answer to its form. Calls are bound where that can be done; all else has to be."""
@@ -209,7 +223,7 @@ class Session:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
         kept = [*self._head(request), *self._told.among(drop_old_analysis([*messages, *answer]))]
         ids = self._renderer.conversation(kept, self._sampled)
-        yield from self._runner.settle(ids, boundaries=self._boundaries(ids))
+        yield from Runner(self.model, self._scheduler).settle(ids, boundaries=self._boundaries(ids))
 
     def _boundaries(self, ids: Sequence[int]) -> list[int]:
         """Where messages start: there a later prompt may go another way, after an edit or without analysis."""

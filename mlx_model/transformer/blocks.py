@@ -1,5 +1,6 @@
 """The gpt-oss transformer: token ids to logits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,9 +24,9 @@ class Block:
     attention: Attention
     mixture: Mixture
 
-    def __call__(self, x: mx.array, by: Turns, cache: Cache, compute: Compute) -> mx.array:
+    def __call__(self, x: mx.array, by: Turns, caches: Sequence[Cache], compute: Compute) -> mx.array:
         """x [B, T, hidden] to the same shape; queries and keys are turned `by` the angles of their positions."""
-        x = self.attention(x, by, cache, compute)
+        x = self.attention(x, by, caches, compute)
         return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture, compute).reshape(x.shape)
 
 
@@ -57,22 +58,32 @@ class Transformer:
         windows = (self.config.window(layer) for layer in range(self.config.num_hidden_layers))
         return Cache(windows, most_marks=most_marks, dtype=dtype)
 
-    def __call__(self, tokens: mx.array, cache: Cache, logits: Literal["all", "last", "none"] = "all") -> mx.array:
+    def __call__(
+        self, tokens: mx.array, cache: Cache | Sequence[Cache], logits: Literal["all", "last", "none"] = "all"
+    ) -> mx.array:
         """Ids [B, T], which follow what the cache holds and join it, to logits float32 [B, T or 1, vocab].
+
+        Of several caches each takes as many tokens of T: all are computed together but for attention, which is that of
+        each sequence alone. What is multiplied together is summed in another order, so that a sequence's logits differ
+        from those it has alone, as they do between a prompt computed whole and in chunks; in float32 by some 1e-6.
 
         With "none" the result is the last hidden state [B, T, hidden]: in prefill, only the prompt's last token needs
         the output matrix, a third of the weights a token reads.
         """
-        cos, sin = self.rope.at(cache.offset, tokens.shape[1])
+        caches = [cache] if isinstance(cache, Cache) else cache
+        each = tokens.shape[1] // len(caches)
+        angles = [self.rope.at(cache.offset, each) for cache in caches]
+        cos, sin = (mx.concatenate([*part]) for part in zip(*angles, strict=True))
         x = self.embedding(tokens)
         decoder = self.decoder if self.decoder is not None and self.decoder.takes(*tokens.shape) else None
         if decoder is not None:
-            x = decoder.hidden(x.squeeze(0), cos, sin, cache)[None]
+            x = decoder.hidden(x.squeeze(0), cos, sin, caches[0])[None]
         else:
             by = turns(cos, sin)
             for block in self.blocks:
-                x = block(x, by, cache, self.compute)
-        cache.advance(tokens.shape[1])
+                x = block(x, by, caches, self.compute)
+        for cache in caches:
+            cache.advance(each)
         if logits == "none":
             return x
         if logits == "last":

@@ -204,7 +204,8 @@ class SlidingLayer:
         """A layer of its own that stands at `position`, which `can_restore`. Windows are shared, not copied."""
         twin = SlidingLayer(self._kept + 1)
         twin.length, twin._window, twin._marked = self.length, self._window, dict(self._marked)
-        twin.restore(position)
+        if position < self.length:
+            twin.restore(position)
         return twin
 
     def present(self) -> list[mx.array]:

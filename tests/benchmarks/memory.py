@@ -63,7 +63,8 @@ def ours(checkpoint: Path, memory: int, context: int) -> dict[str, Any]:
     model = load(checkpoint, memory=memory, context=context)
     loaded = status("VmHWM")
     runner = Runner(model)
-    cache = runner._prefix.cache
+    prefix = runner.scheduler.prefixes.take(())
+    cache = prefix.cache
     chunk = model.plan.prefill_chunk
     prompt = [index % 1000 for index in range(context - ANSWER)]
     filled = len(prompt) - 2 * chunk
@@ -75,7 +76,7 @@ def ours(checkpoint: Path, memory: int, context: int) -> dict[str, Any]:
             cache.append(layer, mx.random.normal(shape), mx.random.normal(shape))
         cache.advance(count)
         mx.eval(cache.arrays())
-    runner._prefix.ids += prompt[:filled]
+    prefix.ids += prompt[:filled]
     tokens = list(runner.run(prompt, Options(temperature=0, max_tokens=ANSWER)))
     return {
         "program": before,

@@ -14,10 +14,23 @@ from typing import Any
 import pytest
 
 from app.engine.backend import ModelBackend
-from app.engine.protocol import Answer, Ask, Cancel, Load, Loading, LoadProgress, Ready, ToEngine, decode, encode
-from app.engine.worker import Outbox, Worker
+from app.engine.protocol import (
+    Answer,
+    Ask,
+    Cancel,
+    Failed,
+    FromEngine,
+    Load,
+    Loading,
+    LoadProgress,
+    Ready,
+    ToEngine,
+    decode,
+    encode,
+)
+from app.engine.worker import Outbox, Worker, merge
 from mlx_model.errors import CheckpointError, RequestError
-from mlx_model.events import Event, Finished, MessageEnd
+from mlx_model.events import Event, Finished, MessageEnd, TextDelta
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
 from mlx_model.hub import names
@@ -132,6 +145,113 @@ def test_it_ends_with_its_standard_input_while_it_settles(engine: Engine) -> Non
     assert engine.process.wait() == 0
 
 
+class Kept(Outbox):
+    """Keeps what is sent; `heard` is told of each."""
+
+    def __init__(self, heard: Callable[[FromEngine], None] = lambda reply: None) -> None:
+        self.replies, self._heard = list[FromEngine](), heard
+
+    def put(self, reply: FromEngine) -> None:
+        self.replies.append(reply)
+        self._heard(reply)
+
+
+class TurnsBackend(SettlingBackend):
+    """Says one word of the prompt, then waits for the others, and so on; the word "fail" fails."""
+
+    def stream(
+        self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+    ) -> Iterator[Event | None]:
+        for word in request.messages[-1].text.split():
+            if cancelled():
+                yield Finished("cancelled")
+                return
+            if word == "fail":
+                raise RequestError("no such word")
+            yield TextDelta("final", word)
+            yield None
+        yield Finished("stop")
+
+
+def said(reply: FromEngine) -> tuple[int | None, str]:
+    """Of what request it is, and its text, or how it ended."""
+    match reply:
+        case Answer(number, TextDelta(text=text)) | Failed(number=number, text=text):
+            return number, text
+        case Answer(number, Finished(reason)):
+            return number, reason
+    raise AssertionError(reply)
+
+
+def test_answers_take_turns_and_a_load_waits_for_them() -> None:
+    """Each ends, fails or is cancelled for itself, and what stands behind the load is not begun before it."""
+    load, late = Load("other"), Ask(9, Request((user("late"),)))
+
+    def heard(reply: FromEngine) -> None:
+        if reply == Answer(1, TextDelta("final", "b")):
+            worker._cancelled.add(2)
+            for message in (Ask(4, Request((user("x y"),))), load, late):
+                worker._requests.put(message)
+
+    outbox = Kept(heard)
+    worker = Worker(TurnsBackend(), io.BytesIO(), outbox)
+    for number, text in ((2, "m n o p"), (3, "fail")):
+        worker._requests.put(Ask(number, Request((user(text),))))
+    assert worker._answer(Ask(1, Request((user("a b c"),)))) == load
+    assert [said(reply) for reply in outbox.replies] == [
+        *((1, "a"), (2, "m"), (3, "no such word"), (1, "b"), (2, "cancelled"), (1, "c"), (4, "x")),
+        *((1, "stop"), (4, "y"), (4, "stop")),
+    ]
+    assert worker._requests.get() == late
+    assert worker._cancelled == set()
+
+
+def test_deltas_that_piled_up_are_joined_whatever_comes_between_them() -> None:
+    def delta(number: int, text: str) -> Answer:
+        return Answer(number, TextDelta("final", text))
+
+    end = Answer(1, Finished("stop"))
+    replies = merge([delta(1, "a"), delta(2, "m"), delta(1, "b"), delta(2, "n"), end, delta(2, "o"), delta(1, "later")])
+    assert replies == [
+        Answer(1, TextDelta("final", "ab"), 2),
+        Answer(2, TextDelta("final", "mno"), 3),
+        end,
+        delta(1, "later"),
+    ]
+
+
+def test_the_model_answers_several_at_once(backend: ModelBackend) -> None:
+    """The engine's chat, its title, the server's clients: each is told what it is told alone, and a cancel is seen
+    before the next token."""
+    short = replace(GREEDY, max_tokens=14)
+    asks = [
+        Ask(1, Request((user("How many r's are in strawberry?"),), short)),
+        Ask(2, Request((user("Spell the word house."),), Options(max_tokens=14, seed=7))),
+        Ask(3, Request((user("hello"),), short)),
+    ]
+    alone = [asked(backend, [*ask.request.messages], ask.request.options)[0] for ask in asks]
+    steps = list[int]()
+
+    def heard(reply: FromEngine) -> None:
+        if isinstance(reply, Answer) and reply.number == 3 and isinstance(reply.event, TextDelta):
+            steps.append(len(outbox.replies))
+            worker._cancelled.add(3)
+
+    outbox = Kept(heard)
+    worker = Worker(backend, io.BytesIO(), outbox)
+    for ask in asks[1:]:
+        worker._requests.put(ask)
+    worker._answer(asks[0])
+    events = {ask.number: [reply.event for reply in outbox.replies if reply.number == ask.number] for ask in asks}  # type: ignore[union-attr]
+    told = [[event.message for event in found if isinstance(event, MessageEnd)] for found in events.values()]
+    assert told[:2] == alone[:2]
+    assert len(steps) == 1 and isinstance(events[3][-1], Finished) and events[3][-1].reason == "cancelled"
+    first = [
+        reply.number for reply in outbox.replies if isinstance(reply, Answer) and isinstance(reply.event, TextDelta)
+    ]
+    assert first.index(2) < len(first) - first[::-1].index(1), "both at once"
+
+
 @pytest.fixture(scope="module")
 def backend() -> ModelBackend:
     backend = ModelBackend()
@@ -140,7 +260,7 @@ def backend() -> ModelBackend:
 
 
 def asked(backend: ModelBackend, messages: list[Message], options: Options = GREEDY) -> tuple[list[Message], Finished]:
-    events: list[Event] = list(backend.stream(Request(messages, options), never, never))
+    events = [event for event in backend.stream(Request(messages, options), never, never) if event is not None]
     assert isinstance(events[-1], Finished)
     return [event.message for event in events if isinstance(event, MessageEnd)], events[-1]
 

@@ -39,6 +39,8 @@ from tests.fixtures.checkpoints import PRESETS
 
 SAMPLE_S = 0.05
 """Between two looks at the memory of a process."""
+LONGEST = 512
+"""Tokens of a prompt, which llama.cpp computes at once (engines/llama_cpp.py)."""
 LIMIT_S = 60.0
 """Of the prompts of one process, and of its decoding."""
 
@@ -122,6 +124,8 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=24, help="to decode at least")
     parser.add_argument("--openblas", default=ctypes.util.find_library("openblas"), metavar="LIBRARY")
     arguments = parser.parse_args()
+    if not all(1 <= length <= LONGEST for length in arguments.prompts):
+        parser.error(f"a prompt has 1 to {LONGEST} tokens")
     chosen = found = list(settings(arguments.openblas))
     if arguments.only:
         chosen = [each for each in found if any(each.name.startswith(start) for start in arguments.only)]

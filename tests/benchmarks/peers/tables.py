@@ -63,13 +63,13 @@ def report(model: Subject, runs: Sequence[Run], prompts: Sequence[int]) -> str:
     parts = [
         f"**{model.name}**: {model.config.num_hidden_layers} layers, {size:.1f} GB. {description()}. A token needs "
         f"{' or '.join(needs)} of the dense part. The cores read {best:.1f} GB/s at best (median "
-        f"{statistics.median(bandwidths):.1f}, {len(bandwidths)} times in this run: numpy's largest of 2^28 float32, a "
+        f"{statistics.median(bandwidths):.1f}, of {len(bandwidths)} in this run: numpy's largest of 2^28 float32, a "
         "part for each core).",
         f"Tokens a second, median (best) of the rounds; beside it, of what {best:.1f} GB/s allow if each weight that "
         f"is needed is read once. Decoded after {' or '.join(map(str, sorted(contexts, reverse=True)))} tokens.",
         _speeds(model, rows, sorted(prompts), best * 1e9),
         _ratios(rows, sorted(prompts)),
-        "Seconds to load / from the start of the process to a first token; GiB in memory (anonymous: not a file's pages):",
+        "Seconds to load / from the start of the process to a first token; GiB in memory (anonymous: no file's pages):",
         _memory(rows),
         "Share of the machine's CPU time, median; the rest was idle:",
         _shares(rows),

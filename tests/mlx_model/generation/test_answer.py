@@ -46,7 +46,7 @@ def scripted(model: Model, monkeypatch: pytest.MonkeyPatch, text: str, **keyword
                 self.finish_reason = "stop"
                 return
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "steps", run)
     return generate(model, "question", **keywords)
 
 
@@ -99,7 +99,7 @@ def test_a_message_that_was_begun_counts(demo: Model, monkeypatch: pytest.Monkey
         self.finish_reason = "stop"
         yield from ids_of(demo, "<|return|>")
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "steps", run)
     *_, last = Session(demo).stream(Request([user("a"), assistant("It is 3.")]))
     assert isinstance(last, Finished)
     assert last.reason == "stop"

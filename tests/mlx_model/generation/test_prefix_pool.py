@@ -164,12 +164,14 @@ def size(prefix: Prefix, pool: PrefixPool) -> int:
     ("missing", "dropped"), [(0, 0), (1, 1), (CACHE_STEP, 1), (2 * CACHE_STEP + 50, 2), (10**6, 2)]
 )
 def test_the_least_recently_used_are_dropped_until_it_fits(missing: int, dropped: int) -> None:
-    """To the token; the one that is being computed never is."""
+    """To the token; one that is in use never is."""
     pool = pool_for()
     prefixes = [held(pool, [number], marks=(1,)) for number in range(3)]
     pool._room = sum(size(prefix, pool) for prefix in prefixes) - missing
-    pool.make_room(CACHE_STEP - 1)  # the last one's buffer has room for these
+    prefixes[-1].in_use = True
+    has_room = pool.make_room({prefixes[-1]: CACHE_STEP - 1})  # its buffer has room for these
     assert pool._prefixes == prefixes[dropped:]
+    assert has_room == (dropped < 2)
 
 
 @pytest.mark.parametrize(("tokens", "dropped"), [(1, 0), (CACHE_STEP - 3, 0), (CACHE_STEP - 2, 1)])
@@ -179,7 +181,8 @@ def test_room_is_made_for_tokens_to_come(tokens: int, dropped: int) -> None:
     held(pool, [1])
     last = held(pool, [2, 2, 2])
     pool._room = sum(size(prefix, pool) for prefix in pool._prefixes)
-    pool.make_room(tokens)
+    last.in_use = True
+    assert pool.make_room({last: tokens})
     assert len(pool._prefixes) == 2 - dropped
     assert pool._prefixes[-1] is last
 

@@ -111,7 +111,7 @@ def test_what_was_used_longest_ago_is_dropped(quick_folder: Path) -> None:
     """A lean plan for 512 tokens holds some short chats beside each other, and never more than planned."""
     small = load(quick_folder, context=512, memory=160_000_000)
     session = Session(small, today=TODAY)
-    pool = session._runner._prefixes
+    pool = session._scheduler.prefixes
     chats = [Chat(session, f"You are assistant {name} number {name}.") for name in "abcd"]
     seen = set()
     for chat in chats:
@@ -133,7 +133,7 @@ def test_a_nearly_full_context_keeps_to_the_plan(quick_folder: Path) -> None:
     session = Session(small, today=TODAY)
     Chat(session, "Answer in one word.").ask("hello")
     Chat(session).ask("word " * 400)
-    pool = session._runner._prefixes
+    pool = session._scheduler.prefixes
     assert size_of(pool) <= pool._room
 
 
@@ -187,7 +187,8 @@ def test_what_a_fork_was_made_of_is_dropped_after_the_others(quick: Model) -> No
     fork = pool.take([1, 2, 6])
     assert pool._prefixes == [other, held, fork]
     pool._room = size_of(pool) - 1
-    pool.make_room(1)
+    fork.in_use = True
+    pool.make_room({fork: 1})
     assert pool._prefixes == [held, fork]
 
 

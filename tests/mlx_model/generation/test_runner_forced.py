@@ -79,7 +79,7 @@ def test_runs_and_refusals_leave_ids_and_keys_equal(steps_ahead: bool, parts: li
     assert constraint.masks == constraint.refused
     if taken == 24:
         assert 0 < constraint.refused in (refused, refused - 1)  # the last run may be cut
-    for prefix in runner._prefixes._prefixes:
+    for prefix in runner.scheduler.prefixes._prefixes:
         keys = prefix.cache.layers[1].present()[0].flatten()[: prefix.cache.offset].tolist()
         assert keys == prefix.ids == [*PROMPT, *whole][: len(prefix.ids)]
 

@@ -1,7 +1,7 @@
 """The runner step by step, over a small model whose every answer depends on every key that it should see."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import Thread
 from typing import Any, cast
@@ -12,6 +12,7 @@ import pytest
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import PrefillProgress, Stats
 from mlx_model.generation import runner as runner_module
+from mlx_model.generation.prefixes import Prefix
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
 from mlx_model.model import Model
@@ -35,7 +36,7 @@ PROMPT = [(7 * i * i + 3 * i) % VOCAB for i in range(30)]
 
 def consistent(runner: Runner) -> bool:
     """Whether ids and keys of every cache are equal, one for one."""
-    for prefix in runner._prefixes._prefixes:
+    for prefix in runner.scheduler.prefixes._prefixes:
         full = prefix.cache.layers[1].present()
         keys = full[0].flatten()[: prefix.cache.offset].tolist() if full else []
         if keys != prefix.ids or prefix.cache.offset != len(prefix.ids):
@@ -93,7 +94,7 @@ def test_what_each_step_asks_of_the_model() -> None:
     runner, model = small()
     items = list(runner.run(PROMPT, GREEDY))
     assert model.transformer.calls[:5] == [(7, "none")] * 4 + [(2, "last")]
-    assert set(model.transformer.calls[5:]) == {(1, "last")}
+    assert set(model.transformer.calls[5:]) == {(1, "all")}
     assert len(model.transformer.calls) == 5 + 7, "behind the last token nothing is computed"
     assert model.positions == [0, 7, 14, 21, 28]
     assert [item for item in items if isinstance(item, PrefillProgress)] == [
@@ -135,15 +136,15 @@ def test_the_answer_starts_behind_the_last_boundary(boundaries: tuple[int, ...],
     """What lies behind is sampled: it may be given up for the next prompt. What lies before it gets a fork."""
     runner, _ = small()
     ids(runner.run(PROMPT, GREEDY, boundaries=boundaries))
-    assert runner._prefix.answer_start == answer_start
+    assert runner.scheduler.prefixes._prefixes[-1].answer_start == answer_start
 
 
 def test_a_settled_answer_starts_at_the_last_message() -> None:
     runner, _ = small()
     list(runner.settle(PROMPT, boundaries=[3, 20]))
-    assert runner._prefix.answer_start == 20
+    assert runner.scheduler.prefixes._prefixes[-1].answer_start == 20
     list(runner.settle(PROMPT))
-    assert runner._prefix.answer_start == 30
+    assert runner.scheduler.prefixes._prefixes[-1].answer_start == 30
 
 
 @pytest.mark.parametrize("steps_ahead", [False, True])
@@ -369,20 +370,12 @@ def test_other_caches_give_way_to_the_one_that_grows(monkeypatch: pytest.MonkeyP
     """Before each chunk and each token is computed."""
     runner, model = small()
     asked: list[tuple[int, int]] = []
-    make_room = runner._prefixes.make_room
+    make_room = runner.scheduler.prefixes.make_room
 
-    def noted(tokens: int) -> None:
-        asked.append((len(model.transformer.calls), tokens))
-        make_room(tokens)
+    def noted(growing: Mapping[Prefix, int]) -> bool:
+        asked.extend((len(model.transformer.calls), tokens) for tokens in growing.values())
+        return make_room(growing)
 
-    monkeypatch.setattr(runner._prefixes, "make_room", noted)
+    monkeypatch.setattr(runner.scheduler.prefixes, "make_room", noted)
     ids(runner.run(PROMPT, Options(temperature=0, max_tokens=3)))
     assert asked == [(0, 7), (1, 7), (2, 7), (3, 7), (4, 2), (5, 1), (6, 1)]
-
-
-def test_reset_forgets_everything() -> None:
-    runner, _ = small()
-    ids(runner.run(PROMPT, GREEDY))
-    runner.reset()
-    ids(runner.run(PROMPT, GREEDY))
-    assert runner.stats.reused_tokens == 0

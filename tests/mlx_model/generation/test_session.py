@@ -10,6 +10,7 @@ import pytest
 from mlx_model import Message, Model, Options, Result, Session, generate, load, stream_generate
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, TextDelta
+from mlx_model.generation.runner import Runner
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Effort, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool, Namespace
@@ -286,7 +287,7 @@ def test_the_turn_ends_where_the_model_writes_for_somebody_else(
     start, channel, message, end = (special[f"<|{name}|>"] for name in ("start", "channel", "message", "end"))
     script = [channel, *tokenizer.encode("final"), message, *tokenizer.encode("Three."), end]
     script += [start, *tokenizer.encode("user"), message, *tokenizer.encode("more"), end]
-    monkeypatch.setattr(session._runner, "run", lambda *_, **__: (token for token in script))
+    monkeypatch.setattr(Runner, "steps", lambda *_, **__: (token for token in script))
     events = list(session.stream(Request([STRAWBERRY], GREEDY)))
     assert messages_of(events) == [assistant("Three.")]
     assert finish_of(events).reason == "stop"
@@ -364,8 +365,7 @@ def test_every_answer_of_a_chat_is_rendered_as_it_was_sampled(demo: Model, monke
         letters = [token for letter in word for token in tokenizer.encode(letter)]
         assert letters != tokenizer.encode(word)
         script = [*header, *letters, special["<|return|>"]]
-        monkeypatch.setattr(session._runner, "run", lambda *_, script=script, **__: (token for token in script))
-        session._runner.finish_reason = "stop"
+        monkeypatch.setattr(Runner, "steps", lambda *_, script=script, **__: (token for token in script))
         messages.append(user(word))
         messages += messages_of(session.stream(Request(messages, GREEDY)))
         spellings.append(letters)

@@ -10,6 +10,7 @@ import pytest
 from mlx_model import Message, Model, Options, Session, load
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.generation import session as session_module
 from mlx_model.generation.session import _MOST_DATES
 from mlx_model.harmony.message import Effort, Role, assistant, user
 from mlx_model.harmony.tools import FunctionTool, ResponseFormat
@@ -36,20 +37,20 @@ class Script:
         self.options: list[Options] = []
         self.closed = 0
         self.text, self.reason = "", "stop"
-        session._runner.run = self.run  # type: ignore[method-assign, assignment]
-        session._runner.settle = self.settle  # type: ignore[method-assign, assignment]
+        self.sampled: list[int] | None = None  # in place of the text
+        self.draw, self.finish_reason, self.stats = None, "", Stats()
 
-    def run(
+    def steps(
         self, prompt: list[int], options: Options, *, boundaries: Sequence[int], cancelled: Callable[[], bool], **_: Any
     ) -> Iterator[PrefillProgress | int]:
         self.prompts.append(prompt)
         self.options.append(options)
         self.boundaries.append(list(boundaries))
-        self.session._runner.stats = Stats(decode_tokens=len(self.prompts))
+        self.stats = Stats(decode_tokens=len(self.prompts))
         try:
             yield PrefillProgress(len(prompt), len(prompt))
-            yield from ids(self.session, self.text)
-            self.session._runner.finish_reason = self.reason
+            yield from ids(self.session, self.text) if self.sampled is None else self.sampled
+            self.finish_reason = self.reason
         finally:
             self.closed += 1
 
@@ -80,8 +81,10 @@ def ids(session: Session, text: str) -> list[int]:
 
 
 @pytest.fixture
-def script(demo: Model) -> Script:
-    return Script(Session(demo, today=TODAY))
+def script(demo: Model, monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script(Session(demo, today=TODAY))
+    monkeypatch.setattr(session_module, "Runner", lambda *_: script)
+    return script
 
 
 def finish(events: list[Event]) -> Finished:
@@ -290,7 +293,7 @@ def contains(prompt: list[int], part: list[int]) -> bool:
     return any(prompt[at : at + len(part)] == part for at in range(len(prompt)))
 
 
-def test_every_turn_stands_in_the_prompt_as_it_was_sampled(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_turn_stands_in_the_prompt_as_it_was_sampled(script: Script) -> None:
     """Also after a turn that was cut off, and in what is settled."""
     session, messages = script.session, list[Message]()
     words = ["Hello there", "Good morning", "Welcome back", "Farewell then"]
@@ -298,8 +301,7 @@ def test_every_turn_stands_in_the_prompt_as_it_was_sampled(script: Script, monke
         header, spelt = ids(session, FINAL), letters(session, word)
         assert spelt != session._tokenizer.encode(word)
         end = [] if turn == 1 else ids(session, "<|return|>")
-        monkeypatch.setattr(session._runner, "run", lambda *_, s=[*header, *spelt, *end], **__: iter_and_close(s))
-        session._runner.finish_reason = "stop" if end else "length"
+        script.sampled, script.reason = [*header, *spelt, *end], "stop" if end else "length"
         messages.append(user(word))
         messages += ended(list(session.stream(Request(messages, OPTIONS))))
     prompt = session.prompt(Request([*messages, user("bye")], OPTIONS))
@@ -309,10 +311,6 @@ def test_every_turn_stands_in_the_prompt_as_it_was_sampled(script: Script, monke
     assert settled == prompt[: len(settled)]
     assert boundaries == [at for at, token in enumerate(settled) if token == session._start]
     assert all(contains(settled, letters(session, word)) for word in words)
-
-
-def iter_and_close(script: list[int]) -> Iterator[int]:
-    yield from script
 
 
 def test_what_is_settled_is_the_beginning_of_the_next_prompt(script: Script) -> None:

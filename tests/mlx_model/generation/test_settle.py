@@ -69,7 +69,7 @@ def test_regenerating_after_it_reuses_the_prompt(quick: Model, way: None) -> Non
         list(session.settle(request, again))
         messages = [*messages, *again, user(f"And in banana {turn}?")]
     assert answered(session, Request(messages, GREEDY))[1].prefill_tokens == length_of(session, messages[-1]) + OPENING
-    assert len(session._runner._prefixes._prefixes) == 1
+    assert len(session._scheduler.prefixes._prefixes) == 1
 
 
 def test_an_edited_question_after_it_keeps_what_came_before(quick: Model) -> None:

@@ -38,7 +38,7 @@ def rounds(demo: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         self.stats, self.finish_reason = Stats(decode_tokens=2, seed=1), "stop"
         yield from ids_of(demo, script.pop(0))
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "steps", run)
     return script
 
 
@@ -91,16 +91,16 @@ def test_what_is_only_declared_is_the_callers_to_run(demo: Model, rounds: list[s
 def test_old_results_make_room_where_the_prompt_is_too_long(
     demo: Model, rounds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play, prompts = Runner.run, list[str]()
+    play, prompts = Runner.steps, list[str]()
 
-    def run(self: Runner, prompt: list[int], *rest: object, **more: object) -> Iterator[PrefillProgress | int]:
+    def run(self: Runner, prompt: list[int], *rest: object, **more: object) -> Iterator[PrefillProgress | int | None]:
         assert demo.tokenizer is not None
         prompts.append(demo.tokenizer.decode(prompt))
         if len(prompts) == 3:
             raise ContextError("the prompt has too many tokens")
         return play(self, prompt, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "steps", run)
     rounds += [CALL.format("Oslo"), CALL.format("Rome"), ANSWER]
     result = generate(demo, "Weather?", tools=[lengthy])
     assert (result.text, result.finish_reason) == ("It rains.", "stop")
@@ -125,7 +125,7 @@ def test_a_thought_that_fills_the_context_goes_on_in_the_same_message(
         self.finish_reason = "length" if full else "stop"
         yield from ids_of(demo, text)
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "steps", run)
     result = generate(demo, "Weather?", tools=[lengthy])
     assert (result.text, result.analysis, result.finish_reason) == ("It rains.", "It may rain.", "stop")
     assert len(result.messages) == 6 and prompts[3].endswith("It may ")

@@ -136,6 +136,15 @@ def test_a_fork_and_its_origin_go_separate_ways(position: int) -> None:
     assert cache.restorable(39) == 20
 
 
+def test_a_fork_of_all_there_is_hands_a_kernel_the_window_and_no_more() -> None:
+    """A span's count is where the kernel stops reading; MLX's slices would end with the buffer."""
+    cache = both()
+    feed(cache, range(40))
+    key = mx.zeros((1, 1, 1, 1))
+    for twin in (cache.fork(40), cache):
+        assert [sum(span.count for span in twin.append_spans(layer, key, key)) for layer in range(2)] == [WINDOW, 41]
+
+
 def test_capacity_and_windows_say_what_a_cache_holds() -> None:
     cache = Cache([WINDOW, None], most_marks=2)
     assert (cache.capacity, cache.windows) == (0, 1)
