@@ -3,6 +3,7 @@
 GPTOSS_CHAT_HOME    one folder for conversations and settings, in place of the two that this system has for such data
 GPTOSS_CHAT_DEBUG   when set, a bug of the program shows its traceback
 GPTOSS_CHAT_TOKEN   the token of the server that the chat connects to (app/remote/token.py)
+GPTOSS_CHAT_FILE_PASSWORD   what opens a locked PDF that is attached by `gptoss-chat ask` (app/cli/files.py)
 
 Two more are read by lower rooms, which know nothing of this program:
 
@@ -22,6 +23,7 @@ from mlx_model.errors import RequestError
 
 HOME = "GPTOSS_CHAT_HOME"
 DEBUG = "GPTOSS_CHAT_DEBUG"
+FILE_PASSWORD = "GPTOSS_CHAT_FILE_PASSWORD"
 
 _PROGRAM = "gptoss-chat"
 

@@ -1,5 +1,7 @@
 """Makes untrusted text safe for a terminal: it can't move the cursor, change colours or reorder letters."""
 
+import re
+
 _TAGS = range(0xE0000, 0xE0080)  # invisible copies of ASCII
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _TABLE: dict[int, str | None] = {
@@ -22,3 +24,10 @@ def clean(text: str) -> str:
     a text as on the whole.
     """
     return text if text.isascii() and text.isprintable() else text.translate(_TABLE)
+
+
+def fenced(text: str, label: str = "") -> str:
+    """`text` in a Markdown code block, between fences that are longer than any run of backticks in it, so that nothing
+    in it can end it; `label` is the language, if any."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{label}\n{text}\n{fence}"

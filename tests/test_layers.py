@@ -30,8 +30,8 @@ MODEL = (
     "mlx_model.hub",
     "mlx_model.model",
     "mlx_model.generation",
+    "mlx_model.documents",
     "mlx_model.lora",
-    "mlx_model.pdf",
     "mlx_model.tools",
 )
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
@@ -53,10 +53,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "mlx_model ground": ("metal ground", "mlx_model.harmony.message", "mlx_model.harmony.tools"),
     # Harmony runs without MLX, in processes that hold no model.
     "mlx_model.harmony": MODEL_GROUND,
-    "mlx_model.pdf": MODEL_GROUND,
+    # Bytes to text with places; a parser knows neither prompts nor pages of the web.
+    "mlx_model.documents": MODEL_GROUND,
     # What a model may use, and the loop over it: the caller asks the model, here or in another process. Some pages
     # of the web are PDF files.
-    "mlx_model.tools": (*MESSAGES, "mlx_model.pdf"),
+    "mlx_model.tools": (*MESSAGES, "mlx_model.documents"),
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # A plan follows from the sizes in a config.
@@ -85,7 +86,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What the person allows; the tools themselves know no app. A prompt may have files in it, which aren't the
     # person's words.
     "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
-    "app.documents": ("app ground", "mlx_model.pdf", *MODEL_GROUND),
+    "app.documents": ("app ground", "mlx_model.documents", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
     "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
     # The one room of the chat that loads a model.
@@ -108,7 +109,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
     # reading of a file that it no longer waits for.
     "app.tui.widgets": (
-        *("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", "mlx_model.pdf"),
+        *("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.store", "app.tools", "mlx_model.documents"),
         *(*CHAT, *HUB, *CITED),
     ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
@@ -138,6 +139,9 @@ OUTSIDE = {
     "trafilatura": ("mlx_model.tools.browser",),
     "ddgs": ("mlx_model.tools.browser",),
     "tld": ("app.tools",),
+    # Native code that reads untrusted files: loaded in a process of its own alone.
+    "pypdfium2": ("mlx_model.documents",),
+    "python_calamine": ("mlx_model.documents",),
     # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),
@@ -153,7 +157,7 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.pdf", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *("mlx_model.harmony", "mlx_model.documents", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
     "app.server",
     "app.remote",

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.chat.answer import AnswerRecord
@@ -18,19 +17,13 @@ from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.completion import completed_by
+from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
-from app.documents.attachments import (
-    GAP,
-    MOST_PDF_BYTES,
-    STANDARD_INPUT,
-    Attachment,
-    join,
-    read,
-    read_bytes,
-)
-from app.engine.engine import Engine
+from app.documents.attachments import GAP, Attachment, join
+from app.documents.files import MOST_FILE_BYTES
+from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
 from app.settings import load
@@ -39,7 +32,6 @@ from app.tools.switched_on import SwitchedOn
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
-from mlx_model.pdf.reading import is_pdf
 from mlx_model.request import Request
 from mlx_model.tools.citations import cited
 from mlx_model.tools.loop import ToolDenied, ToolFinished
@@ -63,7 +55,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         metavar="PATH",
-        help="attach a text, code or PDF file to the prompt; may be repeated",
+        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method; may be repeated",
     )
     tools = parser.add_argument(
         "--tools",
@@ -81,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
     setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
-    files = [read(Path(name)) for name in arguments.file]  # before the prompt is waited for
+    files = [attached(name) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
 
@@ -105,17 +97,17 @@ def _ask(words: list[str], files: list[Attachment], setup: Start, arguments: arg
 
 
 def _prompt(words: list[str], files: list[Attachment]) -> str:
-    """The prompt of the command line, after a blank line what is piped in, then the files.
+    """The files, then the prompt of the command line, after a blank line what is piped in.
 
-    What is piped in is read as a file is. It is one in the prompt, too, where it is more than its own text: a PDF, or
-    text that was changed in reading.
+    What is piped in is read as a file is. It is one in the prompt, too, where it is more than its own text: a document,
+    or text that was changed in reading.
     """
     text, files = text_of(" ".join(word for word in words if word != "-")).strip("\n"), list(files)
     if "-" in words or not words or not sys.stdin.isatty():
         data = _standard_input()
-        piped = read_bytes(data, STANDARD_INPUT) if data.strip() else None
-        if piped is not None and (piped.note or is_pdf(data)):
-            files.insert(0, piped)
+        piped = from_pipe(data) if data.strip() else None
+        if piped is not None and piped.note:
+            files.append(piped)
         elif piped is not None:
             text = GAP.join(filter(None, (text, piped.text.strip("\n"))))
     for file in files:
@@ -128,7 +120,7 @@ def _standard_input() -> bytes:
     """What is piped in or typed, no more than can be read of a file: a pipe may have no end."""
     if sys.stdin.isatty():
         print("Type the prompt, then press Ctrl-D on an empty line.", file=sys.stderr)
-    return sys.stdin.buffer.read(MOST_PDF_BYTES + 1)
+    return sys.stdin.buffer.read(MOST_FILE_BYTES + 1)
 
 
 def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
@@ -188,12 +180,17 @@ async def _print_answer(
     shown, form = setup.form.shown, setup.form.form
     printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
-    async with aclosing(turn(engine, request, record, tools)) as events:
-        async for event in events:
-            if not as_json:
-                printer.show(event)
-            if isinstance(event, ToolFinished | ToolDenied):
-                calls.append(_call_to_json(event))
+    try:
+        async with aclosing(turn(engine, request, record, tools)) as events:
+            async for event in events:
+                if not as_json:
+                    printer.show(event)
+                if isinstance(event, ToolFinished | ToolDenied):
+                    calls.append(_call_to_json(event))
+    except EngineError as error:
+        if error.too_long and (advice := what_would_fit(prompt, ready.context_length)):
+            raise EngineError(f"{error}; {advice}", error.unusable, error.too_long) from None
+        raise
     finished = record.finished or Finished("cancelled")
     if as_json:
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}

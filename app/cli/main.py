@@ -49,7 +49,7 @@ examples:
   gptoss-chat --plain                          the chat line by line, e.g. for a screen reader
   gptoss-chat ask "Why is the sky blue?"       one answer on standard output
   git diff | gptoss-chat ask "Review this"     piped text follows the prompt
-  gptoss-chat ask --file a.pdf "Sum this up"   attach a text, code or PDF file
+  gptoss-chat ask --file a.pdf "Sum this up"   attach a document, text or code; a.pdf:3-7 takes pages
   gptoss-chat ask --effort high --json "2^61?" > answer.json
   gptoss-chat search lifetimes                 search all conversations
   gptoss-chat export --all --format json       all conversations, for `gptoss-chat import`

@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from app.documents.fences import fenced
 from app.lines import one_line
 from mlx_model.memory.sizes import memory_size
-from mlx_model.text import clean
+from mlx_model.text import clean, fenced
 
 _HEADER = """\
 Written by `gptoss-chat bench --report`. It names no person, no folder and no conversation; read it before you

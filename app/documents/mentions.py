@@ -5,7 +5,8 @@ import os
 import re
 from pathlib import Path
 
-from app.documents.attachments import AttachmentError, find
+from app.documents.attachments import AttachmentError
+from app.documents.files import find
 
 MOST_ENTRIES = 5000
 """Entries of a folder that are looked at; a larger one is cut off there, so that typing never waits."""

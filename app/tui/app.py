@@ -43,6 +43,7 @@ from app.tui.terminal.hang_up import HangUp
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.input_area import InputArea
 from app.tui.widgets.queue import Queue
 from app.tui.widgets.selection import MessageKeys
 from app.tui.widgets.sidebar import Sidebar
@@ -226,6 +227,20 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     async def on_composer_submitted(self, event: Composer.Submitted) -> None:
         """Enter: a command, or a prompt."""
         await self.submitting.take(event)
+
+    def on_input_area_locked(self, event: InputArea.Locked) -> None:
+        """A file takes a password."""
+        from app.tui.screens.line import LineScreen
+
+        area = self.desk.input
+
+        def answered(password: str | None) -> None:
+            if password:
+                area.unlock(event, password)
+            else:
+                area.give_up(event.chip)
+
+        self.desk.ask(LineScreen(event.reason, "Enter opens it, Esc leaves it out", is_secret=True), answered)
 
     async def on_analysis_answer_wanted(self) -> None:
         """A click behind the title of a thought."""

@@ -31,6 +31,8 @@ from mlx_model.request import Request
 
 _MOST_DATES = 1000
 """Conversations whose dates are remembered."""
+_MOST_FILES = 8
+"""Files of a prompt whose ends stay restorable: each costs a window of every sliding layer."""
 
 
 class Session:
@@ -151,7 +153,7 @@ class Session:
     ) -> Generator[Event | None, None, None]:
         options = request.options
         prompt = self.prompt(request)
-        boundaries = self._boundaries(prompt)
+        boundaries = sorted([*self._boundaries(prompt), *self._ends_of_files(prompt)])
         unfinished = _unfinished(request.messages)
         begun = [] if unfinished is None else prompt[boundaries[-1] :]
         opening = self._renderer.thought_to_answer
@@ -228,6 +230,18 @@ class Session:
     def _boundaries(self, ids: Sequence[int]) -> list[int]:
         """Where messages start: there a later prompt may go another way, after an edit or without analysis."""
         return [position for position, token in enumerate(ids) if token == self._start]
+
+    def _ends_of_files(self, prompt: Sequence[int]) -> list[int]:
+        """Where the last files of the last message end, or what else stands between fences with a blank line behind:
+        another question about the same files begins as this one does, up to there."""
+        start, end = ([0, 0, *self._boundaries(prompt)])[-2:]
+        ends, before = [], b""
+        for position in range(start, end):
+            text = before + self._tokenizer.token_bytes(prompt[position])
+            if text.endswith(b"```\n\n"):
+                ends.append(position + 1)
+            before = text[-4:]
+        return ends[-_MOST_FILES:]
 
 
 def _sentence(request: Request) -> str:

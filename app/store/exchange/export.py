@@ -13,11 +13,10 @@ from typing import Any
 from app.chat.conversation import AnswerFacts, Conversation, Node
 from app.chat.footer import ending
 from app.chat.sources import with_sources
-from app.documents.fences import fenced
 from app.lines import one_line
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
-from mlx_model.text import clean
+from mlx_model.text import clean, fenced
 from mlx_model.tools.shown_pages import Page, pages_of
 
 FORMAT = "gptoss-chat"

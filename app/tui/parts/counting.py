@@ -1,9 +1,10 @@
 """Counts the tokens of what is being typed, once it may be long, and says so on the input's border."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.documents.attachments import Attachment, join
+from app.documents.files import what_fits
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.text.prompt_size import LEAST, PromptSize
@@ -67,3 +68,11 @@ class Counting:
         if (text, attachments) == (composer.text, composer.attached.attachments):  # else it is counted anew
             size = PromptSize(tokens, exact, self._used(), self._desk.status.limit)
             composer.say_size(str(size), fits=size.fits)
+            composer.attached.advise({} if size.fits or not attachments else await self._advice(size, known))
+
+    async def _advice(self, size: PromptSize, tokens: Mapping[Attachment, int]) -> dict[Attachment, str]:
+        """What of the longest file would fit in place of it."""
+        composer = self._desk.composer
+        longest = max(composer.attached.attachments, key=lambda each: tokens.get(each, 0))
+        room = size.room - size.tokens + tokens.get(longest, 0)
+        return {longest: await asyncio.to_thread(what_fits, longest.name, composer.folder, room)}

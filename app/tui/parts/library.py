@@ -141,9 +141,10 @@ class Library:
         if title:
             renamed(title)
         else:
-            from app.tui.screens.rename import RenameScreen
+            from app.tui.screens.line import LineScreen
 
-            self._desk.ask(RenameScreen(chosen.title), renamed)
+            screen = LineScreen("Title of the conversation", "Enter renames, Esc cancels", chosen.title)
+            self._desk.ask(screen, renamed)
 
     async def _rename(self, id: str, title: str) -> None:
         if id == self._conversations.conversation.id:

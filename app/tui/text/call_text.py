@@ -4,14 +4,13 @@ import json
 from dataclasses import dataclass
 
 from app.chat.conversation import CallFacts
-from app.documents.fences import fenced
 from app.lines import one_line
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State
 from app.tui.text.pages import MAX_TEXT, left_out
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Message
 from mlx_model.harmony.tools import FUNCTIONS
-from mlx_model.text import clean
+from mlx_model.text import clean, fenced
 
 MAX_LINE = 400
 """Characters of a line: more than a terminal shows, few enough to lay out at once."""

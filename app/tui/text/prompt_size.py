@@ -21,7 +21,12 @@ class PromptSize:
     @property
     def fits(self) -> bool:
         """Whether the prompt has room behind the conversation."""
-        return not self.limit or self.used + self.tokens + HEAD <= self.limit
+        return not self.limit or self.tokens <= self.room
+
+    @property
+    def room(self) -> int:
+        """How many tokens the prompt may have."""
+        return max(0, self.limit - self.used - HEAD)
 
     def __str__(self) -> str:
         """Nothing for a short prompt that fits."""
@@ -29,7 +34,7 @@ class PromptSize:
         if not self.fits:
             if not self.used:
                 return f"{amount} do not fit: the context has {self.limit:,}"
-            return f"{amount} do not fit: {max(0, self.limit - self.used - HEAD):,} are left, ^N starts a new chat"
+            return f"{amount} do not fit: {self.room:,} are left, ^N starts a new chat"
         if self.tokens < LEAST:
             return ""
         share = (

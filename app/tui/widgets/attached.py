@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.documents.attachments import Attachment
+from app.documents.parts import in_words
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.live_container import LiveContainer
@@ -37,6 +38,7 @@ class Chip(Static, can_focus=True):
         self.title = name
         self.attachment: Attachment | None = None
         """None while it is being read."""
+        self._tokens = self._advice = ""
 
     def fill(self, attachment: Attachment) -> None:
         """It has been read."""
@@ -48,9 +50,17 @@ class Chip(Static, can_focus=True):
         """It has been counted."""
         self._show(f"{tokens:,}")
 
+    def advise(self, text: str) -> None:
+        """Say what of it would fit; "" if it fits."""
+        if text != self._advice:
+            self._advice = text
+            self._show(self._tokens)
+
     def _show(self, tokens: str) -> None:
+        self._tokens = tokens
         if self.attachment is not None:
-            self.update(Content(f"{CROSS} {describe(self.attachment, f', {tokens} tokens')}"))
+            advice = f"; {self._advice}" if self._advice else ""
+            self.update(Content(f"{CROSS} {describe(self.attachment, f', {tokens} tokens{advice}')}"))
 
     def on_click(self, event: events.Click) -> None:
         """On the cross."""
@@ -96,6 +106,12 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
             if chip.attachment is not None and chip.attachment in tokens:
                 chip.count(tokens[chip.attachment])
 
+    def advise(self, advice: Mapping[Attachment, str]) -> None:
+        """What of these would fit; the others fit as they are."""
+        for chip in self._chips:
+            if chip.attachment is not None:
+                chip.advise(one_line(advice.get(chip.attachment, "")))
+
     @property
     def reading(self) -> str | None:
         """The name of one that is still being read."""
@@ -132,7 +148,6 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
 
 def describe(attachment: Attachment, tokens: str = "") -> str:
     """Name, size and `tokens` in one line, and what the file has that was not read."""
-    size = attachment.size
-    amount = f"{size:,} bytes" if size < 1000 else f"{size / 1000:,.1f} kB"
+    amount = in_words(attachment.size)
     note = f"; {one_line(attachment.note)}" if attachment.note else ""
     return f"{one_line(attachment.name)}  {amount}{tokens}{note}"

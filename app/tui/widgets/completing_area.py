@@ -10,13 +10,18 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from app.chat.commands import Command
-from app.documents.attachments import AttachmentError, find
+from app.documents.attachments import AttachmentError
+from app.documents.files import meant
 from app.documents.mentions import candidates, mention, written
+from app.documents.parts import parts, size_of
 from app.tui.text.completions import Completion, completions, file_completions, marked_at_once, names_file
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.text import clean
 
 HINT = "Tab completes; * not during an answer"
+PARTS_HINT = "then : for pages, # for a section"
+MOST_PARTS = 200
+"""Sections or pages that are listed; the list scrolls."""
 PATIENCE_S = 1.0
 """How long a key waits for a folder to be read: that of another computer may never answer."""
 
@@ -84,10 +89,16 @@ class CompletingArea(TextArea):
         if name == self.line:
             found = await asyncio.to_thread(file_completions, name, self.folder, MAX_ROWS)
         else:
-            names = await asyncio.to_thread(candidates, name, self.folder, MAX_ROWS)
-            found = [Completion(each, each) for each in names]
+            found = await asyncio.to_thread(self._files, name)
         if name == self._file_named != self.completion.typed:
             self._show(name, found)
+
+    def _files(self, name: str) -> list[Completion]:
+        """The files that are meant, with their sizes, or the parts of one."""
+        names = candidates(name, self.folder, MAX_ROWS)
+        if names:
+            return [Completion(each, each, size_of(each, self.folder)) for each in names]
+        return [Completion(part.name, part.title, part.size) for part in parts(name, self.folder, MOST_PARTS)]
 
     async def _complete(self, key: str) -> bool:
         """What a key does while a command or a file is being named; false for what it does anyway."""
@@ -148,12 +159,15 @@ class CompletingArea(TextArea):
     def _show(self, typed: str, found: Sequence[Completion]) -> None:
         """Show what is typed may become; after some command lines none of it is marked before a key does so."""
         marked = typed != self.line or (marked_at_once(typed) and not any(each.waits for each in found[:1]))
-        self.completion.show(found, typed, marked=marked, hint=HINT if found and found[0].help else "")
+        hint = HINT if typed == self.line and found and found[0].help else ""
+        if typed != self.line and any(each.help and each.line == each.usage for each in found):  # whole files
+            hint = PARTS_HINT
+        self.completion.show(found, typed, marked=marked, hint=hint)
 
     def _path(self, name: str) -> Path | None:
         """What is there by this name."""
         try:
-            path = find(name, self.folder)
+            path, _ = meant(name, self.folder)
             return path if path.exists() else None
         except (AttachmentError, OSError, ValueError):
             return None

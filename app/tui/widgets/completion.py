@@ -43,6 +43,7 @@ class CompletionList(RowList, can_focus=False):
         self.set_options([Option(row) for row in rows])
         # Textual's `auto` leaves no room for the scrollbar.
         longest = max((row.cell_length for row in rows), default=0)
+        longest = max(longest, len(hint)) if rows else 0
         self.styles.width = longest + BESIDE + (len(rows) > MAX_ROWS)
         self.border_subtitle = hint
         self.styles.offset = (0, -min(len(completions), MAX_ROWS) - 2)  # over the conversation, which stays where it is

@@ -1,13 +1,16 @@
 """The input with what belongs to it: the files of a prompt above, the list to choose them from."""
 
 import asyncio
+from dataclasses import dataclass
 
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import OptionList
 
-from app.documents.attachments import Attachment, AttachmentError, find, read
+from app.documents.attachments import AttachmentError, AttachmentLocked
+from app.documents.files import attach
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.live_container import LiveContainer
@@ -15,6 +18,14 @@ from app.tui.widgets.live_container import LiveContainer
 
 class InputArea(Vertical, LiveContainer):
     """Reads files in a thread, so that typing goes on meanwhile."""
+
+    @dataclass
+    class Locked(Message):
+        """A file takes a password, as `reason` says: `unlock` it, or give it up."""
+
+        reason: str
+        name: str
+        chip: Chip
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,21 +55,28 @@ class InputArea(Vertical, LiveContainer):
         self._read(event.name, self.composer.attached.expect(event.name))
 
     @work(group="read")
-    async def _read(self, name: str, chip: Chip) -> None:
+    async def _read(self, name: str, chip: Chip, password: str | None = None) -> None:
         try:
-            attachment = await asyncio.to_thread(self._reading, name)
+            attachment = await asyncio.to_thread(attach, name, self.composer.folder, password)
+        except AttachmentLocked as error:
+            self.post_message(self.Locked(f"{error}", name, chip))
         except AttachmentError as error:
-            self.composer.attached.drop(chip)
+            self.give_up(chip)
             self.notify(f"{error}.", severity="error", markup=False)
         else:
             chip.fill(attachment)
 
-    def _reading(self, name: str) -> Attachment:
-        return read(find(name, self.composer.folder), name)
+    def unlock(self, locked: Locked, password: str) -> None:
+        """Read the file again, with its password."""
+        self._read(locked.name, locked.chip, password)
+
+    def give_up(self, chip: Chip) -> None:
+        """A file is not read."""
+        self.composer.attached.drop(chip)
 
     def on_unmount(self) -> None:
         """The chat ends: it must not wait for a file that takes long."""
-        from mlx_model.pdf.process import stop_readers
+        from mlx_model.documents.process import stop_readers
 
         stop_readers()
 

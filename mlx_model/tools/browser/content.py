@@ -8,8 +8,9 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from metal.files import parse_json
-from mlx_model.pdf.process import read_apart
-from mlx_model.pdf.reading import PdfError
+from mlx_model.documents.document import DocumentError, Wanted
+from mlx_model.documents.formats import Format
+from mlx_model.documents.process import read_apart
 from mlx_model.tools.browser.decoding import decode
 from mlx_model.tools.browser.errors import BrowserError
 from mlx_model.tools.browser.fetch import Response
@@ -61,10 +62,10 @@ def _pdf(response: Response) -> str:
     if response.is_cut:
         raise BrowserError("it is a PDF file that is too large")
     try:
-        pages = read_apart(response.data, _MOST_PDF_TEXT).pages
-    except PdfError as error:  # after the semicolon it tells a person what to do
+        pages = read_apart(response.data, Format.PDF, Wanted(_MOST_PDF_TEXT)).pages
+    except DocumentError as error:  # after the semicolon it tells a person what to do
         raise BrowserError(f"the PDF file {str(error).partition(';')[0]}") from None
-    return "\n\n".join(f"# Page {number}\n\n{plain(text)}" for number, text in enumerate(pages, 1))
+    return "\n\n".join(f"# Page {page.number}\n\n{plain(page.text)}" for page in pages)
 
 
 def _begins_as_html(data: bytes) -> bool:

@@ -10,14 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.cli import ask
+from app.cli import ask, files
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.form import form_of
-from app.documents import attachments
-from app.documents.attachments import AttachmentError
+from app.documents import files as documents
+from app.documents.attachments import AttachmentError, join
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
+from mlx_model.documents.parsers import parse
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
 from mlx_model.generation import grammars
@@ -25,9 +26,8 @@ from mlx_model.generation.formats import AnswerFormat
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.tools import ResponseFormat
 from mlx_model.options import Options
-from mlx_model.pdf.reading import read_pdf
 from mlx_model.request import Form, Request
-from tests.fixtures.pdf import pdf
+from tests.fixtures.pdf import encrypted, pdf
 
 CALL = Message(Role.ASSISTANT, '{"q": 1}', None, "commentary", "functions.search", "json")
 
@@ -217,7 +217,7 @@ def prompt_of(
 
     monkeypatch.setattr(ask, "answer", keep)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
-    monkeypatch.setattr("mlx_model.pdf.process.read_apart", read_pdf)
+    monkeypatch.setattr("mlx_model.documents.process.read_apart", parse)
     arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
     assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]
@@ -229,11 +229,15 @@ def prompt_of(
         (b"line 1\r\nline 2\n", "line 1\nline 2", ""),
         (b"\xef\xbb\xbfmarked", "marked", ""),
         ("wide".encode("utf-16"), "wide", ""),
-        (pdf("Bill"), '[file "standard input"]\n```\nBill\n```', ""),
+        (
+            pdf("Bill"),
+            '[file "standard input"; 1 page]\n```\n[page 1]\nBill\n```',
+            "gptoss-chat: standard input: 1 page\n",
+        ),
         (
             pdf("Bill", ""),
-            '[file "standard input"; page 2 has no text (blank, or a scan)]\n```\nBill\n\n[page 2 has no text]\n```',
-            "gptoss-chat: standard input: page 2 has no text (blank, or a scan)\n",
+            '[file "standard input"; 2 pages; page 2 is empty]\n```\n[page 1]\nBill\n\n[page 2]\n[empty]\n```',
+            "gptoss-chat: standard input: 2 pages; page 2 is empty\n",
         ),
         (
             b"\x1b[1mFAIL\x1b[0m 3 tests",
@@ -247,7 +251,7 @@ def test_standard_input_is_read_as_a_file_is(
 ) -> None:
     assert prompt_of(piped, monkeypatch) == prompt
     whole = prompt_of(piped, monkeypatch, ("Explain",))
-    assert whole == f"Explain\n\n{prompt}"
+    assert whole == (f"{prompt}\n\nExplain" if said else f"Explain\n\n{prompt}")
     assert capsys.readouterr().err == said * 2
 
 
@@ -257,7 +261,7 @@ def test_standard_input_is_read_as_a_file_is(
         (b"\x89PNG\r\n\x1a\n\0\0", "standard input is a picture"),
         (b"\0\1\2" * 99, "standard input is a binary file"),
         ("D\u00e9j\u00e0 vu".encode("cp1252"), "standard input is not UTF-8 (line 1); it may be WINDOWS-1252"),
-        (b"x" * 1_000_001, "standard input has 1.0 MB; at most 1 MB of text"),
+        (b"x" * 1_000_001, "standard input has 1.0 MB of text; at most 1 MB can be attached"),
         (pdf(""), "standard input has no text: it is probably a scan"),
     ],
 )
@@ -270,8 +274,8 @@ def test_standard_input_that_can_not_be_read_is_refused_as_a_file_is(
 
 
 def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ask, "MOST_PDF_BYTES", 1000)
-    monkeypatch.setattr(attachments, "MOST_PDF_BYTES", 1000)
+    monkeypatch.setattr(ask, "MOST_FILE_BYTES", 1000)
+    monkeypatch.setattr(documents, "MOST_FILE_BYTES", 1000)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless(), isatty=lambda: False))
     with pytest.raises(AttachmentError, match="standard input has more than"):
         ask.answer_input(argparse.Namespace(), [])
@@ -290,6 +294,42 @@ def test_files_and_what_is_missing_in_them(
 ) -> None:
     (tmp_path / "a.pdf").write_bytes(pdf("Bill", ""))
     prompt = prompt_of(b"piped", monkeypatch, ("Sum", "up"), (tmp_path / "a.pdf",))
-    note = "page 2 has no text (blank, or a scan)"
-    assert prompt.startswith(f'Sum up\n\npiped\n\n[file "{tmp_path}/a.pdf"; {note}]\n')
+    note = "2 pages; page 2 is empty"
+    assert prompt.startswith(f'[file "{tmp_path}/a.pdf"; {note}]\n') and prompt.endswith("\n\nSum up\n\npiped")
     assert capsys.readouterr().err == f"gptoss-chat: {tmp_path}/a.pdf: {note}\n"
+
+
+def test_the_password_of_a_file_is_asked_for_where_there_is_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(tmp_path / "a.pdf")
+    Path(name).write_bytes(encrypted(pdf("Bill"), "RC4-128", user="secret"))
+    monkeypatch.setattr("mlx_model.documents.process.read_apart", parse)
+    typed = ["wrong", "secret"]
+    asked: list[str] = []
+
+    def type_it(question: str) -> str:
+        asked.append(question)
+        return typed.pop(0)
+
+    monkeypatch.setattr("getpass.getpass", type_it)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    with pytest.raises(AttachmentError, match="; give its password in GPTOSS_CHAT_FILE_PASSWORD"):
+        files.attached(name)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "Bill" in files.attached(name).text
+    assert asked == [f"{name} is locked by a password. Password: ", f"{name} is locked by another password. Password: "]
+    documents._documents.clear()
+    typed[:] = [""]
+    with pytest.raises(AttachmentError, match=r"is locked by a password$"):
+        files.attached(name)
+    monkeypatch.setenv("GPTOSS_CHAT_FILE_PASSWORD", "secret")
+    assert "Bill" in files.from_pipe(Path(name).read_bytes()).text and not typed
+
+
+def test_what_to_take_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
+    name = str(tmp_path / "a.txt")
+    Path(name).write_text("some words in a line\n" * 400)
+    prompt = join("Sum up", [files.attached(name)])
+    assert files.what_would_fit(prompt, 1000) == f"lines 1-133 fit: {name}:1-133"
+    assert files.what_would_fit("Sum up", 1000) == ""

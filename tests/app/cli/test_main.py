@@ -89,7 +89,8 @@ def test_the_first_screen_loads_only_what_it_shows() -> None:
     late = re.compile(
         r"(mlx|numpy|markdown_it|pygments|pypdf|huggingface_hub|tomlkit)\b"
         r"|app\.(store\.exchange\.|documents\.(decoding|pdf)|cli\.(ask|doctor))"
-        r"|app\.tui\.screens\.(?!chat)|mlx_model\.hub\.(download|inventory)|importlib\.metadata"
+        r"|app\.tui\.(screens\.(?!chat)|widgets\.(messages|analysis|calls|markdown|sources))"
+        r"|mlx_model\.hub\.(download|inventory)|importlib\.metadata"
     )
     assert [name for name in loaded if late.match(name)] == []
 

@@ -178,7 +178,7 @@ async def test_what_a_file_lacks_is_seen_on_its_line_and_read_by_the_model(folde
         await pilot.press("enter")
         await wait_until(pilot, lambda: engine.asked)
         note = '[file "run.log"; escape sequences (colours) left out]'
-        assert engine.asked[0][0][-1].text == f"see @run.log \n\n{note}\n```\nFAIL\n```"
+        assert engine.asked[0][0][-1].text == f"{note}\n```\nFAIL\n```\n\nsee @run.log "
         await wait_until(pilot, lambda: "+ run.log  4 bytes" in text_on(pilot))
         assert "escape sequences (colours) left out" in " ".join(text_on(pilot).split())
 

@@ -1,9 +1,13 @@
 """The start: the styles are read once, and what is typed before all is on the screen is not lost."""
 
+from pathlib import Path
+
 import pytest
 
 from app.tui.app import ChatApp
 from tests.fixtures.fakes import FakeEngine, app_of, chat, desk_of, idle, wait_until
+
+FIRST = {"screen", "sidebar", "input", "ansi", "no_color"}
 
 
 async def test_the_styles_are_read_once_until_the_theme_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +35,9 @@ async def test_what_is_typed_before_all_is_on_the_screen_is_not_lost(monkeypatch
     engine = FakeEngine()
     async with chat(engine) as pilot:
         desk = desk_of(pilot)
-        assert not desk.queue.is_attached and not desk.composer.attached.is_attached
+        assert not desk.queue.is_attached and not desk.composer.attached.is_attached and not pilot.app.query("Welcome")
+        assert {Path(file).stem for file, _ in app_of(pilot).stylesheet.source if file.endswith(".tcss")} == FIRST
+        assert app_of(pilot).get_default_screen().has_class("-high")  # not after its styles are worked out
         await pilot.press(*"one", "enter", *"two", "enter", *"/s")
         await wait_until(
             pilot, lambda: engine.asked and desk.queue.texts == ["two"] and desk.composer.completion.display

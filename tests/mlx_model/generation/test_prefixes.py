@@ -215,3 +215,15 @@ def test_a_plan_is_all_that_the_caches_may_hold(quick: Model) -> None:
     token = 2 * config.num_key_value_heads * config.head_dim * plan.kv_bits // 8
     full = sum(kind == "full_attention" for kind in config.layer_types)
     assert 0.99 * plan.kv <= pool._room * token * full <= 1.01 * plan.kv
+
+
+def test_a_second_question_about_a_file_computes_the_question_alone(quick: Model) -> None:
+    """In a new chat, too, since files stand before the question (app.documents.attachments)."""
+    session = Session(quick, today=TODAY)
+    files = "".join(f'[file "{name}"]\n````\n{LONG}\n```\ncode\n```\n````\n\n' for name in ("a", "b"))
+    whole = Chat(session).ask(f"{files}What is it about?")
+    assert whole.prefill_tokens > 300
+    again = Chat(session).ask(f"{files}Who wrote it, and when was that?")
+    assert again.prefill_tokens < 30 and again.reused_tokens > 300
+    one = Chat(session).ask(files.partition('[file "b')[0] + "And this one alone?")
+    assert one.prefill_tokens < 30 and one.reused_tokens > 150

@@ -1,0 +1,55 @@
+"""The files of a prompt on the command line: what locks one is asked for, where there is a person."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+
+from app.documents.attachments import Attachment, AttachmentLocked, split
+from app.documents.files import STANDARD_INPUT, attach, read_bytes, what_fits
+from app.lines import one_line
+from app.paths import FILE_PASSWORD
+from mlx_model.tokens import about_tokens
+
+MOST_TRIES = 3
+_CERTAIN = 0.8
+"""The share of the context that a proposal fills: tokens are estimated here, and an answer takes some."""
+
+
+def attached(name: str) -> Attachment:
+    """The file, or the part of one, that `name` says: a path. Raises AttachmentError."""
+    return _unlocked(name, lambda password: attach(name, None, password))
+
+
+def from_pipe(data: bytes) -> Attachment:
+    """Standard input. Raises AttachmentError."""
+    return _unlocked(STANDARD_INPUT, lambda password: read_bytes(data, STANDARD_INPUT, password))
+
+
+def what_would_fit(prompt: str, context: int) -> str:
+    """What to take of the longest file in a prompt that has more tokens than the context; "" if that can't be said."""
+    text, attachments = split(prompt)
+    tokens = {attachment: about_tokens(attachment.text) for attachment in attachments}
+    if not tokens:
+        return ""
+    longest = max(tokens, key=lambda each: tokens[each])
+    others = about_tokens(text) + sum(tokens.values()) - tokens[longest]
+    return what_fits(longest.name, None, int((context - others) * _CERTAIN))
+
+
+def _unlocked(name: str, read: Callable[[str | None], Attachment]) -> Attachment:
+    """What is read with the password of the environment, or one that is typed."""
+    password, tries = os.environ.get(FILE_PASSWORD) or None, 0
+    while True:
+        try:
+            return read(password)
+        except AttachmentLocked as error:
+            tries += 1
+            if not sys.stderr.isatty() or tries > MOST_TRIES:
+                raise AttachmentLocked(f"{error}; give its password in {FILE_PASSWORD}") from None
+            try:
+                password = getpass.getpass(f"{one_line(str(error))}. Password: ")
+            except EOFError:
+                password = ""
+            if not password:  # the person gives up
+                raise

@@ -1,0 +1,158 @@
+"""Which part of a file is meant, as `paper.pdf:3-7` or `paper.pdf#method`; and which part of one fits."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from app.lines import one_line
+from mlx_model.documents.document import Document, Heading, Page, joined, listed, ranges
+from mlx_model.errors import GptossError
+from mlx_model.tokens import about_tokens
+
+SOURCE = "source"
+"""The section of a web page that is its HTML as it is."""
+MOST_NAMED = 8
+"""Sections that are named where the one that is meant isn't there."""
+
+_PAGES = re.compile(r"(?P<file>.+?):(?P<pages>\d{1,7}(?:-\d{0,7})?(?:,\d{1,7}(?:-\d{0,7})?)*)")
+_SECTION = re.compile(r"(?P<file>.+?)#(?P<section>[^#\n]+)")
+_NUMBER = re.compile(r"^[\d.]+ ")
+_LAST = 10**7
+
+
+class SelectionError(GptossError):
+    """There is no such part; the message continues a sentence that begins with the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Ranges of pages (of lines, in a file without pages), or the section under a heading; neither is all of it."""
+
+    pages: tuple[tuple[int, int], ...] = ()
+    section: str = ""
+
+
+WHOLE = Selection()
+
+
+def divide(name: str) -> tuple[str, Selection] | None:
+    """The name of the file and the part that `name` asks for; None where it asks for none."""
+    if match := _PAGES.fullmatch(name):
+        return match["file"], Selection(tuple(map(_range, match["pages"].split(","))))
+    if match := _SECTION.fullmatch(name):
+        return match["file"], Selection(section=match["section"].strip())
+    return None
+
+
+def select(document: Document, selection: Selection) -> tuple[tuple[Page, ...], str]:
+    """The pages of a part, and in words what it is of the whole. Raises SelectionError."""
+    if selection.section:
+        return _section(document, selection.section)
+    if not document.has_pages:
+        return _lines(document, selection.pages) if selection.pages else (document.pages, "")
+    if not selection.pages:
+        return document.pages, f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+    wanted = {number for a, b in selection.pages for number in range(a, min(b, document.count) + 1)}
+    pages = tuple(page for page in document.pages if page.number in wanted)
+    if not pages:
+        raise SelectionError(f"has no {_asked(document, selection.pages)}: it has {_counted(document)}")
+    return pages, f"{listed(document.unit, sorted(page.number for page in pages))} of {document.count:,}"
+
+
+def fitting(document: Document, tokens: int) -> str:
+    """The part from the beginning that has no more than about so many tokens, as it is written behind a name; "" if
+    all of it does, or not even the first page."""
+    parts = ((page.number, joined([page])) for page in document.pages)
+    if not document.has_pages:
+        parts = ((number, f"{line}\n") for number, line in enumerate(document.pages[0].text.split("\n"), 1))
+    taken: list[int] = []
+    for number, text in parts:
+        tokens -= about_tokens(text)
+        if tokens < 0:
+            return ":" + written_ranges([(taken[0], taken[-1])]) if taken else ""
+        taken.append(number)
+    return ""
+
+
+def written_ranges(pages: Iterable[tuple[int, int]]) -> str:
+    """Ranges as a person writes them."""
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pages)
+
+
+def sections(document: Document) -> list[tuple[Heading, Page, int]]:
+    """The headings, each with the page that it is on and with the tokens of its section, about."""
+    return [
+        (heading, document.pages[heading.page], about_tokens(joined(_under(document, heading))))
+        for heading in document.headings
+    ]
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    return int(first), int(last or _LAST) if dash else int(first)
+
+
+def _asked(document: Document, pages: Sequence[tuple[int, int]]) -> str:
+    return f"{document.unit} {written_ranges(pages).replace(str(_LAST), '')}"
+
+
+def _counted(document: Document) -> str:
+    return f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+
+
+def _lines(document: Document, wanted: Sequence[tuple[int, int]]) -> tuple[tuple[Page, ...], str]:
+    """Lines as pages, each run with its numbers, so that the model can name them."""
+    lines = document.pages[0].text.split("\n")[: document.count]
+    numbers = sorted({number for a, b in wanted for number in range(max(1, a), min(b, len(lines)) + 1)})
+    if not numbers:
+        raise SelectionError(f"has no {_asked(document, wanted)}: it has {_counted(document)}")
+    pages = tuple(
+        Page(a, "\n".join(lines[a - 1 : b]), f"line {a}" if a == b else f"lines {a} to {b}") for a, b in ranges(numbers)
+    )
+    return pages, f"{listed('line', numbers)} of {len(lines):,}"
+
+
+def _section(document: Document, wanted: str) -> tuple[tuple[Page, ...], str]:
+    heading = _heading(document.headings, wanted)
+    if heading is None:
+        named = ", ".join(one_line(each.title) for each in document.headings[:MOST_NAMED])
+        more = ", ..." if len(document.headings) > MOST_NAMED else ""
+        other = f"its sections are {named}{more}" if named else f"it has {_counted(document)} and no headings"
+        raise SelectionError(f"has no section {one_line(wanted)}; {other}")
+    pages = _under(document, heading)
+    numbers = [page.number for page in pages]
+    where = f", {listed(document.unit, numbers)} of {document.count:,}" if document.has_pages else ""
+    return pages, f"section {one_line(heading.title)}{where}"
+
+
+def _heading(headings: Sequence[Heading], wanted: str) -> Heading | None:
+    """The heading that is meant: by its whole title or number, by how it begins, by what it has in it."""
+    asked = _folded(wanted)
+    titles = [(heading, _folded(heading.title)) for heading in headings]
+    unnumbered = [(heading, _NUMBER.sub("", title)) for heading, title in titles]
+    found = [
+        *(heading for heading, title in (*titles, *unnumbered) if title == asked),
+        *(heading for heading, title in titles if title.startswith((f"{asked} ", f"{asked}. "))),
+        *(heading for heading, title in unnumbered if title.startswith(asked)),
+        *(heading for heading, title in titles if asked in title),
+    ]
+    return next(iter(found), None)
+
+
+def _folded(title: str) -> str:
+    return " ".join(re.sub(r"[-_]", " ", title).casefold().split())
+
+
+def _under(document: Document, heading: Heading) -> tuple[Page, ...]:
+    """What stands under a heading, up to the next one that is not below it."""
+    place = (heading.page, heading.line)
+    ends = ((each.page, each.line) for each in document.headings if each.level <= heading.level)
+    end = next((each for each in sorted(ends) if each > place), (len(document.pages), 0))
+    pages = []
+    for index in range(heading.page, min(end[0], len(document.pages) - 1) + 1):
+        lines = document.pages[index].text.split("\n")
+        first = heading.line if index == heading.page else 0
+        text = "\n".join(lines[first : end[1] if index == end[0] else None]).strip("\n")
+        if text:
+            pages.append(replace(document.pages[index], text=text))
+    return tuple(pages)

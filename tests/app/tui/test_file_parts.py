@@ -1,0 +1,79 @@
+"""A part of a file, chosen while its name is typed; a locked file; one that does not fit."""
+
+from pathlib import Path
+
+import pytest
+
+from app.documents import files
+from app.documents.attachments import Attachment
+from app.tui.screens.line import LineScreen
+from mlx_model.documents.parsers import parse
+from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, text_on, wait_until
+from tests.fixtures.pdf import Run, drawn, encrypted
+
+PAPER = drawn(
+    [Run("1 Method", size=16), Run("How it was done, in a line of text.", y=690)],
+    [Run("2 Results", size=16), Run("What came of it, in a line of text.", y=690)],
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory of the chat; documents are parsed in this process, which is faster."""
+    monkeypatch.setattr("mlx_model.documents.process.read_apart", parse)
+    monkeypatch.chdir(tmp_path)
+    files._documents.clear()
+    Path("paper.pdf").write_bytes(PAPER)
+    Path("secret.pdf").write_bytes(encrypted(PAPER, "RC4-128", user="key"))
+    Path("long.txt").write_text("some words in a line\n" * 4000)
+
+
+async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        composer = desk_of(pilot).composer
+        await pilot.press(*"see @pa")
+        await wait_until(pilot, lambda: composer.completion.names == ["paper.pdf"])
+        size = f"paper.pdf  {len(PAPER) / 1000:.1f} kB"
+        await wait_until(pilot, lambda: size in text_on(pilot) and "then : for pages, # for a sect" in text_on(pilot))
+        await pilot.press(*"per.pdf#")
+        await wait_until(pilot, lambda: composer.completion.names == ["paper.pdf#1 Method", "paper.pdf#2 Results"])
+        await wait_until(pilot, lambda: "2 Results  page 2, about " in text_on(pilot))
+        await pilot.press("down", "enter")
+        assert composer.text == 'see @"paper.pdf#2 Results" '
+        await pilot.press(*"and @paper.pdf:1-2", "space")  # typed to its end
+        await wait_until(pilot, lambda: len(composer.attached.attachments) == 2)
+        first, second = composer.attached.attachments
+        text = "[page 2]\n# 2 Results\nWhat came of it, in a line of text."
+        assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2")
+        assert second.note == "pages 1, 2 of 2"
+        await wait_until(pilot, lambda: "; section 2 Results, page" in text_on(pilot))
+
+
+async def test_a_locked_file_takes_its_password_or_is_left_out() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        composer = desk_of(pilot).composer
+        await pilot.press(*"@secret.pdf", "space")
+        await wait_until(pilot, lambda: "is locked by a password" in text_on(pilot))
+        assert isinstance(pilot.app.screen, LineScreen)
+        await pilot.press(*"no", "enter")
+        await wait_until(pilot, lambda: "is locked by another password" in text_on(pilot))
+        await pilot.press(*"key", "enter")
+        await wait_until(pilot, lambda: [each.note for each in composer.attached.attachments] == ["2 pages"])
+        files._documents.clear()
+        await pilot.press(*"@secret.pdf", "space")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LineScreen))
+        await pilot.press(*"xyzzy")
+        assert "xyzzy" not in text_on(pilot)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: not composer.attached.attachments and composer.attached.reading is None)
+
+
+async def test_what_of_a_file_fits_is_said_on_its_line() -> None:
+    async with chat(FakeEngine()) as pilot:
+        await idle(pilot)
+        desk_of(pilot).status.limit = 2000
+        await pilot.press(*"@long.txt", "space")
+        await wait_until(pilot, lambda: " fit: long.txt:1-316" in text_on(pilot))
+        assert "do not fit" in text_on(pilot)
