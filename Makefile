@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 
-.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -35,7 +35,8 @@ help:
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
 	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
-	@echo "make oracle      write the reference logits again (PyTorch and transformers)"
+	@echo "make demo-adapter train an adapter with which the demo model thinks in a toy language (some minutes)"
+	@echo "make oracle      write the reference logits and gradients again (PyTorch, transformers, peft)"
 	@echo "make clean       remove .venv and caches"
 
 $(BIN)/python:
@@ -164,6 +165,7 @@ screenshots: $(VENV)/.installed
 
 oracle: $(VENV)/.installed-oracle
 	@$(BIN)/python -m tests.oracle.write_logits
+	@$(BIN)/python -m tests.oracle.write_adapter
 
 eval-demo: $(VENV)/.installed-eval
 	@$(BIN)/python -m assets.training.evaluate
@@ -172,6 +174,12 @@ eval-demo: $(VENV)/.installed-eval
 demo-model: $(VENV)/.installed-train
 	@$(BIN)/python -m assets.training.train --out build/demo
 	@$(BIN)/python -m assets.training.export build/demo assets/demo
+
+# The demo model learns to think in a toy language where it is asked to: some minutes on a CPU.
+demo-adapter: $(VENV)/.installed
+	@$(BIN)/python -m assets.training.toy_language build/toy.jsonl --count 500
+	@$(BIN)/gptoss-chat finetune --model demo --data build/toy.jsonl --out toy \
+		--steps 90 --batch 6 --learning-rate 4e-3 --warmup 0.1 --restart
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

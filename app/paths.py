@@ -79,6 +79,16 @@ def tokens_file() -> Path:
     return _config() / "tokens.json"
 
 
+def adapter_folder(name: str) -> Path:
+    """Where the LoRA adapter of this name is. Raises RequestError, likewise."""
+    return adapter_folders() / name
+
+
+def adapter_folders() -> Path:
+    """Where those are that `gptoss-chat finetune` has made. Raises RequestError, likewise."""
+    return _data() / "adapters"
+
+
 def settings_file() -> Path:
     """The settings file. Raises RequestError, likewise."""
     return _config() / "settings.toml"

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from mlx_model.hub import names as hub
 from mlx_model.memory import device
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
+from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
+from mlx_model.weights.adapter_files import read_adapter
 from mlx_model.weights.loader import load_transformer, stored_dense_bits
 from mlx_model.weights.residence import Progress, Residence
 
@@ -53,6 +55,10 @@ class Model:
     residence: Residence
     plan: MemoryPlan
     kernels: KernelFindings
+    adapter: str = ""
+    """The name of the adapter that it answers with."""
+    bare: "Model | None" = None
+    """The model without that adapter; both are the same arrays."""
     process: int = field(default_factory=os.getpid)
     """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
 
@@ -86,6 +92,36 @@ class Model:
             return frozenset(self.tokenizer.special[name] for name in _STOP_NAMES if name in self.tokenizer.special)
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
+    def adapted(self, adapters: Adapters, name: str) -> "Model":
+        """This model with adapters in place of those that it has, if any. Nothing is loaded again.
+
+        Raises RequestError for the compiled layers of a CPU, which take none.
+        """
+        bare = self.bare or self
+        if not isinstance(bare.transformer, Transformer):
+            raise RequestError("on a CPU a model has to be loaded with its adapter: load(..., adapter=...)")
+        transformer, kernels = adapted(bare.transformer, adapters), adapted_findings(bare.kernels, adapters)
+        return replace(bare, transformer=transformer, kernels=kernels, adapter=name, bare=bare)
+
+    def changes_to(self, adapter: str | Path | None) -> bool:
+        """Whether `with_adapter` gives what `load` would: on a CPU a model is compiled if it has no adapter.
+
+        Raises CheckpointError for an adapter that neither of them takes.
+        """
+        if adapter is not None:
+            read_adapter(Path(adapter), self.config)
+        return device.on_gpu() or isinstance(self.transformer, Transformer) is (adapter is not None)
+
+    def with_adapter(self, folder: str | Path | None) -> "Model":
+        """The same with the adapter in a folder, in peft's files; None: with none.
+
+        Raises CheckpointError, which names the file, for one that can't be read or is for a model of another shape,
+        and RequestError as `adapted` does.
+        """
+        if folder is None:
+            return self.bare or self
+        return self.adapted(read_adapter(Path(folder), self.config).adapters, Path(folder).absolute().name)
+
     def make_cache(self) -> Any:
         """An empty KV cache, as planned, of the kind that the transformer takes."""
         dtype = self.transformer.compute.kv_dtype(self.plan.kv_bits)
@@ -112,6 +148,7 @@ def load(
     context: int | None = None,
     map: str = "auto",
     differentiable: bool = False,
+    adapter: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     preparing: Progress = lambda done, total: None,
 ) -> Model:
@@ -126,9 +163,10 @@ def load(
     says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable`
     gives a model whose `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a
     model on a CPU has no weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a
-    kernel. `progress` is called now and then with the bytes of weights that are loaded, and with those of all of them;
-    `preparing` after that, where there is a GPU, with the pieces of work that are done for its kernels
-    (attach_kernels), and with all of them.
+    kernel. `adapter` is the folder of a LoRA adapter in peft's files. On a GPU Model.with_adapter can change it later;
+    on a CPU a model with one is computed by MLX's operations. `progress` is called now and then with the bytes of
+    weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with the
+    pieces of work that are done for its kernels (attach_kernels), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -137,12 +175,15 @@ def load(
     config = ModelConfig.load(folder)
     wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
     mx.clear_cache()  # what an earlier model left there is free memory
+    file = None if adapter is None else read_adapter(Path(adapter), config)
     budget = device.budget(None if memory is None else parse_memory(memory))
+    if file is not None:
+        budget = replace(budget, nbytes=budget.nbytes - file.adapters.nbytes, limit=budget.limit - file.adapters.nbytes)
     on_gpu = device.on_gpu()
     compute = compute_on(
         gpu=on_gpu,
         differentiable=differentiable,
-        compiled=not (on_gpu or differentiable) and _is_compiled(folder, config),
+        compiled=not (on_gpu or differentiable or file) and _is_compiled(folder, config),
     )
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
     device.enforce(plan)
@@ -165,7 +206,7 @@ def load(
             device.enforce(plan, transformer.embedding.mapped_bytes)
             kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
-    return Model(
+    model = Model(
         name=str(name_or_path),
         folder=folder,
         config=config,
@@ -176,6 +217,7 @@ def load(
         plan=plan,
         kernels=kernels,
     )
+    return model if file is None or adapter is None else model.adapted(file.adapters, Path(adapter).absolute().name)
 
 
 def _is_compiled(folder: Path, config: ModelConfig) -> bool:

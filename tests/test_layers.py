@@ -28,7 +28,7 @@ GROUND = {
         "request",
         "checkpoint_files",
     ),
-    "app ground": ("lines", "paths", "settings", "interrupt"),
+    "app ground": ("adapters", "lines", "paths", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
@@ -43,6 +43,7 @@ MODEL = (
     "mlx_model.model",
     "mlx_model.generation",
     "mlx_model.documents",
+    "mlx_model.lora",
     "mlx_model.tools",
 )
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
@@ -91,6 +92,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "mlx_model.tools",
         *MESSAGES,
     ),
+    # Training on a loaded model; what it has learnt shows in answers, and is written as weights are.
+    "mlx_model.lora": (*MATHEMATICS, "mlx_model.model", "mlx_model.generation", *MESSAGES),
     # The package itself and `python -m mlx_model.generate`: what a script imports.
     "mlx_model": MODEL,
     "app ground": MODEL_GROUND,

@@ -166,6 +166,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             aliases=("models",),
         ),
         Command(
+            "answer with a LoRA adapter; off: with none", "adapter", "adapter", takes="name", waits=True, opens=True
+        ),
+        Command(
             "download a model (gpt-oss-20b); or pause, hide", "download", "download", takes="name", aliases=("pull",)
         ),
         Command("download: start, pause, resume, switch", "download_step", key="f6", shown_key="F6"),

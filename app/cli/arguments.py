@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from app.adapters import adapter_names, find_adapter
 from app.cli.completion import completed_by, model_names
 from app.cli.connecting import add_server, engine_there
 from app.engine.protocol import Load
@@ -74,6 +75,16 @@ def add_model(group: "argparse._ArgumentGroup") -> None:
     )
 
 
+def add_adapter(group: "argparse._ArgumentGroup") -> None:
+    """The argument that says which adapter answers."""
+    adapter = group.add_argument(
+        "--adapter",
+        metavar="NAME",
+        help="answer with this LoRA adapter: one that `finetune` has made, or a folder as peft's (default: none)",
+    )
+    completed_by(adapter, lambda **_: adapter_names())
+
+
 def answering() -> argparse.ArgumentParser:
     """The arguments of everything that answers, as a parent of other parsers.
 
@@ -83,6 +94,7 @@ def answering() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
     add_model(group)
+    add_adapter(group)
     add_server(group)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
@@ -142,6 +154,7 @@ def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
         getattr(arguments, "dense_bits", None),
         getattr(arguments, "map", "auto"),
         getattr(arguments, "memory", None),
+        find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None,
     )
 
 

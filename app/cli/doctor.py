@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app import paths
+from app.adapters import adapter_names
 from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
 from app.cli.doctor_report import render
@@ -135,6 +136,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
         "shown": shown,
         "plans": plans,
         "loading": _loading(hub.resolve(default)),
+        "adapters": _adapters(),
         "kernels": _kernels(computer),
         "python_tool": _python_tool(),
     }
@@ -307,6 +309,20 @@ def _kernels(computer: Computer) -> list[str]:
         return report().splitlines()
     except ValueError as error:
         return [str(error)]
+
+
+def _adapters() -> list[dict[str, Any]]:
+    """The LoRA adapters that this program has made: for which model, and which operations have no kernel with one."""
+    from mlx_model.weights.adapter_files import adapter_facts
+
+    found = list[dict[str, Any]]()
+    for name in adapter_names():
+        try:
+            facts = adapter_facts(paths.adapter_folder(name))
+            found.append({"name": name, "base": facts.base, "bytes": facts.nbytes, "operations": facts.operations})
+        except GptossError as error:
+            found.append({"name": name, "problem": str(error)})
+    return found
 
 
 def _python_tool() -> dict[str, str | None]:

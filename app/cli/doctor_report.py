@@ -21,6 +21,8 @@ def render(report: dict[str, Any]) -> str:
         here = [model["name"] for model in report["models"]]
         if report["plans"][name]["fits"] and name in SIZES and name not in here and (here or name != DEFAULT):
             lines.append(f"  To download {disk_size(SIZES[name])}: gptoss-chat download {name}")
+    if report["adapters"]:
+        lines += ["", "Adapters", *map(_adapter_line, report["adapters"])]
     if report["metal"]["raise"]:
         lines += ["", "To let the GPU hold more", *_raise_lines(report["metal"]["raise"])]
     if report["kernels"]:
@@ -77,6 +79,17 @@ def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterato
     yield f"{one_line(name)}{here}: {fits}{', but not now' if best and not plan['fits'] else ''}"
     for line in [f"Now {plan['summary']}.", *plan["reasons"]] if plan["fits"] else [plan["problem"]]:
         yield f"  {line}"
+
+
+def _adapter_line(adapter: dict[str, Any]) -> str:
+    name = one_line(adapter["name"])
+    if "problem" in adapter:
+        return f"  {name}  can't be used: {one_line(adapter['problem'])}"
+    operations = ", ".join(adapter["operations"])
+    return (
+        f"  {name}  for {one_line(adapter['base']) or 'a model that it does not name'}, {disk_size(adapter['bytes'])}; "
+        f"with it MLX's operations compute {operations}, in place of kernels"
+    )
 
 
 def _raise_lines(limit: dict[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.arguments import PORT, add_model, stated_load
+from app.cli.arguments import PORT, add_adapter, add_model, stated_load
 from app.cli.completion import completed_by
 from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
@@ -62,7 +62,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "(web_search), separated by commas (default: none). Nobody is asked: the permissions of the settings decide",
     )
     completed_by(tools, lambda **_: list(_OWN))
-    add_model(parser.add_argument_group("model"))
+    group = parser.add_argument_group("model")
+    add_model(group)
+    add_adapter(group)
     parser.set_defaults(run=run)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +52,7 @@ class ModelBackend:
 
     def __init__(self) -> None:
         self._model: Model | None = None
+        self._loaded: Load | None = None
         self._session: Session | None = None
         self._answered: tuple[Request, list[Message]] | None = None
 
@@ -60,7 +62,12 @@ class ModelBackend:
 
         chosen = hub.default_model() if load.model is None else load.model
         announce(Loading(chosen, default=load.model is None))
-        self._model = self._session = self._answered = None
+        bare = replace(load, model=chosen, adapter=None)
+        if self._model is not None and bare == self._loaded and self._model.changes_to(load.adapter):
+            self._model = self._model.with_adapter(load.adapter)
+            self._session = self._answered = None  # what is in its KV caches comes of the other weights
+            return _ready(self._model)
+        self._model = self._session = self._answered = self._loaded = None
         gc.collect()
         from mlx_model.model import load as load_model
 
@@ -77,11 +84,12 @@ class ModelBackend:
             dense_bits=load.dense_bits,
             map=load.map,
             memory=load.memory,
+            adapter=load.adapter,
             progress=progress,
             preparing=lambda done, total: announce(LoadProgress(done, total, kernels=True)),
         )
-        sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-        return Ready(model.name, *sizes, model.load_s, model.residence.refusal)
+        self._loaded = bare
+        return _ready(model)
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
@@ -115,3 +123,8 @@ class ModelBackend:
         answered, self._answered = self._answered, None
         if self._session is not None and answered is not None:
             yield from self._session.settle(*answered)
+
+
+def _ready(model: "Model") -> Ready:
+    sizes = (model.context_length, model.resident_bytes, model.plan.budget)
+    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter)

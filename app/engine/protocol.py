@@ -28,13 +28,15 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load. Also what the command line says of loading.
+    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load; `adapter` is the folder of a LoRA adapter. If
+    nothing but that is another one, only that is loaded. Also what the command line says of loading.
     """
 
     model: str | None = None
     dense_bits: int | None = None
     map: str = "auto"
     memory: int | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Ready:
     `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
-    can't do, if there is something.
+    can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one.
     """
 
     model: str
@@ -110,6 +112,7 @@ class Ready:
     load_s: float
     not_mapped: str | None = None
     note: str = ""
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,6 +296,10 @@ class Actions(App[None]):
         """Switch to another model; without a name, show which there are."""
         self.models.switch(name)
 
+    def action_adapter(self, name: str = "") -> None:
+        """Let the model answer with a LoRA adapter, or with none."""
+        self.models.adapter(name)
+
     def action_redraw(self) -> None:
         """Draw everything again, as after another program has written on the terminal."""
         self.screen.refresh(layout=True)
@@ -318,8 +322,8 @@ class Actions(App[None]):
         """What can follow a command, as far as that is known at once."""
         if command.action == "theme":
             return self.preferences.themes
-        if command.action in ("model", "download"):
-            return self.models.names if command.action == "model" else self.models.downloads
+        if command.action in ("model", "adapter", "download"):
+            return self.models.names_for(command.action)
         return list(self.preferences.presets) if command.action == "preset" else command.values
 
     def value_of(self, command: Command) -> str:

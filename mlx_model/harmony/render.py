@@ -32,6 +32,10 @@ class Renderer:
         """The ids that end a message of the model's and begin its final one, as it writes them itself."""
         return [self._end, *self.opening, self._channel, *self._encode("final"), self._message]
 
+    def text_begins(self, ids: Sequence[int]) -> int:
+        """Where the text of a message begins, behind its header."""
+        return ids.index(self._message) + 1
+
     def prompt(
         self,
         messages: Iterable[Message],

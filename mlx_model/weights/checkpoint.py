@@ -35,7 +35,7 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     """
     tensors: dict[str, Stored] = {}
     for file in _files(folder):
-        for tensor in _headers(file):
+        for tensor in tensors_of(file):
             if tensor.name in tensors:
                 raise CheckpointError(
                     f"{file} and {tensors[tensor.name].file.name} both hold the tensor {tensor.name}; "
@@ -65,7 +65,14 @@ def _present(file: Path) -> Path:
     raise CheckpointError(f"{file} is missing; download the checkpoint again, it resumes")
 
 
-def _headers(file: Path) -> list[Stored]:
+def metadata_of(file: Path) -> dict[str, str]:
+    """What the program that wrote a file says of it: texts by name. Raises CheckpointError, as `tensors_of`."""
+    tensors_of(file)
+    with safe_open(file, framework="numpy") as opened:
+        return dict(opened.metadata() or {})
+
+
+def tensors_of(file: Path) -> list[Stored]:
     """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
     none reaches beyond the file, and each is as long as its shape and dtype say."""
     try:

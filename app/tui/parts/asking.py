@@ -255,7 +255,7 @@ class Asking:
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
-        record.model = self._engine.model
+        record.model = self._engine.label
         record.keep_in(self.conversation, monotonic(), unfinished)
 
     async def stop(self) -> None:

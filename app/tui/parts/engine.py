@@ -49,6 +49,8 @@ class EngineKeeper:
         """A client of the process; in tests a stand-in."""
         self.model = ""
         """The short name of the model that is loaded."""
+        self.label = ""
+        """The same with its adapter, if it has one: what answers are by."""
         self._load = load
         self._loaded = loaded
         self._opening: asyncio.Task[bool] | None = None
@@ -72,14 +74,18 @@ class EngineKeeper:
             opening = self._opening = asyncio.create_task(self._start())
         return opening
 
-    async def switch(self, model: str) -> bool:
-        """Load another model in place of the present one, which is loaded again if that fails; whether it worked."""
-        opening = self._opening = asyncio.create_task(self._switch(model, self._opening))
-        return await opening and self._load.model == model
+    async def switch(self, model: str, adapter: str | None = None) -> bool:
+        """Load another model in place of the present one, which is loaded again if that fails; whether it worked.
 
-    async def _switch(self, model: str, before: asyncio.Task[bool] | None) -> bool:
+        `adapter` is the folder of the adapter that it is to have; where the model is the same, only that is loaded.
+        """
+        load = replace(self._load, model=model, adapter=adapter)
+        opening = self._opening = asyncio.create_task(self._switch(load, self._opening))
+        return await opening and self._load == load
+
+    async def _switch(self, load: Load, before: asyncio.Task[bool] | None) -> bool:
         usable = before is not None and await before  # one load at a time
-        present, self._load = self._load, replace(self._load, model=model)
+        present, self._load = self._load, load
         if await self._start("The previous model is loaded again." if usable else ""):
             return True
         self._load = present
@@ -137,7 +143,8 @@ class EngineKeeper:
                         if not self.server:
                             self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
-                        status.model, status.memory = self._shown(ready.model), ready.resident_bytes
+                        self.label = f"{self.model} + {ready.adapter}" if ready.adapter else self.model
+                        status.model, status.memory = self._shown(self.label), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.state = "ready"
                         self._ready_at = monotonic()
@@ -154,7 +161,7 @@ class EngineKeeper:
             return False
         finally:
             status.progress = None
-        desk.attention.ended(f"{self.model} is ready.", monotonic() - began)
+        desk.attention.ended(f"{self.label} is ready.", monotonic() - began)
         desk.run(self._await_death(), group="death")
         return True
 

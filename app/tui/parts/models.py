@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
+from app.adapters import OFF, adapter_names, find_adapter
 from app.chat.commands import BUSY
 from app.lines import one_line, sentence
 from app.tui.parts.desk import Desk
@@ -60,6 +61,15 @@ class Models:
             "pause",
             "hide",
         ]
+
+    def names_for(self, action: str) -> list[str]:
+        """What the command of this action may be followed by."""
+        match action:
+            case "model":
+                return self.names
+            case "adapter":
+                return [*adapter_names(), OFF]
+        return self.downloads
 
     def name(self, model: str) -> None:
         """This model is being loaded; a short name."""
@@ -239,6 +249,27 @@ class Models:
             self._download = None
             self.greeting.download(under_way=False)
             self.hide()
+
+    def adapter(self, name: str = "") -> None:
+        """Let the model answer with an adapter, or with none; without a name, say which there are."""
+        if self._engine.server:
+            self._desk.notify(f"The adapter is that of the model at {self._engine.server}.")
+        elif not name:
+            names = ", ".join(map(one_line, adapter_names())) or "none; `gptoss-chat finetune` makes one"
+            self._desk.notify(f"{self._engine.label or 'No model'} answers. Adapters here: {names}.")
+        elif not self._idle.is_set():
+            self._desk.warn(BUSY)
+        else:
+            self._desk.run(self._adapt(name), group="model")
+
+    async def _adapt(self, name: str) -> None:
+        try:
+            folder = None if name == OFF else find_adapter(name)
+        except GptossError as error:
+            self._desk.notify(sentence(one_line(str(error))), severity="error")
+            return
+        if await self._engine.switch(self._model, folder):
+            self._desk.notify(f"{self._engine.label} answers from now on.")
 
     async def _choose(self) -> None:
         """Show the models; what isn't known of them yet comes while they are shown."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,14 +29,17 @@ from app.engine.protocol import (
     encode,
 )
 from app.engine.worker import Outbox, Worker, merge
-from mlx_model.errors import RequestError
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.events import Event, Finished, MessageEnd, TextDelta
 from mlx_model.generation.runner import never
 from mlx_model.harmony.message import Message, user
 from mlx_model.hub import names
+from mlx_model.lora.recipe import Recipe
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.weights.adapter_files import write_adapter
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import FIXTURES
 from tests.fixtures.settling_worker import SettlingBackend
@@ -286,6 +290,37 @@ def test_loading_forgets_what_there_was_to_settle(backend: ModelBackend) -> None
     asked(backend, [user("hello")])
     backend.load(Load("demo"), lambda loading: None)
     assert list(backend.settle()) == []
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """The folder of an adapter with which the demo model says other things."""
+    adapters = Recipe(layers=(5,)).adapters(ModelConfig.load(names.resolve("demo")))
+    arrays = {name: array + 5.0 if name.endswith(".b") else array for name, array in adapters.arrays.items()}
+    write_adapter(tmp_path / "odd", replace(adapters, arrays=arrays), "demo", 6, {})
+    return tmp_path / "odd"
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_another_adapter_is_put_on(odd: Path, is_compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without loading the model again where its matrices take one; its KV caches, which come of other weights, go."""
+    if not is_compiled:
+        monkeypatch.setattr("mlx_model.model._is_compiled", lambda *checkpoint: False)
+        monkeypatch.setattr(Model, "changes_to", lambda self, adapter: True)
+    backend = ModelBackend()
+    backend.load(Load("demo"), lambda loading: None)
+    before, few = backend._model, Options(temperature=0, max_tokens=6)
+    bare, _ = asked(backend, [user("hello")], few)
+    with pytest.raises(CheckpointError, match="is missing"):
+        backend.load(Load("demo", adapter=str(odd / "none")), lambda loading: None)
+    assert asked(backend, [user("hello")], few)[0] == bare, "a mistyped name took the model away"
+    ready = backend.load(Load("demo", adapter=str(odd)), lambda loading: None)
+    assert (ready.model, ready.adapter) == ("demo", "odd")
+    said, finished = asked(backend, [user("hello")], few)
+    assert said != bare and finished.stats.reused_tokens == 0
+    ready = backend.load(Load("demo"), lambda loading: None)
+    assert ready.adapter == "" and (backend._model is before) is not is_compiled
+    assert asked(backend, [user("hello")], few)[0] == bare
 
 
 def test_the_default_model_is_loaded_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

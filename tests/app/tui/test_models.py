@@ -114,6 +114,28 @@ async def test_typed_letters_filter_and_enter_takes_the_first(server: HubServer)
         await closed(pilot)
 
 
+async def test_adapters_by_name(home: Path) -> None:
+    """Answers are by the model with its adapter; another model has none."""
+    for name in ("french", "short"):
+        folder = home / "adapters" / name
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text("{}")
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        await send(pilot, "/adapter")
+        await wait_until(pilot, lambda: notified(pilot, "Adapters here: french, short."))
+        await send(pilot, "/adapter frensh")
+        await wait_until(pilot, lambda: notified(pilot, 'There is no adapter "frensh" (did you mean french?)'))
+        await pilot.press(*"/adapter fr", "tab", "enter")
+        await wait_until(pilot, lambda: notified(pilot, "gpt-oss-20b + french answers from now on."))
+        assert engine.adapters == [None, str(home / "adapters" / "french")]
+        assert desk_of(pilot).status.model == "gpt-oss-20b + french"
+        await send(pilot, "/adapter off")
+        await wait_until(pilot, lambda: notified(pilot, "gpt-oss-20b answers from now on."))
+        assert engine.adapters[-1] is None and engine.models[1:] == ["gpt-oss-20b"] * 2
+
+
 async def test_it_opens_during_an_answer_but_the_switch_waits(cache: Path) -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:

@@ -1,0 +1,1 @@
+"""Fine-tuning by LoRA: conversations of a file to an adapter, on a model whose own weights stay as they are."""

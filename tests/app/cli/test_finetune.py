@@ -1,0 +1,123 @@
+"""`gptoss-chat finetune`: what it refuses and shows before it trains, and an adapter from the data to an answer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.adapters import find_adapter
+from app.cli import finetune
+from app.cli.loading import load_model
+from app.cli.main import main
+from app.engine.local import LocalEngine, drive
+from app.engine.protocol import Load
+from mlx_model.errors import RequestError
+from mlx_model.memory import device
+from mlx_model.memory.plan import Budget
+
+ANSWER = {"role": "assistant", "thinking": "Greet.", "content": "Hello."}
+GOOD = {"messages": [{"role": "user", "content": "hi"}, ANSWER]}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(GOOD) + "\n" for _ in range(3)))
+    return path
+
+
+def run(data: Path, *arguments: str) -> int:
+    return main(["finetune", "--model", "demo", "--data", str(data), *arguments])
+
+
+def test_a_dry_run_shows_what_is_learnt_and_trains_nothing(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, "--dry-run") == 0
+    out, err = capsys.readouterr()
+    assert out.count("⟦<|channel|>analysis<|message|>Greet.<|end|>") == 2
+    assert out.startswith("--- data.jsonl:")
+    assert "2 answers to learn from, 1 to test with" in err and "of memory" in err
+    assert not home.exists()
+
+
+def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("--steps", "2", "--batch", "1", "--layers", "5", "--evaluate", "0", "--out", "greets")
+    assert run(data, *settings) == 0
+    out, err = capsys.readouterr()
+    folder = home / "adapters" / "greets"
+    assert out == f"{folder}\n"
+    assert (folder / "training" / "loss.png").is_file()
+    assert "step 2 of 2" in err and "loss by step, 0 to 2; o held out" in err
+    assert "try it with: gptoss-chat --adapter greets" in err
+    ready = drive(load_model(LocalEngine(), Load("demo", adapter=find_adapter("greets"))))
+    assert ready.adapter == "greets"
+    assert main(["doctor", "demo"]) == 0
+    assert "greets  for demo, 0 MB; with it MLX's operations compute qkv, o_proj" in capsys.readouterr().out
+    assert run(data, *settings, "--seed", "7") == 1
+    assert "holds a run with another model, other data or other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--targets", "head"), "targets is ('head',); it must be some of attention, router, experts"),
+        (("--layers", "3,9"), "there is no layer 9; this model has the layers 0 to 5"),
+        (("--rank", "0"), "rank is 0; it must be from 1 to 256"),
+        (("--length", "64"), "can be learnt from"),
+        (("--analysis-weight", "0", "--final-weight", "0"), "are both 0, so nothing is learnt"),
+        (("--adapter", "x"), "unrecognized arguments: --adapter x"),
+    ],
+)
+def test_what_it_refuses(
+    data: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert run(data, *arguments) == 1
+    except SystemExit as error:
+        assert error.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_bad_line_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.write_text("5\n" + json.dumps(GOOD) + "\n{\n")
+    assert run(data) == 1
+    *_, second, first = capsys.readouterr().err.splitlines()
+    assert second.startswith("gptoss-chat: data.jsonl:3: it is no JSON")
+    assert first == "gptoss-chat: data.jsonl:1: it is no JSON object, and 1 more: nothing was learnt"
+
+
+def test_what_doesnt_fit_is_refused_with_what_would(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "budget", lambda explicit: Budget(190_000_000, 190_000_000, ""))
+    assert run(data, "--length", "8192") == 1
+    assert "; --length 512 would fit" in capsys.readouterr().err
+
+
+def test_an_adapter_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = home / "adapters" / "french"
+    other.mkdir(parents=True)
+    (other / "adapter_config.json").write_text("{}")
+    assert main(["ask", "--model", "demo", "--adapter", "frensh", "hi"]) == 1
+    assert 'there is no adapter "frensh" (did you mean french?)' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "layers"), [("0-2,5", (0, 1, 2, 5)), ("7,7", (7,)), ("3", (3,))])
+def test_layers(text: str, layers: tuple[int, ...]) -> None:
+    assert finetune._layers(text) == layers
+
+
+def test_the_recipe_is_what_is_asked_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlx_model.lora import recipe as module
+
+    made = list[object]()
+
+    def read(path: Path, model: str, recipe: module.Recipe) -> None:
+        made.append(recipe)
+        raise RequestError("enough")
+
+    monkeypatch.setattr(finetune, "_read", read)
+    run(data, "--targets", "attention, experts", "--epochs", "2", "--expert-layers", "1-2", "--batch", "4")
+    expected = module.Recipe(targets=("attention", "experts"), epochs=2.0, expert_layers=(1, 2), batch=4)
+    assert made == [expected]

@@ -1,0 +1,85 @@
+"""The memory of a run: foretold as it was measured, at the most bits that fit, and refused with what would."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_model.errors import BudgetError
+from mlx_model.lora.plan import fitting, needs
+from mlx_model.lora.recipe import Recipe
+from mlx_model.memory.plan import Wishes
+from mlx_model.transformer.config import PUBLISHED, ModelConfig
+from tests.fixtures.checkpoints import hub_config
+
+NARROW = {
+    "hidden_size": 576,
+    "intermediate_size": 576,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "vocab_size": 20_032,
+}
+
+SLIM = NARROW | {"hidden_size": 192, "intermediate_size": 192, "num_local_experts": 8, "vocab_size": 2048}
+
+MEASURED = [
+    ({}, 256, 395_100_000),
+    (NARROW, 256, 69_050_000),
+    (NARROW, 512, 137_230_000),
+    (SLIM, 1024, 184_280_000),
+    (SLIM, 2048, 381_370_000),
+]
+"""Of two layers, as wide as those of 20b or narrower: tokens of a row, half of them learnt, and the bytes that a step
+held beyond weights, adapters and moments (mx.get_peak_memory less mx.get_active_memory before it; MLX 0.32.4, CPU)."""
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(("widths", "length", "measured"), MEASURED)
+def test_what_was_measured_is_foretold(widths: dict[str, Any], length: int, measured: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(hub_config(num_hidden_layers=2, **widths)))
+    plan = needs(ModelConfig.load(tmp_path), Recipe(length=length), 16, on_gpu=False)
+    foretold = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
+    assert foretold == pytest.approx(measured, rel=0.05)
+
+
+def fits(gigabytes: float, **recipe: Any) -> int:
+    """The bits at which a recipe fits a GPU that may hold so much."""
+    budget = int(gigabytes * GB)
+    return fitting(PUBLISHED["gpt-oss-20b"], Recipe(**recipe), Wishes(), budget, on_gpu=True).dense_bits
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "length", "bits"),
+    [(13, 2048, 16), (12, 2048, 8), (11.2, 1024, 4), (16, 4096, 16)],
+)
+def test_20b_is_trained_at_the_most_bits_that_fit(gigabytes: float, length: int, bits: int) -> None:
+    assert fits(gigabytes, length=length) == bits
+
+
+def test_what_doesnt_fit_is_refused_with_what_would() -> None:
+    with pytest.raises(BudgetError, match=r"takes 15 GB; there are 11 GB; --length 1024 would fit"):
+        fits(11.05, length=8192)
+    with pytest.raises(BudgetError, match=r"the least that can be trained takes .* whether the GPU may hold more"):
+        fits(10)
+
+
+def test_bits_that_are_asked_for_are_kept_to() -> None:
+    config, budget = PUBLISHED["gpt-oss-20b"], 16 * GB
+    for wishes, bits in ((Wishes(dense_bits=4), 4), (Wishes(stored_bits=8), 8)):
+        assert fitting(config, Recipe(), wishes, budget, on_gpu=True).dense_bits == bits
+
+
+def test_what_costs_more_is_planned_as_more() -> None:
+    config, plain = PUBLISHED["gpt-oss-20b"], Recipe()
+    least = needs(config, plain, 16, on_gpu=True)
+    for changed in (
+        replace(plain, length=4096),
+        replace(plain, targets=("attention", "experts"), expert_rank=32),
+        replace(plain, rank=64),
+    ):
+        assert needs(config, changed, 16, on_gpu=True).total > least.total
+    last = replace(plain, layers=(22, 23))
+    assert needs(config, last, 16, on_gpu=True).inputs < least.inputs / 4
