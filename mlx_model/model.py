@@ -92,15 +92,22 @@ class Model:
             return frozenset(self.tokenizer.special[name] for name in _STOP_NAMES if name in self.tokenizer.special)
         return frozenset(_STOP_IDS.union(self.config.eos_token_ids) - {_END_ID})
 
+    @property
+    def mlx_transformer(self) -> Transformer:
+        """The transformer, of MLX's arrays and operations. Raises RequestError for the compiled layers of a CPU."""
+        if not isinstance(self.transformer, Transformer):
+            raise RequestError(
+                "compiled layers take no adapter and have no gradient: load(..., adapter=...) or differentiable=True"
+            )
+        return self.transformer
+
     def adapted(self, adapters: Adapters, name: str) -> "Model":
         """This model with adapters in place of those that it has, if any. Nothing is loaded again.
 
-        Raises RequestError for the compiled layers of a CPU, which take none.
+        Raises RequestError as `mlx_transformer` does.
         """
         bare = self.bare or self
-        if not isinstance(bare.transformer, Transformer):
-            raise RequestError("on a CPU a model has to be loaded with its adapter: load(..., adapter=...)")
-        transformer, kernels = adapted(bare.transformer, adapters), adapted_findings(bare.kernels, adapters)
+        transformer, kernels = adapted(bare.mlx_transformer, adapters), adapted_findings(bare.kernels, adapters)
         return replace(bare, transformer=transformer, kernels=kernels, adapter=name, bare=bare)
 
     def changes_to(self, adapter: str | Path | None) -> bool:

@@ -16,7 +16,6 @@ from mlx_model.lora.trainer import Trainer
 from mlx_model.memory import device
 from mlx_model.memory.sizes import disk_size
 from mlx_model.model import Model
-from mlx_model.transformer.blocks import Transformer
 
 SAVING = 0.05
 """Share of the time that may go into saving. Steps take so much longer than that that nearly every one is saved."""
@@ -111,8 +110,7 @@ class Run:
         self._saving_s = 0.0  # what saving took the last time
         self.steps = recipe.total_steps(len(examples))
         self.digest = _digest(model, recipe, examples)
-        assert isinstance(model.transformer, Transformer), "not loaded with differentiable=True"
-        self._trainer = Trainer(model.transformer, recipe.adapters(model.config))
+        self._trainer = Trainer(model.mlx_transformer, recipe.adapters(model.config))
         self._standing = Standing(self.digest)
 
     def events(self, stop: Callable[[], bool], *, restart: bool = False) -> Iterator[Event]:

@@ -220,8 +220,8 @@ def ours(folder: Path, context: int, *, kernels: bool) -> Step:
     from mlx_model.transformer.kernels import decode_operations, make_decoder
     from mlx_model.weights.rows import HeldRows
 
-    model = load(folder)
-    transformer, cache = model.transformer, model.make_cache()
+    model = load(folder, differentiable=True)
+    transformer, cache = model.mlx_transformer, model.make_cache()
 
     def step(token: mx.array) -> Sequence[mx.array]:
         logits = transformer(token, cache, "last")

@@ -71,11 +71,10 @@ def ours(checkpoint: Path, memory: int, context: int) -> dict[str, Any]:
     cache.mark(range(FILL, filled, FILL // 2))
     for start in range(0, filled, FILL):
         count = min(FILL, filled - start)
-        for layer in range(model.config.num_hidden_layers):
-            shape = (1, model.config.num_key_value_heads, count, model.config.head_dim)
-            cache.append(layer, mx.random.normal(shape), mx.random.normal(shape))
+        for buffer in cache.extend(1, count):
+            for array in buffer.arrays:
+                array[:] = 1  # pages of zeros that nobody has written to take no memory
         cache.advance(count)
-        mx.eval(cache.arrays())
     prefix.ids += prompt[:filled]
     tokens = list(runner.run(prompt, Options(temperature=0, max_tokens=ANSWER)))
     return {

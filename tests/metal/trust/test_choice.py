@@ -22,7 +22,7 @@ NAMES = {"qkv", "attend", "o_proj", "route", "gate_up", "down", "lm_head"}
 
 def choice(path: Path, machine: MetalGpu | None = None, steps: Iterator[int] | None = None) -> KernelChoice:
     """Kernels wherever they are right; with `steps`, time is what they say, not what it costs to emulate a GPU."""
-    transformer = load("demo").transformer
+    transformer = load("demo", differentiable=True).mlx_transformer
     possible = decode_operations(make_decoder(transformer), transformer, table=not decodes_fp4())
     clock = time.perf_counter if steps is None else lambda: float(next(steps))
     return choose(possible, mode="metal", machine=machine, path=path, clock=clock)

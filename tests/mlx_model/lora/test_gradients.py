@@ -58,7 +58,7 @@ def test_gradients_are_pefts(model: Model, results: Mapping[str, NDArray[Any]], 
     row = row_of(lora.sequences(0))
 
     def mean(arrays: dict[str, mx.array]) -> mx.array:
-        return forward.loss(model.transformer, Adapters(arrays, adapters.scales), row) / float(row.weights.sum())
+        return forward.loss(model.mlx_transformer, Adapters(arrays, adapters.scales), row) / float(row.weights.sum())
 
     value, gradients = mx.value_and_grad(mean)(dict(adapters.arrays))
     assert value.item() == pytest.approx(float(results["loss"]), abs=2e-5)
@@ -75,7 +75,7 @@ def test_a_loss_falls_as_pefts(
     model: Model, results: Mapping[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mx, "checkpoint", lambda function: function)  # half the time; gradients are as above
-    trainer = Trainer(model.transformer, read_adapter(lora.FOLDER, model.config).adapters)
+    trainer = Trainer(model.mlx_transformer, read_adapter(lora.FOLDER, model.config).adapters)
     found = [trainer.step([row_of(lora.sequences(step))], lora.LEARNING_RATE).loss for step in range(lora.STEPS)]
     assert np.abs(np.array(found) - results[lora.CURVE]).max() <= 1e-3
 
@@ -84,10 +84,10 @@ def test_a_loss_falls_as_pefts(
 def test_the_forward_pass_of_training_is_that_of_answering(model: Model) -> None:
     adapters = read_adapter(lora.FOLDER, model.config).adapters
     row = row_of(lora.sequences(1))
-    answering = adapted(model.transformer, adapters)
+    answering = adapted(model.mlx_transformer, adapters)
     expected = []
     for tokens, weight in lora.sequences(1):
         logits = answering(mx.array(tokens)[None], answering.make_cache())[0, :-1]
         picked = mx.take_along_axis(logits, mx.array(tokens[1:, None]), axis=-1).squeeze(-1)
         expected.append(np.array(mx.logsumexp(logits, axis=-1) - picked)[weight > 0])
-    assert np.abs(np.array(losses(model.transformer, adapters, row)) - np.concatenate(expected)).max() < 2e-4
+    assert np.abs(np.array(losses(model.mlx_transformer, adapters, row)) - np.concatenate(expected)).max() < 2e-4

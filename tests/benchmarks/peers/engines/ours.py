@@ -14,13 +14,12 @@ class Loaded:
 
     def __init__(self, path: Path, setting: str) -> None:
         # Random weights may choose a token that ends answers.
-        self._runner = Runner(endless(load(path, dense_bits=int(setting))))
+        self._model = endless(load(path, dense_bits=int(setting)))
         self.about = ", ".join(f"{name} {found}" for name in ("mlx", "numpy", "numba") if (found := _version(name)))
 
     def answer(self, prompt: list[int], tokens: int) -> Iterator[int]:
         """See Engine."""
-        self._runner.reset()
-        for item in self._runner.run(prompt, Options(temperature=0, max_tokens=tokens)):
+        for item in Runner(self._model).run(prompt, Options(temperature=0, max_tokens=tokens)):
             if isinstance(item, int):
                 yield item
 
