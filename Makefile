@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
+COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
 .PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model demo-adapter eval-demo oracle clean
 
@@ -63,11 +64,12 @@ chat: $(VENV)/.installed
 # Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
 # pytest's closing line comes before the coverage table. Bytecode is kept even where the environment says otherwise: the
 # tests start the program some hundred times. Below the threshold slipcover leaves its probes where they are: to take one
-# out costs it a look at all functions, as much as some ten thousand runs of the line.
+# out costs it a look at all functions, as much as some ten thousand runs of the line. Its probes are nothing that numba
+# could compile, so what is compiled has none.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	@mkdir -p build
-	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --json --out $(COVERAGE) \
+	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --omit '$(COMPILED)' --json --out $(COVERAGE) \
 		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
 

@@ -59,6 +59,12 @@ def on_cpu() -> Iterator[None]:
     mx.set_default_device(device)
 
 
+@pytest.fixture
+def by_mlx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models on this CPU are computed by MLX's operations, as where there is no numba."""
+    monkeypatch.setattr("mlx_model.model._is_compiled", lambda *checkpoint: False)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for the conversations of this test, and of the programs it starts; returns it."""

@@ -140,6 +140,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         for widget, name in watched:
             self.watch(widget, name, self._hint_later)
         self.watch(status, "model", self.models.name, init=False)
+        self.preferences.watch()
         self.desk.composer.focus()
         # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,7 +151,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     async def greet(self) -> None:
         """Say what the first screen says, and what is wrong with the settings."""
         await self.conversations.show()
-        await self.preferences.start()
+        await self.preferences.greet()
 
     async def _begin(self) -> None:
         """What can wait until the person sees where to type."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -51,9 +51,14 @@ class CompiledTransformer:
     head: Head
     check_files: Callable[[], None]
     decoder: None = None
+    _compiled: set[mx.Dtype | None] = field(default_factory=set)
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> CompiledCache:
         """An empty KV cache for this model, of float32 or, where `dtype` is bfloat16, of that."""
+        self.compile(dtype)
+        return self._cache(most_marks, dtype)
+
+    def _cache(self, most_marks: int, dtype: mx.Dtype | None) -> CompiledCache:
         config = self.config
         windows = (config.window(index) for index in range(config.num_hidden_layers))
         number = np.dtype(np.float32 if dtype is None else np.uint16)
@@ -83,8 +88,14 @@ class CompiledTransformer:
         return mx.array(x if logits == "none" else found)
 
     def compile(self, dtype: mx.Dtype | None) -> None:
-        """Compiles what a step runs with a cache of this dtype, or reads what was compiled before."""
-        position = self.make_cache(dtype=dtype).extend(1, 1)[0]
+        """Compiles what a step runs with a cache of this dtype, or reads what was compiled before.
+
+        Once, and before the threads of a step would do so, one waiting for the other.
+        """
+        if dtype in self._compiled:
+            return
+        self._compiled.add(dtype)
+        position = self._cache(1, dtype).extend(1, 1)[0]
         room, (cosines, sines), cached = self._room(1, 1), self.rope.at(0, 1), (position.keys[0], position.values[0])
         x, sizes, state = room.normed[0], self.sizes, new_state(1)
         heads = (self.head.norm, sizes.eps, sizes.dense_fields, self.head.matrix)

@@ -136,12 +136,17 @@ def test_an_answer_without_a_final_message_is_a_failure_that_shows_what_there_wa
         (["--effort", "high", "ask", "--seed", "1", "both sides"], "", "both sides"),
         (["ask", "--instructions", "> ", "quoted"], "", "> quoted"),
         (["ask", "näive 数"], "", "näive 数"),
-        ([], pdf("Bill"), '[file "standard input"]\n```\nBill\n```'),
     ],
 )
 def test_where_the_prompt_comes_from(arguments: list[str], stdin: str | bytes, prompt: str) -> None:
     done = run(*arguments, "--model", "demo", stdin=stdin, command=SCRIPTED)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{prompt}\n", "")
+
+
+def test_a_document_is_read_from_standard_input_as_from_a_file() -> None:
+    done = run("--model", "demo", stdin=pdf("Bill"), command=SCRIPTED)
+    assert (done.returncode, done.stdout) == (0, '[file "standard input"; 1 page]\n```\n[page 1]\nBill\n```\n')
+    assert done.stderr.endswith("standard input: 1 page\n")
 
 
 def test_an_output_that_is_not_utf_8_shows_what_it_cannot_hold() -> None:

@@ -16,7 +16,7 @@ def test_ask_takes_files_with_the_prompt_and_says_which_it_cannot_take(tmp_path:
     (tmp_path / "a.py").write_text("print(1)\n")
     (tmp_path / "b.bin").write_bytes(b"\0")
     code, out, err = answer("ask", "--file", str(tmp_path / "a.py"), "Review", "it", command=SCRIPTED)
-    assert (code, out) == (0, f'Review it\n\n[file "{tmp_path}/a.py"]\n```\nprint(1)\n\n```\n')
+    assert (code, out) == (0, f'[file "{tmp_path}/a.py"]\n```\nprint(1)\n\n```\n\nReview it\n')
     code, out, err = answer("ask", "--file", str(tmp_path / "a.py"), "--file", str(tmp_path / "b.bin"), "x")
     assert (code, out) == (1, "") and "b.bin is a binary file; only documents, text and code can be attached" in err
     code, out, err = answer("ask", "--file", str(tmp_path / "none"), "x")

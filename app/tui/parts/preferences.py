@@ -58,9 +58,12 @@ class Preferences:
         self._themes.choose(self.theme if self._themes.has(self.theme) else "dark")
         self._desk.effort_switch.effort = self.options.effort
 
-    async def start(self) -> None:
-        """Say what is wrong with the settings file, and remember every theme that is chosen from now on."""
+    def watch(self) -> None:
+        """Remember every theme that is chosen from now on."""
         self._themes.on_change(self._theme_changed)
+
+    async def greet(self) -> None:
+        """Say what is wrong with the settings file."""
         warnings = list(self._settings.warnings)
         if not self._themes.has(self.theme):
             warnings.append(f'there is no theme "{self.theme}"; /theme lists the themes')

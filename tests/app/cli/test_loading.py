@@ -18,6 +18,7 @@ from mlx_model.transformer.kernels import KernelFindings
 SHOWN = "".join(f"\r{text:<60}\r" for text in ("preparing the GPU: 1 of 2", "preparing the GPU: 2 of 2", ""))
 
 
+@pytest.mark.usefixtures("by_mlx")
 @pytest.mark.parametrize("command", ["ask", "chat", "bench"])
 @pytest.mark.parametrize("in_terminal", [True, False])
 def test_the_gpu_is_prepared_before_the_answer(

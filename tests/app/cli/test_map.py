@@ -13,6 +13,7 @@ from mlx_model.options import Options
 WITHOUT_METAL = "the weights are copied, not mapped: MLX adopts no memory here (pages of model.safetensors)"
 
 
+@pytest.mark.usefixtures("by_mlx")
 @pytest.mark.skipif(mx.metal.is_available(), reason="with Metal they may be mapped")
 def test_who_asks_for_mapping_is_told_why_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer("hi", Start(Load("demo", map="on"), Options(max_tokens=1), None, False)) == 1

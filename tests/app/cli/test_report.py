@@ -82,6 +82,7 @@ def parts(file: Path) -> tuple[str, dict[str, Any]]:
     return summary, found
 
 
+@pytest.mark.usefixtures("by_mlx")
 def test_a_report_with_refused_kernels_and_a_failure_has_nothing_private(
     zaphods: Path,
     folder: Path,

@@ -302,10 +302,12 @@ def odd(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])
-def test_another_adapter_is_put_on(odd: Path, is_compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_adapter_is_put_on(
+    odd: Path, is_compiled: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """Without loading the model again where its matrices take one; its KV caches, which come of other weights, go."""
     if not is_compiled:
-        monkeypatch.setattr("mlx_model.model._is_compiled", lambda *checkpoint: False)
+        request.getfixturevalue("by_mlx")
         monkeypatch.setattr(Model, "changes_to", lambda self, adapter: True)
     backend = ModelBackend()
     backend.load(Load("demo"), lambda loading: None)

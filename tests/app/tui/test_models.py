@@ -46,6 +46,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         return replace(COMPUTER, models=MODELS)
 
     monkeypatch.setattr(greeting, "examine", examine)
+    monkeypatch.setattr("app.tui.parts.background_download.free_space", lambda folder: 10**12)
     return known
 
 
