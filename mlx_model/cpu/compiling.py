@@ -9,9 +9,12 @@ numba's own cache is not used: it looks at the source of the function alone, not
 ends the program.
 """
 
+import fcntl
 import hashlib
+import os
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -30,6 +33,8 @@ from metal.files import replace_file
 from mlx_model.folders import cache_folder
 
 _DIGEST = hashlib.sha256().digest_size
+_WAIT_S = 60.0
+"""For how long another process may take to compile a function, before it is compiled here too."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -55,6 +60,7 @@ class _Kept(_Cache):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
+        self._claims: dict[Path, int] = {}
 
     @property
     def cache_path(self) -> str:
@@ -62,9 +68,18 @@ class _Kept(_Cache):  # type: ignore[misc]
         return str(cache_folder() / "cpu")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None where it has to be compiled."""
+        """The compiled function, or None where it has to be compiled; a process that does so already is waited for."""
+        path = self._path(sig, target_context)
+        found = self._read(path, target_context)
+        if found is None and self._claim(path):
+            found = self._read(path, target_context)
+            if found is not None:
+                self._give_up(path)
+        return found
+
+    def _read(self, path: Path, target_context: Any) -> Any:
         try:
-            content = self._path(sig, target_context).read_bytes()
+            content = path.read_bytes()
             if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
                 return None
             target_context.refresh()
@@ -74,11 +89,31 @@ class _Kept(_Cache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps a compiled function, if it can be kept."""
-        if data.library.has_dynamic_globals:
-            return
-        content = dumps(data._reduce())
+        path = self._path(sig, data.target_context)
+        if not data.library.has_dynamic_globals:
+            content = dumps(data._reduce())
+            with suppress(OSError):
+                replace_file(path, hashlib.sha256(content).digest() + content)
+        self._give_up(path)
+
+    def _claim(self, path: Path) -> bool:
+        """Compile a function while other processes wait for it. False where files can't be locked, or not in time."""
+        end = time.monotonic() + _WAIT_S
         with suppress(OSError):
-            replace_file(self._path(sig, data.target_context), hashlib.sha256(content).digest() + content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            claim = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            self._claims[path] = claim  # closed, and so unlocked, in any case when this process ends
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                time.sleep(0.05)
+        return False
+
+    def _give_up(self, path: Path) -> None:
+        if (claim := self._claims.pop(path, None)) is not None:
+            path.with_suffix(".lock").unlink(missing_ok=True)
+            os.close(claim)
 
     def enable(self) -> None:
         """It always is."""

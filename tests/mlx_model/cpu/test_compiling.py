@@ -1,6 +1,7 @@
 """What was compiled is kept and found again; a damaged, missing or unwritable file costs time and nothing else."""
 
 import builtins
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def test_a_function_is_kept_and_damage_only_costs_time(folder: Path, monkeypatch
     newer = kernel(doubled)
     assert (newer(4), hits(newer)) == (8, 0)
     assert len([*folder.iterdir()]) == 2
+
+
+def test_processes_that_start_together_compile_once(folder: Path) -> None:
+    script = (
+        "from tests.mlx_model.cpu.test_compiling import doubled, hits, kernel\n"
+        "function = kernel(doubled)\nprint(function(3), hits(function))"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate()[0] for process in started)
+    assert said == ["6 0\n", "6 1\n"]
+    assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
 def test_a_folder_that_cant_be_written_is_done_without(folder: Path) -> None:
