@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_model.folders import cache_folder
 from mlx_model.tools.python.sandbox import INSIDE
 from tests.fixtures import ROOT
 from tests.fixtures.imports import imports_of
@@ -33,7 +34,8 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=clean | {"HOME": str(cwd), "HF_HUB_OFFLINE": "1"} | env,
+        # What numba has compiled of these very sources is found again: all else of the home is empty.
+        env=clean | {"HOME": str(cwd), "HF_HUB_OFFLINE": "1", "GPTOSS_CACHE_DIR": str(cache_folder())} | env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
