@@ -35,8 +35,3 @@ def find_adapter(name: str) -> str:
     meant = similar(name, names)
     known = f" (did you mean {meant}?)" if meant else f"; there are {', '.join(names)}" if names else ""
     raise CheckpointError(f'there is no adapter "{name}"{known}. `gptoss-chat finetune` makes one')
-
-
-def shown_name(folder: str) -> str:
-    """The name of an adapter, as people see it."""
-    return Path(folder).name

@@ -210,9 +210,7 @@ def _exported(where: str, item: Any) -> Dialogue:
         while at is not None and len(path) < len(nodes):
             path.insert(0, nodes[at])
             at = nodes[at]["parent"]
-        whole = list(
-            itertools.takewhile(lambda node: (node.get("turn") or {"reason": "stop"})["reason"] == "stop", path)
-        )
+        whole = list(itertools.takewhile(_is_whole, path))
         messages = [Message.from_json(fields) for node in whole for fields in node["messages"]]
         efforts = [node["turn"]["effort"] for node in whole if node.get("turn")]
         effort = Effort(efforts[0]) if efforts and efforts[0] else Effort.MEDIUM
