@@ -1,7 +1,5 @@
 """LoRA adapters by their names: those that `gptoss-chat finetune` has made, or a folder anywhere."""
 
-from pathlib import Path
-
 from app.lines import similar
 from app.paths import adapter_folder, adapter_folders
 from metal.files import expanded
