@@ -247,13 +247,19 @@ def _write(
 ) -> None:
     """Writes the set and what stands beside it. Raises OSError."""
     lines = export.lines_of(made.items, form, with_text=not hasattr(arguments, "without_text"))
-    replace_file(paths.data, lines.encode("utf-8", "replace"), durable=True)
+    _replace(paths.data, lines)
     if task := export.task_of(made.items, form, paths.data):
-        replace_file(paths.task, task.encode())
-    text = report(made, model, form, paths.data, paths.task, left_out)
-    replace_file(paths.report, text.encode("utf-8", "replace"))
+        _replace(paths.task, task)
+    _replace(paths.report, report(made, model, form, paths.data, paths.task, left_out))
     print(clean(str(paths.data)), flush=True)
     say(f"report: {paths.report}")
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        replace_file(path, text.encode("utf-8", "replace"), durable=True)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; what was tried is kept in the log", str(path)) from None
 
 
 def _number(most: int) -> Callable[[str], int]:

@@ -3,15 +3,17 @@
 A run that was stopped or killed goes on behind the last whole line; what was added to it is never written again.
 """
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from metal.files import parse_json, read_open
+from metal.files import parse_json, read_small
 from mlx_model.errors import RequestError
 
 _MOST_BYTES = 1 << 30
@@ -20,7 +22,7 @@ _MOST_BYTES = 1 << 30
 class Log:
     """An open log. `records` are the lines that were there, without the first."""
 
-    def __init__(self, file: BinaryIO, path: Path, records: list[dict[str, Any]]) -> None:
+    def __init__(self, file: FileIO, path: Path, records: list[dict[str, Any]]) -> None:
         self._file = file
         self._path = path
         self.records = records
@@ -37,13 +39,12 @@ def opened(path: Path, setting: Mapping[str, Any], *, resume: bool) -> Iterator[
     Raises RequestError where there is one and the run is not to be resumed, or was made with another setting.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with FileIO(path, "a+") as file:  # unbuffered: what failed once is not written after all when it is closed
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RequestError(f"another gptoss-chat is writing {path}") from None
-        file.seek(0)
-        content = read_open(file, path, _MOST_BYTES)
+        content = read_small(path, _MOST_BYTES)
         whole = content[: content.rfind(b"\n") + 1]  # a line that was cut off is of a try that has to be made again
         if whole.count(b"\n") == 1:  # nothing has been tried
             whole = b""
@@ -59,12 +60,12 @@ def opened(path: Path, setting: Mapping[str, Any], *, resume: bool) -> Iterator[
         yield Log(file, path, records)
 
 
-def _append(file: BinaryIO, path: Path, record: Mapping[str, Any]) -> None:
+def _append(file: FileIO, path: Path, record: Mapping[str, Any]) -> None:
     line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     end = file.seek(0, os.SEEK_END)
     try:
-        file.write(line)
-        file.flush()
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
     except OSError as error:
         file.truncate(end)

@@ -1,7 +1,9 @@
 """Runs with a scripted model: what is kept, where it stands, and going on where one was stopped or killed."""
 
 import asyncio
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -201,6 +203,22 @@ def test_what_a_log_is_refused_for(path: Path) -> None:
         path.write_text("".join(damage))
         with pytest.raises(RequestError, match="log"), opened(path, SETTING, resume=True) as log:
             a_run().take_up(log)
+
+
+def test_a_full_disk_leaves_the_log_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carry_out(a_run(), path, most=3)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=path.name):
+        patch.setattr(os, "fsync", full)
+        carry_out(a_run(), path)
+    assert path.read_bytes() == before
+    run = a_run()
+    carry_out(run, path, most=1)
+    assert run.tries == 4
 
 
 def test_files_without_a_passage() -> None:
