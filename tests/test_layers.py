@@ -28,7 +28,7 @@ GROUND = {
         "request",
         "checkpoint_files",
     ),
-    "app ground": ("adapters", "lines", "paths", "settings", "interrupt"),
+    "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
