@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
+	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
@@ -140,6 +141,9 @@ bench-tui: $(VENV)/.installed
 
 bench-memory: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.benchmarks.memory
+
+bench-finetune: $(VENV)/.installed-oracle
+	@$(BIN)/python -m tests.benchmarks.finetune
 
 bench-quality: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.quality
