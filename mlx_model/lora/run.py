@@ -138,7 +138,7 @@ class Run:
             else:
                 self._standing = kept
                 self._trainer.restore(self._folder.state(), kept.step)
-                self._folder.cut_history(kept.step)
+                self._folder.cut_history(kept.step or -1)  # before the first step the held-out loss is taken again
                 if kept.step:
                     yield Resumed(kept.step, self.steps)
             yield from self._train(stop)

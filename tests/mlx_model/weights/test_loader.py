@@ -36,7 +36,7 @@ def test_sharded_equals_single_file(original: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("bits", "tolerance"), [(8, 0.02), (6, 0.08), (4, 0.35)])
 def test_dense_quantisation_stays_near(original: Path, bits: int, tolerance: float) -> None:
-    """Whole models are compiled at 8 bits alone, which takes long; tests/mlx_model/cpu has the kernels of the others."""
+    """Whole models are compiled at 8 bits alone: it takes long, and tests/mlx_model/cpu has the others' kernels."""
     tokens, by_mlx = list(range(40)), bits != 8
     exact = load(original, differentiable=by_mlx)
     near = load(original, dense_bits=bits, differentiable=by_mlx)
