@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 from app.cli.printing import say
@@ -17,6 +18,8 @@ def stoppable(when: str, stop: Callable[[], None] = lambda: None) -> Iterator[Ca
         nonlocal is_asked
         is_asked = True
         signal.signal(signal.SIGINT, before)
+        if sys.stderr.isatty():  # which shows ^C behind the line of progress
+            print(file=sys.stderr)
         say(f"stopping {when}; Ctrl-C again stops at once")
         stop()
 

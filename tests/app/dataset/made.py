@@ -20,7 +20,7 @@ def source(name: str, *texts: str) -> Source:
 
 def page(first: int, last: int) -> str:
     """A page about machines of these numbers."""
-    return "About machines.\n\n" + "\n".join(facts(first, last))
+    return "\n\nAbout machines.\n\n" + "\n".join(facts(first, last))
 
 
 SOURCES = (source("a.pdf", page(0, 20), page(20, 40)), source("b.pdf", page(40, 60)))
