@@ -11,6 +11,7 @@ from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.tools.switched_on import Keep
+from app.tui.parts.code_runs import CodeRuns
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
@@ -35,6 +36,7 @@ class Actions(App[None]):
     """
 
     desk: Desk
+    code_runs: CodeRuns
     conversations: ConversationKeeper
     counting: Counting
     engine: EngineKeeper
@@ -136,10 +138,12 @@ class Actions(App[None]):
             self.terminal_is_lent = False
 
     async def action_stop(self) -> None:
-        """Refuse the call that waits, else stop the answer; without one, be done with the message that is selected,
-        edited or branched from."""
+        """Refuse the call that waits, else stop the code that is run, else the answer; without one, be done with the
+        message that is selected, edited or branched from."""
         if self.tools.is_asking:
             self.tools.answer(None)
+            return
+        if self.code_runs.stop():
             return
         conversations, selected = self.conversations, self.desk.transcript.selected is not None
         self.desk.transcript.select(None)

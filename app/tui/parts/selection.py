@@ -12,6 +12,8 @@ from app.chat.sources import with_numbers, with_sources
 from app.chat.web_pages import web_pages
 from app.documents.attachments import split
 from app.documents.mentions import names_in
+from app.tools.code import run_by
+from app.tui.parts.code_runs import CodeRuns, blocks_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.written_files import WrittenFiles
@@ -24,12 +26,14 @@ from mlx_model.tools.shown_pages import Page, pages_of
 if TYPE_CHECKING:
     from app.tui.widgets.messages import AnswerView
 
-WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON)
+WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON, keys.RUN)
 """What can't be done while an answer is under way."""
 NO_TEXT = "There is no text in this message yet."
 NO_FILES = "No call in this message has written a file."
 NO_PAGE = "There is no code block in HTML in this message."
 NO_CODE = "There is no code block in this message."
+NO_RUN = "There is no code block of Python or shell in this message."
+NOT_RUN = "Code block {} says neither that it is Python nor that it is shell: it is not run."
 
 
 def text_of(node: Node) -> str:
@@ -56,13 +60,20 @@ class Selection:
     """Carries out the actions of app.tui.text.message_keys, and shows which there are. `to_clipboard` copies a text,
     which a person knows by the second one, and says what came of it."""
 
-    def __init__(self, desk: Desk, conversations: ConversationKeeper, to_clipboard: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        conversations: ConversationKeeper,
+        code_runs: CodeRuns,
+        to_clipboard: Callable[[str, str], None],
+    ) -> None:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
-        self._choosing: str | None = None  # the message of whose files one is being chosen
-        self._counted: tuple[Node | None, int, int] = (None, 0, 0)
+        self._runs = code_runs
+        self._choosing: tuple[str, str] | None = None  # the message, and what is to be done with one of what it has
+        self._counted: tuple[Node | None, int, tuple[int, ...], int] = (None, 0, (), 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
 
     @property
@@ -84,19 +95,19 @@ class Selection:
     def show(self) -> None:
         """Bring the line with the keys up to date; without a message the focus is where typing goes."""
         desk = self._desk
-        if self._choosing != desk.transcript.selected:
+        if self._choosing is not None and self._choosing[0] != desk.transcript.selected:
             self._choosing = None
         transcript, facts = desk.transcript, self._facts()
         if transcript.selected is None and transcript.has_focus:
             desk.focus(desk.composer)
-        if facts is not None and facts.choosing:
-            transcript.numbers, numbered = keys.FILE, len(facts.files)
+        transcript.numbers = (facts.choosing if facts else "") or keys.CODE
+        if transcript.numbers == keys.FILE:
+            numbered = len(facts.files) if facts else 0
         else:
-            transcript.numbers, numbered = keys.CODE, facts.code_blocks if facts and facts.code_blocks > 1 else 0
+            numbered = facts.code_blocks if facts and facts.code_blocks > 1 else 0
         transcript.numbered = min(numbered, keys.MAX_NUMBERED)
-        transcript.has_sources = facts is not None and facts.sources
-        transcript.has_web_page = facts is not None and facts.web_page
-        with_keys = facts is not None and transcript.has_focus and not facts.choosing
+        transcript.own_keys = keys.own_keys(facts) if facts else {}
+        with_keys = facts is not None and transcript.has_focus and facts.choosing != keys.FILE
         self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and with_keys else ())
         desk.effort_switch.display = facts is None
         desk.message_keys.show(facts, with_keys=transcript.has_focus)
@@ -113,7 +124,7 @@ class Selection:
         if self._desk.transcript.selected is None:
             return None
         node, view, conversation = self._node, self._view, self._conversations.conversation
-        code, pages = self._count(node) if node else (0, 0)
+        code, runs, pages = self._count(node) if node else (0, (), 0)
         return MessageFacts(
             is_prompt=view is None,
             code_blocks=code,
@@ -122,18 +133,20 @@ class Selection:
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
             files=tuple(path.name for path in files_of(node)) if node else (),
-            choosing=node is not None and node.id == self._choosing,
+            choosing=self._choosing[1] if node is not None and self._choosing is not None else "",
+            runs=runs if view is not None else (),
             sources=view is not None and view.sources.display,
             web_page=view is not None and pages > 0,
         )
 
-    def _count(self, node: Node) -> tuple[int, int]:
-        """How many code blocks it has, and web pages; counted once, which takes a while in a long answer."""
+    def _count(self, node: Node) -> tuple[int, tuple[int, ...], int]:
+        """How many code blocks it has, which of them can be run, and how many web pages; counted once, which takes a
+        while in a long answer."""
         if self._counted[0] is not node:
-            from app.tui.text.markdown_layout import code_blocks
-
             text = text_of(node)
-            self._counted = (node, len(code_blocks(text)), len(web_pages(text)))
+            blocks = blocks_of(text)
+            runs = tuple(number for number, block in enumerate(blocks, 1) if run_by(block.language))
+            self._counted = (node, len(blocks), runs, len(web_pages(text)))
         return self._counted[1:]
 
     def leave(self) -> None:
@@ -144,7 +157,8 @@ class Selection:
     async def act(self, action: str) -> None:
         """Do what a key of the selected message does."""
         name, _, number = action.partition(" ")
-        if self._ends_choice() and action in (keys.FILE, keys.LEAVE):
+        chose = self._ends_choice()
+        if (chose and action in (keys.FILE, keys.LEAVE)) or (name == keys.LEAVE and self._runs.stop()):
             return
         if name == keys.LEAVE:
             self.leave()
@@ -162,10 +176,10 @@ class Selection:
             await self._switch(node, -1 if name == keys.VERSION_BACK else 1)
         elif name in (keys.COPY, keys.CODE, keys.QUOTE):
             self._take(name, number, node)
-        elif name == keys.FILE:
-            self._open_file(node, number)
-        elif name == keys.WEB_PAGE:
-            self._open_page(node)
+        elif name in (keys.FILE, keys.WEB_PAGE):
+            self._open_what_is_in(name, number, node)
+        elif name in (keys.SAVE, keys.RUN):
+            self._take_block(name, number, node, is_last=chose == name)
         else:
             await self._ask_on(name, node)
 
@@ -240,16 +254,40 @@ class Selection:
         else:
             self._desk.warn("This message has one page.")
 
-    def _open_file(self, node: Node, number: str) -> None:
-        """Open the file of this number; without one, the only file, or let the person choose."""
+    def _open_what_is_in(self, name: str, number: str, node: Node) -> None:
+        """Open the last web page of it, or the file of this number; without one, the only file, or let the person
+        choose."""
+        if name == keys.WEB_PAGE:
+            self._open_page(node)
+            return
         files = files_of(node)
         if number or len(files) == 1:
             self.open_file(files[int(number or 1) - 1])
         elif files:
-            self._choosing = node.id
-            self.show()
+            self._choose(keys.FILE, node)
         else:
             self._desk.warn(NO_FILES)
+
+    def _choose(self, action: str, node: Node) -> None:
+        """Let the person choose one of what a message has."""
+        self._choosing = node.id, action
+        self.show()
+
+    def _take_block(self, name: str, number: str, node: Node, *, is_last: bool) -> None:
+        """Save or run the code block of this number; without one, the only one, the last, or let the person choose."""
+        blocks = blocks_of(text_of(node))
+        fitting = [n for n, block in enumerate(blocks, 1) if name == keys.SAVE or run_by(block.language)]
+        view = self._view
+        if not fitting:
+            self._desk.warn(NO_CODE if name == keys.SAVE else NO_RUN)
+        elif not number and len(fitting) > 1 and not is_last:
+            self._choose(name, node)
+        elif (at := int(number) if number else fitting[-1]) not in fitting:
+            self._desk.warn(NOT_RUN.format(at))
+        elif name == keys.SAVE:
+            self._desk.run(self._runs.save(blocks[at - 1]), group="save-code")
+        elif view is not None:
+            self._runs.start(self._conversations.conversation.id, blocks[at - 1], view)
 
     def _open_page(self, node: Node) -> None:
         """Open the last page of it, as it was written."""
@@ -258,9 +296,9 @@ class Selection:
         else:
             self._desk.warn(NO_PAGE)
 
-    def _ends_choice(self) -> bool:
-        """No file is being chosen any more; whether one was."""
-        chose, self._choosing = self._choosing is not None, None
+    def _ends_choice(self) -> str:
+        """Nothing is being chosen any more; for what something was, "" if nothing was."""
+        chose, self._choosing = self._choosing[1] if self._choosing else "", None
         if chose:
             self.show()
         return chose

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from app.chat.context import context_note
@@ -58,6 +59,7 @@ class Tools:
         self._open: tuple[str, tuple[str, ...], SwitchedOn] | None = None
         self._turn: TurnTools | None = None
         self._question: tuple[asyncio.Future[Verdict], Wish, float] | None = None
+        self._one_question = asyncio.Lock()
         self._said: set[str] = set()
         self.asks: Callable[[str], Awaitable[None]] = _nobody
         self.answered: Callable[[], None] = lambda: None
@@ -154,7 +156,7 @@ class Tools:
         if self._open is None:
             from app.tools.kits import kits_of  # only now: most chats need none of it
 
-            tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask, self._remember)
+            tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask_in_turn, self._remember)
             self._open = conversation, names, tools
         return self._open[2]
 
@@ -230,20 +232,28 @@ class Tools:
         if self._question is not None and not self._question[0].done():
             self._question[0].set_result(verdict)
 
-    async def _ask(self, call: ToolCall, wish: Wish) -> Verdict:
+    async def ask(self, call: ToolCall, wish: Wish, shown: Callable[[], Awaitable[None]] | None = None) -> Verdict:
+        """Ask the person about a call, once no other question stands; `shown` is called when it is in sight."""
         if len(wish.shown) > MOST_SHOWN:
             self._desk.warn(f"A call of {call.name} was refused: {TOO_LONG}.")
             return Verdict(allowed=False, reason=TOO_LONG)
         answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        async with self._one_question:
+            try:
+                await self._desk.approval.ask(call, wish)
+                self._question = answer, wish, monotonic()
+                if shown is not None:
+                    await shown()
+                return await answer
+            finally:
+                self._question = None
+                await self._desk.approval.hide()
+
+    async def _ask_in_turn(self, call: ToolCall, wish: Wish) -> Verdict:
         try:
-            await self._desk.approval.ask(call, wish)
-            self._question = answer, wish, monotonic()
-            await self.asks(call.name)
-            return await answer
+            return await self.ask(call, wish, partial(self.asks, call.name))
         finally:
-            self._question = None
             self.answered()
-            await self._desk.approval.hide()
 
 
 async def _unless(stopped: asyncio.Event, work: Coroutine[object, object, None]) -> bool:

@@ -1,7 +1,7 @@
 """A tool call in words: the line that names it, and the Markdown that has all of it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.chat.conversation import CallFacts
 from app.lines import one_line
@@ -74,6 +74,12 @@ def describe(part: Part) -> CallText:
     else:
         outcome = ""
     return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed, reason)
+
+
+def describe_run(part: Part, name: str) -> CallText:
+    """What to show of code that the person has run, which is called `name`: the code itself stands above it."""
+    result = "\n".join(message.text for message in part.results)
+    return replace(describe(part), line=name, details=_block(RESULT, result) if result else "")
 
 
 def _outcome(result: str, facts: CallFacts, longest: int) -> str:

@@ -24,8 +24,8 @@ _COMMANDS = {command.action: command for command in COMMANDS}
 
 @dataclass(frozen=True, slots=True)
 class ChatFacts:
-    """What decides which keys do something: whether an answer is under way, waits for a yes to a call or still thinks,
-    whether there are messages."""
+    """What decides which keys do something: whether an answer is under way or still thinks, whether there are messages,
+    whether something waits for a yes: a call of the answer, or code that the person runs."""
 
     answering: bool = False
     thinking: bool = False
@@ -36,13 +36,13 @@ class ChatFacts:
 def offered(facts: ChatFacts) -> list[Command]:
     """The commands whose keys do something."""
     needs = {
-        "stop": facts.answering,
+        "stop": facts.answering or facts.is_asking,
         "answer_now": facts.answering and facts.thinking,
         "again": facts.has_messages and not facts.answering,
         "new_chat": facts.has_messages,
     }
     commands = [_COMMANDS[action] for action in SHOWN if needs.get(action, True)]
-    if facts.is_asking:  # the call that waits is refused, and the answer goes on
+    if facts.is_asking:  # what waits is refused, and an answer goes on
         commands[0] = replace(commands[0], label="no")
     return commands
 

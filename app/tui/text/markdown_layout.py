@@ -58,7 +58,16 @@ _CODE_TYPES = ("fence", "code_block")
 
 def code_blocks(source: str) -> list[str]:
     """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
-    return [token.content.removesuffix("\n") for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
+    return [token.content.removesuffix("\n") for token in _code_tokens(source)]
+
+
+def code_languages(source: str) -> list[str]:
+    """The language of each of these blocks, as it was written; "" for none."""
+    return [(token.info.split() or [""])[0] for token in _code_tokens(source)]
+
+
+def _code_tokens(source: str) -> list[Token]:
+    return [token for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
 
 
 class GrowingLayout:

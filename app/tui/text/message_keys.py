@@ -1,6 +1,6 @@
 """What can be done with a message that is selected: its keys, and the line that names them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -18,13 +18,9 @@ _LONGEST_NAME = 24
 
 COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
 FILE = "file"
-WEB_PAGE = "web_page"
-WEB_PAGE_KEY = "p"
-"""A key where the message has a web page; elsewhere a letter that is typed."""
+WEB_PAGE, SAVE, RUN = "web_page", "save", "run"
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
 SOURCES = "sources"
-SOURCES_KEY = "s"
-"""A key where the message has sources; elsewhere a letter that is typed."""
 PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
 
 _KEYS = {
@@ -54,7 +50,8 @@ ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()
 @dataclass(frozen=True, slots=True)
 class MessageFacts:
     """What there is in a message for its keys to act on. `details` is what its details are called, "" for none;
-    `files` are the names of those that its calls have written, of which the person is `choosing` one."""
+    `files` are the names of those that its calls have written, `runs` the numbers of the code blocks that can be run.
+    The person is `choosing` one of them for this action."""
 
     is_prompt: bool
     code_blocks: int = 0
@@ -63,7 +60,8 @@ class MessageFacts:
     versions: int = 1
     can_go_on: bool = False
     files: tuple[str, ...] = ()
-    choosing: bool = False
+    choosing: str = ""
+    runs: tuple[int, ...] = ()
     sources: bool = False
     web_page: bool = False
 
@@ -86,18 +84,28 @@ def code_keys(blocks: int) -> tuple[str, ...]:
     return ("x",) if blocks == 1 else tuple(map(str, range(1, min(blocks, MAX_NUMBERED) + 1)))
 
 
+def own_keys(facts: MessageFacts) -> Mapping[str, str]:
+    """Keys that a message has for what is in it, and what they do; elsewhere they are typed."""
+    has = {
+        ("s", SOURCES): facts.sources,
+        ("p", WEB_PAGE): facts.web_page,
+        ("w", SAVE): facts.code_blocks > 0,
+        ("exclamation_mark", RUN): bool(facts.runs),
+    }
+    return {key: action for (key, action), there in has.items() if there}
+
+
 def offers(facts: MessageFacts) -> list[Offer]:
     """What can be done with a message, what matters most first."""
+    if facts.choosing in (SAVE, RUN):
+        return _code_choice(facts)
     if facts.choosing:
         names = [one_line(name) for name in facts.files[:MAX_NUMBERED]]
         return [Offer(_shortened(name), ((str(number), f"{FILE} {number}"),)) for number, name in enumerate(names, 1)]
     found = [Offer("copy", (("c", COPY),))]
-    if facts.code_blocks == 1:
-        found.append(Offer("code", (("x", CODE),)))
-    elif facts.code_blocks:
-        found.append(Offer("code", tuple((key, f"{CODE} {key}") for key in code_keys(facts.code_blocks))))
+    found += _code_offers(facts)
     if facts.web_page:
-        found.append(Offer("open page", ((WEB_PAGE_KEY, WEB_PAGE),)))
+        found.append(Offer("open page", (("p", WEB_PAGE),)))
     if facts.files:
         found.append(Offer("open file", (("f", FILE),)))
     found.append(Offer("edit", (("e", EDIT),)) if facts.is_prompt else Offer("branch", (("b", BRANCH),)))
@@ -107,12 +115,29 @@ def offers(facts: MessageFacts) -> list[Offer]:
     if facts.details:
         found.append(Offer(facts.details, (("o", DETAILS),)))
     if facts.sources:
-        found.append(Offer("sources", ((SOURCES_KEY, SOURCES),)))
+        found.append(Offer("sources", (("s", SOURCES),)))
     if facts.pages > 1:
         found.append(Offer("page", (("[", PAGE_BACK), ("]", PAGE_ON))))
     if facts.versions > 1:
         found.append(Offer("version", (("<", VERSION_BACK), (">", VERSION_ON))))
     return found
+
+
+def _code_offers(facts: MessageFacts) -> list[Offer]:
+    """What can be done with the code blocks."""
+    if not facts.code_blocks:
+        return []
+    copied = tuple((key, CODE if key == "x" else f"{CODE} {key}") for key in code_keys(facts.code_blocks))
+    found = [Offer("code", copied), Offer("save", (("w", SAVE),))]
+    return [*found, Offer("run", (("!", RUN),))] if facts.runs else found
+
+
+def _code_choice(facts: MessageFacts) -> list[Offer]:
+    """The code blocks, by their numbers, and the last of them by the key that has asked for one."""
+    action, key = facts.choosing, "w" if facts.choosing == SAVE else "!"
+    blocks = facts.runs if action == RUN else range(1, facts.code_blocks + 1)
+    numbered = tuple((str(number), f"{action} {number}") for number in blocks if number <= MAX_NUMBERED)
+    return [Offer(f"{action} code block", numbered), Offer("the last", ((key, action),))]
 
 
 def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Content:

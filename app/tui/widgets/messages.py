@@ -17,7 +17,7 @@ from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
-from app.tui.widgets.calls import CallView
+from app.tui.widgets.calls import CallView, CodeRun
 from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
@@ -225,6 +225,12 @@ class AnswerView(Vertical, LiveContainer):
         texts = [view for view in self._parts if isinstance(view, AnswerText)]
         if texts:
             max(texts, key=lambda text: text.pages).turn(step)
+
+    async def show_run(self, run: CodeRun) -> None:
+        """Show what comes of a code block below the text, in place of what came of it before."""
+        for before in [each for each in self.query(CodeRun) if each.number == run.number]:
+            await before.remove()
+        await self.mount(run, before=self.sources)
 
     async def switch(self, versions: VersionSwitch | None) -> None:
         """Show a switch between versions, in place of the one before."""

@@ -1,5 +1,6 @@
 """The conversation with a message that is selected, by keyboard or mouse, and the line that says what it can do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +15,6 @@ from app.tui.text.message_keys import (
     ACTIONS,
     CODE,
     OFFER,
-    SOURCES,
-    SOURCES_KEY,
-    WEB_PAGE,
-    WEB_PAGE_KEY,
     MessageFacts,
     Offer,
     offers,
@@ -83,6 +80,8 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("Home, End", "the first, the last message"),
             ("c", "copy it as Markdown"),
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
+            ("w", "save a code block as a file in the current folder"),
+            ("!", "run a code block of Python or shell in the sandbox *"),
             ("p", "open its last web page in the browser, cut off from the network"),
             ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
@@ -115,10 +114,8 @@ class SelectableTranscript(Transcript, can_focus=True):
         """How many of what the selected message has have a digit of their own as a key: of its code blocks, or where
         `numbers` says so of its files."""
         self.numbers = CODE
-        self.has_sources = False
-        """Whether the selected message has sources, and a key for them."""
-        self.has_web_page = False
-        """Whether it has a web page, and a key for it."""
+        self.own_keys: Mapping[str, str] = {}
+        """Keys that the selected message has for what is in it, with what they do."""
 
     # What is selected
 
@@ -145,11 +142,7 @@ class SelectableTranscript(Transcript, can_focus=True):
         """What a key does with the selected message; None for what goes to the input, or wherever it leads."""
         if key in map(str, range(1, self.numbered + 1)):
             return f"{self.numbers} {key}"
-        if key == SOURCES_KEY and self.has_sources:
-            return SOURCES
-        if key == WEB_PAGE_KEY and self.has_web_page:
-            return WEB_PAGE
-        return ACTIONS.get(key)
+        return self.own_keys.get(key) or ACTIONS.get(key)
 
     def select(self, id: str | None, *, scroll: bool = True) -> None:
         """Select a message that is mounted, and scroll to it; None: none."""

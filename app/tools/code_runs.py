@@ -1,0 +1,62 @@
+"""Runs code blocks of a conversation, as the tool python runs what the model calls: as confined, and as bounded."""
+
+from app.tools.code import SHELL
+from app.tools.kit import Kit
+from app.tools.permission import Decision
+from app.tools.switched_on import Ask
+from mlx_model.errors import RequestError
+from mlx_model.harmony.calls import ToolCall
+from mlx_model.tools.base import Output, ToolResult, bounded
+
+NAME = "python"
+_SHELLS = {"bash": "bash", "zsh": "zsh"}
+# Without a name of its own among the variables, which are those of all blocks.
+_AS_PYTHON = """\
+(lambda ended: ended.returncode and print(f"[exit status {{ended.returncode}}]", flush=True))(
+    __import__("subprocess").run([__import__("shutil").which({shell!r}) or "sh", "-c", {code!r}])
+)"""
+
+
+class CodeRunner:
+    """Runs one block at a time, in the folder of the conversation. Python's variables stay from block to block until
+    another conversation has one run.
+
+    `ask` is asked before each block of Python that can't be confined here. Shell is then not run at all: what it does
+    depends on the computer more than on what can be read.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._open: tuple[str, Kit] | None = None
+
+    async def run(self, conversation: str, code: str, language: str, by: str, output: Output) -> ToolResult:
+        """Run a block that is run `by` PYTHON or SHELL. Raises RequestError where it may not be, or can't."""
+        kit = await self._kit(conversation)
+        await kit.prepare()
+        if kit.trouble:
+            raise RequestError(f"no code can be run here: {kit.trouble}")
+        call = ToolCall(NAME, code, arguments={"code": code})
+        wish = await kit.wish(call)
+        if wish.default is not Decision.ALLOW:
+            if by == SHELL:
+                raise RequestError(f"shell is run only where it is confined, and {wish.why}")
+            if not (await self._ask(call, wish)).allowed:
+                raise RequestError("the code was not run")
+        if by == SHELL:
+            shell = _SHELLS.get(language.lower(), "sh")
+            call = ToolCall(NAME, code, arguments={"code": _AS_PYTHON.format(shell=shell, code=code)})
+        return await kit.tools[0].run(call, bounded(output))
+
+    async def close(self) -> None:
+        """End what runs, and forget the variables."""
+        if self._open is not None:
+            (_, kit), self._open = self._open, None
+            await kit.close()
+
+    async def _kit(self, conversation: str) -> Kit:
+        if self._open is None or self._open[0] != conversation:
+            from app.tools.kits import kits_of  # only now: most chats need none of it
+
+            await self.close()
+            self._open = conversation, kits_of([NAME], conversation)[0]
+        return self._open[1]
