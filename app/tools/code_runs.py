@@ -10,11 +10,15 @@ from mlx_model.tools.base import Output, ToolResult, bounded
 
 NAME = "python"
 _SHELLS = {"bash": "bash", "zsh": "zsh"}
-# Without a name of its own among the variables, which are those of all blocks.
 _AS_PYTHON = """\
-(lambda ended: ended.returncode and print(f"[exit status {{ended.returncode}}]", flush=True))(
-    __import__("subprocess").run([__import__("shutil").which({shell!r}) or "sh", "-c", {code!r}])
-)"""
+import shutil, subprocess
+try:
+    status = subprocess.run([shutil.which({shell!r}) or "sh", "-c", {code!r}]).returncode
+    if status:
+        print(f"[exit status {{status}}]", flush=True)
+except KeyboardInterrupt:  # the person stops it, or it has come to a limit
+    pass
+"""
 
 
 class CodeRunner:
@@ -44,7 +48,8 @@ class CodeRunner:
                 raise RequestError("the code was not run")
         if by == SHELL:
             shell = _SHELLS.get(language.lower(), "sh")
-            call = ToolCall(NAME, code, arguments={"code": _AS_PYTHON.format(shell=shell, code=code)})
+            cell = _AS_PYTHON.format(shell=shell, code=code)
+            call = ToolCall(NAME, code, arguments={"code": f"exec({cell!r}, {{}})"})  # its names are no variables
         return await kit.tools[0].run(call, bounded(output))
 
     async def close(self) -> None:

@@ -59,6 +59,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kit]:
     return made
 
 
+def run_cell(code: str) -> str:
+    """What a cell writes, then its value, which the kernel would show, and whether it leaves variables."""
+    look = "import sys; a = {}; b = eval(sys.argv[1], a); print(b, 'no names' * (len(a) == 1), sep=', ')"
+    command = [sys.executable, "-I", "-S", "-c", look, code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 async def run(runner: CodeRunner, code: str = "1", language: str = "python", conversation: str = "c1") -> str:
     """What was shown while it ran."""
     shown: list[str] = []
@@ -106,8 +113,17 @@ async def test_shell_runs_within_pythons_confinement(
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
     await run(CodeRunner(Person()), "echo \"it's {x}\" \\\n  '%d' | cat\nfalse", language)
     [code] = made["c1"].codes
-    ended = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout == "it's {x} %d\n[exit status 1]\n"
+    assert run_cell(code) == "it's {x} %d\n[exit status 1]\nNone, no names\n"
+
+
+async def test_of_shell_that_succeeds_its_output_is_all_there_is(
+    made: dict[str, Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kit, "default", Decision.ALLOW)
+    await run(CodeRunner(Person()), "echo done", "sh")
+    assert run_cell(made["c1"].codes[0]) == "done\nNone, no names\n"
+    await run(CodeRunner(Person()), "kill -INT $PPID; exec sleep 10", "sh")  # as a cell is stopped
+    assert run_cell(made["c1"].codes[1]) == "None, no names\n"
 
 
 @pytest.mark.parametrize(
