@@ -11,7 +11,8 @@ from dataclasses import asdict
 
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import PrefillProgress
-from mlx_model.generation.answer import Result, generate, stats_json
+from mlx_model.generation.answer import generate, stats_json
+from mlx_model.generation.result import Result
 from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
