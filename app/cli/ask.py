@@ -21,6 +21,7 @@ from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
+from app.cli.several import add_samples, plan_of, print_several
 from app.documents.attachments import GAP, Attachment, join
 from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
@@ -66,13 +67,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     completed_by(tools, lambda **_: list(available()))
     add_form(parser)
+    add_samples(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
-    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
+    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None), plan=plan_of(arguments, setup))
     files = [attached(name) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
@@ -133,10 +135,12 @@ def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     """
     if setup.server is not None:
         return asyncio.run(_answer_there(setup.server, prompt, setup, as_json=as_json))
-    if not setup.tools:
+    if not setup.tools and setup.plan is None:
         return drive(_answer(prompt, setup, as_json=as_json))
     engine = LocalEngine()
     ready = drive(load_model(engine, setup.load))
+    if setup.plan is not None:
+        return asyncio.run(_print_answer(engine, ready, prompt, setup, as_json=as_json))
     return asyncio.run(_answer_with_tools(engine, ready, prompt, setup, as_json=as_json))
 
 
@@ -176,10 +180,12 @@ async def _answer_with_tools(engine: Engine, ready: Ready, prompt: str, setup: S
 async def _print_answer(
     engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
-    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     shown, form = setup.form.shown, setup.form.form
-    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
+    if setup.plan is not None:
+        return await print_several(engine, ready, request, setup, setup.plan, as_json=as_json)
+    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
+    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     try:
         async with aclosing(turn(engine, request, record, tools)) as events:
             async for event in events:

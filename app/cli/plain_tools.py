@@ -53,9 +53,10 @@ class PlainTools:
         """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""
         return own if self._open is None else self._open.instructions(own)
 
-    def drive(self, client: Coroutine[object, object, None]) -> None:
-        """Run a turn: on the event loop where something needs one, else as `engine.local.drive`."""
-        if self.names or self._always_loops:
+    def drive(self, client: Coroutine[object, object, None], *, loops: bool = False) -> None:
+        """Run a turn: on the event loop where something needs one, it itself if it `loops`, else as
+        `engine.local.drive`."""
+        if self.names or self._always_loops or loops:
             self._loop.run(client)
         else:
             drive(client)

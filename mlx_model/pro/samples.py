@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from mlx_model.errors import RequestError
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Role
+from mlx_model.options import Options
 from mlx_model.pro.prompts import choosing, chosen, writing
 from mlx_model.pro.votes import Count, Tally
 from mlx_model.request import Request
@@ -46,7 +47,11 @@ class Samples:
 
     def __init__(self, request: Request, count: int, combine: Combine = "vote") -> None:
         """Raises RequestError for what can't be answered several times."""
-        _check(request, count, combine)
+        check_samples(request.options, count, combine)
+        if request.tools or request.functions or request.namespaces:
+            raise RequestError("several samples can't use tools: leave one of the two out")
+        if not request.messages or request.messages[-1].role is Role.ASSISTANT:
+            raise RequestError("several samples need a question; an answer that was cut off is continued alone")
         seed = request.options.seed
         self.seed: int = secrets.randbits(32) if seed is None else seed
         """That of the first sample; the others count on from it."""
@@ -147,14 +152,11 @@ def total(stats: Sequence[Stats], seconds: float, seed: int) -> Stats:
     )
 
 
-def _check(request: Request, count: int, combine: str) -> None:
+def check_samples(options: Options, count: int, combine: str) -> None:
+    """Raises RequestError for what no request can be answered several times with."""
     if combine not in COMBINE:
         raise RequestError(f"combine is {combine!r}; it must be one of {', '.join(COMBINE)}")
     if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= MOST:
         raise RequestError(f"samples is {count!r}; it must be a whole number from 2 to {MOST}")
-    if request.options.temperature == 0:
+    if options.temperature == 0:
         raise RequestError("samples at temperature 0 are all the same; leave the temperature at 1")
-    if request.tools or request.functions or request.namespaces:
-        raise RequestError("several samples can't use tools: leave one of the two out")
-    if not request.messages or request.messages[-1].role is Role.ASSISTANT:
-        raise RequestError("several samples need a question; an answer that was cut off is continued alone")
