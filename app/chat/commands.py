@@ -93,7 +93,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             aliases=("regenerate", "retry"),
         ),
         Command(
-            "several answers at once, and one made of them: N, select, synthesise, all, a question",
+            "several answers at once, of which one is made",
             *("pro", "pro", "f10", "F10"),
             takes="N question",
             values=("4", "8", "16", "vote", "select", "synthesise", "all"),

@@ -87,7 +87,7 @@ class Pro:
         """The numbers of the samples that have ended."""
         self._combine = combine
         self._tokens = [0] * len(records)
-        self._further_tokens = 0
+        self._further_tokens = self._prompt_tokens = 0
         self._waiting = ["waiting"] * len(records)
         self._began = self._ended_s = 0.0
         self._is_cancelled = False
@@ -147,8 +147,8 @@ class Pro:
         match answer.event:
             case Queued():
                 self._waiting[number] = "in line"
-            case PrefillProgress():
-                self._waiting[number] = "reading"
+            case PrefillProgress(total=total):
+                self._waiting[number], self._prompt_tokens = "reading", total
             case TextDelta():
                 self._tokens[number] += answer.deltas
             case Finished(stats=stats):
@@ -209,6 +209,11 @@ class Pro:
     def tokens(self) -> int:
         """All that were written so far."""
         return sum(self._tokens) + self._further_tokens
+
+    @property
+    def context(self) -> int:
+        """Tokens in the KV caches of all samples; what they share is there once."""
+        return self._prompt_tokens + sum(self._tokens)
 
     @property
     def seconds(self) -> float:

@@ -52,9 +52,9 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
 
 def plan_of(arguments: argparse.Namespace, setup: Start) -> Plan | None:
     """How several answers are asked for, None where one is. Raises RequestError."""
-    count: int | None = arguments.samples
+    count: int | None = getattr(arguments, "samples", None)
     if count is None:
-        if arguments.combine is not None:
+        if getattr(arguments, "combine", None) is not None:
             raise RequestError("--combine is for several answers: add --samples N")
         return None
     if setup.tools:

@@ -146,6 +146,7 @@ class ProStream:
         pro, record = self._pro, self._pro.records[number]
         self._speed.count(monotonic(), pro.tokens - self._seen)
         self._seen = pro.tokens
+        self._status.used, self._status.estimated = pro.context, False
         if record.finished is not None:
             self._status.memory = max(self._status.memory, record.stats.peak_memory_bytes)
         if any(each.thinking.under_way for each in pro.records):

@@ -11,8 +11,8 @@ from app.lines import one_line
 
 GAP = "  "
 _DIM = "$foreground 65%"
-_STATES = 9
-"""Columns of the longest state."""
+_TOKENS, _STATES = 13, 9
+"""Columns of a number of tokens, and of the longest state."""
 _MOST_VOTE = 24
 """Columns of an answer where votes are counted."""
 
@@ -65,12 +65,12 @@ def _fitted(parts: Sequence[str], width: int) -> str:
 
 def _sample(number: int, state: SampleState, width: int) -> Content:
     """Number, tokens, state, and what it comes to, or its last words so far."""
-    tokens = f"{state.tokens:,}" if state.tokens else ""
-    left = f"{number:>2}{GAP}{tokens:>6} tokens{GAP}{state.state:<{_STATES}}"
+    tokens = f"{state.tokens:,} tokens" if state.tokens else ""
+    left = f"{number:>2}{GAP}{tokens:>{_TOKENS}}{GAP}{state.state:<{_STATES}}"
     room = width - cell_len(left) - len(GAP)
     text = one_line(state.text)
     if room < 1 or not text:
-        return Content(left[:width]).stylize(_DIM)
+        return Content(left[:width].rstrip()).stylize(_DIM)
     if state.state == "done":
         text = text if cell_len(text) <= room else set_cell_size(text, room - 1) + "\u2026"
         return Content.assemble((f"{left}{GAP}", _DIM), text)

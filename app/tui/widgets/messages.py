@@ -331,7 +331,8 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(*filter(None, [end, self._origin, *took] if end or took or self._origin else [otherwise]))
+        said = [*filter(None, [end, *self._origin.split("; "), *took])]
+        self._last_line.say(*(said or filter(None, [otherwise])))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 

@@ -96,7 +96,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
 
 
 async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
-    async with chat(FakeEngine(), (80, 140)) as pilot:
+    async with chat(FakeEngine(), (80, 170)) as pilot:
         await idle(pilot)
         await pilot.press("f1")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
