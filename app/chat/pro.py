@@ -13,11 +13,10 @@ from time import monotonic
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import Conversation
 from app.chat.loop import turn
-from app.engine.engine import Engine, EngineDied, EngineError
+from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from app.lines import one_line
-from mlx_model.errors import GptossError
-from mlx_model.events import Finished, PrefillProgress, Queued, TextDelta
+from mlx_model.events import Finished, PrefillProgress, Queued, TextDelta, Warned
 from mlx_model.options import Options
 from mlx_model.pro.comparing import comparable
 from mlx_model.pro.samples import COMBINE, WHOLE, Combine, Outcome, Samples, check_samples
@@ -85,6 +84,8 @@ class Pro:
         """What is made of the answers now, in words; "" while they come."""
         self.ended = set[int]()
         """The numbers of the samples that have ended."""
+        self.warnings: dict[str, None] = {}
+        """What of the request is kept to in part only, each once, in their order."""
         self._combine = combine
         self._tokens = [0] * len(records)
         self._further_tokens = self._prompt_tokens = 0
@@ -102,18 +103,19 @@ class Pro:
         asked for; the records then have everything that came before.
         """
         self._began = monotonic()
-        inbox = asyncio.Queue[tuple[int, Answer | GptossError | None]]()
+        inbox = asyncio.Queue[tuple[int, Answer | Exception | None]]()
         tasks = [asyncio.create_task(self._ask(engine, number, inbox)) for number in range(len(self.records))]
-        failures: list[GptossError] = []
+        failures: list[EngineError] = []
         try:
             while self.samples.ended < len(self.records):
                 number, item = await inbox.get()
                 if isinstance(item, Answer):
                     self._count(number, item)
                 else:
-                    if isinstance(item, EngineDied):
+                    if isinstance(item, EngineError):  # one that fails is no reason to lose the others
+                        failures.append(item)
+                    elif item is not None:
                         raise item
-                    failures += [item] if item is not None else []
                     self._end(number)
                 if (self.samples.is_decided or is_stopped()) and not self._is_cancelled:
                     self._is_cancelled = True
@@ -131,15 +133,15 @@ class Pro:
         self._ended_s = monotonic() - self._began
 
     async def _ask(
-        self, engine: Engine, number: int, inbox: "asyncio.Queue[tuple[int, Answer | GptossError | None]]"
+        self, engine: Engine, number: int, inbox: "asyncio.Queue[tuple[int, Answer | Exception | None]]"
     ) -> None:
-        failure: GptossError | None = None
+        failure: Exception | None = None
         try:
             async with aclosing(turn(engine, self.samples.requests[number], self.records[number])) as events:
                 async for event in events:
                     assert isinstance(event, Answer)  # without tools there is nothing else
                     inbox.put_nowait((number, event))
-        except GptossError as error:
+        except Exception as error:  # it is raised where the events are read
             failure = error
         inbox.put_nowait((number, failure))
 
@@ -149,6 +151,8 @@ class Pro:
                 self._waiting[number] = "in line"
             case PrefillProgress(total=total):
                 self._waiting[number], self._prompt_tokens = "reading", total
+            case Warned(text=text):
+                self.warnings[text] = None
             case TextDelta():
                 self._tokens[number] += answer.deltas
             case Finished(stats=stats):
@@ -173,7 +177,10 @@ class Pro:
                 async with aclosing(turn(engine, todo, record)) as events:
                     async for event in events:
                         assert isinstance(event, Answer)
-                        self._further_tokens += event.deltas if isinstance(event.event, TextDelta) else 0
+                        if isinstance(event.event, TextDelta):
+                            self._further_tokens += event.deltas
+                        elif isinstance(event.event, Finished):
+                            self._further_tokens = max(self._further_tokens, event.event.stats.decode_tokens)
                         yield Further(event)
             except EngineError as error:
                 if not error.too_long:

@@ -82,6 +82,8 @@ async def print_several(
                     line.show(progress(pro))
     finally:
         line.show("")
+    for warning in pro.warnings:
+        print(clean(warning), file=sys.stderr)
     answer = pro.answer
     if as_json:
         finished = (answer and answer.finished) or Finished("cancelled")

@@ -153,7 +153,11 @@ async def test_the_person_ends_them_and_gets_what_there_is() -> None:
 
 
 async def test_a_writing_that_is_stopped_stays_and_is_not_the_answer() -> None:
-    cut_off = [MessageStart("final"), TextDelta("final", "All"), Finished("cancelled", STATS)]
+    cut_off: list[Event | Exception | None] = [
+        MessageStart("final"),
+        TextDelta("final", "All"),
+        Finished("cancelled", STATS),
+    ]
     played = scene(PROSE, PROSE, further=lambda request: cut_off)
     outcome = await played.play()
     assert outcome is not None and outcome.how == "the first of 2 answers; the model wrote none from them"
