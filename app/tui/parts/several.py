@@ -83,6 +83,8 @@ class Several(Asking):
                     if isinstance(event, Further):
                         await self._show_further(pro, stream, event, events)
                     else:
+                        if event in pro.ended:  # it is on the disk before it is on the screen
+                            await self._save_several(pro, stream)
                         stream.show(event)
         finally:
             await stream.close()

@@ -42,6 +42,10 @@ async def test_votes_fall_until_the_rest_is_stopped_and_every_answer_stays() -> 
         await on_screen(pilot, "votes  42 \u00d73  41 \u00d71")
         await on_screen(pilot, "8 answers at once, 4 ended")
         assert pilot.app.query_one(ProView).size.height == height(8)
+        stored = await app_of(pilot).journal.load(app_of(pilot).conversation.id)
+        assert stored is not None  # whatever happens now, what has ended is there, and the first of it is the answer
+        assert [n.facts.reason for n in stored.nodes.values() if n.facts] == [None, "stop", "stop", "stop", "stop"]
+        assert stored.path[-1].text("final") == "41"
         for number in (5, 6):
             engine.end(number, "42")
         await wait_until(pilot, lambda: engine.cancelled == 0)
