@@ -287,9 +287,10 @@ class Pro:
 
     @property
     def _kept(self) -> list[AnswerRecord]:
-        """The answers that have begun; what the model says of its choice is none."""
+        """The answers of which there is something to read; else the first that has ended, to say so. What the model
+        says of its choice is none."""
         answers = self.records if self.is_choosing else self.all_records
-        return [record for record in answers if record.has_begun]
+        return [each for each in answers if each.messages] or [each for each in answers if each.has_begun][:1]
 
 
 def is_whole(record: AnswerRecord) -> bool:

@@ -81,7 +81,7 @@ async def test_votes_are_counted_and_the_rest_is_stopped() -> None:
     assert played.pro.votes == "42 \u00d74, 41 \u00d71"
     kept = played.keep()
     assert kept[0] == ("It is **42**.", "votes 4 of 6", "stop")
-    assert ("", "answer 1 of 8", "cancelled") in kept and len(kept) == 8
+    assert ("", "answer 1 of 8", "cancelled") in kept and len(kept) == 7  # of one there is nothing
     assert played.conversation.leaf is not None
     assert played.conversation.nodes[played.conversation.leaf].text("analysis") == "6 * 7"
 
@@ -148,7 +148,6 @@ async def test_the_person_ends_them_and_gets_what_there_is() -> None:
     assert played.keep()[1:] == [
         ("4", "answer 2 of 4", "cancelled"),
         ("It is **42**.", "answer 3 of 4", "stop"),
-        ("", "answer 4 of 4", "cancelled"),
     ]
 
 
@@ -186,7 +185,11 @@ async def test_one_that_fails_is_no_reason_to_lose_the_others() -> None:
     nothing = scene([Finished("no_answer", STATS)], says("4", reason="length"))
     outcome = await nothing.play()
     assert outcome is not None and outcome.how == "none of 2 came to an answer"
-    assert nothing.pro.answer is nothing.pro.records[0] and not is_whole(nothing.pro.records[1])
+    assert nothing.pro.answer is nothing.pro.records[1] and not is_whole(nothing.pro.records[1])
+    nothing = scene([PrefillProgress(1, 9), None], [None])
+    nothing.is_stopped = True
+    await nothing.play()
+    assert nothing.keep() == [("", "none of 2 came to an answer", "cancelled")]
 
 
 async def test_the_cost_is_that_of_all_beside_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:

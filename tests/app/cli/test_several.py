@@ -176,7 +176,7 @@ def test_the_plain_chat_keeps_every_answer(capsys: pytest.CaptureFixture[str]) -
 def test_ctrl_c_in_the_plain_chat_ends_early(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = LocalEngine(Scripted(FORTY_TWO, FORTY_TWO, [*says("41")[:3], *says("41")]))
+    engine = LocalEngine(Scripted(FORTY_TWO, FORTY_TWO, [says("41")[2], *says("41")]))
     engine.alive = True
     with closing(Saver(print)) as saver:
         chat = PlainChat(engine, "m", Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)

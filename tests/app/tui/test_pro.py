@@ -128,7 +128,7 @@ async def test_a_death_in_the_middle_loses_nothing_that_had_ended() -> None:
         await asked(pilot, engine, 2)
         await pilot.press("escape")
         await wait_until(pilot, lambda: app_of(pilot).conversations.idle.is_set())
-        assert len(conversation.nodes) == 5  # they had ended at once, with nothing in them but that
+        assert len(conversation.nodes) == 4  # nothing has come: one version says so
 
 
 FIGURES = ProFigures(
