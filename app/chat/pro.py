@@ -80,6 +80,8 @@ class Pro:
         self.records = records
         self.further: AnswerRecord | None = None
         self.outcome: Outcome | None = None
+        self.is_abandoned = False
+        """Whether nothing more is to be asked for: nobody waits for what would be made of the samples."""
         self.doing = ""
         """What is made of the answers now, in words; "" while they come."""
         self.ended = set[int]()
@@ -166,6 +168,9 @@ class Pro:
     async def _combined(self, engine: Engine, new_record: Callable[[], AnswerRecord]) -> AsyncGenerator[Further, None]:
         todo = self.samples.combination()
         while isinstance(todo, Request):
+            if self.is_abandoned:
+                todo = self.samples.conclude("")
+                break
             count = self.samples.answers
             self.doing = (
                 f"choosing one of {count} answers" if self.is_choosing else (f"writing one from {count} answers")

@@ -233,6 +233,7 @@ class ConversationKeeper(Several):
         """Stop, and save as the conversation's draft what is queued in it and what of it is set aside."""
 
         await self._titles.stop()
+        self.abandon()
 
         def draft() -> str:
             return merge([*self._desk.queue.texts, *(self._left or [])])

@@ -32,6 +32,12 @@ class Several(Asking):
 
     plan = Plan()
     """How many and in which way where nobody says so: as the last time."""
+    _pro: Pro | None = None  # the answers under way
+
+    def abandon(self) -> None:
+        """The conversation is being left: what is stopped now is all there is."""
+        if self._pro is not None:
+            self._pro.is_abandoned = True
 
     def again_several(self, plan: Plan, prompt: Node | None = None) -> None:
         """Answer a prompt of the path again, by default the last; previous answers stay as other versions."""
@@ -48,6 +54,7 @@ class Several(Asking):
         instructions = self._preferences.instructions_of(conversation.id)
         records = [AnswerRecord(effort, prompt) for _ in range(plan.count)]
         pro = Pro(Request(conversation.for_engine(prompt.id), options, instructions), records, plan.combine)
+        self._pro = pro
         view, first = ProView(plan.count), Node(records[0].id, prompt.id, 0.0, ())
         notes = [TOOLS_OFF] if self._tools.names_of(conversation.id) else []
         stream = ProStream(pro, view, desk.status, engine.alone_tok_s or alone_speed(conversation, engine.label), notes)
@@ -61,6 +68,7 @@ class Several(Asking):
         )
         work = self._show_several(pro, stream, view, partial(AnswerRecord, effort, prompt))
         has_failed = await self._carry_out(work, growing, is_new=is_new)
+        self._pro = None
         if pro.answer is not None:
             self._keep_several(pro, stream, None if engine.leaving else "died")
             await self.show(keep=self._notices_below(first))

@@ -165,6 +165,13 @@ async def test_a_writing_that_is_stopped_stays_and_is_not_the_answer() -> None:
     assert ("All", "writing one from 2 answers", "cancelled") in kept
 
 
+async def test_nothing_is_made_of_them_for_who_has_left() -> None:
+    played = scene(PROSE, PROSE)
+    played.pro.is_abandoned = True
+    outcome = await played.play()
+    assert outcome is not None and outcome.chosen == 0 and len(played.engine.asked) == 2
+
+
 async def test_a_death_keeps_what_had_ended() -> None:
     begun = [MessageStart("final"), TextDelta("final", "4")]
     played = scene(FORTY_TWO, [*begun, EngineDied("killed")], [None])

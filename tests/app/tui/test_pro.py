@@ -96,6 +96,15 @@ async def test_esc_ends_early_then_one_is_written_and_esc_again_keeps_the_answer
         await idle(pilot)
         await on_screen(pilot, "written from 3 answers")
         assert "The one answer." in text_on(pilot) and "< 8/8 >" in text_on(pilot)
+        # Who leaves does not wait for what would be made of them.
+        await pilot.press("f10")
+        await asked(pilot, engine, 3)
+        engine.end(8, PROSE)
+        engine.end(9, PROSE)
+        await on_screen(pilot, "not comparable \u00d72")
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: app_of(pilot).conversation is not conversation, "another conversation")
+        assert engine.open == 0 and len(engine.asked) == 11
 
 
 async def test_a_death_in_the_middle_loses_nothing_that_had_ended() -> None:
