@@ -75,7 +75,7 @@ class Several(Asking):
         else:
             await self._withdraw(prompt, first, before, is_new=is_new)
         await self._save()
-        await self._after(holds=has_failed or stream.has_ended_early)
+        await self._after(holds=has_failed)
 
     async def _show_several(
         self, pro: Pro, stream: "ProStream", view: "ProView", new_record: "partial[AnswerRecord]"
@@ -103,8 +103,7 @@ class Several(Asking):
         """Show the answer that is written from the others as any other, and a choice by what it does alone."""
         from app.tui.widgets.messages import AnswerView
 
-        stream.begin_further(is_stopped=self.stopped.is_set())
-        self.stopped.clear()  # the samples were ended, not what is made of them
+        stream.begin_further()
         if pro.is_choosing or pro.further is None:
             return
         record, prompt = pro.further, self.conversation.last_prompt()
@@ -137,8 +136,6 @@ class ProStream:
     def __init__(self, pro: Pro, view: "ProView", status: StatusLine, alone_tok_s: float, notes: list[str]) -> None:
         """`notes` say what is to be known of them."""
         self.alone_tok_s = alone_tok_s
-        self.has_ended_early = False
-        """Whether the person has ended the samples."""
         self._pro, self._view, self._status = pro, view, status
         self._notes = [ENDS_EARLY, *notes]
         self._speed, self._seen = Speed(), 0
@@ -165,9 +162,8 @@ class ProStream:
             self._say("answering")
         self.poke()
 
-    def begin_further(self, *, is_stopped: bool) -> None:
-        """The samples have ended, by the person if it `is_stopped`, and something is made of them."""
-        self.has_ended_early = is_stopped
+    def begin_further(self) -> None:
+        """The samples have ended, be it by the person, and something is made of them."""
         self._notes[0] = "Esc stops it, and the answers stay"
         self._own_status = False
         self._status.state, self._status.speed = "reading", 0.0
