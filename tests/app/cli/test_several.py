@@ -153,7 +153,7 @@ def test_the_plain_chat_keeps_every_answer(capsys: pytest.CaptureFixture[str]) -
     engine = LocalEngine(backend)
     engine.alive = True
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "m", Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)
+        chat = PlainChat(engine, Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)
         assert chat._several("3") is False and "nothing to answer" in capsys.readouterr().out
         assert chat._several("17 q") is False and "from 2 to 16" in capsys.readouterr().out
         chat._tools.names = ("python",)
@@ -179,7 +179,7 @@ def test_ctrl_c_in_the_plain_chat_ends_early(
     engine = LocalEngine(Scripted(FORTY_TWO, FORTY_TWO, [says("41")[2], *says("41")]))
     engine.alive = True
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "m", Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)
+        chat = PlainChat(engine, Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)
         prompt = chat._conversation.add_prompt("q", None)
 
         def answered(number: int) -> bool:
