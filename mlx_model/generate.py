@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if args.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
-        del fields["messages"], fields["calls"], fields["warnings"], fields["read"]
+        for name in ("messages", "calls", "warnings", "read", "samples", "outcome"):
+            del fields[name]
         print(json.dumps(fields))
     else:
         print(clean(result.text))

@@ -130,7 +130,8 @@ def answering() -> argparse.ArgumentParser:
     group.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls",
+        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls, with "
+        "--samples also votes and samples",
     )
     return shared
 
