@@ -105,7 +105,7 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
             assert titles.count(title) + titles.count(f"{title} (focused)") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)
-        await pilot.resize_terminal(40, 200)  # there is no room beside the keys
+        await pilot.resize_terminal(40, 240)  # there is no room beside the keys
         await wait_until(pilot, lambda: "\u2502  /rename [title]      " in text_on(pilot))
         shown = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
         at = shown.index("/rename [title]")
