@@ -29,7 +29,7 @@ help:
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
-	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
+	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time 1, 4, 16 clients"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"

@@ -103,6 +103,7 @@ class Ready:
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
     can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one.
+    `parallel` is how many requests it may be given at once: it answers them together, as far as they fit into memory.
     """
 
     model: str
@@ -113,6 +114,7 @@ class Ready:
     not_mapped: str | None = None
     note: str = ""
     adapter: str = ""
+    parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True)
