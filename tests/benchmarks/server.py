@@ -6,11 +6,12 @@ Prints Markdown tables: this server beside llama.cpp's (where `make` could build
 named by LLAMA_CPP) and mlx-lm's (where it is installed: the extra [peers]), each a process of its own with the demo
 model; with another model, this server alone. Crowds of clients ask all servers in turn, this one also where it answers
 one request at a time, round by round; medians are given, since other programs take their share of the machine. Both
-others take a template of Harmony: llama.cpp its own for gpt-oss, mlx-lm a short one. The clients send what programs send: in a chat the answers without their thoughts; of an agent instructions, a function, its call and the
-result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so there it gets the same conversation by
-Chat Completions. The demo model calls no function by itself, so clients make up the calls: what a prompt has beyond the
-one before is new to all servers (tests/app/server/test_prefixes.py has loops whose calls the model has made). Tokens
-are what each server says it has prefilled: those of the prompt without those from its cache.
+others take a template of Harmony: llama.cpp its own for gpt-oss, mlx-lm a short one. The clients send what programs
+send: in a chat the answers without their thoughts; of an agent instructions, a function, its call and the result. Codex
+speaks the Responses API alone, which mlx-lm's server lacks, so there it gets the same conversation by Chat Completions.
+The demo model calls no function by itself, so clients make up the calls: what a prompt has beyond the one before is new
+to all servers (tests/app/server/test_prefixes.py has loops whose calls the model has made). Tokens are what each server
+says it has prefilled: those of the prompt without those from its cache.
 """
 
 import argparse
