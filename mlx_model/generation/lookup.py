@@ -10,7 +10,7 @@ _GRAMS = (3, 2)
 _TRIALS = 8
 """Guesses after which it is seen whether they pay."""
 _LEAST = 1.0
-"""Tokens that a guess has to bring on average. Computing four tokens takes about as long as computing two one by one."""
+"""Tokens that a guess has to bring on average."""
 _PAUSE, _LONGEST_PAUSE = 32, 512
 """Tokens without a guess after guesses that did not pay: twice as many each time."""
 
@@ -18,8 +18,8 @@ _PAUSE, _LONGEST_PAUSE = 32, 512
 class PromptLookup:
     """Guesses what follows in one answer (Saxena 2023, "Prompt Lookup Decoding").
 
-    Quotes and edits repeat long runs of what they quote. Elsewhere guesses fail, each at the price of a longer step: they
-    stop for a while where those before brought too little. `guessed` and `accepted` count tokens.
+    Quotes and edits repeat long runs of what they quote. Elsewhere guesses fail, each at the price of a longer step:
+    they stop for a while where those before brought too little. `guessed` and `accepted` count tokens.
     """
 
     def __init__(self, prompt: Iterable[int]) -> None:
