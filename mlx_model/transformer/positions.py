@@ -11,7 +11,7 @@ MOST_MARKS = 48
 
 
 MOST_TOGETHER = 4
-"""Tokens appended together of which the newest may be taken back, without being marked."""
+"""Tokens that may be appended together if some of them are to be taken back, without a mark."""
 
 
 class Layer(Protocol):
@@ -98,7 +98,7 @@ class Positions(Generic[AnyLayer]):
         return position
 
     def take_back(self, count: int = 1) -> None:
-        """Forgets the newest tokens, of those that were appended together last: fewer than MOST_TOGETHER."""
+        """Forgets the newest tokens, of those that were appended together last, which were at most MOST_TOGETHER."""
         for layer in self.layers:
             layer.take_back(count)
         self.offset -= count
