@@ -128,4 +128,4 @@ class ModelBackend:
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
     refusal, parallel = model.residence.refusal, model.plan.parallel
-    return Ready(model.name, *sizes, model.load_s, refusal, adapter=model.adapter, parallel=parallel)
+    return Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel)
