@@ -176,7 +176,7 @@ def main() -> None:
     for number in range(len(listed)) if arguments.tasks is None else arguments.tasks:
         name, prompt, answer = listed[number]
         print(compared(model, name, prompt, answer, arguments.rounds, arguments.tokens), flush=True)
-    for question in QUESTIONS if model.tokenizer is not None else ():
+    for question in QUESTIONS if model.tokenizer is not None and arguments.tasks is None else ():
         asked: Any = Session(model).prompt(Request([user(question)]))
         print(compared(model, question, asked, None, arguments.rounds, arguments.tokens), flush=True)
 
