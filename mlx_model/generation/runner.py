@@ -9,7 +9,7 @@ from typing import TypeVar
 import mlx.core as mx
 
 from mlx_model.errors import ContextError, RequestError
-from mlx_model.events import PrefillProgress, Stats
+from mlx_model.events import PrefillProgress, Queued, Stats
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.likelihood import Draw
 from mlx_model.generation.lookup import PromptLookup
@@ -21,6 +21,9 @@ from mlx_model.model import Model
 from mlx_model.options import Options
 
 T = TypeVar("T")
+
+Progress = Queued | PrefillProgress
+"""What comes before the first token."""
 
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""
@@ -70,8 +73,9 @@ class Runner:
         boundaries: Sequence[int] = (),
         cancelled: Callable[[], bool] = never,
         constraint: Constraint | None = None,
-    ) -> Generator[PrefillProgress | int, None, None]:
-        """Yields the progress of the prefill, then each sampled id, the stop id included.
+    ) -> Generator[Progress | int, None, None]:
+        """Yields how many others it waits for, where memory is short, the progress of the prefill, then each sampled
+        id, the stop id included.
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
         `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be
@@ -90,7 +94,7 @@ class Runner:
         boundaries: Sequence[int] = (),
         cancelled: Callable[[], bool] = never,
         constraint: Constraint | None = None,
-    ) -> Generator[PrefillProgress | int | None, None, None]:
+    ) -> Generator[Progress | int | None, None, None]:
         """As `run`, for one of several: yields None before each step that it shares.
 
         The first of them that is resumed takes the step, for all that have come to theirs. So runs that are read in
@@ -194,10 +198,13 @@ class Runner:
 
     def _prefill(
         self, prompt: list[int], cancelled: Callable[[], bool]
-    ) -> Generator[PrefillProgress | None, None, mx.array | None]:
+    ) -> Generator[Progress | None, None, mx.array | None]:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
-        row, told = self._row, None
+        row, told, before = self._row, None, 0
         while True:
+            if (waits_for := self.scheduler.before(row)) not in (0, before):
+                before = waits_for
+                yield Queued(before)
             if row.runs and row.reused is not None and (done := len(row.prefix.ids)) != told:
                 told = done
                 self.stats = replace(self.stats, reused_tokens=row.reused, prefill_tokens=done - row.reused)

@@ -156,6 +156,11 @@ class Scheduler:
         if row.error is not None:
             raise row.error
 
+    def before(self, row: Row) -> int:
+        """How many rows have joined before one that waits for memory; 0 if it doesn't."""
+        waits = not row.runs and row.error is None and not any(map(row.may_fork, self._running()))
+        return self._rows.index(row) if waits else 0
+
     def is_alone(self, row: Row) -> bool:
         """Whether nobody else has joined."""
         return self._rows == [row]
