@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-lookup bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -30,7 +30,8 @@ help:
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
-	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
+	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time 1, 4, 16 clients"
+	@echo "make bench-lookup answer edits and quotes with guesses from the prompt and without (MODEL=demo, or another)"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
 	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
@@ -165,6 +166,9 @@ $(LLAMA)/.installed: tests/benchmarks/peers/build_llama_cpp.sh | $(BIN)/python
 
 bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.server
+
+bench-lookup: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.lookup $(or $(MODEL),demo)
 
 bench-peers: $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),2) --models $(or $(MODELS),20b)

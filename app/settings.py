@@ -25,7 +25,9 @@ SUBJECTS = ("python", "browser", "files", "functions", "mcp")
 BROWSER = ("search", "key", "url")
 """Texts in the table `browser`: who searches, with which key, at which URL. `allow_hosts` lists private hosts."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
-"""Fields of Options that stand in the table `sampling`; the effort stands at the top."""
+"""Fields of Options that stand in the table `sampling`."""
+AT_THE_TOP = ("effort", "prompt_lookup")
+"""Fields of Options that stand outside of it: how an answer comes about, whatever is drawn."""
 
 MOST_CALLS = 40
 """How often the model may call tools in one turn, by default."""
@@ -153,7 +155,7 @@ def _checked(path: Path, text: str) -> Settings:
 
     options: dict[str, Any] = {}
     sampling = table("sampling")
-    in_file = {"effort": values.get("effort"), **{name: sampling.get(name) for name in SAMPLING}}
+    in_file = {name: values.get(name) for name in AT_THE_TOP} | {name: sampling.get(name) for name in SAMPLING}
     for name, value in in_file.items():
         if value is not None:
             try:

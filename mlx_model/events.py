@@ -20,6 +20,7 @@ class Stats:
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
+    `guessed_tokens` were computed beforehand (Options.prompt_lookup), `accepted_tokens` of them were right.
     """
 
     prefill_tokens: int = 0
@@ -31,6 +32,8 @@ class Stats:
     peak_memory_bytes: int = 0
     seed: int = 0
     analysis_tokens: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -53,6 +56,8 @@ class Stats:
             decode_tokens=self.decode_tokens + more.decode_tokens,
             decode_s=self.decode_s + more.decode_s,
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
+            guessed_tokens=self.guessed_tokens + more.guessed_tokens,
+            accepted_tokens=self.accepted_tokens + more.accepted_tokens,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
         )
 

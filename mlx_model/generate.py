@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.events import PrefillProgress
 from mlx_model.generation.answer import generate, stats_json
 from mlx_model.generation.result import Result
 from mlx_model.generation.runner import Runner
@@ -22,7 +21,7 @@ from mlx_model.text import clean
 def _run_ids(model: Model, prompt: list[int], options: Options) -> Result:
     """Feeds ids without Harmony."""
     runner = Runner(model)
-    tokens = [item for item in runner.run(prompt, options) if not isinstance(item, PrefillProgress)]
+    tokens = [item for item in runner.run(prompt, options) if isinstance(item, int)]
     text = model.tokenizer.decode(tokens) if model.tokenizer else ""
     return Result(text, "", (), tuple(tokens), runner.finish_reason, runner.stats)
 

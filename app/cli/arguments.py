@@ -10,7 +10,7 @@ from app.chat.pro import Plan
 from app.cli.completion import completed_by, model_names
 from app.cli.connecting import add_server, engine_there
 from app.engine.protocol import Load
-from app.settings import MOST_CALLS, SAMPLING, Settings
+from app.settings import AT_THE_TOP, MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
 from mlx_model.errors import RequestError
 from mlx_model.generation.formats import AnswerFormat
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PORT = 8080
 """Where a server listens unless something else is said."""
 
-_OPTIONS = ("effort", *SAMPLING, "stop")
+_OPTIONS = (*AT_THE_TOP, *SAMPLING, "stop")
 """Arguments that are fields of Options."""
 
 
@@ -126,6 +126,12 @@ def answering() -> argparse.ArgumentParser:
         "--max-thinking", type=int, metavar="N", help="end the analysis after N tokens and answer (default: none)"
     )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
+    group.add_argument(
+        "--prompt-lookup",
+        action=argparse.BooleanOptionalAction,
+        help="guess tokens from what stands in the prompt already and check several at once: the answer stays the same "
+        "and comes sooner where it quotes or edits, a little later elsewhere (default: off)",
+    )
 
     group = shared.add_argument_group("output, except in the full-screen chat")
     group.add_argument("--show-analysis", action="store_true", help="print the model's analysis on standard error")

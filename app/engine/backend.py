@@ -127,4 +127,5 @@ class ModelBackend:
 
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, note=model.doubt, adapter=model.adapter)
+    refusal, parallel = model.residence.refusal, model.plan.parallel
+    return Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel)

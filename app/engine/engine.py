@@ -72,3 +72,11 @@ class Engine(Protocol):
     async def close(self) -> None:
         """End the process."""
         ...
+
+
+class ServedEngine(Engine, Protocol):
+    """An engine that several ask at once."""
+
+    def share(self) -> Engine:
+        """The same engine for one of them: `cancel` and `answer_now` concern the answers that were asked for there."""
+        ...

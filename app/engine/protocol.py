@@ -104,6 +104,7 @@ class Ready:
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what is to be known
     of this engine, as what it can't do, if there is something. `adapter` is the name of the LoRA adapter that it
     answers with, "" without one.
+    `parallel` is how many requests it may be given at once: it answers them together, as far as they fit into memory.
     """
 
     model: str
@@ -114,6 +115,7 @@ class Ready:
     not_mapped: str | None = None
     note: str = ""
     adapter: str = ""
+    parallel: int = 1
 
     @property
     def label(self) -> str:

@@ -103,9 +103,9 @@ class FullLayer:
         """Forgets everything from `position` on."""
         self.length = position
 
-    def take_back(self) -> None:
-        """Forgets the newest key."""
-        self.length -= 1
+    def take_back(self, count: int) -> None:
+        """Forgets the newest keys."""
+        self.length -= count
 
     def fork(self, position: int) -> "FullLayer":
         """A layer of its own with copies of the first `position` keys."""
@@ -170,9 +170,9 @@ class SlidingLayer:
         self.length = position
         self.drop([mark for mark in self._marked if mark > position])
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
-        self.length -= 1
+    def take_back(self, count: int) -> None:
+        """Forgets the newest keys, of those that were appended together last."""
+        self.length -= count
 
     def drop(self, marks: Iterable[int]) -> None:
         """Forgets the windows of these marks."""

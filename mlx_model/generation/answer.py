@@ -49,6 +49,7 @@ class Keywords(TypedDict, total=False):
     stop: str | Sequence[str]
     max_thinking: int | None
     logprobs: int | None
+    prompt_lookup: bool
     instructions: str | None
     tools: Sequence[Offered]
     functions: Sequence[FunctionTool]
@@ -90,6 +91,8 @@ def generate(
     instructions         the developer message
     logprobs             how many alternatives a token of the answer comes with, in the deltas of stream_generate,
                          beside its own log probability (default: neither)
+    prompt_lookup        guess tokens from what stands in the prompt already, and compute several at once: the answer is
+                         the same, and comes sooner where it quotes or edits (default: False)
     tools                what the model may call. Python functions and Tools are run here, until the model has answered;
                          of a function, signature and docstring are shown to the model (see tools.functions.Function).
                          Where results fill the context the oldest leave the prompt; Result.calls keeps them.

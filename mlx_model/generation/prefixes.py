@@ -35,10 +35,10 @@ class Prefix:
         self.cache.restore(position)
         del self.ids[position:]
 
-    def take_back(self) -> None:
-        """Forgets the newest id, which must have been appended alone, and not twice in a row."""
-        self.cache.take_back()
-        self.ids.pop()
+    def take_back(self, count: int = 1) -> None:
+        """Forgets the newest ids; see Positions."""
+        self.cache.take_back(count)
+        del self.ids[len(self.ids) - count :]
 
     def fork(self, position: int) -> "Prefix":
         """A prefix of its own that ends at `position`, which must be restorable."""

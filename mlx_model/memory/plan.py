@@ -28,6 +28,9 @@ COMFORTABLE = 8192
 LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
 
+MOST_PARALLEL = 8
+"""Answers that are computed together at most. More of them gain little: a step reads nearly all experts then."""
+
 _IN_FLIGHT = 1.2
 """Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed.
 
@@ -115,6 +118,11 @@ class MemoryPlan:
     def is_compiled(self) -> bool:
         """Whether it is made for the compiled layers of a CPU."""
         return not self.on_gpu and not self.by_mlx
+
+    @property
+    def parallel(self) -> int:
+        """Answers that may be asked for at once: those that fit at their shortest. Longer ones wait for memory."""
+        return max(1, min(MOST_PARALLEL, self.context // LEAST))
 
     @property
     def weights(self) -> int:

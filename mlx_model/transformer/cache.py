@@ -22,7 +22,7 @@ import mlx.core as mx
 
 from metal.spans import Span, joined
 from mlx_model.transformer.config import CACHE_STEP
-from mlx_model.transformer.positions import MOST_MARKS, Positions
+from mlx_model.transformer.positions import MOST_MARKS, MOST_TOGETHER, Positions
 
 
 class FullLayer:
@@ -72,13 +72,14 @@ class FullLayer:
         self._tail = None if self._tail is None else replace(self._tail, count=position - frozen)
         self.length = position
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
+    def take_back(self, count: int) -> None:
+        """See Layer."""
         if self._newest is None:
-            self.restore(self.length - 1)
+            self.restore(self.length - count)
         else:
-            self._newest = None
-            self.length -= 1
+            left = self._newest.count - count
+            self._newest = replace(self._newest, count=left) if left else None
+            self.length -= count
 
     def fork(self, position: int) -> "FullLayer":
         """A layer of its own with copies of the first `position` keys."""
@@ -151,7 +152,6 @@ class SlidingLayer:
         self.length = 0
         self._kept = window - 1
         self._window: Span | None = None
-        self._before: Span | None = None  # the window before the newest key, if that came alone
         self._marked: dict[int, Span] = {}
 
     def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
@@ -160,7 +160,6 @@ class SlidingLayer:
         Keeps the windows of those `marks` that these keys reach.
         """
         end = self.length + keys.shape[2]
-        self._before = self._window if keys.shape[2] == 1 else None
         if self._window is not None:
             keys, values = joined((self._window, Span(keys, values, keys.shape[2])))
         first = end - keys.shape[2]
@@ -180,16 +179,19 @@ class SlidingLayer:
     def _cut(self, keys: mx.array, values: mx.array, end: int) -> Span:
         start = max(0, end - self._kept)
         window = Span(keys, values, end - start, start)
-        if keys.shape[2] > 2 * self._kept:
+        if keys.shape[2] > 2 * max(self._kept, MOST_TOGETHER):
             # Copied out of a prefill chunk, so that a slice of it doesn't keep the whole chunk alive.
             keys, values = (mx.contiguous(array) for array in window.view())
             return Span(keys, values, end - start)
         return window
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
-        self._window = self._before
-        self.length -= 1
+    def take_back(self, count: int) -> None:
+        """See Layer. The window is part of the keys that were joined for it, which go as far back as is needed."""
+        self.length -= count
+        if (window := self._window) is not None:
+            end = window.start + window.count - count
+            start = max(0, end - self._kept)
+            self._window = replace(window, count=end - start, start=start) if end else None
 
     def snapshot(self) -> None:
         """Keeps the present window."""

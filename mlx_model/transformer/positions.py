@@ -10,6 +10,10 @@ MOST_MARKS = 48
 """Positions whose windows are remembered at once."""
 
 
+MOST_TOGETHER = 4
+"""Tokens that may be appended together if some of them are to be taken back, without a mark."""
+
+
 class Layer(Protocol):
     """What one layer holds of a sequence, as far as going back in it is concerned."""
 
@@ -34,8 +38,8 @@ class Layer(Protocol):
         """Forgets what was kept for these positions."""
         ...
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
+    def take_back(self, count: int) -> None:
+        """Forgets the newest keys, of those that were appended together last."""
         ...
 
     def fork(self, position: int) -> Self:
@@ -93,11 +97,11 @@ class Positions(Generic[AnyLayer]):
             self._marks = {mark for mark in self._marks if mark <= position}
         return position
 
-    def take_back(self) -> None:
-        """Forgets the newest token, which must have been appended alone, and not twice in a row."""
+    def take_back(self, count: int = 1) -> None:
+        """Forgets the newest tokens, of those that were appended together last, which were at most MOST_TOGETHER."""
         for layer in self.layers:
-            layer.take_back()
-        self.offset -= 1
+            layer.take_back(count)
+        self.offset -= count
 
     def fork(self, position: int) -> Self:
         """A cache of its own at `position`, which must be restorable; this one stays as it is.

@@ -93,6 +93,11 @@ def test_what_a_cpu_gets() -> None:
     assert "\n".join(lines) == TABLE_20B_ON_A_CPU.strip("\n")
 
 
+def test_how_many_are_answered_at_once() -> None:
+    for context, answers in ((512, 1), (1024, 1), (7168, 7), (8192, 8), (131_072, 8)):
+        assert plan(B20, 20 * GIB, Wishes(context)).parallel == answers
+
+
 def test_reasons_on_a_mac_with_16_gb() -> None:
     budget = int(16 * GIB * 2 / 3)
     assert plan_within(B20, Budget(budget, budget, "Budget: 10.7 GB."), on_gpu=True).reasons == (

@@ -10,6 +10,7 @@ import pytest
 from metal.spans import joined
 from mlx_model.transformer.cache import Cache, FullLayer, SlidingLayer
 from mlx_model.transformer.config import CACHE_STEP
+from mlx_model.transformer.positions import MOST_TOGETHER
 
 WINDOWS = (8, None, 5)
 HEADS, DIM = 2, 3
@@ -66,6 +67,11 @@ class Everything:
             self.marks = {mark for mark in self.marks if mark <= reached}
         del self.numbers[reached:]
 
+    def take_back(self, cache: Cache, count: int) -> None:
+        cache.take_back(count)
+        del self.numbers[len(self.numbers) - count :]
+        assert cache.offset == len(self.numbers)
+
     def fork(self, cache: Cache, position: int) -> "tuple[Everything, Cache]":
         reached = self.restorable(position)
         marks = {mark for mark in self.marks if mark <= reached}
@@ -84,6 +90,8 @@ def test_every_branch_sees_and_remembers_what_the_docstrings_say(seed: int) -> N
             case "append":
                 count = dice.choice([1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 40])
                 everything.append(cache, [8 * (step + i / 64) for i in range(count)], in_spans=dice.random() < 0.5)
+                if count <= MOST_TOGETHER and not everything.marks & {length + at + 1 for at in range(count)}:
+                    everything.take_back(cache, dice.randint(0, min(count, MOST_TOGETHER - 1)))
             case "mark":
                 everything.mark(cache, [near, length + dice.randint(0, 12)])
             case "restore":
