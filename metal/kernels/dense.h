@@ -83,6 +83,8 @@ METAL_FUNC float chunk_dot(const thread uint* words, const thread float* x) {
 // products[t * ROWS + r], in every lane: row rows[r] of the matrix times x[t], or times RMSNorm(x[t]) with the norm's
 // weight and eps. The norm's factor is taken out of the sum, so that x is read once and unrounded: y = factor * sum(w x
 // g). A quantised weight is scale * integer + offset, with one scale and one offset for 64 weights of a row.
+//
+// Of `tokens` vectors, which may be fewer than TOKENS: the last one is then repeated.
 template <
     int K, int BITS, int ROWS, int TOKENS, bool NORM, int ALIGN, int PACKED, typename T, typename W, typename S, typename G>
 METAL_FUNC void dense_rows(
@@ -90,6 +92,7 @@ METAL_FUNC void dense_rows(
     const device S* scales,
     const device S* offsets,
     const device T* x,
+    uint tokens,
     const device G* norm,
     float eps,
     const thread uint* rows,
@@ -105,34 +108,35 @@ METAL_FUNC void dense_rows(
     // Lanes beyond the row's end read its last chunk again, and count it as zero.
     const bool within = CHUNKS % 32 == 0 || pass * 32 + lane < CHUNKS;
     const uint chunk = within ? pass * 32 + lane : CHUNKS - 1;
-    float inputs[TOKENS][CHUNK], input_sums[TOKENS], gains[CHUNK];
+    float gains[CHUNK], row_scales[ROWS], row_offsets[ROWS];
+    uint words[ROWS * WORDS];
     if constexpr (NORM) load_floats<G, CHUNK, ALIGN, PACKED>(norm + chunk * CHUNK, gains);
     UNROLL for (int t = 0; t < TOKENS; ++t) {
-      load_floats<T, CHUNK, 16>(x + t * K + chunk * CHUNK, inputs[t]);
-      input_sums[t] = 0.0f;
+      float inputs[CHUNK], input_sum = 0.0f;
+      load_floats<T, CHUNK, 16>(x + min(uint(t), tokens - 1) * K + chunk * CHUNK, inputs);
       UNROLL for (int i = 0; i < CHUNK; ++i) {
-        if (!within) inputs[t][i] = 0.0f;
+        if (!within) inputs[i] = 0.0f;
         if constexpr (NORM) {
-          squares[t] = fma(inputs[t][i], inputs[t][i], squares[t]);
-          inputs[t][i] *= gains[i];
+          squares[t] = fma(inputs[i], inputs[i], squares[t]);
+          inputs[i] *= gains[i];
         }
-        if constexpr (BITS != 0) input_sums[t] += inputs[t][i];
+        if constexpr (BITS != 0) input_sum += inputs[i];
       }
-    }
-    UNROLL for (int r = 0; r < ROWS; ++r) {
-      const uint row_chunk = rows[r] * CHUNKS + chunk;
-      uint words[WORDS];
-      load_words<WORDS, ALIGN, PACKED>((const device uint*)weight + row_chunk * WORDS, words);
-      if constexpr (BITS != 0) {
-        const uint group = row_chunk * CHUNK / 64;
-        const float scale = float(scales[group]) * 16777216.0f, offset = float(offsets[group]);
-        UNROLL for (int t = 0; t < TOKENS; ++t) {
-          thread float& product = products[t * ROWS + r];
-          product = fma(offset, input_sums[t], product);
-          product = fma(scale, chunk_dot<W, BITS>(words, inputs[t]), product);
+      UNROLL for (int r = 0; r < ROWS; ++r) {
+        const uint row_chunk = rows[r] * CHUNKS + chunk, group = row_chunk * CHUNK / 64;
+        if (t == 0) {  // the other vectors find them in registers
+          load_words<WORDS, ALIGN, PACKED>((const device uint*)weight + row_chunk * WORDS, words + r * WORDS);
+          row_scales[r] = BITS ? float(scales[group]) * 16777216.0f : 1.0f;
+          row_offsets[r] = BITS ? float(offsets[group]) : 0.0f;
         }
-      } else {
-        UNROLL for (int t = 0; t < TOKENS; ++t) products[t * ROWS + r] += chunk_dot<W, BITS>(words, inputs[t]);
+        thread float& product = products[t * ROWS + r];
+        const float dot = chunk_dot<W, BITS>(words + r * WORDS, inputs);
+        if constexpr (BITS != 0) {
+          product = fma(row_offsets[r], input_sum, product);
+          product = fma(row_scales[r], dot, product);
+        } else {
+          product += dot;
+        }
       }
     }
   }

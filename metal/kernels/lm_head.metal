@@ -9,10 +9,11 @@
   const uint first = (threadgroup_position_in_grid.x * SIMDGROUPS + simdgroup_index_in_threadgroup) * ROWS;
   uint rows[ROWS];
   UNROLL for (uint r = 0; r < ROWS; ++r) rows[r] = first + r;
+  const uint tokens = TOKENS == 1 ? 1 : x_shape[0];
   float products[TOKENS * ROWS];
   dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN, PACKED>(
-      weight, scales, offsets, x, norm, eps, rows, lane, products);
+      weight, scales, offsets, x, tokens, norm, eps, rows, lane, products);
 
   float logit = 0.0f;
   UNROLL for (uint i = 0; i < TOKENS * ROWS; ++i) logit = lane == i ? products[i] : logit;
-  if (lane < TOKENS * ROWS) logits[lane / ROWS * OUT + first + lane % ROWS] = logit;
+  if (lane < tokens * ROWS) logits[lane / ROWS * OUT + first + lane % ROWS] = logit;

@@ -20,12 +20,13 @@
     rows[i] = own_head * 64 + first + i;
     rows[i + HALF] = rows[i] + 32;
   }
+  const uint tokens = TOKENS == 1 ? 1 : x_shape[0];
   float products[TOKENS * ROWS];
   dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN, PACKED>(
       is_query ? query_weight : is_value ? value_weight : key_weight,
       is_query ? query_scales : is_value ? value_scales : key_scales,
       is_query ? query_offsets : is_value ? value_offsets : key_offsets,
-      x, norm, eps, rows, lane, products);
+      x, tokens, norm, eps, rows, lane, products);
 
   float low = 0.0f, high = 0.0f;
   UNROLL for (uint t = 0; t < TOKENS; ++t) {
@@ -36,7 +37,7 @@
       }
     }
   }
-  if (lane < TOKENS * HALF) {
+  if (lane < tokens * HALF) {
     const uint t = lane / HALF, d = first + lane % HALF, at = own_head * 64 + d;
     low += float(is_query ? query_bias[at] : is_value ? value_bias[at] : key_bias[at]);
     high += float(is_query ? query_bias[at + 32] : is_value ? value_bias[at + 32] : key_bias[at + 32]);
@@ -46,7 +47,7 @@
       high = fma(high, cosine, low * sine);
       low = turned;
     }
-    device T* to = is_query ? q + (t * HEADS + own_head) * 64 : (is_value ? v : k) + (own_head * TOKENS + t) * 64;
+    device T* to = is_query ? q + (t * HEADS + own_head) * 64 : (is_value ? v : k) + (own_head * tokens + t) * 64;
     to[d] = T(low);
     to[d + 32] = T(high);
   }

@@ -44,7 +44,8 @@ def mixture_of_experts(x: mx.array, mixture: Mixture) -> mx.array:
 class Transformer:
     """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's).
 
-    `compute` says how all of it is computed here; `decoder` takes single tokens where Metal kernels are used.
+    `compute` says how all of it is computed here; `decoder` takes the next token of few sequences where Metal kernels
+    are used.
     """
 
     config: ModelConfig
@@ -77,9 +78,11 @@ class Transformer:
         angles = [self.rope.at(cache.offset, each) for cache in caches]
         cos, sin = (mx.concatenate([*part]) for part in zip(*angles, strict=True))
         x = self.embedding(tokens)
-        decoder = self.decoder if self.decoder is not None and self.decoder.takes(*tokens.shape) else None
+        decoder = self.decoder
+        if decoder is not None and not decoder.takes(len(tokens), each, len(caches)):
+            decoder = None
         if decoder is not None:
-            x = decoder.hidden(x.squeeze(0), cos, sin, caches[0])[None]
+            x = decoder.hidden(x.squeeze(0), cos, sin, caches)[None]
         else:
             by = turns(cos, sin)
             for block in self.blocks:

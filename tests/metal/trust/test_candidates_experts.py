@@ -114,7 +114,7 @@ def test_every_variant_passes_the_trial(dtype: mx.Dtype) -> None:
     ("name", "kernel", "right", "wrong"),
     [
         ("route", "_ROUTE", "sum / K", "sum"),
-        ("gate_up", "_GATE_UP", "bias[first + 2 * lane + 1]", "bias[first + 2 * lane]"),
+        ("gate_up", "_GATE_UP", "bias[first + 2 * i + 1]", "bias[first + 2 * i]"),
         ("down", "_DOWN", "= weight *", "= 1.0f / TOP *"),
     ],
 )
