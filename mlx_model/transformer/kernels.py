@@ -19,7 +19,7 @@ from mlx_model.errors import RequestError
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.decode import DecodeLayer, Decoder
 from mlx_model.transformer.rope import score_scale
-from mlx_model.transformer.several_rows import SeveralRows
+from mlx_model.transformer.several_rows import Choose, SeveralRows
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ def attach_kernels(
         transformer.decoder = None
         log.warning("decoding runs by MLX's own operations: %s", failure)
     elif (chosen := transformer.decoder) is not None:
-        windows = tuple(map(transformer.config.window, range(transformer.config.num_hidden_layers)))
-        several = SeveralRows(chosen, windows, transformer.compute.dtype, choose, table=table is not None)
+        several = several_rows(transformer, chosen, choose, table=table is not None)
         transformer.decoder = replace(chosen, several=several)
     return KernelFindings(choice.verdicts, failure, table)
 
@@ -160,6 +159,18 @@ def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool
         ),
         *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
     ]
+
+
+def several_rows(
+    transformer: Transformer, decoder: Decoder, choose: Choose = select.choose, *, table: bool = False
+) -> SeveralRows:
+    """What chooses the kernels of several rows, for a decoder with a choice for one; `table` as decode_operations.
+
+    It holds the transformer's arrays, not the transformer, which holds it.
+    """
+    config = transformer.config
+    windows = tuple(config.window(layer) for layer in range(config.num_hidden_layers))
+    return SeveralRows(decoder, windows, transformer.compute.dtype, choose, table)
 
 
 def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:

@@ -16,18 +16,22 @@ from mlx_model.transformer.decode import Decoder
 log = logging.getLogger(__name__)
 
 
+Choose = Callable[..., KernelChoice]
+"""metal.trust.select.choose, which takes operations, and `rechecks`."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeveralRows:
     """The `several` of a Decoder. A first start needn't wait for trials that most people never need.
 
     `decoder` has what was chosen for one row; `windows` are those of its layers' caches, `choose` finds out how
-    operations run here (metal.trust.select.choose), `table` as decode_operations.
+    operations run here; `table` says that FP4 is decoded by a table.
     """
 
     decoder: Decoder
     windows: tuple[int | None, ...]
     dtype: mx.Dtype
-    choose: Callable[..., KernelChoice]
+    choose: Choose
     table: bool = False
     _found: dict[int, Choice] = field(default_factory=dict)
 
