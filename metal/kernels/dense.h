@@ -1,6 +1,6 @@
-// Products of a few rows of a matrix with 1 to 4 vectors, the matrix as stored or in MLX's affine quantisation.
+// Products of a few rows of a matrix with 1 to 8 vectors, the matrix as stored or in MLX's affine quantisation.
 //
-// A simdgroup takes ROWS rows of the matrix [.., K] and all TOKENS vectors x [TOKENS, K]; it walks along K, each lane
+// A simdgroup takes ROWS rows of the matrix [.., K] and all vectors x [N, K], N up to TOKENS; it walks along K, each lane
 // with a chunk of consecutive weights at a time: 16 quantised ones (16, 12 or 8 bytes for 8, 6 or 4 bits), or 16 bytes
 // of stored ones. A row's chunks lie side by side in memory, so that one load of a simdgroup is one run of up to 512
 // bytes.
@@ -8,8 +8,10 @@
 // DRAM: every weight, scale and offset once. x and the norm's weight are read by every simdgroup, from the caches: 2.0
 // bytes asked for each weight byte at 8 bits and ROWS 4, which is why ROWS is not 1. At 16 weights a lane both loads of
 // x touch all its lines; lane order, in which the experts read, would halve that, but x is the residual stream here.
-// Registers, counted by hand: x 16 TOKENS, the norm's weight 16, sums ROWS TOKENS, a chunk 4, its decoding and chains
-// 8, addresses and loop about 14; 62 for one token and 122 for four, at ROWS 4. No threadgroup memory, no barrier.
+// Registers, counted by hand: one vector's x 16, the norm's weight 16, sums ROWS TOKENS and TOKENS, addresses and loop
+// about 14; of one vector a chunk 4, its decoding and chains 8, 62 at ROWS 4. Several find the chunks of all rows decoded,
+// 16 ROWS: 78 for two, 84 for four and 96 for eight at ROWS 2, which NVIDIA's compiler stretches to 77, 127 and 126 by
+// loading ahead. No threadgroup memory, no barrier.
 // What ROWS is, how wide a load and how many simdgroups stand in a threadgroup change no bit of a result: a row's sum
 // is always taken in the same order, over the chunks of a lane, within each chunk in four chains (a single chain of
 // dependent fma would run at half rate), then over the lanes.

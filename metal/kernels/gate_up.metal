@@ -15,9 +15,14 @@
 // leaves L2 within its bandwidth. 2 rows halve the registers, 8 the traffic of x: a tuner may choose, the bits are the
 // same.
 //
-// DRAM: 17/32 OUT K bytes a slot (8.8 MB for 5760 x 2880, 35 MB for four of them), each line once; x 5.8 KB. Rows of a
-// launch that share an expert read it each for itself.
+// DRAM: 17/32 OUT K bytes a slot (8.8 MB for 5760 x 2880, 35 MB for four of them), each line once; x 5.8 KB.
 // Registers: about 62 at 4 rows by hand, 93 by LLVM's AMDGPU back end. No threadgroup memory, no barrier.
+//
+// SHARE 1: tokens that chose the same expert read it each for itself. SHARE 2 or 4, with N TOP at most 32: it is read
+// once for so many of them (shared.h), and the simdgroups of the other pairs end at once. Each finds out who shares its
+// expert by that expert's place among the logits of every token, some 30 cycles a token (as counted in route.metal).
+// Registers then by hand: 16 a vector, 4 ROWS for weights and sums more; by NVIDIA's compiler 96 at ROWS 4 for SHARE 2,
+// and 116 at ROWS 2 for SHARE 4.
   const uint lane = thread_index_in_simdgroup;
   const uint row = (threadgroup_position_in_grid.x * SIMDGROUPS + simdgroup_index_in_threadgroup) * ROWS;
   uint pair = threadgroup_position_in_grid.z;

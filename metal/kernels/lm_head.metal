@@ -1,6 +1,6 @@
 // The final RMSNorm and the output matrix.
 //
-//   x [TOKENS, K], norm [K], weight [OUT, K] -> logits float32 [TOKENS, OUT]
+//   x [N, K], norm [K], weight [OUT, K] -> logits float32 [N, OUT], N up to TOKENS
 //
 // A simdgroup takes ROWS consecutive rows. Grid: OUT / ROWS simdgroups, SIMDGROUPS in a threadgroup: 50272 for gpt-oss
 // at ROWS 4. DRAM at gpt-oss's sizes: 1158 MB in bfloat16, 615, 471 and 326 MB in 8, 6 and 4 bits, and 0.8 MB of logits

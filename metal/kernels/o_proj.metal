@@ -1,6 +1,6 @@
 // The attention's output matrix, its bias and the residual stream.
 //
-//   x [TOKENS, K], residual [TOKENS, OUT], weight [OUT, K], bias [OUT] -> y [TOKENS, OUT]
+//   x [N, K], residual [N, OUT], weight [OUT, K], bias [OUT] -> y [N, OUT], N up to TOKENS
 //
 // A simdgroup takes ROWS consecutive rows. Grid: OUT / ROWS simdgroups, SIMDGROUPS in a threadgroup: 1440 for gpt-oss
 // at ROWS 2, its default, since there are only 2880 rows to spread over the GPU. K is 4096 there, eight whole passes at

@@ -1,7 +1,9 @@
 // Queries, keys and values of a layer: RMSNorm, three matrices in one launch, bias, and RoPE on queries and keys.
 //
-//   x [TOKENS, K], norm [K] -> q [TOKENS, HEADS, 64], k and v [KV_HEADS, TOKENS, 64], the layout of the KV cache
-//   query_* [HEADS * 64, K], key_* and value_* [KV_HEADS * 64, K]; bias [rows]; cosines, sines [TOKENS, 32]
+//   x [N, K], norm [K] -> q [N, HEADS, 64], k and v [KV_HEADS, N, 64], the layout of the KV cache
+//   query_* [HEADS * 64, K], key_* and value_* [KV_HEADS * 64, K]; bias [rows]; cosines, sines [N, 32]
+//
+// TOKENS is 1, 2, 4 or 8, and N that or fewer.
 //
 // A simdgroup takes ROWS / 2 rows from d on and as many from d + 32 on, of one head: both numbers of a pair that RoPE
 // turns are then in the registers of one simdgroup, and the result is written once, turned.

@@ -1,98 +1,80 @@
 """Two to eight rows of activations at once: each gets the bits it gets alone, and weights are read once for all."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal import dense, experts
 from metal.experts import down, gate_up
 from metal.lanes import Activations
 from metal.launch import Call, executed_by
-from metal.operation import Variant
-from metal.weights import Mixture
-from tests import msl as bench
-from tests.fixtures.dense_models import Random, geometry
-from tests.fixtures.recorder import recorded
-from tests.fixtures.reference import aligned_mixture, random_mixture
+from tests.fixtures.parts_of_20b import (
+    EXPERTS,
+    TOP_K,
+    Step,
+    chosen,
+    different,
+    modelled,
+    of_a_step,
+    read,
+    traced,
+)
+from tests.fixtures.reference import random_mixture
 from tests.metal.test_experts import bits
-from tests.msl.report import Report
 
-EXPERTS, TOP_K = 32, 4
-
-
-@cache
-def mixture() -> Mixture:
-    """Rows of gpt-oss-20b's length, but few of them: gate_up [32, 192, 2880], down [32, 96, 2880]."""
-    columns = random_mixture(2880, 96, EXPERTS, TOP_K, mx.bfloat16)
-    rows = random_mixture(96, 2880, EXPERTS, TOP_K, mx.bfloat16)
-    return replace(columns, down=rows.down)
+BITS = 8
 
 
-def chosen_by(rows: int) -> list[set[int]]:
-    """Four experts for each row: 0 by all, 1 by every second, 2 by every third, 5 by every fifth; nobody shares the
-    others, while there are any."""
+def crowded() -> mx.array:
+    """Logits of eight rows: all choose expert 0, four 1, three 2, two 5, in different slots and some with ties."""
+    rng, values = np.random.default_rng(0), np.full((8, EXPERTS), -3.0, np.float32)
     others = iter([*range(6, EXPERTS), 3, 4])
-    found = []
-    for row in range(rows):
-        own = {0} | {expert for expert in (1, 2, 5) if row % (expert + (expert < 3)) == 0}
-        found.append(own | {next(others) for _ in range(TOP_K - len(own))})
-    return found
-
-
-def logits(rows: int) -> mx.array:
-    """Of which each row chooses its experts, in an order of its own and some of them with ties."""
-    rng, values = np.random.default_rng(rows), np.full((rows, EXPERTS), -3.0, np.float32)
-    for row, own in enumerate(chosen_by(rows)):
-        values[row, sorted(own)] = rng.choice([-2.0, -0.0, 0.0, 1.5], TOP_K)
+    for row in range(8):
+        own = [0, *(expert for expert, every in ((1, 2), (2, 3), (5, 5)) if row % every == 0)]
+        own += [next(others) for _ in range(TOP_K - len(own))]
+        values[row, own] = rng.choice([-2.0, -0.0, 0.0, 1.5], TOP_K)
     return mx.array(values)
 
 
-@contextmanager
-def each_alone() -> Iterator[None]:
-    """One row's kernels, each row of a launch for itself."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(experts, "_MOST_PAIRS", 0)
-        yield
+@cache
+def together(rows: int) -> Step:
+    return traced(BITS, crowded(), slice(rows))
 
 
-def both(rows: int, count: int, weights: Mixture, loads: Variant = ()) -> tuple[mx.array, mx.array]:
-    """What gate_up gives in its middle, and down of other activations."""
-    rng = Random(rows)
-    normed, middle = rng.normal(8, 2880, dtype=mx.bfloat16), rng.normal(8, TOP_K, 2880, dtype=mx.bfloat16)
-    residual, scores = rng.normal(8, 96, dtype=mx.bfloat16), logits(rows)
-    shape = (("ROWS", count), ("TABLE", 0), *loads)
-    hidden = gate_up(Activations.of(normed[:rows]), scores, weights, (("SIMDGROUPS", 2), *shape))
-    return hidden.values, down(Activations.of(middle[:rows]), scores, residual[:rows], weights, shape)
+@pytest.mark.parametrize("rows", [2, 3, 7, 8])
+def test_each_row_gets_the_bits_it_gets_alone(rows: int) -> None:
+    found = together(rows).results
+    for row in range(rows) if rows == 8 else (rows - 1,):
+        for name, expected in traced(BITS, crowded(), slice(row, row + 1)).results.items():
+            assert bits(tuple(mx.contiguous(array[row : row + 1]) for array in found[name])) == bits(expected), (
+                row,
+                name,
+            )
 
 
-@pytest.mark.parametrize(("rows", "count", "packed"), [(2, 4, 0), (3, 2, 1), (8, 2, 0), (8, 4, 0)])
-def test_rows_that_share_experts_get_the_bits_that_they_get_alone(rows: int, count: int, packed: int) -> None:
-    """Also with packed loads, of weights that lie at multiples of 4."""
-    with each_alone(), executed_by(bench.executor("fast")):
-        alone = both(rows, 4, mixture())
-    with recorded("trace", misalign={"blocks": 4} if packed else {}) as recorder:
-        together = both(rows, count, aligned_mixture(mixture(), 4 if packed else 16), (("PACKED", packed),))
-    assert bits(together) == bits(alone)
-    assert [call.kernel.name for call in recorder.calls] == ["gate_up", "down_rows"]
-    for call, report in zip(recorder.calls, recorder.reports, strict=True):
-        check_reads(rows, report, columns=2880, out=call.inputs[0].shape[1])
-        (output,) = call.kernel.outputs
-        assert report.traffic[output].unwritten == report.traffic[output].rewritten == 0
-
-
-def check_reads(rows: int, report: Report, columns: int, out: int) -> None:
-    """The weights of each chosen expert, once for up to four rows, 16 bytes at a time."""
-    counts = [sum(expert in own for own in chosen_by(rows)) for expert in range(EXPERTS)]
-    matrix = out * columns // 2
-    blocks = report.traffic["blocks"]
-    assert blocks.distinct_bytes == sum(count > 0 for count in counts) * matrix
-    assert blocks.loads.bytes == sum(-(-count // 4) for count in counts) * matrix * 96 // 90  # 6 of 96 lanes idle
-    assert blocks.loads.by_width == {1: 0, 2: 0, 4: 0, 8: 0, 16: blocks.loads.bytes // 16}
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_a_step_reads_what_any_row_needs_once(rows: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """An expert that more than four rows chose is read once for each four of them."""
+    step, logits = together(rows), crowded()[:rows]
+    one, (dense, experts) = of_a_step(together(1)), of_a_step(step)
+    assert dense.touched == one[0].touched
+    router = read(step.reports["route"])
+    assert router.asked == rows * router.touched, "it alone is asked for by each row"
+    assert dense.asked - one[0].asked == pytest.approx(24 * (rows - 1) * router.touched)
+    counts = [sum(expert in own for own in chosen(logits)) for expert in range(EXPERTS)]
+    assert experts.touched == pytest.approx(one[1].touched * different(logits) / TOP_K)
+    assert experts.asked == pytest.approx(one[1].asked * sum(-(-count // 4) for count in counts) / TOP_K)
+    for name in ("gate_up", "down"):
+        blocks = step.reports[name].traffic["blocks"].loads
+        assert blocks.by_width == {1: 0, 2: 0, 4: 0, 8: 0, 16: blocks.bytes // 16}
+    for report, names in zip(step.reports.values(), step.results.values(), strict=True):
+        for traffic in [*report.traffic.values()][-len(names) :]:
+            assert traffic.unwritten == traffic.rewritten == 0
+    expected, touched = modelled(rows, one, different(logits)), dense.touched + experts.touched
+    with capsys.disabled():
+        print(f" {rows} rows: {expected / 1e9:.2f} GB modelled, {touched / 1e9:.2f} counted ", end="")
+    assert touched == pytest.approx(expected)
 
 
 def test_more_pairs_than_a_simdgroup_has_lanes_are_computed_each_for_itself() -> None:
@@ -110,33 +92,3 @@ def test_more_pairs_than_a_simdgroup_has_lanes_are_computed_each_for_itself() ->
             down(hidden, scores, mx.zeros((rows, 32), mx.bfloat16), few, shape)
     launched = [(call.kernel.name, dict(call.parameters).get("SHARE")) for call in calls]
     assert launched == [("gate_up", 4), ("down_rows", 4), ("gate_up", 1), ("down", None)]
-
-
-@pytest.mark.parametrize("form", [mx.bfloat16, 8, 6, 4], ids=str)
-def test_dense_rows_get_the_bits_that_they_get_alone(form: mx.Dtype | int) -> None:
-    """Each number of rows in a format of its own; the weights are asked for once."""
-    rows = {mx.bfloat16: 8, 8: 7, 6: 3, 4: 2}[form]
-    random = Random()
-    layer, head, angles = random.projections(320, 3, 1, form), random.head(320, 64, form), random.angles(rows)
-    x, attended = random.normal(rows, 320, dtype=mx.bfloat16), random.normal(rows, 192, dtype=mx.bfloat16)
-
-    def results(row: slice, height: int) -> list[mx.array]:
-        cosines, sines = (each[row] for each in angles)
-        q, k, v = dense.qkv(x[row], layer, cosines, sines, geometry(height))
-        y = dense.o_proj(attended[row], x[row], layer, geometry(height))
-        return [q, k[0].swapaxes(0, 1), v[0].swapaxes(0, 1), y, dense.lm_head(x[row], head, geometry(height))]
-
-    with recorded():
-        alone = [results(slice(row, row + 1), 4) for row in range(rows)]
-    with recorded("trace") as recorder:
-        together = results(slice(rows), 2)
-    expected = tuple(mx.concatenate(list(each)) for each in zip(*alone, strict=True))
-    assert bits(tuple(together)) == bits(expected)
-    chunk, size = (16, 2 * form) if isinstance(form, int) else (8, 16)  # weights of a lane, and bytes
-    for call, report in zip(recorder.calls, recorder.reports, strict=True):
-        for name, array in zip(call.kernel.inputs, call.inputs, strict=True):
-            if name.endswith("weight"):
-                columns = dict(call.parameters)["K"]
-                assert isinstance(columns, int)
-                assert report.traffic[name].distinct_bytes == array.nbytes
-                assert report.traffic[name].loads.bytes == len(array) * -(-columns // (32 * chunk)) * 32 * size
