@@ -225,7 +225,7 @@ def ours(folder: Path, context: int, rows: int, *, kernels: bool) -> Step:
 
     def step(tokens: mx.array) -> Sequence[mx.array]:
         logits = transformer(tokens, caches, "all" if rows > 1 else "last")
-        return [mx.argmax(logits[0], axis=-1), *(array for cache in caches for array in cache.arrays())]
+        return [mx.argmax(logits, axis=-1), *(array for cache in caches for array in cache.arrays())]
 
     if kernels:
         transformer.decoder = by_kernels(transformer)

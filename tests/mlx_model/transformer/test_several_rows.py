@@ -1,6 +1,7 @@
 """A decode step of several rows on the kernels: the logits each row has alone, and which kernels come to compute it."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
@@ -94,6 +95,24 @@ def test_each_operation_may_run_either_way(transformer: Transformer, name: str) 
     assert mx.abs(found - by_mlx).max() < 2e-5 * mx.abs(by_mlx).max()
     # With attention alone all goes the way of the blocks: a row's own launch shares no weights.
     assert {each.removesuffix("_rows") for each in launched} == ({name} if name != "attend" else set())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_launches_of_a_step(transformer: Transformer, rows: int) -> None:
+    """Attention alone is launched for each row, through the scheduler's own call."""
+    launched: Counter[str] = Counter()
+
+    def record(call: Call) -> list[mx.array]:
+        launched[call.kernel.name] += 1
+        return [mx.zeros(*output) for output in zip(call.output_shapes, call.output_dtypes, strict=True)]
+
+    by_kernel = replace(transformer, decoder=by_kernels(transformer))
+    caches = [by_kernel.make_cache() for _ in range(rows)]
+    with executed_by(record):
+        assert by_kernel(mx.zeros((1, rows), mx.int32), caches, "all").shape == (1, rows, 512)
+    down = "down_rows" if rows > 1 else "down"
+    each_layer = {"qkv": 1, "attend": rows, "o_proj": 1, "route": 1, "gate_up": 1, down: 1}
+    assert launched == {"lm_head": 1} | {name: 2 * number for name, number in each_layer.items()}
 
 
 def test_what_goes_the_way_of_the_blocks(transformer: Transformer) -> None:
