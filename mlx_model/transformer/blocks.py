@@ -67,8 +67,9 @@ class Transformer:
         """Ids [B, T], which follow what the cache holds and join it, to logits float32 [B, T or 1, vocab].
 
         Of several caches each takes as many tokens of T: all are computed together but for attention, which is that of
-        each sequence alone. What is multiplied together is summed in another order, so that a sequence's logits differ
-        from those it has alone, as they do between a prompt computed whole and in chunks; in float32 by some 1e-6.
+        each sequence alone. By the kernels a sequence's logits are those it has alone. By MLX's operations what is
+        multiplied together is summed in another order, so that they differ from those, as they do between a prompt
+        computed whole and in chunks; in float32 by some 1e-6.
 
         With "none" the result is the last hidden state [B, T, hidden]: in prefill, only the prompt's last token needs
         the output matrix, a third of the weights a token reads.

@@ -22,7 +22,10 @@ Choose = Callable[..., KernelChoice]
 
 @dataclass(frozen=True, slots=True)
 class SeveralRows:
-    """The `several` of a Decoder. A first start needn't wait for trials that most people never need.
+    """The `several` of a Decoder.
+
+    A first start needn't wait for trials that most people never need: the first step of 2, of 4 and of 8 rows waits for
+    its own, of up to seven texts, and in later processes for their compilation alone.
 
     `decoder` has what was chosen for one row; `windows` are those of its layers' caches, `choose` finds out how
     operations run here; `table` says that FP4 is decoded by a table.

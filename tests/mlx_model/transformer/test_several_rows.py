@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,10 @@ from metal.operation import Operation, Variant
 from metal.trust import select
 from metal.trust.machine import MetalGpu
 from metal.trust.select import KernelChoice, Verdict
+from mlx_model.generation.runner import Runner
+from mlx_model.generation.scheduler import Scheduler
+from mlx_model.model import load
+from mlx_model.options import Options
 from mlx_model.transformer import kernels
 from mlx_model.transformer.adapters import adapted
 from mlx_model.transformer.blocks import Transformer
@@ -41,8 +46,12 @@ OF_A_STEP = {"qkv", "o_proj", "lm_head", "route", "gate_up", "down"}
 
 
 @pytest.fixture(scope="module")
-def transformer(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
-    folder = write_checkpoint(tmp_path_factory.mktemp("rows"), tiny_config(**SIZES, sliding_window=16))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("rows"), tiny_config(**SIZES, sliding_window=16))
+
+
+@pytest.fixture(scope="module")
+def transformer(folder: Path) -> Transformer:
     return load_transformer(folder, ModelConfig.load(folder), GPU_WAY, 8)[0]
 
 
@@ -97,18 +106,39 @@ def test_each_operation_may_run_either_way(transformer: Transformer, name: str) 
     assert {each.removesuffix("_rows") for each in launched} == ({name} if name != "attend" else set())
 
 
-@pytest.mark.parametrize("rows", [1, 2, 4, 8])
-def test_launches_of_a_step(transformer: Transformer, rows: int) -> None:
-    """Attention alone is launched for each row, through the scheduler's own call."""
+@contextmanager
+def launches() -> Iterator[Counter[str]]:
+    """Counts them by kernel; nothing is computed."""
     launched: Counter[str] = Counter()
 
     def record(call: Call) -> list[mx.array]:
         launched[call.kernel.name] += 1
         return [mx.zeros(*output) for output in zip(call.output_shapes, call.output_dtypes, strict=True)]
 
+    with executed_by(record):
+        yield launched
+
+
+def test_answers_under_way_share_the_launches_of_a_step(folder: Path) -> None:
+    """Of eight tokens of an answer seven are computed; the prompts come in one after the other."""
+    model = load(folder, differentiable=True)
+    model.mlx_transformer.decoder = by_kernels(model.mlx_transformer)
+    scheduler = Scheduler(model)
+    options = Options(temperature=0, max_tokens=8)
+    answers = [Runner(model, scheduler).steps([1, 2, 3 + number], options) for number in range(3)]
+    with launches() as launched:
+        while answers:
+            answers = [steps for steps in answers if any(item is None for item in steps)]
+    assert 7 <= launched["lm_head"] <= 7 + 2 + 3, "one for each step, and for a prompt's last token"
+    assert launched["down_rows"] >= 2 * 7, "a layer and step"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_launches_of_a_step(transformer: Transformer, rows: int) -> None:
+    """Attention alone is launched for each row."""
     by_kernel = replace(transformer, decoder=by_kernels(transformer))
     caches = [by_kernel.make_cache() for _ in range(rows)]
-    with executed_by(record):
+    with launches() as launched:
         assert by_kernel(mx.zeros((1, rows), mx.int32), caches, "all").shape == (1, rows, 512)
     down = "down_rows" if rows > 1 else "down"
     each_layer = {"qkv": 1, "attend": rows, "o_proj": 1, "route": 1, "gate_up": 1, down: 1}
