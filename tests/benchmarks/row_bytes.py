@@ -1,10 +1,11 @@
 """Counts what a decode step of 1, 2, 4 and 8 rows reads at gpt-oss-20b's sizes: `python -m tests.benchmarks.row_bytes`.
 
 Each kernel is traced on the CPU on some of its matrix's rows (all of their length), and counted for all of them. Each
-row of activations draws its experts uniformly. Modelled is what such a step reads if each weight that any row needs is
-read once: the dense part, and 32 (1 - (1 - 4/32)^rows) experts a layer. Counted are the weights that the kernels touch,
-which DRAM must carry, beside what as many single rows touch; those that they ask for, which is more where a weight is
-read twice or by a lane that idles; and the lines of 64 bytes that all buffers are asked for, activations too, which the first-level caches must carry.
+row of activations draws its experts uniformly. Modelled is what such a step reads if each weight that any row needs
+is read once: the dense part, and 32 (1 - (1 - 4/32)^rows) experts a layer. Counted are the weights that the kernels
+touch, which DRAM must carry, beside what as many single rows touch; those that they ask for, which is more where a
+weight is read twice or by a lane that idles; and the lines of 64 bytes that all buffers are asked for, activations
+too, which the first-level caches must carry.
 """
 
 import argparse
