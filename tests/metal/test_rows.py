@@ -54,7 +54,7 @@ def test_each_row_gets_the_bits_it_gets_alone(rows: int) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 8])
-def test_a_step_reads_what_any_row_needs_once(rows: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_reads_what_any_row_needs_once(rows: int) -> None:
     """An expert that more than four rows chose is read once for each four of them."""
     step, logits = together(rows), crowded()[:rows]
     one, (dense, experts) = of_a_step(together(1)), of_a_step(step)
@@ -72,8 +72,7 @@ def test_a_step_reads_what_any_row_needs_once(rows: int, capsys: pytest.CaptureF
         for traffic in [*report.traffic.values()][-len(names) :]:
             assert traffic.unwritten == traffic.rewritten == 0
     expected, touched = modelled(rows, one, different(logits)), dense.touched + experts.touched
-    with capsys.disabled():
-        print(f" {rows} rows: {expected / 1e9:.2f} GB modelled, {touched / 1e9:.2f} counted ", end="")
+    print(f"{rows} rows: {expected / 1e9:.2f} GB modelled, {touched / 1e9:.2f} counted")  # pytest -s shows it
     assert touched == pytest.approx(expected)
 
 
