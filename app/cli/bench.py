@@ -290,7 +290,7 @@ def summary(found: Measurements) -> str:
         parts.append(f"weights {found.weights_gigabytes_s:.0f} GB/s")
     if found.bandwidth_gigabytes_s is not None:
         parts.append(f"copy {found.bandwidth_gigabytes_s.copy:.0f}, read {found.bandwidth_gigabytes_s.read:.0f} GB/s")
-    parts += [f"{k.operation} {k.gigabytes_s:.0f} GB/s" for k in found.kernels]
+    parts += [f"{k.operation} {k.gigabytes_s:.0f} GB/s" for k in found.kernels if k.rows == 1]
     parts += [found.power] if found.power else []
     return "; ".join(parts)
 

@@ -47,12 +47,16 @@ class Bandwidth:
 
 @dataclass(frozen=True, slots=True)
 class KernelSpeed:
-    """One operation of the decode step as it runs: microseconds, GB/s of weights, microseconds by MLX's operations."""
+    """One operation of the decode step as it runs: microseconds, GB/s of weights, microseconds by MLX's operations.
+
+    `rows` are computed at once, each of another sequence.
+    """
 
     operation: str
     microseconds: float
     gigabytes_s: float
     portable_microseconds: float
+    rows: int = 1
 
 
 @dataclass(slots=True)

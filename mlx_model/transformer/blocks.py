@@ -44,7 +44,8 @@ def mixture_of_experts(x: mx.array, mixture: Mixture) -> mx.array:
 class Transformer:
     """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's).
 
-    `compute` says how all of it is computed here; `decoder` takes single tokens where Metal kernels are used.
+    `compute` says how all of it is computed here; `decoder` takes the next token of few sequences where Metal kernels
+    are used.
     """
 
     config: ModelConfig
@@ -66,8 +67,9 @@ class Transformer:
         """Ids [B, T], which follow what the cache holds and join it, to logits float32 [B, T or 1, vocab].
 
         Of several caches each takes as many tokens of T: all are computed together but for attention, which is that of
-        each sequence alone. What is multiplied together is summed in another order, so that a sequence's logits differ
-        from those it has alone, as they do between a prompt computed whole and in chunks; in float32 by some 1e-6.
+        each sequence alone. By the kernels a sequence's logits are those it has alone. By MLX's operations what is
+        multiplied together is summed in another order, so that they differ from those, as they do between a prompt
+        computed whole and in chunks; in float32 by some 1e-6.
 
         With "none" the result is the last hidden state [B, T, hidden]: in prefill, only the prompt's last token needs
         the output matrix, a third of the weights a token reads.
@@ -77,9 +79,11 @@ class Transformer:
         angles = [self.rope.at(cache.offset, each) for cache in caches]
         cos, sin = (mx.concatenate([*part]) for part in zip(*angles, strict=True))
         x = self.embedding(tokens)
-        decoder = self.decoder if self.decoder is not None and self.decoder.takes(*tokens.shape) else None
+        decoder = self.decoder
+        if decoder is not None and not decoder.takes(len(tokens), each, len(caches)):
+            decoder = None
         if decoder is not None:
-            x = decoder.hidden(x.squeeze(0), cos, sin, caches[0])[None]
+            x = decoder.hidden(x.squeeze(0), cos, sin, caches)[None]
         else:
             by = turns(cos, sin)
             for block in self.blocks:

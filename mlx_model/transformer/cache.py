@@ -41,11 +41,11 @@ class FullLayer:
         self.length = self._frozen.count
         return self._frozen.view()
 
-    def append_spans(self, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+    def append_spans(self, newest: Span) -> tuple[Span, ...]:
         """As `append`, for at most CACHE_STEP tokens, but returns all of them as they lie: up to three spans."""
         self._write_newest()
-        self._newest = Span(keys, values, keys.shape[2])
-        self.length += keys.shape[2]
+        self._newest = newest
+        self.length += newest.count
         return tuple(span for span in (self._frozen, self._tail, self._newest) if span is not None and span.count)
 
     def _write_newest(self) -> None:
@@ -170,10 +170,10 @@ class SlidingLayer:
         self.length = end
         return keys, values
 
-    def append_spans(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[Span, ...]:
+    def append_spans(self, newest: Span, marks: Iterable[int]) -> tuple[Span, ...]:
         """As `append`, but returns the keys and values before these, and these, as they lie."""
-        spans = (self._window, Span(keys, values, keys.shape[2]))
-        self.append(keys, values, marks)
+        spans = (self._window, newest)
+        self.append(*newest.view(), marks)
         return tuple(span for span in spans if span is not None and span.count)
 
     def _cut(self, keys: mx.array, values: mx.array, end: int) -> Span:
@@ -260,17 +260,17 @@ class Cache(Positions[FullLayer | SlidingLayer]):
             keys, values = store.append(keys, values)
         return keys.astype(dtype), values.astype(dtype)
 
-    def append_spans(self, layer: int, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+    def append_spans(self, layer: int, newest: Span) -> tuple[Span, ...]:
         """As `append`, for a kernel: keys and values where they lie, in their order, up to three spans.
 
         They are in the cache's own dtype, which a kernel may read as it is. At most CACHE_STEP tokens at once.
         """
-        kept = self._dtype or keys.dtype
-        keys, values = keys.astype(kept), values.astype(kept)
+        kept = self._dtype or newest.keys.dtype
+        newest = replace(newest, keys=newest.keys.astype(kept), values=newest.values.astype(kept))
         store = self.layers[layer]
         if isinstance(store, SlidingLayer):
-            return store.append_spans(keys, values, self._marks)
-        return store.append_spans(keys, values)
+            return store.append_spans(newest, self._marks)
+        return store.append_spans(newest)
 
     def present(self) -> list[mx.array]:
         """See Positions: keys and values."""

@@ -19,6 +19,7 @@ from mlx_model.errors import RequestError
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.decode import DecodeLayer, Decoder
 from mlx_model.transformer.rope import score_scale
+from mlx_model.transformer.several_rows import Choose, SeveralRows
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ def attach_kernels(
     how many pieces of that work are done: each operation that is tried here for the first time, then a decode step.
     Not one that is to be differentiated: kernels have no gradient. Raises RequestError if GPTOSS_KERNELS has another
     value than metal.trust.select.MODES.
+
+    What several rows use is found out when several are computed for the first time.
     """
     try:
         mode = select.requested_mode()
@@ -70,16 +73,19 @@ def attach_kernels(
         log.warning("decoding runs by MLX's own operations: %s", error)
         return KernelFindings(refusal=whole_text(error))
     total = len(possible) + 1
-    choose = partial(select.choose, possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
-    choice = choose(trying=lambda index: preparing(index, total))
+    choose = partial(select.choose, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
+    choice = choose(possible, trying=lambda index: preparing(index, total))
     preparing(total - 1, total)
     failure = _attach(transformer, replace(decoder, choice=choice))
     if failure is not None:  # a kernel that is remembered as right, maybe; the others are kept
-        choice = choose(rechecks=True)
+        choice = choose(possible, rechecks=True)
         failure = _attach(transformer, replace(decoder, choice=choice))
     if failure is not None:
         transformer.decoder = None
         log.warning("decoding runs by MLX's own operations: %s", failure)
+    elif (chosen := transformer.decoder) is not None:
+        several = several_rows(transformer, chosen, choose, table=table is not None)
+        transformer.decoder = replace(chosen, several=several)
     return KernelFindings(choice.verdicts, failure, table)
 
 
@@ -153,6 +159,18 @@ def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool
         ),
         *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
     ]
+
+
+def several_rows(
+    transformer: Transformer, decoder: Decoder, choose: Choose = select.choose, *, table: bool = False
+) -> SeveralRows:
+    """What chooses the kernels of several rows, for a decoder with a choice for one; `table` as decode_operations.
+
+    It holds the transformer's arrays, not the transformer, which holds it.
+    """
+    config = transformer.config
+    windows = tuple(config.window(layer) for layer in range(config.num_hidden_layers))
+    return SeveralRows(decoder, windows, transformer.compute.dtype, choose, table)
 
 
 def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import cast
 
 import mlx.core as mx
 import pytest
@@ -24,8 +25,11 @@ from app.cli.speed import (
     warm_up,
 )
 from metal.operation import Operation, Variant
+from metal.trust.select import KernelChoice
 from mlx_model.events import Stats
 from mlx_model.model import Model, load
+from mlx_model.transformer.decode import Decoder
+from mlx_model.transformer.several_rows import SeveralRows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import load_as_on_a_gpu
 from tests.mlx_model.lora.test_toy_language import ADAPTER
@@ -48,8 +52,9 @@ class Idle:
 
     choice: Mapping[str, Variant | None]
     asked: int = 0
+    several: object = None
 
-    def takes(self, batch: int, tokens: int) -> bool:
+    def takes(self, batch: int, tokens: int, sequences: int) -> bool:
         self.asked += 1
         return False
 
@@ -189,6 +194,11 @@ def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyP
     assert found.operation == "down"
     assert found.gigabytes_s == pytest.approx((1 << 30) / found.microseconds / 1e3)
     assert set(ways) == {narrow, None}
+    several = SeveralRows(cast(Decoder, None), (), mx.float32, lambda *_, **__: KernelChoice([]))
+    monkeypatch.setattr(SeveralRows, "__call__", lambda self, rows: {"route": wide} if rows > 2 else {})
+    monkeypatch.setattr(SeveralRows, "operations", lambda self, rows: {each.name: each for each in kernels})
+    monkeypatch.setattr(model.transformer, "decoder", Idle({"down": narrow, "route": None}, several=several))
+    assert [(each.operation, each.rows) for each in kernel_speeds(model)] == [("down", 1), ("route", 4), ("route", 8)]
     monkeypatch.setattr(model.transformer, "decoder", None)
     assert not list(kernel_speeds(model))
 

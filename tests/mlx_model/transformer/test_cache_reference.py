@@ -7,7 +7,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.spans import joined
+from metal.spans import Span, joined
 from mlx_model.transformer.cache import Cache, FullLayer, SlidingLayer
 from mlx_model.transformer.config import CACHE_STEP
 from mlx_model.transformer.positions import MOST_TOGETHER
@@ -40,7 +40,7 @@ class Everything:
         for layer, window in enumerate(WINDOWS):
             keys, values = rows(added), -rows(added)
             if in_spans:
-                spans = cache.append_spans(layer, keys, values)
+                spans = cache.append_spans(layer, Span(keys, values, len(added)))
                 assert len(spans) <= (3 if window is None else 2)
                 keys, values = joined(spans)
             else:
@@ -114,7 +114,7 @@ def test_a_tail_is_joined_when_it_is_full() -> None:
     cache.advance(30)
     frozen = set[int]()
     for length, number in enumerate(numbers[30:], 31):
-        spans = cache.append_spans(0, rows([number]), -rows([number]))
+        spans = cache.append_spans(0, Span(rows([number]), -rows([number]), 1))
         cache.advance(1)
         assert spans[-1].count == 1 and sum(span.count for span in spans) == length
         assert all(span.count <= CACHE_STEP for span in spans[1:])
@@ -126,7 +126,7 @@ def test_a_tail_is_joined_when_it_is_full() -> None:
         fork = cache.fork(position)
         for each in (fork, cache.fork(len(numbers))):
             each.restore(position)
-            keys, _ = joined(each.append_spans(0, rows([7]), rows([7])))
+            keys, _ = joined(each.append_spans(0, Span(rows([7]), rows([7]), 1)))
             assert np.array_equal(np.array(keys), np.array(rows([*numbers[:position], 7])))
 
 
@@ -135,7 +135,7 @@ def bytes_copied(cache: Cache, *, in_spans: bool) -> int:
     token, most = mx.ones((1, 8, 1, 64)), 0
     mx.eval(token)
     for _ in range(4):
-        cache.append_spans(0, token, token) if in_spans else cache.append(0, token, token)
+        cache.append_spans(0, Span(token, token, 1)) if in_spans else cache.append(0, token, token)
         cache.advance(1)
         mx.reset_peak_memory()
         before = mx.get_active_memory()
@@ -199,7 +199,7 @@ def test_a_narrow_cache_hands_out_what_the_queries_compute_in(in_spans: bool) ->
     exact = mx.random.normal((1, HEADS, 4, DIM), key=mx.random.key(1))
     cache = Cache([8, None], dtype=mx.bfloat16)
     for layer in range(2):
-        spans = joined(cache.append_spans(layer, exact, exact + 1)) if in_spans else None
+        spans = joined(cache.append_spans(layer, Span(exact, exact + 1, 4))) if in_spans else None
         keys, values = spans or cache.append(layer, exact, exact + 1)
         assert keys.dtype == values.dtype == (mx.bfloat16 if in_spans else mx.float32)
         for found, expected in ((keys, exact), (values, exact + 1)):
