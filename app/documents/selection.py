@@ -11,6 +11,8 @@ from mlx_model.tokens import about_tokens
 
 SOURCE = "source"
 """The section of a web page that is its HTML as it is."""
+PARTS = (":", "#")
+"""What parts the name of a file from the part of it that is meant."""
 MOST_NAMED = 8
 """Sections that are named where the one that is meant isn't there."""
 

@@ -179,7 +179,7 @@ class Composer(CompletingArea):
         app, and by then the letters typed right after it are already in the text.
         """
         naming, self._naming = self._naming, event.is_printable or event.key == "backspace"
-        if naming and await self._complete(event.key):
+        if (naming and await self._complete(event.key)) or self._reopen(event.character or ""):
             pass
         elif event.key == "enter":
             self._submit()

@@ -8,6 +8,7 @@ from app.documents import files
 from app.documents.attachments import Attachment
 from app.tui.screens.line import LineScreen
 from mlx_model.documents.parsers import parse
+from tests.app.tui.test_composer_alone import Screen
 from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, text_on, wait_until
 from tests.fixtures.pdf import Run, drawn, encrypted
 
@@ -48,6 +49,36 @@ async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
         assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2")
         assert second.note == "pages 1, 2 of 2"
         await wait_until(pilot, lambda: "; section 2 Results, page" in text_on(pilot))
+
+
+async def test_a_part_of_a_file_that_was_just_chosen_takes_its_place() -> None:
+    Path("my paper.pdf").write_bytes(PAPER)
+    async with Screen().run_test(size=(60, 20)) as pilot:
+        assert isinstance(pilot.app, Screen)
+        composer = pilot.app.area.composer
+        composer.focus()
+
+        def names() -> list[str]:
+            return [each.name for each in composer.attached.attachments]
+
+        await pilot.press(*"see @pa", "tab")
+        assert composer.text == "see @paper.pdf "
+        await wait_until(pilot, lambda: names() == ["paper.pdf"])
+        await pilot.press("colon")
+        assert composer.text == "see @paper.pdf:"
+        await wait_until(pilot, lambda: "paper.pdf:2" in composer.completion.names)
+        await pilot.press("2", "tab")
+        await wait_until(pilot, lambda: names() == ["paper.pdf:2"])
+        assert composer.text == "see @paper.pdf:2 "
+        await pilot.press("colon")  # of a part there is no part
+        assert composer.text == "see @paper.pdf:2 :"
+        await pilot.press("space", *"@my", "tab", "number_sign")
+        assert composer.text.endswith('@"my paper.pdf#')
+        await wait_until(pilot, lambda: "my paper.pdf#2 Results" in composer.completion.names)
+        await pilot.press("m", "tab")
+        await wait_until(pilot, lambda: names() == ["paper.pdf:2", "my paper.pdf#1 Method"])
+        await pilot.press(*"or @pa", "tab", *"and @pa", "tab", "colon", "1", "tab")  # the whole is named, too
+        await wait_until(pilot, lambda: set(names()[2:]) == {"paper.pdf", "paper.pdf:1"})
 
 
 async def test_a_locked_file_takes_its_password_or_is_left_out() -> None:
