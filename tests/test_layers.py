@@ -50,6 +50,7 @@ CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
+READ = ("mlx_model.documents.document", "mlx_model.documents.quotes")
 WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.remote", "app.cli", *MODEL, "mlx_model")
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
@@ -116,8 +117,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
     # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
-    # a call what a tool has written, an answer what the model has read.
-    "app.tui.text": (*CHAT, *HUB, *CITED, "app.store", "app.tools"),
+    # a call what a tool has written, an answer what the model has read, the reader a document.
+    "app.tui.text": (*CHAT, *HUB, *CITED, *READ, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
@@ -128,7 +129,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
-    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),
+    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *READ, *CHAT, *HUB),
     # The app and its actions compose and route.
     "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", "app.tools", *CHAT),
     # The entry: the command line, and Ctrl-C before it is loaded.

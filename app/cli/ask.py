@@ -21,7 +21,8 @@ from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
-from app.documents.attachments import GAP, Attachment, join
+from app.documents.attachments import GAP, Attachment, join, split
+from app.documents.citations import FileCitations, flaws
 from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
@@ -192,10 +193,13 @@ async def _print_answer(
             raise EngineError(f"{error}; {advice}", error.unusable, error.too_long) from None
         raise
     finished = record.finished or Finished("cancelled")
+    attachments = split(prompt)[1]
+    cited = FileCitations(lambda: attachments).of(record.text)
     if as_json:
+        of_files = {"citations": [each.to_json() for each in cited]} if attachments else {}
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
         of_form = parsed(setup.form, record.text, finished)
-        print(json.dumps(_to_json(record, finished, ready) | of_form | of_tools), flush=True)
+        print(json.dumps(_to_json(record, finished, ready) | of_form | of_files | of_tools), flush=True)
     printer.end_line()
     if record.text.strip():
         if form is not None and finished.reason != "stop":
@@ -203,6 +207,8 @@ async def _print_answer(
             return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
+        for flaw in [] if as_json else flaws(cited):
+            say(flaw)
         if finished.reason == "length":
             say(f"the answer was cut off at {_limit(finished)}")
         return 0

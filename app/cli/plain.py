@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.context import context_note
-from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.sampling import change
@@ -21,6 +21,7 @@ from app.cli.arguments import Start
 from app.cli.loading import load_model, load_there, say_what_is_odd
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
+from app.documents.citations import FileCitations, flaws
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load, Ready
 from app.lines import one_line, sentence
@@ -272,6 +273,9 @@ class PlainChat:
                 printer.end_line()
                 if record.has_begun:
                     _print_sources(printer.sources)
+                    earlier = self._conversation.path_to(node.id)
+                    for flaw in flaws(FileCitations(lambda: files_of(earlier)).of(record.text)):
+                        say(flaw)
                     _print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))

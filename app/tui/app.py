@@ -34,6 +34,7 @@ from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.reading import Reading
 from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
@@ -111,6 +112,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         )
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
+        self.reading = Reading(desk, self.conversations, self.tools)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.copy_to_clipboard)
         self.hints = Hints(desk, self.conversations, self.tools, self.preferences, self.selection)
@@ -305,10 +307,6 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         """Esc in the sidebar."""
         self.library.leave()
 
-    def on_composer_latest_requested(self) -> None:
-        """End in an empty input."""
-        self.action_latest()
-
     def on_download_panel_step_requested(self, event: DownloadPanel.StepRequested) -> None:
         """A click, or Enter, on the panel of the download."""
         if event.hide:
@@ -393,6 +391,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """The terminal has another size."""
         self.library.fit(event.size.width)
+        self.run_worker(self.reading.fit(event.size.width), group="read")
         self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 

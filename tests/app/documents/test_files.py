@@ -29,10 +29,13 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ("data", "attachment"),
     [
         (b"plain\r\n", Attachment("x", "plain\n")),
-        (pdf("Hello PDF", "page two"), Attachment("x", "[page 1]\nHello PDF\n\n[page 2]\npage two", "2 pages")),
+        (
+            pdf("Hello PDF", "page two"),
+            Attachment("x", "[page 1]\nHello PDF\n\n[page 2]\npage two", "2 pages", "[p. 1]"),
+        ),
         (
             b"\n" + pdf("one", ""),
-            Attachment("x", "[page 1]\none\n\n[page 2]\n[empty]", "2 pages; page 2 is empty"),
+            Attachment("x", "[page 1]\none\n\n[page 2]\n[empty]", "2 pages; page 2 is empty", "[p. 1]"),
         ),
         (
             b"\x1b[1mbold" + b"." * 60 + b"\0",

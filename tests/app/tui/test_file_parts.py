@@ -46,7 +46,7 @@ async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
         await wait_until(pilot, lambda: len(composer.attached.attachments) == 2)
         first, second = composer.attached.attachments
         text = "[page 2]\n# 2 Results\nWhat came of it, in a line of text."
-        assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2")
+        assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2", "[p. 2]")
         assert second.note == "pages 1, 2 of 2"
         await wait_until(pilot, lambda: "; section 2 Results, page" in text_on(pilot))
 
