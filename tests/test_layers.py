@@ -142,7 +142,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Outside packages that belong to some rooms alone, with those rooms.
 OUTSIDE = {
     "textual": ("app.tui",),
-    "sqlite3": ("app.store",),
+    # What is kept, and in memory the full-text index of a document that is searched.
+    "sqlite3": ("app.store", "app.documents.passages"),
     "rich": ("app",),
     "curses": ("app",),
     "prompt_toolkit": ("app",),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.documents.attachments import QUOTE, Attachment, AttachmentError, AttachmentLocked
 from app.documents.cited_pages import citation_in
-from app.documents.selection import SOURCE, WHOLE, Selection, SelectionError, divide, fitting, select
+from app.documents.selection import MOST_FOUND_TOKENS, SOURCE, WHOLE, Selection, SelectionError, divide, fitting, select
 from app.lines import one_line
 from mlx_model.documents.document import Document, DocumentError, DocumentLocked, Wanted, joined
 
@@ -99,9 +99,13 @@ def whole(document: Document, name: str) -> Attachment:
 
 
 def proposal(document: Document, name: str, tokens: int) -> str:
-    """What to attach in place of a file that does not fit into so many tokens; "" if nothing of it does."""
+    """What to attach in place of a file that does not fit into so many tokens: some of its pages, or what is found in
+    it for some words; "" if nothing of it fits."""
     part = fitting(document, tokens)
-    return f"{document.unit}s {part[1:]} fit: {name}{part}" if part else ""
+    fits = f"{document.unit}s {part[1:]} fit: {name}{part}" if part else ""
+    return ", or ".join(
+        [*([fits] if fits else []), *([f"search it: {name}?words"] if tokens >= MOST_FOUND_TOKENS else [])]
+    )
 
 
 def what_fits(name: str, folder: Path | None, tokens: int) -> str:

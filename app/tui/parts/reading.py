@@ -9,7 +9,7 @@ from app.chat.conversation import files_of
 from app.documents.attachments import Attachment, AttachmentError, AttachmentLocked
 from app.documents.cited_pages import pages_in
 from app.documents.files import document_at, document_of, meant, whole
-from app.documents.selection import SOURCE, Selection, select
+from app.documents.selection import SOURCE, WHOLE, Selection, SelectionError, divide, select
 from app.lines import one_line, sentence
 from app.settings import load
 from app.tools.web_documents import address_of, fetch
@@ -18,7 +18,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
 from app.tui.text.reading_place import ReadingPlace, Target, go_to_target
 from mlx_model.documents.document import Document
-from mlx_model.errors import GptossError, RequestError
+from mlx_model.errors import RequestError
 from mlx_model.tokens import about_tokens
 
 if TYPE_CHECKING:
@@ -174,25 +174,23 @@ class Reading:
 def _of_file(name: str, folder: Path, password: str | None) -> ReadingPlace:
     """A file, at the part that is meant. Raises AttachmentError."""
     path, selection = meant(name, folder)
-    base = one_line(name if selection == Selection() else name[: -len(_part(name))])
+    base = one_line(name if selection == WHOLE else name[: -len(_part(name))])
     document = document_at(path, base, password=password)
     place = _place(base, document)
-    if selection != Selection() and selection.section != SOURCE:
-        with suppress(GptossError):  # the document is there in any case
-            pages, _ = select(document, selection)
-            indices = [n for n, page in enumerate(document.pages) if page.number == pages[0].number]
+    if selection not in (WHOLE, Selection(section=SOURCE)):
+        with suppress(SelectionError):  # the document is there in any case
+            first = select(document, selection)[0][0]
             if document.has_pages or selection.section:
-                target = Target(indices[0] if document.has_pages else 0, quote=pages[0].text.split("\n", 1)[0])
-                go_to_target(place, target if selection.section else Target(indices[0]))
+                index = [page.number for page in document.pages].index(first.number)
+                quote = "" if selection.pages else first.text.split("\n", 1)[0]
+                go_to_target(place, Target(index, quote=quote))
             else:
-                place.go_to_page(selection.pages[0][0])
+                place.go_to_page(first.number)
     return place
 
 
 def _part(name: str) -> str:
     """What stands behind the name of the file."""
-    from app.documents.selection import divide
-
     parts = divide(name)
     return name[len(parts[0]) :] if parts else ""
 

@@ -38,9 +38,11 @@ async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
         size = f"paper.pdf  {len(PAPER) / 1000:.1f} kB"
         await wait_until(pilot, lambda: size in text_on(pilot) and "then : for pages, # for a sect" in text_on(pilot))
         await pilot.press(*"per.pdf#")
-        await wait_until(pilot, lambda: composer.completion.names == ["paper.pdf#1 Method", "paper.pdf#2 Results"])
+        names = ["paper.pdf", "paper.pdf#1 Method", "paper.pdf#2 Results"]
+        await wait_until(pilot, lambda: composer.completion.names == names)
+        assert "all of it  2 pages, about " in text_on(pilot)
         await wait_until(pilot, lambda: "2 Results  page 2, about " in text_on(pilot))
-        await pilot.press("down", "enter")
+        await pilot.press("down", "down", "enter")
         assert composer.text == 'see @"paper.pdf#2 Results" '
         await pilot.press(*"and @paper.pdf:1-2", "space")  # typed to its end
         await wait_until(pilot, lambda: len(composer.attached.attachments) == 2)

@@ -10,7 +10,7 @@ from mlx_model.documents.document import Document, Page
 
 PAGES = (
     Page(1, "one\ttwo\n\nthree", "page 1"),
-    Page(4, "fo\x1bur\nfive ex-\nact words", "page 4"),
+    Page(4, "wo\x1brd\nfive ex-\nact words", "page 4"),
     Page(5, "six", "page 5"),
 )
 DOCUMENT = Document(PAGES, "page", 5)
@@ -34,13 +34,13 @@ def test_lines_of_pages() -> None:
     lines = ReaderLines(PAGES)
     assert lines.lines == [
         *("page 1", "one two", "", "three", ""),
-        *("page 4", "fo\u241bur", "five ex-", "act words", ""),
+        *("page 4", "wo\u241brd", "five ex-", "act words", ""),
         *("page 5", "six"),
     ]
     assert [lines.number(n) for n in range(6)] == [0, 1, 2, 3, 4, 0]
     assert [lines.line_at(1, n) for n in (0, 1, 3, 99)] == [5, 6, 8, 9]
     assert lines.where(6, 8) == "page 4, lines 1-3" and lines.where(1, 6) == "page 1 to page 4"
-    assert lines.text(3, 6) == "three\n\n[page 4]\nfo\u241bur"
+    assert lines.text(3, 6) == "three\n\n[page 4]\nwo\u241brd"
     plain = ReaderLines((Page(1, "a\nb"),))
     assert (plain.lines, plain.where(1, 1), plain.is_label(0)) == (["a", "b"], "line 2", False)
 
