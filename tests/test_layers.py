@@ -158,6 +158,7 @@ OUTSIDE = {
     # Native code that reads untrusted files: loaded in a process of its own alone.
     "pypdfium2": ("mlx_model.documents",),
     "python_calamine": ("mlx_model.documents",),
+    "msoffcrypto": ("mlx_model.documents",),
     # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),
