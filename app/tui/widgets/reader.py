@@ -47,7 +47,7 @@ class ReaderText(ScrollView, can_focus=True):
         (
             ("Up, Down", "another line; PageUp, PageDown a screen"),
             ("Left, Right", "the previous, the next page of the document"),
-            ("Shift+Up, Shift+Down", "mark lines; m begins or ends a mark, so does the mouse"),
+            ("Shift+Up, Shift+Down", "mark lines; m begins a mark; so does the mouse"),
             ("Enter", "ask about what is marked, or the line"),
             ("a", "attach all of the document"),
             ("/", "find; n and N go to the next and the previous"),

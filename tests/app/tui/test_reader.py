@@ -6,6 +6,7 @@ import pytest
 
 from app.documents import files
 from app.documents.attachments import split
+from app.tui.parts import reading
 from app.tui.parts.reading import NEEDS_BROWSER, USAGE
 from app.tui.screens.line import LineScreen
 from app.tui.screens.reader import ReaderScreen
@@ -115,7 +116,7 @@ async def test_keys_and_the_mouse_move_and_mark() -> None:
         assert [each.name for each in desk_of(pilot).composer.attached.attachments] == ["paper.pdf"]
 
 
-async def test_a_locked_file_takes_its_password_and_what_is_wrong_is_said() -> None:
+async def test_a_locked_file_takes_its_password_and_what_is_wrong_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("secret.pdf").write_bytes(encrypted(PAPER, "RC4-128", user="key"))
     async with chat(FakeEngine(), (100, 30)) as pilot:
         await idle(pilot)
@@ -125,3 +126,15 @@ async def test_a_locked_file_takes_its_password_and_what_is_wrong_is_said() -> N
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, LineScreen))
         await pilot.press(*"key", "enter")
         await wait_until(pilot, lambda: "secret.pdf  page 5 of 6" in text_on(pilot))
+
+        async def fetched(url: str, settings: object) -> bytes:
+            return PAPER
+
+        # With the browser switched on; what is read has no file.
+        monkeypatch.setattr(app_of(pilot).tools, "names_of", lambda _: ("browser",))
+        monkeypatch.setattr(reading, "fetch", fetched)
+        desk_of(pilot).composer.focus()
+        await send(pilot, "/read arxiv:2508.10925")
+        await wait_until(pilot, lambda: "arxiv:2508.10925  page 1 of 6" in text_on(pilot))
+        await pilot.press("a")
+        assert [each.name for each in desk_of(pilot).composer.attached.attachments] == ["arxiv:2508.10925"]
