@@ -103,7 +103,7 @@ def test_json_has_what_was_written_and_the_sources_beside_it(capsys: pytest.Capt
 def test_the_plain_chat_lists_them_on_standard_error(engine: LocalEngine, capsys: pytest.CaptureFixture[str]) -> None:
     drive(_load(engine))
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "scripted", Start(Load(), Options(), None, False), saver, edits_lines=False)
+        chat = PlainChat(engine, Start(Load(), Options(), None, False), saver, edits_lines=False)
         chat._tools.switch(("browser",))
         chat._ask("q")
         out, err = capsys.readouterr()
@@ -134,7 +134,7 @@ def test_a_quote_that_is_not_in_the_file_is_said(
     assert [(each["text"], each["label"], each["ok"]) for each in citations] == [("[p. 1]", "page 1", False)]
     assert said not in err
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "scripted", start, saver, edits_lines=False)
+        chat = PlainChat(engine, start, saver, edits_lines=False)
         chat._ask(prompt)
         assert said in capsys.readouterr().err
         chat.close()
