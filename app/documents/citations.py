@@ -92,7 +92,7 @@ class FileCitations:
 
     def __init__(self, attachments: Callable[[], Sequence[Attachment]]) -> None:
         self._get = attachments
-        self._known: list[Cited] = []
+        self._numbers: dict[Cited, int] = {}
 
     def of(self, text: str) -> list[Cited]:
         """The citations in a text of Markdown, in their order; what names no page or file of these is none."""
@@ -124,12 +124,11 @@ class FileCitations:
 
     def number(self, cited: Cited) -> int:
         """A number by which `at` finds a citation again."""
-        self._known.append(cited)
-        return len(self._known) - 1
+        return self._numbers.setdefault(cited, len(self._numbers))
 
     def at(self, number: int) -> Cited | None:
         """The citation of a number."""
-        return self._known[number] if 0 <= number < len(self._known) else None
+        return next((cited for cited, each in self._numbers.items() if each == number), None)
 
 
 def _cited(match: re.Match[str], quote: str, attachments: Sequence[Attachment]) -> Cited | None:

@@ -28,6 +28,7 @@ from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
 
 if TYPE_CHECKING:
+    from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.messages import AnswerText
     from app.tui.widgets.reader import Reader
 
@@ -185,6 +186,10 @@ class Actions(App[None]):
         """End the thought, so that the answer begins."""
         await self.conversations.answer_now()
 
+    async def on_analysis_answer_wanted(self) -> None:
+        """A click behind the title of a thought."""
+        await self.conversations.answer_now()
+
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal, else empty the input, else say how to quit."""
         composer = self.desk.composer
@@ -268,6 +273,10 @@ class Actions(App[None]):
             self.desk.notify(await clipboard.copy(text, what, super().copy_to_clipboard))
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
+
+    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
+        """A click on the `copy` of a code block."""
+        self.copy_to_clipboard(event.text, event.what)
 
     def action_copy_text(self, text: str) -> None:
         """Copy a text that stands for itself: a click on `copy path`."""

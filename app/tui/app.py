@@ -54,7 +54,6 @@ from app.tui.widgets.welcome import Welcome
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
-    from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.versions import VersionSwitch
 
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
@@ -252,14 +251,6 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
         self.desk.ask(LineScreen(event.reason, "Enter opens it, Esc leaves it out", is_secret=True), answered)
 
-    async def on_analysis_answer_wanted(self) -> None:
-        """A click behind the title of a thought."""
-        await self.conversations.answer_now()
-
-    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
-        """A click on the `copy` of a code block."""
-        self.copy_to_clipboard(event.text, event.what)
-
     def on_selectable_transcript_selection_changed(self) -> None:
         """Another message is selected, or none any more."""
         self.selection.show()
@@ -398,7 +389,8 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """The terminal has another size."""
         self.library.fit(event.size.width)
-        self.run_worker(self.reading.fit(event.size.width), group="read")
+        if self.reading.is_open:
+            self.run_worker(self.reading.fit(event.size.width), group="read")
         self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 

@@ -102,7 +102,8 @@ class Reading:
             place = await asyncio.to_thread(_of_attachment, cited.attachment, self._desk.composer.folder)
         label = pages_in(cited.attachment)[cited.page].label
         labels = [page.label for page in place.lines.pages]
-        go_to_target(place, Target(labels.index(label) if label in labels else 0, cited.lines, cited.quote))
+        target = Target(labels.index(label) if label in labels else 0, cited.lines, cited.quote)
+        await asyncio.to_thread(go_to_target, place, target)
         await self._show(place)
 
     async def _show(self, place: ReadingPlace) -> None:

@@ -1,5 +1,6 @@
 """A document beside the chat: one widget draws the rows that are seen, however long the document is."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -312,11 +313,11 @@ class Reader(Vertical, LiveContainer):
         self._input.focus()
         self._input.action_end()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: go there."""
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter: go there. A thread searches: what is nowhere is looked for on all pages."""
         event.stop()
         place, text = self.place, event.value.strip()
-        if self._asks == "find" and text and not place.search(text):
+        if self._asks == "find" and text and not await asyncio.to_thread(place.search, text):
             self.app.notify(f"{text} is not in it.", severity="warning", markup=False)
         if self._asks == "page" and text and not (text.isdecimal() and place.go_to_page(int(text))):
             self.app.notify(f"It has no {place.document.unit} {text}.", severity="warning", markup=False)
