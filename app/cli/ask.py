@@ -56,7 +56,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         metavar="PATH",
-        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method; may be repeated",
+        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method, "
+        "book.xlsx#Sales!A2:D9, 'paper.pdf?words' (what is found); may be repeated",
     )
     tools = parser.add_argument(
         "--tools",

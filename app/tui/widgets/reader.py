@@ -111,11 +111,16 @@ class ReaderText(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """The rows have another width."""
-        if self.scrollable_content_region.width != self._width:
+        if self._room != self._width:
             self._lay_out()
 
+    @property
+    def _room(self) -> int:
+        """The columns beside the scrollbar, which is there in any case."""
+        return max(0, self.size.width - self.styles.scrollbar_size_vertical)
+
     def _lay_out(self) -> None:
-        self._width = self.scrollable_content_region.width
+        self._width = self._room
         if self._width:
             self._rows = ReaderRows(self.place.lines.lines, self._width - MARGIN)
             self.virtual_size = Size(self._width, len(self._rows))

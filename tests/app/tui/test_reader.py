@@ -51,6 +51,7 @@ async def test_a_document_is_read_and_asked_about_beside_the_chat() -> None:
         await wait_until(pilot, lambda: "paper.pdf  page 2 of 6" in text_on(pilot))
         reader = desk.reader
         assert reader is not None and reader.has_focus and not desk.sidebar.display
+        assert reader._width == 49  # of 100 columns half, without the scrollbar
         await pilot.press("slash", *"PICKS four", "enter")
         await wait_until(pilot, lambda: "page 4 of 6  found 1 of 1" in text_on(pilot))
         await pilot.press("g", "3", "enter", "shift+down", "shift+down")
