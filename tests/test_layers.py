@@ -51,6 +51,7 @@ CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
+READ = ("mlx_model.documents.document", "mlx_model.documents.quotes")
 WITHOUT_SCREEN = (
     *CHAT,
     *STORE,
@@ -136,8 +137,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
     # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
-    # a call what a tool has written, an answer what the model has read.
-    "app.tui.text": (*CHAT, *HUB, *CITED, "app.store", "app.tools"),
+    # a call what a tool has written, an answer what the model has read, the reader a document.
+    "app.tui.text": (*CHAT, *HUB, *CITED, *READ, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
@@ -148,7 +149,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
-    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),
+    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *READ, *CHAT, *HUB),
     # The app and its actions compose and route.
     "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", "app.tools", *CHAT),
     # The entry: the command line, and Ctrl-C before it is loaded.
@@ -161,7 +162,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Outside packages that belong to some rooms alone, with those rooms.
 OUTSIDE = {
     "textual": ("app.tui",),
-    "sqlite3": ("app.store",),
+    # What is kept, and in memory the full-text index of a document that is searched.
+    "sqlite3": ("app.store", "app.documents.passages"),
     "rich": ("app",),
     "curses": ("app",),
     "prompt_toolkit": ("app",),
@@ -176,6 +178,7 @@ OUTSIDE = {
     # Native code that reads untrusted files: loaded in a process of its own alone.
     "pypdfium2": ("mlx_model.documents",),
     "python_calamine": ("mlx_model.documents",),
+    "msoffcrypto": ("mlx_model.documents",),
     # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),

@@ -108,6 +108,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             takes="part",
             values=COPY_TARGETS,
         ),
+        Command(
+            "read a document beside the chat, ask about lines",
+            *("read", "read"),
+            takes="file",
+            aliases=("open",),
+            files=("",),
+        ),
         Command("jump to the latest", "latest", key="ctrl+end", shown_key="^End"),
     ),
     "Tools": (

@@ -23,7 +23,8 @@ from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
 from app.cli.several import add_samples, plan_of, print_several
-from app.documents.attachments import GAP, Attachment, join
+from app.documents.attachments import GAP, Attachment, join, split
+from app.documents.citations import Cited, FileCitations, flaws
 from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
@@ -60,7 +61,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         metavar="PATH",
-        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method; may be repeated",
+        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method, "
+        "book.xlsx#Sales!A2:D9, 'paper.pdf?words' (what is found); may be repeated",
     )
     tools = parser.add_argument(
         "--tools",
@@ -210,15 +212,26 @@ async def _print_answer(
             raise EngineError(f"{error}; {advice}", error.unusable, error.too_long) from None
         raise
     finished = record.finished or Finished("cancelled")
+    attachments = split(prompt)[1]
+    citations = FileCitations(lambda: attachments).of(record.text)
     if as_json:
+        of_files = {"citations": [each.to_json() for each in citations]} if attachments else {}
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
         of_form = parsed(setup.form, record.text, finished)
-        print(json.dumps(_to_json(record, finished, ready) | of_form | of_tools), flush=True)
+        print(json.dumps(_to_json(record, finished, ready) | of_form | of_files | of_tools), flush=True)
     printer.end_line()
-    return _ended(record, finished, printer, setup, as_json=as_json)
+    return _ended(record, finished, printer, setup, citations, as_json=as_json)
 
 
-def _ended(record: AnswerRecord, finished: Finished, printer: AnswerPrinter, setup: Start, *, as_json: bool) -> int:
+def _ended(
+    record: AnswerRecord,
+    finished: Finished,
+    printer: AnswerPrinter,
+    setup: Start,
+    citations: Sequence[Cited],
+    *,
+    as_json: bool,
+) -> int:
     """What is printed below an answer; returns the exit code."""
     if record.text.strip():
         if setup.form.form is not None and finished.reason != "stop":
@@ -226,6 +239,8 @@ def _ended(record: AnswerRecord, finished: Finished, printer: AnswerPrinter, set
             return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
+        for flaw in [] if as_json else flaws(citations):
+            say(flaw)
         if setup.open_html:
             _open_page(record.text)
         if finished.reason == "length":

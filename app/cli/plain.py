@@ -13,7 +13,7 @@ from app.adapters import OFF, adapters_here, find_adapter
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.context import context_note
-from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.pro import Plan, read_plan
@@ -26,6 +26,7 @@ from app.cli.plain_input import read_message, readline_edits
 from app.cli.plain_several import PlainSeveral
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
+from app.documents.citations import FileCitations, flaws
 from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load
@@ -300,6 +301,8 @@ class PlainChat:
                 printer.end_line()
                 if record.has_begun:
                     _print_sources(printer.sources)
+                    for flaw in flaws(FileCitations(lambda: files_of(path)).of(record.text)):
+                        say(flaw)
                     _print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))

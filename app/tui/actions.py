@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import actions, work
 from textual.app import App
@@ -20,12 +21,18 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.reading import Reading
 from app.tui.parts.selection import Selection
-from app.tui.parts.sharing import Sharing
+from app.tui.parts.sharing import Sharing, typed_path
 from app.tui.parts.tools import Tools
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
+
+if TYPE_CHECKING:
+    from app.tui.widgets.markdown import MarkdownText
+    from app.tui.widgets.messages import AnswerText
+    from app.tui.widgets.reader import Reader
 
 _COMMANDS = {command.action: command for command in COMMANDS}
 
@@ -43,6 +50,7 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
+    reading: Reading
     selection: Selection
     sharing: Sharing
     tools: Tools
@@ -180,6 +188,10 @@ class Actions(App[None]):
         """End the thought, so that the answer begins."""
         await self.conversations.answer_now()
 
+    async def on_analysis_answer_wanted(self) -> None:
+        """A click behind the title of a thought."""
+        await self.conversations.answer_now()
+
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal, else empty the input, else say how to quit."""
         composer = self.desk.composer
@@ -281,6 +293,10 @@ class Actions(App[None]):
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
 
+    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
+        """A click on the `copy` of a code block."""
+        self.copy_to_clipboard(event.text, event.what)
+
     def action_copy_text(self, text: str) -> None:
         """Copy a text that stands for itself: a click on `copy path`."""
         self.copy_to_clipboard(text)
@@ -289,9 +305,31 @@ class Actions(App[None]):
         """Open a file that a tool has written: a click in its line."""
         self.selection.open_file(Path(path))
 
+    @work(group="read", exclusive=True)
+    async def action_read(self, name: str = "") -> None:
+        """Read a document beside the chat; without a name close or open it."""
+        await self.reading.open(typed_path(name))
+
+    @work(group="read", exclusive=True)
+    async def on_answer_text_cited_wanted(self, event: "AnswerText.CitedWanted") -> None:
+        """A click on what an answer cites."""
+        await self.reading.jump(event.cited)
+
+    def on_reader_asked(self, event: "Reader.Asked") -> None:
+        """The next prompt is about what is marked."""
+        self.reading.ask(event.place, is_whole=event.whole)
+
+    def on_reader_closed(self) -> None:
+        """Esc in the reader."""
+        self.reading.close()
+
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""
         self.desk.transcript.follow()
+
+    def on_composer_latest_requested(self) -> None:
+        """End in an empty input."""
+        self.action_latest()
 
     def action_scroll_transcript(self, direction: int) -> None:
         """Scroll by a page: -1 up, 1 down."""

@@ -53,7 +53,7 @@ class Composer(CompletingArea):
         (
             ("Enter", "send, or queue while an answer is under way"),
             ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
-            ("@ and part of a name", "attach a file; :3-7 pages, #title a section"),
+            ("@ and part of a name", "attach a file; then :3-7 pages, #title or ?words"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
             ("Up in the first line", "earlier messages; Down goes back"),
             ("^W, ^U, ^K", "delete a word, to the line's start, to its end"),
@@ -180,7 +180,7 @@ class Composer(CompletingArea):
         app, and by then the letters typed right after it are already in the text.
         """
         naming, self._naming = self._naming, event.is_printable or event.key == "backspace"
-        if naming and await self._complete(event.key):
+        if (naming and await self._complete(event.key)) or self._reopen(event.character or ""):
             pass
         elif event.key == "enter":
             self.submit()

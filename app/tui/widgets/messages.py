@@ -12,6 +12,7 @@ from textual.widget import Widget
 from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
+from app.documents.citations import Cited, FileCitations
 from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
@@ -53,9 +54,15 @@ class AnswerText(MarkdownText):
 
         number: int
 
-    def __init__(self, part: Part, citations: Citations) -> None:
-        """`citations` have read its text."""
-        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations)
+    @dataclass
+    class CitedWanted(TextualMessage):
+        """A click on the citation of a file."""
+
+        cited: Cited
+
+    def __init__(self, part: Part, citations: Citations, files: FileCitations) -> None:
+        """`citations` have read its text; `files` know the files of the prompts before it."""
+        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations, files=files)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
@@ -70,6 +77,11 @@ class AnswerText(MarkdownText):
     def action_show_source(self, number: int) -> None:
         """Show a source below the answer: the action of its number."""
         self.post_message(self.SourceWanted(number))
+
+    def action_show_place(self, number: int) -> None:
+        """Show what is cited of a file: the action of its citation."""
+        if self._files is not None and (cited := self._files.at(number)) is not None:
+            self.post_message(self.CitedWanted(cited))
 
 
 def _so_far(part: Part) -> str:
@@ -293,7 +305,7 @@ class AnswerView(Vertical, LiveContainer):
             first = not any(isinstance(each, Analysis) for each in self._parts)
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
-            view = AnswerText(part, self.sources.citations)
+            view = AnswerText(part, self.sources.citations, self.sources.files)
         if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)

@@ -83,7 +83,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("Home, End", "the first, the last message"),
             ("c", "copy it as Markdown"),
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
-            ("p", "open its last web page in the browser, cut off from the network"),
+            ("p", "open its last web page in the browser, offline"),
             ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
             ("b", "branch: ask on from this answer, keep the rest *"),
