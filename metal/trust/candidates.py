@@ -144,8 +144,8 @@ def expert_operations(
 
     def logits(seed: int) -> mx.array:
         """The experts in turn, `top_k` a seed; their order and weights are random."""
-        values = np.full((1, mixture.experts), -10.0, np.float32)
-        chosen = (seed * top_k + np.arange(top_k)) % mixture.experts
+        values = np.full((1, mixture.held), -10.0, np.float32)
+        chosen = (seed * top_k + np.arange(top_k)) % mixture.held
         values[0, chosen] = np.random.default_rng(seed).permutation(top_k)
         return mx.array(values)
 
@@ -177,7 +177,7 @@ def expert_operations(
 
     def bytes_of(*weights: mx.array) -> int:
         """Of the chosen experts."""
-        return sum(array.nbytes for array in weights) * top_k // mixture.experts
+        return sum(array.nbytes for array in weights) * top_k // mixture.held
 
     rows = (2, 4, 8) if gpu_cores >= _MANY_CORES else (4, 2, 8)
     decoding = ("TABLE", int(table))

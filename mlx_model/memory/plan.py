@@ -122,6 +122,11 @@ class MemoryPlan:
         return not self.on_gpu and not self.by_mlx
 
     @property
+    def split(self) -> Split:
+        """Which experts are in memory."""
+        return Split(self.streamed_layers, self.slots)
+
+    @property
     def weights(self) -> int:
         """Bytes of everything that is loaded."""
         return self.experts + self.dense + self.small + self.embedding
@@ -172,8 +177,7 @@ def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: in
     """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
     sizes, chunk = Sizes(config, plan.on_gpu, plan.by_mlx), plan.prefill_chunk
-    split = Split(plan.streamed_layers, plan.slots)
-    while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits, split) > free:
+    while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits, plan.split) > free:
         chunk //= 2
     return chunk
 

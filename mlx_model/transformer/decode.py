@@ -17,15 +17,25 @@ from metal.operation import Variant
 from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.streamed import Streamed
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLayer:
-    """One layer as the kernels take it. `sinks` [heads]."""
+    """One layer as the kernels take it. `sinks` [heads]. `streamed` is None where all experts are in memory."""
 
     projections: Projections
     sinks: mx.array
     mixture: Mixture
+    streamed: Streamed | None = None
+
+    def experts(self, x: mx.array, choice: Mapping[str, Variant | None]) -> mx.array:
+        """x [N, hidden] plus its mixture of experts."""
+        if self.streamed is None:
+            return expert_layer(x, self.mixture, choice)
+        y = expert_layer(x, self.mixture, choice, self.streamed.logits_of_slots)
+        self.streamed.computing(y)
+        return y
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class Decoder:
                 variant=self.choice["attend"],
             )
             x = o_proj(attended.reshape(1, -1), x, layer.projections, self.choice["o_proj"])
-            x = expert_layer(x, layer.mixture, self.choice)
+            x = layer.experts(x, self.choice)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
