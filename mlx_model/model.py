@@ -205,7 +205,7 @@ def load(
         if isinstance(compute, CompiledCompute):
             from mlx_model.weights.compiled import load_compiled
 
-            transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            transformer, residence = load_compiled(folder, config, compute, bits, map, progress, split=plan.split)
             transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:

@@ -71,8 +71,8 @@ class Slots:
 
     `slot_of` int32 [E] has the slot of each expert, -1 of one that is not in memory; `expert_in` int32 [size] is the
     inverse, -1 for an empty slot. `counts` float64 [E] say how often each was asked for of late. What happens is added
-    to `reads`. One step at a time; reading goes on in other threads. Who calls `hold` or goes on with a `sweep` has
-    computed what reads other experts than those that it then has: their memory may be written to.
+    to `reads`. One step at a time; reading goes on in other threads. Who calls `hold`, or goes on to the next of `groups`,
+    has computed what reads other experts than those that it then has: their memory may be written to.
     """
 
     def __init__(self, experts: int, size: int, store: Store, reads: Reads, counts: NDArray[np.float64]) -> None:
@@ -110,11 +110,11 @@ class Slots:
         self._reads.asked += len(wanted)
         self._begin(wanted).finish()
 
-    def sweep(self, wanted: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Groups of experts, in their order, each in memory until the next group is asked for. That one is read
-        meanwhile. Raises as `hold`."""
+    def groups(self, wanted: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Groups of experts, in their order, each in memory until the next group is asked for; all at once where there
+        are slots for them, else the next is read meanwhile. Raises as `hold`."""
         self._reads.asked += len(wanted)
-        size = self.size // 2
+        size = len(wanted) if len(wanted) <= self.size else self.size // 2
         groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
         reading = self._begin(groups[0], later=wanted)
         try:

@@ -62,7 +62,7 @@ class Streamed:
         by_expert = np.argsort(flat, kind="stable")
         starts = np.searchsorted(flat[by_expert], np.arange(len(self.slots.slot_of) + 1))
         parts, places = list[mx.array](), list[np.ndarray]()
-        for group in self.slots.sweep(wanted):
+        for group in self.slots.groups(wanted):
             slots = self.slots.slot_of
             in_order = sorted(group, key=lambda expert: slots[expert])
             pairs = np.concatenate([by_expert[starts[each] : starts[each + 1]] for each in in_order])
