@@ -20,6 +20,8 @@ class Stats:
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
+    Where experts are read from the disk, `experts_asked` is how many were asked for, each step and layer for itself,
+    `experts_read` of them from the disk, `experts_bytes` in all, and `experts_wait_s` how long the answer waited.
     """
 
     prefill_tokens: int = 0
@@ -31,6 +33,15 @@ class Stats:
     peak_memory_bytes: int = 0
     seed: int = 0
     analysis_tokens: int = 0
+    experts_asked: int = 0
+    experts_read: int = 0
+    experts_bytes: int = 0
+    experts_wait_s: float = 0.0
+
+    @property
+    def experts_in_memory(self) -> float:
+        """The share of the experts asked for that were in memory; 1 where nobody counted."""
+        return 1 - self.experts_read / self.experts_asked if self.experts_asked else 1.0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -54,6 +65,10 @@ class Stats:
             decode_s=self.decode_s + more.decode_s,
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
+            experts_asked=self.experts_asked + more.experts_asked,
+            experts_read=self.experts_read + more.experts_read,
+            experts_bytes=self.experts_bytes + more.experts_bytes,
+            experts_wait_s=self.experts_wait_s + more.experts_wait_s,
         )
 
     def and_then(self, more: Stats) -> Stats:

@@ -2,6 +2,7 @@
 
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort
+from mlx_model.memory.sizes import disk_size
 
 ENDINGS = {
     "cancelled": "stopped",
@@ -29,6 +30,8 @@ def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
             parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
+        if stats.experts_asked:
+            parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
     return parts
 
 
@@ -44,6 +47,12 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
             parts.append(f"The first token came {stats.ttft_s:.1f} s after you sent the message.")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} tokens of the prompt were known from the turns before.")
+        if stats.experts_asked:
+            parts.append(
+                f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "
+                f"{disk_size(stats.experts_bytes)}, were read from the disk. It waited {stats.experts_wait_s:.1f} s "
+                "for them."
+            )
     return "\n".join(parts)
 
 

@@ -85,6 +85,7 @@ class ModelBackend:
             map=load.map,
             memory=load.memory,
             adapter=load.adapter,
+            experts=load.experts,
             progress=progress,
             preparing=lambda done, total: announce(LoadProgress(done, total, kernels=True)),
         )
@@ -127,4 +128,6 @@ class ModelBackend:
 
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter)
+    held = (model.plan.slots, model.config.num_local_experts) if model.plan.streamed_layers else (0, 0)
+    ready = Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter)
+    return replace(ready, slots=held[0], experts=held[1])

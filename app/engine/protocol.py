@@ -28,8 +28,8 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load; `adapter` is the folder of a LoRA adapter. If
-    nothing but that is another one, only that is loaded. Also what the command line says of loading.
+    `dense_bits`, `map`, `memory`, in bytes, and `experts` as for mlx_model.load; `adapter` is the folder of a LoRA
+    adapter. If nothing but that is another one, only that is loaded. Also what the command line says of loading.
     """
 
     model: str | None = None
@@ -37,6 +37,7 @@ class Load:
     map: str = "auto"
     memory: int | None = None
     adapter: str | None = None
+    experts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class Ready:
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
     can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one.
+    `slots` of the `experts` of a layer are in memory where others are read from the disk, else both are 0.
     """
 
     model: str
@@ -113,6 +115,8 @@ class Ready:
     not_mapped: str | None = None
     note: str = ""
     adapter: str = ""
+    slots: int = 0
+    experts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 _AGE = 64
 """Tokens after which what was asked for before counts half."""
 
+_AT_ONCE = 2
+"""Experts that are read while others are computed: as many as keep a disk busy, and with those that are computed
+meanwhile no more than four slots."""
+
 
 @dataclass(slots=True)
 class Reads:
@@ -26,6 +30,11 @@ class Reads:
     read: int = 0
     nbytes: int = 0
     waited_s: float = 0.0
+
+    @property
+    def in_memory(self) -> float:
+        """The share of those asked for that were there."""
+        return 1 - self.read / self.asked if self.asked else 1.0
 
     def since(self, before: "Reads") -> "Reads":
         """What was added to `before`."""
@@ -71,8 +80,8 @@ class Slots:
 
     `slot_of` int32 [E] has the slot of each expert, -1 of one that is not in memory; `expert_in` int32 [size] is the
     inverse, -1 for an empty slot. `counts` float64 [E] say how often each was asked for of late. What happens is added
-    to `reads`. One step at a time; reading goes on in other threads. Who calls `hold`, or goes on to the next of `groups`,
-    has computed what reads other experts than those that it then has: their memory may be written to.
+    to `reads`. One step at a time; reading goes on in other threads. Who calls `hold`, or goes on to the next of
+    `groups`, has computed what reads other experts than those that it then has: their memory may be written to.
     """
 
     def __init__(self, experts: int, size: int, store: Store, reads: Reads, counts: NDArray[np.float64]) -> None:
@@ -114,17 +123,30 @@ class Slots:
         """Groups of experts, in their order, each in memory until the next group is asked for; all at once where there
         are slots for them, else the next is read meanwhile. Raises as `hold`."""
         self._reads.asked += len(wanted)
-        size = len(wanted) if len(wanted) <= self.size else self.size // 2
-        groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-        reading = self._begin(groups[0], later=wanted)
+        if len(wanted) <= self.size:
+            self._begin(wanted).finish()
+            yield wanted
+            return
+        group, rest = self._first_of(wanted)
+        reading = self._begin(group, later=rest)
         try:
-            for index, group in enumerate(groups):
+            while group:
                 reading.finish()
-                if index + 1 < len(groups):
-                    reading = self._begin(groups[index + 1], keep=group, later=wanted[(index + 2) * size :])
+                following, rest = self._first_of(rest)
+                reading = self._begin(following, keep=group, later=rest)
                 yield group
+                group = following
         finally:
             reading.abandon()
+
+    def _first_of(self, wanted: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """A group of experts, few of which are missing, so that the others stay for theirs; and the rest."""
+        missing = 0
+        for index, expert in enumerate(wanted):
+            missing += self.slot_of[expert] < 0
+            if missing > _AT_ONCE or index == self.size // 2:
+                return wanted[:index], wanted[index:]
+        return wanted, []
 
     def _begin(self, wanted: Sequence[int], keep: Collection[int] = (), later: Collection[int] = ()) -> "_Reading":
         """Starts reading what of `wanted` is missing. What of `keep` is in memory stays, and what is wanted `later`
