@@ -54,7 +54,7 @@ _WORTH = 0.8
 better, since prompts are then computed in small chunks."""
 
 # Where all layers are streamed a chunk reads most experts once, whatever its size: so it is large.
-_GPU_STREAMED, _CPU_STREAMED = Rung(1024, 16, 16), Rung(256, 16, 16)
+_GPU_STREAMED, _CPU_STREAMED = Rung(1024, 16, 16), Rung(256, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +253,15 @@ class _Planner:
     def streamed(self, budget: int) -> MemoryPlan | None:
         """The fastest that fits with experts in their files, None if none does.
 
-        The dense part has 8 bits or fewer, unless others are asked for: 8 where half of all experts are in memory then.
+        Where nobody asks for so many experts, the dense part has 8 bits if half of them are in memory then, else fewer.
         """
         config, found = self.config, None
-        for bits in [bits for bits in self.bits if bits < AS_PUBLISHED] or self.bits:
+        coarse = [bits for bits in self.bits if bits < AS_PUBLISHED] or self.bits
+        for bits in coarse if self.slots is None else self.bits:
             found = self.fastest(bits, budget) or found
             if found is not None:
                 in_files = found.streamed_layers * (config.num_local_experts - found.slots)
-                if 2 * in_files <= config.num_hidden_layers * config.num_local_experts:
+                if self.slots is not None or 2 * in_files <= config.num_hidden_layers * config.num_local_experts:
                     break
         return found
 
