@@ -6,7 +6,7 @@ of late, makes way (ARCHITECTURE.md, "Experts from the disk").
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -119,7 +119,7 @@ class Slots:
         self._reads.asked += len(wanted)
         self._begin(wanted).finish()
 
-    def groups(self, wanted: Sequence[int]) -> Iterator[Sequence[int]]:
+    def groups(self, wanted: Sequence[int]) -> Generator[Sequence[int], None, None]:
         """Groups of experts, in their order, each in memory until the next group is asked for; all at once where there
         are slots for them, else the next is read meanwhile. Raises as `hold`."""
         self._reads.asked += len(wanted)

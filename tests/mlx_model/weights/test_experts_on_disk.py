@@ -20,7 +20,6 @@ from mlx_model.model import load
 from mlx_model.options import Options
 from mlx_model.transformer.compute import CompiledCompute
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.weights import experts_on_disk
 from mlx_model.weights.compiled import load_compiled
 from mlx_model.weights.expert_counts import read_counts, write_counts
 from mlx_model.weights.expert_memory import Place
@@ -104,7 +103,7 @@ def test_lazy_results_keep_their_experts(folder: Path) -> None:
         cache = each.make_cache()
         steps = [each(mx.array([[token]]), cache) for token in TOKENS[:6]]
         found.append(np.concatenate([np.array(step) for step in steps]))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_a_chat_may_go_on_in_another_thread(folder: Path) -> None:
@@ -113,7 +112,7 @@ def test_a_chat_may_go_on_in_another_thread(folder: Path) -> None:
         thread = threading.Thread(target=lambda: found.append(fed(streamed, 17)))
         thread.start()
         thread.join()
-    assert len(found) == 2 and np.array_equal(*found)
+    assert len(found) == 2 and np.array_equal(found[0], found[1])
 
 
 def test_gate_and_up_apart(folder: Path, tmp_path: Path) -> None:
@@ -187,7 +186,7 @@ def reading(instead: Callable[[int, memoryview], int]) -> Iterator[list[int]]:
         return real(descriptor, [buffers[0][:count]], offset) if count else 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experts_on_disk.os, "preadv", preadv)
+        patch.setattr("mlx_model.weights.experts_on_disk.os.preadv", preadv)
         yield calls
 
 
