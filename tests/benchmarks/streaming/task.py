@@ -12,8 +12,8 @@ DECODE_S = 25.0
 
 @dataclass(frozen=True)
 class Task:
-    """Ids below `vocabulary`: a `prompt` of so many, then `tokens` one at a time, drawn from `seed` and not chosen by the
-    model, so that every engine meets the same and none repeats itself. `path` and `how` are the engine's own."""
+    """Ids below `vocabulary`: a `prompt` of so many, then `tokens` one at a time, drawn from `seed` and not chosen by
+    the model, so that every engine meets the same and none repeats itself. `path` and `how` are the engine's own."""
 
     path: str
     how: dict[str, int]
