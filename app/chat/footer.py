@@ -2,7 +2,6 @@
 
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort
-from mlx_model.memory.sizes import disk_size
 
 ENDINGS = {
     "cancelled": "stopped",
@@ -50,7 +49,7 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
         if stats.experts_asked:
             parts.append(
                 f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "
-                f"{disk_size(stats.experts_bytes)}, were read from the disk. It waited {stats.experts_wait_s:.1f} s "
+                f"{stats.experts_bytes / 1e9:.1f} GB, were read from the disk. It waited {stats.experts_wait_s:.1f} s "
                 "for them."
             )
     return "\n".join(parts)

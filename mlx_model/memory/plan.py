@@ -223,7 +223,7 @@ class _Planner:
         if self.must_stream(budget):
             found = self.streamed(budget)
             if found is None:
-                raise self.nothing_fits(budget)
+                raise self.too_little(budget)
             return replace(found, budget=budget, reasons=self.reasons(found, budget, rejected, because))
         for bits, rung in self.choices():
             if self.held(bits, rung, self.target).total <= budget:
@@ -234,10 +234,7 @@ class _Planner:
             if self.held(bits, rung, min(self.target, LEAST)).total > budget:
                 raise self.nothing_fits(budget)
             if self.wishes.context is not None:
-                raise ContextError(
-                    f"a context of {self.target:,} tokens doesn't fit into {memory_size(budget)}; "
-                    f"{self.most_context(bits, rung, budget):,} tokens do"
-                )
+                raise self.context_error(budget, self.most_context(bits, rung, budget))
         context = self.wishes.context or self.most_context(bits, rung, budget)
         found, embedding = self.held(bits, rung, context), self.sizes.embedding()
         if self.on_gpu and found.total + embedding <= budget:
@@ -350,6 +347,20 @@ class _Planner:
             else:
                 beyond = middle
         return fits * CACHE_STEP
+
+    def too_little(self, budget: int) -> BudgetError | ContextError:
+        """Why not even experts in their files help: the context is too long, or nothing fits."""
+        lean = self.least(min(self.target, LEAST))
+        if self.wishes.context is None or lean.total > budget:
+            return self.nothing_fits(budget)
+        rung = self.streamed_rung(lean.streamed_layers)
+        return self.context_error(budget, self.most_context(lean.dense_bits, rung, budget, lean.split))
+
+    def context_error(self, budget: int, fits: int) -> ContextError:
+        """The context that is asked for is longer than what fits."""
+        return ContextError(
+            f"a context of {self.target:,} tokens doesn't fit into {memory_size(budget)}; {fits:,} tokens do"
+        )
 
     def nothing_fits(self, budget: int) -> BudgetError:
         """What is missing, and what would do."""
