@@ -5,12 +5,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_model import load
+from mlx_model.cpu.cache import CompiledCache
 from mlx_model.cpu.kernels.formats import Floats
 from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.model import Model
@@ -45,11 +47,27 @@ def main() -> None:
         before[0] = None if streaming is None else streaming.reads.copy()
 
     times = timed(task, compute, prompt_done)
+    after = None if streaming is None else streaming.reads.copy()
+    if streaming is not None:
+        _fill(model, cache, compute)
     reads = None
-    if streaming is not None and before[0] is not None:
-        reads = asdict(streaming.reads.since(before[0]))
+    if after is not None and before[0] is not None:
+        reads = asdict(after.since(before[0]))
     figures = {"load_s": model.load_s, "reads": reads, "peak": max(memory), "plan": model.plan.total}
     print(json.dumps(asdict(times) | figures), flush=True)
+
+
+def _fill(model: Model, cache: CompiledCache, compute: Callable[[list[int]], None]) -> None:
+    """Uses all that the memory plan has room for: the context up to its last chunk, which is computed, and all points
+    to go back to."""
+    end = CONTEXT - model.plan.prefill_chunk
+    cache.mark(range(cache.offset + 8, end, (end - cache.offset) // (model.plan.rewind_points + 1)))
+    while cache.offset < end:
+        for buffer in cache.extend(1, count := min(64, end - cache.offset)):
+            for array in buffer.arrays:
+                array[:] = 1  # pages of zeros that nobody has written to take no memory
+        cache.advance(count)
+    compute([index % 1000 for index in range(model.plan.prefill_chunk)])
 
 
 def _prefer_some_experts(model: Model) -> None:
