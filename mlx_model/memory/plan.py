@@ -23,7 +23,7 @@ from metal.formats import QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.memory.parts import ALL, Rung, Sizes, Split
 from mlx_model.memory.sizes import AS_PUBLISHED, memory_size
-from mlx_model.memory.streaming import comfortable_slots, least_slots, streaming_s
+from mlx_model.memory.streaming import comfortable_slots, experts_in_words, fastest, least_slots
 from mlx_model.transformer.config import CACHE_STEP, ModelConfig
 
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
@@ -48,10 +48,6 @@ _GPU = (Rung(2048, 48, 16), Rung(1024, 24, 16), Rung(512, 16, 16), Rung(256, 8, 
 # On a CPU the arithmetic of 64 tokens takes longer than reading the weights for them: larger chunks gain little, and a
 # prompt that is cancelled waits for one.
 _CPU = (Rung(64, 48, 32), Rung(32, 16, 32), Rung(16, 8, 16), Rung(8, 8, 16))
-
-_WORTH = 0.8
-"""Of the time that a token waits if all layers are streamed: what it must wait with some of them whole for that to be
-better, since prompts are then computed in small chunks."""
 
 # Where all layers are streamed a chunk reads most experts once, whatever its size: so it is large.
 _GPU_STREAMED, _CPU_STREAMED = Rung(1024, 16, 16), Rung(256, 16, 32)
@@ -255,14 +251,14 @@ class _Planner:
         config, found = self.config, None
         coarse = [bits for bits in self.bits if bits < AS_PUBLISHED] or self.bits
         for bits in coarse if self.slots is None else self.bits:
-            found = self.fastest(bits, budget) or found
+            found = self.with_bits(bits, budget) or found
             if found is not None:
                 in_files = found.streamed_layers * (config.num_local_experts - found.slots)
                 if self.slots is not None or 2 * in_files <= config.num_hidden_layers * config.num_local_experts:
                     break
         return found
 
-    def fastest(self, bits: int, budget: int) -> MemoryPlan | None:
+    def with_bits(self, bits: int, budget: int) -> MemoryPlan | None:
         """With a dense part of so many bits: the number of streamed layers, and of experts of each that are in memory,
         with which a token waits the least. None if none fits."""
         config, layers = self.config, self.config.num_hidden_layers
@@ -270,20 +266,17 @@ class _Planner:
         counts = range(1, layers + 1) if self.slots is None else (layers,)
         # A chat's usual context comes before experts in memory.
         for context in (self.target, self.target if self.wishes.context else min(self.target, LEAST)):
-            found = dict[int, tuple[float, Split]]()
+            found = list[Split]()
             for count in counts:
                 spare = budget - self.held(bits, self.streamed_rung(count), context, Split(count, least)).total
                 if spare >= 0:
                     more = 0 if self.slots is not None else spare // (count * self.sizes.slot())
-                    split = Split(count, min(least + more, config.num_local_experts - 1))
-                    found[count] = streaming_s(config, split), split
+                    found.append(Split(count, min(least + more, config.num_local_experts - 1)))
             if found:
                 break
         else:
             return None
-        seconds, split = min(found.values(), key=lambda choice: choice[0])
-        if layers in found and found[layers][0] * _WORTH < seconds:
-            split = found[layers][1]
+        split = fastest(config, found)
         rung = self.streamed_rung(split.layers)
         context = self.wishes.context or self.most_context(bits, rung, budget, split)
         return self.held(bits, rung, context, split)
@@ -383,7 +376,7 @@ class _Planner:
         sizes, bits, context = self.sizes, found.dense_bits, found.context
         resident = memory_size(sizes.embedding())
         reasons = [because] if because else []
-        reasons.append(self.experts_reason(found))
+        reasons.append(experts_in_words(self.config, found.split, found.experts, sizes.experts()))
         if found.embedding:
             reasons.append(f"Embedding: {resident} in memory: there is room for it, and no token waits for its row.")
         else:
@@ -420,16 +413,3 @@ class _Planner:
         else:
             reasons.append(f"Context: {context:,} of {self.longest:,} tokens, as many as {memory_size(budget)} hold.")
         return tuple(reasons)
-
-    def experts_reason(self, found: MemoryPlan) -> str:
-        """What becomes of the experts."""
-        held, every = memory_size(found.experts), memory_size(self.sizes.experts())
-        if not found.streamed_layers:
-            return f"Experts: {held}, as published (MXFP4), never converted."
-        here = f"{found.slots} of {self.config.num_local_experts}"
-        if found.streamed_layers < self.config.num_hidden_layers:
-            whole = self.config.num_hidden_layers - found.streamed_layers
-            here = f"all of {whole} layers and {here} of the other {found.streamed_layers}"
-        else:
-            here += " of each layer"
-        return f"Experts: {here} in memory, {held} of {every}; the others are read from the disk when they are needed."

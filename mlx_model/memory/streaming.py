@@ -3,10 +3,12 @@
 A model with stated assumptions, not a measurement: `gptoss-chat bench` and the statistics of an answer measure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from mlx_model.memory.parts import Sizes, Split
+from mlx_model.memory.sizes import memory_size
 from mlx_model.transformer.config import ModelConfig
 
 _SHARES = (0.125, 0.25, 0.3125, 0.40625, 0.5, 0.625, 0.75, 0.8125, 0.875, 0.9375, 1.0)
@@ -16,6 +18,10 @@ _STRONG = (0.43, 0.71, 0.78, 0.85, 0.90, 0.94, 0.97, 0.98, 0.99, 0.99, 1.0)
 """Of the experts that a token asks for, those in memory, where such shares of a layer's are: simulated for 4 of 32 by
 aged counts, where some experts are more popular than others (Zipf with 1.0, 0.7 and 1.2) and topics change. Others
 have measured 0.85 at 0.3 for gpt-oss-120b by another rule (mlx-lm#1438)."""
+
+_WORTH = 0.8
+"""Of the time that a token waits if all layers are streamed: what it must wait with some of them whole for that to be
+better, since prompts are then computed in small chunks."""
 
 _OF_BANDWIDTH = 0.7
 """What decoding gets of the memory's bandwidth."""
@@ -81,6 +87,24 @@ def foretold(config: ModelConfig, dense_bits: int, split: Split, speeds: Speeds)
     share = split.slots / config.num_local_experts
     rates = (hit_rate(share, curve) for curve in (_MIDDLE, _WEAK, _STRONG))
     return Foretold(*(1 / (computing + streaming_s(config, split, speeds, hits)) for hits in rates))
+
+
+def fastest(config: ModelConfig, splits: Sequence[Split]) -> Split:
+    """Of some splits that with which a token waits the least; with layers that are whole only where it pays."""
+    best = min(splits, key=lambda split: streaming_s(config, split))
+    most = max(splits, key=lambda split: split.layers)
+    return best if streaming_s(config, best) <= _WORTH * streaming_s(config, most) else most
+
+
+def experts_in_words(config: ModelConfig, split: Split, held: int, every: int) -> str:
+    """What becomes of the experts, of which so many of all bytes are in memory."""
+    if not split.layers:
+        return f"Experts: {memory_size(held)}, as published (MXFP4), never converted."
+    here = f"{split.slots} of {config.num_local_experts}"
+    whole = config.num_hidden_layers - split.layers
+    here = f"all of {whole} layers and {here} of the other {split.layers}" if whole else f"{here} of each layer"
+    sizes = f"{memory_size(held)} of {memory_size(every)}"
+    return f"Experts: {here} in memory, {sizes}; the others are read from the disk when they are needed."
 
 
 def least_slots(config: ModelConfig) -> int:

@@ -21,7 +21,7 @@ from tests.benchmarks.peers.machine import resident
 from tests.benchmarks.streaming.task import Task, timed
 
 CONTEXT = 1024
-SKEW = 1.5
+SKEW = 1.0
 """What a factor of e in popularity adds to a router's logit, whose own deviation is about as much here."""
 
 
