@@ -21,6 +21,16 @@ _SCORES = 3
 """Copies of the attention scores that MLX's CPU backend holds at once (measured: 3.0 to 3.1)."""
 
 
+_PROGRAM_GPU = 100_000_000
+"""Bytes on a GPU that are nobody's tensors: rounding to pages, command buffers, compiled kernels. An allowance."""
+
+_PROGRAM_CPU = 150_000_000
+"""Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
+
+_PROGRAM_COMPILED = 300_000_000
+"""The same with numba and LLVM, which take 140 MB (measured)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """A way to run the same model: tokens of a prefill chunk, rewind points, bits of a cached number."""
@@ -59,6 +69,10 @@ class Sizes:
         self.keys = config.num_key_value_heads * config.head_dim
         self.sliding = sum(kind == "sliding_attention" for kind in config.layer_types)
         self.full = config.num_hidden_layers - self.sliding
+
+    def program(self) -> int:
+        """All that is no part of a model."""
+        return _PROGRAM_GPU if self.on_gpu else _PROGRAM_COMPILED if self.compiled else _PROGRAM_CPU
 
     def codes(self) -> int:
         """Of one expert: 4 bits a weight, and a scale of 8 for MXFP4_BLOCK of them."""

@@ -34,16 +34,6 @@ COMFORTABLE = 8192
 LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
 
-_PROGRAM_GPU = 100_000_000
-"""Bytes on a GPU that are nobody's tensors: rounding to pages, command buffers, compiled kernels. An allowance."""
-
-_PROGRAM_CPU = 150_000_000
-"""Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
-
-_PROGRAM_COMPILED = 300_000_000
-"""The same with numba and LLVM, which take 140 MB (measured)."""
-
-
 _GPU = (Rung(2048, 48, 16), Rung(1024, 24, 16), Rung(512, 16, 16), Rung(256, 8, 16))
 # On a CPU the arithmetic of 64 tokens takes longer than reading the weights for them: larger chunks gain little, and a
 # prompt that is cancelled waits for one.
@@ -322,7 +312,7 @@ class _Planner:
             embedding=0,
             kv=sizes.kv(context, rung),
             working=sizes.working(rung.chunk, context, rung.kv_bits, split),
-            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU if self.by_mlx else _PROGRAM_COMPILED,
+            program=sizes.program(),
             on_gpu=self.on_gpu,
             by_mlx=self.by_mlx,
             reasons=(),
