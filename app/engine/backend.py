@@ -129,5 +129,5 @@ class ModelBackend:
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
     held = (model.plan.slots, model.config.num_local_experts) if model.plan.streamed_layers else (0, 0)
-    ready = Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter)
+    ready = Ready(model.name, *sizes, model.load_s, model.residence.refusal, note=model.doubt, adapter=model.adapter)
     return replace(ready, slots=held[0], experts=held[1])
