@@ -111,6 +111,7 @@ def under_limits(model: Subject, arguments: argparse.Namespace) -> None:
             (f"{foretold.slots} of {all_of} experts", {"memory": limit}, False),
             ("the same, uneven routing", {"memory": limit}, True),
             ("all experts, mapped", whole, False),
+            ("the same, uneven routing", whole, True),
         ):
             forget(files)
             found = measured(model.folder, model, limit, arguments, how=how, skewed=skewed)
