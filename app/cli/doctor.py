@@ -270,7 +270,8 @@ def _foretold(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str,
     with suppress(GptossError):
         folder = hub.resolve(name)
         disk = disk_speed([folder / file for file in weight_files(folder)])
-    speeds = Speeds(disk or ASSUMED.disk, bandwidth().best * 1e9)
+    # What MLX reads on a CPU, by one thread, is not what the compiled layers do.
+    speeds = Speeds(disk or ASSUMED.disk, bandwidth().best * 1e9 if plan["on_gpu"] else ASSUMED.memory / 2)
     found = foretold(config, plan["dense_bits"], Split(plan["streamed_layers"], plan["slots"]), speeds)
     return {**asdict(found), "range": found.range, "disk": speeds.disk, "measured": disk is not None}
 
