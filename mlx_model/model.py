@@ -197,6 +197,8 @@ def load(
     start = time.perf_counter()
     folder = hub.resolve(name_or_path)
     config = ModelConfig.load(folder)
+    if differentiable and experts is not None:
+        raise RequestError("a model that is to be differentiated has all experts in memory")
     wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config), not differentiable, experts)
     mx.clear_cache()  # what an earlier model left there is free memory
     file = None if adapter is None else read_adapter(Path(adapter), config)

@@ -149,6 +149,32 @@ def test_a_model_is_planned_and_loaded_so(folder: Path, cache: Path) -> None:
 def test_numbers_of_experts_that_cant_be(folder: Path, experts: int) -> None:
     with pytest.raises(RequestError, match=f"^{experts} experts of a layer .* it can be 4 to 32"):
         load(folder, experts=experts)
+    with pytest.raises(RequestError, match="all experts in memory"):
+        load(folder, experts=8, differentiable=True)
+
+
+def test_as_many_experts_as_120b_has(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "wide", tiny_config(num_local_experts=128, num_hidden_layers=1))
+    assert np.array_equal(fed(by_mlx(folder, Split(1, 20)), 17), fed(by_mlx(folder), 17))
+    assert np.array_equal(fed(by_the_cpu(folder, Split(1, 20)), 17), fed(by_the_cpu(folder), 17))
+
+
+def test_an_answer_that_fails_is_no_end_of_the_model(folder: Path) -> None:
+    model = load(folder, experts=4)
+
+    def ids() -> list[int]:
+        items = Runner(model).run(TOKENS, Options(temperature=0, max_tokens=6))
+        return [item for item in items if isinstance(item, int)]
+
+    def fail(number: int, into: memoryview) -> int:
+        if number > 60:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return len(into)
+
+    expected = ids()
+    with reading(fail), pytest.raises(CheckpointError, match="Input/output error"):
+        ids()
+    assert ids() == expected
 
 
 def test_what_was_kept_of_another_model_or_damaged_is_not_used(tmp_path: Path) -> None:
