@@ -188,7 +188,12 @@ class _Reading:
             return
         self._pending = None
         start = time.perf_counter()
-        nbytes = pending.wait()
+        try:
+            nbytes = pending.wait()
+        except BaseException:
+            for expert, _ in self._places:
+                self._slots._store.drop(expert)  # of some of them there may be a part
+            raise
         self._slots._filled(self._places, nbytes, time.perf_counter() - start)
 
     def abandon(self) -> None:

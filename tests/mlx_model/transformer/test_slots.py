@@ -42,7 +42,8 @@ class Memory:
 
     def drop(self, expert: int) -> None:
         """See Store."""
-        self.inside[self.inside.index(expert)] = -1
+        if expert in self.inside:
+            self.inside[self.inside.index(expert)] = -1
         self.dropped.append(expert)
 
     def read(self, places: Sequence[tuple[int, int]]) -> Done:
@@ -141,6 +142,7 @@ def test_a_read_that_fails_leaves_empty_slots_and_the_others() -> None:
     with pytest.raises(OSError, match="gone"):
         slots.hold([4, 5])
     assert holds(slots, memory) == {2, 3}
+    assert memory.dropped == [0, 1, 4, 5]  # those that made way, and what there may be of those that were read
     memory.fails = -1
     slots.hold([4, 5])
     assert holds(slots, memory) == {2, 3, 4, 5}  # what is empty is filled first
