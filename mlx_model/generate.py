@@ -11,7 +11,8 @@ from dataclasses import asdict
 
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import PrefillProgress
-from mlx_model.generation.answer import Result, generate, stats_json
+from mlx_model.generation.answer import generate, stats_json
+from mlx_model.generation.result import Result
 from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if args.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
-        del fields["messages"], fields["calls"], fields["warnings"], fields["read"]
+        for name in ("messages", "calls", "warnings", "read", "samples", "outcome"):
+            del fields[name]
         print(json.dumps(fields))
     else:
         print(clean(result.text))

@@ -28,7 +28,7 @@ GROUND = {
         "request",
         "checkpoint_files",
     ),
-    "app ground": ("adapters", "lines", "paths", "settings", "interrupt"),
+    "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
@@ -45,12 +45,24 @@ MODEL = (
     "mlx_model.documents",
     "mlx_model.lora",
     "mlx_model.tools",
+    "mlx_model.pro",
 )
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.remote", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (
+    *CHAT,
+    *STORE,
+    "app.engine",
+    "app.tools",
+    "app.server",
+    "app.remote",
+    "app.dataset",
+    "app.cli",
+    *MODEL,
+    "mlx_model",
+)
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with
@@ -70,6 +82,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What a model may use, and the loop over it: the caller asks the model, here or in another process. Some pages
     # of the web are PDF files.
     "mlx_model.tools": (*MESSAGES, "mlx_model.documents"),
+    # Counting and wording alone: the caller asks the model, here or in another process.
+    "mlx_model.pro": MESSAGES,
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # The transformer again, for a CPU: what numba compiles.
@@ -90,6 +104,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "mlx_model.transformer",
         "mlx_model.memory",
         "mlx_model.tools",
+        "mlx_model.pro",
         *MESSAGES,
     ),
     # Training on a loaded model; what it has learnt shows in answers, and is written as weights are.
@@ -102,7 +117,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
     "app.documents": ("app ground", "mlx_model.documents", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
-    "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
+    "app.chat": (
+        *("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", "mlx_model.pro"),
+        *MESSAGES,
+    ),
+    # Asks an engine about documents, item after item; it knows no chat.
+    "app.dataset": ("app ground", "app.documents", "app.engine", "mlx_model.documents", *MESSAGES),
     # The one room of the chat that loads a model.
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
@@ -174,10 +194,18 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.documents", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *(
+        "mlx_model.harmony",
+        "mlx_model.documents",
+        "mlx_model.tools",
+        "mlx_model.pro",
+        "mlx_model.memory.plan",
+        "mlx_model.hub",
+    ),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
     "app.server",
     "app.remote",
+    "app.dataset",
 )
 
 PACKAGES = tuple(dict.fromkeys(room.split()[0].split(".")[0] for room in ALLOWED))

@@ -92,6 +92,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             waits=True,
             aliases=("regenerate", "retry"),
         ),
+        Command(
+            "several answers at once, of which one is made",
+            *("pro", "pro", "f10", "F10"),
+            takes="N question",
+            values=("4", "8", "16", "vote", "select", "synthesise", "all"),
+            waits=True,
+        ),
         Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G", waits=True),
         Command("edit the last message; again for earlier ones", "edit", "edit", "alt+up", "Alt+Up", waits=True),
         Command("show the next version of an answer or message", "version", "version", "ctrl+o", "^O", waits=True),

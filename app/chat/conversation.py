@@ -54,7 +54,7 @@ class AnswerFacts:
 
     `analysis_s` and `analysis_tokens` say how long the model thought before it answered, `calls` how the results of its
     tools came about, in their order; of answers from elsewhere there are fewer, and there is one more while the last
-    call is run.
+    call is run. `origin` says how it came about where several answers were asked for, in words.
     """
 
     model: str
@@ -64,6 +64,7 @@ class AnswerFacts:
     analysis_s: float = 0.0
     analysis_tokens: int = 0
     calls: tuple[CallFacts, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

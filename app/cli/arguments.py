@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import adapter_names, find_adapter
+from app.chat.pro import Plan
 from app.cli.completion import completed_by, model_names
 from app.cli.connecting import add_server, engine_there
 from app.engine.protocol import Load
@@ -39,8 +40,12 @@ class Start:
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
     form: AnswerFormat = field(default_factory=AnswerFormat)
+    plan: Plan | None = None
+    """How several answers are asked for, None for one."""
     server: "RemoteEngine | None" = None
     """What answers instead of a model on this computer."""
+    open_html: bool = False
+    """Whether a web page of the answer is opened."""
     shared: "SharedEngine | None" = None
     """The engine of this computer, where other programs may ask it too."""
 
@@ -134,7 +139,8 @@ def answering() -> argparse.ArgumentParser:
     group.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls",
+        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls, with "
+        "--samples also votes and samples",
     )
     return shared
 

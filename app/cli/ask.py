@@ -13,6 +13,7 @@ from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnTools, turn
 from app.chat.sources import source_list
+from app.chat.web_pages import web_pages
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
@@ -21,15 +22,19 @@ from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
+from app.cli.several import add_samples, plan_of, print_several
 from app.documents.attachments import GAP, Attachment, join
 from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
+from app.paths import pages_folder
+from app.programs import open_now
 from app.settings import load
 from app.tools.names import TOOLS, available
 from app.tools.switched_on import SwitchedOn
-from mlx_model.errors import RequestError
+from app.tools.web_pages import write_page
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
@@ -65,14 +70,23 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "by their names (default: none)",
     )
     completed_by(tools, lambda **_: list(available()))
+    parser.add_argument(
+        "--open-html",
+        action="store_true",
+        help="open the last web page of the answer in the browser, cut off from the network",
+    )
     add_form(parser)
+    add_samples(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
-    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
+    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None), plan=plan_of(arguments, setup))
+    setup = replace(setup, open_html=getattr(arguments, "open_html", False))
+    if setup.open_html and setup.plan is not None:
+        raise RequestError("--open-html opens the page of one answer: leave out it or --samples")
     files = [attached(name) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
@@ -133,10 +147,12 @@ def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     """
     if setup.server is not None:
         return asyncio.run(_answer_there(setup.server, prompt, setup, as_json=as_json))
-    if not setup.tools:
+    if not setup.tools and setup.plan is None:
         return drive(_answer(prompt, setup, as_json=as_json))
     engine = LocalEngine()
     ready = drive(load_model(engine, setup.load))
+    if setup.plan is not None:
+        return asyncio.run(_print_answer(engine, ready, prompt, setup, as_json=as_json))
     return asyncio.run(_answer_with_tools(engine, ready, prompt, setup, as_json=as_json))
 
 
@@ -176,10 +192,12 @@ async def _answer_with_tools(engine: Engine, ready: Ready, prompt: str, setup: S
 async def _print_answer(
     engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
-    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     shown, form = setup.form.shown, setup.form.form
-    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
+    if setup.plan is not None:
+        return await print_several(engine, ready, request, setup, setup.plan, as_json=as_json)
+    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
+    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     try:
         async with aclosing(turn(engine, request, record, tools)) as events:
             async for event in events:
@@ -197,12 +215,19 @@ async def _print_answer(
         of_form = parsed(setup.form, record.text, finished)
         print(json.dumps(_to_json(record, finished, ready) | of_form | of_tools), flush=True)
     printer.end_line()
+    return _ended(record, finished, printer, setup, as_json=as_json)
+
+
+def _ended(record: AnswerRecord, finished: Finished, printer: AnswerPrinter, setup: Start, *, as_json: bool) -> int:
+    """What is printed below an answer; returns the exit code."""
     if record.text.strip():
-        if form is not None and finished.reason != "stop":
+        if setup.form.form is not None and finished.reason != "stop":
             say(f"the answer is not whole: {_why_cut(finished)}")
             return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
+        if setup.open_html:
+            _open_page(record.text)
         if finished.reason == "length":
             say(f"the answer was cut off at {_limit(finished)}")
         return 0
@@ -210,6 +235,19 @@ async def _print_answer(
     if not as_json and not setup.show_analysis and (rest := _unseen(record, finished.reason)):
         printer.print_aside(rest)
     return 1
+
+
+def _open_page(text: str) -> None:
+    """Opens the last web page of an answer, and says where it is. Raises GptossError."""
+    if not (pages := web_pages(text)):
+        say("the answer has no web page: no code block in HTML")
+        return
+    path = write_page(pages[-1], pages_folder())
+    try:
+        open_now(path)
+        say(f"opened {path}")
+    except GptossError as error:
+        say(f"{path} is not opened: {error}")
 
 
 def _limit(finished: Finished) -> str:

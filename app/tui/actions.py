@@ -1,6 +1,7 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from textual import actions, work
@@ -9,6 +10,7 @@ from textual.dom import DOMNode
 
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
+from app.chat.pro import read_plan
 from app.lines import sentence
 from app.tools.switched_on import Keep
 from app.tui.parts.conversation import ConversationKeeper
@@ -196,6 +198,23 @@ class Actions(App[None]):
             self.engine.restart()
         else:
             self.conversations.again()
+
+    async def action_pro(self, argument: str = "") -> None:
+        """Have several answers, and one made of them: to the question that follows the command, to what stands in the
+        input, else to the last message."""
+        conversations, composer = self.conversations, self.desk.composer
+        try:
+            plan = read_plan(argument, self.preferences.options, conversations.plan)
+        except GptossError as error:
+            self.desk.warn(sentence(str(error)))
+            return
+        conversations.plan = replace(plan, question="")
+        if plan.question:
+            await conversations.submit(plan.question, plan)
+        elif composer.text.strip():
+            composer.submit(several=True)
+        else:
+            conversations.again_several(plan)
 
     def action_go_on(self) -> None:
         """Continue an answer that was cut off."""

@@ -132,6 +132,7 @@ class AnswerView(Vertical, LiveContainer):
         self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
         self._steps: Steps | None = None
+        self._origin = ""
         self.sources = Sources()
         self._last_line = LastLine(versions)
         if stored is not None:
@@ -157,6 +158,7 @@ class AnswerView(Vertical, LiveContainer):
             self._append(part, last=part is parts[-1])
         self._gather(ended=True)
         if facts is not None:
+            self._origin = clean(facts.origin)
             self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
             stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
             self._end(reason, stats, clean(facts.model))
@@ -329,7 +331,8 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(*(filter(None, [end, *took]) if end or took else filter(None, [otherwise])))
+        said = [*filter(None, [end, *self._origin.split("; "), *took])]
+        self._last_line.say(*(said or filter(None, [otherwise])))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 

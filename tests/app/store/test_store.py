@@ -192,6 +192,17 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
     third.close()
 
 
+def test_how_an_answer_came_about_is_kept(store: Store) -> None:
+    tree = Conversation()
+    prompt = tree.add_prompt("What is 6 * 7?", None)
+    for origin in ("votes 6 of 8; 3,912 tokens", "answer 2 of 8 \ud800", ""):
+        tree.add_answer(prompt.id, AnswerFacts("m", None, origin=origin), [])
+    save(store, tree)
+    loaded = present(store.load(tree.id))
+    origins = [node.facts.origin for node in loaded.nodes.values() if node.facts]
+    assert origins == ["votes 6 of 8; 3,912 tokens", "answer 2 of 8 \ufffd", ""]
+
+
 def test_files_of_calls_and_tools_go_with_their_conversation(store: Store, path: Path) -> None:
     tree = Conversation()
     calls = (CallFacts(files=("/data/plot.png",)), CallFacts(error=True))
