@@ -5,7 +5,7 @@ define it. Kernels take their activations rearranged (metal/lanes.py); what pass
 layout, so that any of them may run either way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import mlx.core as mx
 
@@ -24,17 +24,25 @@ _MOST_SHARE = 4
 """Rows for which an expert's weights are read at once: more would not fit into the registers."""
 
 _MAX_EXPERTS = 128
-_MAX_SCALE_BYTE = 240
+MAX_SCALE_BYTE = 240
+"""Up to which the kernels' arithmetic is exact."""
 _MAX_HALF = 65504.0
 
 
-def expert_layer(x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None]) -> mx.array:
+def expert_layer(
+    x: mx.array,
+    mixture: Mixture,
+    variants: Mapping[str, Variant | None],
+    held: Callable[[mx.array], mx.array] = lambda logits: logits,
+) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: [N, hidden] in x's dtype.
 
     `variants` are those of "route", "gate_up" and "down", None for MLX's operations. Kernels take a mixture to which
-    `why_not` has no objection, and any number of rows; those of few rows read an expert that several chose once.
+    `why_not` has no objection, and any number of rows; those of few rows read an expert that several chose once. `held`
+    makes of the router's logits those of the experts that the matrices have, where these aren't all.
     """
     normed, logits = route(x, mixture, variants["route"])
+    logits = held(logits)
     hidden = gate_up(normed, logits, mixture, variants["gate_up"])
     return down(hidden, logits, x, mixture, variants["down"])
 
@@ -152,8 +160,8 @@ def why_not(mixture: Mixture, dtype: mx.Dtype) -> str | None:
     for matrix in (mixture.gate_up, mixture.down):
         if matrix.adapter is not None:
             return "an expert matrix has an adapter, which the kernels don't apply"
-        if mx.any(matrix.scales > _MAX_SCALE_BYTE):
-            return f"a scale byte is above {_MAX_SCALE_BYTE}, up to which the kernels' arithmetic is exact"
+        if mx.any(matrix.scales > MAX_SCALE_BYTE):
+            return f"a scale byte is above {MAX_SCALE_BYTE}, up to which the kernels' arithmetic is exact"
     # A normed value is at most sqrt(hidden) times its gain, an activation of the SwiGLU limit * (limit + 1).
     largest = _MAX_HALF / hidden**0.5
     if not mx.all(mx.abs(mixture.norm.astype(mx.float32)) < largest):
@@ -171,7 +179,7 @@ def _share(rows: int, mixture: Mixture) -> int:
 
 
 def _sizes(size: int, width: int, mixture: Mixture) -> tuple[tuple[str, int], ...]:
-    return (("K", size), ("OUT", width), ("E", mixture.experts), ("TOP", mixture.top_k))
+    return (("K", size), ("OUT", width), ("E", mixture.held), ("TOP", mixture.top_k))
 
 
 _ROUTE = Kernel.load("route", ("x", "gain", "router", "bias", "eps"), ("normed", "logits"), ("common", "lanes"))

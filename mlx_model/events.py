@@ -21,6 +21,8 @@ class Stats:
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
     `guessed_tokens` were computed beforehand (Options.prompt_lookup), `accepted_tokens` of them were right.
+    Where experts are read from the disk, `experts_asked` is how many were asked for, each step and layer for itself,
+    `experts_read` of them from the disk, `experts_bytes` in all, and `experts_wait_s` how long the answer waited.
     """
 
     prefill_tokens: int = 0
@@ -34,6 +36,15 @@ class Stats:
     analysis_tokens: int = 0
     guessed_tokens: int = 0
     accepted_tokens: int = 0
+    experts_asked: int = 0
+    experts_read: int = 0
+    experts_bytes: int = 0
+    experts_wait_s: float = 0.0
+
+    @property
+    def experts_in_memory(self) -> float:
+        """The share of the experts asked for that were in memory; 1 where nobody counted."""
+        return 1 - self.experts_read / self.experts_asked if self.experts_asked else 1.0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -59,6 +70,10 @@ class Stats:
             guessed_tokens=self.guessed_tokens + more.guessed_tokens,
             accepted_tokens=self.accepted_tokens + more.accepted_tokens,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
+            experts_asked=self.experts_asked + more.experts_asked,
+            experts_read=self.experts_read + more.experts_read,
+            experts_bytes=self.experts_bytes + more.experts_bytes,
+            experts_wait_s=self.experts_wait_s + more.experts_wait_s,
         )
 
     def and_then(self, more: Stats) -> Stats:

@@ -21,7 +21,7 @@ from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.text import clean
 from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
-from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
+from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on, streaming_compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
 from mlx_model.weights.adapter_files import BASE_WEIGHTS, AdapterFile, read_adapter
@@ -167,6 +167,7 @@ def load(
     dense_bits: int | None = None,
     memory: int | str | None = None,
     context: int | None = None,
+    experts: int | None = None,
     map: str = "auto",
     differentiable: bool = False,
     adapter: str | Path | None = None,
@@ -179,7 +180,9 @@ def load(
     The model is made to fit the memory there is (memory/plan.py; Model.plan.reasons says how): `memory`, bytes or
     "10GB" (10 * 2^30), is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
-    the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
+    the number of tokens to make room for, by default as many as fit. Where the model does not fit otherwise, experts
+    stay in their files and are read when they are needed, which changes no bit of an answer; `experts` is the number of
+    each layer's that are in memory, by default as many as fit. `map` "auto" uses the files' own pages in place of
     copies where MLX runs on a GPU that takes them, and on a CPU; "on" tries it anywhere, "off" copies; Model.residence
     says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable`
     gives a model whose `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a
@@ -194,7 +197,9 @@ def load(
     start = time.perf_counter()
     folder = hub.resolve(name_or_path)
     config = ModelConfig.load(folder)
-    wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
+    if differentiable and experts is not None:
+        raise RequestError("a model that is to be differentiated has all experts in memory")
+    wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config), not differentiable, experts)
     mx.clear_cache()  # what an earlier model left there is free memory
     file = None if adapter is None else read_adapter(Path(adapter), config)
     budget = device.budget(None if memory is None else parse_memory(memory))
@@ -207,6 +212,7 @@ def load(
         compiled=not (on_gpu or differentiable or file) and _is_compiled(folder, config),
     )
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
+    compute = streaming_compute(compute) if plan.streamed_layers else compute
     device.enforce(plan)
     tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
@@ -215,12 +221,12 @@ def load(
         if isinstance(compute, CompiledCompute):
             from mlx_model.weights.compiled import load_compiled
 
-            transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            transformer, residence = load_compiled(folder, config, compute, bits, map, progress, split=plan.split)
             transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:
             transformer, residence = load_transformer(
-                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
+                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0, split=plan.split
             )
             # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be
             # timed so.

@@ -29,6 +29,8 @@ def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
             parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
+        if stats.experts_asked:
+            parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
     return parts
 
 
@@ -44,6 +46,12 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
             parts.append(f"The first token came {stats.ttft_s:.1f} s after you sent the message.")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} tokens of the prompt were known from the turns before.")
+        if stats.experts_asked:
+            parts.append(
+                f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "
+                f"{stats.experts_bytes / 1e9:.1f} GB, were read from the disk. It waited {stats.experts_wait_s:.1f} s "
+                "for them."
+            )
     return "\n".join(parts)
 
 

@@ -73,6 +73,13 @@ def add_model(group: "argparse._ArgumentGroup") -> None:
         "doctor)",
     )
     group.add_argument(
+        "--experts",
+        type=int,
+        metavar="N",
+        help="hold N experts of each layer in memory and read the others from the disk when they are needed: the same "
+        "answers, slower (default: all, or where they don't fit as many as do)",
+    )
+    group.add_argument(
         "--map",
         choices=["auto", "on", "off"],
         help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that "
@@ -167,6 +174,7 @@ def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
         getattr(arguments, "map", "auto"),
         getattr(arguments, "memory", None),
         find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None,
+        getattr(arguments, "experts", None),
     )
 
 

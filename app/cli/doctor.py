@@ -114,6 +114,8 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             "needs": least(config, wishes, on_gpu=on_gpu),
             "at_best": _at_best(config, max(budget.nbytes, _capacity(computer)), wishes, on_gpu=on_gpu),
         }
+        if name in shown and plans[name].get("streamed_layers"):
+            plans[name]["foretold"] = _foretold(name, config, plans[name])
     return {
         "machine": asdict(computer),
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
@@ -189,7 +191,8 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
-    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}."), on_gpu=True)
+    most = Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}.")
+    gain = describe(PUBLISHED[DEFAULT], most, Wishes(streams=True), on_gpu=True)
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
@@ -222,12 +225,12 @@ def _shape(name: str) -> tuple[ModelConfig, Wishes]:
     from mlx_model.weights.loader import stored_dense_bits
 
     if name in PUBLISHED:
-        return PUBLISHED[name], Wishes()
+        return PUBLISHED[name], Wishes(streams=True)
     folder = hub.resolve(name)
     config, stored = ModelConfig.load(folder), None
     with suppress(GptossError):  # not all of it is here: planned as published
         stored = stored_dense_bits(folder, config)
-    return config, Wishes(stored_bits=stored)
+    return config, Wishes(stored_bits=stored, streams=True)
 
 
 def describe(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> dict[str, Any]:
@@ -246,7 +249,31 @@ def _at_best(config: ModelConfig, capacity: int, wishes: Wishes, *, on_gpu: bool
         found = plan_within(config, Budget(capacity, capacity, ""), wishes, on_gpu=on_gpu)
     except GptossError:
         return None
-    return {"dense_bits": found.dense_bits, "context": found.context}
+    return {
+        "dense_bits": found.dense_bits,
+        "context": found.context,
+        "streamed_layers": found.streamed_layers,
+        "slots": found.slots,
+    }
+
+
+def _foretold(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str, Any]:
+    """How fast a model decodes whose experts are read from this disk, which is measured if its files are here."""
+    from app.cli.speed import bandwidth
+    from mlx_model.checkpoint_files import weight_files
+    from mlx_model.hub import names as hub
+    from mlx_model.memory.parts import Split
+    from mlx_model.memory.streaming import ASSUMED, Speeds, foretold
+    from mlx_model.weights.disk_speed import disk_speed
+
+    disk = None
+    with suppress(GptossError):
+        folder = hub.resolve(name)
+        disk = disk_speed([folder / file for file in weight_files(folder)])
+    # What MLX reads on a CPU, by one thread, is not what the compiled layers do.
+    speeds = Speeds(disk or ASSUMED.disk, bandwidth().best * 1e9 if plan["on_gpu"] else ASSUMED.memory / 2)
+    found = foretold(config, plan["dense_bits"], Split(plan["streamed_layers"], plan["slots"]), speeds)
+    return {**asdict(found), "range": found.range, "disk": speeds.disk, "measured": disk is not None}
 
 
 def _summary(plan: MemoryPlan) -> str:

@@ -11,7 +11,7 @@ from statistics import median
 import mlx.core as mx
 import numpy as np
 
-from app.cli.measurements import Bandwidth, KernelSpeed, NextTurn, Speed
+from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, NextTurn, Speed
 from metal.operation import Operation, Variant
 from metal.trust.timing import cold_arguments, seconds_per_run
 from mlx_model.events import Finished, Stats
@@ -38,6 +38,9 @@ _ROUNDS = 3
 _WARM_TOKENS = 4
 _TURN_TOKENS = 400
 """Prompt tokens that a round of `next_turn` computes, about."""
+
+_READ_TOKENS = 32
+"""Decoded tokens over which reads from the disk are averaged."""
 
 _BANDWIDTH_BYTES = 256 << 20
 """More than any chip's caches, little beside a model."""
@@ -177,6 +180,28 @@ def next_turn(model: Model, token_s: float, longest_s: float) -> NextTurn | str:
 def _first_token(session: Session, messages: list[Message]) -> Stats:
     *_, last = session.stream(Request(messages, Options(temperature=0, max_tokens=1)))
     return last.stats if isinstance(last, Finished) else Stats()
+
+
+def expert_reads(model: Model) -> ExpertReads | None:
+    """What decoding reads of experts from the disk, after a prompt of random text ids; None where none are there."""
+    if (streaming := model.transformer.streaming) is None:
+        return None
+    ids = np.random.default_rng(0).integers(0, min(model.config.vocab_size, _TEXT_IDS), PROMPTS[0])
+    tokens, before = 0, streaming.reads.copy()
+    for item in Runner(endless(model)).run(ids.tolist(), Options(temperature=0, max_tokens=_READ_TOKENS + 1)):
+        if isinstance(item, int):
+            if not tokens:
+                before = streaming.reads.copy()
+            tokens += 1
+    reads = streaming.reads.since(before)
+    return ExpertReads(
+        model.plan.slots,
+        model.config.num_local_experts,
+        model.plan.streamed_layers,
+        reads.in_memory,
+        reads.nbytes / (tokens - 1),
+        reads.waited_s / (tokens - 1),
+    )
 
 
 def kernel_speeds(model: Model) -> Iterator[KernelSpeed]:

@@ -85,6 +85,7 @@ class ModelBackend:
             map=load.map,
             memory=load.memory,
             adapter=load.adapter,
+            experts=load.experts,
             progress=progress,
             preparing=lambda done, total: announce(LoadProgress(done, total, kernels=True)),
         )
@@ -128,4 +129,7 @@ class ModelBackend:
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
     refusal, parallel = model.residence.refusal, model.plan.parallel
-    return Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel)
+    ready = Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel)
+    if not model.plan.streamed_layers:
+        return ready
+    return replace(ready, slots=model.plan.slots, experts=model.config.num_local_experts)

@@ -28,8 +28,8 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load; `adapter` is the folder of a LoRA adapter. If
-    nothing but that is another one, only that is loaded. Also what the command line says of loading.
+    `dense_bits`, `map`, `memory`, in bytes, and `experts` as for mlx_model.load; `adapter` is the folder of a LoRA
+    adapter. If nothing but that is another one, only that is loaded. Also what the command line says of loading.
     """
 
     model: str | None = None
@@ -37,6 +37,7 @@ class Load:
     map: str = "auto"
     memory: int | None = None
     adapter: str | None = None
+    experts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Ready:
     of this engine, as what it can't do, if there is something. `adapter` is the name of the LoRA adapter that it
     answers with, "" without one.
     `parallel` is how many requests it may be given at once: it answers them together, as far as they fit into memory.
+    `slots` of the `experts` of a layer are in memory where others are read from the disk, else both are 0.
     """
 
     model: str
@@ -116,6 +118,8 @@ class Ready:
     note: str = ""
     adapter: str = ""
     parallel: int = 1
+    slots: int = 0
+    experts: int = 0
 
     @property
     def label(self) -> str:

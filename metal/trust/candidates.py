@@ -149,8 +149,8 @@ def expert_operations(
     def logits(seed: int) -> mx.array:
         """The experts in turn, `top_k` a seed; their order and weights are random."""
         generator = np.random.default_rng(seed)
-        values = np.full((_count(rows, seed), mixture.experts), -10.0, np.float32)
-        first, *others = (seed * top_k + np.arange(mixture.experts)) % mixture.experts
+        values = np.full((_count(rows, seed), mixture.held), -10.0, np.float32)
+        first, *others = (seed * top_k + np.arange(mixture.held)) % mixture.held
         for row in values:
             drawn = others if rows == 1 else generator.permutation(others)
             row[[first, *drawn[: top_k - 1]]] = generator.permutation(top_k)
@@ -186,9 +186,9 @@ def expert_operations(
 
     def bytes_of(*weights: mx.array) -> int:
         """Of the chosen experts: of several rows as many as they are expected to draw."""
-        others = mixture.experts - 1
+        others = mixture.held - 1
         different = 1 + others * (1 - (1 - (top_k - 1) / max(1, others)) ** rows)
-        return round(sum(array.nbytes for array in weights) * different / mixture.experts)
+        return round(sum(array.nbytes for array in weights) * different / mixture.held)
 
     geometries: tuple[tuple[int, int], ...] = ((4, 2), (2, 2), (8, 2), (4, 1))  # rows of a matrix and simdgroups
     heights: tuple[int, ...] = (2, 4, 8) if gpu_cores >= _MANY_CORES else (4, 2, 8)  # rows

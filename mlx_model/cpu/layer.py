@@ -185,8 +185,8 @@ def route(logits: Any, top_k: Any, starts: Any, tokens: Any, shares: Any) -> Any
 
 
 @kernel
-def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
-    """x [T, hidden] plus its mixture of experts."""
+def choose_experts(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
+    """Which experts x [T, hidden] goes through, and x as they take it, into `room`."""
     mine = part if len(x) == 1 else 0
     normed, lanes, starts = room.normed[mine], room.expert_lanes[mine], room.starts[mine]
     tokens, shares = room.tokens[mine], room.shares[mine]
@@ -199,6 +199,16 @@ def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) 
         while chunk >= 0:
             route(room.logits, sizes.top_k, starts, tokens, shares)
             chunk = take(state, part, 1)
+
+
+@kernel
+def add_experts(state: Any, part: Any, weights: Any, sizes: Any, starts: Any, x: Any, room: Any) -> Any:
+    """x [T, hidden] plus what the experts that choose_experts has chosen make of it; see `route` for `starts`.
+
+    In several calls, each with the pairs of some experts in turn, it becomes the same to the last bit.
+    """
+    mine = part if len(x) == 1 else 0
+    lanes, tokens, shares = room.expert_lanes[mine], room.tokens[mine], room.shares[mine]
     gate_up(state, part, weights.gate_up, lanes, starts, tokens, sizes.limit, room.hidden)
     down(state, part, weights.down, room.hidden, starts, tokens, shares, x)
 
@@ -221,6 +231,25 @@ def layer(
 
     See self_attention for what they are.
     """
+    until_experts(state, part, weights, sizes, x, room, cosines, sines, cached, at, window)
+    add_experts(state, part, weights, sizes, room.starts[part if len(x) == 1 else 0], x, room)
+
+
+@kernel
+def until_experts(
+    state: Any,
+    part: Any,
+    weights: Any,
+    sizes: Any,
+    x: Any,
+    room: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    at: Any,
+    window: Any,
+) -> Any:
+    """What `layer` does before the experts: x plus its attention, and which experts it goes through."""
     mine = part if len(x) == 1 else 0
     normed, lanes = room.normed[mine], room.dense_lanes[mine]
     norm_rows(state, part, x, weights.attention_norm, sizes.eps, sizes.dense_fields, normed, lanes)
@@ -243,7 +272,7 @@ def layer(
         room.attended,
     )
     dense_add(state, part, weights.output, room.attended, x)
-    mixture(state, part, weights, sizes, x, room)
+    choose_experts(state, part, weights, sizes, x, room)
 
 
 @kernel

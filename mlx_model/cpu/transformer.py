@@ -16,13 +16,15 @@ from mlx_model.cpu.kernels.formats import fields_of
 from mlx_model.cpu.kernels.lanes import padded
 from mlx_model.cpu.kernels.panels import aligned
 from mlx_model.cpu.kernels.sharing import new_state
-from mlx_model.cpu.layer import Layer, Room, Sizes, head, layer
+from mlx_model.cpu.layer import Layer, Room, Sizes, add_experts, head, layer, until_experts
+from mlx_model.cpu.streamed import streamed_layer
 from mlx_model.cpu.threads import Team, thread_count
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
 from mlx_model.transformer.positions import MOST_MARKS
 from mlx_model.transformer.rope import RopeTable, score_scale
+from mlx_model.transformer.slots import Streaming
 
 Floats = NDArray[np.float32]
 
@@ -42,6 +44,7 @@ class CompiledTransformer:
     """What transformer/blocks.Transformer is, for a CPU.
 
     `check_files` raises CheckpointError if what is mapped is no longer there; it is called before every step.
+    `streaming` is None where all experts are in memory, or pages of their files.
     """
 
     config: ModelConfig
@@ -51,6 +54,7 @@ class CompiledTransformer:
     head: Head
     check_files: Callable[[], None]
     decoder: None = None
+    streaming: Streaming | None = None
     _compiled: set[mx.Dtype | None] = field(default_factory=set)
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> CompiledCache:
@@ -100,7 +104,11 @@ class CompiledTransformer:
         x, sizes, state = room.normed[0], self.sizes, new_state(1)
         heads = (self.head.norm, sizes.eps, sizes.dense_fields, self.head.matrix)
         compile_for(head, state, 0, *heads, x, room.normed, room.dense_lanes, room.logits)
-        for each in self.layers:
+        streamed = 0 if self.streaming is None else len(self.streaming.slots)
+        for each in self.layers[:streamed]:
+            compile_for(until_experts, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
+            compile_for(add_experts, state, 0, each, sizes, room.starts[0], x, room)
+        for each in self.layers[streamed:]:
             compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
 
     @cached_property
@@ -140,13 +148,19 @@ class CompiledTransformer:
         normed = _floats(parts, *end.shape)
         lanes = _floats(parts, len(end), padded(x.shape[1], fields))
 
+        threads = 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None
+        slots = () if self.streaming is None else self.streaming.slots
+        for of_layer, weights, each in zip(slots, self.layers, cached, strict=False):
+            streamed_layer(crew, threads, of_layer, weights, sizes, x, room, angles, each)
+        whole = [*zip(self.layers, cached, strict=True)][len(slots) :]
+
         def program(state: Any, part: int) -> None:
-            for weights, (buffers, at, window) in zip(self.layers, cached, strict=True):
+            for weights, (buffers, at, window) in whole:
                 layer(state, part, weights, sizes, x, room, *angles, buffers, at, window)
             if len(end):
                 head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)
 
-        crew.run(program, 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None)
+        crew.run(program, threads)
 
     def _room(self, tokens: int, threads: int) -> Room:
         config, sizes = self.config, self.sizes

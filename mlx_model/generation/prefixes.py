@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlx_model.memory.plan import window_keys
+from mlx_model.memory.parts import window_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -108,7 +108,7 @@ class Runner:
         self._lookup = PromptLookup(prompt) if options.prompt_lookup else None
         answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
         row = self._row = Row(prompt, boundaries, answer_start)
-        with self.scheduler.joined(row):
+        with self.scheduler.joined(row), self._counting_reads():
             sampler = Sampler(options, self.model.config.vocab_size, prompt)
             self.stats = Stats(seed=sampler.seed)
             logits = yield from self._prefill(prompt, cancelled)
@@ -117,6 +117,27 @@ class Runner:
                     yield from self._answer(self._decode(logits, sampler, constraint), limit, start, cancelled)
                 finally:
                     self._withdraw()
+
+    @contextmanager
+    def _counting_reads(self) -> Iterator[None]:
+        """Adds to the statistics what of experts is read from the disk inside: of answers that are computed together
+        each counts all. What is asked for most is remembered for the next start."""
+        if (streaming := self.model.transformer.streaming) is None:
+            yield
+            return
+        before = streaming.reads.copy()
+        try:
+            yield
+        finally:
+            reads = streaming.reads.since(before)
+            self.stats = replace(
+                self.stats,
+                experts_asked=reads.asked,
+                experts_read=reads.read,
+                experts_bytes=reads.nbytes,
+                experts_wait_s=reads.waited_s,
+            )
+            streaming.save()
 
     def settle(self, ids: list[int], *, boundaries: Sequence[int] = ()) -> Generator[int, None, None]:
         """Brings ids into a cache, in chunks; yields how many it holds after each.

@@ -17,6 +17,8 @@ from mlx_model.transformer.embedding import Embedding
 from mlx_model.transformer.experts import sorted_rows
 from mlx_model.transformer.positions import MOST_MARKS
 from mlx_model.transformer.rope import RopeTable
+from mlx_model.transformer.slots import Streaming
+from mlx_model.transformer.streamed import Streamed
 
 
 @dataclass(slots=True)
@@ -25,18 +27,23 @@ class Block:
 
     attention: Attention
     mixture: Mixture
+    streamed: Streamed | None = None
+    """None where all experts are in memory."""
 
     def __call__(self, x: mx.array, by: Turns, caches: Sequence[Cache]) -> mx.array:
         """x [B, T, hidden] to the same shape; queries and keys are turned `by` the angles of their positions."""
         x = self.attention(x, by, caches)
-        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture).reshape(x.shape)
+        return mixture_of_experts(x.reshape(-1, x.shape[-1]), self.mixture, self.streamed).reshape(x.shape)
 
 
-def mixture_of_experts(x: mx.array, mixture: Mixture) -> mx.array:
+def mixture_of_experts(x: mx.array, mixture: Mixture, streamed: Streamed | None = None) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: each row goes through its `top_k` experts, weighted."""
     normed, logits = route(x, mixture)
     experts, weights = best(logits, mixture.top_k)
-    rows = sorted_rows(normed.natural(), experts, mixture)
+    if streamed is None:
+        rows = sorted_rows(normed.natural(), experts, mixture)
+    else:
+        rows = streamed.rows(normed.natural(), experts)
     return add_weighted(x, rows, weights)
 
 
@@ -45,7 +52,7 @@ class Transformer:
     """Embedding rows, blocks, final norm and output matrix (which is its own, not the embedding's).
 
     `compute` says how all of it is computed here; `decoder` takes the next token of few sequences where Metal kernels
-    are used.
+    are used. `streaming` is None where all experts are in memory.
     """
 
     config: ModelConfig
@@ -55,6 +62,7 @@ class Transformer:
     head: Head
     rope: RopeTable[mx.array]
     decoder: Decoder | None = None
+    streaming: Streaming | None = None
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> Cache:
         """An empty KV cache for this model; see Cache."""

@@ -17,15 +17,29 @@ from metal.operation import MOST_ROWS, Choice
 from metal.spans import Span
 from metal.weights import Head, Mixture, Projections
 from mlx_model.transformer.cache import Cache
+from mlx_model.transformer.streamed import Streamed
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLayer:
-    """One layer as the kernels take it. `sinks` [heads]."""
+    """One layer as the kernels take it. `sinks` [heads]. `streamed` is None where all experts are in memory."""
 
     projections: Projections
     sinks: mx.array
     mixture: Mixture
+    streamed: Streamed | None = None
+
+    def takes(self, rows: int) -> bool:
+        """Whether there are slots for all experts that so many rows may choose, where some are read from the disk."""
+        return self.streamed is None or rows * self.mixture.top_k <= self.mixture.held
+
+    def experts(self, x: mx.array, choice: Choice) -> mx.array:
+        """x [N, hidden] plus its mixture of experts."""
+        if self.streamed is None:
+            return expert_layer(x, self.mixture, choice)
+        y = expert_layer(x, self.mixture, choice, self.streamed.logits_of_slots)
+        self.streamed.computing(y)
+        return y
 
 
 def without_kernels(rows: int) -> Choice:
@@ -50,7 +64,7 @@ class Decoder:
 
     def takes(self, batch: int, tokens: int, sequences: int) -> bool:
         """Whether so many new tokens go this way: those of a batch, or as many of each of several sequences."""
-        if not batch == tokens == 1 or sequences > MOST_ROWS:
+        if not batch == tokens == 1 or sequences > MOST_ROWS or not all(each.takes(sequences) for each in self.layers):
             return False
         return sequences == 1 or any(variant is not None for variant in self._chosen(sequences).values())
 
@@ -69,7 +83,7 @@ class Decoder:
             ]
             together = attended[0] if len(attended) == 1 else mx.concatenate(attended)
             x = o_proj(together.reshape(len(x), -1), x, layer.projections, chosen["o_proj"])
-            x = expert_layer(x, layer.mixture, chosen)
+            x = layer.experts(x, chosen)
         return x
 
     def logits(self, x: mx.array) -> mx.array:

@@ -185,6 +185,7 @@ def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:
         replace(projections, **matrices),
         block.attention.sinks,
         replace(mixture, gate_up=gate_up, down=down, alignment=at["route"]),
+        block.streamed,
     )
 
 
@@ -223,7 +224,7 @@ def _sizes(transformer: Transformer, decoder: Decoder) -> str:
     )
     return (
         f"hidden {config.hidden_size}, intermediate {config.intermediate_size}, "
-        f"{config.num_experts_per_tok} of {config.num_local_experts} experts, "
+        f"{config.num_experts_per_tok} of {mixture.held} experts, "
         f"{config.num_attention_heads} heads on {config.num_key_value_heads}, vocabulary {config.vocab_size}, "
         f"{transformer.compute.dtype}, dense part at {packing.bits if packing is not None else 16} bits, "
         f"aligned to {', '.join(str(weights.alignment) for weights in aligned)} bytes"

@@ -139,7 +139,7 @@ class EngineKeeper:
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = self._shown(model), "loading"
-                        status.memory = status.budget = status.limit = 0
+                        status.memory = status.budget = status.limit = status.slots = 0
                     case LoadProgress(done=done, total=total, kernels=True):
                         status.state, status.progress = "preparing the GPU", preparing(done, total)
                     case LoadProgress(done=done, total=total):
@@ -152,6 +152,7 @@ class EngineKeeper:
                         self.label = ready.label
                         status.model, status.memory = self._shown(self.label), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
+                        status.slots, status.experts = ready.slots, ready.experts
                         status.state = "ready"
                         self._ready_at = monotonic()
                         self._loaded(ready.model)

@@ -14,7 +14,7 @@ import pytest
 from app.cli import bench, speed
 from app.cli import main as cli
 from app.cli.bench import summary
-from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
+from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.speed import (
     bandwidth,
     expected_s,
@@ -268,4 +268,15 @@ def test_the_line_for_an_issue() -> None:
         "gptoss-chat 1.0; Apple M1 Max; gpt-oss-20b at 8 bits; 512: prefill 1000.4, decode 60.0 (without kernels 40.0) "
         "tok/s; next turn 200 of 900 ms; weights 154 GB/s; copy 300, read 352 GB/s; "
         "gate_up 352 GB/s; low power mode is on"
+    )
+
+
+def test_what_decoding_reads_from_the_disk() -> None:
+    found = speed.expert_reads(load("demo", experts=3))
+    assert found is not None and (found.slots, found.experts, found.layers) == (3, 8, 6)
+    assert 0 < found.in_memory < 1 and found.bytes_a_token > 0 and found.wait_s_a_token > 0
+    assert speed.expert_reads(load("demo")) is None
+    assert bench._experts_line(ExpertReads(13, 32, 24, 0.79, 266.3e6, 0.2049)) == (
+        "Experts: 13 of 32 of 24 layers in memory, 79% of those asked for; a decoded token reads 266 MB and waits 205 "
+        "ms for them"
     )

@@ -251,7 +251,7 @@ def test_snapshots_are_thinned_as_marks_are() -> None:
 
 def test_windows_hold_no_more_than_the_plan_counts() -> None:
     """A window cut from a short chunk may be a view of that chunk and the window before it; from a long one it is a
-    copy (memory/plan.py, window_keys)."""
+    copy (memory/parts.py, window_keys)."""
     window, heads = 128, 8
     for chunk in (16, window - 1, window, 4 * window):
         marks = range(chunk, 8 * chunk + 1, chunk)
