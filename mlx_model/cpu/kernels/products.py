@@ -13,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.types.containers import UniTuple
 
 from mlx_model.cpu.kernels import vectors as v
 from mlx_model.cpu.kernels.formats import ROWS, Row
@@ -77,13 +78,13 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any) -> Any:
 @v.emitted
 def dot_two(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any) -> Any:
     """See _dots."""
-    return types.UniTuple(types.float32, 2)(matrix, types.int64, x, *[types.int64] * 2), _dots(2)
+    return UniTuple(types.float32, 2)(matrix, types.int64, x, *[types.int64] * 2), _dots(2)
 
 
 @v.emitted
 def dot_four(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """See _dots."""
-    return types.UniTuple(types.float32, 4)(matrix, types.int64, x, *[types.int64] * 4), _dots(4)
+    return UniTuple(types.float32, 4)(matrix, types.int64, x, *[types.int64] * 4), _dots(4)
 
 
 @v.emitted

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from mlx_model.cpu import available
+from mlx_model.cpu.cache import EVERYTHING
+from mlx_model.cpu.kernels.panels import FEW
 from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.errors import CheckpointError
 from mlx_model.model import Model, load
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.config import KEY_BLOCK
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 TOKENS = [(7 * i * i + 3) % 500 for i in range(400)]
@@ -57,6 +60,63 @@ def test_a_token_that_is_taken_back_leaves_nothing(model: Model) -> None:
     logits(model, [9], cache)
     cache.take_back()
     assert np.array_equal(logits(model, [5], cache), expected)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 8, 16])
+@pytest.mark.parametrize("dtype", [None, mx.bfloat16])
+def test_a_row_has_the_bits_that_it_has_alone(model: Model, rows: int, dtype: mx.Dtype | None) -> None:
+    """Rows of other lengths, whose order changes, and of which some are left out."""
+    prompts = [TOKENS[at : at + 3 + 41 * at % 150] for at in range(rows)]
+    caches, others = ([model.transformer.make_cache(dtype=dtype) for _ in prompts] for _ in range(2))
+    for held in (caches, others):
+        for prompt, cache in zip(prompts, held, strict=True):
+            model.transformer(mx.array([prompt]), cache, "none")
+    for step in range(3):
+        order = [*range(rows)][:: -1 if step else 1][: rows - step % 2]
+        ids = [TOKENS[7 * step + row] for row in order]
+        together = np.array(model.transformer(mx.array([ids]), [caches[row] for row in order], "all")[0])
+        alone = [logits(model, [token], others[row]) for token, row in zip(ids, order, strict=True)]
+        assert np.array_equal(together, np.array(alone))
+
+
+def test_more_rows_than_few_differ_by_rounding(model: Model) -> None:
+    tokens = TOKENS[: FEW + 9]
+    caches, others = ([model.make_cache() for _ in tokens] for _ in range(2))
+    together = np.array(model.transformer(mx.array([tokens]), caches, "all")[0])
+    alone = np.array([logits(model, [token], cache) for token, cache in zip(tokens, others, strict=True)])
+    assert 0 < np.abs(together - alone).max() <= 2e-6 * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("position", [640, 700])
+def test_forks_hold_what_they_share_once(model: Model, position: int) -> None:
+    """Eight answers to one prompt cost its keys once, and each a block of its own in every layer, once it writes."""
+    cache = model.make_cache()
+    cache.mark([position])
+    logits(model, [*TOKENS, *TOKENS][:position], cache)
+    whole = held_bytes([cache])
+    forks = [cache, *(cache.fork(position) for _ in range(7))]
+    assert held_bytes(forks) == whole
+    before = [block.numbers.tobytes() for block in cache.layers[1]._held.blocks]
+    alone = [logits(model, [token], fork) for token, fork in zip(TOKENS, forks, strict=False)]
+    block = cache.layers[0]._held.blocks[0].numbers.nbytes
+    kept = 1 if position % KEY_BLOCK else 0  # the marks' last block, of which everyone has a copy now
+    sliding = sum(layer.window < EVERYTHING for layer in cache.layers)
+    assert held_bytes(forks) - whole == (8 * len(cache.layers) - kept * (len(cache.layers) - sliding)) * block
+    fresh = model.make_cache()
+    logits(model, [*TOKENS, *TOKENS][:position], fresh)
+    assert np.array_equal(logits(model, TOKENS[:1], fresh), alone[0])
+    together = np.array(model.transformer(mx.array([TOKENS[:8]]), forks, "all")[0])
+    assert np.abs(together).max() > 0
+    assert [block.numbers.tobytes() for block in cache.layers[1]._held.blocks][: position // KEY_BLOCK] == before[
+        : position // KEY_BLOCK
+    ]
+
+
+def held_bytes(caches: list[Any]) -> int:
+    """Of all caches' blocks, each counted once."""
+    layers = [layer for cache in caches for layer in cache.layers]
+    windows = [window for layer in layers for window in (layer._held, *layer._marked.values())]
+    return sum({id(block.numbers): block.numbers.nbytes for window in windows for block in window.blocks}.values())
 
 
 def test_weights_are_views(model: Model) -> None:
