@@ -194,7 +194,7 @@ class CompiledCache(Positions[CachedLayer]):
 
 
 def cached(caches: Sequence[CompiledCache], batch: int, index: int, tokens: int) -> Cached:
-    """Where layer number `index` of these caches has its keys and values: for each of `batch` the caches' in their order.
+    """Where layer number `index` of these caches has its keys and values: the caches' in their order, `batch` times.
 
     Their newest `tokens` are still to be written.
     """

@@ -188,7 +188,7 @@ class Scheduler:
             if row.runs or row.error is not None or any(map(row.may_fork, running)):
                 continue
             growing = {other.prefix: len(other.pending) + 1 for other in running}
-            if running and not self.prefixes.fits(len(row.pending) + 1, len(row.boundaries), growing):
+            if running and not self.prefixes.fits(row.pending, len(row.boundaries), growing):
                 return
             self._try(partial(self._begin, row), row)
 

@@ -68,6 +68,7 @@ def test_a_row_has_the_bits_that_it_has_alone(model: Model, rows: int, dtype: mx
     """Rows of other lengths, whose order changes, and of which some are left out."""
     prompts = [TOKENS[at : at + 3 + 41 * at % 150] for at in range(rows)]
     caches, others = ([model.transformer.make_cache(dtype=dtype) for _ in prompts] for _ in range(2))
+    assert isinstance(model.transformer, CompiledTransformer)
     for held in (caches, others):
         for prompt, cache in zip(prompts, held, strict=True):
             model.transformer(mx.array([prompt]), cache, "none")
@@ -87,36 +88,35 @@ def test_more_rows_than_few_differ_by_rounding(model: Model) -> None:
     assert 0 < np.abs(together - alone).max() <= 2e-6 * np.abs(alone).max()
 
 
-@pytest.mark.parametrize("position", [640, 700])
+@pytest.mark.parametrize("position", [320, 390])
 def test_forks_hold_what_they_share_once(model: Model, position: int) -> None:
     """Eight answers to one prompt cost its keys once, and each a block of its own in every layer, once it writes."""
     cache = model.make_cache()
     cache.mark([position])
-    logits(model, [*TOKENS, *TOKENS][:position], cache)
-    whole = held_bytes([cache])
+    logits(model, TOKENS[:position], cache)
+    whole = blocks_of([cache])
     forks = [cache, *(cache.fork(position) for _ in range(7))]
-    assert held_bytes(forks) == whole
-    before = [block.numbers.tobytes() for block in cache.layers[1]._held.blocks]
-    alone = [logits(model, [token], fork) for token, fork in zip(TOKENS, forks, strict=False)]
-    block = cache.layers[0]._held.blocks[0].numbers.nbytes
-    kept = 1 if position % KEY_BLOCK else 0  # the marks' last block, of which everyone has a copy now
-    sliding = sum(layer.window < EVERYTHING for layer in cache.layers)
-    assert held_bytes(forks) - whole == (8 * len(cache.layers) - kept * (len(cache.layers) - sliding)) * block
-    fresh = model.make_cache()
-    logits(model, [*TOKENS, *TOKENS][:position], fresh)
-    assert np.array_equal(logits(model, TOKENS[:1], fresh), alone[0])
+    assert blocks_of(forks) == whole
+    full = cache.layers[1]._held.blocks[: position // KEY_BLOCK]
+    before = [block.numbers.tobytes() for block in full]
+    expected = [logits(model, [token], cache.fork(position)) for token in TOKENS[:8]]
     together = np.array(model.transformer(mx.array([TOKENS[:8]]), forks, "all")[0])
-    assert np.abs(together).max() > 0
-    assert [block.numbers.tobytes() for block in cache.layers[1]._held.blocks][: position // KEY_BLOCK] == before[
-        : position // KEY_BLOCK
+    assert np.array_equal(together, expected)
+    for layer, blocks in zip(cache.layers, blocks_of(forks), strict=True):
+        shared = position // KEY_BLOCK if layer.window == EVERYTHING else -(-position // KEY_BLOCK) - 1
+        assert len(blocks) <= shared + 8 + (layer.window < EVERYTHING)
+    assert len(cache.pieces | forks[1].pieces) == position // KEY_BLOCK + 2
+    for fork in forks:
+        assert [block.address for block in fork.layers[1]._held.blocks[: len(full)]] == [each.address for each in full]
+    assert [block.numbers.tobytes() for block in full] == before
+
+
+def blocks_of(caches: list[Any]) -> list[set[int]]:
+    """The addresses of all blocks that the caches hold, of each layer."""
+    return [
+        {block.address for layer in layers for held in (layer._held, *layer._marked.values()) for block in held.blocks}
+        for layers in zip(*(cache.layers for cache in caches), strict=True)
     ]
-
-
-def held_bytes(caches: list[Any]) -> int:
-    """Of all caches' blocks, each counted once."""
-    layers = [layer for cache in caches for layer in cache.layers]
-    windows = [window for layer in layers for window in (layer._held, *layer._marked.values())]
-    return sum({id(block.numbers): block.numbers.nbytes for window in windows for block in window.blocks}.values())
 
 
 def test_weights_are_views(model: Model) -> None:

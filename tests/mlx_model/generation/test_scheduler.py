@@ -296,7 +296,8 @@ def demo() -> Model:
 def test_models_give_a_row_the_tokens_it_has_alone(
     quick: Model, demo: Model, monkeypatch: pytest.MonkeyPatch, way: str, seed: int
 ) -> None:
-    """Greedy ones and those of a seed. Sums are rounded in another order, and no draw here is so near a tie."""
+    """Greedy ones and those of a seed. On compiled layers a row's bits are those it has alone; elsewhere sums are rounded
+    in another order, and no draw here is so near a tie."""
     dice = random.Random(seed)
     model = dice.choice([quick, demo])
     with monkeypatch.context() as patched:
