@@ -30,7 +30,6 @@ import numpy as np
 
 from metal import portable
 from mlx_model import Model, load
-from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.memory.sizes import memory_size
 from tests.benchmarks.peers.machine import description, read_bandwidth, remember
 from tests.benchmarks.peers.rows import RowsFigures, RowsTask, prompts_for, speed
@@ -62,7 +61,7 @@ def run(setting: Setting, model: Subject, rows: Sequence[int], tokens: int) -> R
 def routed(model: Model) -> Iterator[list[int]]:
     """How many different experts each layer reads, layer by layer, where one thread computes."""
     seen: list[int] = []
-    if isinstance(model.transformer, CompiledTransformer):
+    if model.plan.is_compiled:
         from mlx_model.cpu.layer import layer
 
         def counted(*arguments: Any) -> None:

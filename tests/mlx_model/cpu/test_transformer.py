@@ -13,9 +13,10 @@ from mlx_model.cpu.cache import EVERYTHING
 from mlx_model.cpu.kernels.panels import FEW
 from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.errors import CheckpointError
+from mlx_model.generation.prefixes import PrefixPool
 from mlx_model.model import Model, load
 from mlx_model.transformer.blocks import Transformer
-from mlx_model.transformer.config import KEY_BLOCK
+from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 TOKENS = [(7 * i * i + 3) % 500 for i in range(400)]
@@ -109,6 +110,28 @@ def test_forks_hold_what_they_share_once(model: Model, position: int) -> None:
     for fork in forks:
         assert [block.address for block in fork.layers[1]._held.blocks[: len(full)]] == [each.address for each in full]
     assert [block.numbers.tobytes() for block in full] == before
+
+
+def test_the_pool_counts_what_a_fork_shares_once(model: Model) -> None:
+    """Where another answer to the same prompt fits, a prompt as long of another conversation may not."""
+    pool = PrefixPool(model)
+    prefix = pool.take(TOKENS)
+    prefix.cache.mark([330])
+    prefix.ids += TOKENS[:330]
+    logits(model, prefix.ids, prefix.cache)
+    prefix.in_use = True
+    growing, beside = {prefix: 1}, CACHE_STEP + pool._window
+    pool._room = pool._size(prefix, 1) + beside
+    assert pool.fits(TOKENS[:340], 0, growing)
+    assert not pool.fits(TOKENS[:340][::-1], 0, growing)
+    pool._room -= 1
+    assert not pool.fits(TOKENS[:340], 0, growing)
+    pool._room += 1
+    fork = pool.take(TOKENS[:340])
+    assert fork is not prefix and fork.ids == TOKENS[:330]
+    fork.in_use = True
+    assert pool.make_room({prefix: 1, fork: 1})
+    assert pool._together({prefix: 1, fork: 1}) < pool._size(prefix, 1) + pool._size(fork, 1)
 
 
 def blocks_of(caches: list[Any]) -> list[set[int]]:
