@@ -127,4 +127,4 @@ class ModelBackend:
 
 def _ready(model: "Model") -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter)
+    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, note=model.doubt, adapter=model.adapter)
