@@ -52,10 +52,10 @@ def measure(task: RowsTask) -> RowsFigures:
 
 
 def step_seconds(engine: Engine, task: RowsTask, rows: int) -> list[float]:
-    """Of each step that had a token for every row. Prefills aren't counted."""
+    """Of `tokens` steps or more that had a token for every row; rows may begin one after the other."""
     prompts = prompts_for(rows, task.vocabulary)
     counts, times, last = [0] * rows, list[float](), 0.0
-    for answered in engine.answers(prompts, task.tokens + 1):
+    for answered in engine.answers(prompts, task.tokens + rows):
         now = time.perf_counter()
         if min(counts) > 0 and len(answered) == rows:
             times.append(now - last)
