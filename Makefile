@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-streaming bench-quality bench-peers bench-busy bench-server bench-lookup bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-streaming bench-quality bench-peers bench-rows bench-busy bench-server bench-lookup bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -35,6 +35,7 @@ help:
 	@echo "make bench-lookup answer edits and quotes with guesses from the prompt and without (MODEL=demo, or another)"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
+	@echo "make bench-rows  time 1, 2, 4 and 8 answers at once beside llama.cpp and mlx-lm at full size (28 GB in BENCH_DIR)"
 	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
@@ -176,6 +177,9 @@ bench-lookup: $(VENV)/.installed-test
 
 bench-peers: $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),2) --models $(or $(MODELS),20b)
+
+bench-rows: $(VENV)/.installed-peers $(LLAMA)/.installed
+	@$(BIN)/python -m tests.benchmarks.rows --rounds $(or $(ROUNDS),2) --model $(or $(MODEL),20b)
 
 bench-busy: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.peers --busy 0 1 2 --prompts 32 --models demo $(or $(MODELS),20b) --only gptoss-chat

@@ -365,6 +365,9 @@ def death_of(returncode: int, last_lines: Sequence[str]) -> EngineDied:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
+    if -returncode == signal.SIGBUS:
+        reason = "a file of the model can't be read any more (cut off, or its disk is gone)"
+        return EngineDied(f"the engine crashed, probably because {reason}", last_lines)
     if -returncode in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         return EngineDied(f"the engine was ended from outside ({name})", last_lines)
     if any("memory" in line.lower() for line in last_lines):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlx_model.cpu.attention import Cached
 from mlx_model.cpu.layer import Layer, Room, Sizes, add_experts, until_experts
 from mlx_model.cpu.threads import Team
 from mlx_model.transformer.slots import Slots
@@ -17,18 +18,20 @@ def streamed_layer(
     crew: Team,
     threads: int | None,
     slots: Slots,
-    weights: Layer,
     sizes: Sizes,
     x: Any,
     room: Room,
     angles: tuple[Any, Any],
-    cached: tuple[Any, int, int],
+    layer: tuple[Layer, Cached, int],
 ) -> None:
-    """What `layer` does, by all threads of a team. Raises CheckpointError where experts can't be read."""
-    buffers, at, window = cached
+    """What `layer` of layer.py does, by all threads of a team: with its weights, cached keys and values, and window.
+
+    Raises CheckpointError where experts can't be read.
+    """
+    weights, cached, window = layer
 
     def attend(state: Any, part: int) -> None:
-        until_experts(state, part, weights, sizes, x, room, *angles, buffers, at, window)
+        until_experts(state, part, weights, sizes, x, room, *angles, cached, window)
 
     crew.run(attend, threads)
     starts, pairs = room.starts[0], room.tokens[0]

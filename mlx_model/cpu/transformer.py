@@ -10,7 +10,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_model.cpu.cache import CompiledCache, Shape
+from mlx_model.cpu.attention import Cached
+from mlx_model.cpu.cache import EVERYTHING, CompiledCache, Shape, cached
 from mlx_model.cpu.compiling import compile_for
 from mlx_model.cpu.kernels.formats import fields_of
 from mlx_model.cpu.kernels.lanes import padded
@@ -69,27 +70,27 @@ class CompiledTransformer:
         return CompiledCache(windows, Shape(config.num_key_value_heads, config.head_dim, number), most_marks=most_marks)
 
     def __call__(self, tokens: mx.array, cache: Any, logits: Literal["all", "last", "none"] = "all") -> mx.array:
-        """See Transformer; `cache` is one of make_cache's. Sequences are computed one after the other."""
+        """See Transformer; `cache` is one of make_cache's, or several. A row has the bits that it has alone, up to FEW
+        (kernels/panels.py) tokens in all."""
         self.check_files()
         caches: Sequence[CompiledCache] = [cache] if isinstance(cache, CompiledCache) else cache
         batch, count = tokens.shape
         each = count // len(caches)
-        x = _floats(batch, count, self.config.hidden_size)
-        x[:] = self.embedding(tokens)
-        found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
-        for index, one in enumerate(caches):
-            start, stop = index * each, (index + 1) * each
-            wanted = slice(start, stop) if logits == "all" else slice(0, 1 if stop == count and logits == "last" else 0)
-            angles, position = self.rope.at(one.offset, each), one.offset
-            buffers = one.extend(batch, each)
-            for row in range(batch):
-                cached = [
-                    ((buffer.keys[row], buffer.values[row]), position - buffer.origin, window)
-                    for buffer, window in zip(buffers, one.windows_of_layers, strict=True)
-                ]
-                self._sequence(x[row, start:stop], angles, cached, found[row, wanted])
+        x = _floats(batch * count, self.config.hidden_size)
+        x[:] = self.embedding(tokens.reshape(1, -1))[0]
+        angles = self._angles(caches, batch, each)
+        for one in caches:
+            one.extend(batch, each)
+        kept = [cached(caches, batch, index, each) for index in range(len(self.layers))]
+        if logits == "all":
+            ends = [slice(0, len(x))]
+        else:
+            ends = [slice(end - 1, end) for end in range(count, len(x) + 1, count) if logits == "last"]
+        found = self._computed(x, angles, kept, ends)
+        for one in caches:
             one.advance(each)
-        return mx.array(x if logits == "none" else found)
+        result = x if logits == "none" else found
+        return mx.array(result.reshape(batch, -1, result.shape[1]))
 
     def compile(self, dtype: mx.Dtype | None) -> None:
         """Compiles what a step runs with a cache of this dtype, or reads what was compiled before.
@@ -99,17 +100,24 @@ class CompiledTransformer:
         if dtype in self._compiled:
             return
         self._compiled.add(dtype)
-        position = self._cache(1, dtype).extend(1, 1)[0]
-        room, (cosines, sines), cached = self._room(1, 1), self.rope.at(0, 1), (position.keys[0], position.values[0])
+        cache = self._cache(1, dtype)
+        cache.extend(1, 1)
+        room, (cosines, sines), kept = self._room(1, 1), self._angles([cache], 1, 1), cached([cache], 1, 0, 1)
         x, sizes, state = room.normed[0], self.sizes, new_state(1)
         heads = (self.head.norm, sizes.eps, sizes.dense_fields, self.head.matrix)
         compile_for(head, state, 0, *heads, x, room.normed, room.dense_lanes, room.logits)
         streamed = 0 if self.streaming is None else len(self.streaming.slots)
         for each in self.layers[:streamed]:
-            compile_for(until_experts, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
+            compile_for(until_experts, state, 0, each, sizes, x, room, cosines, sines, kept, 1)
             compile_for(add_experts, state, 0, each, sizes, room.starts[0], x, room)
         for each in self.layers[streamed:]:
-            compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
+            compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, kept, 1)
+
+    def _angles(self, caches: Sequence[CompiledCache], batch: int, each: int) -> tuple[Floats, Floats]:
+        """Cosines and sines of the next tokens, `each` of every cache, once for each of `batch`."""
+        parts = zip(*(self.rope.at(one.offset, each) for one in caches), strict=True)
+        cosines, sines = (np.tile(np.concatenate(part), (batch, 1)) for part in parts)
+        return cosines, sines
 
     @cached_property
     def rope(self) -> RopeTable[Floats]:
@@ -138,29 +146,36 @@ class CompiledTransformer:
             expert_fields=fields_of(type(first.down)),
         )
 
-    def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any], logits: Floats) -> None:
-        """x [T, hidden] through all layers, in place, and the last rows of it to logits [rows, vocabulary]."""
+    def _computed(
+        self, x: Floats, angles: tuple[Floats, Floats], kept: Sequence[Cached], ends: Sequence[slice]
+    ) -> Floats:
+        """x [T, hidden] through all layers, in place; the logits [rows, vocabulary] of `ends`, each of as many rows."""
         crew, sizes = team(), self.sizes
         room = self._room(len(x), crew.threads)
-        end = x[len(x) - len(logits) :]
         fields = fields_of(type(self.head.matrix))
-        parts = crew.threads if len(end) == 1 else 1
-        normed = _floats(parts, *end.shape)
-        lanes = _floats(parts, len(end), padded(x.shape[1], fields))
+        rows = len(x[ends[0]]) if ends else 0
+        found = _floats(rows * len(ends), self.config.vocab_size)
+        parts = crew.threads if rows == 1 else 1
+        normed = _floats(parts, rows, x.shape[1])
+        lanes = _floats(parts, rows, padded(x.shape[1], fields))
+        windows = [self.config.window(index) or EVERYTHING for index in range(len(self.layers))]
 
         threads = 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None
         slots = () if self.streaming is None else self.streaming.slots
-        for of_layer, weights, each in zip(slots, self.layers, cached, strict=False):
-            streamed_layer(crew, threads, of_layer, weights, sizes, x, room, angles, each)
-        whole = [*zip(self.layers, cached, strict=True)][len(slots) :]
+        layers = [*zip(self.layers, kept, windows, strict=True)]
+        for of_layer, each in zip(slots, layers, strict=False):
+            streamed_layer(crew, threads, of_layer, sizes, x, room, angles, each)
+        whole = layers[len(slots) :]
 
         def program(state: Any, part: int) -> None:
-            for weights, (buffers, at, window) in whole:
-                layer(state, part, weights, sizes, x, room, *angles, buffers, at, window)
-            if len(end):
-                head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)
+            for weights, own, window in whole:
+                layer(state, part, weights, sizes, x, room, *angles, own, window)
+            for index, end in enumerate(ends):
+                logits = found[index * rows : (index + 1) * rows]
+                head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, x[end], normed, lanes, logits)
 
         crew.run(program, threads)
+        return found
 
     def _room(self, tokens: int, threads: int) -> Room:
         config, sizes = self.config, self.sizes

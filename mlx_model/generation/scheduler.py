@@ -104,9 +104,10 @@ class Row:
 class Scheduler:
     """Owns the rows of one model and their KV caches. Rows join and leave between any two steps.
 
-    What comes of a row does not depend on its neighbours, but for the rounding of sums (see Transformer). Together the
-    caches keep to the memory plan: a row that does not fit waits, in the order of joining; where those that run outgrow
-    the plan, the one that joined last waits until others have left, and is then computed again.
+    What comes of a row does not depend on its neighbours, but for the rounding of sums (see Transformer; on a CPU, see
+    CompiledTransformer). Together the caches keep to the memory plan: a row that does not fit waits, in the order of
+    joining; where those that run outgrow the plan, the one that joined last waits until others have left, and is then
+    computed again.
 
     A step and the use of its logits, which may be lazy, belong to one thread.
     """
@@ -201,7 +202,7 @@ class Scheduler:
             if row.runs or row.error is not None or any(map(row.may_fork, running)):
                 continue
             growing = {other.prefix: len(other.pending) + 1 for other in running}
-            if running and not self.prefixes.fits(len(row.pending) + 1, len(row.boundaries), growing):
+            if running and not self.prefixes.fits(row.pending, len(row.boundaries), growing):
                 return
             self._try(partial(self._begin, row), row)
 

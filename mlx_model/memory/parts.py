@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from metal.formats import MXFP4_BLOCK, QUANT_GROUP
 from mlx_model.memory.sizes import AS_PUBLISHED
-from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK, WINDOW_ROOM, ModelConfig
+from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK, ModelConfig
 
 _IN_FLIGHT = 1.2
 """Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed.
@@ -121,21 +121,22 @@ class Sizes:
         token = 2 * self.keys * rung.kv_bits // 8
         window = window_keys(self.config, rung.chunk, compiled=self.compiled)
         grown = -(-context // CACHE_STEP) * CACHE_STEP
-        room = _whole_blocks(max(rung.chunk, WINDOW_ROOM)) if self.compiled else 0
+        room = _whole_blocks(rung.chunk) if self.compiled else 0
         return token * (self.full * grown + self.sliding * (room + window * (1 + rung.rewind_points)))
 
     def working(self, chunk: int, keys: int, kv_bits: int, split: Split = ALL) -> int:
-        """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it grows.
+        """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it is copied
+        to grow.
 
         Where all layers are streamed as many rows go through experts at once as the chunk has tokens, and their results
         wait for the others.
         """
         c = self.config
         if self.compiled:
-            # One layer's, and none of the scores; a new cache buffer beside the one that it replaces.
+            # One layer's, and none of the scores; the cache grows by blocks, of which none is replaced.
             lanes = 3 * c.hidden_size + 2 * self.queries + 2 * self.keys + c.num_local_experts
             token = (lanes + c.hidden_size + c.num_experts_per_tok * (c.intermediate_size + 4)) * self.item
-            return int(_IN_FLIGHT * chunk * token) + 2 * self.keys * keys * kv_bits // 8
+            return int(_IN_FLIGHT * chunk * token)
         pair = 6 * c.hidden_size + 7 * c.intermediate_size  # rows in, gate_up thrice, SwiGLU, out thrice, two more
         attention = 6 * c.hidden_size + 8 * self.queries + 6 * self.keys  # q and k once more by halves, in rotation
         streamed = split.layers == c.num_hidden_layers
@@ -155,7 +156,7 @@ def window_keys(config: ModelConfig, chunk: int, *, compiled: bool = False) -> i
     """Keys that a sliding layer holds for one window, where a prefill chunk has up to `chunk` tokens.
 
     A window cut from a short chunk is a view of that chunk joined with the window before it (transformer/cache.py).
-    Compiled layers copy it by whole blocks, the first of which may be another window's but for a key (cpu/cache.py).
+    Compiled layers keep whole blocks, the first of which may be another window's but for a key (cpu/cache.py).
     """
     kept = config.sliding_window - 1
     if compiled:

@@ -33,11 +33,13 @@ class FullLayer:
         self._frozen: Span | None = None
         self._tail: Span | None = None
         self._newest: Span | None = None
+        self._borrows = False  # the frozen part's buffer is another layer's, in which it may have more keys
 
     def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest, in one buffer."""
         self._freeze()
-        self._frozen = _written(self._frozen, Span(keys, values, keys.shape[2]))
+        self._join(Span(keys, values, keys.shape[2]))
+        assert self._frozen is not None
         self.length = self._frozen.count
         return self._frozen.view()
 
@@ -61,8 +63,14 @@ class FullLayer:
         """Joins the tail and the newest keys to the frozen part."""
         for span in (self._tail, self._newest):
             if span is not None:
-                self._frozen = _written(self._frozen, span)
+                self._join(span)
         self._tail = self._newest = None
+
+    def _join(self, span: Span) -> None:
+        """Puts keys behind those of the frozen part, in a buffer of its own."""
+        if self._borrows and self._frozen is not None:
+            self._frozen = Span(*self._frozen.view(), self._frozen.count)  # full, so that it is copied to grow
+        self._frozen, self._borrows = _written(self._frozen, span), False
 
     def restore(self, position: int) -> None:
         """Forgets everything from `position` on."""
@@ -82,21 +90,25 @@ class FullLayer:
             self.length -= count
 
     def fork(self, position: int) -> "FullLayer":
-        """A layer of its own with copies of the first `position` keys."""
+        """A layer of its own that holds the first `position` keys, in the same buffer until it adds any to the frozen
+        part. The tail's are copied."""
         self._write_newest()
         twin = FullLayer()
-        twin.length = position
+        twin.length, twin._borrows = position, True
         frozen = min(position, _count(self._frozen))
-        parts = ((self._frozen, frozen), (self._tail, position - frozen))
-        if spans := [replace(span, count=count) for span, count in parts if span is not None and count]:
-            keys, values = (mx.contiguous(array) for array in joined(spans))
-            twin._frozen = Span(keys, values, position)
+        if self._frozen is not None and frozen:
+            # Objects of its own: MLX writes in place to the object, and copies what another one has as well.
+            twin._frozen = Span(self._frozen.keys[:], self._frozen.values[:], frozen)
+        if self._tail is not None and position > frozen:
+            keys, values = (mx.contiguous(array) for array in replace(self._tail, count=position - frozen).view())
+            twin._tail = Span(keys, values, position - frozen)
         return twin
 
     @property
     def capacity(self) -> int:
         """Tokens that the buffers have room for."""
-        return sum(span.keys.shape[2] for span in (self._frozen, self._tail) if span is not None)
+        frozen = 0 if self._frozen is None else self._frozen.count if self._borrows else self._frozen.keys.shape[2]
+        return frozen + (0 if self._tail is None else self._tail.keys.shape[2])
 
     def present(self) -> list[mx.array]:
         """The buffers, and the newest keys and values."""

@@ -15,9 +15,6 @@ KEY_BLOCK = 64
 """Positions that a block of keys holds where compiled layers compute: with head_dim 64 keys and values of a block are
 32 KiB, the size of an L1 cache."""
 
-WINDOW_ROOM = 2 * KEY_BLOCK
-"""Positions of room beyond its window that such a layer's buffer is made with."""
-
 _MOST_LAYERS = 1000
 """Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
 _LONGEST_SHOWN = 80  # characters of a value in an error line

@@ -1,6 +1,6 @@
 """Where a KV cache can go back to: the positions that are kept restorable, whatever its layers hold their keys in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -106,7 +106,7 @@ class Positions(Generic[AnyLayer]):
     def fork(self, position: int) -> Self:
         """A cache of its own at `position`, which must be restorable; this one stays as it is.
 
-        Later appends to either don't reach the other. Full layers are copied up to `position`; windows are shared.
+        Later appends to either don't reach the other. What both hold is shared until one of them writes there.
         """
         twin = copy(self)
         twin.layers = [layer.fork(position) for layer in self.layers]
@@ -118,6 +118,15 @@ class Positions(Generic[AnyLayer]):
     def capacity(self) -> int:
         """Tokens that the buffers of the full layers have room for; 0 without full layers."""
         return max((layer.capacity for layer in self.layers), default=0)
+
+    @property
+    def pieces(self) -> Mapping[object, int]:
+        """What the full layers lie in, and the tokens that each piece has room for. Caches may share pieces."""
+        return {id(self): self.capacity}
+
+    def shared_by_fork(self, position: int) -> int:
+        """Tokens of the full layers that a fork at `position` goes on sharing while both grow."""
+        return 0
 
     @property
     def windows(self) -> int:

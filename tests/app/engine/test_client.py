@@ -18,6 +18,7 @@ from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures import FIXTURES
 
+LOST = "a file of the model can't be read any more"
 SCRIPTED = (sys.executable, str(FIXTURES / "scripted_worker.py"))
 
 
@@ -295,6 +296,7 @@ async def test_one_that_never_ran_has_died_and_closes() -> None:
         (-6, ["[METAL] Insufficient Memory"], "the engine crashed because memory ran out (SIGABRT)", True),
         (-6, ["assertion failed"], "the engine crashed (SIGABRT)", False),
         (-11, [], "the engine crashed (SIGSEGV)", False),
+        (-signal.SIGBUS, [], f"the engine crashed, probably because {LOST} (cut off, or its disk is gone)", False),
         (-15, [], "the engine was ended from outside (SIGTERM)", False),
         (-99, [], "the engine crashed (signal 99)", False),
     ],

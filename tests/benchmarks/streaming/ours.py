@@ -19,6 +19,7 @@ from mlx_model.model import Model
 from mlx_model.weights.experts_on_disk import ExpertFile
 from tests.benchmarks.peers.machine import resident
 from tests.benchmarks.streaming.task import Task, timed
+from tests.fixtures.filled_cache import fill
 
 CONTEXT = 1024
 SKEW = 1.0
@@ -63,10 +64,7 @@ def _fill(model: Model, cache: CompiledCache, compute: Callable[[list[int]], Non
     end = CONTEXT - model.plan.prefill_chunk
     cache.mark(range(cache.offset + 8, end, (end - cache.offset) // (model.plan.rewind_points + 1)))
     while cache.offset < end:
-        for buffer in cache.extend(1, count := min(64, end - cache.offset)):
-            for array in buffer.arrays:
-                array[:] = 1  # pages of zeros that nobody has written to take no memory
-        cache.advance(count)
+        fill(cache, min(64, end - cache.offset))
     compute([index % 1000 for index in range(model.plan.prefill_chunk)])
 
 

@@ -300,7 +300,8 @@ def demo() -> Model:
 def test_models_give_a_row_the_tokens_it_has_alone(
     quick: Model, demo: Model, monkeypatch: pytest.MonkeyPatch, way: str, seed: int
 ) -> None:
-    """Greedy ones and those of a seed. Sums are rounded in another order, and no draw here is so near a tie."""
+    """Greedy ones and those of a seed. Compiled layers give a row the bits it has alone; MLX rounds sums in another
+    order, and no draw here is so near a tie."""
     dice = random.Random(seed)
     model = dice.choice([quick, demo])
     with monkeypatch.context() as patched:
@@ -320,7 +321,7 @@ def test_models_give_a_row_the_tokens_it_has_alone(
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 8])
 def test_logits_of_rows_differ_from_those_of_each_alone_by_rounding(quick: Model, rows: int) -> None:
-    """Prompts of other lengths, some longer than the window; a single row is computed as ever, to the bit."""
+    """Prompts of other lengths, some longer than the window. A single row differs by no bit, nor compiled layers'."""
     prompts = [list(range(3, 5 + 7 * number)) for number in range(1, rows + 1)]
 
     def filled() -> list[cache.Cache]:
@@ -339,4 +340,5 @@ def test_logits_of_rows_differ_from_those_of_each_alone_by_rounding(quick: Model
     ]
     assert [held.offset for held in caches] == [len(prompt) + 2 for prompt in prompts]
     largest = max(float(np.abs(a - b).max()) for a, b in zip(together, alone, strict=True))
-    assert largest <= (0 if rows == 1 else 2e-5) * np.abs(alone).max()
+    exact = rows == 1 or quick.plan.is_compiled
+    assert largest <= (0 if exact else 2e-5) * np.abs(alone).max()

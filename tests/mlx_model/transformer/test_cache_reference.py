@@ -180,8 +180,34 @@ def test_a_fork_holds_what_it_needs() -> None:
     cache.advance(30)
     fork = cache.fork(5)
     assert (fork.capacity, fork.windows) == (5, 2)
-    assert [array.shape[2] for array in fork.present()] == [5, 5, 5, 5]
+    assert [array.shape[2] for array in fork.present()] == [5, 5, CACHE_STEP, CACHE_STEP]
+    fork.append(1, rows([1]), rows([1]))
+    assert fork.capacity == CACHE_STEP
     assert len(fork.arrays()) == 4 + 2
+
+
+@pytest.mark.parametrize("in_spans", [False, True])
+def test_a_fork_copies_a_full_layer_when_it_writes_into_it(in_spans: bool) -> None:
+    """Keys in spans only once the fork's tail is full. Neither sees what the other writes."""
+    cache, prompt, token = Cache([None]), mx.zeros((1, 8, 4000, 64)), mx.ones((1, 8, 1, 64))
+    cache.append(0, prompt, prompt)
+    cache.advance(4000)
+    mx.eval(cache.arrays(), token)
+    held = mx.get_active_memory()
+    fork = cache.fork(3000)
+    mx.eval(fork.arrays())
+    assert mx.get_active_memory() == held
+    assert fork.capacity == 3000
+    for _ in range(3):
+        fork.append_spans(0, Span(token, token, 1)) if in_spans else fork.append(0, token, token)
+        fork.advance(1)
+        mx.eval(fork.arrays())
+    room = CACHE_STEP if in_spans else -(-3003 // CACHE_STEP) * CACHE_STEP
+    assert mx.get_active_memory() - held <= 1.01 * room * 2 * 8 * 64 * 4
+    keys, _ = cache.append(0, 2 * token, token)
+    others, _ = fork.append(0, 3 * token, token)
+    assert [keys[0, 0, at, 0].item() for at in (2999, 3000, 4000)] == [0, 0, 2]
+    assert [others[0, 0, at, 0].item() for at in (2999, 3000, 3003)] == [0, 1, 3]
 
 
 def test_rewinding_to_nothing_keeps_no_window() -> None:
