@@ -16,13 +16,14 @@ from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
-from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
+from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
+from mlx_model.transformer.staged import StagedTransformer
 from mlx_model.weights.adapter_files import read_adapter
 from mlx_model.weights.loader import load_transformer, stored_dense_bits
 from mlx_model.weights.residence import Progress, Residence
@@ -49,7 +50,7 @@ class Model:
     name: str
     folder: Path
     config: ModelConfig
-    transformer: "Transformer | CompiledTransformer"
+    transformer: "Transformer | CompiledTransformer | StagedTransformer"
     tokenizer: Tokenizer | None
     load_s: float
     residence: Residence
@@ -94,7 +95,10 @@ class Model:
 
     @property
     def mlx_transformer(self) -> Transformer:
-        """The transformer, of MLX's arrays and operations. Raises RequestError for the compiled layers of a CPU."""
+        """The transformer, of MLX's arrays and operations. Raises RequestError for the compiled layers of a CPU, and
+        where some layers are on other computers."""
+        if isinstance(self.transformer, StagedTransformer):
+            raise RequestError("a model over several computers takes no adapter and has no gradient")
         if not isinstance(self.transformer, Transformer):
             raise RequestError(
                 "compiled layers take no adapter and have no gradient: load(..., adapter=...) or differentiable=True"
@@ -180,21 +184,74 @@ def load(
     start = time.perf_counter()
     folder = hub.resolve(name_or_path)
     config = ModelConfig.load(folder)
-    wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
-    mx.clear_cache()  # what an earlier model left there is free memory
     file = None if adapter is None else read_adapter(Path(adapter), config)
+    tokenizer = tokenizer_in(folder)
+    mx.clear_cache()  # what an earlier model left there is free memory
     budget = device.budget(None if memory is None else parse_memory(memory))
     if file is not None:
         budget = replace(budget, nbytes=budget.nbytes - file.adapters.nbytes, limit=budget.limit - file.adapters.nbytes)
+    layers = load_layers(
+        *(folder, config, budget, Wishes(context, dense_bits)),
+        map=map,
+        differentiable=differentiable,
+        adapted=file is not None,
+        progress=progress,
+        preparing=preparing,
+    )
+    model = Model(
+        name=str(name_or_path),
+        folder=folder,
+        config=config,
+        transformer=layers.transformer,
+        tokenizer=tokenizer,
+        load_s=time.perf_counter() - start,
+        residence=layers.residence,
+        plan=layers.plan,
+        kernels=layers.kernels,
+    )
+    return model if file is None or adapter is None else model.adapted(file.adapters, Path(adapter).absolute().name)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What is in memory of a model, all of it or a part, and how it was made to fit."""
+
+    transformer: "Transformer | CompiledTransformer"
+    residence: Residence
+    plan: MemoryPlan
+    kernels: KernelFindings
+
+
+def tokenizer_in(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a checkpoint, None if it has none. Raises TokenizerError."""
+    return Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
+
+
+def load_layers(
+    folder: Path,
+    config: ModelConfig,
+    budget: Budget,
+    wishes: Wishes,
+    *,
+    map: str = "auto",
+    differentiable: bool = False,
+    adapted: bool = False,
+    progress: Progress = lambda done, total: None,
+    preparing: Progress = lambda done, total: None,
+) -> Layers:
+    """The layers of a model, or of the part that `config` is of, within a budget; see `load`, whose errors it raises.
+
+    `adapted`: they are to have an adapter.
+    """
+    wishes = replace(wishes, stored_bits=stored_dense_bits(folder, config))
     on_gpu = device.on_gpu()
     compute = compute_on(
         gpu=on_gpu,
         differentiable=differentiable,
-        compiled=not (on_gpu or differentiable or file) and _is_compiled(folder, config),
+        compiled=not (on_gpu or differentiable or adapted) and _is_compiled(folder, config),
     )
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
     device.enforce(plan)
-    tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     transformer: Transformer | CompiledTransformer
     with device.memory_errors():
@@ -213,18 +270,7 @@ def load(
             device.enforce(plan, transformer.embedding.mapped_bytes)
             kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
-    model = Model(
-        name=str(name_or_path),
-        folder=folder,
-        config=config,
-        transformer=transformer,
-        tokenizer=tokenizer,
-        load_s=time.perf_counter() - start,
-        residence=residence,
-        plan=plan,
-        kernels=kernels,
-    )
-    return model if file is None or adapter is None else model.adapted(file.adapters, Path(adapter).absolute().name)
+    return Layers(transformer, residence, plan, kernels)
 
 
 def _is_compiled(folder: Path, config: ModelConfig) -> bool:

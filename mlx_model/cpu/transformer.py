@@ -69,10 +69,33 @@ class CompiledTransformer:
         self.check_files()
         caches: Sequence[CompiledCache] = [cache] if isinstance(cache, CompiledCache) else cache
         batch, count = tokens.shape
-        each = count // len(caches)
         x = _floats(batch, count, self.config.hidden_size)
         x[:] = self.embedding(tokens)
         found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
+        self._step(x, caches, found, logits)
+        return mx.array(x if logits == "none" else found)
+
+    def through(self, rows: mx.array, caches: Sequence[CompiledCache]) -> mx.array:
+        """See Transformer."""
+        self.check_files()
+        x = _floats(*rows.shape)
+        x[:] = rows
+        self._step(x, caches, np.empty((len(x), 0, 0), np.float32), "none")
+        return mx.array(x)
+
+    def logits(self, rows: mx.array, *, decoded: bool = False) -> mx.array:
+        """See Transformer."""
+        x = _floats(*rows.shape)
+        x[:] = rows
+        found = np.empty((*rows.shape[:2], self.config.vocab_size), np.float32)
+        for row in range(len(x)):
+            self._sequence(x[row], self.rope.at(0, 1), None, found[row])
+        return mx.array(found)
+
+    def _step(self, x: Floats, caches: Sequence[CompiledCache], found: Floats, logits: str) -> None:
+        """x [B, T, hidden] through all layers, in place, and of each sequence the logits that are asked for."""
+        each = x.shape[1] // len(caches)
+        batch, count = x.shape[:2]
         for index, one in enumerate(caches):
             start, stop = index * each, (index + 1) * each
             wanted = slice(start, stop) if logits == "all" else slice(0, 1 if stop == count and logits == "last" else 0)
@@ -85,7 +108,6 @@ class CompiledTransformer:
                 ]
                 self._sequence(x[row, start:stop], angles, cached, found[row, wanted])
             one.advance(each)
-        return mx.array(x if logits == "none" else found)
 
     def compile(self, dtype: mx.Dtype | None) -> None:
         """Compiles what a step runs with a cache of this dtype, or reads what was compiled before.
@@ -130,8 +152,9 @@ class CompiledTransformer:
             expert_fields=fields_of(type(first.down)),
         )
 
-    def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any], logits: Floats) -> None:
-        """x [T, hidden] through all layers, in place, and the last rows of it to logits [rows, vocabulary]."""
+    def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any] | None, logits: Floats) -> None:
+        """x [T, hidden] through all layers, in place, unless there is None for their caches; then the last rows of it
+        to logits [rows, vocabulary]."""
         crew, sizes = team(), self.sizes
         room = self._room(len(x), crew.threads)
         end = x[len(x) - len(logits) :]
@@ -141,7 +164,7 @@ class CompiledTransformer:
         lanes = _floats(parts, len(end), padded(x.shape[1], fields))
 
         def program(state: Any, part: int) -> None:
-            for weights, (buffers, at, window) in zip(self.layers, cached, strict=True):
+            for weights, (buffers, at, window) in zip(self.layers, cached, strict=True) if cached is not None else ():
                 layer(state, part, weights, sizes, x, room, *angles, buffers, at, window)
             if len(end):
                 head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)

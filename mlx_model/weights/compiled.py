@@ -36,7 +36,7 @@ def why_not_compiled(folder: Path, config: ModelConfig) -> str | None:
 
     Raises CheckpointError, as loading does.
     """
-    layout = layout_of(folder, config, stored_tensors(folder))
+    layout = layout_of(folder, config, stored_tensors(folder, config.part))
     if config.num_attention_heads * config.head_dim % 32:
         return "the model's heads together are no multiple of 32 numbers wide"
     for layer in range(config.num_hidden_layers):
@@ -152,8 +152,18 @@ class _Loader:
             down=self.experts((self.layout.down(index),)),
         )
 
+    def head(self) -> Head:
+        """The output matrix and the norm before it; of an empty vocabulary, an empty one."""
+        if not self.config.vocab_size:
+            hidden = self.config.hidden_size
+            return Head(np.ones(hidden, np.float32), Floats(np.zeros((0, hidden), np.float32), _NO_BIAS))
+        matrix = self.matrix("lm_head", bias=False)
+        return Head(self.vector("model.norm.weight"), matrix)
+
     def embedding(self) -> Embedding:
         """Its rows, which stay in the file."""
+        if not self.config.vocab_size:
+            return Embedding((), mx.float32)
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight"] if packing is None else ["weight", "scales"]
         parts += ["biases"] if packing is not None and packing.mode == "affine" else []
@@ -203,8 +213,7 @@ def load_compiled(
     loading = Loading.of(folder, config, progress)
     views = Views(loading.tensors.values(), map)
     loader = _Loader(config, loading, dense_bits, views)
-    lm_head = loader.matrix("lm_head", bias=False)
+    head = loader.head()
     layers = [loader.layer(index) for index in range(config.num_hidden_layers)]
-    head = Head(loader.vector("model.norm.weight"), lm_head)
     transformer = CompiledTransformer(config, compute, loader.embedding(), layers, head, views.check)
     return transformer, loading.residence(views.unaligned_bytes, views.refusal)
