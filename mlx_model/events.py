@@ -20,6 +20,8 @@ class Stats:
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
+
+    Of `decode_s`, where other computers hold layers, `there_s` was computed by them, and `wire_s` spent on the way.
     """
 
     prefill_tokens: int = 0
@@ -31,6 +33,8 @@ class Stats:
     peak_memory_bytes: int = 0
     seed: int = 0
     analysis_tokens: int = 0
+    there_s: float = 0.0
+    wire_s: float = 0.0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -53,6 +57,8 @@ class Stats:
             decode_tokens=self.decode_tokens + more.decode_tokens,
             decode_s=self.decode_s + more.decode_s,
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
+            there_s=self.there_s + more.there_s,
+            wire_s=self.wire_s + more.wire_s,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
         )
 

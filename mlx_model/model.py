@@ -87,6 +87,11 @@ class Model:
         return self.plan.context
 
     @property
+    def away_s(self) -> tuple[float, float]:
+        """Seconds so far that other computers have computed tokens, and that those were on the way."""
+        return self.transformer.further.away_s if isinstance(self.transformer, StagedTransformer) else (0.0, 0.0)
+
+    @property
     def stop_ids(self) -> frozenset[int]:
         """Ids that end an answer. <|end|> only ends a message, even where a generation_config.json lists it."""
         if self.tokenizer is not None:

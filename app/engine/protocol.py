@@ -29,7 +29,8 @@ class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
     `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load; `adapter` is the folder of a LoRA adapter. If
-    nothing but that is another one, only that is loaded. Also what the command line says of loading.
+    nothing but that is another one, only that is loaded. `hosts` are computers that hold a part of the layers. Also
+    what the command line says of loading.
     """
 
     model: str | None = None
@@ -37,6 +38,7 @@ class Load:
     map: str = "auto"
     memory: int | None = None
     adapter: str | None = None
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class Ready:
     `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
-    can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one.
+    can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one;
+    `hosts` are the names of the other computers that hold layers.
     """
 
     model: str
@@ -113,6 +116,7 @@ class Ready:
     not_mapped: str | None = None
     note: str = ""
     adapter: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,10 @@ class StagedTransformer:
         return StagedCache(self.here.make_cache(most_marks=most_marks, dtype=dtype), self.further, number)
 
     def __call__(self, tokens: mx.array, cache: Any, logits: Wanted = "all") -> mx.array:
-        """See Transformer; `cache` is one of make_cache's, or several. With "none" the result is what the layers here hand on. That is computed when this returns,
-        and the layers elsewhere may still be at it."""
+        """See Transformer; `cache` is one of make_cache's, or several.
+
+        With "none" the result is what the layers here hand on: those elsewhere may still be at it.
+        """
         caches: Sequence[StagedCache] = [cache] if isinstance(cache, StagedCache) else cache
         places = [(each.number, each.offset) for each in caches]
         x = self.here.through(self.here.embedding(tokens), [each.here for each in caches])

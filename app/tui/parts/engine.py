@@ -144,7 +144,8 @@ class EngineKeeper:
                             self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
                         self.label = f"{self.model} + {ready.adapter}" if ready.adapter else self.model
-                        status.model, status.memory = self._shown(self.label), ready.resident_bytes
+                        together = " + ".join((self.label, *ready.hosts))
+                        status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.state = "ready"
                         self._ready_at = monotonic()
