@@ -105,10 +105,13 @@ class Remote:
 
     def _work(self, frame: Frame, end: str, progress: Callable[[int, int], None]) -> None:
         self.send(frame)
+        total = 0
         while (reply := self.receive(f"progress failed {end}", LOAD_S)).kind == "progress":
-            progress(*self._read(reply, lambda frame: (frame.number("done"), frame.number("total"))))
+            done, total = self._read(reply, lambda frame: (frame.number("done"), frame.number("total")))
+            progress(done, total)
         if reply.kind == "failed":
             raise CheckpointError(f"{self.name}: {clean(reply.text('text', 2000))}")
+        progress(total, total)
 
     def forward(self, places: Sequence[tuple[int, int]], shape: Sequence[int], rows: memoryview, wanted: int) -> None:
         """Hands rows [B, T, hidden] on; `collect` has the `wanted` last ones of each."""

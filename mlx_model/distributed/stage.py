@@ -3,11 +3,12 @@
     ssh user@mini.local gptoss-stage
 
 Runs until its standard input ends, however that comes about: nothing of it stays behind. It opens no port, and what it
-is asked is bounded and checked. One thread computes, another reads, so that the end is seen during a computation.
+is asked is bounded and checked.
 """
 
 import argparse
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from queue import Queue
 from threading import Thread
 from time import monotonic, perf_counter
 from typing import Any
@@ -34,7 +34,6 @@ from mlx_model.model import Layers, load_layers
 from mlx_model.part import Part
 from mlx_model.transformer.config import ModelConfig
 
-_MOST_WAITING = 64  # frames that are read ahead; who asks waits for each answer
 _MOST_CACHES = 256
 _MOST_MARKS = 4096
 _PERIOD_S = 0.25  # between two reports on a load
@@ -229,18 +228,19 @@ def serve(memory: int | None) -> None:
     Both are moved to descriptors of their own first: what a library prints lands on standard error.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other side to interpret
-    channel = Channel(os.dup(0), os.dup(1))
+    inbox, outbox = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     _stay_awake()
-    frames: Queue[Frame] = Queue(_MOST_WAITING)
-    Thread(target=_read, args=(channel, frames), name="inbox", daemon=True).start()
+    # The thread that computes reads, too: handing frames from one thread to another would cost each token a switch.
+    Thread(target=_end_with, args=(inbox,), name="watch", daemon=True).start()
+    channel = Channel(inbox, outbox)
     stage = Stage(channel.send, memory)
     try:
         channel.greet()
-        while stage.take(frames.get()):
+        while stage.take(channel.receive(most_rows=MOST_ROWS)):
             pass
     except Ended:
         pass
@@ -258,15 +258,15 @@ def _last_words(channel: Channel, text: str) -> None:
         channel.send(Frame("failed", {"text": text[:1000]}), patience_s=1.0)
 
 
-def _read(channel: Channel, frames: "Queue[Frame]") -> None:
-    while True:
-        try:
-            frames.put(channel.receive(most_rows=MOST_ROWS))
-        except Ended:
-            os._exit(0)  # at once, whatever the main thread is computing
-        except FrameError as error:
-            print(f"gptoss-stage: {error}", file=sys.stderr, flush=True)
-            os._exit(os.EX_PROTOCOL)
+def _end_with(inbox: int) -> None:
+    """Ends the process when the other end of a pipe is closed, whatever the main thread is computing.
+
+    Where a system does not report that, the main thread finds the end once it has computed.
+    """
+    poll = select.poll()
+    poll.register(inbox, 0)
+    if any(event & select.POLLHUP for _, event in poll.poll()):
+        os._exit(0)
 
 
 def _stay_awake() -> None:
