@@ -100,8 +100,7 @@ class Remote:
 
     def fetch(self, model: str, part: Part, progress: Callable[[int, int], None]) -> None:
         """Has it download a part of a model; as `load`."""
-        fields = {"model": model, "start": part.start, "stop": part.stop}
-        self._work(Frame("fetch", fields), "fetched", progress)
+        self._work(Frame("fetch", {"model": model, "start": part.start, "stop": part.stop}), "fetched", progress)
 
     def _work(self, frame: Frame, end: str, progress: Callable[[int, int], None]) -> None:
         self.send(frame)

@@ -27,6 +27,7 @@ from mlx_model.distributed.machine import Files, Machine
 from mlx_model.distributed.rows import array_of, bytes_of
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub import names as hub
+from mlx_model.hub.download import Checking, Progress, fetch, of_part, prepare
 from mlx_model.memory import device
 from mlx_model.memory.plan import Wishes
 from mlx_model.memory.sizes import parse_memory
@@ -135,7 +136,13 @@ class Stage:
         self._send(Frame("loaded", found))
 
     def _fetch(self, frame: Frame) -> None:
-        raise CheckpointError("not yet")
+        """Downloads what a part of a model lies in."""
+        due = 0.0
+        for event in fetch(of_part(prepare(frame.text("model")), self._part(frame))):
+            if isinstance(event, Progress | Checking) and monotonic() >= due:
+                due = monotonic() + _PERIOD_S
+                self._send(Frame("progress", {"done": event.done, "total": event.total, "kernels": 0}))
+        self._send(Frame("fetched"))
 
     @property
     def _loaded(self) -> Layers:

@@ -148,6 +148,7 @@ class StagedTransformer:
     compute: Compute
     here: FirstLayers
     further: Further
+    decoder: None = None
 
     @property
     def embedding(self) -> Embedding:
