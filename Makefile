@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu bench-stages bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
-	@echo "make test        run the tests on all cores; print the slowest and the coverage"
+	@echo "make test        run the tests on all cores; print the slowest"
+	@echo "make coverage    run them likewise, in a fifth more time, and print which lines they run"
 	@echo "make test-clients run other programs against the server: the Agents SDK, LangChain, llm, Codex and more (600 MB)"
 	@echo "make lint        run ruff, mypy and typos"
 	@echo "make bench       time a model on this machine (MODEL=demo, or another)"
@@ -31,7 +32,9 @@ help:
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
+	@echo "make bench-stages time a token whose last layers are in another process"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
+	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
@@ -62,15 +65,20 @@ chat: $(VENV)/.installed
 	@$(BIN)/gptoss-chat
 
 # Each process gets a contiguous part of the suite, so that it makes few fixtures twice; who is done first takes over.
-# pytest's closing line comes before the coverage table. Bytecode is kept even where the environment says otherwise: the
-# tests start the program some hundred times. Below the threshold slipcover leaves its probes where they are: to take one
-# out costs it a look at all functions, as much as some ten thousand runs of the line. Its probes are nothing that numba
-# could compile, so what is compiled has none.
-test: export PYTHONDONTWRITEBYTECODE =
+# Bytecode is kept even where the environment says otherwise: the tests start the program some hundred times.
+PYTEST := pytest --numprocesses auto --dist worksteal --durations 10
+
+test coverage: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
+	@$(BIN)/python -m $(PYTEST)
+
+# pytest's closing line comes before the table. Below the threshold slipcover leaves its probes where they are: to take
+# one out costs it a look at all functions, as much as some ten thousand runs of the line. Its probes are nothing that
+# numba could compile, so what is compiled has none.
+coverage: $(VENV)/.installed-test
 	@mkdir -p build
 	@$(BIN)/python -m slipcover --threshold 20000 --source app,mlx_model,metal --omit '$(COMPILED)' --json --out $(COVERAGE) \
-		-m pytest --numprocesses auto --dist worksteal --durations 10 || failed=$$?; \
+		-m $(PYTEST) || failed=$$?; \
 	$(BIN)/python -m tests.coverage $(COVERAGE); exit $${failed:-0}
 
 # Where npm is missing, the programs of Node are skipped.
@@ -126,6 +134,9 @@ torture: $(VENV)/.installed-test
 bench-cpu: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.cpu_kernels --busy $(or $(BUSY),0)
 
+bench-stages: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.stages
+
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony
 
@@ -140,6 +151,9 @@ bench-tui: $(VENV)/.installed
 
 bench-memory: $(VENV)/.installed-peers
 	@$(BIN)/python -m tests.benchmarks.memory
+
+bench-finetune: $(VENV)/.installed-oracle
+	@$(BIN)/python -m tests.benchmarks.finetune
 
 bench-quality: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.quality

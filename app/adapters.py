@@ -1,6 +1,6 @@
 """LoRA adapters by their names: those that `gptoss-chat finetune` has made, or a folder anywhere."""
 
-from app.lines import similar
+from app.lines import one_line, similar
 from app.paths import adapter_folder, adapter_folders
 from metal.files import expanded
 from mlx_model.errors import CheckpointError
@@ -17,6 +17,12 @@ def adapter_names() -> list[str]:
         return sorted(path.name for path in adapter_folders().iterdir() if (path / CONFIG).is_file())
     except OSError:
         return []
+
+
+def adapters_here() -> str:
+    """A sentence on those."""
+    names = ", ".join(map(one_line, adapter_names())) or "none; `gptoss-chat finetune` makes one"
+    return f"Adapters here: {names}."
 
 
 def find_adapter(name: str) -> str:

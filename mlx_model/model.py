@@ -18,13 +18,15 @@ from mlx_model.hub import names as hub
 from mlx_model.memory import device
 from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
+from mlx_model.text import clean
 from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
 from mlx_model.transformer.staged import StagedTransformer
-from mlx_model.weights.adapter_files import read_adapter
+from mlx_model.weights.adapter_files import BASE_WEIGHTS, AdapterFile, read_adapter
+from mlx_model.weights.fingerprint import fingerprint
 from mlx_model.weights.loader import load_transformer, stored_dense_bits
 from mlx_model.weights.residence import Progress, Residence
 
@@ -58,6 +60,8 @@ class Model:
     kernels: KernelFindings
     adapter: str = ""
     """The name of the adapter that it answers with."""
+    doubt: str = ""
+    """Why that adapter may not be one for these weights, if so."""
     bare: "Model | None" = None
     """The model without that adapter; both are the same arrays."""
     process: int = field(default_factory=os.getpid)
@@ -136,7 +140,17 @@ class Model:
         """
         if folder is None:
             return self.bare or self
-        return self.adapted(read_adapter(Path(folder), self.config).adapters, Path(folder).absolute().name)
+        return self._with_file(read_adapter(Path(folder), self.config), Path(folder).absolute().name)
+
+    def _with_file(self, file: AdapterFile, name: str) -> "Model":
+        model, trained_beside = self.adapted(file.adapters, name), file.facts.get(BASE_WEIGHTS)
+        if trained_beside is not None and trained_beside != fingerprint(self.folder):
+            model.doubt = (
+                f"the adapter {name} was trained beside other weights than those of {self.name}; "
+                "the answers may be worse than without it"
+            )
+            log.warning("%s", clean(model.doubt))
+        return model
 
     def make_cache(self) -> Any:
         """An empty KV cache, as planned, of the kind that the transformer takes."""
@@ -214,7 +228,7 @@ def load(
         plan=layers.plan,
         kernels=layers.kernels,
     )
-    return model if file is None or adapter is None else model.adapted(file.adapters, Path(adapter).absolute().name)
+    return model if file is None or adapter is None else model._with_file(file, Path(adapter).absolute().name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def add_model(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-def add_adapter(group: "argparse._ArgumentGroup") -> None:
+def add_adapter(group: "argparse._ActionsContainer") -> None:
     """The argument that says which adapter answers."""
     adapter = group.add_argument(
         "--adapter",

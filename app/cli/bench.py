@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.cli.arguments import size
+from app.adapters import find_adapter
+from app.cli.arguments import add_adapter, size
 from app.cli.loading import PreparingLine
 from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.printing import say
@@ -51,6 +52,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
     parser.add_argument("--memory", type=size, metavar="SIZE", help="as for `ask`")
+    add_adapter(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, whose keys name the units")
     parser.add_argument(
         "--report",
@@ -76,11 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
     evidence = Evidence.for_folder(arguments.report) if hasattr(arguments, "report") else None
     name = arguments.model if hasattr(arguments, "model") else default_model()
     bits, memory = getattr(arguments, "dense_bits", None), getattr(arguments, "memory", None)
+    adapter = find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None
     as_json = getattr(arguments, "json", False)
     if evidence is None:
         line = PreparingLine()
         try:
-            loaded = load(name, dense_bits=bits, memory=memory, preparing=line.show)
+            loaded = load(name, dense_bits=bits, memory=memory, adapter=adapter, preparing=line.show)
         finally:
             line.end()
         _measured(loaded, as_json, None)
@@ -88,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{name} is measured for a few minutes; Ctrl-C ends it, and nothing is written then")
     model = found = None
     try:
-        model = load(name, dense_bits=bits, memory=memory, preparing=_say_prepared)
+        model = load(name, dense_bits=bits, memory=memory, adapter=adapter, preparing=_say_prepared)
     except GptossError:
         raise
     except Exception as error:  # no fault of the person's, so a developer has to see it
@@ -129,6 +132,7 @@ def _blank(model: "Model") -> Measurements:
         dense_bits=model.plan.dense_bits,
         load_s=model.load_s,
         resident_bytes=model.resident_bytes,
+        adapter=model.adapter,
     )
 
 
@@ -144,7 +148,7 @@ def _computer() -> str:
 
 def _measure(model: "Model", found: Measurements, evidence: "Evidence | None" = None) -> Iterator[str]:
     """Fills the found, and yields it as text, piece by piece as it comes."""
-    yield f"{found.model}, attention and output matrix at {found.dense_bits} bits, loaded in {found.load_s:.1f} s"
+    yield f"{found.label}, attention and output matrix at {found.dense_bits} bits, loaded in {found.load_s:.1f} s"
     yield f"{found.machine}\n" + (f"Note: {found.power}.\n" if found.power else "")
     effort = _effort(for_issue=evidence is not None)
     for number, (title, step) in enumerate(_STEPS.items(), 1):
@@ -278,7 +282,7 @@ def _kernel_table(kernels: list[KernelSpeed], bandwidth: Bandwidth | None) -> st
 
 def summary(found: Measurements) -> str:
     """Everything that matters in one line."""
-    parts = [found.program, found.machine, f"{found.model} at {found.dense_bits} bits"]
+    parts = [found.program, found.machine, f"{found.label} at {found.dense_bits} bits"]
     parts += [f"{s.tokens}: prefill {s.prefill_tok_s:.1f}, decode {_decode(s)} tok/s" for s in found.speeds]
     if found.next_turn is not None:
         parts.append(f"next turn {found.next_turn.reused_ms:.0f} of {found.next_turn.fresh_ms:.0f} ms")

@@ -1,17 +1,14 @@
 """Loads a model for `ask`, the plain chat and `serve`, and says what of it is not as expected."""
 
 import sys
-from typing import TYPE_CHECKING
 
 from app.cli.printing import say
 from app.engine.engine import Engine
+from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import unverified
 from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
-
-if TYPE_CHECKING:
-    from app.engine.local import LocalEngine
 
 _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 
@@ -45,14 +42,17 @@ class PreparingLine:
         print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
 
-async def load_model(engine: "LocalEngine", load: Load) -> Ready:
-    """Load a model, and say on standard error what of it is not as expected. Raises EngineError."""
+async def load_model(engine: Engine, load: Load) -> Ready:
+    """Load a model, and say on standard error what of it is not as expected. Raises EngineError or EngineDied."""
     line = PreparingLine()
-    engine.progress = line.hear
+    if is_here := isinstance(engine, LocalEngine):
+        engine.progress = line.hear
     try:
         async for reply in engine.load(load):
             line.hear(reply)
             say_what_is_odd(reply, load)
+            if isinstance(reply, Ready) and reply.note and not is_here:
+                say(reply.note)  # in this process the model has logged it
     finally:
         line.end()
     assert isinstance(reply, Ready)

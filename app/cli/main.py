@@ -59,6 +59,7 @@ examples:
   gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
   gptoss-chat --server                         the chat, whose model other programs use by this API, too
   gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
+  gptoss-chat --with me@mini.local             a model that needs the memory of both: see doctor --with
   gptoss-chat finetune --data mine.jsonl       train an adapter on conversations of yours
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue
   gptoss-chat bench --report                   the same, and a file for an issue with nothing private in it

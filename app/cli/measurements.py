@@ -70,6 +70,7 @@ class Measurements:
     dense_bits: int
     load_s: float
     resident_bytes: int
+    adapter: str = ""
     speeds: list[Speed] = field(default_factory=list)
     next_turn: NextTurn | None = None
     weights_gigabytes_s: float | None = None
@@ -77,3 +78,8 @@ class Measurements:
     bandwidth_gigabytes_s: Bandwidth | None = None
     launches: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The model with its adapter, if it has one."""
+        return f"{self.model} + {self.adapter}" if self.adapter else self.model

@@ -8,6 +8,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from app.adapters import OFF, adapters_here, find_adapter
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.context import context_note
@@ -18,11 +19,12 @@ from app.chat.sampling import change
 from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
-from app.cli.loading import load_model, load_there, say_what_is_odd
+from app.cli.loading import load_model, load_there
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
-from app.engine.local import LocalEngine, drive
-from app.engine.protocol import Load, Ready
+from app.engine.engine import EngineError
+from app.engine.local import LocalEngine
+from app.engine.protocol import Load
 from app.lines import one_line, sentence
 from app.store.saver import Saver
 from app.tools.names import available, in_words, read_names
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from app.cli.beside import SharedEngine
     from app.remote.engine import RemoteEngine
 
-_HERE = ("effort", "set", "continue", "tools", "new", "help", "quit")
+_HERE = ("effort", "set", "continue", "tools", "adapter", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
 """The commands of the full-screen chat that this one has."""
 
@@ -54,15 +56,14 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
     edits_lines = not is_dumb() and _readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
-    engine = start.server or start.shared or LocalEngine()
-    model = drive(load_model(engine, start.load)).model if isinstance(engine, LocalEngine) else ""
     with contextlib.closing(Saver(say)) as saver:
-        plain = PlainChat(engine, model, start, saver, edits_lines=edits_lines)
+        plain = PlainChat(start.server or start.shared or LocalEngine(), start, saver, edits_lines=edits_lines)
         try:
+            name = plain.load(start.load)
             if start.server is not None:
-                plain.connect(start.server, start.load)
+                print(f"{name} answers at {start.server.host}. Tools run on this computer.", flush=True)
             if start.shared is not None:
-                plain.share(start.shared, start.load)
+                print(f"{name} answers. Other programs find it at {start.shared.url}.", flush=True)
             if resume:
                 plain.resume()
             plain.run(prompt)
@@ -77,15 +78,16 @@ class PlainChat:
     def __init__(
         self,
         engine: "LocalEngine | RemoteEngine | SharedEngine",
-        model: str,
         start: Start,
         saver: Saver,
         *,
         edits_lines: bool,
     ) -> None:
-        """`engine` has loaded `model`, or is to be connected to or shared."""
+        """`load` has the engine load a model, or connects to it."""
         self._engine = engine
-        self._model = model
+        self._server = "" if start.server is None else start.server.host
+        self._load = start.load
+        self._model = ""
         self._options = start.options
         self._instructions = start.instructions
         self._show_analysis = start.show_analysis
@@ -94,26 +96,12 @@ class PlainChat:
         self._conversation = Conversation()
         self._tools = PlainTools(start.permissions, start.most_calls, always_loops=not isinstance(engine, LocalEngine))
 
-    def connect(self, server: "RemoteEngine", load: Load) -> None:
-        """Connect to a server, and say what answers there. Raises EngineError or EngineDied."""
-
-        async def connect() -> None:
-            self._model = (await load_there(server, load)).model
-
-        self._tools.drive(connect())
-        print(f"{one_line(self._model)} answers at {server.host}. Tools run on this computer.", flush=True)
-
-    def share(self, engine: "SharedEngine", load: Load) -> None:
-        """Load a model that other programs may ask too, and say where. Raises EngineError or EngineDied."""
-
-        async def begin() -> None:
-            async for reply in engine.load(load):
-                say_what_is_odd(reply, load)
-                if isinstance(reply, Ready):
-                    self._model = reply.model
-
-        self._tools.drive(begin())
-        print(f"{one_line(self._model)} answers. Other programs find it at {engine.url}.", flush=True)
+    def load(self, load: Load) -> str:
+        """Load a model, or connect to a server; returns what answers. Raises EngineError or EngineDied."""
+        there = load_there if self._server else load_model
+        ready = self._tools.drive(there(self._engine, load))
+        self._load, self._model = load, ready.label
+        return one_line(ready.label)
 
     def resume(self) -> None:
         """Go on with the conversation that was last used, and print its end."""
@@ -188,6 +176,8 @@ class PlainChat:
             return sentence(after.text)
         if name == "tools":
             return self._switch(argument)
+        if name == "adapter":
+            return self._adapt(argument)
         if argument:
             return no_argument(line.name)
         if name == "new":
@@ -205,6 +195,21 @@ class PlainChat:
             return EFFORTS
         self._options = replace(self._options, effort=effort)
         return f"The effort of the next answer is {effort}."
+
+    def _adapt(self, name: str) -> str:
+        """Answer with an adapter, or with none, or state which there are."""
+        if self._server:
+            return f"The adapter is that of the model at {self._server}."
+        if not name:
+            return f"{one_line(self._model)} answers. {adapters_here()}"
+        present = self._load
+        try:
+            folder = None if name == OFF else find_adapter(name)
+            return f"{self.load(replace(present, adapter=folder))} answers from now on."
+        except EngineError as error:
+            return f"{sentence(one_line(str(error)))} {self.load(present)} is loaded again."
+        except GptossError as error:
+            return sentence(one_line(str(error)))
 
     def _switch(self, names: str) -> str:
         """Switch tools on or off, or state what is on."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from app.chat.conversation import Conversation
 from app.chat.loop import TurnTools
@@ -11,6 +12,8 @@ from app.cli.printing import say
 from app.engine.local import drive
 from app.settings import MOST_CALLS
 from app.tools.switched_on import SwitchedOn
+
+T = TypeVar("T")
 
 
 class PlainTools:
@@ -53,12 +56,9 @@ class PlainTools:
         """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""
         return own if self._open is None else self._open.instructions(own)
 
-    def drive(self, client: Coroutine[object, object, None]) -> None:
-        """Run a turn: on the event loop where something needs one, else as `engine.local.drive`."""
-        if self.names or self._always_loops:
-            self._loop.run(client)
-        else:
-            drive(client)
+    def drive(self, client: Coroutine[Any, Any, T]) -> T:
+        """Run what talks to the engine: on the event loop where something needs one, else as `engine.local.drive`."""
+        return self._loop.run(client) if self.names or self._always_loops else drive(client)
 
     def leave(self) -> None:
         """The conversation ends, or its tools are switched off: end what they have started."""

@@ -148,5 +148,5 @@ def _load(
 
 def _ready(model: "Model", hosts: Sequence[str] = ()) -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-    names = tuple(map(plain, hosts))
-    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, adapter=model.adapter, hosts=names)
+    copied, names = model.residence.refusal, tuple(map(plain, hosts))
+    return Ready(model.name, *sizes, model.load_s, copied, note=model.doubt, adapter=model.adapter, hosts=names)

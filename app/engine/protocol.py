@@ -103,9 +103,9 @@ class Ready:
 
     `resident_bytes` is what the weights keep, `budget_bytes` what the memory plan may use for everything: weights, KV
     cache, a prompt's intermediates, the process itself. Finished.stats says what an answer made of it. `not_mapped` is
-    why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what this engine
-    can't do, if there is something. `adapter` is the name of the LoRA adapter that it answers with, "" without one;
-    `hosts` are the names of the other computers that hold layers.
+    why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what is to be known
+    of this engine, as what it can't do, if there is something. `adapter` is the name of the LoRA adapter that it
+    answers with, "" without one; `hosts` are the names of the other computers that hold layers.
     """
 
     model: str
@@ -117,6 +117,11 @@ class Ready:
     note: str = ""
     adapter: str = ""
     hosts: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The model with its adapter, if it has one: what answers are by."""
+        return f"{self.model} + {self.adapter}" if self.adapter else self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
 from app.tui.parts.tools import Tools
 from app.tui.terminal.hang_up import HangUp
+from app.tui.terminal.suspension import suspend_between_steps
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
@@ -145,8 +146,14 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         # Otherwise the terminal would stay in the state the chat set, and the draft would be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+        suspend_between_steps(self._take_terminal_anew)
         self._hang_up.watch()
         self.call_after_refresh(self._begin)
+
+    def _take_terminal_anew(self) -> None:
+        if not self.terminal_is_lent:
+            with self.suspend():
+                pass
 
     async def greet(self) -> None:
         """Say what the first screen says, and what is wrong with the settings."""

@@ -73,12 +73,14 @@ class Remote:
             raise self._lost(error, "does not answer") from None
         self.send(Frame("hello", {"protocol": PROTOCOL, "model": model}))
         frame = self.receive("machine", START_S)
-        if frame.number("protocol") != PROTOCOL:
+        if self._read(frame, lambda frame: frame.number("protocol")) != PROTOCOL:
             self.close()
             raise StageLost(f"{self.name} has another version of gptoss-chat: install the same one on both")
         machine = self._read(frame, Machine.of)
         frame = self.receive("files failed", START_S)
-        return machine, clean(frame.text("text", 2000)) if frame.kind == "failed" else self._read(frame, Files.of)
+        if frame.kind == "failed":
+            return machine, self._read(frame, _text)
+        return machine, self._read(frame, Files.of)
 
     def round_trip(self, nbytes: int, times: int) -> float:
         """Seconds that so many bytes take there and back, in the median."""
@@ -109,7 +111,7 @@ class Remote:
             done, total = self._read(reply, lambda frame: (frame.number("done"), frame.number("total")))
             progress(done, total)
         if reply.kind == "failed":
-            raise CheckpointError(f"{self.name}: {clean(reply.text('text', 2000))}")
+            raise CheckpointError(f"{self.name}: {self._read(reply, _text)}")
         progress(total, total)
 
     def forward(self, places: Sequence[tuple[int, int]], shape: Sequence[int], rows: memoryview, wanted: int) -> None:
@@ -149,7 +151,7 @@ class Remote:
         try:
             frame = self._channel.receive(patience_s, most_rows)
             if frame.kind == "failed" and "failed" not in kinds.split():
-                raise FrameError(clean(frame.text("text", 2000)))
+                raise FrameError(_text(frame))
             if frame.kind not in kinds.split():
                 raise FrameError(f"it sent {frame.kind[:40]!r} in place of {kinds}")
         except GptossError as error:
@@ -216,3 +218,8 @@ class Remote:
                 self._lines.extend(line for each in lines if (line := clean(each).strip()[:300]))
         if text := clean(rest).strip()[:300]:
             self._lines.append(text)
+
+
+def _text(frame: Frame) -> str:
+    """What a stage says has failed, in one line."""
+    return " ".join(clean(frame.text("text", 2000)).split())

@@ -37,6 +37,7 @@ from mlx_model.transformer.config import ModelConfig
 
 _MOST_CACHES = 256
 _MOST_MARKS = 4096
+_MOST_VALUES = 1 << 17  # positions of one context: each start of a message is marked
 _PERIOD_S = 0.25  # between two reports on a load
 _CAFFEINATE = Path("/usr/bin/caffeinate")
 
@@ -168,7 +169,7 @@ class Stage:
 
     def _rewind(self, frame: Frame) -> None:
         cache = self._cache(frame.number("cache"))
-        values = frame.numbers("values", _MOST_MARKS)
+        values = frame.numbers("values", _MOST_VALUES)
         match frame.kind, values:
             case "mark", _:
                 cache.mark(values)

@@ -16,6 +16,8 @@ from mlx_model.lora.trainer import Trainer
 from mlx_model.memory import device
 from mlx_model.memory.sizes import disk_size
 from mlx_model.model import Model
+from mlx_model.weights.adapter_files import BASE_WEIGHTS
+from mlx_model.weights.fingerprint import fingerprint
 
 SAVING = 0.05
 """Share of the time that may go into saving. Steps take so much longer than that that nearly every one is saved."""
@@ -109,7 +111,8 @@ class Run:
         self._saving_share = saving
         self._saving_s = 0.0  # what saving took the last time
         self.steps = recipe.total_steps(len(examples))
-        self.digest = _digest(model, recipe, examples)
+        self._base = fingerprint(model.folder)
+        self.digest = _digest(self._base, model.plan.dense_bits, recipe, examples)
         self._trainer = Trainer(model.mlx_transformer, recipe.adapters(model.config))
         self._standing = Standing(self.digest)
 
@@ -135,7 +138,7 @@ class Run:
             else:
                 self._standing = kept
                 self._trainer.restore(self._folder.state(), kept.step)
-                self._folder.cut_history(kept.step)
+                self._folder.cut_history(kept.step or -1)  # before the first step the held-out loss is taken again
                 if kept.step:
                     yield Resumed(kept.step, self.steps)
             yield from self._train(stop)
@@ -205,7 +208,8 @@ class Run:
 
     def _keep_adapter(self) -> None:
         standing = self._standing
-        facts = {"program": "gptoss-chat", "steps": str(standing.step), "recipe": json.dumps(self._recipe.to_json())}
+        recipe = json.dumps(self._recipe.to_json())
+        facts = {"program": "gptoss-chat", BASE_WEIGHTS: self._base, "steps": str(standing.step), "recipe": recipe}
         if standing.best is not None:
             facts["held_out_loss"] = f"{standing.best:.4f}"
         config = self._model.config
@@ -248,10 +252,9 @@ def _is_due(step: int, steps: int) -> bool:
     return step * EVALUATIONS // steps > (step - 1) * EVALUATIONS // steps
 
 
-def _digest(model: Model, recipe: Recipe, examples: Sequence[Example]) -> str:
-    """Of all that a run's losses follow from, but for the weights, for which the model's name stands."""
-    facts = [model.name, model.plan.dense_bits, recipe.to_json()]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def _digest(base: str, dense_bits: int, recipe: Recipe, examples: Sequence[Example]) -> str:
+    """Of all that a run's losses follow from."""
+    digest = hashlib.sha256(json.dumps([base, dense_bits, recipe.to_json()], sort_keys=True).encode())
     for example in examples:
         digest.update(json.dumps([example.ids, example.weights]).encode())
     return digest.hexdigest()

@@ -27,6 +27,8 @@ from mlx_model.weights.checkpoint import Stored, metadata_of, tensors_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+BASE_WEIGHTS = "base_weights"
+"""The fact by which an adapter names the weights beside which it was trained: their fingerprint."""
 
 _MOST_RANK = 1024
 _START = "base_model.model.model.layers."

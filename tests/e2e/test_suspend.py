@@ -37,6 +37,14 @@ def test_stopped_and_continued() -> None:
         terminal.wait_for("│ undone")
         terminal.keys("C-z")  # takes back what was typed, as in an editor
         terminal.wait_for(lambda screen: "undone" not in screen)
+        os.kill(chat, signal.SIGSTOP)  # of which the chat hears nothing, so that the shell writes over its screen
+        terminal.wait_for("Stopped")
+        terminal.type("fg")
+        terminal.keys("Enter")
+        terminal.wait_for(lambda screen: "Stopped" not in screen)
+        terminal.type("and on")
+        terminal.wait_for("│ and on ")
+        terminal.keys("C-z")
         terminal.keys("C-q")
         terminal.wait_for("$ fg")
 

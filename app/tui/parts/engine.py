@@ -143,7 +143,7 @@ class EngineKeeper:
                         if not self.server:
                             self._load = replace(self._load, model=ready.model)
                         self.model = _short(ready.model)
-                        self.label = f"{self.model} + {ready.adapter}" if ready.adapter else self.model
+                        self.label = ready.label
                         together = " + ".join((self.label, *ready.hosts))
                         status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length

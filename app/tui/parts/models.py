@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
-from app.adapters import OFF, adapter_names, find_adapter
+from app.adapters import OFF, adapter_names, adapters_here, find_adapter
 from app.chat.commands import BUSY
 from app.lines import one_line, sentence
 from app.tui.parts.desk import Desk
@@ -255,8 +255,7 @@ class Models:
         if self._engine.server:
             self._desk.notify(f"The adapter is that of the model at {self._engine.server}.")
         elif not name:
-            names = ", ".join(map(one_line, adapter_names())) or "none; `gptoss-chat finetune` makes one"
-            self._desk.notify(f"{self._engine.label or 'No model'} answers. Adapters here: {names}.")
+            self._desk.notify(f"{self._engine.label or 'No model'} answers. {adapters_here()}")
         elif not self._idle.is_set():
             self._desk.warn(BUSY)
         else:

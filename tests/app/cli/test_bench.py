@@ -28,6 +28,7 @@ from mlx_model.events import Stats
 from mlx_model.model import Model, load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import load_as_on_a_gpu
+from tests.mlx_model.lora.test_toy_language import ADAPTER
 
 SPEED = Speed(512, 1000.4, 60.04, 40.0)
 KERNEL = KernelSpeed("gate_up", 100.0, 352.0, 150.0)
@@ -80,6 +81,13 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert "\nThis takes about " in printed
     assert re.search(r"Next turn of a chat: first token after .* tokens computed and [1-9]\d* reused", printed)
     assert printed.splitlines()[-1].startswith("For an issue: gptoss-chat ")
+
+
+def test_an_adapter_is_measured_and_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_STEPS", {})
+    assert cli.main(["bench", "--model", "demo", "--adapter", str(ADAPTER)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("demo + toy, attention") and "; demo + toy at 16 bits" in lines[-1]
 
 
 def test_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: Model) -> None:

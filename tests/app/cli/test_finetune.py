@@ -12,8 +12,13 @@ from app.cli.main import main
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
 from mlx_model.errors import RequestError
+from mlx_model.hub import names
+from mlx_model.lora.recipe import Recipe
 from mlx_model.memory import device
 from mlx_model.memory.plan import Budget
+from mlx_model.transformer.config import ModelConfig
+from mlx_model.weights.adapter_files import BASE_WEIGHTS, write_adapter
+from mlx_model.weights.fingerprint import fingerprint
 
 ANSWER = {"role": "assistant", "thinking": "Greet.", "content": "Hello."}
 GOOD = {"messages": [{"role": "user", "content": "hi"}, ANSWER]}
@@ -51,7 +56,7 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
     assert "step 2 of 2" in err and "loss by step, 0 to 2; o held out" in err
     assert "try it with: gptoss-chat --adapter greets" in err
     ready = drive(load_model(LocalEngine(), Load("demo", adapter=find_adapter("greets"))))
-    assert ready.adapter == "greets"
+    assert (ready.label, ready.note) == ("demo + greets", "")
     assert main(["doctor", "demo"]) == 0
     assert "greets  for demo, 0 MB; with it MLX's operations compute qkv, o_proj" in capsys.readouterr().out
     assert run(data, *settings, "--seed", "7") == 1
@@ -93,6 +98,17 @@ def test_what_doesnt_fit_is_refused_with_what_would(
     monkeypatch.setattr(device, "budget", lambda explicit: Budget(190_000_000, 190_000_000, ""))
     assert run(data, "--length", "8192") == 1
     assert "; --length 512 would fit" in capsys.readouterr().err
+
+
+def test_an_adapter_of_other_weights_is_put_on_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = names.resolve("demo")
+    adapters = Recipe(layers=(5,)).adapters(ModelConfig.load(folder))
+    for name, base in (("ours", fingerprint(folder)), ("others", "0" * 64)):
+        write_adapter(tmp_path / name, adapters, "demo", 6, {BASE_WEIGHTS: base})
+        ready = drive(load_model(LocalEngine(), Load("demo", adapter=str(tmp_path / name))))
+        assert ready.adapter == name
+        assert ("was trained beside other weights than those of demo" in ready.note) is (name == "others")
+    assert caplog.messages == [ready.note]
 
 
 def test_an_adapter_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

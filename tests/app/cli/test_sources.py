@@ -102,7 +102,7 @@ def test_json_has_what_was_written_and_the_sources_beside_it(capsys: pytest.Capt
 def test_the_plain_chat_lists_them_on_standard_error(engine: LocalEngine, capsys: pytest.CaptureFixture[str]) -> None:
     drive(_load(engine))
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "scripted", Start(Load(), Options(), None, False), saver, edits_lines=False)
+        chat = PlainChat(engine, Start(Load(), Options(), None, False), saver, edits_lines=False)
         chat._tools.switch(("browser",))
         chat._ask("q")
         out, err = capsys.readouterr()

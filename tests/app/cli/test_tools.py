@@ -138,7 +138,7 @@ def test_the_settings_say_how_many_calls_a_turn_has(
     settings_file().write_text("[tools]\nmost_calls = 1\n")
     scripted.rounds[:] = [CALLING, CALLING]
     with closing(Saver(print)) as saver:
-        chat = PlainChat(plain._engine, "m", start(Namespace(), settings.load()), saver, edits_lines=False)
+        chat = PlainChat(plain._engine, start(Namespace(), settings.load()), saver, edits_lines=False)
         command(chat, "python")
         chat._ask("q")
         chat.close()
@@ -272,7 +272,7 @@ def plain(scripted: Rounds) -> Iterator[PlainChat]:
     engine = LocalEngine(scripted)
     drive(_load(engine))
     with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, "scripted", Start(Load(), Options(), None, False), saver, edits_lines=False)
+        chat = PlainChat(engine, Start(Load(), Options(), None, False), saver, edits_lines=False)
         yield chat
         chat.close()
 

@@ -127,6 +127,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, frames: list[Frame]) -> Remote:
         [Frame("failed", {"text": "\x1b[2Jno\nmore"})],
         [Frame("rows", {"seconds": 1})],
         [Frame("machine", {"protocol": 7})],
+        [Frame("machine", {})],
+        [Machine.here().frame(), Frame("failed", {"text": 3})],
         [Machine.here().frame(), Frame("files", {"config": 1})],
         [Frame("machine", {"protocol": 1, "way": "gpu"})],
     ],

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,14 +111,14 @@ def test_answers_and_ends_behind_a_real_ssh(stages: LocalStages) -> None:
     model = load_across("demo", ["loopback"])
     session = Session(model)
     assert [getattr(event, "text", "") for event in session.stream(request)] == whole
-    pipeline = model.transformer.further  # type: ignore[union-attr]
+    pipeline: Any = model.transformer.further  # type: ignore[union-attr]
     with pytest.raises(StageLost, match="loopback"):
         for event in session.stream(request):
             if getattr(event, "text", ""):
-                os.kill(pipeline._stages[0]._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+                os.kill(pipeline._stages[0]._process.pid, signal.SIGKILL)
     assert wait_until(lambda: not stages.alive)
     assert [getattr(event, "text", "") for event in session.stream(request)] == whole
-    pipeline.close()  # type: ignore[attr-defined]
+    pipeline.close()
     assert wait_until(lambda: not stages.alive)
     with pytest.raises(StageLost, match=r"stranger has a key that is not known here.*run `ssh stranger` once"):
         load_across("demo", ["stranger"])

@@ -79,6 +79,10 @@ def test_it_computes_after_what_it_has_refused(remote: DirectRemote, answers: An
     assert remote.stage.take(Frame("restore", {"cache": 1, "values": [0]}))
 
 
+def test_every_message_of_a_long_conversation_can_be_marked(remote: DirectRemote) -> None:
+    assert remote.stage.take(Frame("mark", {"cache": 1, "values": list(range(1, 131_072, 7))}))
+
+
 def test_nothing_is_computed_before_layers_are_loaded() -> None:
     stage = DirectRemote("demo").stage
     for frame in (forward(), Frame("new", {"cache": 1, "marks": 5})):

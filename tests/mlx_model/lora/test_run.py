@@ -74,7 +74,7 @@ def test_a_run(made: Made, tmp_path: Path, trainable: Model) -> None:
 
 @pytest.mark.parametrize(("after", "saving"), [(0, math.inf), (2, math.inf), (2, 0.0)])
 def test_a_killed_run_goes_on_to_the_same_losses(
-    made: Made, whole: list[tuple[str, int, float]], after: int, saving: float
+    made: Made, whole: list[tuple[str, int, float]], after: int, saving: float, tmp_path: Path
 ) -> None:
     """What was saved last counts; everything after it comes again, to the last bit."""
     killed = made(saving=saving).events(never)
@@ -89,6 +89,9 @@ def test_a_killed_run_goes_on_to_the_same_losses(
         losses(iter(events))
         == [each for each in whole if each[1] > begins or (not begins and each[1] == 0)][0 if begins else 1 :]
     )
+    history = Folder(tmp_path / "a").history()
+    assert [entry["step"] for entry in history if "held_out" in entry] == [0, 1, 2, 3, 4]
+    assert [entry["step"] for entry in history if "loss" in entry] == [1, 2, 3, 4]
 
 
 def test_a_stopped_run_keeps_its_adapter(made: Made, whole: list[tuple[str, int, float]], tmp_path: Path) -> None:
