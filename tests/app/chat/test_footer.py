@@ -34,3 +34,9 @@ def test_each_figure_is_explained_once() -> None:
     assert len(said) == len(figures(Effort.LOW, stats)) == 5
     assert all(any(word in line for line in said) for word in ("low", "20.0", "1,234", "0.5 s", "2,500"))
     assert explained(None, None) == explained(None, Stats()) == ""
+
+
+def test_where_the_time_of_a_token_went_with_layers_elsewhere() -> None:
+    stats = Stats(decode_tokens=11, decode_s=0.5, there_s=0.2, wire_s=0.05)
+    line = "A token took 25.0 ms here, 20.0 ms on the other computers and 5.0 ms on the way."
+    assert line in explained(None, stats).splitlines()
