@@ -90,10 +90,6 @@ class Pipeline:
                 self._move(timed=True)
         return array_of(chunk.rows, (batch, chunk.wanted, hidden), self._dtype)
 
-    def close(self) -> None:
-        """Ends all stages."""
-        _close(self._stages)
-
     def lose(self) -> None:
         """Ends all stages; what they held is lost."""
         _close(self._stages)

@@ -76,6 +76,6 @@ def test_kills_and_stalls(hosts: list[str], tmp_path: Path, monkeypatch: pytest.
     except StageLost:  # the last strike came after the last answer
         assert text_of(session, []) == whole
     assert len(stages.alive) == len(hosts)
-    model.transformer.further.close()  # type: ignore[union-attr]
+    model.transformer.further.lose()  # type: ignore[union-attr]
     assert not stages.alive
     print(f"{struck} strikes, {lost} answers or loads cut off, {len(stages.processes)} stages started")

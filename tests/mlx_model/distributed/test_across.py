@@ -48,7 +48,7 @@ def across(processes: LocalStages) -> Iterator[Model]:
     process = pipeline_of(model)._stages[0]._process
     process.stdin.close()
     assert process.wait(30) == 0 and not processes.alive
-    pipeline_of(model).close()
+    pipeline_of(model).lose()
 
 
 def pipeline_of(model: Model) -> Any:

@@ -118,7 +118,7 @@ def test_answers_and_ends_behind_a_real_ssh(stages: LocalStages) -> None:
                 os.kill(pipeline._stages[0]._process.pid, signal.SIGKILL)
     assert wait_until(lambda: not stages.alive)
     assert [getattr(event, "text", "") for event in session.stream(request)] == whole
-    pipeline.close()
+    pipeline.lose()
     assert wait_until(lambda: not stages.alive)
     with pytest.raises(StageLost, match=r"stranger has a key that is not known here.*run `ssh stranger` once"):
         load_across("demo", ["stranger"])
