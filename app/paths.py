@@ -49,6 +49,11 @@ def kept_folder(conversation: str) -> Path:
     return _data() / "kept" / conversation
 
 
+def pages_folder() -> Path:
+    """Where the web pages are that the model wrote and the person opened. Raises RequestError, likewise."""
+    return _data() / "pages"
+
+
 def python_folder() -> Path:
     """Where the Python is that `gptoss-chat tools python` makes. Raises RequestError, likewise."""
     return _data() / "python"

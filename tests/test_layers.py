@@ -29,7 +29,7 @@ GROUND = {
         "checkpoint_files",
         "part",
     ),
-    "app ground": ("adapters", "lines", "paths", "settings", "interrupt"),
+    "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")
@@ -52,7 +52,18 @@ CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
-WITHOUT_SCREEN = (*CHAT, *STORE, "app.engine", "app.tools", "app.server", "app.remote", "app.cli", *MODEL, "mlx_model")
+WITHOUT_SCREEN = (
+    *CHAT,
+    *STORE,
+    "app.engine",
+    "app.tools",
+    "app.server",
+    "app.remote",
+    "app.dataset",
+    "app.cli",
+    *MODEL,
+    "mlx_model",
+)
 SHOWN = ("app.tui.text", "app.tui.terminal", "app.tui.theme", "app.tui.widgets", "app.tui.screens")
 
 # Room -> the rooms it may import. A room is a package, a module, or a name of GROUND; a module belongs to the room with
@@ -107,6 +118,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.documents": ("app ground", "mlx_model.documents", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
     "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
+    # Asks an engine about documents, item after item; it knows no chat.
+    "app.dataset": ("app ground", "app.documents", "app.engine", "mlx_model.documents", *MESSAGES),
     # The one room of the chat that loads a model.
     "app.engine": ("app ground", *MODEL),
     "app.store": CHAT,
@@ -182,6 +195,7 @@ WITHOUT_MLX = (
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
     "app.server",
     "app.remote",
+    "app.dataset",
 )
 
 PACKAGES = tuple(dict.fromkeys(room.split()[0].split(".")[0] for room in ALLOWED))

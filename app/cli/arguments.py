@@ -42,6 +42,8 @@ class Start:
     form: AnswerFormat = field(default_factory=AnswerFormat)
     server: "RemoteEngine | None" = None
     """What answers instead of a model on this computer."""
+    open_html: bool = False
+    """Whether a web page of the answer is opened."""
     shared: "SharedEngine | None" = None
     """The engine of this computer, where other programs may ask it too."""
 

@@ -13,6 +13,7 @@ from app.chat.answer import AnswerRecord
 from app.chat.conversation import new_id
 from app.chat.loop import TurnTools, turn
 from app.chat.sources import source_list
+from app.chat.web_pages import web_pages
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
@@ -26,10 +27,13 @@ from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
+from app.paths import pages_folder
+from app.programs import open_now
 from app.settings import load
 from app.tools.names import TOOLS, available
 from app.tools.switched_on import SwitchedOn
-from mlx_model.errors import RequestError
+from app.tools.web_pages import write_page
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import user
 from mlx_model.request import Request
@@ -65,6 +69,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "by their names (default: none)",
     )
     completed_by(tools, lambda **_: list(available()))
+    parser.add_argument(
+        "--open-html",
+        action="store_true",
+        help="open the last web page of the answer in the browser, cut off from the network",
+    )
     add_form(parser)
     parser.set_defaults(run=run)
 
@@ -73,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
     setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
+    setup = replace(setup, open_html=getattr(arguments, "open_html", False))
     files = [attached(name) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
@@ -203,6 +213,8 @@ async def _print_answer(
             return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
+        if setup.open_html:
+            _open_page(record.text)
         if finished.reason == "length":
             say(f"the answer was cut off at {_limit(finished)}")
         return 0
@@ -210,6 +222,19 @@ async def _print_answer(
     if not as_json and not setup.show_analysis and (rest := _unseen(record, finished.reason)):
         printer.print_aside(rest)
     return 1
+
+
+def _open_page(text: str) -> None:
+    """Opens the last web page of an answer, and says where it is. Raises GptossError."""
+    if not (pages := web_pages(text)):
+        say("the answer has no web page: no code block in HTML")
+        return
+    path = write_page(pages[-1], pages_folder())
+    try:
+        open_now(path)
+        say(f"opened {path}")
+    except GptossError as error:
+        say(f"{path} is not opened: {error}")
 
 
 def _limit(finished: Finished) -> str:

@@ -4,12 +4,15 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 from app.documents.attachments import Attachment, AttachmentLocked, split
 from app.documents.files import STANDARD_INPUT, attach, read_bytes, what_fits
 from app.lines import one_line
 from app.paths import FILE_PASSWORD
 from mlx_model.tokens import about_tokens
+
+T = TypeVar("T")
 
 MOST_TRIES = 3
 _CERTAIN = 0.8
@@ -18,12 +21,12 @@ _CERTAIN = 0.8
 
 def attached(name: str) -> Attachment:
     """The file, or the part of one, that `name` says: a path. Raises AttachmentError."""
-    return _unlocked(name, lambda password: attach(name, None, password))
+    return unlocked(name, lambda password: attach(name, None, password))
 
 
 def from_pipe(data: bytes) -> Attachment:
     """Standard input. Raises AttachmentError."""
-    return _unlocked(STANDARD_INPUT, lambda password: read_bytes(data, STANDARD_INPUT, password))
+    return unlocked(STANDARD_INPUT, lambda password: read_bytes(data, STANDARD_INPUT, password))
 
 
 def what_would_fit(prompt: str, context: int) -> str:
@@ -37,8 +40,8 @@ def what_would_fit(prompt: str, context: int) -> str:
     return what_fits(longest.name, None, int((context - others) * _CERTAIN))
 
 
-def _unlocked(name: str, read: Callable[[str | None], Attachment]) -> Attachment:
-    """What is read with the password of the environment, or one that is typed."""
+def unlocked(name: str, read: Callable[[str | None], T]) -> T:
+    """What is read with the password of the environment, or one that is typed. Raises AttachmentError."""
     password, tries = os.environ.get(FILE_PASSWORD) or None, 0
     while True:
         try:

@@ -4,10 +4,7 @@ The folder of the adapter is all that goes to standard output; the rest is for a
 """
 
 import argparse
-import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +13,7 @@ from app.cli.arguments import add_model, stated_load
 from app.cli.completion import completed_by
 from app.cli.finetune_shown import Progress, behaviour_line, example_lines, loss_plot, write_picture
 from app.cli.printing import say, shows_styles
+from app.cli.stopping import stoppable
 from app.interrupt import INTERRUPTED, Importing
 from app.paths import adapter_folder
 from app.settings import load as load_settings
@@ -239,7 +237,7 @@ def _train(model: "Model", recipe: "Recipe", data: _Data, folder: "Folder", *, r
 
     run = Run(model, recipe, data.learnt, data.held_out, folder)
     progress, stopped = Progress(sys.stderr), False
-    with _stoppable() as asked:
+    with stoppable("after this step") as asked:
         for event in run.events(asked, restart=restart):
             progress.show(event)
             stopped = isinstance(event, Stopped)
@@ -265,7 +263,7 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
     if not chosen:
         return
     languages = languages_of([dialogue for dialogue in data.dialogues if dialogue.where not in places])
-    with _stoppable() as asked:
+    with stoppable("after this step") as asked:
         for words, answering in (("without", model), ("with", model.with_adapter(folder.path))):
             total = Behaviour()
             for found in behaviours(answering, chosen, languages, asked):
@@ -273,24 +271,6 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
             if asked():
                 return
             say(behaviour_line(words, total))
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C asks to stop, and a second one interrupts; yields whether it was asked."""
-    is_asked = False
-
-    def on_interrupt(*_: object) -> None:
-        nonlocal is_asked
-        is_asked = True
-        signal.signal(signal.SIGINT, before)
-        say("stopping after this step; Ctrl-C again stops at once")
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: is_asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from app.cli.printing import BOLD, DIM, PLAIN, is_dumb, say
+from app.cli.printing import BOLD, DIM, PLAIN, ProgressLine, duration
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from mlx_model.lora.examples import Example
     from mlx_model.lora.run import Event
 
-_LINE_S = 30.0
-"""Seconds between two lines of progress where they stay."""
 _COLUMNS, _ROWS = 60, 10
 """Of the plot in a terminal."""
 _PICTURE = (900, 420)
@@ -43,13 +40,10 @@ def example_lines(example: "Example", tokenizer: "Tokenizer", *, styled: bool) -
 
 
 class Progress:
-    """A line of a run on a terminal that is written anew, or lines that stay."""
+    """How far a run is."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._rewrites = stream.isatty() and not is_dumb()
-        self._width = 0
-        self._last = -math.inf
+        self._line = ProgressLine(stream)
         self._seconds = self._steps = 0.0
 
     def show(self, event: "Event") -> None:
@@ -60,41 +54,30 @@ class Progress:
             case Stepped():
                 self._step(event)
             case HeldOut(step, loss, best):
-                self._say(f"step {step:,}: held-out loss {loss:.4f}{', the best so far' if best and step else ''}")
+                self._line.say(f"step {step:,}: held-out loss {loss:.4f}{', the best so far' if best and step else ''}")
             case Resumed(step, steps):
-                self._say(f"going on after step {step:,} of {steps:,}")
+                self._line.say(f"going on after step {step:,} of {steps:,}")
             case Stopped(step, adapter_step):
-                self._say(
+                self._line.say(
                     f"stopped after step {step:,}: the same command goes on from there, and the adapter of step "
                     f"{adapter_step:,} can be used"
                 )
             case Done(adapter_step):
-                self._say(f"done: the adapter of step {adapter_step:,} is kept")
+                self._line.say(f"done: the adapter of step {adapter_step:,} is kept")
 
     def end(self) -> None:
         """Take the line away, if there is one."""
-        if self._width:
-            print(f"\r{' ' * self._width}\r", end="", file=self._stream, flush=True)
-            self._width = 0
+        self._line.end()
 
     def _step(self, event: Any) -> None:
         self._seconds, self._steps = self._seconds + event.seconds, self._steps + 1
         left = (event.steps - event.step) * self._seconds / self._steps
         speed = event.tokens / event.seconds
-        line = (
+        self._line.show(
             f"step {event.step:,} of {event.steps:,}: loss {event.loss:.4f}, {speed:,.0f} tok/s, "
-            f"{memory_size(event.memory)}, {_duration(left)} left"
+            f"{memory_size(event.memory)}, {duration(left)} left",
+            stays=event.step in (1, event.steps),
         )
-        if self._rewrites:
-            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
-            self._width = len(line)
-        elif monotonic() - self._last >= _LINE_S or event.step in (1, event.steps):
-            self._last = monotonic()
-            say(line)
-
-    def _say(self, text: str) -> None:
-        self.end()
-        say(text)
 
 
 def behaviour_line(words: str, found: "Behaviour") -> str:
@@ -175,10 +158,3 @@ def _points(history: History, key: str) -> list[tuple[int, float]]:
 def _range(losses: Sequence[float]) -> tuple[float, float]:
     low, high = min(losses), max(losses)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "tools": ("tools",),
     "serve": ("serve",),
     "finetune": ("finetune",),
+    "dataset": ("dataset",),
     "bench": ("bench",),
     "completion": ("completion",),
 }
@@ -61,6 +62,7 @@ examples:
   gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
   gptoss-chat --with me@mini.local             a model that needs the memory of both: see doctor --with
   gptoss-chat finetune --data mine.jsonl       train an adapter on conversations of yours
+  gptoss-chat dataset papers/ -o test.jsonl    make a test set for language models from documents
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue
   gptoss-chat bench --report                   the same, and a file for an issue with nothing private in it
 

@@ -9,6 +9,7 @@ from textual import events
 from app.chat.commands import BUSY
 from app.chat.conversation import Node
 from app.chat.sources import with_numbers, with_sources
+from app.chat.web_pages import web_pages
 from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tui.parts.conversation import ConversationKeeper
@@ -27,6 +28,7 @@ WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, ke
 """What can't be done while an answer is under way."""
 NO_TEXT = "There is no text in this message yet."
 NO_FILES = "No call in this message has written a file."
+NO_PAGE = "There is no code block in HTML in this message."
 NO_CODE = "There is no code block in this message."
 
 
@@ -60,7 +62,7 @@ class Selection:
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
         self._choosing: str | None = None  # the message of whose files one is being chosen
-        self._counted: tuple[Node | None, int] = (None, 0)
+        self._counted: tuple[Node | None, int, int] = (None, 0, 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
 
     @property
@@ -93,6 +95,7 @@ class Selection:
             transcript.numbers, numbered = keys.CODE, facts.code_blocks if facts and facts.code_blocks > 1 else 0
         transcript.numbered = min(numbered, keys.MAX_NUMBERED)
         transcript.has_sources = facts is not None and facts.sources
+        transcript.has_web_page = facts is not None and facts.web_page
         with_keys = facts is not None and transcript.has_focus and not facts.choosing
         self._show_code_keys(keys.code_keys(facts.code_blocks) if facts and with_keys else ())
         desk.effort_switch.display = facts is None
@@ -110,9 +113,10 @@ class Selection:
         if self._desk.transcript.selected is None:
             return None
         node, view, conversation = self._node, self._view, self._conversations.conversation
+        code, pages = self._count(node) if node else (0, 0)
         return MessageFacts(
             is_prompt=view is None,
-            code_blocks=self._code_blocks(node) if node else 0,
+            code_blocks=code,
             details=view.details if view else "",
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
@@ -120,15 +124,17 @@ class Selection:
             files=tuple(path.name for path in files_of(node)) if node else (),
             choosing=node is not None and node.id == self._choosing,
             sources=view is not None and view.sources.display,
+            web_page=view is not None and pages > 0,
         )
 
-    def _code_blocks(self, node: Node) -> int:
-        """How many it has; counted once, which takes a while in a long answer."""
+    def _count(self, node: Node) -> tuple[int, int]:
+        """How many code blocks it has, and web pages; counted once, which takes a while in a long answer."""
         if self._counted[0] is not node:
             from app.tui.text.markdown_layout import code_blocks
 
-            self._counted = (node, len(code_blocks(text_of(node))))
-        return self._counted[1]
+            text = text_of(node)
+            self._counted = (node, len(code_blocks(text)), len(web_pages(text)))
+        return self._counted[1:]
 
     def leave(self) -> None:
         """Nothing is selected any more, and typing goes on."""
@@ -158,6 +164,8 @@ class Selection:
             self._take(name, number, node)
         elif name == keys.FILE:
             self._open_file(node, number)
+        elif name == keys.WEB_PAGE:
+            self._open_page(node)
         else:
             await self._ask_on(name, node)
 
@@ -242,6 +250,13 @@ class Selection:
             self.show()
         else:
             self._desk.warn(NO_FILES)
+
+    def _open_page(self, node: Node) -> None:
+        """Open the last page of it, as it was written."""
+        if pages := web_pages(node.text("final")):
+            self._desk.run(self._files.open_page(pages[-1]), group="open-file")
+        else:
+            self._desk.warn(NO_PAGE)
 
     def _ends_choice(self) -> bool:
         """No file is being chosen any more; whether one was."""

@@ -1,13 +1,15 @@
-"""Opens the files that tools have written."""
+"""Opens the files that tools have written, and the web pages of answers."""
 
 import asyncio
 import tempfile
 from pathlib import Path
 
 from app.lines import one_line
+from app.paths import pages_folder
+from app.programs import open_file, show_file
+from app.tools.web_pages import write_page
 from app.tools.written_files import copied, folder_of, is_only_shown
 from app.tui.parts.desk import Desk
-from app.tui.terminal.programs import open_file, show_file
 from mlx_model.errors import GptossError
 
 HERE = "A click on 'copy path' in its line copies where it is."
@@ -34,6 +36,20 @@ class WrittenFiles:
         except (GptossError, OSError) as error:
             why = (error.strerror if isinstance(error, OSError) else "") or str(error)
             self._desk.warn(f"{name} can't be opened: {why}. {HERE}")
+
+    async def open_page(self, page: str) -> None:
+        """Open a page that the model has written in the browser, where it reaches nothing, and say what came of it."""
+        try:
+            path = await asyncio.to_thread(write_page, page, pages_folder())
+        except (GptossError, OSError) as error:
+            why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+            self._desk.warn(f"The page can't be opened: {why}.")
+            return
+        try:
+            await open_file(path)
+            self._desk.notify("The page is opened in the browser, cut off from the network.")
+        except GptossError as error:
+            self._desk.warn(f"The page can't be opened here: {error}. It is in {path}.")
 
     def _copy(self, path: Path) -> Path:
         """Each in a folder of its own, so that none is written while a program reads it."""

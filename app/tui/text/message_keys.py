@@ -18,6 +18,9 @@ _LONGEST_NAME = 24
 
 COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
 FILE = "file"
+WEB_PAGE = "web_page"
+WEB_PAGE_KEY = "p"
+"""A key where the message has a web page; elsewhere a letter that is typed."""
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
 SOURCES = "sources"
 SOURCES_KEY = "s"
@@ -62,6 +65,7 @@ class MessageFacts:
     files: tuple[str, ...] = ()
     choosing: bool = False
     sources: bool = False
+    web_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def offers(facts: MessageFacts) -> list[Offer]:
         found.append(Offer("code", (("x", CODE),)))
     elif facts.code_blocks:
         found.append(Offer("code", tuple((key, f"{CODE} {key}") for key in code_keys(facts.code_blocks))))
+    if facts.web_page:
+        found.append(Offer("open page", ((WEB_PAGE_KEY, WEB_PAGE),)))
     if facts.files:
         found.append(Offer("open file", (("f", FILE),)))
     found.append(Offer("edit", (("e", EDIT),)) if facts.is_prompt else Offer("branch", (("b", BRANCH),)))

@@ -16,6 +16,8 @@ from app.tui.text.message_keys import (
     OFFER,
     SOURCES,
     SOURCES_KEY,
+    WEB_PAGE,
+    WEB_PAGE_KEY,
     MessageFacts,
     Offer,
     offers,
@@ -81,6 +83,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("Home, End", "the first, the last message"),
             ("c", "copy it as Markdown"),
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
+            ("p", "open its last web page in the browser, cut off from the network"),
             ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
             ("b", "branch: ask on from this answer, keep the rest *"),
@@ -114,6 +117,8 @@ class SelectableTranscript(Transcript, can_focus=True):
         self.numbers = CODE
         self.has_sources = False
         """Whether the selected message has sources, and a key for them."""
+        self.has_web_page = False
+        """Whether it has a web page, and a key for it."""
 
     # What is selected
 
@@ -142,6 +147,8 @@ class SelectableTranscript(Transcript, can_focus=True):
             return f"{self.numbers} {key}"
         if key == SOURCES_KEY and self.has_sources:
             return SOURCES
+        if key == WEB_PAGE_KEY and self.has_web_page:
+            return WEB_PAGE
         return ACTIONS.get(key)
 
     def select(self, id: str | None, *, scroll: bool = True) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from app.documents import files as documents
 from app.documents.attachments import AttachmentError, join
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
+from app.paths import pages_folder
 from mlx_model.documents.parsers import parse
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
@@ -333,3 +335,21 @@ def test_what_to_take_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
     prompt = join("Sum up", [files.attached(name)])
     assert files.what_would_fit(prompt, 1000) == f"lines 1-133 fit: {name}:1-133"
     assert files.what_would_fit("Sum up", 1000) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("```html\n<p>x</p>\n```", "page-"), ("none", "the answer has no web page")]
+)
+def test_a_web_page_of_the_answer_is_opened(
+    text: str, words: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(ask, "open_now", opened.append)
+    monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(Scripted([*whole(assistant(text)), Finished("stop")])))
+    setup = Start(Load("scripted"), Options(), None, False, open_html=True)
+    assert ask.answer("Write a page.", setup) == 0
+    assert words in capsys.readouterr().err
+    assert [path.parent for path in opened] == [pages_folder()][: words == "page-"]
+    opened.clear()
+    assert ask.answer("Write a page.", replace(setup, open_html=False)) == 0
+    assert not opened

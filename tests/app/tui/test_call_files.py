@@ -14,7 +14,7 @@ from rich.style import Style
 from textual.pilot import Pilot
 
 from app.chat.conversation import CallFacts, Conversation
-from app.paths import work_folder
+from app.paths import pages_folder, work_folder
 from app.tools import written_files
 from app.tui.app import ChatApp
 from app.tui.parts.selection import NO_FILES
@@ -216,6 +216,31 @@ async def test_keys_of_an_answer_with_files(work: Path, programs: Path) -> None:
         await pilot.press("f", "up", "f")  # another message, which has none
         await wait_until(pilot, lambda: NO_FILES in notifications(pilot))
         assert "f open file" not in text_on(pilot)
+
+
+async def test_the_key_of_an_answer_with_a_web_page(
+    home: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chat(FakeEngine(), (100, 40)) as pilot:
+        await idle(pilot)
+        tree = Conversation()
+        prompt = tree.add_prompt("Write a page.", None)
+        tree.add_answer(prompt.id, TURN, [assistant("One:\n\n```html\n<p>A & B</p>\n```")])
+        keep(tree)
+        await app_of(pilot).conversations.open(tree.id)
+        await on_screen(pilot, "One:")
+        assert not programs.read_text()  # nothing is opened by itself
+        await pilot.press("shift+tab")
+        await on_screen(pilot, "p open page")
+        await pilot.press("p")
+        await wait_until(pilot, lambda: bool(programs.read_text()))
+        path = Path(programs.read_text().strip())
+        assert path.parent == pages_folder() and 'srcdoc="&lt;p&gt;A &amp; B' in path.read_text()
+        monkeypatch.setenv("SSH_CONNECTION", "1")
+        await pilot.press("p")
+        await wait_until(pilot, lambda: f"It is in {path}" in notifications(pilot))
+        await pilot.press("up", "p")  # another message, which has none: a letter that is typed
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "p")
 
 
 async def test_a_figure_above_what_is_in_sight_moves_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

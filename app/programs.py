@@ -19,16 +19,17 @@ class ProgramError(GptossError):
 
 async def open_file(path: Path) -> None:
     """Open a file of our own. Raises ProgramError."""
-    await asyncio.to_thread(_run, path)
+    await asyncio.to_thread(open_now, path)
 
 
 async def show_file(path: Path, folder: Path) -> None:
     """Show where a file lies, without opening it: in the Finder, elsewhere by `folder`, which is above it. Raises
     ProgramError."""
-    await asyncio.to_thread(_run, *(["-R", path] if sys.platform == "darwin" else [folder]))
+    await asyncio.to_thread(open_now, *(["-R", path] if sys.platform == "darwin" else [folder]))
 
 
-def _run(*arguments: str | Path) -> None:
+def open_now(*arguments: str | Path) -> None:
+    """Waits for it, a while. Raises ProgramError."""
     name = "open" if sys.platform == "darwin" else "xdg-open"
     if "SSH_CONNECTION" in os.environ:
         raise ProgramError("over ssh it would open on the other computer")
