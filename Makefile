@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-streaming bench-quality bench-peers bench-rows bench-busy bench-server bench-lookup bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-streaming bench-quality bench-peers bench-rows bench-busy bench-server bench-lookup bench-cpu bench-stages bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time 1, 4, 16 clients"
 	@echo "make bench-lookup answer edits and quotes with guesses from the prompt and without (MODEL=demo, or another)"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
+	@echo "make bench-stages time a token whose last layers are in another process"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
 	@echo "make bench-rows  time 1, 2, 4 and 8 answers at once beside llama.cpp and mlx-lm at full size (28 GB in BENCH_DIR)"
 	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
@@ -135,6 +136,9 @@ torture: $(VENV)/.installed-test
 
 bench-cpu: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.cpu_kernels --busy $(or $(BUSY),0)
+
+bench-stages: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.stages
 
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony

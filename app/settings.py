@@ -52,7 +52,8 @@ class Settings:
     `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `most_calls` is how often the model
     may call tools in one turn; `browser` has texts under the names in BROWSER, and `allow_hosts`, a tuple of texts (see
     app.tools.browser_kit); `connect` is the address of a server that answers instead of a model on this computer (see
-    app.remote.address); `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
+    app.remote.address); `hosts` are other computers that hold a part of the model (see mlx_model.distributed.hosts),
+    `with` in the file; `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
     app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
@@ -68,6 +69,7 @@ class Settings:
     most_calls: int = MOST_CALLS
     browser: Mapping[str, Any] = field(default_factory=dict)
     connect: str | None = None
+    hosts: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -191,7 +193,7 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    rest = (permissions, most_calls, browser, choice("connect", None))
+    rest = (permissions, most_calls, browser, choice("connect", None), choice("with", None))
     return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *rest, tuple(warnings))
 
 

@@ -23,6 +23,7 @@ class Stats:
     `guessed_tokens` were computed beforehand (Options.prompt_lookup), `accepted_tokens` of them were right.
     Where experts are read from the disk, `experts_asked` is how many were asked for, each step and layer for itself,
     `experts_read` of them from the disk, `experts_bytes` in all, and `experts_wait_s` how long the answer waited.
+    Of `decode_s`, where other computers hold layers, `there_s` was computed by them, and `wire_s` spent on the way.
     """
 
     prefill_tokens: int = 0
@@ -40,6 +41,8 @@ class Stats:
     experts_read: int = 0
     experts_bytes: int = 0
     experts_wait_s: float = 0.0
+    there_s: float = 0.0
+    wire_s: float = 0.0
 
     @property
     def experts_in_memory(self) -> float:
@@ -69,6 +72,8 @@ class Stats:
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
             guessed_tokens=self.guessed_tokens + more.guessed_tokens,
             accepted_tokens=self.accepted_tokens + more.accepted_tokens,
+            there_s=self.there_s + more.there_s,
+            wire_s=self.wire_s + more.wire_s,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
             experts_asked=self.experts_asked + more.experts_asked,
             experts_read=self.experts_read + more.experts_read,

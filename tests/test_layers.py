@@ -27,6 +27,7 @@ GROUND = {
         "events",
         "request",
         "checkpoint_files",
+        "part",
     ),
     "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
 }
@@ -44,6 +45,7 @@ MODEL = (
     "mlx_model.generation",
     "mlx_model.documents",
     "mlx_model.lora",
+    "mlx_model.distributed",
     "mlx_model.tools",
     "mlx_model.pro",
 )
@@ -108,6 +110,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "mlx_model.pro",
         *MESSAGES,
     ),
+    # A model of which other computers have a part: each loads its own as a model, and gets its files as one.
+    "mlx_model.distributed": (*MATHEMATICS, "mlx_model.hub", "mlx_model.model", *MESSAGES),
     # Training on a loaded model; what it has learnt shows in answers, and is written as weights are.
     "mlx_model.lora": (*MATHEMATICS, "mlx_model.model", "mlx_model.generation", *MESSAGES),
     # The package itself and `python -m mlx_model.generate`: what a script imports.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from app.adapters import adapter_names, find_adapter
 from app.chat.pro import Plan
 from app.cli.completion import completed_by, model_names
-from app.cli.connecting import add_server, engine_there
+from app.cli.connecting import HERE, add_server, engine_there
 from app.engine.protocol import Load
 from app.settings import AT_THE_TOP, MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
+from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import RequestError
 from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
@@ -97,6 +98,24 @@ def add_adapter(group: "argparse._ActionsContainer") -> None:
     completed_by(adapter, lambda **_: adapter_names())
 
 
+def add_hosts(group: "argparse._ArgumentGroup") -> None:
+    """The argument that says which other computers hold a part of the model."""
+    group.add_argument(
+        "--with",
+        dest="hosts",
+        metavar="HOSTS",
+        help="share the model's layers with other computers that ssh reaches without a password and that have "
+        "gptoss-chat, as in user@mini.local,user@studio.local; see doctor --with (in the settings file: with; "
+        f"{HERE}: this computer alone)",
+    )
+
+
+def stated_hosts(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """Which other computers hold a part of the model. Raises RequestError."""
+    text = getattr(arguments, "hosts", settings.hosts)
+    return () if text is None or text == HERE else hosts_of(text)
+
+
 def answering() -> argparse.ArgumentParser:
     """The arguments of everything that answers, as a parent of other parsers.
 
@@ -107,6 +126,7 @@ def answering() -> argparse.ArgumentParser:
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
     add_model(group)
     add_adapter(group)
+    add_hosts(group)
     add_server(group)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
@@ -175,13 +195,14 @@ def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
         getattr(arguments, "memory", None),
         find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None,
         getattr(arguments, "experts", None),
+        stated_hosts(arguments, settings),
     )
 
 
 def start(arguments: argparse.Namespace, settings: Settings) -> Start:
     """What the command line states, and for the rest what the settings do."""
     server = engine_there(arguments, settings)
-    load = stated_load(arguments, settings if server is None else replace(settings, model=None))
+    load = stated_load(arguments, settings if server is None else replace(settings, model=None, hosts=None))
     options = Options(**{**settings.options, **stated_options(arguments)})
     instructions = getattr(arguments, "instructions", None)
     return Start(

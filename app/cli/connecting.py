@@ -25,6 +25,7 @@ _OF_A_MODEL_HERE = {
     "map": "--map",
     "experts": "--experts",
     "adapter": "--adapter",
+    "hosts": "--with",
 }
 
 

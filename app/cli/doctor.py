@@ -18,8 +18,9 @@ from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
 from app.cli.doctor_report import render
 from app.lines import sentence
+from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT, KNOWN, Repository
+from mlx_model.hub.names import DEFAULT, KNOWN, LARGEST, Repository
 from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, least, plan_within
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
@@ -63,14 +64,27 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--memory", type=size, metavar="SIZE", help='plan for this much memory, as in "10GB", instead of what is free'
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
-    parser.set_defaults(
-        run=lambda arguments: show(
-            getattr(arguments, "memory", None),
-            as_json=getattr(arguments, "json", False),
-            model=getattr(arguments, "model", None),
-        )
+    parser.add_argument(
+        "--with",
+        dest="hosts",
+        metavar="HOSTS",
+        help=f"say whether and how these computers could share MODEL (default: {LARGEST}) with this one, as in "
+        "user@mini.local",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report that is asked for; returns the exit code. Raises CheckpointError and RequestError."""
+    memory, model = getattr(arguments, "memory", None), getattr(arguments, "model", None)
+    as_json = getattr(arguments, "json", False)
+    if not hasattr(arguments, "hosts"):
+        return show(memory, as_json=as_json, model=model)
+    from app.cli.doctor_hosts import show_hosts
+
+    hosts, model = hosts_of(arguments.hosts), model or LARGEST
+    return show_hosts(hosts, model, _shape(_short(model))[0], memory, as_json=as_json)
 
 
 def show(memory: int | None, *, as_json: bool, model: str | None = None) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.arguments import PORT, add_adapter, add_model, stated_load
+from app.cli.arguments import PORT, add_adapter, add_hosts, add_model, stated_load
 from app.cli.completion import completed_by
 from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
@@ -73,6 +73,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     group = parser.add_argument_group("model")
     add_model(group)
     add_adapter(group)
+    add_hosts(group)
     parser.set_defaults(run=run)
 
 

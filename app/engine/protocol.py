@@ -29,7 +29,8 @@ class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
     `dense_bits`, `map`, `memory`, in bytes, and `experts` as for mlx_model.load; `adapter` is the folder of a LoRA
-    adapter. If nothing but that is another one, only that is loaded. Also what the command line says of loading.
+    adapter. If nothing but that is another one, only that is loaded. `hosts` are computers that hold a part of the
+    layers. Also what the command line says of loading.
     """
 
     model: str | None = None
@@ -38,6 +39,7 @@ class Load:
     memory: int | None = None
     adapter: str | None = None
     experts: int | None = None
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Ready:
     answers with, "" without one.
     `parallel` is how many requests it may be given at once: it answers them together, as far as they fit into memory.
     `slots` of the `experts` of a layer are in memory where others are read from the disk, else both are 0.
+    `hosts` are the names of the other computers that hold layers.
     """
 
     model: str
@@ -120,6 +123,7 @@ class Ready:
     parallel: int = 1
     slots: int = 0
     experts: int = 0
+    hosts: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -75,22 +75,46 @@ class CompiledTransformer:
         self.check_files()
         caches: Sequence[CompiledCache] = [cache] if isinstance(cache, CompiledCache) else cache
         batch, count = tokens.shape
-        each = count // len(caches)
         x = _floats(batch * count, self.config.hidden_size)
         x[:] = self.embedding(tokens.reshape(1, -1))[0]
-        angles = self._angles(caches, batch, each)
-        for one in caches:
-            one.extend(batch, each)
-        kept = [cached(caches, batch, index, each) for index in range(len(self.layers))]
         if logits == "all":
             ends = [slice(0, len(x))]
         else:
             ends = [slice(end - 1, end) for end in range(count, len(x) + 1, count) if logits == "last"]
+        found = self._step(x, caches, batch, ends)
+        result = x if logits == "none" else found
+        return mx.array(result.reshape(batch, -1, result.shape[1]))
+
+    def through(self, rows: mx.array, caches: Sequence[CompiledCache]) -> mx.array:
+        """See Transformer."""
+        self.check_files()
+        x = self._flat(rows)
+        self._step(x, caches, len(rows), [])
+        return mx.array(x.reshape(rows.shape))
+
+    def logits(self, rows: mx.array, *, decoded: bool = False) -> mx.array:
+        """See Transformer."""
+        x = self._flat(rows)
+        found = self._computed(x, self.rope.at(0, 1), [], [slice(0, len(x))])
+        return mx.array(found.reshape(*rows.shape[:2], -1))
+
+    def _flat(self, rows: mx.array) -> Floats:
+        """Rows [B, T, hidden] as [B * T, hidden]."""
+        x = _floats(rows.shape[0] * rows.shape[1], self.config.hidden_size)
+        x[:] = np.array(rows, copy=False).reshape(x.shape)
+        return x
+
+    def _step(self, x: Floats, caches: Sequence[CompiledCache], batch: int, ends: Sequence[slice]) -> Floats:
+        """x [B * T, hidden] through all layers, in place, each cache's tokens joining it; the logits of `ends`."""
+        each = len(x) // batch // len(caches)
+        angles = self._angles(caches, batch, each)
+        for one in caches:
+            one.extend(batch, each)
+        kept = [cached(caches, batch, index, each) for index in range(len(self.layers))]
         found = self._computed(x, angles, kept, ends)
         for one in caches:
             one.advance(each)
-        result = x if logits == "none" else found
-        return mx.array(result.reshape(batch, -1, result.shape[1]))
+        return found
 
     def compile(self, dtype: mx.Dtype | None) -> None:
         """Compiles what a step runs with a cache of this dtype, or reads what was compiled before.
@@ -149,7 +173,8 @@ class CompiledTransformer:
     def _computed(
         self, x: Floats, angles: tuple[Floats, Floats], kept: Sequence[Cached], ends: Sequence[slice]
     ) -> Floats:
-        """x [T, hidden] through all layers, in place; the logits [rows, vocabulary] of `ends`, each of as many rows."""
+        """x [T, hidden] through all layers, in place, or through none where `kept` is empty; the logits
+        [rows, vocabulary] of `ends`, each of as many rows."""
         crew, sizes = team(), self.sizes
         room = self._room(len(x), crew.threads)
         fields = fields_of(type(self.head.matrix))
@@ -162,7 +187,7 @@ class CompiledTransformer:
 
         threads = 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None
         slots = () if self.streaming is None else self.streaming.slots
-        layers = [*zip(self.layers, kept, windows, strict=True)]
+        layers = [*zip(self.layers, kept, windows, strict=True)] if kept else []
         for of_layer, each in zip(slots, layers, strict=False):
             streamed_layer(crew, threads, of_layer, sizes, x, room, angles, each)
         whole = layers[len(slots) :]

@@ -163,6 +163,7 @@ class Runner:
     ) -> Iterator[int | None]:
         """The tokens up to a stop id or the limit, counted and timed."""
         first_s, count, inserted = 0.0, 0, 0
+        away = self.model.away_s
         for token in tokens:
             if cancelled():
                 return
@@ -170,7 +171,7 @@ class Runner:
                 yield None
                 continue
             count += 1
-            now = time.perf_counter()
+            now, (there_s, wire_s) = time.perf_counter(), self.model.away_s
             first_s = first_s or now
             self.stats = replace(
                 self.stats,
@@ -178,6 +179,8 @@ class Runner:
                 ttft_s=first_s - start,
                 prefill_s=first_s - start,
                 decode_s=now - first_s,
+                there_s=there_s - away[0],
+                wire_s=wire_s - away[1],
                 peak_memory_bytes=device.peak_memory_bytes(self.model.transformer.embedding.mapped_bytes),
                 guessed_tokens=0 if self._lookup is None else self._lookup.guessed,
                 accepted_tokens=0 if self._lookup is None else self._lookup.accepted,

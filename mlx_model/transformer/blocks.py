@@ -83,13 +83,18 @@ class Transformer:
         the output matrix, a third of the weights a token reads.
         """
         caches = [cache] if isinstance(cache, Cache) else cache
-        each = tokens.shape[1] // len(caches)
+        x = self.through(self.embedding(tokens), caches)
+        if logits == "none":
+            return x
+        decoder = self._decoder(len(tokens), tokens.shape[1] // len(caches), len(caches))
+        return self.logits(x if logits == "all" else x[:, -1:], decoded=decoder is not None)
+
+    def through(self, x: mx.array, caches: Sequence[Cache]) -> mx.array:
+        """Rows [B, T, hidden] before the first layer, whose keys join the caches, to those behind the last."""
+        each = x.shape[1] // len(caches)
         angles = [self.rope.at(cache.offset, each) for cache in caches]
         cos, sin = (mx.concatenate([*part]) for part in zip(*angles, strict=True))
-        x = self.embedding(tokens)
-        decoder = self.decoder
-        if decoder is not None and not decoder.takes(len(tokens), each, len(caches)):
-            decoder = None
+        decoder = self._decoder(len(x), each, len(caches))
         if decoder is not None:
             x = decoder.hidden(x.squeeze(0), cos, sin, caches)[None]
         else:
@@ -98,11 +103,15 @@ class Transformer:
                 x = block(x, by, caches)
         for cache in caches:
             cache.advance(each)
-        if logits == "none":
-            return x
-        if logits == "last":
-            x = x[:, -1:]
-        if decoder is not None:
-            return decoder.logits(x.squeeze(0))[None]
+        return x
+
+    def logits(self, x: mx.array, *, decoded: bool) -> mx.array:
+        """Logits float32 [B, T, vocab] of rows behind the last layer, which were `decoded` by the kernels or not."""
+        if self.decoder is not None and decoded:
+            return self.decoder.logits(x.squeeze(0))[None]
         normed = mx.fast.rms_norm(x, self.head.norm, self.head.eps)
         return self.head.matrix(normed).astype(mx.float32)
+
+    def _decoder(self, batch: int, tokens: int, sequences: int) -> Decoder | None:
+        """What takes a step of that shape, where it is not the blocks."""
+        return self.decoder if self.decoder is not None and self.decoder.takes(batch, tokens, sequences) else None

@@ -108,7 +108,12 @@ def _attach(transformer: Transformer, decoder: Decoder) -> str | None:
 def _take_step(transformer: Transformer) -> None:
     """A token through all layers, whose launches compile what they run."""
     cache = transformer.make_cache()
-    mx.eval(transformer(mx.array([[0]]), cache, "last"), cache.arrays())
+    if transformer.config.vocab_size:
+        step = transformer(mx.array([[0]]), cache, "last")
+    else:  # layers alone
+        row = mx.ones((1, 1, transformer.config.hidden_size), transformer.compute.dtype)
+        step = transformer.through(row, [cache])
+    mx.eval(step, cache.arrays())
 
 
 def _why_table() -> str | None:
@@ -128,7 +133,9 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     config, dtype = transformer.config, transformer.compute.dtype
     at = _alignments(transformer)
     layers = tuple(_layer(block, at) for block in transformer.blocks)
-    head = replace(transformer.head, matrix=replace(transformer.head.matrix, alignment=at["lm_head"]))
+    head = transformer.head
+    if config.vocab_size:
+        head = replace(head, matrix=replace(head.matrix, alignment=at["lm_head"]))
     objections = (
         attend.why_not(
             heads=config.num_attention_heads,
@@ -136,7 +143,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
             head_dim=config.head_dim,
             dtype=dtype,
         ),
-        dense.why_not(head, dtype),
+        dense.why_not(head, dtype) if config.vocab_size else None,
         *(dense.why_not(layer.projections, dtype) for layer in layers),
         *(experts.why_not(layer.mixture, dtype) for layer in layers),
     )
@@ -148,8 +155,9 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
 def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
     """The operations of a decode step, for metal.trust.select to try; `table` where decodes_fp4() is false."""
     config, dtype, cores = transformer.config, transformer.compute.dtype, decoder.gpu_cores
+    of_dense = dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores)
     return [
-        *dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores),
+        *(operation for operation in of_dense if operation.name != "lm_head" or config.vocab_size),
         attend_operation(
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
@@ -195,7 +203,9 @@ def _alignments(transformer: Transformer) -> dict[str, int]:
     One number for all layers: another alignment is another kernel, and which were tried must be those that run. One
     for each operation: what was quantised at loading lies in MLX's own memory, however the experts' file is laid out.
     """
-    read: dict[str, list[mx.array]] = {"lm_head": [transformer.head.norm, transformer.head.matrix.weight]}
+    read: dict[str, list[mx.array]] = {}
+    if transformer.config.vocab_size:
+        read["lm_head"] = [transformer.head.norm, transformer.head.matrix.weight]
     for block in transformer.blocks:
         projections, mixture = block.attention.projections, block.mixture
         query, key, value, output = (getattr(projections, name).weight for name in _PROJECTIONS)

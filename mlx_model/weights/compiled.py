@@ -39,7 +39,7 @@ def why_not_compiled(folder: Path, config: ModelConfig) -> str | None:
 
     Raises CheckpointError, as loading does.
     """
-    layout = layout_of(folder, config, stored_tensors(folder))
+    layout = layout_of(folder, config, stored_tensors(folder, config.part))
     if config.num_attention_heads * config.head_dim % 32:
         return "the model's heads together are no multiple of 32 numbers wide"
     for layer in range(config.num_hidden_layers):
@@ -186,8 +186,18 @@ class _Loader:
             down=down,
         )
 
+    def head(self) -> Head:
+        """The output matrix and the norm before it; of an empty vocabulary, an empty one."""
+        if not self.config.vocab_size:
+            hidden = self.config.hidden_size
+            return Head(np.ones(hidden, np.float32), Floats(np.zeros((0, hidden), np.float32), _NO_BIAS))
+        matrix = self.matrix("lm_head", bias=False)
+        return Head(self.vector("model.norm.weight"), matrix)
+
     def embedding(self) -> Embedding:
         """Its rows, which stay in the file."""
+        if not self.config.vocab_size:
+            return Embedding((), mx.float32)
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight"] if packing is None else ["weight", "scales"]
         parts += ["biases"] if packing is not None and packing.mode == "affine" else []
@@ -240,9 +250,8 @@ def load_compiled(
     views = Views(loading.tensors.values(), map)
     on_disk = ExpertsOnDisk(config, loading.tensors, split) if split.layers else None
     loader = _Loader(config, loading, dense_bits, views, on_disk)
-    lm_head = loader.matrix("lm_head", bias=False)
+    head = loader.head()
     layers = [loader.layer(index) for index in range(config.num_hidden_layers)]
-    head = Head(loader.vector("model.norm.weight"), lm_head)
     streaming = None if on_disk is None else on_disk.streaming
     transformer = CompiledTransformer(
         config, compute, loader.embedding(), layers, head, views.check, streaming=streaming

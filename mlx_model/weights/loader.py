@@ -100,8 +100,18 @@ class _Loader:
         self.loading.check_scales(stem + ".scales", scales)
         return codes, scales
 
+    def head(self) -> Head:
+        """The output matrix and the norm before it; of an empty vocabulary, an empty one."""
+        hidden, eps = self.config.hidden_size, self.config.rms_norm_eps
+        if not self.config.vocab_size:
+            return Head(mx.ones(hidden, self.dtype), eps, Matrix(mx.zeros((0, hidden), self.dtype), None))
+        matrix = self.matrix("lm_head", bias=False, bits=self.dense_bits)
+        return Head(self.read("model.norm.weight", dtype=self.dtype), eps, matrix)
+
     def embedding(self, *, is_held: bool) -> Embedding:
         """Its rows, which stay in the file unless the matrix is to be held in memory."""
+        if not self.config.vocab_size:
+            return Embedding((), self.dtype)
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight", "scales", "biases"] if packing is not None and packing.mode == "affine" else ["weight"]
         if packing is not None and packing.mode != "affine":
@@ -208,8 +218,12 @@ def _bytes_of(array: mx.array) -> Bytes:
 
 
 def stored_dense_bits(folder: Path, config: ModelConfig) -> int | None:
-    """The bits that the files hold the output matrix at, None for floats. Raises CheckpointError, as loading does."""
-    packing = layout_of(folder, config, stored_tensors(folder)).packing("lm_head")
+    """The bits that the files hold the output matrix at, or a part without one its queries; None for floats.
+
+    Raises CheckpointError, as loading does.
+    """
+    layout = layout_of(folder, config, stored_tensors(folder, config.part))
+    packing = layout.packing("lm_head" if config.vocab_size else "model.layers.0.self_attn.q_proj")
     return None if packing is None else packing.bits
 
 
@@ -239,12 +253,12 @@ def load_transformer(
     loader = _Loader(config, loading, compute, dense_bits, map, experts)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the
     # peak stays that of the finished model.
-    lm_head = loader.matrix("lm_head", bias=False, bits=dense_bits)
+    head = loader.head()
     transformer = Transformer(
         config=config,
         compute=compute,
         blocks=[loader.block(layer) for layer in range(config.num_hidden_layers)],
-        head=Head(loader.read("model.norm.weight", dtype=loader.dtype), config.rms_norm_eps, lm_head),
+        head=head,
         rope=RopeTable(config, mx.array),
         # Last: by then what may be wired is (device.enforce), and this mapping stays pages that come and go.
         embedding=loader.embedding(is_held=holds_embedding),

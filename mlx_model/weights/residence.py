@@ -53,7 +53,7 @@ class Loading:
     @staticmethod
     def of(folder: Path, config: ModelConfig, progress: Progress) -> "Loading":
         """Raises CheckpointError as stored_tensors and layout_of do."""
-        tensors = stored_tensors(folder)
+        tensors = stored_tensors(folder, config.part)
         return Loading(tensors, layout_of(folder, config, tensors), progress)
 
     def report(self, nbytes: int) -> None:

@@ -236,7 +236,7 @@ def embedding(checkpoint: Path, rounds: int) -> None:
     speeds(model, 16)
     for _ in range(rounds):
         for name, way in zip(runs, (from_file, resident), strict=True):
-            model.transformer.embedding = way
+            model.transformer.embedding = way  # type: ignore[misc]  # a model over several computers has none
             runs[name].append(speeds(model, 64))
     medians = {
         name: [statistics.median(column) for column in zip(*several, strict=True)] for name, several in runs.items()

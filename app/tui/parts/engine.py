@@ -150,7 +150,8 @@ class EngineKeeper:
                             self._load = replace(self._load, model=ready.model)
                         self.model, self.alone_tok_s = _short(ready.model), 0.0
                         self.label = ready.label
-                        status.model, status.memory = self._shown(self.label), ready.resident_bytes
+                        together = " + ".join((self.label, *ready.hosts))
+                        status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.slots, status.experts = ready.slots, ready.experts
                         status.state = "ready"

@@ -37,3 +37,9 @@ def test_each_figure_is_explained_once() -> None:
     assert all(any(word in line for line in said) for word in words)
     assert figures(Effort.LOW, stats)[-1] == "79% of experts in memory"
     assert explained(None, None) == explained(None, Stats()) == ""
+
+
+def test_where_the_time_of_a_token_went_with_layers_elsewhere() -> None:
+    stats = Stats(decode_tokens=11, decode_s=0.5, there_s=0.2, wire_s=0.05)
+    line = "A token took 25.0 ms here, 20.0 ms on the other computers and 5.0 ms on the way."
+    assert line in explained(None, stats).splitlines()
