@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COVERAGE := build/coverage.json
 COMPILED := mlx_model/cpu/kernels/*,mlx_model/cpu/attention.py,mlx_model/cpu/layer.py
 
-.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-quality bench-peers bench-busy bench-server bench-cpu bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
+.PHONY: help chat test coverage test-clients lint kernel-texts kernels-cuda metal-syntax metal-check fuzz torture bench roofline launches bench-harmony bench-constraint bench-browse bench-tui bench-memory bench-streaming bench-quality bench-peers bench-rows bench-busy bench-server bench-lookup bench-cpu bench-stages bench-finetune screenshots demo-model demo-adapter eval-demo oracle clean
 
 help:
 	@echo "make chat        open the chat (with no terminal: answer the prompt on standard input)"
@@ -29,10 +29,14 @@ help:
 	@echo "make bench-browse count the tokens of a browse of 27 calls at several sizes of context"
 	@echo "make bench-tui   time the screen beside a naive one, at 100 tokens a second"
 	@echo "make bench-memory hold a full-size model to 11.45 GB and print the peak (writes 17 GB to BENCH_DIR)"
+	@echo "make bench-streaming read experts from the disk under 5.3, 8 and 10 GB, beside llama.cpp (writes 28 GB to BENCH_DIR)"
 	@echo "make bench-quality print what fewer dense bits cost (writes 3.3 GB to BENCH_DIR)"
-	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time them"
+	@echo "make bench-server count what the server computes for a second turn, beside llama.cpp's and mlx-lm's; time 1, 4, 16 clients"
+	@echo "make bench-lookup answer edits and quotes with guesses from the prompt and without (MODEL=demo, or another)"
 	@echo "make bench-cpu   time the CPU's kernels beside the memory's speed (BUSY=N: beside N endless loops)"
+	@echo "make bench-stages time a token whose last layers are in another process"
 	@echo "make bench-peers compare with llama.cpp and mlx-lm at full size (builds llama.cpp, writes 28 GB to BENCH_DIR)"
+	@echo "make bench-rows  time 1, 2, 4 and 8 answers at once beside llama.cpp and mlx-lm at full size (28 GB in BENCH_DIR)"
 	@echo "make bench-finetune compare a step of training with peft's, and its memory with the plan (writes 3.3 GB to BENCH_DIR)"
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
@@ -133,6 +137,9 @@ torture: $(VENV)/.installed-test
 bench-cpu: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.cpu_kernels --busy $(or $(BUSY),0)
 
+bench-stages: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.stages
+
 bench-harmony: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.benchmarks.harmony
 
@@ -163,11 +170,20 @@ $(LLAMA)/.installed: tests/benchmarks/peers/build_llama_cpp.sh | $(BIN)/python
 	@sh $< "$(PYTHON)" $(LLAMA) </dev/null >$(LLAMA).log 2>&1 && touch $@ || \
 		echo "llama.cpp could not be built: $(LLAMA).log says why" >&2
 
+bench-streaming: $(VENV)/.installed-test $(LLAMA)/.installed
+	@$(BIN)/python -m tests.benchmarks.streaming
+
 bench-server: $(VENV)/.installed-test $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.server
 
+bench-lookup: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.lookup $(or $(MODEL),demo)
+
 bench-peers: $(VENV)/.installed-peers $(LLAMA)/.installed
 	@$(BIN)/python -m tests.benchmarks.peers --rounds $(or $(ROUNDS),2) --models $(or $(MODELS),20b)
+
+bench-rows: $(VENV)/.installed-peers $(LLAMA)/.installed
+	@$(BIN)/python -m tests.benchmarks.rows --rounds $(or $(ROUNDS),2) --model $(or $(MODEL),20b)
 
 bench-busy: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.peers --busy 0 1 2 --prompts 32 --models demo $(or $(MODELS),20b) --only gptoss-chat

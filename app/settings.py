@@ -25,7 +25,9 @@ SUBJECTS = ("python", "browser", "files", "functions", "mcp")
 BROWSER = ("search", "key", "url")
 """Texts in the table `browser`: who searches, with which key, at which URL. `allow_hosts` lists private hosts."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_thinking")
-"""Fields of Options that stand in the table `sampling`; the effort stands at the top."""
+"""Fields of Options that stand in the table `sampling`."""
+AT_THE_TOP = ("effort", "prompt_lookup")
+"""Fields of Options that stand outside of it: how an answer comes about, whatever is drawn."""
 
 MOST_CALLS = 40
 """How often the model may call tools in one turn, by default."""
@@ -50,7 +52,8 @@ class Settings:
     `permissions` has one of PERMISSIONS for tools (see app.tools.permission.Rule); `most_calls` is how often the model
     may call tools in one turn; `browser` has texts under the names in BROWSER, and `allow_hosts`, a tuple of texts (see
     app.tools.browser_kit); `connect` is the address of a server that answers instead of a model on this computer (see
-    app.remote.address); `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
+    app.remote.address); `hosts` are other computers that hold a part of the model (see mlx_model.distributed.hosts),
+    `with` in the file; `model` None stands for the default one; `titles` is one of TITLES; `theme` is a name that
     app.tui.theme interprets; without the `mouse` clicks do nothing and the terminal selects text by its own means.
     """
 
@@ -66,6 +69,7 @@ class Settings:
     most_calls: int = MOST_CALLS
     browser: Mapping[str, Any] = field(default_factory=dict)
     connect: str | None = None
+    hosts: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -153,7 +157,7 @@ def _checked(path: Path, text: str) -> Settings:
 
     options: dict[str, Any] = {}
     sampling = table("sampling")
-    in_file = {"effort": values.get("effort"), **{name: sampling.get(name) for name in SAMPLING}}
+    in_file = {name: values.get(name) for name in AT_THE_TOP} | {name: sampling.get(name) for name in SAMPLING}
     for name, value in in_file.items():
         if value is not None:
             try:
@@ -189,7 +193,7 @@ def _checked(path: Path, text: str) -> Settings:
     if not isinstance(mouse, bool):
         refuse("mouse", f"mouse is {mouse!r}; it must be true or false")
         mouse = True
-    rest = (permissions, most_calls, browser, choice("connect", None))
+    rest = (permissions, most_calls, browser, choice("connect", None), choice("with", None))
     return Settings(model, theme, analysis, titles, notify, mouse, options, presets, *rest, tuple(warnings))
 
 

@@ -10,7 +10,7 @@ import mlx.core as mx
 from metal import portable
 from metal.formats import HEAD_DIM, QUANT_GROUP, Packing
 from metal.launch import Call, Kernel, Parameters, launch, scalar
-from metal.operation import Variant, with_loads
+from metal.operation import Variant, rows_of_text, with_loads
 from metal.weights import Head, Matrix, Projections
 
 _MULTIPLE = 32
@@ -39,7 +39,7 @@ _LM_HEAD = Kernel.load("lm_head", ("x", "norm", "eps", "weight", "scales", "offs
 def why_not(weights: Projections | Head, dtype: mx.Dtype) -> str | None:
     """Why the kernels can't multiply by these weights; None if they can.
 
-    `dtype` is that of x. What a call may ask beyond that is at most 4 rows of x.
+    `dtype` is that of x. What a call may ask beyond that is at most MOST_ROWS rows of x.
     """
     if dtype not in (mx.bfloat16, mx.float16, mx.float32):
         return f"activations are {dtype}"
@@ -59,7 +59,7 @@ def qkv(
     """RMSNorm of x [T, hidden], times three matrices, with their biases; queries and keys turned by RoPE.
 
     Returns queries [T, heads, 64], keys and values [1, KV heads, T, 64], in x's dtype. cosines and sines are float32
-    [T, 32] and turn the pairs (i, i + 32) of each head. A kernel takes 1 to 4 rows.
+    [T, 32] and turn the pairs (i, i + 32) of each head. A kernel takes 1 to MOST_ROWS rows.
     """
     if variant is None:
         return portable.qkv(x, weights, cosines, sines)
@@ -83,7 +83,7 @@ def qkv(
 def o_proj(x: mx.array, residual: mx.array, weights: Projections, variant: Variant | None = None) -> mx.array:
     """x [T, heads * 64] times the attention's output matrix, plus its bias and `residual`: [T, hidden], in x's dtype.
 
-    A kernel takes 1 to 4 rows.
+    A kernel takes 1 to MOST_ROWS rows.
     """
     if variant is None:
         return portable.o_proj(x, residual, weights)
@@ -104,7 +104,7 @@ def o_proj(x: mx.array, residual: mx.array, weights: Projections, variant: Varia
 def lm_head(x: mx.array, weights: Head, variant: Variant | None = None) -> mx.array:
     """RMSNorm of x [T, hidden], times the output matrix: logits float32 [T, vocabulary].
 
-    A kernel takes 1 to 4 rows.
+    A kernel takes 1 to MOST_ROWS rows.
     """
     if variant is None:
         return portable.lm_head(x, weights)
@@ -140,7 +140,7 @@ def _biased(matrix: Matrix) -> tuple[mx.array, mx.array, mx.array, mx.array]:
 def _parameters(x: mx.array, matrix: Matrix, variant: Variant) -> Parameters:
     return (
         ("T", x.dtype),
-        ("TOKENS", x.shape[0]),
+        ("TOKENS", rows_of_text(x.shape[0])),
         ("K", matrix.columns),
         ("BITS", matrix.packing.bits if matrix.packing is not None else 0),
         *with_loads(matrix.alignment, variant),

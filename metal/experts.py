@@ -5,7 +5,7 @@ define it. Kernels take their activations rearranged (metal/lanes.py); what pass
 layout, so that any of them may run either way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import mlx.core as mx
 
@@ -13,22 +13,36 @@ from metal import portable
 from metal.formats import MXFP4_BLOCK
 from metal.lanes import Activations, lane_dtype
 from metal.launch import Call, Kernel, launch, scalar
-from metal.operation import Variant, with_loads
+from metal.operation import Variant, rows_of_text, with_loads
 from metal.weights import Mixture
 
 _MAX_TOP_K = 8
+_MOST_PAIRS = 32
+"""Of row and slot that may share experts: a lane of a simdgroup each."""
+
+_MOST_SHARE = 4
+"""Rows for which an expert's weights are read at once: more would not fit into the registers."""
+
 _MAX_EXPERTS = 128
-_MAX_SCALE_BYTE = 240
+MAX_SCALE_BYTE = 240
+"""Up to which the kernels' arithmetic is exact."""
 _MAX_HALF = 65504.0
 
 
-def expert_layer(x: mx.array, mixture: Mixture, variants: Mapping[str, Variant | None]) -> mx.array:
+def expert_layer(
+    x: mx.array,
+    mixture: Mixture,
+    variants: Mapping[str, Variant | None],
+    held: Callable[[mx.array], mx.array] = lambda logits: logits,
+) -> mx.array:
     """x [N, hidden], not normed, plus its mixture of experts: [N, hidden] in x's dtype.
 
-    `variants` are those of "route", "gate_up" and "down", None for MLX's operations. Kernels take up to 4 rows and a
-    mixture to which `why_not` has no objection.
+    `variants` are those of "route", "gate_up" and "down", None for MLX's operations. Kernels take a mixture to which
+    `why_not` has no objection, and any number of rows; those of few rows read an expert that several chose once. `held`
+    makes of the router's logits those of the experts that the matrices have, where these aren't all.
     """
     normed, logits = route(x, mixture, variants["route"])
+    logits = held(logits)
     hidden = gate_up(normed, logits, mixture, variants["gate_up"])
     return down(hidden, logits, x, mixture, variants["down"])
 
@@ -81,7 +95,12 @@ def gate_up(
     call = Call(
         kernel=_GATE_UP,
         inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, scalar(mixture.limit, mx.float32)),
-        parameters=(("X", x.dtype), *_sizes(size, width, mixture), *with_loads(matrix.alignment, variant)),
+        parameters=(
+            ("X", x.dtype),
+            *_sizes(size, width, mixture),
+            ("SHARE", _share(rows, mixture)),
+            *with_loads(matrix.alignment, variant),
+        ),
         grid=(32 * width // parameters["ROWS"], 1, rows * mixture.top_k),
         threadgroup=(32 * parameters["SIMDGROUPS"], 1, 1),
         output_shapes=((rows, mixture.top_k, width // 2),),
@@ -102,17 +121,19 @@ def down(
     matrix = mixture.down
     parameters = dict(variant)
     x = hidden.lanes()
-    size, width = x.shape[-1], matrix.blocks.shape[1]
+    rows, size, width = residual.shape[0], x.shape[-1], matrix.blocks.shape[1]
+    share = _share(rows, mixture)
     call = Call(
-        kernel=_DOWN,
+        kernel=_DOWN if share == 1 else _DOWN_ROWS,
         inputs=(matrix.blocks, matrix.scales, matrix.bias, x, logits, residual),
         parameters=(
             ("T", residual.dtype),
             ("X", x.dtype),
             *_sizes(size, width, mixture),
+            *((("SHARE", share),) if share > 1 else ()),
             *with_loads(matrix.alignment, variant),
         ),
-        grid=(32 * mixture.top_k * width // parameters["ROWS"], residual.shape[0], 1),
+        grid=(32 * mixture.top_k * width // parameters["ROWS"], rows if share == 1 else 1, 1),
         threadgroup=(32 * mixture.top_k, 1, 1),
         output_shapes=(residual.shape,),
         output_dtypes=(residual.dtype,),
@@ -123,7 +144,7 @@ def down(
 def why_not(mixture: Mixture, dtype: mx.Dtype) -> str | None:
     """Why the kernels can't be used for these weights and activations in `dtype`; None if they can.
 
-    Reads all scales and the norm once. What a call may ask beyond that is at most 4 rows.
+    Reads all scales and the norm once.
     """
     if dtype not in (mx.bfloat16, mx.float16, mx.float32):
         return f"activations are {dtype}"
@@ -139,8 +160,8 @@ def why_not(mixture: Mixture, dtype: mx.Dtype) -> str | None:
     for matrix in (mixture.gate_up, mixture.down):
         if matrix.adapter is not None:
             return "an expert matrix has an adapter, which the kernels don't apply"
-        if mx.any(matrix.scales > _MAX_SCALE_BYTE):
-            return f"a scale byte is above {_MAX_SCALE_BYTE}, up to which the kernels' arithmetic is exact"
+        if mx.any(matrix.scales > MAX_SCALE_BYTE):
+            return f"a scale byte is above {MAX_SCALE_BYTE}, up to which the kernels' arithmetic is exact"
     # A normed value is at most sqrt(hidden) times its gain, an activation of the SwiGLU limit * (limit + 1).
     largest = _MAX_HALF / hidden**0.5
     if not mx.all(mx.abs(mixture.norm.astype(mx.float32)) < largest):
@@ -150,11 +171,21 @@ def why_not(mixture: Mixture, dtype: mx.Dtype) -> str | None:
     return None
 
 
+def _share(rows: int, mixture: Mixture) -> int:
+    """The most of so many rows for which one expert's weights are read at once."""
+    if rows * mixture.top_k > _MOST_PAIRS:
+        return 1
+    return min(rows_of_text(rows), _MOST_SHARE)
+
+
 def _sizes(size: int, width: int, mixture: Mixture) -> tuple[tuple[str, int], ...]:
-    return (("K", size), ("OUT", width), ("E", mixture.experts), ("TOP", mixture.top_k))
+    return (("K", size), ("OUT", width), ("E", mixture.held), ("TOP", mixture.top_k))
 
 
 _ROUTE = Kernel.load("route", ("x", "gain", "router", "bias", "eps"), ("normed", "logits"), ("common", "lanes"))
 _MXFP4 = ("common", "lanes", "topk", "mxfp4")
-_GATE_UP = Kernel.load("gate_up", ("blocks", "scales", "bias", "x", "logits", "limit"), ("hidden",), _MXFP4)
-_DOWN = Kernel.load("down", ("blocks", "scales", "bias", "hidden", "logits", "residual"), ("y",), _MXFP4)
+_SHARED = (*_MXFP4, "shared")
+_GATE_UP = Kernel.load("gate_up", ("blocks", "scales", "bias", "x", "logits", "limit"), ("hidden",), _SHARED)
+_OF_DOWN = ("blocks", "scales", "bias", "hidden", "logits", "residual")
+_DOWN = Kernel.load("down", _OF_DOWN, ("y",), _MXFP4)
+_DOWN_ROWS = Kernel.load("down_rows", _OF_DOWN, ("y",), _SHARED)

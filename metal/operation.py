@@ -1,13 +1,28 @@
 """What the transformer asks of this package: operations with a portable definition, a kernel and its variants."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
 
+MOST_ROWS = 8
+"""Rows of activations that a decode step computes by kernels."""
+
+
+def rows_of_text(rows: int) -> int:
+    """1, 2, 4 or 8: for how many rows the kernel's text is made that computes `rows` of them.
+
+    A text for each number would have to be compiled and tried on each machine; fewer rows only idle.
+    """
+    return 1 << (rows - 1).bit_length()
+
+
 Variant = tuple[tuple[str, int], ...]
 """Parameters of a kernel that change its speed and no bit of its result, by name: rows a simdgroup, and so on."""
+
+Choice = Mapping[str, Variant | None]
+"""By name of the operation: the variant its kernel runs in, None for MLX's own operations."""
 
 
 def with_loads(alignment: int, variant: Variant) -> Variant:

@@ -175,3 +175,8 @@ class Mixture:
     def experts(self) -> int:
         """How many there are."""
         return self.router.shape[0]
+
+    @property
+    def held(self) -> int:
+        """How many the matrices have: fewer where the others are on the disk."""
+        return self.gate_up.blocks.shape[0]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlx_model.errors import GptossError as GptossError
-    from mlx_model.generation.answer import Result as Result
     from mlx_model.generation.answer import generate as generate
     from mlx_model.generation.answer import stream_generate as stream_generate
+    from mlx_model.generation.result import Result as Result
     from mlx_model.generation.session import Session as Session
     from mlx_model.harmony.message import Message as Message
     from mlx_model.harmony.message import assistant as assistant
@@ -43,7 +43,7 @@ _HOME = {
     "Options": "options",
     "Request": "request",
     "ResponseFormat": "harmony.tools",
-    "Result": "generation.answer",
+    "Result": "generation.result",
     "Session": "generation.session",
     "assistant": "harmony.message",
     "generate": "generation.answer",

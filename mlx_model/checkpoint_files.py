@@ -8,6 +8,7 @@ from typing import Any
 
 from metal.files import parse_json, read_small
 from mlx_model.errors import CheckpointError
+from mlx_model.part import Part
 from mlx_model.text import clean
 
 CONFIG = "config.json"
@@ -67,8 +68,9 @@ def pointer_problem(path: Path) -> str:
     )
 
 
-def weight_files(folder: Path) -> list[str]:
-    """The names of the safetensors files: those that the index names, or of the single one.
+def weight_files(folder: Path, part: Part | None = None) -> list[str]:
+    """The names of the safetensors files: those that the index names, or of the single one; of a part of the model,
+    those that hold something of it.
 
     Whether they are there is not looked at. Raises CheckpointError if the index can't be read, or names what is no
     plain file name: nothing outside the folder is ever read.
@@ -84,7 +86,7 @@ def weight_files(folder: Path) -> list[str]:
     for name in names.values():
         if not _is_plain(name):
             raise CheckpointError(f"{path} names the file {str(name)[:80]!r}, which is not a plain file name")
-    return sorted(set(names.values()))
+    return sorted({file for tensor, file in names.items() if part is None or part.holds(tensor)})
 
 
 def _is_plain(name: object) -> bool:

@@ -20,6 +20,10 @@ class Stats:
     `prefill_tokens` were computed for this prompt, `reused_tokens` came from a KV cache; their sum is the
     length of the prompt. `ttft_s` runs from the request to the first sampled token. `seed` is the one used: the
     caller's, or one that was drawn. `analysis_tokens` are those of thoughts among the decoded ones, with headers.
+    `guessed_tokens` were computed beforehand (Options.prompt_lookup), `accepted_tokens` of them were right.
+    Where experts are read from the disk, `experts_asked` is how many were asked for, each step and layer for itself,
+    `experts_read` of them from the disk, `experts_bytes` in all, and `experts_wait_s` how long the answer waited.
+    Of `decode_s`, where other computers hold layers, `there_s` was computed by them, and `wire_s` spent on the way.
     """
 
     prefill_tokens: int = 0
@@ -31,6 +35,19 @@ class Stats:
     peak_memory_bytes: int = 0
     seed: int = 0
     analysis_tokens: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
+    experts_asked: int = 0
+    experts_read: int = 0
+    experts_bytes: int = 0
+    experts_wait_s: float = 0.0
+    there_s: float = 0.0
+    wire_s: float = 0.0
+
+    @property
+    def experts_in_memory(self) -> float:
+        """The share of the experts asked for that were in memory; 1 where nobody counted."""
+        return 1 - self.experts_read / self.experts_asked if self.experts_asked else 1.0
 
     @property
     def prefill_tok_s(self) -> float:
@@ -53,7 +70,15 @@ class Stats:
             decode_tokens=self.decode_tokens + more.decode_tokens,
             decode_s=self.decode_s + more.decode_s,
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
+            guessed_tokens=self.guessed_tokens + more.guessed_tokens,
+            accepted_tokens=self.accepted_tokens + more.accepted_tokens,
+            there_s=self.there_s + more.there_s,
+            wire_s=self.wire_s + more.wire_s,
             peak_memory_bytes=max(self.peak_memory_bytes, more.peak_memory_bytes),
+            experts_asked=self.experts_asked + more.experts_asked,
+            experts_read=self.experts_read + more.experts_read,
+            experts_bytes=self.experts_bytes + more.experts_bytes,
+            experts_wait_s=self.experts_wait_s + more.experts_wait_s,
         )
 
     def and_then(self, more: Stats) -> Stats:

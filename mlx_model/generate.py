@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.events import PrefillProgress
-from mlx_model.generation.answer import Result, generate, stats_json
+from mlx_model.generation.answer import generate, stats_json
+from mlx_model.generation.result import Result
 from mlx_model.generation.runner import Runner
 from mlx_model.model import Model, load
 from mlx_model.options import Options
@@ -21,7 +21,7 @@ from mlx_model.text import clean
 def _run_ids(model: Model, prompt: list[int], options: Options) -> Result:
     """Feeds ids without Harmony."""
     runner = Runner(model)
-    tokens = [item for item in runner.run(prompt, options) if not isinstance(item, PrefillProgress)]
+    tokens = [item for item in runner.run(prompt, options) if isinstance(item, int)]
     text = model.tokenizer.decode(tokens) if model.tokenizer else ""
     return Result(text, "", (), tuple(tokens), runner.finish_reason, runner.stats)
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="of attention and output matrix")
+    parser.add_argument("--experts", type=int, metavar="N", help="of each layer in memory, the others on the disk")
     parser.add_argument("--memory", metavar="SIZE", help='the most to hold, as in "10GB" (default: what is free)')
     parser.add_argument("--map", choices=["auto", "on", "off"], default="auto", help="map the files, or copy them")
     parser.add_argument("--json", action="store_true", help="print one object with text, analysis, tokens and stats")
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=args.seed,
             max_thinking=args.max_thinking,
         )
-        model = load(args.model, dense_bits=args.dense_bits, map=args.map, memory=args.memory)
+        model = load(args.model, dense_bits=args.dense_bits, experts=args.experts, map=args.map, memory=args.memory)
         if args.raw_tokens is not None:
             result = _run_ids(model, _ids(args.raw_tokens), options)
         else:
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if args.json:
         fields = asdict(result) | {"stats": stats_json(model, result.stats)}
-        del fields["messages"], fields["calls"], fields["warnings"], fields["read"]
+        for name in ("messages", "calls", "warnings", "read", "samples", "outcome"):
+            del fields[name]
         print(json.dumps(fields))
     else:
         print(clean(result.text))

@@ -16,14 +16,15 @@ from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
-from mlx_model.memory.plan import MemoryPlan, Wishes, plan_within, prefill_chunk
+from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
 from mlx_model.text import clean
 from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer
-from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on
+from mlx_model.transformer.compute import CompiledCompute, CpuCompute, compute_on, streaming_compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings, attach_kernels
+from mlx_model.transformer.staged import StagedTransformer
 from mlx_model.weights.adapter_files import BASE_WEIGHTS, AdapterFile, read_adapter
 from mlx_model.weights.fingerprint import fingerprint
 from mlx_model.weights.loader import load_transformer, stored_dense_bits
@@ -51,7 +52,7 @@ class Model:
     name: str
     folder: Path
     config: ModelConfig
-    transformer: "Transformer | CompiledTransformer"
+    transformer: "Transformer | CompiledTransformer | StagedTransformer"
     tokenizer: Tokenizer | None
     load_s: float
     residence: Residence
@@ -90,6 +91,11 @@ class Model:
         return self.plan.context
 
     @property
+    def away_s(self) -> tuple[float, float]:
+        """Seconds so far that other computers have computed tokens, and that those were on the way."""
+        return self.transformer.further.away_s if isinstance(self.transformer, StagedTransformer) else (0.0, 0.0)
+
+    @property
     def stop_ids(self) -> frozenset[int]:
         """Ids that end an answer. <|end|> only ends a message, even where a generation_config.json lists it."""
         if self.tokenizer is not None:
@@ -98,7 +104,10 @@ class Model:
 
     @property
     def mlx_transformer(self) -> Transformer:
-        """The transformer, of MLX's arrays and operations. Raises RequestError for the compiled layers of a CPU."""
+        """The transformer, of MLX's arrays and operations. Raises RequestError for the compiled layers of a CPU, and
+        where some layers are on other computers."""
+        if isinstance(self.transformer, StagedTransformer):
+            raise RequestError("a model over several computers takes no adapter and has no gradient")
         if not isinstance(self.transformer, Transformer):
             raise RequestError(
                 "compiled layers take no adapter and have no gradient: load(..., adapter=...) or differentiable=True"
@@ -167,6 +176,7 @@ def load(
     dense_bits: int | None = None,
     memory: int | str | None = None,
     context: int | None = None,
+    experts: int | None = None,
     map: str = "auto",
     differentiable: bool = False,
     adapter: str | Path | None = None,
@@ -179,7 +189,9 @@ def load(
     The model is made to fit the memory there is (memory/plan.py; Model.plan.reasons says how): `memory`, bytes or
     "10GB" (10 * 2^30), is a budget of your own. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, unless the files have them quantised; 16 keeps them as published; None is the most that fits. `context` is
-    the number of tokens to make room for, by default as many as fit. `map` "auto" uses the files' own pages in place of
+    the number of tokens to make room for, by default as many as fit. Where the model does not fit otherwise, experts
+    stay in their files and are read when they are needed, which changes no bit of an answer; `experts` is the number of
+    each layer's that are in memory, by default as many as fit. `map` "auto" uses the files' own pages in place of
     copies where MLX runs on a GPU that takes them, and on a CPU; "on" tries it anywhere, "off" copies; Model.residence
     says what came of it. Files in use must not be changed: mapped weights would change with them. `differentiable`
     gives a model whose `forward` has a gradient, by MLX's own operations throughout, which is slower; without it a
@@ -194,51 +206,96 @@ def load(
     start = time.perf_counter()
     folder = hub.resolve(name_or_path)
     config = ModelConfig.load(folder)
-    wishes = Wishes(context, dense_bits, stored_dense_bits(folder, config))
-    mx.clear_cache()  # what an earlier model left there is free memory
+    if differentiable and experts is not None:
+        raise RequestError("a model that is to be differentiated has all experts in memory")
     file = None if adapter is None else read_adapter(Path(adapter), config)
+    tokenizer = tokenizer_in(folder)
+    mx.clear_cache()  # what an earlier model left there is free memory
     budget = device.budget(None if memory is None else parse_memory(memory))
     if file is not None:
         budget = replace(budget, nbytes=budget.nbytes - file.adapters.nbytes, limit=budget.limit - file.adapters.nbytes)
+    layers = load_layers(
+        *(folder, config, budget, Wishes(context, dense_bits, streams=not differentiable, slots=experts)),
+        map=map,
+        differentiable=differentiable,
+        adapted=file is not None,
+        progress=progress,
+        preparing=preparing,
+    )
+    model = Model(
+        name=str(name_or_path),
+        folder=folder,
+        config=config,
+        transformer=layers.transformer,
+        tokenizer=tokenizer,
+        load_s=time.perf_counter() - start,
+        residence=layers.residence,
+        plan=layers.plan,
+        kernels=layers.kernels,
+    )
+    return model if file is None or adapter is None else model._with_file(file, Path(adapter).absolute().name)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What is in memory of a model, all of it or a part, and how it was made to fit."""
+
+    transformer: "Transformer | CompiledTransformer"
+    residence: Residence
+    plan: MemoryPlan
+    kernels: KernelFindings
+
+
+def tokenizer_in(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a checkpoint, None if it has none. Raises TokenizerError."""
+    return Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
+
+
+def load_layers(
+    folder: Path,
+    config: ModelConfig,
+    budget: Budget,
+    wishes: Wishes,
+    *,
+    map: str = "auto",
+    differentiable: bool = False,
+    adapted: bool = False,
+    progress: Progress = lambda done, total: None,
+    preparing: Progress = lambda done, total: None,
+) -> Layers:
+    """The layers of a model, or of the part that `config` is of, within a budget; see `load`, whose errors it raises.
+
+    `adapted`: they are to have an adapter.
+    """
+    wishes = replace(wishes, stored_bits=stored_dense_bits(folder, config))
     on_gpu = device.on_gpu()
     compute = compute_on(
         gpu=on_gpu,
         differentiable=differentiable,
-        compiled=not (on_gpu or differentiable or file) and _is_compiled(folder, config),
+        compiled=not (on_gpu or differentiable or adapted) and _is_compiled(folder, config),
     )
     plan = plan_within(config, budget, wishes, on_gpu=on_gpu, by_mlx=isinstance(compute, CpuCompute))
+    compute = streaming_compute(compute) if plan.streamed_layers else compute
     device.enforce(plan)
-    tokenizer = Tokenizer.load(folder) if os.path.lexists(folder / checkpoint_files.TOKENIZER) else None
     bits = None if plan.dense_bits == AS_PUBLISHED else plan.dense_bits
     transformer: Transformer | CompiledTransformer
     with device.memory_errors():
         if isinstance(compute, CompiledCompute):
             from mlx_model.weights.compiled import load_compiled
 
-            transformer, residence = load_compiled(folder, config, compute, bits, map, progress)
+            transformer, residence = load_compiled(folder, config, compute, bits, map, progress, split=plan.split)
             transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:
             transformer, residence = load_transformer(
-                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0
+                folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0, split=plan.split
             )
             # First the limit that knows of the mapped embedding: under too low a one MLX waits, and kernels would be
             # timed so.
             device.enforce(plan, transformer.embedding.mapped_bytes)
             kernels = attach_kernels(transformer, preparing)
     mx.reset_peak_memory()  # what loading and trying took, or an earlier model, is not what answers take
-    model = Model(
-        name=str(name_or_path),
-        folder=folder,
-        config=config,
-        transformer=transformer,
-        tokenizer=tokenizer,
-        load_s=time.perf_counter() - start,
-        residence=residence,
-        plan=plan,
-        kernels=kernels,
-    )
-    return model if file is None or adapter is None else model._with_file(file, Path(adapter).absolute().name)
+    return Layers(transformer, residence, plan, kernels)
 
 
 def _is_compiled(folder: Path, config: ModelConfig) -> bool:

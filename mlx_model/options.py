@@ -22,7 +22,8 @@ class Options:
     they appear in the final channel; they are not part of it. `max_tokens` None means: until the context is full.
     `max_thinking` tokens of analysis end the thought, and the answer begins; None lets the model decide. With
     `logprobs` each token of the final message comes with its log probability and those of so many alternatives, as the
-    model gives them, before anything else in here acts.
+    model gives them, before anything else in here acts. `prompt_lookup` guesses tokens from what stands in the prompt,
+    which changes no answer, and may bring quotes and edits sooner.
     Raises RequestError for values outside their range.
     """
 
@@ -37,6 +38,7 @@ class Options:
     stop: tuple[str, ...] = ()
     max_thinking: int | None = None
     logprobs: int | None = None
+    prompt_lookup: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -47,6 +49,8 @@ class Options:
             self._check_type(name, int)
         for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
             self._check_type(name, int | float)
+        if not isinstance(self.prompt_lookup, bool):
+            raise RequestError(f"prompt_lookup is {self.prompt_lookup!r}; it must be true or false")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
         for name, fine, allowed in (

@@ -27,6 +27,7 @@ GROUND = {
         "events",
         "request",
         "checkpoint_files",
+        "part",
     ),
     "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
 }
@@ -44,12 +45,15 @@ MODEL = (
     "mlx_model.generation",
     "mlx_model.documents",
     "mlx_model.lora",
+    "mlx_model.distributed",
     "mlx_model.tools",
+    "mlx_model.pro",
 )
 CHAT = ("app ground", "app.documents", "app.chat", *MESSAGES)
 STORE = ("app.store", "app.store.exchange")
 HUB = ("mlx_model.hub", "mlx_model.memory")
 CITED = ("mlx_model.tools.citations", "mlx_model.tools.shown_pages")
+READ = ("mlx_model.documents.document", "mlx_model.documents.quotes")
 WITHOUT_SCREEN = (
     *CHAT,
     *STORE,
@@ -81,6 +85,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What a model may use, and the loop over it: the caller asks the model, here or in another process. Some pages
     # of the web are PDF files.
     "mlx_model.tools": (*MESSAGES, "mlx_model.documents"),
+    # Counting and wording alone: the caller asks the model, here or in another process.
+    "mlx_model.pro": MESSAGES,
     # The mathematics take arrays: no files, no budget.
     "mlx_model.transformer": ("metal", "metal.trust", *MODEL_GROUND),
     # The transformer again, for a CPU: what numba compiles.
@@ -101,8 +107,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "mlx_model.transformer",
         "mlx_model.memory",
         "mlx_model.tools",
+        "mlx_model.pro",
         *MESSAGES,
     ),
+    # A model of which other computers have a part: each loads its own as a model, and gets its files as one.
+    "mlx_model.distributed": (*MATHEMATICS, "mlx_model.hub", "mlx_model.model", *MESSAGES),
     # Training on a loaded model; what it has learnt shows in answers, and is written as weights are.
     "mlx_model.lora": (*MATHEMATICS, "mlx_model.model", "mlx_model.generation", *MESSAGES),
     # The package itself and `python -m mlx_model.generate`: what a script imports.
@@ -113,7 +122,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.tools": ("app ground", "app.documents", "mlx_model.tools", *MESSAGES),
     "app.documents": ("app ground", "mlx_model.documents", *MODEL_GROUND),
     # What every chat shares; a turn is driven over the engine's protocol, and calls of tools are allowed or not.
-    "app.chat": ("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", *MESSAGES),
+    "app.chat": (
+        *("app ground", "app.documents", "app.engine", "app.tools", "mlx_model.tools", "mlx_model.pro"),
+        *MESSAGES,
+    ),
     # Asks an engine about documents, item after item; it knows no chat.
     "app.dataset": ("app ground", "app.documents", "app.engine", "mlx_model.documents", *MESSAGES),
     # The one room of the chat that loads a model.
@@ -129,8 +141,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "app.cli.chat": (*WITHOUT_SCREEN, "app.tui"),
     "app.cli.main": (*WITHOUT_SCREEN, "app.cli.chat"),
     # Pure text and data for the screen; the first run words a plan and names a model, a list what is stored and found,
-    # a call what a tool has written, an answer what the model has read.
-    "app.tui.text": (*CHAT, *HUB, *CITED, "app.store", "app.tools"),
+    # a call what a tool has written, an answer what the model has read, the reader a document.
+    "app.tui.text": (*CHAT, *HUB, *CITED, *READ, "app.store", "app.tools"),
     "app.tui.terminal": ("app ground", *MODEL_GROUND),
     "app.tui.theme": (),
     # A widget shows data; it knows no concern of the chat (parts), no screen and not the app. The input ends the
@@ -141,7 +153,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "app.tui.screens": ("app.tui.text", "app.tui.widgets", "app.tui.theme", "app ground", "app.chat", *MESSAGES),
     # A part is one concern of the chat; it reaches the screen through its desk, never through the app.
-    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *CHAT, *HUB),
+    "app.tui.parts": (*SHOWN, *STORE, "app.engine", "app.tools", "mlx_model.tools", *READ, *CHAT, *HUB),
     # The app and its actions compose and route.
     "app.tui": (*SHOWN, "app.tui.parts", *STORE, "app.engine", "app.tools", *CHAT),
     # The entry: the command line, and Ctrl-C before it is loaded.
@@ -154,7 +166,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Outside packages that belong to some rooms alone, with those rooms.
 OUTSIDE = {
     "textual": ("app.tui",),
-    "sqlite3": ("app.store",),
+    # What is kept, and in memory the full-text index of a document that is searched.
+    "sqlite3": ("app.store", "app.documents.passages"),
     "rich": ("app",),
     "curses": ("app",),
     "prompt_toolkit": ("app",),
@@ -169,6 +182,7 @@ OUTSIDE = {
     # Native code that reads untrusted files: loaded in a process of its own alone.
     "pypdfium2": ("mlx_model.documents",),
     "python_calamine": ("mlx_model.documents",),
+    "msoffcrypto": ("mlx_model.documents",),
     # An extra's, and only for grammars; a script's own pydantic models are known by what they can do.
     "llguidance": ("mlx_model.generation",),
     "pydantic": (),
@@ -187,7 +201,14 @@ WIDGETS = ("textual.app", "textual.screen", "textual.widget", "textual.widgets",
 # These load without MLX, so that a process that only passes messages on stays small.
 WITHOUT_MLX = (
     *(f"{room.split()[0]}.{module}" for room, modules in GROUND.items() for module in modules),
-    *("mlx_model.harmony", "mlx_model.documents", "mlx_model.tools", "mlx_model.memory.plan", "mlx_model.hub"),
+    *(
+        "mlx_model.harmony",
+        "mlx_model.documents",
+        "mlx_model.tools",
+        "mlx_model.pro",
+        "mlx_model.memory.plan",
+        "mlx_model.hub",
+    ),
     *("app.chat", "app.tools", "app.documents", "app.store", "app.tui", "app.engine.client", "app.engine.protocol"),
     "app.server",
     "app.remote",

@@ -30,6 +30,8 @@ class AnswerRecord:
         if node is not None and node.facts is not None:  # an answer that was cut off
             self.id, self._parent, self._first_messages, facts = node.id, node.parent, node.messages, node.facts
         self.effort = facts.effort or effort
+        self.origin = facts.origin
+        """How it came about where it is one of several: see AnswerFacts."""
         self.thinking = Thinking(facts.analysis_s, facts.analysis_tokens)
         self._stats_before = facts.stats
         self._calls = list(facts.calls)
@@ -119,6 +121,7 @@ class AnswerRecord:
             self.thinking.seconds(now),
             self.thinking.tokens,
             tuple(self._calls),
+            self.origin,
         )
 
     def keep_in(self, conversation: Conversation, now: float, unfinished: str | None = None) -> None:

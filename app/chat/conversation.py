@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from app.documents.attachments import split
+from app.documents.attachments import HEAD, Attachment, split
 from app.documents.mentions import written
 from app.lines import one_line
 from mlx_model.events import Stats
@@ -54,7 +54,7 @@ class AnswerFacts:
 
     `analysis_s` and `analysis_tokens` say how long the model thought before it answered, `calls` how the results of its
     tools came about, in their order; of answers from elsewhere there are fewer, and there is one more while the last
-    call is run.
+    call is run. `origin` says how it came about where several answers were asked for, in words.
     """
 
     model: str
@@ -64,6 +64,7 @@ class AnswerFacts:
     analysis_s: float = 0.0
     analysis_tokens: int = 0
     calls: tuple[CallFacts, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,12 @@ class Node:
         """The texts on a channel that call no tool, with a blank line between; a prompt's text without a channel."""
         on_channel = (m for m in self.messages if m.channel == channel and m.role is not Role.TOOL)
         return "\n\n".join(m.text for m in on_channel if m.recipient is None and m.text)
+
+
+def files_of(nodes: Iterable[Node]) -> list[Attachment]:
+    """The files that went with the prompts among these."""
+    prompts = (node.text() for node in nodes if node.is_prompt)
+    return [attachment for text in prompts if HEAD in text for attachment in split(text)[1]]
 
 
 @dataclass(frozen=True, slots=True)

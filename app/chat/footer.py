@@ -29,6 +29,8 @@ def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
             parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
+        if stats.experts_asked:
+            parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
     return parts
 
 
@@ -38,13 +40,28 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
     if stats is not None:
         if stats.decode_tok_s:
             parts.append(f"{stats.decode_tok_s:.1f} tokens a second while it wrote.")
+        if stats.there_s or stats.wire_s:
+            parts.append(_stages(stats))
         if stats.decode_tokens:
             parts.append(f"{stats.decode_tokens:,} tokens written, its thought included.")
         if stats.ttft_s:
             parts.append(f"The first token came {stats.ttft_s:.1f} s after you sent the message.")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} tokens of the prompt were known from the turns before.")
+        if stats.experts_asked:
+            parts.append(
+                f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "
+                f"{stats.experts_bytes / 1e9:.1f} GB, were read from the disk. It waited {stats.experts_wait_s:.1f} s "
+                "for them."
+            )
     return "\n".join(parts)
+
+
+def _stages(stats: Stats) -> str:
+    """Where the time of a token went, with layers on other computers."""
+    here_s, tokens = max(0.0, stats.decode_s - stats.there_s - stats.wire_s), max(1, stats.decode_tokens - 1)
+    here, there, way = (f"{1000 * seconds / tokens:.1f} ms" for seconds in (here_s, stats.there_s, stats.wire_s))
+    return f"A token took {here} here, {there} on the other computers and {way} on the way."
 
 
 def ending(reason: str, stats: Stats | None) -> str:

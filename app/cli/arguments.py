@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import adapter_names, find_adapter
+from app.chat.pro import Plan
 from app.cli.completion import completed_by, model_names
-from app.cli.connecting import add_server, engine_there
+from app.cli.connecting import HERE, add_server, engine_there
 from app.engine.protocol import Load
-from app.settings import MOST_CALLS, SAMPLING, Settings
+from app.settings import AT_THE_TOP, MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
+from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import RequestError
 from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 PORT = 8080
 """Where a server listens unless something else is said."""
 
-_OPTIONS = ("effort", *SAMPLING, "stop")
+_OPTIONS = (*AT_THE_TOP, *SAMPLING, "stop")
 """Arguments that are fields of Options."""
 
 
@@ -39,6 +41,8 @@ class Start:
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
     form: AnswerFormat = field(default_factory=AnswerFormat)
+    plan: Plan | None = None
+    """How several answers are asked for, None for one."""
     server: "RemoteEngine | None" = None
     """What answers instead of a model on this computer."""
     open_html: bool = False
@@ -70,6 +74,13 @@ def add_model(group: "argparse._ArgumentGroup") -> None:
         "doctor)",
     )
     group.add_argument(
+        "--experts",
+        type=int,
+        metavar="N",
+        help="hold N experts of each layer in memory and read the others from the disk when they are needed: the same "
+        "answers, slower (default: all, or where they don't fit as many as do)",
+    )
+    group.add_argument(
         "--map",
         choices=["auto", "on", "off"],
         help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that "
@@ -87,6 +98,24 @@ def add_adapter(group: "argparse._ActionsContainer") -> None:
     completed_by(adapter, lambda **_: adapter_names())
 
 
+def add_hosts(group: "argparse._ArgumentGroup") -> None:
+    """The argument that says which other computers hold a part of the model."""
+    group.add_argument(
+        "--with",
+        dest="hosts",
+        metavar="HOSTS",
+        help="share the model's layers with other computers that ssh reaches without a password and that have "
+        "gptoss-chat, as in user@mini.local,user@studio.local; see doctor --with (in the settings file: with; "
+        f"{HERE}: this computer alone)",
+    )
+
+
+def stated_hosts(arguments: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """Which other computers hold a part of the model. Raises RequestError."""
+    text = getattr(arguments, "hosts", settings.hosts)
+    return () if text is None or text == HERE else hosts_of(text)
+
+
 def answering() -> argparse.ArgumentParser:
     """The arguments of everything that answers, as a parent of other parsers.
 
@@ -97,6 +126,7 @@ def answering() -> argparse.ArgumentParser:
     group = shared.add_argument_group("model", "The settings file can change the defaults of --model and --effort.")
     add_model(group)
     add_adapter(group)
+    add_hosts(group)
     add_server(group)
     group.add_argument("--instructions", metavar="TEXT", help="the developer message: how to answer, e.g. a role")
     group.add_argument("--effort", choices=["low", "medium", "high"], help="how long to think (default: medium)")
@@ -123,13 +153,20 @@ def answering() -> argparse.ArgumentParser:
         "--max-thinking", type=int, metavar="N", help="end the analysis after N tokens and answer (default: none)"
     )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer at this text; may be repeated")
+    group.add_argument(
+        "--prompt-lookup",
+        action=argparse.BooleanOptionalAction,
+        help="guess tokens from what stands in the prompt already and check several at once: the answer stays the same "
+        "and comes sooner where it quotes or edits, a little later elsewhere (default: off)",
+    )
 
     group = shared.add_argument_group("output, except in the full-screen chat")
     group.add_argument("--show-analysis", action="store_true", help="print the model's analysis on standard error")
     group.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls",
+        help="print one JSON object: text, commentary, analysis, finish_reason, stats, with tools also calls, with "
+        "--samples also votes and samples",
     )
     return shared
 
@@ -157,13 +194,15 @@ def stated_load(arguments: argparse.Namespace, settings: Settings) -> Load:
         getattr(arguments, "map", "auto"),
         getattr(arguments, "memory", None),
         find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None,
+        getattr(arguments, "experts", None),
+        stated_hosts(arguments, settings),
     )
 
 
 def start(arguments: argparse.Namespace, settings: Settings) -> Start:
     """What the command line states, and for the rest what the settings do."""
     server = engine_there(arguments, settings)
-    load = stated_load(arguments, settings if server is None else replace(settings, model=None))
+    load = stated_load(arguments, settings if server is None else replace(settings, model=None, hosts=None))
     options = Options(**{**settings.options, **stated_options(arguments)})
     instructions = getattr(arguments, "instructions", None)
     return Start(

@@ -22,7 +22,9 @@ from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
-from app.documents.attachments import GAP, Attachment, join
+from app.cli.several import add_samples, plan_of, print_several
+from app.documents.attachments import GAP, Attachment, join, split
+from app.documents.citations import Cited, FileCitations, flaws
 from app.documents.files import MOST_FILE_BYTES
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
@@ -59,7 +61,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         metavar="PATH",
-        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method; may be repeated",
+        help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method, "
+        "book.xlsx#Sales!A2:D9, 'paper.pdf?words' (what is found); may be repeated",
     )
     tools = parser.add_argument(
         "--tools",
@@ -75,14 +78,17 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="open the last web page of the answer in the browser, cut off from the network",
     )
     add_form(parser)
+    add_samples(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer the prompt of the command line; returns the exit code. Raises GptossError."""
     setup = _start(arguments)
-    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None))
+    setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None), plan=plan_of(arguments, setup))
     setup = replace(setup, open_html=getattr(arguments, "open_html", False))
+    if setup.open_html and setup.plan is not None:
+        raise RequestError("--open-html opens the page of one answer: leave out it or --samples")
     files = [attached(name) for name in arguments.file]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
@@ -143,10 +149,12 @@ def answer(prompt: str, setup: Start, *, as_json: bool = False) -> int:
     """
     if setup.server is not None:
         return asyncio.run(_answer_there(setup.server, prompt, setup, as_json=as_json))
-    if not setup.tools:
+    if not setup.tools and setup.plan is None:
         return drive(_answer(prompt, setup, as_json=as_json))
     engine = LocalEngine()
     ready = drive(load_model(engine, setup.load))
+    if setup.plan is not None:
+        return asyncio.run(_print_answer(engine, ready, prompt, setup, as_json=as_json))
     return asyncio.run(_answer_with_tools(engine, ready, prompt, setup, as_json=as_json))
 
 
@@ -186,10 +194,12 @@ async def _answer_with_tools(engine: Engine, ready: Ready, prompt: str, setup: S
 async def _print_answer(
     engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
-    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     shown, form = setup.form.shown, setup.form.form
-    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
+    if setup.plan is not None:
+        return await print_several(engine, ready, request, setup, setup.plan, as_json=as_json)
+    record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
+    printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     try:
         async with aclosing(turn(engine, request, record, tools)) as events:
             async for event in events:
@@ -202,17 +212,35 @@ async def _print_answer(
             raise EngineError(f"{error}; {advice}", error.unusable, error.too_long) from None
         raise
     finished = record.finished or Finished("cancelled")
+    attachments = split(prompt)[1]
+    citations = FileCitations(lambda: attachments).of(record.text)
     if as_json:
+        of_files = {"citations": [each.to_json() for each in citations]} if attachments else {}
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
         of_form = parsed(setup.form, record.text, finished)
-        print(json.dumps(_to_json(record, finished, ready) | of_form | of_tools), flush=True)
+        print(json.dumps(_to_json(record, finished, ready) | of_form | of_files | of_tools), flush=True)
     printer.end_line()
+    return _ended(record, finished, printer, setup, citations, as_json=as_json)
+
+
+def _ended(
+    record: AnswerRecord,
+    finished: Finished,
+    printer: AnswerPrinter,
+    setup: Start,
+    citations: Sequence[Cited],
+    *,
+    as_json: bool,
+) -> int:
+    """What is printed below an answer; returns the exit code."""
     if record.text.strip():
-        if form is not None and finished.reason != "stop":
+        if setup.form.form is not None and finished.reason != "stop":
             say(f"the answer is not whole: {_why_cut(finished)}")
             return 1
         if printer.sources:  # part of the answer, which has their numbers
             print(f"\n{source_list(printer.sources)}", flush=True)
+        for flaw in [] if as_json else flaws(citations):
+            say(flaw)
         if setup.open_html:
             _open_page(record.text)
         if finished.reason == "length":

@@ -7,12 +7,12 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.adapters import find_adapter
 from app.cli.arguments import add_adapter, size
 from app.cli.loading import PreparingLine
-from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
+from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.printing import say
 from app.interrupt import Importing
 from mlx_model.errors import GptossError
@@ -52,6 +52,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
     parser.add_argument("--memory", type=size, metavar="SIZE", help="as for `ask`")
+    parser.add_argument("--experts", type=int, metavar="N", help="as for `ask`")
     add_adapter(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, whose keys name the units")
     parser.add_argument(
@@ -77,13 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     evidence = Evidence.for_folder(arguments.report) if hasattr(arguments, "report") else None
     name = arguments.model if hasattr(arguments, "model") else default_model()
-    bits, memory = getattr(arguments, "dense_bits", None), getattr(arguments, "memory", None)
-    adapter = find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None
+    how: dict[str, Any] = {name: getattr(arguments, name, None) for name in ("dense_bits", "memory", "experts")}
+    how["adapter"] = find_adapter(arguments.adapter) if hasattr(arguments, "adapter") else None
     as_json = getattr(arguments, "json", False)
     if evidence is None:
         line = PreparingLine()
         try:
-            loaded = load(name, dense_bits=bits, memory=memory, adapter=adapter, preparing=line.show)
+            loaded = load(name, **how, preparing=line.show)
         finally:
             line.end()
         _measured(loaded, as_json, None)
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{name} is measured for a few minutes; Ctrl-C ends it, and nothing is written then")
     model = found = None
     try:
-        model = load(name, dense_bits=bits, memory=memory, adapter=adapter, preparing=_say_prepared)
+        model = load(name, **how, preparing=_say_prepared)
     except GptossError:
         raise
     except Exception as error:  # no fault of the person's, so a developer has to see it
@@ -195,6 +196,14 @@ def _measure_turn(model: "Model", found: Measurements, effort: _Effort) -> Itera
         yield _turn_line(turn)
 
 
+def _measure_experts(model: "Model", found: Measurements, _: _Effort) -> Iterator[str]:
+    from app.cli.speed import expert_reads
+
+    if (reads := expert_reads(model)) is not None:
+        found.experts = reads
+        yield _experts_line(reads)
+
+
 def _measure_bandwidth(_: "Model", found: Measurements, __: _Effort) -> Iterator[str]:
     from app.cli.speed import bandwidth
 
@@ -232,6 +241,7 @@ def _measure_kernels(model: "Model", found: Measurements, _: _Effort) -> Iterato
 _STEPS: dict[str, "Callable[[Model, Measurements, _Effort], Iterator[str]]"] = {
     "prompts and answers": _measure_prompts,
     "the next turn of a chat": _measure_turn,
+    "experts from the disk": _measure_experts,
     "the bandwidth of memory": _measure_bandwidth,
     "the launches of a token": _measure_launches,
     "Metal kernels": _measure_kernels,
@@ -266,6 +276,14 @@ def _turn_line(turn: NextTurn) -> str:
     )
 
 
+def _experts_line(reads: ExpertReads) -> str:
+    return (
+        f"Experts: {reads.slots} of {reads.experts} of {reads.layers} layers in memory, {reads.in_memory:.0%} of those "
+        f"asked for; a decoded token reads {reads.bytes_a_token / 1e6:.0f} MB and waits "
+        f"{1e3 * reads.wait_s_a_token:.0f} ms for them"
+    )
+
+
 def _kernel_table(kernels: list[KernelSpeed], bandwidth: Bandwidth | None) -> str:
     lines = [
         "\n| kernel | us | reads, GB/s | of bandwidth | us by MLX's operations | ratio |",
@@ -286,11 +304,13 @@ def summary(found: Measurements) -> str:
     parts += [f"{s.tokens}: prefill {s.prefill_tok_s:.1f}, decode {_decode(s)} tok/s" for s in found.speeds]
     if found.next_turn is not None:
         parts.append(f"next turn {found.next_turn.reused_ms:.0f} of {found.next_turn.fresh_ms:.0f} ms")
+    if found.experts is not None:
+        parts.append(_experts_line(found.experts))
     if found.weights_gigabytes_s is not None:
         parts.append(f"weights {found.weights_gigabytes_s:.0f} GB/s")
     if found.bandwidth_gigabytes_s is not None:
         parts.append(f"copy {found.bandwidth_gigabytes_s.copy:.0f}, read {found.bandwidth_gigabytes_s.read:.0f} GB/s")
-    parts += [f"{k.operation} {k.gigabytes_s:.0f} GB/s" for k in found.kernels]
+    parts += [f"{k.operation} {k.gigabytes_s:.0f} GB/s" for k in found.kernels if k.rows == 1]
     parts += [found.power] if found.power else []
     return "; ".join(parts)
 

@@ -19,7 +19,14 @@ HERE = "none"
 """In place of an address: this computer."""
 ASK = "-"
 """In place of a file: the person."""
-_OF_A_MODEL_HERE = {"dense_bits": "--dense-bits", "memory": "--memory", "map": "--map", "adapter": "--adapter"}
+_OF_A_MODEL_HERE = {
+    "dense_bits": "--dense-bits",
+    "memory": "--memory",
+    "map": "--map",
+    "experts": "--experts",
+    "adapter": "--adapter",
+    "hosts": "--with",
+}
 
 
 def add_server(group: "argparse._ArgumentGroup") -> None:

@@ -18,8 +18,9 @@ from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
 from app.cli.doctor_report import render
 from app.lines import sentence
+from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT, KNOWN, Repository
+from mlx_model.hub.names import DEFAULT, KNOWN, LARGEST, Repository
 from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, least, plan_within
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
@@ -63,14 +64,27 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--memory", type=size, metavar="SIZE", help='plan for this much memory, as in "10GB", instead of what is free'
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
-    parser.set_defaults(
-        run=lambda arguments: show(
-            getattr(arguments, "memory", None),
-            as_json=getattr(arguments, "json", False),
-            model=getattr(arguments, "model", None),
-        )
+    parser.add_argument(
+        "--with",
+        dest="hosts",
+        metavar="HOSTS",
+        help=f"say whether and how these computers could share MODEL (default: {LARGEST}) with this one, as in "
+        "user@mini.local",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object; sizes are in bytes")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report that is asked for; returns the exit code. Raises CheckpointError and RequestError."""
+    memory, model = getattr(arguments, "memory", None), getattr(arguments, "model", None)
+    as_json = getattr(arguments, "json", False)
+    if not hasattr(arguments, "hosts"):
+        return show(memory, as_json=as_json, model=model)
+    from app.cli.doctor_hosts import show_hosts
+
+    hosts, model = hosts_of(arguments.hosts), model or LARGEST
+    return show_hosts(hosts, model, _shape(_short(model))[0], memory, as_json=as_json)
 
 
 def show(memory: int | None, *, as_json: bool, model: str | None = None) -> int:
@@ -114,6 +128,8 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             "needs": least(config, wishes, on_gpu=on_gpu),
             "at_best": _at_best(config, max(budget.nbytes, _capacity(computer)), wishes, on_gpu=on_gpu),
         }
+        if name in shown and plans[name].get("streamed_layers"):
+            plans[name]["foretold"] = _foretold(name, config, plans[name])
     return {
         "machine": asdict(computer),
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
@@ -189,7 +205,8 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
-    gain = describe(PUBLISHED[DEFAULT], Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}."), on_gpu=True)
+    most = Budget(nbytes, nbytes, f"Budget: {memory_size(nbytes)}.")
+    gain = describe(PUBLISHED[DEFAULT], most, Wishes(streams=True), on_gpu=True)
     return {
         "command": f"sudo sysctl iogpu.wired_limit_mb={megabytes}",
         "bytes": nbytes,
@@ -222,12 +239,12 @@ def _shape(name: str) -> tuple[ModelConfig, Wishes]:
     from mlx_model.weights.loader import stored_dense_bits
 
     if name in PUBLISHED:
-        return PUBLISHED[name], Wishes()
+        return PUBLISHED[name], Wishes(streams=True)
     folder = hub.resolve(name)
     config, stored = ModelConfig.load(folder), None
     with suppress(GptossError):  # not all of it is here: planned as published
         stored = stored_dense_bits(folder, config)
-    return config, Wishes(stored_bits=stored)
+    return config, Wishes(stored_bits=stored, streams=True)
 
 
 def describe(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, *, on_gpu: bool) -> dict[str, Any]:
@@ -246,7 +263,31 @@ def _at_best(config: ModelConfig, capacity: int, wishes: Wishes, *, on_gpu: bool
         found = plan_within(config, Budget(capacity, capacity, ""), wishes, on_gpu=on_gpu)
     except GptossError:
         return None
-    return {"dense_bits": found.dense_bits, "context": found.context}
+    return {
+        "dense_bits": found.dense_bits,
+        "context": found.context,
+        "streamed_layers": found.streamed_layers,
+        "slots": found.slots,
+    }
+
+
+def _foretold(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str, Any]:
+    """How fast a model decodes whose experts are read from this disk, which is measured if its files are here."""
+    from app.cli.speed import bandwidth
+    from mlx_model.checkpoint_files import weight_files
+    from mlx_model.hub import names as hub
+    from mlx_model.memory.parts import Split
+    from mlx_model.memory.streaming import ASSUMED, Speeds, foretold
+    from mlx_model.weights.disk_speed import disk_speed
+
+    disk = None
+    with suppress(GptossError):
+        folder = hub.resolve(name)
+        disk = disk_speed([folder / file for file in weight_files(folder)])
+    # What MLX reads on a CPU, by one thread, is not what the compiled layers do.
+    speeds = Speeds(disk or ASSUMED.disk, bandwidth().best * 1e9 if plan["on_gpu"] else ASSUMED.memory / 2)
+    found = foretold(config, plan["dense_bits"], Split(plan["streamed_layers"], plan["slots"]), speeds)
+    return {**asdict(found), "range": found.range, "disk": speeds.disk, "measured": disk is not None}
 
 
 def _summary(plan: MemoryPlan) -> str:

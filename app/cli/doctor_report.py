@@ -75,10 +75,14 @@ def _weights_lines(models: list[dict[str, Any]], disk: dict[str, Any]) -> Iterat
 
 def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterator[str]:
     here, best = " (loaded by default)" if is_default else "", plan["at_best"] or (plan if plan["fits"] else None)
-    fits = fit(best["dense_bits"], best["context"]) if best else "does not fit"
+    streams = bool(best and best["streamed_layers"])
+    fits = fit(best["dense_bits"], best["context"], streams=streams) if best else "does not fit"
     yield f"{one_line(name)}{here}: {fits}{', but not now' if best and not plan['fits'] else ''}"
     for line in [f"Now {plan['summary']}.", *plan["reasons"]] if plan["fits"] else [plan["problem"]]:
         yield f"  {line}"
+    if (speed := plan.get("foretold")) is not None:
+        disk = f"{speed['disk'] / 1e9:.1f} GB/s, {'measured now' if speed['measured'] else 'assumed'}"
+        yield f"  Speed: {speed['range']} foretold, from a disk of {disk}; `gptoss-chat bench` measures it."
 
 
 def _adapter_line(adapter: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from app.cli.printing import is_dumb
-from mlx_model.errors import CheckpointError
+from mlx_model.distributed.hosts import hosts_of
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
 from mlx_model.hub.meter import Meter, damage
 from mlx_model.hub.names import DEFAULT, KNOWN
@@ -43,6 +44,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="NAME",
         help="gpt-oss-20b (13.8 GB, the default), gpt-oss-120b (65.2 GB) or org/name; @revision may follow",
     )
+    parser.add_argument(
+        "--with",
+        dest="hosts",
+        metavar="HOSTS",
+        help="download only the layers that this computer holds when it shares the model with these, and have each of "
+        "them download its own, as in user@mini.local",
+    )
     parser.add_argument("--dest", metavar="DIR", help="download into this folder instead of the Hub's cache")
     parser.add_argument("--update", action="store_true", help="look for newer files even if the model is complete")
     parser.add_argument("--verify", action="store_true", help="verify files again that were verified before")
@@ -51,21 +59,35 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a model and print its folder; returns 0. Raises CheckpointError and KeyboardInterrupt."""
+    if arguments.hosts is not None:
+        if arguments.dest or arguments.update:
+            raise RequestError(
+                "--with downloads into the Hub's caches, what is not there: leave out --dest and --update"
+            )
+        from app.cli.download_parts import download_parts
+
+        print(clean(download_parts(arguments.name, hosts_of(arguments.hosts), _fetched)))
+        return 0
     plan = prepare(arguments.name, arguments.dest, update=arguments.update)
     _announce(plan)
     plan.check_space()
-    display: Display = Bar() if sys.stderr.isatty() and not is_dumb() else Lines()
-    try:
-        with display.open():
-            folder = _follow(fetch(plan, again=arguments.verify), display, Meter())
-    except KeyboardInterrupt:
-        share = f"{disk_size(plan.present)} of {disk_size(plan.total)}"
-        _say(f"interrupted; {share} are kept: the same command goes on from there")
-        raise
+    folder = _fetched(plan, again=arguments.verify)
     model = shlex.quote(folder if arguments.dest else arguments.name)
     _say(f"complete and verified; open the chat with: gptoss-chat --model {model}")
     print(clean(folder))
     return 0
+
+
+def _fetched(plan: DownloadPlan, again: bool = False) -> str:
+    """Fetches what a plan says, and shows it; returns the folder of the model."""
+    display: Display = Bar() if sys.stderr.isatty() and not is_dumb() else Lines()
+    try:
+        with display.open():
+            return _follow(fetch(plan, again=again), display, Meter())
+    except KeyboardInterrupt:
+        share = f"{disk_size(plan.present)} of {disk_size(plan.total)}"
+        _say(f"interrupted; {share} are kept: the same command goes on from there")
+        raise
 
 
 class Display(Protocol):

@@ -60,6 +60,7 @@ examples:
   gptoss-chat serve                            OpenAI's API for other programs, at 127.0.0.1
   gptoss-chat --server                         the chat, whose model other programs use by this API, too
   gptoss-chat --connect http://mini.local:8080 the chat here, with the model of `serve` there
+  gptoss-chat --with me@mini.local             a model that needs the memory of both: see doctor --with
   gptoss-chat finetune --data mine.jsonl       train an adapter on conversations of yours
   gptoss-chat dataset papers/ -o test.jsonl    make a test set for language models from documents
   gptoss-chat bench                            how fast a model is here, with a line to post in an issue

@@ -33,6 +33,19 @@ class NextTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertReads:
+    """Decoding where `slots` of the `experts` of each of some `layers` are in memory: the share of those asked for that
+    were there, and what a token read from the disk and waited for it."""
+
+    slots: int
+    experts: int
+    layers: int
+    in_memory: float
+    bytes_a_token: float
+    wait_s_a_token: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bandwidth:
     """What MLX reads and writes when it copies memory, and reads when it adds it up, in 10^9 bytes a second."""
 
@@ -47,12 +60,16 @@ class Bandwidth:
 
 @dataclass(frozen=True, slots=True)
 class KernelSpeed:
-    """One operation of the decode step as it runs: microseconds, GB/s of weights, microseconds by MLX's operations."""
+    """One operation of the decode step as it runs: microseconds, GB/s of weights, microseconds by MLX's operations.
+
+    `rows` are computed at once, each of another sequence.
+    """
 
     operation: str
     microseconds: float
     gigabytes_s: float
     portable_microseconds: float
+    rows: int = 1
 
 
 @dataclass(slots=True)
@@ -73,6 +90,7 @@ class Measurements:
     adapter: str = ""
     speeds: list[Speed] = field(default_factory=list)
     next_turn: NextTurn | None = None
+    experts: ExpertReads | None = None
     weights_gigabytes_s: float | None = None
     kernels: list[KernelSpeed] = field(default_factory=list)
     bandwidth_gigabytes_s: Bandwidth | None = None

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,20 @@ from app.adapters import OFF, adapters_here, find_adapter
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.context import context_note
-from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
+from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
+from app.chat.pro import Plan, read_plan
 from app.chat.sampling import change
 from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model, load_there
+from app.cli.plain_input import read_message, readline_edits
+from app.cli.plain_several import PlainSeveral
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
+from app.documents.citations import FileCitations, flaws
 from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from app.cli.beside import SharedEngine
     from app.remote.engine import RemoteEngine
 
-_HERE = ("effort", "set", "continue", "tools", "adapter", "new", "help", "quit")
+_HERE = ("effort", "set", "continue", "pro", "tools", "adapter", "new", "help", "quit")
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash in _HERE)
 """The commands of the full-screen chat that this one has."""
 
@@ -54,7 +59,7 @@ def chat(start: Start, prompt: str = "", *, resume: bool = False) -> int:
     reason = ": TERM is dumb or not set, so the full-screen chat can't be shown" if is_dumb() else ""
     print(f"Plain chat{reason}.\nCtrl-D or /quit quits, Ctrl-C stops an answer, /help lists the commands.", flush=True)
     # A terminal that can move its cursor lets a line be edited, and earlier ones called back.
-    edits_lines = not is_dumb() and _readline_edits()
+    edits_lines = not is_dumb() and readline_edits()
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a stray byte must not end the chat
     with contextlib.closing(Saver(say)) as saver:
         plain = PlainChat(start.server or start.shared or LocalEngine(), start, saver, edits_lines=edits_lines)
@@ -94,6 +99,7 @@ class PlainChat:
         self._saver = saver
         self._edits_lines = edits_lines
         self._conversation = Conversation()
+        self._plan = Plan()
         self._tools = PlainTools(start.permissions, start.most_calls, always_loops=not isinstance(engine, LocalEngine))
 
     def load(self, load: Load) -> str:
@@ -135,7 +141,7 @@ class PlainChat:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 try:
-                    text = _message(self._edits_lines)
+                    text = read_message(self._edits_lines)
                 except EOFError:
                     print()
                     return
@@ -151,7 +157,9 @@ class PlainChat:
                 slash = line.command.slash if line is not None and line.command and not line.argument else ""
                 if slash == "quit":
                     return
-                if slash == "continue":
+                if line is not None and line.command is not None and line.command.slash == "pro":
+                    interrupted = self._several(line.argument)
+                elif slash == "continue":
                     interrupted = self._go_on()
                 elif line is not None:
                     print(self._command(line))
@@ -226,13 +234,29 @@ class PlainChat:
         state = f"Tools that the model may call: {on}. /tools off switches them off."
         return f"{state} {context_note(self._engine.context_length)}".rstrip()
 
-    def _ask(self, text: str) -> bool:
+    def _several(self, argument: str) -> bool:
+        """Have several answers, and one made of them, to the question that follows the command, else to the last
+        prompt; whether Ctrl-C has ended them."""
+        try:
+            plan = read_plan(argument, self._options, self._plan)
+        except RequestError as error:
+            print(sentence(str(error)))
+            return False
+        self._plan = replace(plan, question="")
+        if plan.question:
+            return self._ask(plan.question, partial(self._answer_several, plan))
+        if (prompt := self._conversation.last_prompt()) is None:
+            print("There is nothing to answer yet.")
+            return False
+        return self._answer_several(plan, prompt)
+
+    def _ask(self, text: str, answer: Callable[[Node], bool] | None = None) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""
         conversation, before = self._conversation, self._conversation.leaf
         prompt = conversation.add_prompt(text, before)
         self._saver.save(conversation)
         try:
-            return self._answer(prompt)
+            return (answer or self._answer)(prompt)
         finally:
             if conversation.leaf == prompt.id:  # nothing came of it: as if it had not been asked
                 conversation.withdraw(prompt.id, before)
@@ -277,9 +301,30 @@ class PlainChat:
                 printer.end_line()
                 if record.has_begun:
                     _print_sources(printer.sources)
+                    for flaw in flaws(FileCitations(lambda: files_of(path)).of(record.text)):
+                        say(flaw)
                     _print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))
+            return stopped()
+
+    def _answer_several(self, plan: Plan, prompt: Node) -> bool:
+        """Print what comes of several answers, and keep them all; whether Ctrl-C has ended them. A second Ctrl-C raises
+        KeyboardInterrupt."""
+        conversation = self._conversation
+        request = Request(conversation.for_engine(prompt.id), self._options, self._instructions)
+        save = partial(self._saver.save, conversation)
+        several = PlainSeveral(prompt, conversation, request, plan, self._model, save)
+        if self._tools.names:
+            print("Tools are off meanwhile.", file=sys.stderr, flush=True)
+        with _stoppable(self._engine.stop) as stopped:
+            try:
+                self._tools.drive(several.show(self._engine, stopped), loops=True)
+            except GptossError as error:
+                say(str(error))
+            finally:
+                several.keep("cancelled" if stopped() else "died")
+            several.print_answer()
             return stopped()
 
     def _stop(self, tools: TurnTools | None) -> None:
@@ -339,33 +384,6 @@ def _stoppable(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
         yield lambda: is_stopped
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _readline_edits() -> bool:
-    """Let `input` edit lines from now on; false where Python has no readline."""
-    try:
-        import readline
-    except ImportError:
-        return False
-    # Else every line of a paste is sent at once. GNU readline 8.1 and newer know it, libedit ignores it.
-    readline.parse_and_bind("set enable-bracketed-paste on")
-    return True
-
-
-def _message(edits_lines: bool) -> str:
-    """What the person writes: a line, and those after it for as long as they end in a backslash. Raises EOFError."""
-    lines = [_line("> ", edits_lines)]
-    while lines[-1].endswith("\\"):
-        lines[-1] = lines[-1][:-1]
-        lines.append(_line(". ", edits_lines))
-    return "\n".join(lines)
-
-
-def _line(prompt: str, edits_lines: bool) -> str:
-    if edits_lines:
-        return input(prompt)  # readline has to know the prompt, to draw the line anew
-    print(prompt, end="", flush=True)  # `input` alone would write it to standard error
-    return input()
 
 
 def _help() -> str:

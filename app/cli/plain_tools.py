@@ -56,9 +56,10 @@ class PlainTools:
         """The developer message of the next turn: the chat's own instructions, and what is to be said of the tools."""
         return own if self._open is None else self._open.instructions(own)
 
-    def drive(self, client: Coroutine[Any, Any, T]) -> T:
-        """Run what talks to the engine: on the event loop where something needs one, else as `engine.local.drive`."""
-        return self._loop.run(client) if self.names or self._always_loops else drive(client)
+    def drive(self, client: Coroutine[Any, Any, T], *, loops: bool = False) -> T:
+        """Run what talks to the engine: on the event loop where something needs one, it itself if it `loops`, else as
+        `engine.local.drive`."""
+        return self._loop.run(client) if self.names or self._always_loops or loops else drive(client)
 
     def leave(self) -> None:
         """The conversation ends, or its tools are switched off: end what they have started."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.arguments import PORT, add_adapter, add_model, stated_load
+from app.cli.arguments import PORT, add_adapter, add_hosts, add_model, stated_load
 from app.cli.completion import completed_by
 from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
@@ -34,8 +34,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         argument_default=argparse.SUPPRESS,
         help="answer other programs by OpenAI's API (Responses and Chat Completions)",
         description="Answer other programs by OpenAI's API: /v1/responses, /v1/chat/completions and /v1/models; "
-        "/health and /metrics tell how it is. One request runs at a time, 32 may wait. At an address that others "
-        "reach, each request needs a token, which is made at the first start and kept beside the conversations.",
+        "/health and /metrics tell how it is. Several requests are answered together, 32 more may wait. At an address "
+        "that others reach, each request needs a token, which is made at the first start and kept beside the "
+        "conversations.",
     )
     group = parser.add_argument_group("address")
     group.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1, this computer alone)")
@@ -53,6 +54,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help='pages that may ask from a browser, as "https://chat.example.org"; may be repeated (default: none)',
     )
     group = parser.add_argument_group("answers")
+    group.add_argument(
+        "--parallel",
+        type=int,
+        metavar="N",
+        help="requests that are answered together, as far as they fit into memory (default: up to 8, fewer where the "
+        "context is short). Together they bring more tokens a second, each fewer than alone",
+    )
     group.add_argument("--no-reasoning", action="store_true", help="keep the model's thoughts back; usage counts them")
     group.add_argument("--strict-model", action="store_true", help="refuse requests for a model of another name")
     tools = group.add_argument(
@@ -65,6 +73,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     group = parser.add_argument_group("model")
     add_model(group)
     add_adapter(group)
+    add_hosts(group)
     parser.set_defaults(run=run)
 
 
@@ -126,6 +135,9 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from app.server.serving import Server, serve
     from app.server.token import kept_token
 
+    parallel = getattr(arguments, "parallel", None)
+    if parallel is not None and parallel < 1:
+        raise RequestError(f"--parallel is {parallel}; it must be at least 1")
     own = await _own_tools(arguments, settings)
     address = _listen(arguments)
     token, token_file = None, None
@@ -147,7 +159,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
         if isinstance(reply, Ready):
             say(f"{reply.model} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
 
-    line = Line(engine, asked, announce)
+    line = Line(engine, asked, announce, parallel=parallel)
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))
 
     async def load_and_show() -> None:

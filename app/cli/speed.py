@@ -11,7 +11,8 @@ from statistics import median
 import mlx.core as mx
 import numpy as np
 
-from app.cli.measurements import Bandwidth, KernelSpeed, NextTurn, Speed
+from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, NextTurn, Speed
+from metal.operation import Operation, Variant
 from metal.trust.timing import cold_arguments, seconds_per_run
 from mlx_model.events import Finished, Stats
 from mlx_model.generation.runner import Runner
@@ -22,6 +23,7 @@ from mlx_model.options import Options
 from mlx_model.request import Request
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.kernels import decode_operations
+from mlx_model.transformer.several_rows import SeveralRows
 
 PROMPTS = (64, 512, 2048, 8192)
 """Tokens of the prompts whose prefill is timed, and after which decoding is."""
@@ -29,10 +31,16 @@ PROMPTS = (64, 512, 2048, 8192)
 _TEXT_IDS = 199_998
 """From here on gpt-oss's vocabulary has special tokens."""
 
+_SEVERAL = (2, 4, 8)
+"""Rows of activations that kernels are made for."""
+
 _ROUNDS = 3
 _WARM_TOKENS = 4
 _TURN_TOKENS = 400
 """Prompt tokens that a round of `next_turn` computes, about."""
+
+_READ_TOKENS = 32
+"""Decoded tokens over which reads from the disk are averaged."""
 
 _BANDWIDTH_BYTES = 256 << 20
 """More than any chip's caches, little beside a model."""
@@ -174,17 +182,50 @@ def _first_token(session: Session, messages: list[Message]) -> Stats:
     return last.stats if isinstance(last, Finished) else Stats()
 
 
+def expert_reads(model: Model) -> ExpertReads | None:
+    """What decoding reads of experts from the disk, after a prompt of random text ids; None where none are there."""
+    if (streaming := model.transformer.streaming) is None:
+        return None
+    ids = np.random.default_rng(0).integers(0, min(model.config.vocab_size, _TEXT_IDS), PROMPTS[0])
+    tokens, before = 0, streaming.reads.copy()
+    for item in Runner(endless(model)).run(ids.tolist(), Options(temperature=0, max_tokens=_READ_TOKENS + 1)):
+        if isinstance(item, int):
+            if not tokens:
+                before = streaming.reads.copy()
+            tokens += 1
+    reads = streaming.reads.since(before)
+    return ExpertReads(
+        model.plan.slots,
+        model.config.num_local_experts,
+        model.plan.streamed_layers,
+        reads.in_memory,
+        reads.nbytes / (tokens - 1),
+        reads.waited_s / (tokens - 1),
+    )
+
+
 def kernel_speeds(model: Model) -> Iterator[KernelSpeed]:
-    """Times each operation that runs by a Metal kernel, on weights that no cache holds, beside MLX's operations."""
+    """Times each operation that runs by a Metal kernel, on weights that no cache holds, beside MLX's operations.
+
+    Those of several rows too, which are first tried here if no step has needed them yet.
+    """
     transformer = model.transformer
     if not isinstance(transformer, Transformer) or (decoder := transformer.decoder) is None:
         return
     for operation in decode_operations(decoder, transformer):
-        variant = decoder.choice[operation.name]
-        if variant is not None:
-            seconds = seconds_per_run(operation, [variant, None], cold_arguments(operation))
-            ours, portable = seconds[variant], seconds[None]
-            yield KernelSpeed(operation.name, 1e6 * ours, operation.weight_bytes / ours / 1e9, 1e6 * portable)
+        yield from _kernel_speed(operation, decoder.choice[operation.name], 1)
+    if isinstance(decoder.several, SeveralRows):
+        for rows in _SEVERAL:
+            chosen = decoder.several(rows)
+            for name, operation in decoder.several.operations(rows).items():
+                yield from _kernel_speed(operation, chosen.get(name), rows)
+
+
+def _kernel_speed(operation: Operation, variant: Variant | None, rows: int) -> Iterator[KernelSpeed]:
+    if variant is not None:
+        seconds = seconds_per_run(operation, [variant, None], cold_arguments(operation))
+        ours, portable = seconds[variant], seconds[None]
+        yield KernelSpeed(operation.name, 1e6 * ours, operation.weight_bytes / ours / 1e9, 1e6 * portable, rows)
 
 
 def bandwidth() -> Bandwidth:

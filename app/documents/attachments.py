@@ -7,7 +7,7 @@ from mlx_model.errors import GptossError
 from mlx_model.text import fenced
 
 GAP, HEAD, TAIL = "\n\n", '[file "', "]"
-QUOTE, NOTE = '"', "; "
+QUOTE, NOTE, CITE = '"', "; ", "cite as "
 
 
 class AttachmentError(GptossError):
@@ -23,12 +23,13 @@ class Attachment:
     """A name to show, which is one line without control characters, and the text that the model is given.
 
     `note` says in one line without double quotes how many pages it has, what of the file is not in the text, or how it
-    differs; the person and the model read the same.
+    differs; the person and the model read the same. `citation` shows the model how to name a place in it, as `[p. 4]`.
     """
 
     name: str
     text: str
     note: str = ""
+    citation: str = ""
 
     @property
     def size(self) -> int:
@@ -68,7 +69,8 @@ def merge(prompts: Iterable[str]) -> str:
 
 
 def _block(attachment: Attachment) -> str:
-    note = f"{NOTE}{attachment.note}" if attachment.note else ""
+    notes = [attachment.note, f"{CITE}{attachment.citation}" if attachment.citation else ""]
+    note = "".join(f"{NOTE}{each}" for each in notes if each)
     return f"{HEAD}{attachment.name}{QUOTE}{note}{TAIL}\n{fenced(attachment.text)}"
 
 
@@ -90,17 +92,20 @@ def _block_at(prompt: str, start: int) -> tuple[int, Attachment] | None:
     if (named := _named(prompt[start:opening])) is None:
         return None
     text = prompt[ticks + 1 : closing] if closing > ticks else ""
-    return min(end + len(GAP), len(prompt)), Attachment(named[0], text, named[1])
+    return min(end + len(GAP), len(prompt)), Attachment(named[0], text, *named[1:])
 
 
-def _named(line: str) -> tuple[str, str] | None:
-    """The name and the note in the line above a fence, None if it is no such line."""
+def _named(line: str) -> tuple[str, str, str] | None:
+    """The name, the note and the citation in the line above a fence, None if it is no such line."""
     if "\n" in line or not (line.startswith(HEAD) and line.endswith(TAIL)):
         return None
     name, quote, note = line[len(HEAD) : -len(TAIL)].rpartition(QUOTE)  # a name may have quotes, a note has none
     if not quote or (note and (not note.startswith(NOTE) or note == NOTE)):
         return None
-    return name, note.removeprefix(NOTE)
+    before, cite, citation = note.rpartition(f"{NOTE}{CITE}")
+    if not (cite and citation.startswith("[") and citation.endswith("]")):
+        before, citation = note, ""
+    return name, before.removeprefix(NOTE), citation
 
 
 def _split_behind(prompt: str) -> tuple[str, list[Attachment]]:
@@ -128,4 +133,4 @@ def _block_before(prompt: str, end: int) -> tuple[int, Attachment] | None:
     start = prompt.rfind(GAP, 0, max(0, opening))
     if opening < 0 or start < 0 or (named := _named(prompt[start + len(GAP) : opening])) is None:
         return None
-    return start, Attachment(named[0], prompt[opening + len(fence) + 2 : closing], named[1])
+    return start, Attachment(named[0], prompt[opening + len(fence) + 2 : closing], *named[1:])

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from pathlib import Path
 
 from app.documents.attachments import QUOTE, Attachment, AttachmentError, AttachmentLocked
-from app.documents.selection import SOURCE, WHOLE, Selection, SelectionError, divide, fitting, select
+from app.documents.cited_pages import citation_in
+from app.documents.selection import MOST_FOUND_TOKENS, SOURCE, WHOLE, Selection, SelectionError, divide, fitting, select
 from app.lines import one_line
 from mlx_model.documents.document import Document, DocumentError, DocumentLocked, Wanted, joined
 
@@ -66,7 +67,7 @@ def read(path: Path, name: str | None = None, selection: Selection = WHOLE, pass
 
 def read_bytes(data: bytes, name: str, password: str | None = None) -> Attachment:
     """As `read`: a file that was read already, or standard input, as far as MOST_FILE_BYTES and one more byte."""
-    return _attachment(_document(data, name, WHOLE, password), name, WHOLE)
+    return whole(document_of(data, name, password), name)
 
 
 def document_at(path: Path, name: str, selection: Selection = WHOLE, password: str | None = None) -> Document:
@@ -87,10 +88,24 @@ def document_at(path: Path, name: str, selection: Selection = WHOLE, password: s
     return document
 
 
+def document_of(data: bytes, name: str, password: str | None = None) -> Document:
+    """The document of a file that was read already. Raises AttachmentLocked, AttachmentError."""
+    return _document(data, name, WHOLE, password)
+
+
+def whole(document: Document, name: str) -> Attachment:
+    """All of a document, to go into a prompt. Raises AttachmentError if it is too long for any."""
+    return _attachment(document, name, WHOLE)
+
+
 def proposal(document: Document, name: str, tokens: int) -> str:
-    """What to attach in place of a file that does not fit into so many tokens; "" if nothing of it does."""
+    """What to attach in place of a file that does not fit into so many tokens: some of its pages, or what is found in
+    it for some words; "" if nothing of it fits."""
     part = fitting(document, tokens)
-    return f"{document.unit}s {part[1:]} fit: {name}{part}" if part else ""
+    fits = f"{document.unit}s {part[1:]} fit: {name}{part}" if part else ""
+    return ", or ".join(
+        [*([fits] if fits else []), *([f"search it: {name}?words"] if tokens >= MOST_FOUND_TOKENS else [])]
+    )
 
 
 def what_fits(name: str, folder: Path | None, tokens: int) -> str:
@@ -112,7 +127,8 @@ def _attachment(document: Document, name: str, selection: Selection) -> Attachme
     except SelectionError as error:
         raise AttachmentError(f"{_base(name, selection)} {error}") from None
     notes = [*([part] if part else []), *document.notes]
-    attachment = Attachment(name, joined(pages), one_line("; ".join(notes)).replace(QUOTE, "'"))
+    note = one_line("; ".join(notes)).replace(QUOTE, "'")
+    attachment = Attachment(name, joined(pages), note, citation_in(pages))
     if attachment.size > MOST_BYTES:
         base = _base(name, selection)
         fits = proposal(document, base, MOST_BYTES // 4) if selection == WHOLE else ""

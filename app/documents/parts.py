@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.documents.attachments import AttachmentError
 from app.documents.files import document_at, find
-from app.documents.selection import sections
+from app.documents.selection import Selection, SelectionError, divide, sections, select
 from app.lines import one_line
 from mlx_model.documents.document import Document, joined
 from mlx_model.tokens import about_tokens
@@ -25,12 +25,15 @@ class Part:
 
 
 def parts(typed: str, folder: Path, most: int) -> list[Part]:
-    """Up to `most` parts that `typed` may become: the sections of a file behind a `#`, its pages behind a `:`.
+    """Up to `most` parts that `typed` may become: the sections of a file behind a `#`, its pages behind a `:`, what is
+    found for words behind a `?`.
 
     Reads the file. Nothing where none is meant, or where it can't be read: choosing it says why.
     """
+    part = divide(typed)
+    is_search = part is not None and bool(part[1].words)
     sign = max("#:", key=typed.rfind)
-    name, _, asked = typed.rpartition(sign)
+    name, _, asked = (part[0], "?", part[1].words) if part and is_search else typed.rpartition(sign)
     if not name:
         return []
     try:
@@ -40,7 +43,9 @@ def parts(typed: str, folder: Path, most: int) -> list[Part]:
         document = document_at(path, one_line(name))
     except (AttachmentError, OSError, ValueError):
         return []
-    return _sections(document, name, asked, most) if sign == "#" else _pages(document, name, asked, most)
+    if part and is_search:
+        return _found(document, typed, part[1])
+    return [*_whole(document, name, asked), *(_sections if sign == "#" else _pages)(document, name, asked, most)]
 
 
 def size_of(name: str, folder: Path) -> str:
@@ -57,6 +62,21 @@ def in_words(size: int) -> str:
     if size < 1000:
         return f"{size:,} bytes"
     return f"{size / 1000:,.1f} kB" if size < 1_000_000 else f"{size / 1e6:,.1f} MB"
+
+
+def _whole(document: Document, name: str, asked: str) -> list[Part]:
+    """All of it, as long as nothing of a part is typed."""
+    count = f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+    return [] if asked else [Part(name, "all of it", f"{count}, about {about_tokens(document.text):,} tokens")]
+
+
+def _found(document: Document, typed: str, selection: Selection) -> list[Part]:
+    """What is found for the words that are typed."""
+    try:
+        pages, how = select(document, selection)
+    except SelectionError:
+        return []
+    return [Part(typed, how, f"about {about_tokens(joined(pages)):,} tokens")]
 
 
 def _sections(document: Document, name: str, asked: str, most: int) -> list[Part]:

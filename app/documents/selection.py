@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from app.documents.cells import cut, divided
 from app.lines import one_line
 from mlx_model.documents.document import Document, Heading, Page, joined, listed, ranges
 from mlx_model.errors import GptossError
@@ -11,11 +12,16 @@ from mlx_model.tokens import about_tokens
 
 SOURCE = "source"
 """The section of a web page that is its HTML as it is."""
+PARTS = (":", "#", "?")
+"""What parts the name of a file from the part of it that is meant."""
+MOST_FOUND_TOKENS = 4000
+"""About how many tokens the passages have that are found for some words."""
 MOST_NAMED = 8
 """Sections that are named where the one that is meant isn't there."""
 
 _PAGES = re.compile(r"(?P<file>.+?):(?P<pages>\d{1,7}(?:-\d{0,7})?(?:,\d{1,7}(?:-\d{0,7})?)*)")
 _SECTION = re.compile(r"(?P<file>.+?)#(?P<section>[^#\n]+)")
+_SEARCH = re.compile(r"(?P<file>.+?)\?(?P<words>[^?\n]*\w[^\n]*)")
 _NUMBER = re.compile(r"^[\d.]+ ")
 _LAST = 10**7
 
@@ -26,17 +32,22 @@ class SelectionError(GptossError):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Ranges of pages (of lines, in a file without pages), or the section under a heading; neither is all of it."""
+    """Ranges of pages (of lines, in a file without pages), the section under a heading, or the passages that are found
+    for some words; none of them is all of it."""
 
     pages: tuple[tuple[int, int], ...] = ()
     section: str = ""
+    words: str = ""
 
 
 WHOLE = Selection()
 
 
 def divide(name: str) -> tuple[str, Selection] | None:
-    """The name of the file and the part that `name` asks for; None where it asks for none."""
+    """The name of the file and the part that `name` asks for; None where it asks for none. A `+` stands for a space in
+    words that are searched for."""
+    if match := _SEARCH.fullmatch(name):
+        return match["file"], Selection(words=" ".join(match["words"].replace("+", " ").split()))
     if match := _PAGES.fullmatch(name):
         return match["file"], Selection(tuple(map(_range, match["pages"].split(","))))
     if match := _SECTION.fullmatch(name):
@@ -46,6 +57,8 @@ def divide(name: str) -> tuple[str, Selection] | None:
 
 def select(document: Document, selection: Selection) -> tuple[tuple[Page, ...], str]:
     """The pages of a part, and in words what it is of the whole. Raises SelectionError."""
+    if selection.words:
+        return _found(document, selection.words)
     if selection.section:
         return _section(document, selection.section)
     if not document.has_pages:
@@ -112,7 +125,33 @@ def _lines(document: Document, wanted: Sequence[tuple[int, int]]) -> tuple[tuple
     return pages, f"{listed('line', numbers)} of {len(lines):,}"
 
 
+def _found(document: Document, words: str) -> tuple[tuple[Page, ...], str]:
+    from app.documents.passages import search  # now: it loads SQLite
+
+    found = search(document, words, MOST_FOUND_TOKENS)
+    if not found.passages:
+        raise SelectionError(f"has nothing about {one_line(words)}")
+    amount = f"{found.passages} of {found.of:,} passage{'' if found.of == 1 else 's'}"
+    return found.pages, f"{amount}, found for '{one_line(words)}'"
+
+
+def _cells(document: Document, wanted: str) -> tuple[tuple[Page, ...], str] | None:
+    """The cells of a sheet, `Sales!A2:D10` or the rows `Sales!2-10`; None where no such sheet is meant."""
+    if document.unit != "sheet" or (parts := divided(wanted)) is None:
+        return None
+    sheet, cells = parts
+    heading = next((each for each in document.headings if _folded(each.title) == _folded(sheet)), None)
+    if heading is None:
+        return None
+    page = cut(document.pages[heading.page], cells)
+    if page is None:
+        raise SelectionError(f"has no values in {one_line(wanted)}; {document.pages[heading.page].label} has them")
+    return (page,), f"{one_line(wanted)} of {_counted(document)}"
+
+
 def _section(document: Document, wanted: str) -> tuple[tuple[Page, ...], str]:
+    if (cells := _cells(document, wanted)) is not None:
+        return cells
     heading = _heading(document.headings, wanted)
     if heading is None:
         named = ", ".join(one_line(each.title) for each in document.headings[:MOST_NAMED])

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
+from mlx_model.distributed.hosts import plain
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd
 from mlx_model.harmony.message import Message, Role
@@ -62,15 +63,15 @@ class ModelBackend:
 
         chosen = hub.default_model() if load.model is None else load.model
         announce(Loading(chosen, default=load.model is None))
+        if load.hosts and load.adapter is not None:
+            raise RequestError("a model over several computers takes no adapter: leave out --adapter, or --with")
         bare = replace(load, model=chosen, adapter=None)
         if self._model is not None and bare == self._loaded and self._model.changes_to(load.adapter):
             self._model = self._model.with_adapter(load.adapter)
             self._session = self._answered = None  # what is in its KV caches comes of the other weights
-            return _ready(self._model)
+            return _ready(self._model, load.hosts)
         self._model = self._session = self._answered = self._loaded = None
         gc.collect()
-        from mlx_model.model import load as load_model
-
         due = 0.0
 
         def progress(done: int, total: int) -> None:
@@ -79,17 +80,9 @@ class ModelBackend:
                 due = monotonic() + PROGRESS_S
                 announce(LoadProgress(done, total))
 
-        model = self._model = load_model(
-            chosen,
-            dense_bits=load.dense_bits,
-            map=load.map,
-            memory=load.memory,
-            adapter=load.adapter,
-            progress=progress,
-            preparing=lambda done, total: announce(LoadProgress(done, total, kernels=True)),
-        )
+        self._model = _load(load, chosen, progress, lambda done, total: announce(LoadProgress(done, total, True)))
         self._loaded = bare
-        return _ready(model)
+        return _ready(self._model, load.hosts)
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
@@ -125,6 +118,39 @@ class ModelBackend:
             yield from self._session.settle(*answered)
 
 
-def _ready(model: "Model") -> Ready:
+def _load(
+    load: Load, name: str, progress: Callable[[int, int], None], preparing: Callable[[int, int], None]
+) -> "Model":
+    if load.hosts:
+        from mlx_model.distributed.load import load_across
+
+        return load_across(
+            name,
+            load.hosts,
+            dense_bits=load.dense_bits,
+            map=load.map,
+            memory=load.memory,
+            progress=progress,
+            preparing=preparing,
+        )
+    from mlx_model.model import load as load_here
+
+    return load_here(
+        name,
+        dense_bits=load.dense_bits,
+        map=load.map,
+        memory=load.memory,
+        adapter=load.adapter,
+        experts=load.experts,
+        progress=progress,
+        preparing=preparing,
+    )
+
+
+def _ready(model: "Model", hosts: Sequence[str] = ()) -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
-    return Ready(model.name, *sizes, model.load_s, model.residence.refusal, note=model.doubt, adapter=model.adapter)
+    refusal, parallel, names = model.residence.refusal, model.plan.parallel, tuple(map(plain, hosts))
+    ready = Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel, hosts=names)
+    if not model.plan.streamed_layers:
+        return ready
+    return replace(ready, slots=model.plan.slots, experts=model.config.num_local_experts)

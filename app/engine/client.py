@@ -9,7 +9,7 @@ import contextlib
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from itertools import count
 
 from app.engine.engine import EngineDied, EngineError
@@ -68,6 +68,7 @@ class EngineClient:
         self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
         self._counting: set[int] = set()  # the numbers that are no answers
         self._given_up: set[int] = set()  # those of answers that nobody reads, until they have ended
+        self._heard = 0  # replies, but for counts, which come of another thread than answers
         self._killed_because: str | None = None
         self.context_length = 0
         """See Engine."""
@@ -108,11 +109,19 @@ class EngineClient:
                 if isinstance(reply, Ready):
                     return
 
-    async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+    def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
         """See Engine."""
+        return self._answers(next(self._numbers), request)
+
+    def share(self) -> "Share":
+        """See ServedEngine."""
+        return Share(self)
+
+    async def _answers(self, number: int, request: Request) -> AsyncGenerator[Answer, None]:
+        """What comes of the request that gets this number."""
         if not self.alive:
             raise EngineDied("the engine isn't running")
-        number, finished = next(self._numbers), False
+        finished = False
         replies = self._replies(number, Ask(number, request))
         try:
             async for reply in replies:
@@ -128,18 +137,24 @@ class EngineClient:
             await replies.aclose()
             if not finished and self.alive:
                 self._given_up.add(number)
-                asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_stuck, number)
+                self._watch(number)
                 await self._send(Cancel(number))
 
     async def cancel(self) -> None:
         """See Engine. Returns at once; the answer's iterator sees how it ends."""
-        for number in self._asked():
-            await self._send(Cancel(number))
-            asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, number)
+        await self._cancel(self._asked())
 
     async def answer_now(self) -> None:
         """See Engine."""
-        for number in self._asked():
+        await self._hurry(self._asked())
+
+    async def _cancel(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            await self._send(Cancel(number))
+            asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_asked, number)
+
+    async def _hurry(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             await self._send(AnswerNow(number))
 
     async def count(self, texts: Sequence[str]) -> list[int]:
@@ -214,6 +229,7 @@ class EngineClient:
                 reply = decode(line)
                 if not isinstance(reply, FromEngine):
                     raise ProtocolError(f"{type(reply).__name__} is a request")
+                self._heard += not isinstance(reply, Counted)
                 number = None if isinstance(reply, Loading | LoadProgress | Ready) else reply.number
                 if isinstance(reply, Failed) or (isinstance(reply, Answer) and isinstance(reply.event, Finished)):
                     self._given_up.discard(number or 0)
@@ -245,9 +261,16 @@ class EngineClient:
         if number in self._inboxes:
             self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
 
-    def _kill_if_stuck(self, number: int) -> None:
-        """For an answer that nobody reads, and that holds up those behind it."""
-        if number in self._given_up and number == min([*self._given_up, *self._asked()]):
+    def _watch(self, number: int) -> None:
+        """For an answer that nobody reads: it has to end, unless another one or a load goes on before it does."""
+        asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_stuck, number, self._heard)
+
+    def _kill_if_stuck(self, number: int, heard: int) -> None:
+        if number not in self._given_up:
+            return
+        if self._heard != heard:
+            self._watch(number)
+        else:
             self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
 
     def _kill(self, reason: str) -> None:
@@ -255,6 +278,59 @@ class EngineClient:
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+
+
+class Share:
+    """See ServedEngine."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._asked = set[int]()
+
+    @property
+    def alive(self) -> bool:
+        """See Engine."""
+        return self._client.alive
+
+    @property
+    def context_length(self) -> int:
+        """See Engine."""
+        return self._client.context_length
+
+    def load(self, request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
+        """See Engine."""
+        return self._client.load(request)
+
+    async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+        """See Engine."""
+        number = next(self._client._numbers)
+        self._asked.add(number)
+        try:
+            async with contextlib.aclosing(self._client._answers(number, request)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._asked.remove(number)
+
+    async def cancel(self) -> None:
+        """See ServedEngine."""
+        await self._client._cancel([*self._asked])
+
+    async def answer_now(self) -> None:
+        """See ServedEngine."""
+        await self._client._hurry([*self._asked])
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """See Engine."""
+        return await self._client.count(texts)
+
+    async def died(self) -> EngineDied:
+        """See Engine."""
+        return await self._client.died()
+
+    async def close(self) -> None:
+        """See Engine: ends it for all."""
+        await self._client.close()
 
 
 async def lines_of(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -289,6 +365,9 @@ def death_of(returncode: int, last_lines: Sequence[str]) -> EngineDied:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
+    if -returncode == signal.SIGBUS:
+        reason = "a file of the model can't be read any more (cut off, or its disk is gone)"
+        return EngineDied(f"the engine crashed, probably because {reason}", last_lines)
     if -returncode in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         return EngineDied(f"the engine was ended from outside ({name})", last_lines)
     if any("memory" in line.lower() for line in last_lines):

@@ -48,16 +48,17 @@ class Engine(Protocol):
         ...
 
     def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """The events of one answer, up to Finished; closing it cancels the answer. Raises EngineError or EngineDied."""
+        """The events of one answer, up to Finished; closing it cancels the answer. Several may be asked for at once.
+        Raises EngineError or EngineDied."""
         ...
 
     async def cancel(self) -> None:
-        """Ask the running answer to end; an engine that doesn't react is killed."""
+        """Ask the answers under way to end; an engine that doesn't react is killed."""
         ...
 
     async def answer_now(self) -> None:
-        """Ask the running answer to end its thought, now or where it is yet to come, and to begin its final message.
-        Raises EngineError where that is not possible, and EngineDied."""
+        """Ask the answers under way to end their thoughts, now or where they are yet to come, and to begin their final
+        messages. Raises EngineError where that is not possible, and EngineDied."""
         ...
 
     async def count(self, texts: Sequence[str]) -> list[int]:
@@ -70,4 +71,12 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End the process."""
+        ...
+
+
+class ServedEngine(Engine, Protocol):
+    """An engine that several ask at once."""
+
+    def share(self) -> Engine:
+        """The same engine for one of them: `cancel` and `answer_now` concern the answers that were asked for there."""
         ...

@@ -1,7 +1,8 @@
 """The engine in this very process: the same protocol over the same backend as in the worker, without a pipe."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
 from typing import Any, TypeVar
@@ -16,6 +17,14 @@ from mlx_model.request import Request
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """What an answer has been asked for meanwhile."""
+
+    is_stopped: bool = False
+    is_hurried: bool = False
+
+
 class LocalEngine:
     """Computes in the thread that asks, one step for each event: what a script measures is then the model alone.
 
@@ -28,7 +37,7 @@ class LocalEngine:
         """`backend` is by default the model itself."""
         self._backend = backend or _model_backend()
         self._numbers = count(1)
-        self._stopped = self._hurried = False
+        self._under_way: dict[int, _UnderWay] = {}
         self._ended = asyncio.Event()
         self.alive = False
         """Whether it has been started, by `load`, and not closed since."""
@@ -62,21 +71,33 @@ class LocalEngine:
         yield ready
 
     async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """See Engine. `stop` and `cancel` end the answer after the step that is computed: a token, a prefill chunk."""
+        """See Engine. `stop` and `cancel` end all answers after the step that is computed: a token, a prefill chunk.
+
+        Several that are read in tasks of one event loop are computed together: each gives way to the others before a
+        step that it shares with them, and nowhere else.
+        """
         if not self.alive:
             raise EngineDied("the engine isn't running")
-        number, self._stopped, self._hurried = next(self._numbers), False, False
+        number, state = next(self._numbers), _UnderWay()
+        self._under_way[number] = state
+        events = self._backend.stream(request, lambda: state.is_stopped, lambda: state.is_hurried)
         try:
-            for event in self._backend.stream(request, lambda: self._stopped, lambda: self._hurried):
+            for event in events:
                 if event is not None:
                     yield Answer(number, event)
-                await asyncio.sleep(0)
+                if event is None or len(self._under_way) == 1:
+                    await asyncio.sleep(0)
         except GptossError as error:
             raise _declined(error) from error
+        finally:
+            del self._under_way[number]
+            if isinstance(events, Generator):  # an answer that is given up holds memory that others may wait for
+                events.close()
 
     def stop(self) -> None:
-        """Ask the running answer to end. Returns at once, and may be called in a signal handler."""
-        self._stopped = True
+        """Ask the answers under way to end. Returns at once, and may be called in a signal handler."""
+        for state in [*self._under_way.values()]:
+            state.is_stopped = True
 
     async def cancel(self) -> None:
         """See Engine."""
@@ -84,7 +105,8 @@ class LocalEngine:
 
     async def answer_now(self) -> None:
         """See Engine."""
-        self._hurried = True
+        for state in self._under_way.values():
+            state.is_hurried = True
 
     async def count(self, texts: Sequence[str]) -> list[int]:
         """See Engine."""

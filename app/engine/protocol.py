@@ -28,8 +28,9 @@ class ProtocolError(GptossError):
 class Load:
     """App to engine: load this model (name or path; None: the default one), in place of the present one.
 
-    `dense_bits`, `map` and `memory`, in bytes, as for mlx_model.load; `adapter` is the folder of a LoRA adapter. If
-    nothing but that is another one, only that is loaded. Also what the command line says of loading.
+    `dense_bits`, `map`, `memory`, in bytes, and `experts` as for mlx_model.load; `adapter` is the folder of a LoRA
+    adapter. If nothing but that is another one, only that is loaded. `hosts` are computers that hold a part of the
+    layers. Also what the command line says of loading.
     """
 
     model: str | None = None
@@ -37,6 +38,8 @@ class Load:
     map: str = "auto"
     memory: int | None = None
     adapter: str | None = None
+    experts: int | None = None
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ class Ready:
     why the weights were copied into memory instead of mapped, None if they are mapped. `note` says what is to be known
     of this engine, as what it can't do, if there is something. `adapter` is the name of the LoRA adapter that it
     answers with, "" without one.
+    `parallel` is how many requests it may be given at once: it answers them together, as far as they fit into memory.
+    `slots` of the `experts` of a layer are in memory where others are read from the disk, else both are 0.
+    `hosts` are the names of the other computers that hold layers.
     """
 
     model: str
@@ -114,6 +120,10 @@ class Ready:
     not_mapped: str | None = None
     note: str = ""
     adapter: str = ""
+    parallel: int = 1
+    slots: int = 0
+    experts: int = 0
+    hosts: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -27,7 +27,7 @@ class Asked:
         """Ends the thought, or, of an answer that waits in line, the one that is yet to come."""
         self._is_hurried = True
         if self._has_begun:
-            await self._service.line.engine.answer_now()
+            await self.run.engine.answer_now()
 
     async def replies(self) -> AsyncIterator[Answer | Failed | None]:
         """What comes, up to Finished or Failed; None now and then where nothing has to be said."""
@@ -57,7 +57,7 @@ class Asked:
         if not self._has_begun:
             self._has_begun = True
             if self._is_hurried:
-                await self._service.line.engine.answer_now()
+                await self.run.engine.answer_now()
 
 
 def failed_reply(error: ApiError, number: int | None) -> Failed:

@@ -1,4 +1,4 @@
-"""The engine and who waits for it: one request at a time, first come first served, whatever becomes of the others."""
+"""The engine and who waits for it: as many requests as it answers together, in the order of coming."""
 
 import asyncio
 import traceback
@@ -7,14 +7,14 @@ from contextlib import aclosing
 from typing import Protocol
 
 from app.chat.loop import TurnEvent
-from app.engine.engine import Engine, EngineDied
+from app.engine.engine import Engine, EngineDied, ServedEngine
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from app.server.errors import ApiError, busy, changing, of_engine, stopping
 from mlx_model.errors import GptossError
 from mlx_model.events import Finished
 
 MOST_WAITING = 32
-"""Requests that wait beside the one that runs; another one is told to come back later."""
+"""Requests that wait beside those that run; another one is told to come back later."""
 
 
 class Work(Protocol):
@@ -25,7 +25,7 @@ class Work(Protocol):
         ...
 
     async def cancel(self, engine: Engine) -> None:
-        """Ends the answer under way; Finished("cancelled") follows."""
+        """Ends the answer under way; Finished("cancelled") follows. `engine` is that of `events`."""
         ...
 
 
@@ -34,13 +34,15 @@ class Line:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ServedEngine,
         load: Load,
         announce: Callable[[Loading | LoadProgress | Ready], None] = lambda reply: None,
         *,
+        parallel: int | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
-        """`announce` hears how each load goes."""
+        """`announce` hears how each load goes. The engine gets `parallel` requests at once, by default as many as it
+        says that it can."""
         self.ready: Ready | None = None
         """What is loaded, None while it isn't."""
         self._engine = engine
@@ -48,24 +50,29 @@ class Line:
         self._loads: asyncio.Task[None] | None = None  # it goes on where the request that needed it is given up
         self._announce = announce
         self._most_waiting = most_waiting
-        self._lock = asyncio.Lock()
+        self._parallel = parallel
         self._runs: list[Run] = []
         self._is_stopping = False
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ServedEngine:
         """The engine that answers."""
         return self._engine
 
     @property
     def waiting(self) -> int:
         """Requests that wait."""
-        return max(len(self._runs) - 1, 0)
+        return max(len(self._runs) - self.parallel, 0)
 
     @property
     def running(self) -> int:
-        """Requests that the engine has: none, or one."""
+        """Requests that the engine has."""
         return len(self._runs) - self.waiting
+
+    @property
+    def parallel(self) -> int:
+        """Requests that the engine may have at once. One has it load."""
+        return 1 if self.ready is None else self._parallel or self.ready.parallel
 
     async def load(self, load: Load | None = None) -> Ready:
         """Loads the model, if it isn't; who asks meanwhile waits. Another one, by `load`, takes its place at once: the
@@ -76,46 +83,51 @@ class Line:
                 run.end(changing())
         if self.ready is not None and self._engine.alive:
             return self.ready
-        async with self._lock:
-            return await self._loaded()
+        return await self._loaded()
 
     def join(self, work: Work) -> "Run":
         """Stands a request in line. Raises ApiError if too many wait, or the server is about to end."""
         if self._is_stopping:
             raise stopping()
-        if len(self._runs) > self._most_waiting:
+        if len(self._runs) >= self.parallel + self._most_waiting:
             raise busy(f"{self._most_waiting} requests wait already; try again in a few seconds")
         run = Run(self, work)
         self._runs.append(run)
+        self._call()
         return run
 
     def leave(self, run: "Run") -> None:
         """A request is over."""
         self._runs.remove(run)
+        self._call()
 
     def place(self, run: "Run") -> int:
-        """How many are before a request; 0 while it runs."""
-        return self._runs.index(run) if run in self._runs else 0
+        """How many have to end before a request runs; 0 while it does."""
+        return max(self._runs.index(run) + 1 - self.parallel, 0) if run in self._runs else 0
 
-    async def events(self, work: Work) -> AsyncGenerator[TurnEvent, None]:
-        """What the engine brings, once it is this request's turn.
+    def _call(self) -> None:
+        """Lets those run whose turn it is."""
+        for run in self._runs[: self.parallel]:
+            run.turn.set()
+
+    async def events(self, work: Work, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """What the engine brings of a request whose turn it is; `engine` is its share of it.
 
         An engine that was dead already, or killed for an earlier answer that hung, is not this request's fault: where
         it has brought nothing yet, another one is asked.
         """
-        async with self._lock:
-            for is_last_try in (False, True):
-                await self._loaded()
-                has_begun = False
-                try:
-                    async with aclosing(work.events(self._engine)) as events:
-                        async for event in events:
-                            has_begun = True
-                            yield event
-                    return
-                except EngineDied as death:
-                    if is_last_try or has_begun or death.memory:
-                        raise
+        for is_last_try in (False, True):
+            await self._loaded()
+            has_begun = False
+            try:
+                async with aclosing(work.events(engine)) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+                return
+            except EngineDied as death:
+                if is_last_try or has_begun or death.memory:
+                    raise
 
     async def stop(self) -> None:
         """Ends all requests: each client hears of it."""
@@ -137,6 +149,7 @@ class Line:
             self._announce(reply)
             if isinstance(reply, Ready) and load == self._load:  # or another one is wanted meanwhile
                 self.ready = reply
+                self._call()
 
 
 class Run:
@@ -144,6 +157,10 @@ class Run:
 
     def __init__(self, line: Line, work: Work) -> None:
         self._line, self._work = line, work
+        self.engine = line.engine.share()
+        """The engine, for this request alone."""
+        self.turn = asyncio.Event()
+        """Whether the engine may have it."""
         self._inbox = asyncio.Queue[TurnEvent | ApiError | None]()  # None ends it
         self._is_over = False
         self._task = asyncio.create_task(self._go())
@@ -151,7 +168,7 @@ class Run:
 
     @property
     def place(self) -> int:
-        """How many requests are before it; 0 while it runs."""
+        """How many requests have to end before it runs; 0 while it does."""
         return self._line.place(self)
 
     async def events(self, pulse_s: float) -> AsyncIterator[TurnEvent | None]:
@@ -181,14 +198,15 @@ class Run:
     async def cancel(self) -> None:
         """Asks for the end: what has been answered so far is kept, and Finished("cancelled") follows."""
         if self.place == 0 and not self._is_over:
-            await self._work.cancel(self._line.engine)
+            await self._work.cancel(self.engine)
         elif not self._is_over:
             self._inbox.put_nowait(Answer(0, Finished("cancelled")))
             self.end()
 
     async def _go(self) -> None:
         try:
-            async with aclosing(self._line.events(self._work)) as events:
+            await self.turn.wait()
+            async with aclosing(self._line.events(self._work, self.engine)) as events:
                 async for event in events:
                     self._inbox.put_nowait(event)
         except Exception as error:

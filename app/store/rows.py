@@ -31,14 +31,16 @@ def read_nodes(connection: sqlite3.Connection, conversation: str) -> list[Node]:
         message = Message(Role(role), text, name, channel, recipient, content_type, bool(recovered))
         messages.setdefault(node, []).append(message)
     facts: dict[str, AnswerFacts] = {}
-    for node, model, effort, reason, analysis_s, analysis_tokens, calls, seed, *counts in connection.execute(
-        f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, seed, {", ".join(_COUNTS)}
+    for node, model, effort, reason, analysis_s, analysis_tokens, calls, origin, seed, *counts in connection.execute(
+        f"""SELECT node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, origin, seed,
+        {", ".join(_COUNTS)}
         FROM turns JOIN nodes ON nodes.id = turns.node WHERE conversation = ?""",
         (conversation,),
     ):
         stats = Stats(seed=int(seed), **dict(zip(_COUNTS, counts, strict=True)))
         effort = effort and Effort(effort)
-        facts[node] = AnswerFacts(model, effort, reason, stats, analysis_s, analysis_tokens, _read_calls(calls))
+        took = (stats, analysis_s, analysis_tokens, _read_calls(calls), text_of(origin))
+        facts[node] = AnswerFacts(model, effort, reason, *took)
     return [
         Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
         for id, parent, created in connection.execute(
@@ -102,8 +104,8 @@ def _write_messages(connection: sqlite3.Connection, node: str, messages: Iterabl
 def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) -> None:
     counts = asdict(facts.stats)
     connection.execute(
-        f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, seed,
-        {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
+        f"""REPLACE INTO turns (node, model, effort, finish_reason, analysis_s, analysis_tokens, calls, origin,
+        seed, {", ".join(_COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {", ".join("?" * len(_COUNTS))})""",
         (
             *(
                 node,
@@ -113,6 +115,7 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
                 facts.analysis_s,
                 facts.analysis_tokens,
                 json.dumps([asdict(call) for call in facts.calls]) if facts.calls else None,
+                _storable(facts.origin or None),
             ),
             *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
         ),

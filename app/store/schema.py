@@ -126,6 +126,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             DELETE FROM tools WHERE conversation = old.id;
         END""",
     ),
+    (
+        # How an answer came about where several were asked for, in words; NULL for one that was asked for alone.
+        "ALTER TABLE turns ADD COLUMN origin TEXT",
+    ),
 )
 """MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to.
 The steps may call `folded`."""

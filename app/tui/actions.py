@@ -1,7 +1,9 @@
 """What the commands do: one method each, named in app.chat.commands."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import actions, work
 from textual.app import App
@@ -9,6 +11,7 @@ from textual.dom import DOMNode
 
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
+from app.chat.pro import read_plan
 from app.lines import sentence
 from app.tools.switched_on import Keep
 from app.tui.parts.code_runs import CodeRuns
@@ -19,12 +22,18 @@ from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.reading import Reading
 from app.tui.parts.selection import Selection
-from app.tui.parts.sharing import Sharing
+from app.tui.parts.sharing import Sharing, typed_path
 from app.tui.parts.tools import Tools
 from app.tui.terminal import clipboard, editor
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
+
+if TYPE_CHECKING:
+    from app.tui.widgets.markdown import MarkdownText
+    from app.tui.widgets.messages import AnswerText
+    from app.tui.widgets.reader import Reader
 
 _COMMANDS = {command.action: command for command in COMMANDS}
 
@@ -43,6 +52,7 @@ class Actions(App[None]):
     library: Library
     models: Models
     preferences: Preferences
+    reading: Reading
     selection: Selection
     sharing: Sharing
     tools: Tools
@@ -182,6 +192,10 @@ class Actions(App[None]):
         """End the thought, so that the answer begins."""
         await self.conversations.answer_now()
 
+    async def on_analysis_answer_wanted(self) -> None:
+        """A click behind the title of a thought."""
+        await self.conversations.answer_now()
+
     def action_help_quit(self) -> None:
         """^C with nothing selected: stop the answer, as in a terminal, else empty the input, else say how to quit."""
         composer = self.desk.composer
@@ -200,6 +214,23 @@ class Actions(App[None]):
             self.engine.restart()
         else:
             self.conversations.again()
+
+    async def action_pro(self, argument: str = "") -> None:
+        """Have several answers, and one made of them: to the question that follows the command, to what stands in the
+        input, else to the last message."""
+        conversations, composer = self.conversations, self.desk.composer
+        try:
+            plan = read_plan(argument, self.preferences.options, conversations.plan)
+        except GptossError as error:
+            self.desk.warn(sentence(str(error)))
+            return
+        conversations.plan = replace(plan, question="")
+        if plan.question:
+            await conversations.submit(plan.question, plan)
+        elif composer.text.strip():
+            composer.submit(several=True)
+        else:
+            conversations.again_several(plan)
 
     def action_go_on(self) -> None:
         """Continue an answer that was cut off."""
@@ -266,6 +297,10 @@ class Actions(App[None]):
         except (GptossError, OSError) as error:
             self.desk.notify(sentence(str(error)), severity="error")
 
+    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
+        """A click on the `copy` of a code block."""
+        self.copy_to_clipboard(event.text, event.what)
+
     def action_copy_text(self, text: str) -> None:
         """Copy a text that stands for itself: a click on `copy path`."""
         self.copy_to_clipboard(text)
@@ -274,9 +309,31 @@ class Actions(App[None]):
         """Open a file that a tool has written: a click in its line."""
         self.selection.open_file(Path(path))
 
+    @work(group="read", exclusive=True)
+    async def action_read(self, name: str = "") -> None:
+        """Read a document beside the chat; without a name close or open it."""
+        await self.reading.open(typed_path(name))
+
+    @work(group="read", exclusive=True)
+    async def on_answer_text_cited_wanted(self, event: "AnswerText.CitedWanted") -> None:
+        """A click on what an answer cites."""
+        await self.reading.jump(event.cited)
+
+    def on_reader_asked(self, event: "Reader.Asked") -> None:
+        """The next prompt is about what is marked."""
+        self.reading.ask(event.place, is_whole=event.whole)
+
+    def on_reader_closed(self) -> None:
+        """Esc in the reader."""
+        self.reading.close()
+
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""
         self.desk.transcript.follow()
+
+    def on_composer_latest_requested(self) -> None:
+        """End in an empty input."""
+        self.action_latest()
 
     def action_scroll_transcript(self, direction: int) -> None:
         """Scroll by a page: -1 up, 1 down."""

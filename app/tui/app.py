@@ -35,6 +35,7 @@ from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.reading import Reading
 from app.tui.parts.selection import Selection
 from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
@@ -54,7 +55,6 @@ from app.tui.widgets.welcome import Welcome
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
-    from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.versions import VersionSwitch
 
 UNSAVED = "Not everything is saved. /export FILE saves this conversation elsewhere; ^Q again quits without saving."
@@ -113,6 +113,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         )
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
+        self.reading = Reading(desk, self.conversations, self.tools)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.code_runs = CodeRuns(desk, self.tools)
         self.selection = Selection(desk, self.conversations, self.code_runs, self.copy_to_clipboard)
@@ -253,14 +254,6 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
         self.desk.ask(LineScreen(event.reason, "Enter opens it, Esc leaves it out", is_secret=True), answered)
 
-    async def on_analysis_answer_wanted(self) -> None:
-        """A click behind the title of a thought."""
-        await self.conversations.answer_now()
-
-    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
-        """A click on the `copy` of a code block."""
-        self.copy_to_clipboard(event.text, event.what)
-
     def on_selectable_transcript_selection_changed(self) -> None:
         """Another message is selected, or none any more."""
         self.selection.show()
@@ -314,10 +307,6 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     def on_sidebar_leave_requested(self) -> None:
         """Esc in the sidebar."""
         self.library.leave()
-
-    def on_composer_latest_requested(self) -> None:
-        """End in an empty input."""
-        self.action_latest()
 
     def on_download_panel_step_requested(self, event: DownloadPanel.StepRequested) -> None:
         """A click, or Enter, on the panel of the download."""
@@ -403,6 +392,8 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """The terminal has another size."""
         self.library.fit(event.size.width)
+        if self.reading.is_open:
+            self.run_worker(self.reading.fit(event.size.width), group="read")
         self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 

@@ -13,7 +13,7 @@ from app.tui.screens.chat import ChatScreen
 from app.tui.widgets.live_container import LiveContainer
 
 _STYLES = Path(__file__).with_name("styles")
-_LATER = ("transcript", "welcome", "above", "selection", "over")
+_LATER = ("transcript", "welcome", "above", "selection", "over", "reader")
 """The styles of what comes with `furnish`, and of the screens that lie over the chat."""
 
 

@@ -1,6 +1,6 @@
-// Products of a few rows of a matrix with 1 to 4 vectors, the matrix as stored or in MLX's affine quantisation.
+// Products of a few rows of a matrix with 1 to 8 vectors, the matrix as stored or in MLX's affine quantisation.
 //
-// A simdgroup takes ROWS rows of the matrix [.., K] and all TOKENS vectors x [TOKENS, K]; it walks along K, each lane
+// A simdgroup takes ROWS rows of the matrix [.., K] and all vectors x [N, K], N up to TOKENS; it walks along K, each lane
 // with a chunk of consecutive weights at a time: 16 quantised ones (16, 12 or 8 bytes for 8, 6 or 4 bits), or 16 bytes
 // of stored ones. A row's chunks lie side by side in memory, so that one load of a simdgroup is one run of up to 512
 // bytes.
@@ -8,8 +8,10 @@
 // DRAM: every weight, scale and offset once. x and the norm's weight are read by every simdgroup, from the caches: 2.0
 // bytes asked for each weight byte at 8 bits and ROWS 4, which is why ROWS is not 1. At 16 weights a lane both loads of
 // x touch all its lines; lane order, in which the experts read, would halve that, but x is the residual stream here.
-// Registers, counted by hand: x 16 TOKENS, the norm's weight 16, sums ROWS TOKENS, a chunk 4, its decoding and chains
-// 8, addresses and loop about 14; 62 for one token and 122 for four, at ROWS 4. No threadgroup memory, no barrier.
+// Registers, counted by hand: one vector's x 16, the norm's weight 16, sums ROWS TOKENS and TOKENS, addresses and loop
+// about 14; of one vector a chunk 4, its decoding and chains 8, 62 at ROWS 4. Several find the chunks of all rows decoded,
+// 16 ROWS: 78 for two, 84 for four and 96 for eight at ROWS 2, which NVIDIA's compiler stretches to 77, 127 and 126 by
+// loading ahead. No threadgroup memory, no barrier.
 // What ROWS is, how wide a load and how many simdgroups stand in a threadgroup change no bit of a result: a row's sum
 // is always taken in the same order, over the chunks of a lane, within each chunk in four chains (a single chain of
 // dependent fma would run at half rate), then over the lanes.
@@ -83,6 +85,8 @@ METAL_FUNC float chunk_dot(const thread uint* words, const thread float* x) {
 // products[t * ROWS + r], in every lane: row rows[r] of the matrix times x[t], or times RMSNorm(x[t]) with the norm's
 // weight and eps. The norm's factor is taken out of the sum, so that x is read once and unrounded: y = factor * sum(w x
 // g). A quantised weight is scale * integer + offset, with one scale and one offset for 64 weights of a row.
+//
+// Of `tokens` vectors, which may be fewer than TOKENS: the last one is then repeated.
 template <
     int K, int BITS, int ROWS, int TOKENS, bool NORM, int ALIGN, int PACKED, typename T, typename W, typename S, typename G>
 METAL_FUNC void dense_rows(
@@ -90,6 +94,7 @@ METAL_FUNC void dense_rows(
     const device S* scales,
     const device S* offsets,
     const device T* x,
+    uint tokens,
     const device G* norm,
     float eps,
     const thread uint* rows,
@@ -105,34 +110,35 @@ METAL_FUNC void dense_rows(
     // Lanes beyond the row's end read its last chunk again, and count it as zero.
     const bool within = CHUNKS % 32 == 0 || pass * 32 + lane < CHUNKS;
     const uint chunk = within ? pass * 32 + lane : CHUNKS - 1;
-    float inputs[TOKENS][CHUNK], input_sums[TOKENS], gains[CHUNK];
+    float gains[CHUNK], row_scales[ROWS], row_offsets[ROWS];
+    uint words[ROWS * WORDS];
     if constexpr (NORM) load_floats<G, CHUNK, ALIGN, PACKED>(norm + chunk * CHUNK, gains);
     UNROLL for (int t = 0; t < TOKENS; ++t) {
-      load_floats<T, CHUNK, 16>(x + t * K + chunk * CHUNK, inputs[t]);
-      input_sums[t] = 0.0f;
+      float inputs[CHUNK], input_sum = 0.0f;
+      load_floats<T, CHUNK, 16>(x + min(uint(t), tokens - 1) * K + chunk * CHUNK, inputs);
       UNROLL for (int i = 0; i < CHUNK; ++i) {
-        if (!within) inputs[t][i] = 0.0f;
+        if (!within) inputs[i] = 0.0f;
         if constexpr (NORM) {
-          squares[t] = fma(inputs[t][i], inputs[t][i], squares[t]);
-          inputs[t][i] *= gains[i];
+          squares[t] = fma(inputs[i], inputs[i], squares[t]);
+          inputs[i] *= gains[i];
         }
-        if constexpr (BITS != 0) input_sums[t] += inputs[t][i];
+        if constexpr (BITS != 0) input_sum += inputs[i];
       }
-    }
-    UNROLL for (int r = 0; r < ROWS; ++r) {
-      const uint row_chunk = rows[r] * CHUNKS + chunk;
-      uint words[WORDS];
-      load_words<WORDS, ALIGN, PACKED>((const device uint*)weight + row_chunk * WORDS, words);
-      if constexpr (BITS != 0) {
-        const uint group = row_chunk * CHUNK / 64;
-        const float scale = float(scales[group]) * 16777216.0f, offset = float(offsets[group]);
-        UNROLL for (int t = 0; t < TOKENS; ++t) {
-          thread float& product = products[t * ROWS + r];
-          product = fma(offset, input_sums[t], product);
-          product = fma(scale, chunk_dot<W, BITS>(words, inputs[t]), product);
+      UNROLL for (int r = 0; r < ROWS; ++r) {
+        const uint row_chunk = rows[r] * CHUNKS + chunk, group = row_chunk * CHUNK / 64;
+        if (t == 0) {  // the other vectors find them in registers
+          load_words<WORDS, ALIGN, PACKED>((const device uint*)weight + row_chunk * WORDS, words + r * WORDS);
+          row_scales[r] = BITS ? float(scales[group]) * 16777216.0f : 1.0f;
+          row_offsets[r] = BITS ? float(offsets[group]) : 0.0f;
         }
-      } else {
-        UNROLL for (int t = 0; t < TOKENS; ++t) products[t * ROWS + r] += chunk_dot<W, BITS>(words, inputs[t]);
+        thread float& product = products[t * ROWS + r];
+        const float dot = chunk_dot<W, BITS>(words + r * WORDS, inputs);
+        if constexpr (BITS != 0) {
+          product = fma(row_offsets[r], input_sum, product);
+          product = fma(row_scales[r], dot, product);
+        } else {
+          product += dot;
+        }
       }
     }
   }

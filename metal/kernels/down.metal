@@ -20,13 +20,10 @@
   threadgroup float parts[TOP * ROWS];
   float weight;
   const uint first = weighted_expert<E, TOP>(logits + token * E, slot, lane, weight) * OUT + row;
+  const uint pairs[1] = {token * TOP + slot};
   float sums[ROWS];
-  mxfp4_rows<K, ROWS, ALIGN, PACKED, TABLE>(
-      blocks + size_t(first) * (K / 8),
-      scales + size_t(first) * (K / 32),
-      hidden + (token * TOP + slot) * K,
-      lane,
-      sums);
+  mxfp4_rows<K, ROWS, 1, ALIGN, PACKED, TABLE>(
+      blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), hidden, pairs, lane, sums);
   const float own = sum_of_lane<ROWS>(sums, lane);
   if (lane < uint(ROWS)) parts[slot * ROWS + lane] = weight * (own + float(bias[first + lane]));
   threadgroup_barrier(mem_flags::mem_threadgroup);

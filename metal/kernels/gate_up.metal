@@ -15,30 +15,55 @@
 // leaves L2 within its bandwidth. 2 rows halve the registers, 8 the traffic of x: a tuner may choose, the bits are the
 // same.
 //
-// DRAM: 17/32 OUT K bytes a slot (8.8 MB for 5760 x 2880, 35 MB for four of them), each line once; x 5.8 KB. Rows of a
-// launch that share an expert read it each for itself.
+// DRAM: 17/32 OUT K bytes a slot (8.8 MB for 5760 x 2880, 35 MB for four of them), each line once; x 5.8 KB.
 // Registers: about 62 at 4 rows by hand, 93 by LLVM's AMDGPU back end. No threadgroup memory, no barrier.
+//
+// SHARE 1: tokens that chose the same expert read it each for itself. SHARE 2 or 4, with N TOP at most 32: it is read
+// once for so many of them (shared.h), and the simdgroups of the other pairs end at once. Each finds out who shares its
+// expert by that expert's place among the logits of every token, some 30 cycles a token (as counted in route.metal).
+// Registers then by hand: 16 a vector, 4 ROWS for weights and sums more; by NVIDIA's compiler 96 at ROWS 4 for SHARE 2,
+// and 116 at ROWS 2 for SHARE 4.
   const uint lane = thread_index_in_simdgroup;
   const uint row = (threadgroup_position_in_grid.x * SIMDGROUPS + simdgroup_index_in_threadgroup) * ROWS;
-  const uint token = threadgroup_position_in_grid.z / TOP, slot = threadgroup_position_in_grid.z % TOP;
-  const uint first = chosen_expert<E>(logits + token * E, slot, lane) * OUT + row;
-  float sums[ROWS];
-  mxfp4_rows<K, ROWS, ALIGN, PACKED, TABLE>(
-      blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), x + token * K, lane, sums);
+  uint pair = threadgroup_position_in_grid.z;
+  const uint token = pair / TOP;
+  const uint expert = chosen_expert<E>(logits + token * E, pair % TOP, lane);
+  uint pairs[SHARE] = {pair}, tokens[SHARE], count = 1;
+  if constexpr (SHARE > 1) {
+    uint sharing = 1u << pair;
+    for (uint other = 0; other < uint(logits_shape[0]); ++other) {
+      const uint slot = other == token ? TOP : place_of<E>(logits + other * E, expert, lane);
+      if (slot < TOP) sharing |= 1u << (other * TOP + slot);
+    }
+    const uint own = read_by<SHARE>(pair, sharing);
+    if (own == 0) return;
+    count = take_pairs<SHARE>(own, pairs);
+  }
+  UNROLL for (int v = 0; v < SHARE; ++v) tokens[v] = pairs[v] / TOP;
+
+  const uint first = expert * OUT + row;
+  float sums[SHARE * ROWS];
+  shared_rows<K, ROWS, SHARE, ALIGN, PACKED, TABLE>(
+      blocks + size_t(first) * (K / 8), scales + size_t(first) * (K / 32), x, tokens, count, lane, sums);
+  constexpr uint HALF = ROWS / 2;
+  const uint i = lane % HALF;
   float gate = 0.0f, up = 0.0f;
-  UNROLL for (int i = 0; i < ROWS / 2; ++i) {
-    if (lane == uint(i)) {
-      gate = sums[2 * i];
-      up = sums[2 * i + 1];
+  UNROLL for (int v = 0; v < SHARE; ++v) {
+    UNROLL for (uint n = 0; n < HALF; ++n) {
+      if (lane == v * HALF + n) {
+        gate = sums[v * ROWS + 2 * n];
+        up = sums[v * ROWS + 2 * n + 1];
+        pair = pairs[v];
+      }
     }
   }
-  if (lane < uint(ROWS / 2)) {
-    gate += float(bias[first + 2 * lane]);
-    up += float(bias[first + 2 * lane + 1]);
+  if (lane < count * HALF) {
+    gate += float(bias[first + 2 * i]);
+    up += float(bias[first + 2 * i + 1]);
     // By comparison, not min(): a NaN stays one. Of a copy: `?:` is between variables of one address space.
     const float most = limit;
     gate = gate > most ? most : gate;
     up = up > most ? most : up < -most ? -most : up;
     const float value = gate / (1.0f + exp(-1.702f * gate)) * (up + 1.0f);
-    hidden[(token * TOP + slot) * (OUT / 2) + lane_order<OUT / 2>(row / 2 + lane)] = X(value);
+    hidden[pair * (OUT / 2) + lane_order<OUT / 2>(row / 2 + i)] = X(value);
   }

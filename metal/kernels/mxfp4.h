@@ -50,54 +50,68 @@ METAL_FUNC float2 activations(const thread uint* x, int i) {
   }
 }
 
-// The sum of a block's 32 products, in four chains: on Apple's GPUs a lone chain of fma runs at half rate.
-template <int TABLE, typename X>
-METAL_FUNC float block_dot(const thread uint* block, const thread uint* x) {
-  float4 sums = float4(0.0f);
+// dots[v]: the sum of a block's 32 products with vector v of VECTORS, WORDS words of activations each. In four chains: on
+// Apple's GPUs a lone chain of fma runs at half rate. The block is decoded once for all.
+template <int TABLE, int VECTORS, typename X>
+METAL_FUNC void block_dots(const thread uint* block, const thread uint* x, thread float* dots) {
+  constexpr int WORDS = 32 * sizeof(X) / 4;
+  float4 sums[VECTORS];
+  UNROLL for (int v = 0; v < VECTORS; ++v) sums[v] = float4(0.0f);
   UNROLL for (int word = 0; word < 4; ++word) {
     float weights[8];
     decode<TABLE>(block[word], weights);
-    UNROLL for (int i = 0; i < 4; i += 2) {
-      const float2 front = activations<X>(x, 4 * word + i), back = activations<X>(x, 4 * word + i + 1);
-      sums.x = fma(weights[2 * i], front.x, sums.x);
-      sums.y = fma(weights[2 * i + 1], front.y, sums.y);
-      sums.z = fma(weights[2 * i + 2], back.x, sums.z);
-      sums.w = fma(weights[2 * i + 3], back.y, sums.w);
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      UNROLL for (int i = 0; i < 4; i += 2) {
+        const float2 front = activations<X>(x + v * WORDS, 4 * word + i);
+        const float2 back = activations<X>(x + v * WORDS, 4 * word + i + 1);
+        sums[v].x = fma(weights[2 * i], front.x, sums[v].x);
+        sums[v].y = fma(weights[2 * i + 1], front.y, sums[v].y);
+        sums[v].z = fma(weights[2 * i + 2], back.x, sums[v].z);
+        sums[v].w = fma(weights[2 * i + 3], back.y, sums[v].w);
+      }
     }
   }
-  return (sums.x + sums.y) + (sums.z + sums.w);
+  UNROLL for (int v = 0; v < VECTORS; ++v) dots[v] = (sums[v].x + sums[v].y) + (sums[v].z + sums[v].w);
 }
 
-// sums[i] = row i of ROWS consecutive rows of K weights, times x, in every lane of a full simdgroup. x is in lane
-// order, at a multiple of 16 bytes; the blocks lie at a multiple of ALIGN: 16, 8 or 4 (PACKED:
-// common.h).
+// sums[v * ROWS + i] = row i of ROWS consecutive rows of K weights, times vector number at[v] of x, in every lane of a
+// full simdgroup. x is in lane order, at a multiple of 16 bytes; the blocks lie at a multiple of ALIGN: 16, 8 or 4
+// (PACKED: common.h).
 //
-// A lane takes one block, 16 bytes, a pass, and uses its 32 activations for all rows. A row's sum is made in the same
-// order whatever ROWS is, of explicit fma: neither ROWS nor the geometry around it change a bit. Lanes with no block
-// left in the last pass repeat its last one with scale 0: no branch, no address out of range, no line more.
-template <int K, int ROWS, int ALIGN, int PACKED, int TABLE, typename X>
+// A lane takes one block, 16 bytes, a pass, and uses its 32 activations of each vector for all rows. A row's sum is made
+// in the same order whatever ROWS and VECTORS are, of explicit fma: neither they nor the geometry around it change a
+// bit. Lanes with no block left in the last pass repeat its last one with scale 0: no branch, no address out of range, no
+// line more.
+template <int K, int ROWS, int VECTORS, int ALIGN, int PACKED, int TABLE, typename X>
 METAL_FUNC void mxfp4_rows(
     const device uint* blocks,
     const device uchar* scales,
     const device X* x,
+    const thread uint* at,
     uint lane,
     thread float* sums) {
   constexpr int WORDS = 8 * sizeof(X) / 4;
-  UNROLL for (int i = 0; i < ROWS; ++i) sums[i] = 0.0f;
+  UNROLL for (int i = 0; i < VECTORS * ROWS; ++i) sums[i] = 0.0f;
   for (uint pass = 0; pass < uint(K / 32 + 31) / 32; ++pass) {
-    const uint lanes = lanes_of<K>(pass), at = min(lane, lanes - 1), block = 32 * pass + at;
-    uint inputs[4 * WORDS];
-    UNROLL for (int word = 0; word < 4; ++word) {
-      load_words<WORDS, 16>(x + (128 * pass + word * lanes + at) * 8, inputs + word * WORDS);
+    const uint lanes = lanes_of<K>(pass), own = min(lane, lanes - 1), block = 32 * pass + own;
+    uint inputs[VECTORS * 4 * WORDS];
+    UNROLL for (int i = 0; i < VECTORS * 4; ++i) {
+      const device X* vector = x + at[i / 4] * K;
+      load_words<WORDS, 16>(vector + (128 * pass + i % 4 * lanes + own) * 8, inputs + i * WORDS);
     }
     UNROLL for (int i = 0; i < ROWS; ++i) {
       uint weights[4];
+      float dots[VECTORS];
       load_words<4, ALIGN, PACKED>(blocks + i * (K / 8) + 4 * block, weights);
       const float scale = decode_scale(scales[i * (K / 32) + block]);
-      sums[i] = fma(block_dot<TABLE, X>(weights, inputs), lane < lanes ? scale : 0.0f, sums[i]);
+      block_dots<TABLE, VECTORS, X>(weights, inputs, dots);
+      UNROLL for (int v = 0; v < VECTORS; ++v) {
+        thread float& sum = sums[v * ROWS + i];
+        sum = fma(dots[v], lane < lanes ? scale : 0.0f, sum);
+      }
     }
   }
-  UNROLL for (int i = 0; i < ROWS; ++i) sums[i] = simd_sum(sums[i]);
+  UNROLL for (int i = 0; i < VECTORS * ROWS; ++i) sums[i] = simd_sum(sums[i]);
 }
 
 // sums[lane] for lanes below ROWS; a private array indexed by `lane` would lie in device memory.

@@ -1,7 +1,9 @@
 // Queries, keys and values of a layer: RMSNorm, three matrices in one launch, bias, and RoPE on queries and keys.
 //
-//   x [TOKENS, K], norm [K] -> q [TOKENS, HEADS, 64], k and v [KV_HEADS, TOKENS, 64], the layout of the KV cache
-//   query_* [HEADS * 64, K], key_* and value_* [KV_HEADS * 64, K]; bias [rows]; cosines, sines [TOKENS, 32]
+//   x [N, K], norm [K] -> q [N, HEADS, 64], k and v [KV_HEADS, N, 64], the layout of the KV cache
+//   query_* [HEADS * 64, K], key_* and value_* [KV_HEADS * 64, K]; bias [rows]; cosines, sines [N, 32]
+//
+// TOKENS is 1, 2, 4 or 8, and N that or fewer.
 //
 // A simdgroup takes ROWS / 2 rows from d on and as many from d + 32 on, of one head: both numbers of a pair that RoPE
 // turns are then in the registers of one simdgroup, and the result is written once, turned.
@@ -20,12 +22,13 @@
     rows[i] = own_head * 64 + first + i;
     rows[i + HALF] = rows[i] + 32;
   }
+  const uint tokens = TOKENS == 1 ? 1 : x_shape[0];
   float products[TOKENS * ROWS];
   dense_rows<K, BITS, ROWS, TOKENS, true, ALIGN, PACKED>(
       is_query ? query_weight : is_value ? value_weight : key_weight,
       is_query ? query_scales : is_value ? value_scales : key_scales,
       is_query ? query_offsets : is_value ? value_offsets : key_offsets,
-      x, norm, eps, rows, lane, products);
+      x, tokens, norm, eps, rows, lane, products);
 
   float low = 0.0f, high = 0.0f;
   UNROLL for (uint t = 0; t < TOKENS; ++t) {
@@ -36,7 +39,7 @@
       }
     }
   }
-  if (lane < TOKENS * HALF) {
+  if (lane < tokens * HALF) {
     const uint t = lane / HALF, d = first + lane % HALF, at = own_head * 64 + d;
     low += float(is_query ? query_bias[at] : is_value ? value_bias[at] : key_bias[at]);
     high += float(is_query ? query_bias[at + 32] : is_value ? value_bias[at + 32] : key_bias[at + 32]);
@@ -46,7 +49,7 @@
       high = fma(high, cosine, low * sine);
       low = turned;
     }
-    device T* to = is_query ? q + (t * HEADS + own_head) * 64 : (is_value ? v : k) + (own_head * TOKENS + t) * 64;
+    device T* to = is_query ? q + (t * HEADS + own_head) * 64 : (is_value ? v : k) + (own_head * tokens + t) * 64;
     to[d] = T(low);
     to[d + 32] = T(high);
   }

@@ -7,7 +7,7 @@ constant constexpr const uint TAKEN = 0;  // below the key of every logit
 
 METAL_FUNC uint logit_key(float logit) {
   const uint bits = as_type<uint>(logit == 0.0f ? 0.0f : logit);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return bits & 0x80000000u ? max(~bits, TAKEN + 1u) : bits | 0x80000000u;
 }
 
 METAL_FUNC float logit_of(uint key) { return as_type<float>(key & 0x80000000u ? key ^ 0x80000000u : ~key); }
@@ -67,4 +67,14 @@ METAL_FUNC uint weighted_expert(P logits, uint slot, uint lane, thread float& we
   }
   weight = own / sum;
   return expert;
+}
+
+// How many of E logits come before that of an expert in this order: its slot, if so many are taken.
+template <int E, typename P>
+METAL_FUNC uint place_of(P logits, uint expert, uint lane) {
+  uint keys[(E + 31) / 32], before = 0;
+  load_keys<E>(logits, lane, keys);
+  const uint own = logit_key(logits[expert]);
+  UNROLL for (int i = 0; i < (E + 31) / 32; ++i) before += keys[i] > own || (keys[i] == own && 32 * i + lane < expert);
+  return simd_sum(before);
 }

@@ -14,7 +14,7 @@ from metal.formats import HEAD_DIM
 from metal.lanes import Activations
 from metal.operation import Operation, Variant
 from metal.spans import Span
-from metal.weights import Head, Mixture, Projections
+from metal.weights import Head, Matrix, Mixture, Projections
 
 _DENSE_TOLERANCE = {mx.bfloat16: 4 * 2.0**-8, mx.float16: 4 * 2.0**-11, mx.float32: 1e-5}
 """Of MLX's operations in 16 bits, not of the kernels: they round the normed x, the product, the sum with the bias and
@@ -34,21 +34,22 @@ _LONG_KEYS = 4096
 
 
 def dense_operations(
-    layers: Sequence[Projections], head: Head, dtype: mx.Dtype, *, gpu_cores: int = 0
+    layers: Sequence[Projections], head: Head, dtype: mx.Dtype, *, gpu_cores: int = 0, rows: int = 1
 ) -> list[Operation]:
-    """qkv, o_proj and lm_head of one row of activations in `dtype`, on a model's own weights.
+    """qkv, o_proj and lm_head of up to `rows` rows of activations in `dtype`, on a model's own weights.
 
     Nothing of their size is made. Each seed takes the next layer, so that no cache holds its weights when its turn
     comes (24 layers of gpt-oss-20b are 1.3 GB in bfloat16, 0.36 GB at 4 bits). The first variant suits a GPU of
     `gpu_cores` cores (0: not known): few rows a simdgroup where many cores share them, many where few have them all.
+    For several rows of activations there is one variant: the registers hold two rows of a matrix then.
     """
 
     def layer(seed: int) -> int:
         return seed % len(layers)
 
     def qkv_arguments(seed: int) -> Sequence[object]:
-        angles = np.random.default_rng(seed).uniform(0, 2 * np.pi, (1, HEAD_DIM // 2)).astype(np.float32)
-        x = _random(seed, dtype, 1, layers[0].query.columns)
+        x = _random(seed, dtype, _count(rows, seed), layers[0].query.columns)
+        angles = np.random.default_rng(seed).uniform(0, 2 * np.pi, (len(x), HEAD_DIM // 2)).astype(np.float32)
         return x, layer(seed), mx.array(np.cos(angles)), mx.array(np.sin(angles))
 
     def run_qkv(
@@ -57,14 +58,17 @@ def dense_operations(
         return qkv(x, layers[index], cosines, sines, variant)
 
     def o_proj_arguments(seed: int) -> Sequence[object]:
-        output = layers[0].output
-        return _random(seed, dtype, 1, output.columns), _random(seed + 1, dtype, 1, output.rows), layer(seed)
+        output, count = layers[0].output, _count(rows, seed)
+        return _random(seed, dtype, count, output.columns), _random(seed + 1, dtype, count, output.rows), layer(seed)
 
     def run_o_proj(x: mx.array, residual: mx.array, index: int, variant: Variant | None) -> tuple[mx.array, ...]:
         return (o_proj(x, residual, layers[index], variant),)
 
     def run_lm_head(x: mx.array, variant: Variant | None) -> tuple[mx.array, ...]:
         return (lm_head(x, head, variant),)
+
+    def variants(matrix: Matrix, *geometries: tuple[int, int]) -> tuple[Variant, ...]:
+        return _loading(_variants(*geometries if rows == 1 else ((2, 2),)), matrix.alignment)
 
     first = layers[0]
     many, some = gpu_cores >= 60, gpu_cores >= 32
@@ -73,7 +77,7 @@ def dense_operations(
             name="qkv",
             run=run_qkv,
             arguments=qkv_arguments,
-            variants=_loading(_variants((2, 2), (4, 2)) if some else _variants((4, 2), (2, 2)), first.query.alignment),
+            variants=variants(first.query, *((2, 2), (4, 2)) if some else ((4, 2), (2, 2))),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.query.nbytes + first.key.nbytes + first.value.nbytes,
         ),
@@ -81,18 +85,15 @@ def dense_operations(
             name="o_proj",
             run=run_o_proj,
             arguments=o_proj_arguments,
-            variants=_loading(
-                _variants((1, 4), (2, 2), (4, 2)) if many else _variants((2, 2), (1, 4), (4, 2)),
-                first.output.alignment,
-            ),
+            variants=variants(first.output, *((1, 4), (2, 2), (4, 2)) if many else ((2, 2), (1, 4), (4, 2))),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=first.output.nbytes,
         ),
         Operation(
             name="lm_head",
             run=run_lm_head,
-            arguments=lambda seed: (_random(seed, dtype, 1, head.matrix.columns),),
-            variants=_loading(_variants((4, 2), (8, 2), (4, 4)), head.matrix.alignment),
+            arguments=lambda seed: (_random(seed, dtype, _count(rows, seed), head.matrix.columns),),
+            variants=variants(head.matrix, (4, 2), (8, 2), (4, 4)),
             tolerance=_DENSE_TOLERANCE[dtype],
             weight_bytes=head.matrix.nbytes,
         ),
@@ -131,12 +132,15 @@ def expert_operations(
     *,
     table: bool = False,
     gpu_cores: int = 0,
+    rows: int = 1,
 ) -> list[Operation]:
-    """route, gate_up and down of one row of activations in `dtype`, on the weights of a layer.
+    """route, gate_up and down of up to `rows` rows of activations in `dtype`, on the weights of a layer.
 
     Arguments are random and share the layer's own weights: nothing of their size is made. Each seed takes the experts
     that follow those of the last seed, so that none is in a cache when its turn comes (of 32 experts of gpt-oss-20b,
-    four at a time, 265 MB lie between). `table` is for GPUs on which `metal.trust.selftest.decodes_fp4` fails.
+    four at a time, 265 MB lie between). Several rows have one expert in common and draw the others, which makes 6.7,
+    11.4 and 18.3 different ones of 32 for 2, 4 and 8 rows. `table` is for GPUs on which
+    `metal.trust.selftest.decodes_fp4` fails.
     The results of `gate_up` and `route` are rearranged here, at the cost of one small launch that decoding doesn't
     have: the error is on the side of MLX's operations.
     """
@@ -144,9 +148,12 @@ def expert_operations(
 
     def logits(seed: int) -> mx.array:
         """The experts in turn, `top_k` a seed; their order and weights are random."""
-        values = np.full((1, mixture.experts), -10.0, np.float32)
-        chosen = (seed * top_k + np.arange(top_k)) % mixture.experts
-        values[0, chosen] = np.random.default_rng(seed).permutation(top_k)
+        generator = np.random.default_rng(seed)
+        values = np.full((_count(rows, seed), mixture.held), -10.0, np.float32)
+        first, *others = (seed * top_k + np.arange(mixture.held)) % mixture.held
+        for row in values:
+            drawn = others if rows == 1 else generator.permutation(others)
+            row[[first, *drawn[: top_k - 1]]] = generator.permutation(top_k)
         return mx.array(values)
 
     def both_layouts(values: mx.array) -> tuple[mx.array, mx.array]:
@@ -170,22 +177,30 @@ def expert_operations(
         return (down(vectors(natural, lanes, variant), scores, residual, mixture, variant),)
 
     def gate_up_arguments(seed: int) -> Sequence[mx.array]:
-        return logits(seed), *both_layouts(_random(seed, dtype, 1, hidden))
+        return logits(seed), *both_layouts(_random(seed, dtype, _count(rows, seed), hidden))
 
     def down_arguments(seed: int) -> Sequence[mx.array]:
-        return _random(seed, dtype, 1, hidden), logits(seed), *both_layouts(_random(seed + 1, dtype, 1, top_k, inner))
+        count = _count(rows, seed)
+        inside = _random(seed + 1, dtype, count, top_k, inner)
+        return _random(seed, dtype, count, hidden), logits(seed), *both_layouts(inside)
 
     def bytes_of(*weights: mx.array) -> int:
-        """Of the chosen experts."""
-        return sum(array.nbytes for array in weights) * top_k // mixture.experts
+        """Of the chosen experts: of several rows as many as they are expected to draw."""
+        others = mixture.held - 1
+        different = 1 + others * (1 - (1 - (top_k - 1) / max(1, others)) ** rows)
+        return round(sum(array.nbytes for array in weights) * different / mixture.held)
 
-    rows = (2, 4, 8) if gpu_cores >= _MANY_CORES else (4, 2, 8)
+    geometries: tuple[tuple[int, int], ...] = ((4, 2), (2, 2), (8, 2), (4, 1))  # rows of a matrix and simdgroups
+    heights: tuple[int, ...] = (2, 4, 8) if gpu_cores >= _MANY_CORES else (4, 2, 8)  # rows
+    if rows > 1:  # NVIDIA's compiler takes 205 registers for four by four rows, 128 for two by four, 96 for four by two
+        heights = (2, 4) if rows > 2 else (4, 2)
+        geometries = tuple((height, 2) for height in heights)
     decoding = ("TABLE", int(table))
     return [
         Operation(
             name="route",
             run=run_route,
-            arguments=lambda seed: (_random(seed, dtype, 1, hidden),),
+            arguments=lambda seed: (_random(seed, dtype, _count(rows, seed), hidden),),
             variants=_loading(
                 tuple((("SIMDGROUPS", count),) for count in (1, 4) if mixture.experts % count == 0), mixture.alignment
             ),
@@ -197,7 +212,7 @@ def expert_operations(
             run=run_gate_up,
             arguments=gate_up_arguments,
             variants=_loading(
-                tuple((("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in ((4, 2), (2, 2), (8, 2), (4, 1))),
+                tuple((("ROWS", r), ("SIMDGROUPS", count), decoding) for r, count in geometries),
                 mixture.gate_up.alignment,
             ),
             tolerance=_EXPERTS_TOLERANCE[dtype],
@@ -207,11 +222,16 @@ def expert_operations(
             name="down",
             run=run_down,
             arguments=down_arguments,
-            variants=_loading(tuple((("ROWS", r), decoding) for r in rows), mixture.down.alignment),
+            variants=_loading(tuple((("ROWS", r), decoding) for r in heights), mixture.down.alignment),
             tolerance=_EXPERTS_TOLERANCE[dtype],
             weight_bytes=bytes_of(mixture.down.blocks, mixture.down.scales),
         ),
     ]
+
+
+def _count(rows: int, seed: int) -> int:
+    """Rows that the arguments of a seed have: as many as a text is made for, or one fewer, which it computes too."""
+    return rows - seed % 2 if rows > 2 else rows
 
 
 def _random(seed: int, dtype: mx.Dtype, *shape: int) -> mx.array:

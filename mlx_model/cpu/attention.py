@@ -1,17 +1,19 @@
 """Attention with sinks and windows on a CPU, compiled by numba: RoPE, the KV cache's rows, the softmax.
 
-Keys lie in blocks of KEY_BLOCK with the positions side by side, [KV heads, blocks, D, KEY_BLOCK], so that the scores of
-a block are computed for all its positions at once and no sum runs across a vector. Values lie as they come, [KV heads,
-positions, D]. Both are float32, or bfloat16 as uint16. Where a buffer has room beyond the newest position, values hold
+A sequence's keys and values lie in blocks of KEY_BLOCK positions, anywhere in memory: a table has their addresses. In a
+block are first the keys with the positions side by side, [KV heads, D, KEY_BLOCK], so that the scores of a block are
+computed for all its positions at once and no sum runs across a vector; then the values as they come, [KV heads,
+KEY_BLOCK, D]. Both are float32, or bfloat16 as uint16. Where a block has room beyond the newest position, values hold
 zeros or older values: what is multiplied by a weight of nothing must be a number.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
+from numba import carray, njit
 from numba.core import types
+from numba.core.types.misc import CPointer
 from numba.extending import intrinsic
 
 from mlx_model.cpu.compiling import kernel
@@ -25,6 +27,40 @@ _NOTHING = np.float32(-1e30)
 """The score of what a query must not see: its weight is zero."""
 
 _BITS = ir.IntType(32)
+
+
+class Cached(NamedTuple):
+    """Where the keys and values of S sequences lie in a layer.
+
+    `tables` int64 [S, blocks] has the addresses of their blocks, `places` int64 [S] the place of each one's first new
+    token, counted from the first block's start. `number` is a 0 of the kind that the blocks hold.
+    """
+
+    tables: Any
+    places: Any
+    number: Any
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _numbers_at(typingctx: Any, address: Any, number: Any) -> Any:
+    """A pointer to numbers of the kind of `number`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return CPointer(number)(types.int64, number), codegen
+
+
+@kernel
+def keys_of(address: Any, number: Any, kv_heads: Any, kv_head: Any, dim: Any) -> Any:
+    """The keys [D, KEY_BLOCK] of a head in the block at `address`."""
+    return carray(_numbers_at(address, number), (2, kv_heads, dim, KEY_BLOCK))[0, kv_head]
+
+
+@kernel
+def values_of(address: Any, number: Any, kv_heads: Any, kv_head: Any, dim: Any) -> Any:
+    """Its values [KEY_BLOCK, D]."""
+    return carray(_numbers_at(address, number), (2, kv_heads, KEY_BLOCK, dim))[1, kv_head]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -84,23 +120,17 @@ def exp(x: Any) -> Any:
 
 @kernel
 def turn(
-    queries: Any,
-    keys: Any,
-    values: Any,
-    cosines: Any,
-    sines: Any,
-    kv_head: Any,
-    cached_keys: Any,
-    cached_values: Any,
-    at: Any,
+    queries: Any, keys: Any, values: Any, cosines: Any, sines: Any, kv_head: Any, table: Any, at: Any, number: Any
 ) -> Any:
     """RoPE for the heads that share one head of keys: the queries in place, the keys into the cache, and the values.
 
-    queries [T, heads * D], keys and values [T, KV heads * D], cosines and sines [T, D/2], `cached_keys` and
-    `cached_values` as above, in which the first token's place is `at`.
+    queries [T, heads * D], keys and values [T, KV heads * D], cosines and sines [T, D/2]; `table` is one sequence's, in
+    which the first token's place is `at`.
     """
-    dim = cached_values.shape[2]
-    half, share = dim // 2, queries.shape[1] // (len(cached_values) * dim)
+    half = cosines.shape[1]
+    dim = 2 * half
+    kv_heads = keys.shape[1] // dim
+    share = queries.shape[1] // (kv_heads * dim)
     for t in range(len(queries)):
         cosine, sine = cosines[t], sines[t]
         for head in range(kv_head * share, (kv_head + 1) * share):
@@ -110,25 +140,27 @@ def turn(
                 query[d] = first * cosine[d] - second * sine[d]
                 query[half + d] = second * cosine[d] + first * sine[d]
         key, value = keys[t, kv_head * dim : (kv_head + 1) * dim], values[t, kv_head * dim : (kv_head + 1) * dim]
-        block, column = cached_keys[kv_head, (at + t) // KEY_BLOCK], (at + t) % KEY_BLOCK
+        address, column = table[(at + t) // KEY_BLOCK], (at + t) % KEY_BLOCK
+        block = keys_of(address, number, kv_heads, kv_head, dim)
         for d in range(half):
             first, second = key[d], key[half + d]
-            block[d, column] = like(first * cosine[d] - second * sine[d], block[d, column])
-            block[half + d, column] = like(second * cosine[d] + first * sine[d], block[d, column])
-        kept = cached_values[kv_head, at + t]
+            block[d, column] = like(first * cosine[d] - second * sine[d], number)
+            block[half + d, column] = like(second * cosine[d] + first * sine[d], number)
+        kept = values_of(address, number, kv_heads, kv_head, dim)[column]
         for d in range(dim):
-            kept[d] = like(value[d], kept[d])
+            kept[d] = like(value[d], number)
 
 
 @kernel
 def attend(
     queries: Any,
-    keys: Any,
-    values: Any,
+    table: Any,
     at: Any,
+    number: Any,
     window: Any,
     sinks: Any,
     scale: Any,
+    kv_heads: Any,
     kv_head: Any,
     begin: Any,
     end: Any,
@@ -138,12 +170,12 @@ def attend(
     """softmax(scale * queries . keys, sinks) times values, for rows `begin` to `end` of those that share `kv_head`.
 
     A row is a token and one of the heads that share the keys, heads in turn; at most ROWS of them. queries [T, heads *
-    D], turned, of one sequence, in which the first token's place is `at`. A query sees `window` keys at most, its own
-    included. `sinks` [heads] take part in the softmax and carry no value. out [T, ..] takes number d of head h as
-    number h * D + d of a row that is arranged by `fields`.
+    D], turned, of one sequence, whose `table` it is and in which the first token's place is `at`. A query sees `window`
+    keys at most, its own included. `sinks` [heads] take part in the softmax and carry no value. out [T, ..] takes
+    number d of head h as number h * D + d of a row that is arranged by `fields`.
     """
-    heads, (kv_heads, _, dim, _) = len(sinks), keys.shape
-    share = heads // kv_heads
+    heads = len(sinks)
+    share, dim = heads // kv_heads, queries.shape[1] // heads
     scores, sums, tops = np.empty(KEY_BLOCK, np.float32), np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     results = np.zeros((ROWS, dim), np.float32)
     for row in range(begin, end):
@@ -151,7 +183,8 @@ def attend(
     oldest, newest = max(0, at + begin // share - window + 1), at + (end - 1) // share
     for block in range(oldest // KEY_BLOCK, newest // KEY_BLOCK + 1):
         start = block * KEY_BLOCK
-        key, value = keys[kv_head, block], values[kv_head, start : start + KEY_BLOCK]
+        key = keys_of(table[block], number, kv_heads, kv_head, dim)
+        value = values_of(table[block], number, kv_heads, kv_head, dim)
         for row in range(begin, end):
             t, head = row // share, kv_head * share + row % share
             low, high = at + t - window + 1 - start, at + t + 1 - start

@@ -103,40 +103,43 @@ def self_attention(
     cosines: Any,
     sines: Any,
     cached: Any,
-    at: Any,
     window: Any,
     sinks: Any,
     scale: Any,
     fields: Any,
     out: Any,
 ) -> Any:
-    """The attention of T tokens of one sequence, whose first one's place in the cached keys and values is `at`.
+    """The attention of the tokens of one or more sequences, as many of each, one sequence after the other.
 
-    See turn and attend in attention.py.
+    See Cached, turn and attend in attention.py.
     """
-    cached_keys, cached_values = cached
-    kv_heads = len(cached_values)
-    rows = len(queries) * (len(sinks) // kv_heads)
-    if len(queries) == 1:
-        kv_head = take(state, part, kv_heads)
-        while kv_head >= 0:
-            turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_values, at)
-            for begin in range(0, rows, ROWS):
-                end = min(begin + ROWS, rows)
-                attend(queries, cached_keys, cached_values, at, window, sinks, scale, kv_head, begin, end, fields, out)
-            kv_head = take(state, part, kv_heads)
-        return
-    kv_head = take(state, part, kv_heads)
-    while kv_head >= 0:
-        turn(queries, keys, values, cosines, sines, kv_head, cached_keys, cached_values, at)
-        kv_head = take(state, part, kv_heads)
+    sequences, number = len(cached.places), cached.number
+    each, kv_heads = len(queries) // sequences, keys.shape[1] // (2 * cosines.shape[1])
+    rows = each * (len(sinks) // kv_heads)
     pieces = (rows + ROWS - 1) // ROWS
-    chunk = take(state, part, kv_heads * pieces)
+    chunk = take(state, part, sequences * kv_heads)
     while chunk >= 0:
-        kv_head, begin = chunk // pieces, chunk % pieces * ROWS
-        end = min(begin + ROWS, rows)
-        attend(queries, cached_keys, cached_values, at, window, sinks, scale, kv_head, begin, end, fields, out)
-        chunk = take(state, part, kv_heads * pieces)
+        sequence, kv_head = chunk // kv_heads, chunk % kv_heads
+        first, end = sequence * each, (sequence + 1) * each
+        table, at = cached.tables[sequence], cached.places[sequence]
+        own, turned = queries[first:end], (cosines[first:end], sines[first:end])
+        turn(own, keys[first:end], values[first:end], turned[0], turned[1], kv_head, table, at, number)
+        if each == 1:  # nobody else's
+            for begin in range(0, rows, ROWS):
+                stop = min(begin + ROWS, rows)
+                heads = kv_heads, kv_head
+                attend(own, table, at, number, window, sinks, scale, *heads, begin, stop, fields, out[first:end])
+        chunk = take(state, part, sequences * kv_heads)
+    if each == 1:
+        return
+    chunk = take(state, part, sequences * kv_heads * pieces)
+    while chunk >= 0:
+        sequence, kv_head, begin = chunk // pieces // kv_heads, chunk // pieces % kv_heads, chunk % pieces * ROWS
+        first, end, stop = sequence * each, (sequence + 1) * each, min(begin + ROWS, rows)
+        table, at = cached.tables[sequence], cached.places[sequence]
+        own, heads = queries[first:end], (kv_heads, kv_head)
+        attend(own, table, at, number, window, sinks, scale, *heads, begin, stop, fields, out[first:end])
+        chunk = take(state, part, sequences * kv_heads * pieces)
 
 
 @kernel
@@ -185,8 +188,8 @@ def route(logits: Any, top_k: Any, starts: Any, tokens: Any, shares: Any) -> Any
 
 
 @kernel
-def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
-    """x [T, hidden] plus its mixture of experts."""
+def choose_experts(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) -> Any:
+    """Which experts x [T, hidden] goes through, and x as they take it, into `room`."""
     mine = part if len(x) == 1 else 0
     normed, lanes, starts = room.normed[mine], room.expert_lanes[mine], room.starts[mine]
     tokens, shares = room.tokens[mine], room.shares[mine]
@@ -199,6 +202,16 @@ def mixture(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room: Any) 
         while chunk >= 0:
             route(room.logits, sizes.top_k, starts, tokens, shares)
             chunk = take(state, part, 1)
+
+
+@kernel
+def add_experts(state: Any, part: Any, weights: Any, sizes: Any, starts: Any, x: Any, room: Any) -> Any:
+    """x [T, hidden] plus what the experts that choose_experts has chosen make of it; see `route` for `starts`.
+
+    In several calls, each with the pairs of some experts in turn, it becomes the same to the last bit.
+    """
+    mine = part if len(x) == 1 else 0
+    lanes, tokens, shares = room.expert_lanes[mine], room.tokens[mine], room.shares[mine]
     gate_up(state, part, weights.gate_up, lanes, starts, tokens, sizes.limit, room.hidden)
     down(state, part, weights.down, room.hidden, starts, tokens, shares, x)
 
@@ -214,13 +227,30 @@ def layer(
     cosines: Any,
     sines: Any,
     cached: Any,
-    at: Any,
     window: Any,
 ) -> Any:
-    """x [T, hidden], tokens of one sequence, becomes the layer's output; their keys and values join `cached`.
+    """x [T, hidden], tokens of one or more sequences, becomes the layer's output; keys and values join the `cached`.
 
-    See self_attention for what they are.
+    Attention is each sequence's own. All else is computed for all tokens, and weights are read once.
     """
+    until_experts(state, part, weights, sizes, x, room, cosines, sines, cached, window)
+    add_experts(state, part, weights, sizes, room.starts[part if len(x) == 1 else 0], x, room)
+
+
+@kernel
+def until_experts(
+    state: Any,
+    part: Any,
+    weights: Any,
+    sizes: Any,
+    x: Any,
+    room: Any,
+    cosines: Any,
+    sines: Any,
+    cached: Any,
+    window: Any,
+) -> Any:
+    """What `layer` does before the experts: x plus its attention, and which experts it goes through."""
     mine = part if len(x) == 1 else 0
     normed, lanes = room.normed[mine], room.dense_lanes[mine]
     norm_rows(state, part, x, weights.attention_norm, sizes.eps, sizes.dense_fields, normed, lanes)
@@ -235,7 +265,6 @@ def layer(
         cosines,
         sines,
         cached,
-        at,
         window,
         weights.sinks,
         sizes.scale,
@@ -243,7 +272,7 @@ def layer(
         room.attended,
     )
     dense_add(state, part, weights.output, room.attended, x)
-    mixture(state, part, weights, sizes, x, room)
+    choose_experts(state, part, weights, sizes, x, room)
 
 
 @kernel

@@ -10,19 +10,22 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_model.cpu.cache import CompiledCache, Shape
+from mlx_model.cpu.attention import Cached
+from mlx_model.cpu.cache import EVERYTHING, CompiledCache, Shape, cached
 from mlx_model.cpu.compiling import compile_for
 from mlx_model.cpu.kernels.formats import fields_of
 from mlx_model.cpu.kernels.lanes import padded
 from mlx_model.cpu.kernels.panels import aligned
 from mlx_model.cpu.kernels.sharing import new_state
-from mlx_model.cpu.layer import Layer, Room, Sizes, head, layer
+from mlx_model.cpu.layer import Layer, Room, Sizes, add_experts, head, layer, until_experts
+from mlx_model.cpu.streamed import streamed_layer
 from mlx_model.cpu.threads import Team, thread_count
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
 from mlx_model.transformer.positions import MOST_MARKS
 from mlx_model.transformer.rope import RopeTable, score_scale
+from mlx_model.transformer.slots import Streaming
 
 Floats = NDArray[np.float32]
 
@@ -42,6 +45,7 @@ class CompiledTransformer:
     """What transformer/blocks.Transformer is, for a CPU.
 
     `check_files` raises CheckpointError if what is mapped is no longer there; it is called before every step.
+    `streaming` is None where all experts are in memory, or pages of their files.
     """
 
     config: ModelConfig
@@ -51,6 +55,7 @@ class CompiledTransformer:
     head: Head
     check_files: Callable[[], None]
     decoder: None = None
+    streaming: Streaming | None = None
     _compiled: set[mx.Dtype | None] = field(default_factory=set)
 
     def make_cache(self, *, most_marks: int = MOST_MARKS, dtype: mx.Dtype | None = None) -> CompiledCache:
@@ -65,27 +70,51 @@ class CompiledTransformer:
         return CompiledCache(windows, Shape(config.num_key_value_heads, config.head_dim, number), most_marks=most_marks)
 
     def __call__(self, tokens: mx.array, cache: Any, logits: Literal["all", "last", "none"] = "all") -> mx.array:
-        """See Transformer; `cache` is one of make_cache's. Sequences are computed one after the other."""
+        """See Transformer; `cache` is one of make_cache's, or several. A row has the bits that it has alone, up to FEW
+        (kernels/panels.py) tokens in all."""
         self.check_files()
         caches: Sequence[CompiledCache] = [cache] if isinstance(cache, CompiledCache) else cache
         batch, count = tokens.shape
-        each = count // len(caches)
-        x = _floats(batch, count, self.config.hidden_size)
-        x[:] = self.embedding(tokens)
-        found = np.empty((batch, {"all": count, "last": 1, "none": 0}[logits], self.config.vocab_size), np.float32)
-        for index, one in enumerate(caches):
-            start, stop = index * each, (index + 1) * each
-            wanted = slice(start, stop) if logits == "all" else slice(0, 1 if stop == count and logits == "last" else 0)
-            angles, position = self.rope.at(one.offset, each), one.offset
-            buffers = one.extend(batch, each)
-            for row in range(batch):
-                cached = [
-                    ((buffer.keys[row], buffer.values[row]), position - buffer.origin, window)
-                    for buffer, window in zip(buffers, one.windows_of_layers, strict=True)
-                ]
-                self._sequence(x[row, start:stop], angles, cached, found[row, wanted])
+        x = _floats(batch * count, self.config.hidden_size)
+        x[:] = self.embedding(tokens.reshape(1, -1))[0]
+        if logits == "all":
+            ends = [slice(0, len(x))]
+        else:
+            ends = [slice(end - 1, end) for end in range(count, len(x) + 1, count) if logits == "last"]
+        found = self._step(x, caches, batch, ends)
+        result = x if logits == "none" else found
+        return mx.array(result.reshape(batch, -1, result.shape[1]))
+
+    def through(self, rows: mx.array, caches: Sequence[CompiledCache]) -> mx.array:
+        """See Transformer."""
+        self.check_files()
+        x = self._flat(rows)
+        self._step(x, caches, len(rows), [])
+        return mx.array(x.reshape(rows.shape))
+
+    def logits(self, rows: mx.array, *, decoded: bool = False) -> mx.array:
+        """See Transformer."""
+        x = self._flat(rows)
+        found = self._computed(x, self.rope.at(0, 1), [], [slice(0, len(x))])
+        return mx.array(found.reshape(*rows.shape[:2], -1))
+
+    def _flat(self, rows: mx.array) -> Floats:
+        """Rows [B, T, hidden] as [B * T, hidden]."""
+        x = _floats(rows.shape[0] * rows.shape[1], self.config.hidden_size)
+        x[:] = np.array(rows, copy=False).reshape(x.shape)
+        return x
+
+    def _step(self, x: Floats, caches: Sequence[CompiledCache], batch: int, ends: Sequence[slice]) -> Floats:
+        """x [B * T, hidden] through all layers, in place, each cache's tokens joining it; the logits of `ends`."""
+        each = len(x) // batch // len(caches)
+        angles = self._angles(caches, batch, each)
+        for one in caches:
+            one.extend(batch, each)
+        kept = [cached(caches, batch, index, each) for index in range(len(self.layers))]
+        found = self._computed(x, angles, kept, ends)
+        for one in caches:
             one.advance(each)
-        return mx.array(x if logits == "none" else found)
+        return found
 
     def compile(self, dtype: mx.Dtype | None) -> None:
         """Compiles what a step runs with a cache of this dtype, or reads what was compiled before.
@@ -95,13 +124,24 @@ class CompiledTransformer:
         if dtype in self._compiled:
             return
         self._compiled.add(dtype)
-        position = self._cache(1, dtype).extend(1, 1)[0]
-        room, (cosines, sines), cached = self._room(1, 1), self.rope.at(0, 1), (position.keys[0], position.values[0])
+        cache = self._cache(1, dtype)
+        cache.extend(1, 1)
+        room, (cosines, sines), kept = self._room(1, 1), self._angles([cache], 1, 1), cached([cache], 1, 0, 1)
         x, sizes, state = room.normed[0], self.sizes, new_state(1)
         heads = (self.head.norm, sizes.eps, sizes.dense_fields, self.head.matrix)
         compile_for(head, state, 0, *heads, x, room.normed, room.dense_lanes, room.logits)
-        for each in self.layers:
-            compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, cached, 0, 1)
+        streamed = 0 if self.streaming is None else len(self.streaming.slots)
+        for each in self.layers[:streamed]:
+            compile_for(until_experts, state, 0, each, sizes, x, room, cosines, sines, kept, 1)
+            compile_for(add_experts, state, 0, each, sizes, room.starts[0], x, room)
+        for each in self.layers[streamed:]:
+            compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, kept, 1)
+
+    def _angles(self, caches: Sequence[CompiledCache], batch: int, each: int) -> tuple[Floats, Floats]:
+        """Cosines and sines of the next tokens, `each` of every cache, once for each of `batch`."""
+        parts = zip(*(self.rope.at(one.offset, each) for one in caches), strict=True)
+        cosines, sines = (np.tile(np.concatenate(part), (batch, 1)) for part in parts)
+        return cosines, sines
 
     @cached_property
     def rope(self) -> RopeTable[Floats]:
@@ -130,23 +170,37 @@ class CompiledTransformer:
             expert_fields=fields_of(type(first.down)),
         )
 
-    def _sequence(self, x: Floats, angles: tuple[Floats, Floats], cached: list[Any], logits: Floats) -> None:
-        """x [T, hidden] through all layers, in place, and the last rows of it to logits [rows, vocabulary]."""
+    def _computed(
+        self, x: Floats, angles: tuple[Floats, Floats], kept: Sequence[Cached], ends: Sequence[slice]
+    ) -> Floats:
+        """x [T, hidden] through all layers, in place, or through none where `kept` is empty; the logits
+        [rows, vocabulary] of `ends`, each of as many rows."""
         crew, sizes = team(), self.sizes
         room = self._room(len(x), crew.threads)
-        end = x[len(x) - len(logits) :]
         fields = fields_of(type(self.head.matrix))
-        parts = crew.threads if len(end) == 1 else 1
-        normed = _floats(parts, *end.shape)
-        lanes = _floats(parts, len(end), padded(x.shape[1], fields))
+        rows = len(x[ends[0]]) if ends else 0
+        found = _floats(rows * len(ends), self.config.vocab_size)
+        parts = crew.threads if rows == 1 else 1
+        normed = _floats(parts, rows, x.shape[1])
+        lanes = _floats(parts, rows, padded(x.shape[1], fields))
+        windows = [self.config.window(index) or EVERYTHING for index in range(len(self.layers))]
+
+        threads = 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None
+        slots = () if self.streaming is None else self.streaming.slots
+        layers = [*zip(self.layers, kept, windows, strict=True)] if kept else []
+        for of_layer, each in zip(slots, layers, strict=False):
+            streamed_layer(crew, threads, of_layer, sizes, x, room, angles, each)
+        whole = layers[len(slots) :]
 
         def program(state: Any, part: int) -> None:
-            for weights, (buffers, at, window) in zip(self.layers, cached, strict=True):
-                layer(state, part, weights, sizes, x, room, *angles, buffers, at, window)
-            if len(end):
-                head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, end, normed, lanes, logits)
+            for weights, own, window in whole:
+                layer(state, part, weights, sizes, x, room, *angles, own, window)
+            for index, end in enumerate(ends):
+                logits = found[index * rows : (index + 1) * rows]
+                head(state, part, self.head.norm, sizes.eps, fields, self.head.matrix, x[end], normed, lanes, logits)
 
-        crew.run(program, 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None)
+        crew.run(program, threads)
+        return found
 
     def _room(self, tokens: int, threads: int) -> Room:
         config, sizes = self.config, self.sizes

@@ -16,7 +16,7 @@ class DocumentError(GptossError):
 
 
 class DocumentLocked(DocumentError):
-    """A PDF that takes a password: there was none, or a wrong one."""
+    """A file that takes a password: there was none, or a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)

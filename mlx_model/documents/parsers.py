@@ -5,9 +5,9 @@ import re
 
 from mlx_model.documents.decoding import NotText, decode
 from mlx_model.documents.document import Document, DocumentError, Page, Wanted, headings_in
-from mlx_model.documents.formats import Format
+from mlx_model.documents.formats import Format, format_of
+from mlx_model.documents.packed import DAMAGED
 
-LOCKED_OFFICE = "is locked by a password; save a copy without one and attach that"
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 
 
@@ -51,7 +51,13 @@ def _parsed(data: bytes, kind: Format, wanted: Wanted) -> Document:
 
             return read_notebook(data)
         case Format.LOCKED_OFFICE:
-            raise DocumentError(LOCKED_OFFICE)
+            from mlx_model.documents.locked_office import unlocked
+
+            opened = unlocked(data, wanted.password)
+            inner = format_of(opened)
+            if inner not in (Format.WORD, Format.SLIDES, Format.SHEETS):
+                raise DocumentError(DAMAGED)
+            return _parsed(opened, inner, wanted)
         case Format.HTML:
             return _web_page(data)
 

@@ -1,15 +1,17 @@
 """One answer for a script: `generate` and `stream_generate`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from itertools import takewhile
 from typing import Any, Literal, TypedDict, Unpack
 
 from mlx_model.errors import ContextError, RequestError
 from mlx_model.events import Event, Finished, Stats, Warned
 from mlx_model.generation.formats import AnswerFormat, Format, answer_format
+from mlx_model.generation.result import Result, result_of
 from mlx_model.generation.session import Session
+from mlx_model.generation.several import answer_several
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.fold import FoldedAnswer
 from mlx_model.harmony.message import Effort, Message, Role, user
@@ -17,6 +19,7 @@ from mlx_model.harmony.openai_messages import read_messages
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
+from mlx_model.pro.samples import Combine
 from mlx_model.request import Request
 from mlx_model.tools.base import ToolResult
 from mlx_model.tools.budget import Budget
@@ -46,6 +49,7 @@ class Keywords(TypedDict, total=False):
     stop: str | Sequence[str]
     max_thinking: int | None
     logprobs: int | None
+    prompt_lookup: bool
     instructions: str | None
     tools: Sequence[Offered]
     functions: Sequence[FunctionTool]
@@ -58,39 +62,6 @@ class Keywords(TypedDict, total=False):
     strict_headers: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One answer. `text` is what is meant for the user, `analysis` the chain of thought, `tokens` the sampled ids.
-
-    `commentary` is what the model said to the user on its way, before a tool call, or by mistake in place of an answer.
-    `calls` are the tool calls that were run here, each with its result; `messages` has them too.
-    `finish_reason` is "stop", "no_answer", "tool_call", "tool_limit", "length" or "stop_string" (see events.Finished).
-    Only after "stop" there certainly is a `text`. Cut off while thinking, an answer has none: analysis is never passed
-    off as the answer. `warnings` say what of a schema binds nothing.
-    """
-
-    text: str
-    analysis: str
-    messages: tuple[Message, ...]
-    tokens: tuple[int, ...]
-    finish_reason: str
-    stats: Stats
-    commentary: str = ""
-    calls: tuple[ToolFinished, ...] = ()
-    warnings: tuple[str, ...] = ()
-    read: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
-    """Makes of the text what the response format says."""
-
-    @property
-    def parsed(self) -> Any:
-        """What the answer says, where a response format binds it: a value of JSON, or an instance of the class given.
-
-        None for any other answer, and for one that is not whole (`finish_reason` is not "stop"). Raises what the class
-        raises, if it refuses what the schema allows.
-        """
-        return self.read(self.text) if self.read is not None and self.finish_reason == "stop" else None
-
-
 def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Iterator[Event | ToolEvent]:
     """Answers one prompt or conversation event by event; the last is Finished. Parameters as for `generate`.
 
@@ -100,7 +71,9 @@ def stream_generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) 
     return _events(Session(model), make_turn(prompt, keywords, _budget(model)))
 
 
-def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Result:
+def generate(
+    model: Model, prompt: Prompt, *, samples: int = 1, combine: Combine = "vote", **keywords: Unpack[Keywords]
+) -> Result:
     """Answers one prompt or conversation. For several turns keep a `Session`: it reuses what the last turn computed.
 
     `prompt`: a question; a Message; or a conversation of Messages, `user("...")`, or of objects as in OpenAI's API,
@@ -118,6 +91,8 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
     instructions         the developer message
     logprobs             how many alternatives a token of the answer comes with, in the deltas of stream_generate,
                          beside its own log probability (default: neither)
+    prompt_lookup        guess tokens from what stands in the prompt already, and compute several at once: the answer is
+                         the same, and comes sooner where it quotes or edits (default: False)
     tools                what the model may call. Python functions and Tools are run here, until the model has answered;
                          of a function, signature and docstring are shown to the model (see tools.functions.Function).
                          Where results fill the context the oldest leave the prompt; Result.calls keeps them.
@@ -133,13 +108,21 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
                          is not shown: say in the prompt what you expect
     strict               False: what of a schema can't be enforced is left out (Result.warnings) and not refused
     strict_headers       the headers of all messages are bound too: none is malformed (default: False)
+    samples              how many answers are computed at once, from 2 to 16, of which one is made; they differ in their
+                         seeds, which count on from `seed`, and have no tools (default: 1)
+    combine              how one is made of them: "vote" (default) counts what can be compared (numbers, choices, short
+                         facts, data), stops once the leader is certain or 95% likely to stay ahead, and synthesises
+                         the rest; "select": the model chooses one; "synthesise": it writes one from all of them;
+                         "all": nothing. Result.samples has all answers, Result.outcome how it came about
 
     Forms, tool_choice and strict_headers need the extra [schema]; where it is installed, the arguments of Python
     functions are bound to their hints as well, those of other functions as FunctionTool.strict says. Raises
     RequestError for a prompt or a value that can't be used, and for what of a schema can't be enforced, ContextError
     for a prompt that is too long, TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
-    session, turn = Session(model), make_turn(prompt, keywords, _budget(model))
+    session, turn, read = Session(model), make_turn(prompt, keywords, _budget(model)), _format(keywords).read
+    if samples != 1:
+        return answer_several(session, turn.request, samples, combine, read)
     answer, tokens, calls, warnings = FoldedAnswer(), list[int](), list[ToolFinished](), list[str]()
     for event in _events(session, turn, tokens):
         if isinstance(event, ToolFinished):
@@ -149,19 +132,7 @@ def generate(model: Model, prompt: Prompt, **keywords: Unpack[Keywords]) -> Resu
             warnings.append(event.text)
         elif not isinstance(event, ToolEvent):
             answer.take(event)
-    finished = answer.finished or Finished("cancelled")
-    return Result(
-        text=answer.text,
-        analysis=answer.analysis,
-        messages=tuple(answer.messages),
-        tokens=tuple(tokens),
-        finish_reason=finished.reason,
-        stats=finished.stats,
-        commentary=answer.on("commentary"),
-        calls=tuple(calls),
-        warnings=tuple(warnings),
-        read=_format(keywords).read,
-    )
+    return result_of(answer, tokens, read, warnings, calls)
 
 
 def make_turn(prompt: Prompt, keywords: Keywords, budget: Budget | None = None) -> ToolTurn:

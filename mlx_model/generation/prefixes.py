@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlx_model.memory.plan import window_keys
+from mlx_model.memory.parts import window_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP
@@ -35,10 +35,10 @@ class Prefix:
         self.cache.restore(position)
         del self.ids[position:]
 
-    def take_back(self) -> None:
-        """Forgets the newest id, which must have been appended alone, and not twice in a row."""
-        self.cache.take_back()
-        self.ids.pop()
+    def take_back(self, count: int = 1) -> None:
+        """Forgets the newest ids; see Positions."""
+        self.cache.take_back(count)
+        del self.ids[len(self.ids) - count :]
 
     def fork(self, position: int) -> "Prefix":
         """A prefix of its own that ends at `position`, which must be restorable."""
@@ -85,15 +85,20 @@ class PrefixPool:
         """Forgets a cache."""
         self._prefixes.remove(prefix)
 
-    def fits(self, tokens: int, marks: int, growing: Mapping[Prefix, int]) -> bool:
-        """Whether a cache of so many tokens with so many marks would fit beside these with so many more each."""
+    def fits(self, prompt: Sequence[int], marks: int, growing: Mapping[Prefix, int]) -> bool:
+        """Whether a cache of a prompt with so many marks would fit beside these with so many more tokens each.
+
+        What it would share with one of them is there already.
+        """
         windows = 1 + min(marks, self._most_marks)
-        others = sum(self._size(prefix, more) for prefix, more in growing.items())
-        return others + _buffer_size(tokens) + windows * self._window <= self._room
+        found, position = self._longest(prompt)
+        shared = found.cache.shared_by_fork(position) if found is not None and found in growing else 0
+        own = _buffer_size(len(prompt) + 1 - shared) + windows * self._window
+        return self._together(growing) + own <= self._room
 
     def make_room(self, growing: Mapping[Prefix, int]) -> bool:
         """Drops caches that are not in use until these can take so many more tokens each; whether they then can."""
-        while sum(self._size(prefix, growing.get(prefix, 0)) for prefix in self._prefixes) > self._room:
+        while self._together({prefix: growing.get(prefix, 0) for prefix in self._prefixes}) > self._room:
             unused = next((prefix for prefix in self._prefixes if not prefix.in_use), None)
             if unused is None:
                 return False
@@ -112,6 +117,14 @@ class PrefixPool:
     def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
         """Whether a cache for so many tokens would fit into memory together with this one."""
         return self._size(prefix) + _buffer_size(tokens) + prefix.cache.windows * self._window <= self._room
+
+    def _together(self, growing: Mapping[Prefix, int]) -> int:
+        """What `_size` says of them with so many more tokens each, but what they share counted once."""
+        pieces: dict[object, int] = {}
+        for prefix in growing:
+            pieces |= prefix.cache.pieces
+        others = (self._size(prefix, more) - prefix.cache.capacity for prefix, more in growing.items())
+        return sum(pieces.values()) + sum(others)
 
     def _size(self, prefix: Prefix, more: int = 0) -> int:
         """Tokens of the full layers' buffers with `more` tokens, and its windows counted as so many of them."""

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 import mlx.core as mx
 
 from mlx_model.errors import ContextError, RequestError
-from mlx_model.events import PrefillProgress, Stats
+from mlx_model.events import PrefillProgress, Queued, Stats
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.likelihood import Draw
+from mlx_model.generation.lookup import PromptLookup
 from mlx_model.generation.sampling import Sampler
 from mlx_model.generation.scheduler import Row, Scheduler
 from mlx_model.memory import device
@@ -20,6 +21,9 @@ from mlx_model.model import Model
 from mlx_model.options import Options
 
 T = TypeVar("T")
+
+Progress = Queued | PrefillProgress
+"""What comes before the first token."""
 
 _UNKNOWN = -1
 """Stands for the id of a token that the device has not computed yet."""
@@ -49,6 +53,9 @@ class Runner:
         self.stats = Stats()
         self.draw: Draw | None = None
         self._inserted: list[int] = []
+        self._lookup: PromptLookup | None = None
+        self._guesses: list[int] = []  # whose keys are in the cache, and which have not been drawn yet
+        self._behind_guesses: mx.array | None = None  # logits [guesses, vocab]
 
     def insert(self, ids: Sequence[int]) -> None:
         """Puts ids behind the token that was yielded last, as if they had been sampled; one prefill computes them.
@@ -66,8 +73,9 @@ class Runner:
         boundaries: Sequence[int] = (),
         cancelled: Callable[[], bool] = never,
         constraint: Constraint | None = None,
-    ) -> Generator[PrefillProgress | int, None, None]:
-        """Yields the progress of the prefill, then each sampled id, the stop id included.
+    ) -> Generator[Progress | int, None, None]:
+        """Yields how many others it waits for, where memory is short, the progress of the prefill, then each sampled
+        id, the stop id included.
 
         `boundaries` are positions in the prompt that a later prompt may share up to; they stay restorable.
         `cancelled` is asked between prefill chunks and before each token. `constraint` says which tokens may be
@@ -86,7 +94,7 @@ class Runner:
         boundaries: Sequence[int] = (),
         cancelled: Callable[[], bool] = never,
         constraint: Constraint | None = None,
-    ) -> Generator[PrefillProgress | int | None, None, None]:
+    ) -> Generator[Progress | int | None, None, None]:
         """As `run`, for one of several: yields None before each step that it shares.
 
         The first of them that is resumed takes the step, for all that have come to theirs. So runs that are read in
@@ -97,14 +105,39 @@ class Runner:
         limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self.finish_reason = "cancelled"
         self._inserted = []
+        self._lookup = PromptLookup(prompt) if options.prompt_lookup else None
         answer_start = max((at for at in boundaries if at < len(prompt)), default=len(prompt) - 1)
         row = self._row = Row(prompt, boundaries, answer_start)
-        with self.scheduler.joined(row):
+        with self.scheduler.joined(row), self._counting_reads():
             sampler = Sampler(options, self.model.config.vocab_size, prompt)
             self.stats = Stats(seed=sampler.seed)
             logits = yield from self._prefill(prompt, cancelled)
             if logits is not None:
-                yield from self._answer(self._decode(logits, sampler, constraint), limit, start, cancelled)
+                try:
+                    yield from self._answer(self._decode(logits, sampler, constraint), limit, start, cancelled)
+                finally:
+                    self._withdraw()
+
+    @contextmanager
+    def _counting_reads(self) -> Iterator[None]:
+        """Adds to the statistics what of experts is read from the disk inside: of answers that are computed together
+        each counts all. What is asked for most is remembered for the next start."""
+        if (streaming := self.model.transformer.streaming) is None:
+            yield
+            return
+        before = streaming.reads.copy()
+        try:
+            yield
+        finally:
+            reads = streaming.reads.since(before)
+            self.stats = replace(
+                self.stats,
+                experts_asked=reads.asked,
+                experts_read=reads.read,
+                experts_bytes=reads.nbytes,
+                experts_wait_s=reads.waited_s,
+            )
+            streaming.save()
 
     def settle(self, ids: list[int], *, boundaries: Sequence[int] = ()) -> Generator[int, None, None]:
         """Brings ids into a cache, in chunks; yields how many it holds after each.
@@ -130,6 +163,7 @@ class Runner:
     ) -> Iterator[int | None]:
         """The tokens up to a stop id or the limit, counted and timed."""
         first_s, count, inserted = 0.0, 0, 0
+        away = self.model.away_s
         for token in tokens:
             if cancelled():
                 return
@@ -137,7 +171,7 @@ class Runner:
                 yield None
                 continue
             count += 1
-            now = time.perf_counter()
+            now, (there_s, wire_s) = time.perf_counter(), self.model.away_s
             first_s = first_s or now
             self.stats = replace(
                 self.stats,
@@ -145,7 +179,11 @@ class Runner:
                 ttft_s=first_s - start,
                 prefill_s=first_s - start,
                 decode_s=now - first_s,
+                there_s=there_s - away[0],
+                wire_s=wire_s - away[1],
                 peak_memory_bytes=device.peak_memory_bytes(self.model.transformer.embedding.mapped_bytes),
+                guessed_tokens=0 if self._lookup is None else self._lookup.guessed,
+                accepted_tokens=0 if self._lookup is None else self._lookup.accepted,
             )
             yield token
             if token in self.model.stop_ids:
@@ -184,10 +222,13 @@ class Runner:
 
     def _prefill(
         self, prompt: list[int], cancelled: Callable[[], bool]
-    ) -> Generator[PrefillProgress | None, None, mx.array | None]:
+    ) -> Generator[Progress | None, None, mx.array | None]:
         """Brings the whole prompt into the cache; returns the last token's logits [vocab], None if cancelled."""
-        row, told = self._row, None
+        row, told, before = self._row, None, 0
         while True:
+            if (waits_for := self.scheduler.before(row)) not in (0, before):
+                before = waits_for
+                yield Queued(before)
             if row.runs and row.reused is not None and (done := len(row.prefix.ids)) != told:
                 told = done
                 self.stats = replace(self.stats, reused_tokens=row.reused, prefill_tokens=done - row.reused)
@@ -202,9 +243,10 @@ class Runner:
         """Samples, feeds the sample back, and so on without end; the caller stops.
 
         On a GPU the next step is under way before this one's token is looked at, so that the device never waits for
-        Python. The CPU computes where it is called, so there a step ahead would only delay the token.
+        Python. The CPU computes where it is called, so there a step ahead would only delay the token. Nor is there a
+        step ahead where tokens are guessed, since a guess needs the one before it.
         """
-        if not self.model.transformer.compute.steps_ahead:
+        if not self.model.transformer.compute.steps_ahead or self._lookup is not None:
             return self._one_by_one(logits, sampler, constraint)
         if constraint is None:
             return self._token_ahead(logits, sampler)
@@ -224,7 +266,42 @@ class Runner:
                 continue
             self.draw = sampler.drawn()
             yield sampled
-            logits = yield from self._feed(token, sampled)
+            logits = yield from self._next(token, sampled)
+
+    def _next(self, token: mx.array, sampled: int) -> Generator[None, None, mx.array]:
+        """The logits [vocab] behind a token that was drawn, which are known already if it was guessed right.
+
+        Tokens are drawn from the same logits with the same keys whether they were guessed or not, so guesses change no
+        answer. For a guess that is certain of its token this is the acceptance rule of Leviathan et al. (2023): it
+        stays with the probability that the model gives it, and else the token is drawn from the rest.
+        """
+        lookup = self._lookup
+        if lookup is None:
+            return (yield from self._feed(token, sampled))
+        if lookup.take(sampled) and self._behind_guesses is not None:
+            place = len(self._behind_guesses) - len(self._guesses)
+            del self._guesses[0]
+            return self._behind_guesses[place]
+        self._withdraw()
+        if not (guesses := self._guess(lookup)):
+            return (yield from self._feed(token, sampled))
+        self._row.bring([sampled, *guesses], len(guesses))
+        logits = yield from self._logits()
+        if logits.ndim == 1:  # its cache was taken away from it before
+            return logits
+        self._guesses, self._behind_guesses = guesses, logits[1:]
+        return logits[0]
+
+    def _guess(self, lookup: PromptLookup) -> list[int]:
+        """What to compute beside the next token. Beside other rows a longer step would be one of its own."""
+        room = self.model.context_length - len(self._row.prefix.ids) - 1 if self._row.runs else 0
+        return [*lookup.guess(room)] if self.scheduler.is_alone(self._row) and not self._inserted else []
+
+    def _withdraw(self) -> None:
+        """Takes guesses that have not come out of the cache again."""
+        if self._guesses and self._row.runs:
+            self._row.prefix.take_back(len(self._guesses))
+        self._guesses = []
 
     def _token_ahead(self, logits: mx.array, sampler: Sampler) -> Iterator[int | None]:
         """The device computes the next token while this one is used: one graph from a token to the next."""
@@ -282,7 +359,10 @@ class Runner:
         """Brings ids that were not drawn into the cache, a run and what was inserted behind it; returns the last one's
         logits [vocab]."""
         ids, self._inserted = [*run, *self._inserted], []
+        self._withdraw()
         sampler.skip(ids)
+        if self._lookup is not None:
+            self._lookup.skip(ids)
         if constraint is not None:
             for token in ids[len(run) :]:
                 constraint.accept(token)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
+from typing import Literal
 
 import mlx.core as mx
 
@@ -17,7 +18,7 @@ class Row:
 
     `ids` are what it begins with; they come in by chunks of at most `most`. The `boundaries` stay restorable,
     `answer_start` is Prefix's. Without `wants_logits` none are computed behind `ids`. `logits` [vocab] are there once
-    all that was asked for is in the cache, `error` once a step has failed.
+    all that was asked for is in the cache, with guesses [1 + guesses, vocab], `error` once a step has failed.
     """
 
     def __init__(
@@ -33,6 +34,8 @@ class Row:
         self.answer_start = answer_start
         self.most = most
         self.pending = [*ids]
+        self.guesses = 0
+        """How many of `pending`, at its end, are guesses."""
         self.is_prompt = True
         """Whether `pending` is a whole prompt, and not a run of ids within an answer."""
         self.turn = 0
@@ -70,9 +73,9 @@ class Row:
         """Asks for the logits behind a token, which may be lazy; `token_id` is noted for it."""
         self.token, self.token_id, self.logits = token, token_id, None
 
-    def bring(self, ids: list[int]) -> None:
-        """Asks for the logits behind several ids."""
-        self.pending, self.logits = ids, None
+    def bring(self, ids: list[int], guesses: int = 0) -> None:
+        """Asks for the logits behind several ids; where the last of them are guesses, also behind each of those."""
+        self.pending, self.guesses, self.logits = ids, guesses, None
 
     def may_fork(self, other: "Row") -> bool:
         """Whether the ids that a running row computes next are wanted here too, as are all before them."""
@@ -90,9 +93,10 @@ class Row:
         prefix.cache.mark(self.boundaries)
 
     def give_back(self) -> Prefix:
-        """Returns its cache; what that holds is pending again."""
+        """Returns its cache; what that holds is pending again, but guesses are not."""
         prefix, self._prefix = self.prefix, None
-        self.pending, self.is_prompt = [*prefix.ids, *self.pending], True
+        pending = self.pending[: len(self.pending) - self.guesses]
+        self.pending, self.guesses, self.is_prompt = [*prefix.ids, *pending], 0, True
         prefix.in_use = False
         return prefix
 
@@ -100,9 +104,10 @@ class Row:
 class Scheduler:
     """Owns the rows of one model and their KV caches. Rows join and leave between any two steps.
 
-    What comes of a row does not depend on its neighbours, but for the rounding of sums (see Transformer). Together the
-    caches keep to the memory plan: a row that does not fit waits, in the order of joining; where those that run outgrow
-    the plan, the one that joined last waits until others have left, and is then computed again.
+    What comes of a row does not depend on its neighbours, but for the rounding of sums (see Transformer; on a CPU, see
+    CompiledTransformer). Together the caches keep to the memory plan: a row that does not fit waits, in the order of
+    joining; where those that run outgrow the plan, the one that joined last waits until others have left, and is then
+    computed again.
 
     A step and the use of its logits, which may be lazy, belong to one thread.
     """
@@ -152,6 +157,15 @@ class Scheduler:
         if row.error is not None:
             raise row.error
 
+    def before(self, row: Row) -> int:
+        """How many rows have joined before one that waits for memory; 0 if it doesn't."""
+        waits = not row.runs and row.error is None and not any(map(row.may_fork, self._running()))
+        return self._rows.index(row) if waits else 0
+
+    def is_alone(self, row: Row) -> bool:
+        """Whether nobody else has joined."""
+        return self._rows == [row]
+
     def step(self) -> None:
         """Computes the token of every row that decodes, then a chunk of one prompt, and runs of ids within answers.
 
@@ -188,7 +202,7 @@ class Scheduler:
             if row.runs or row.error is not None or any(map(row.may_fork, running)):
                 continue
             growing = {other.prefix: len(other.pending) + 1 for other in running}
-            if running and not self.prefixes.fits(len(row.pending) + 1, len(row.boundaries), growing):
+            if running and not self.prefixes.fits(row.pending, len(row.boundaries), growing):
                 return
             self._try(partial(self._begin, row), row)
 
@@ -207,8 +221,8 @@ class Scheduler:
         return {row: self._size(row) for row in due if row not in prompts[1:]}
 
     def _size(self, row: Row) -> int:
-        if not row.pending:
-            return 1
+        if not row.pending or row.guesses:
+            return len(row.pending) or 1
         chunk = self._model.prefill_chunk(len(row.prefix.ids))
         return min(len(row.pending), chunk if row.most is None else min(row.most, chunk))
 
@@ -233,10 +247,12 @@ class Scheduler:
         chunk, rest = row.pending[:size], row.pending[size:]
         with_logits = row.ends_in_logits and not rest
         # Without logits only the caches are asked for, which spares the top layer's experts.
-        computed = self._model.transformer(mx.array([chunk]), [prefix.cache], "last" if with_logits else "none")
+        wanted: Literal["all", "last", "none"] = "none" if not with_logits else "all" if row.guesses else "last"
+        computed = self._model.transformer(mx.array([chunk]), [prefix.cache], wanted)
         prefix.ids += chunk
         row.pending, row.turn = rest, next(self._turns)
-        row.logits = computed.flatten() if with_logits else None
+        row.logits = None if not with_logits else computed.squeeze(0) if row.guesses else computed.flatten()
+        row.guesses = 0
         mx.eval(prefix.cache.arrays(), [] if row.logits is None else row.logits)
         if row.is_prompt:
             mx.clear_cache()  # buffers of another size than the next ones

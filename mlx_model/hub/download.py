@@ -15,13 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from urllib.parse import quote
 
+from mlx_model.checkpoint_files import weight_files
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.client import errors, headers
 from mlx_model.hub.environment import endpoint, expanded, free_space, missing_disk
@@ -32,11 +33,13 @@ from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import disk_size
+from mlx_model.part import Part
 from mlx_model.text import clean
 
 _THREADS = 4  # connections: one alone is often slower than the line
 _PERIOD = 0.1  # seconds between two progress events
 _SPARE = 64 << 20  # bytes left free on the disk
+_SHARD = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class DownloadPlan:
     """Whether the Hub has listed the files; else sizes are those on disk, and right only where the digest is, too."""
     license: str | None
     """As its publisher states it, e.g. "apache-2.0"; None if unknown, as without the network."""
+    part: Part | None = None
+    """Which part of the model the files are of; None: all of it."""
 
     @property
     def total(self) -> int:
@@ -130,6 +135,20 @@ def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) 
         return _ask_hub(repository, None if target.in_cache else target)
 
 
+def of_part(plan: DownloadPlan, part: Part) -> DownloadPlan:
+    """The same for a part of the model alone.
+
+    Fetches the small files, if they are not there: the index says in which shards the part lies. Raises CheckpointError
+    as `fetch` does.
+    """
+    small = tuple(file for file in plan.files if not file.name.endswith(_SHARD))
+    for _ in fetch(replace(plan, files=small, part=part)):
+        pass
+    shards = {*weight_files(plan.target.folder, part)}
+    files = tuple(file for file in plan.files if not file.name.endswith(_SHARD) or file.name in shards)
+    return replace(plan, files=files, part=part)
+
+
 def fetch(
     plan: DownloadPlan, cancel: Event | None = None, *, again: bool = False
 ) -> Generator[DownloadEvent, None, None]:
@@ -174,7 +193,10 @@ class _Run:
             yield from self._all(unsure, self._check, partial(Checking, total=sum(file.size for file in unsure)))
 
         if not self._plan.listed and any(not target.path(file).exists() for file in files):
-            self._plan = _ask_hub(self._plan.repository, self._plan.target, self._plan.commit)
+            asked = _ask_hub(self._plan.repository, self._plan.target, self._plan.commit)
+            names = {file.name for file in files}
+            here = asked.files if self._plan.part is None else tuple(f for f in asked.files if f.name in names)
+            self._plan = replace(asked, files=here, part=self._plan.part)
             files = self._plan.files
         self._plan.check_space()
         self._reached = {file.name: _present(target, file) for file in files}
@@ -184,6 +206,12 @@ class _Run:
 
         for file in files:
             target.link(file)
+        if self._plan.part is not None:
+            # A whole model of another revision stays what the branch means.
+            if self._plan.repository.snapshot() is None:
+                target.name_revision(self._plan.repository.revision)
+            yield Downloaded(target.folder)
+            return
         if not is_complete(target.folder):
             raise CheckpointError(
                 f"{self._plan.repository.name} is incomplete on the Hub: a file that the model needs isn't there. What "

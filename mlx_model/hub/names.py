@@ -27,7 +27,10 @@ DEMO = "demo"
 DEFAULT = "gpt-oss-20b"
 """The model that is loaded and downloaded where none is named."""
 
-KNOWN = {DEFAULT: f"openai/{DEFAULT}", "gpt-oss-120b": "openai/gpt-oss-120b"}
+LARGEST = "gpt-oss-120b"
+"""The model that computers are put together for."""
+
+KNOWN = {DEFAULT: f"openai/{DEFAULT}", LARGEST: f"openai/{LARGEST}"}
 """Short names of the published models."""
 
 SIZES = {DEFAULT: 13_800_000_000, "gpt-oss-120b": 65_200_000_000}

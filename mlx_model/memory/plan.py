@@ -9,16 +9,22 @@ The embedding comes last: its rows are read from the file, unless a GPU has room
 chosen, the model's whole context or the one that was asked for included. A row of the file comes by the CPU's stream,
 which costs some 0.18 ms a token (MLX's issue 4438 measured it on an M3 Ultra): 1% of a token's time on an M4 Pro, 4% on
 an M3 Ultra. A Mac with 24 GB would pay for that 1% with 43,520 of gpt-oss-20b's 124,928 tokens; with 32 GB it is free.
+
+Where not even the leanest of that fits, experts stay in their files: `slots` of a layer's are in memory, in as many
+layers as costs the least time (streaming.py). That costs speed and no bit of an answer. It is never chosen where the
+model fits whole; who asks for a dense part that doesn't fit, or for so many experts, asks for it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
-from metal.formats import MXFP4_BLOCK, QUANT_GROUP
+from metal.formats import QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
+from mlx_model.memory.parts import ALL, Rung, Sizes, Split
 from mlx_model.memory.sizes import AS_PUBLISHED, memory_size
-from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK, WINDOW_ROOM, ModelConfig
+from mlx_model.memory.streaming import comfortable_slots, experts_in_words, fastest, least_slots
+from mlx_model.transformer.config import CACHE_STEP, ModelConfig
 
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
 
@@ -28,60 +34,45 @@ COMFORTABLE = 8192
 LEAST = 1024
 """Tokens of context below which a chat makes no sense: the system message, a question, a short answer."""
 
-_IN_FLIGHT = 1.2
-"""Intermediates of a layer that are held at once, over their sum: MLX allocates ahead of what is computed.
+MOST_PARALLEL = 8
+"""Answers that are computed together at most. More of them gain little: a step reads nearly all experts then."""
 
-An allowance. At the widths of 20b the sum is 0.81 MB a token in float32, of which MLX's CPU backend holds 0.63 at once
-(measured, the GPU's sorted experts included); but that computes one operation at a time, and a GPU has several command
-buffers under way."""
-
-_SCORES = 3
-"""Copies of the attention scores that MLX's CPU backend holds at once (measured: 3.0 to 3.1)."""
-
-_PROGRAM_GPU = 100_000_000
-"""Bytes on a GPU that are nobody's tensors: rounding to pages, command buffers, compiled kernels. An allowance."""
-
-_PROGRAM_CPU = 150_000_000
-"""Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
-
-_PROGRAM_COMPILED = 300_000_000
-"""The same with numba and LLVM, which take 140 MB (measured)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rung:
-    """A way to run the same model: tokens of a prefill chunk, rewind points, bits of a cached number."""
-
-    chunk: int
-    rewind_points: int
-    kv_bits: int
-
-
-_GPU = (_Rung(2048, 48, 16), _Rung(1024, 24, 16), _Rung(512, 16, 16), _Rung(256, 8, 16))
+_GPU = (Rung(2048, 48, 16), Rung(1024, 24, 16), Rung(512, 16, 16), Rung(256, 8, 16))
 # On a CPU the arithmetic of 64 tokens takes longer than reading the weights for them: larger chunks gain little, and a
 # prompt that is cancelled waits for one.
-_CPU = (_Rung(64, 48, 32), _Rung(32, 16, 32), _Rung(16, 8, 16), _Rung(8, 8, 16))
+_CPU = (Rung(64, 48, 32), Rung(32, 16, 32), Rung(16, 8, 16), Rung(8, 8, 16))
+
+# Where all layers are streamed a chunk reads most experts once, whatever its size: so it is large.
+_GPU_STREAMED, _CPU_STREAMED = Rung(1024, 16, 16), Rung(256, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the plan must keep to: a context of so many tokens, a dense part at so many bits (one of DENSE_BITS).
 
-    `stored_bits` are those at which the files hold the dense part already, which no choice can change.
+    `stored_bits` are those at which the files hold the dense part already, which no choice can change. With `streams`
+    experts may stay in their files if the model does not fit otherwise; `slots` of each layer's are then in memory, or
+    as many as fit, and where a number is stated the model is streamed in any case.
     """
 
     context: int | None = None
     dense_bits: int | None = None
     stored_bits: int | None = None
+    streams: bool = False
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes to plan with. Up to `limit` the plan may go if a model does not fit otherwise. `reason` is one sentence."""
+    """Bytes to plan with. Up to `limit` the plan may go if a model does not fit otherwise. `reason` is one sentence.
+
+    `cached` of the limit are left to the page cache where experts are read from their files.
+    """
 
     nbytes: int
     limit: int
     reason: str
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +83,7 @@ class MemoryPlan:
     `context`, `prefill_chunk` in tokens; `rewind_points` are positions the KV cache can be rewound to; `kv_bits` are
     those of a cached number. `small` is router, norms, biases and sinks; `embedding` is what is kept of the embedding;
     `kv` is the cache when the context is full; `working` what a prefill chunk needs then; `program` all the rest.
+    `slots` experts of each of the first `streamed_layers` are in memory, the others are read from their files.
     """
 
     budget: int
@@ -100,6 +92,8 @@ class MemoryPlan:
     rewind_points: int
     kv_bits: int
     context: int
+    streamed_layers: int
+    slots: int
     experts: int
     dense: int
     small: int
@@ -115,6 +109,16 @@ class MemoryPlan:
     def is_compiled(self) -> bool:
         """Whether it is made for the compiled layers of a CPU."""
         return not self.on_gpu and not self.by_mlx
+
+    @property
+    def parallel(self) -> int:
+        """Answers that may be asked for at once: those that fit at their shortest. Longer ones wait for memory."""
+        return max(1, min(MOST_PARALLEL, self.context // LEAST))
+
+    @property
+    def split(self) -> Split:
+        """Which experts are in memory."""
+        return Split(self.streamed_layers, self.slots)
 
     @property
     def weights(self) -> int:
@@ -145,9 +149,13 @@ def plan_within(
     """The plan for a machine. Free memory comes and goes with other programs: where it is too little for a comfortable
     context at the leanest, the plan takes that much nevertheless, up to the limit. Raises as `plan` does."""
     planner = _Planner(config, wishes or Wishes(), on_gpu, by_mlx)
-    comfortable = min(budget.limit, planner.leanest(planner.target).total)
-    if comfortable <= budget.nbytes:
-        return planner.plan(budget.nbytes, budget.reason)
+    nbytes, limit, lean = budget.nbytes, budget.limit, planner.leanest(planner.target)
+    if planner.must_stream(limit):
+        limit -= budget.cached
+        nbytes, lean = min(nbytes, limit), planner.leanest(planner.target, comfortable_slots(config))
+    comfortable = min(limit, lean.total)
+    if comfortable <= nbytes:
+        return planner.plan(nbytes, budget.reason)
     more = "The system has to make room by compressing or swapping other programs: close some if it gets slow."
     reason = f"{budget.reason} The model takes {memory_size(comfortable)} at the leanest. {more}"
     return planner.plan(comfortable, reason)
@@ -156,110 +164,16 @@ def plan_within(
 def least(config: ModelConfig, wishes: Wishes | None = None, *, on_gpu: bool) -> int:
     """Bytes below which the model does not fit: the leanest plan, with a context of LEAST tokens."""
     planner = _Planner(config, wishes or Wishes(), on_gpu, by_mlx=False)
-    return planner.leanest(min(planner.target, LEAST)).total
+    return planner.least(min(planner.target, LEAST)).total
 
 
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
     """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""
-    sizes, chunk = _Sizes(config, plan.on_gpu, plan.by_mlx), plan.prefill_chunk
-    while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits) > free:
+    sizes, chunk = Sizes(config, plan.on_gpu, plan.by_mlx), plan.prefill_chunk
+    while chunk > 1 and sizes.working(chunk, position + chunk, plan.kv_bits, plan.split) > free:
         chunk //= 2
     return chunk
-
-
-def window_keys(config: ModelConfig, chunk: int, *, compiled: bool = False) -> int:
-    """Keys that a sliding layer holds for one window, where a prefill chunk has up to `chunk` tokens.
-
-    A window cut from a short chunk is a view of that chunk joined with the window before it (transformer/cache.py).
-    Compiled layers copy it by whole blocks, the first of which may be another window's but for a key (cpu/cache.py).
-    """
-    kept = config.sliding_window - 1
-    if compiled:
-        return _whole_blocks(kept + KEY_BLOCK - 1)
-    return kept if chunk > kept else kept + chunk
-
-
-def _whole_blocks(keys: int) -> int:
-    return -(-keys // KEY_BLOCK) * KEY_BLOCK
-
-
-class _Sizes:
-    """Bytes of a model's parts, from its shape.
-
-    `item` are those of an activation, a bias or a norm's weight: bfloat16 on a GPU, float32 on a CPU; `stored` those of
-    a number of a dense matrix, which the compiled layers read as the files have it.
-    """
-
-    def __init__(self, config: ModelConfig, on_gpu: bool, by_mlx: bool) -> None:
-        self.config = config
-        self.on_gpu = on_gpu
-        self.compiled = not on_gpu and not by_mlx
-        self.item = 2 if on_gpu else 4
-        self.stored = 2 if self.compiled else self.item
-        self.queries = config.num_attention_heads * config.head_dim
-        self.keys = config.num_key_value_heads * config.head_dim
-        self.sliding = sum(kind == "sliding_attention" for kind in config.layer_types)
-        self.full = config.num_hidden_layers - self.sliding
-
-    def experts(self) -> int:
-        """Codes, scales and biases: 4 bits a weight and 8 for MXFP4_BLOCK of them."""
-        c = self.config
-        weights = 3 * c.intermediate_size * c.hidden_size
-        rows = 2 * c.intermediate_size + c.hidden_size
-        one = weights // 2 + weights // MXFP4_BLOCK + rows * self.item
-        return c.num_hidden_layers * c.num_local_experts * one
-
-    def dense(self, bits: int) -> int:
-        """Attention's four matrices of each layer, and the output matrix; scale and offset as wide as a number."""
-        c = self.config
-        weights = c.hidden_size * (c.num_hidden_layers * 2 * (self.queries + self.keys) + c.vocab_size)
-        if bits == AS_PUBLISHED:
-            return weights * self.stored
-        return weights * bits // 8 + weights // QUANT_GROUP * 2 * self.stored
-
-    def embedding(self) -> int:
-        """The whole matrix, as published."""
-        return self.config.vocab_size * self.config.hidden_size * 2
-
-    def small(self) -> int:
-        """Router, norms, biases, sinks."""
-        c = self.config
-        router = c.num_local_experts * c.hidden_size * self.stored
-        biases = self.queries + 2 * self.keys + c.hidden_size + c.num_local_experts
-        layer = router + (biases + 2 * c.hidden_size + c.num_attention_heads) * self.item
-        return c.num_hidden_layers * layer + c.hidden_size * self.item
-
-    def kv(self, context: int, rung: _Rung) -> int:
-        """The cache at `context` tokens: full layers in steps of growth, sliding windows now and at rewind points.
-
-        The tail that full layers have while decoding is held where the intermediates of a prefill chunk are not.
-        """
-        token = 2 * self.keys * rung.kv_bits // 8
-        window = window_keys(self.config, rung.chunk, compiled=self.compiled)
-        grown = -(-context // CACHE_STEP) * CACHE_STEP
-        room = _whole_blocks(max(rung.chunk, WINDOW_ROOM)) if self.compiled else 0
-        return token * (self.full * grown + self.sliding * (room + window * (1 + rung.rewind_points)))
-
-    def working(self, chunk: int, keys: int, kv_bits: int) -> int:
-        """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it grows."""
-        c = self.config
-        if self.compiled:
-            # One layer's, and none of the scores; a new cache buffer beside the one that it replaces.
-            lanes = 3 * c.hidden_size + 2 * self.queries + 2 * self.keys + c.num_local_experts
-            token = (lanes + c.hidden_size + c.num_experts_per_tok * (c.intermediate_size + 4)) * self.item
-            return int(_IN_FLIGHT * chunk * token) + 2 * self.keys * keys * kv_bits // 8
-        pair = 6 * c.hidden_size + 7 * c.intermediate_size  # rows in, gate_up thrice, SwiGLU, out thrice, two more
-        attention = 6 * c.hidden_size + 8 * self.queries + 6 * self.keys  # q and k once more by halves, in rotation
-        token = (c.num_experts_per_tok * pair + attention) * self.item
-        layer = int(_IN_FLIGHT * chunk * token)
-        cached = 2 * self.keys * keys
-        growth = cached * kv_bits // 8
-        if self.on_gpu:
-            return layer + growth  # attention is one kernel there, and masks are 0.1 MB (metal.portable.QUERY_BLOCK)
-        scores = _SCORES * c.num_attention_heads * chunk * keys * self.item
-        widened = cached * self.item if kv_bits < 32 else 0
-        return layer + growth + scores + widened
 
 
 class _Planner:
@@ -267,7 +181,7 @@ class _Planner:
 
     def __init__(self, config: ModelConfig, wishes: Wishes, on_gpu: bool, by_mlx: bool) -> None:
         self.config = config
-        self.sizes = _Sizes(config, on_gpu, by_mlx)
+        self.sizes = Sizes(config, on_gpu, by_mlx)
         self.on_gpu = on_gpu
         self.by_mlx = by_mlx
         self.wishes = wishes
@@ -288,10 +202,23 @@ class _Planner:
         if wishes.stored_bits is not None:
             self.bits = (min(known for known in DENSE_BITS if known >= wishes.stored_bits),)
         self.target = min(self.longest, context or COMFORTABLE)
+        most, least = config.num_local_experts, config.num_experts_per_tok
+        if wishes.slots is not None and not least <= wishes.slots <= most:
+            raise RequestError(
+                f"{wishes.slots} experts of a layer in memory are not possible; of this model's it can be {least} "
+                f"to {most}"
+            )
+        self.slots = None if wishes.slots == most else wishes.slots
+        self.streams = self.slots is not None or (wishes.streams and wishes.slots is None and least < most)
 
     def plan(self, budget: int, because: str = "") -> MemoryPlan:
         """See the function `plan`; `because` says where the budget comes from."""
-        rejected: list[tuple[int, _Rung]] = []
+        rejected: list[tuple[int, Rung]] = []
+        if self.must_stream(budget):
+            found = self.streamed(budget)
+            if found is None:
+                raise self.too_little(budget)
+            return replace(found, budget=budget, reasons=self.reasons(found, budget, rejected, because))
         for bits, rung in self.choices():
             if self.held(bits, rung, self.target).total <= budget:
                 break
@@ -301,26 +228,81 @@ class _Planner:
             if self.held(bits, rung, min(self.target, LEAST)).total > budget:
                 raise self.nothing_fits(budget)
             if self.wishes.context is not None:
-                raise ContextError(
-                    f"a context of {self.target:,} tokens doesn't fit into {memory_size(budget)}; "
-                    f"{self.most_context(bits, rung, budget):,} tokens do"
-                )
+                raise self.context_error(budget, self.most_context(bits, rung, budget))
         context = self.wishes.context or self.most_context(bits, rung, budget)
         found, embedding = self.held(bits, rung, context), self.sizes.embedding()
         if self.on_gpu and found.total + embedding <= budget:
             found = replace(found, embedding=embedding)
-        return replace(found, budget=budget, reasons=self.reasons(found, rung, budget, rejected, because))
+        return replace(found, budget=budget, reasons=self.reasons(found, budget, rejected, because))
 
-    def choices(self) -> Iterator[tuple[int, _Rung]]:
+    def must_stream(self, budget: int) -> bool:
+        """Whether experts stay in their files: it is asked for, or so many bytes hold the model in no other way."""
+        if self.slots is not None:
+            return True
+        return self.streams and self.leanest(min(self.target, LEAST)).total > budget
+
+    def streamed(self, budget: int) -> MemoryPlan | None:
+        """The fastest that fits with experts in their files, None if none does.
+
+        Where nobody asks for so many experts, the dense part has 8 bits if half of them are in memory then, else fewer.
+        """
+        config, found = self.config, None
+        coarse = [bits for bits in self.bits if bits < AS_PUBLISHED] or self.bits
+        for bits in coarse if self.slots is None else self.bits:
+            found = self.with_bits(bits, budget) or found
+            if found is not None:
+                in_files = found.streamed_layers * (config.num_local_experts - found.slots)
+                if self.slots is not None or 2 * in_files <= config.num_hidden_layers * config.num_local_experts:
+                    break
+        return found
+
+    def with_bits(self, bits: int, budget: int) -> MemoryPlan | None:
+        """With a dense part of so many bits: the number of streamed layers, and of experts of each that are in memory,
+        with which a token waits the least. None if none fits."""
+        config, layers = self.config, self.config.num_hidden_layers
+        least = least_slots(config) if self.slots is None else self.slots
+        counts = range(1, layers + 1) if self.slots is None else (layers,)
+        # A chat's usual context comes before experts in memory.
+        for context in (self.target, self.target if self.wishes.context else min(self.target, LEAST)):
+            found = list[Split]()
+            for count in counts:
+                spare = budget - self.held(bits, self.streamed_rung(count), context, Split(count, least)).total
+                if spare >= 0:
+                    more = 0 if self.slots is not None else spare // (count * self.sizes.slot())
+                    found.append(Split(count, min(least + more, config.num_local_experts - 1)))
+            if found:
+                break
+        else:
+            return None
+        split = fastest(config, found)
+        rung = self.streamed_rung(split.layers)
+        context = self.wishes.context or self.most_context(bits, rung, budget, split)
+        return self.held(bits, rung, context, split)
+
+    def streamed_rung(self, layers: int) -> Rung:
+        """How prompts are computed where so many layers are streamed: as leanly as possible where others are whole."""
+        if layers < self.config.num_hidden_layers:
+            return (_GPU if self.on_gpu else _CPU)[-1]
+        return _GPU_STREAMED if self.on_gpu else _CPU_STREAMED
+
+    def least(self, context: int) -> MemoryPlan:
+        """The least that a context of so many tokens can be had with, experts in their files if that may be."""
+        return self.leanest(context, least_slots(self.config)) if self.streams else self.leanest(context)
+
+    def choices(self) -> Iterator[tuple[int, Rung]]:
         """From the best to the leanest."""
         return ((bits, rung) for bits in self.bits for rung in (_GPU if self.on_gpu else _CPU))
 
-    def leanest(self, context: int) -> MemoryPlan:
-        """The least that a context of so many tokens can be had with."""
+    def leanest(self, context: int, slots: int | None = None) -> MemoryPlan:
+        """The least that a context of so many tokens can be had with: with all experts in memory, or with so many of
+        each layer, unless another number is asked for."""
         *_, (bits, rung) = self.choices()
-        return self.held(bits, rung, context)
+        if slots is None:
+            return self.held(bits, rung, context)
+        layers = self.config.num_hidden_layers
+        return self.held(bits, self.streamed_rung(layers), context, Split(layers, self.slots or slots))
 
-    def held(self, bits: int, rung: _Rung, context: int) -> MemoryPlan:
+    def held(self, bits: int, rung: Rung, context: int, split: Split = ALL) -> MemoryPlan:
         """What these choices hold at a context of so many tokens, with the embedding in its file."""
         sizes = self.sizes
         return MemoryPlan(
@@ -330,34 +312,50 @@ class _Planner:
             rewind_points=rung.rewind_points,
             kv_bits=rung.kv_bits,
             context=context,
-            experts=sizes.experts(),
+            streamed_layers=split.layers,
+            slots=split.slots,
+            experts=sizes.experts(split),
             dense=sizes.dense(bits),
             small=sizes.small(),
             embedding=0,
             kv=sizes.kv(context, rung),
-            working=sizes.working(rung.chunk, context, rung.kv_bits),
-            program=_PROGRAM_GPU if self.on_gpu else _PROGRAM_CPU if self.by_mlx else _PROGRAM_COMPILED,
+            working=sizes.working(rung.chunk, context, rung.kv_bits, split),
+            program=sizes.program(),
             on_gpu=self.on_gpu,
             by_mlx=self.by_mlx,
             reasons=(),
         )
 
-    def most_context(self, bits: int, rung: _Rung, budget: int) -> int:
+    def most_context(self, bits: int, rung: Rung, budget: int, split: Split = ALL) -> int:
         """The longest context that fits, in steps of the cache's growth; the model's own where all of it does."""
-        if self.held(bits, rung, self.longest).total <= budget:
+        if self.held(bits, rung, self.longest, split).total <= budget:
             return self.longest
         fits, beyond = 0, -(-self.longest // CACHE_STEP)
         while beyond - fits > 1:
             middle = (fits + beyond) // 2
-            if self.held(bits, rung, middle * CACHE_STEP).total <= budget:
+            if self.held(bits, rung, middle * CACHE_STEP, split).total <= budget:
                 fits = middle
             else:
                 beyond = middle
         return fits * CACHE_STEP
 
+    def too_little(self, budget: int) -> BudgetError | ContextError:
+        """Why not even experts in their files help: the context is too long, or nothing fits."""
+        lean = self.least(min(self.target, LEAST))
+        if self.wishes.context is None or lean.total > budget:
+            return self.nothing_fits(budget)
+        rung = self.streamed_rung(lean.streamed_layers)
+        return self.context_error(budget, self.most_context(lean.dense_bits, rung, budget, lean.split))
+
+    def context_error(self, budget: int, fits: int) -> ContextError:
+        """The context that is asked for is longer than what fits."""
+        return ContextError(
+            f"a context of {self.target:,} tokens doesn't fit into {memory_size(budget)}; {fits:,} tokens do"
+        )
+
     def nothing_fits(self, budget: int) -> BudgetError:
         """What is missing, and what would do."""
-        least, better = self.leanest(min(self.target, LEAST)), self.leanest(self.target)
+        least, better = self.least(min(self.target, LEAST)), self.least(self.target)
         at = (
             "" if least.dense_bits == AS_PUBLISHED else f", with attention and output matrix at {least.dense_bits} bits"
         )
@@ -370,13 +368,13 @@ class _Planner:
         return BudgetError(text)
 
     def reasons(
-        self, found: MemoryPlan, rung: _Rung, budget: int, rejected: list[tuple[int, _Rung]], because: str
+        self, found: MemoryPlan, budget: int, rejected: list[tuple[int, Rung]], because: str
     ) -> tuple[str, ...]:
         """One sentence for each decision."""
         sizes, bits, context = self.sizes, found.dense_bits, found.context
         resident = memory_size(sizes.embedding())
         reasons = [because] if because else []
-        reasons.append(f"Experts: {memory_size(sizes.experts())}, as published (MXFP4), never converted.")
+        reasons.append(experts_in_words(self.config, found.split, found.experts, sizes.experts()))
         if found.embedding:
             reasons.append(f"Embedding: {resident} in memory: there is room for it, and no token waits for its row.")
         else:
@@ -389,6 +387,8 @@ class _Planner:
             reasons.append(f"{dense}at {bits} bits, as in the files.")
         elif self.wishes.dense_bits is not None:
             reasons.append(f"{dense}at {bits} bits, as asked for.")
+        elif found.streamed_layers:
+            reasons.append(f"{dense}at {bits} bits, which leaves room for experts.")
         else:
             more = [pair for pair in rejected if pair[0] != bits][-1]
             need = memory_size(self.held(*more, self.target).total)
@@ -396,13 +396,14 @@ class _Planner:
         larger = [pair for pair in rejected if pair[0] == bits]
         if larger:
             need = memory_size(self.held(*larger[-1], self.target).total)
-            kv = ", keys and values in bfloat16" if not self.on_gpu and rung.kv_bits < 32 else ""
+            kv = ", keys and values in bfloat16" if not self.on_gpu and found.kv_bits < 32 else ""
             reasons.append(
-                f"Prompts: {rung.chunk} tokens at a time and {rung.rewind_points} points to rewind to{kv}: "
+                f"Prompts: {found.prefill_chunk} tokens at a time and {found.rewind_points} points to rewind to{kv}: "
                 f"with {larger[-1][1].chunk} and {larger[-1][1].rewind_points}, {tokens} would need {need}."
             )
         else:
-            reasons.append(f"Prompts: {rung.chunk:,} tokens at a time, {rung.rewind_points} points to rewind to.")
+            points = f"{found.rewind_points} points to rewind to"
+            reasons.append(f"Prompts: {found.prefill_chunk:,} tokens at a time, {points}.")
         if self.wishes.context is not None:
             reasons.append(f"Context: {context:,} tokens, as asked for.")
         elif context == self.longest:

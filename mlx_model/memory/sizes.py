@@ -32,10 +32,10 @@ def context_size(tokens: int) -> str:
     return f"{tokens // 1000}k" if tokens >= 1000 else str(tokens)
 
 
-def fit(dense_bits: int, context: int) -> str:
-    """How a model fits: "fits, 4-bit, up to 12k context"."""
+def fit(dense_bits: int, context: int, *, streams: bool = False) -> str:
+    """How a model fits: "fits, 4-bit, up to 12k context"; `streams` where experts stay on the disk."""
     how = "" if dense_bits == AS_PUBLISHED else f" {dense_bits}-bit,"
-    return f"fits,{how} up to {context_size(context)} context"
+    return f"{'fits with experts on the disk' if streams else 'fits'},{how} up to {context_size(context)} context"
 
 
 def _in_words(nbytes: int, gigabyte: int, megabyte: int, rounded: Callable[[float], int]) -> str:

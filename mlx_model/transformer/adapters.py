@@ -12,6 +12,7 @@ import mlx.core as mx
 
 from metal.trust.select import Verdict
 from metal.weights import Adapter, ExpertMatrix, Matrix, Mixture, Projections
+from mlx_model.errors import RequestError
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.kernels import KernelFindings
@@ -118,14 +119,18 @@ def adapted_mixture(mixture: Mixture, layer: int, adapters: Adapters) -> Mixture
 def adapted_block(block: Block, layer: int, adapters: Adapters) -> Block:
     """A layer with its adapters."""
     projections = adapted_projections(block.attention.projections, layer, adapters)
-    return Block(replace(block.attention, projections=projections), adapted_mixture(block.mixture, layer, adapters))
+    mixture = adapted_mixture(block.mixture, layer, adapters)
+    return replace(block, attention=replace(block.attention, projections=projections), mixture=mixture)
 
 
 def adapted(transformer: Transformer, adapters: Adapters) -> Transformer:
     """A transformer with adapters, on the arrays of the one without.
 
-    Its decode step keeps the kernels of all operations that have none.
+    Its decode step keeps the kernels of all operations that have none. Raises RequestError for adapters of experts
+    that are not all in memory.
     """
+    if transformer.streaming is not None and {*EXPERTS} & {place.partition(".")[2] for place in adapters.scales}:
+        raise RequestError("the adapter changes experts, and these are read from the disk here; take more --memory")
     blocks = [adapted_block(block, layer, adapters) for layer, block in enumerate(transformer.blocks)]
     decoder = transformer.decoder
     if decoder is not None:

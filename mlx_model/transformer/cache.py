@@ -22,7 +22,7 @@ import mlx.core as mx
 
 from metal.spans import Span, joined
 from mlx_model.transformer.config import CACHE_STEP
-from mlx_model.transformer.positions import MOST_MARKS, Positions
+from mlx_model.transformer.positions import MOST_MARKS, MOST_TOGETHER, Positions
 
 
 class FullLayer:
@@ -33,19 +33,21 @@ class FullLayer:
         self._frozen: Span | None = None
         self._tail: Span | None = None
         self._newest: Span | None = None
+        self._borrows = False  # the frozen part's buffer is another layer's, in which it may have more keys
 
     def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Adds keys and values [B, KV heads, T, head_dim]; returns all of them up to the newest, in one buffer."""
         self._freeze()
-        self._frozen = _written(self._frozen, Span(keys, values, keys.shape[2]))
+        self._join(Span(keys, values, keys.shape[2]))
+        assert self._frozen is not None
         self.length = self._frozen.count
         return self._frozen.view()
 
-    def append_spans(self, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+    def append_spans(self, newest: Span) -> tuple[Span, ...]:
         """As `append`, for at most CACHE_STEP tokens, but returns all of them as they lie: up to three spans."""
         self._write_newest()
-        self._newest = Span(keys, values, keys.shape[2])
-        self.length += keys.shape[2]
+        self._newest = newest
+        self.length += newest.count
         return tuple(span for span in (self._frozen, self._tail, self._newest) if span is not None and span.count)
 
     def _write_newest(self) -> None:
@@ -61,8 +63,14 @@ class FullLayer:
         """Joins the tail and the newest keys to the frozen part."""
         for span in (self._tail, self._newest):
             if span is not None:
-                self._frozen = _written(self._frozen, span)
+                self._join(span)
         self._tail = self._newest = None
+
+    def _join(self, span: Span) -> None:
+        """Puts keys behind those of the frozen part, in a buffer of its own."""
+        if self._borrows and self._frozen is not None:
+            self._frozen = Span(*self._frozen.view(), self._frozen.count)  # full, so that it is copied to grow
+        self._frozen, self._borrows = _written(self._frozen, span), False
 
     def restore(self, position: int) -> None:
         """Forgets everything from `position` on."""
@@ -72,30 +80,35 @@ class FullLayer:
         self._tail = None if self._tail is None else replace(self._tail, count=position - frozen)
         self.length = position
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
+    def take_back(self, count: int) -> None:
+        """See Layer."""
         if self._newest is None:
-            self.restore(self.length - 1)
+            self.restore(self.length - count)
         else:
-            self._newest = None
-            self.length -= 1
+            left = self._newest.count - count
+            self._newest = replace(self._newest, count=left) if left else None
+            self.length -= count
 
     def fork(self, position: int) -> "FullLayer":
-        """A layer of its own with copies of the first `position` keys."""
+        """A layer of its own that holds the first `position` keys, in the same buffer until it adds any to the frozen
+        part. The tail's are copied."""
         self._write_newest()
         twin = FullLayer()
-        twin.length = position
+        twin.length, twin._borrows = position, True
         frozen = min(position, _count(self._frozen))
-        parts = ((self._frozen, frozen), (self._tail, position - frozen))
-        if spans := [replace(span, count=count) for span, count in parts if span is not None and count]:
-            keys, values = (mx.contiguous(array) for array in joined(spans))
-            twin._frozen = Span(keys, values, position)
+        if self._frozen is not None and frozen:
+            # Objects of its own: MLX writes in place to the object, and copies what another one has as well.
+            twin._frozen = Span(self._frozen.keys[:], self._frozen.values[:], frozen)
+        if self._tail is not None and position > frozen:
+            keys, values = (mx.contiguous(array) for array in replace(self._tail, count=position - frozen).view())
+            twin._tail = Span(keys, values, position - frozen)
         return twin
 
     @property
     def capacity(self) -> int:
         """Tokens that the buffers have room for."""
-        return sum(span.keys.shape[2] for span in (self._frozen, self._tail) if span is not None)
+        frozen = 0 if self._frozen is None else self._frozen.count if self._borrows else self._frozen.keys.shape[2]
+        return frozen + (0 if self._tail is None else self._tail.keys.shape[2])
 
     def present(self) -> list[mx.array]:
         """The buffers, and the newest keys and values."""
@@ -151,7 +164,6 @@ class SlidingLayer:
         self.length = 0
         self._kept = window - 1
         self._window: Span | None = None
-        self._before: Span | None = None  # the window before the newest key, if that came alone
         self._marked: dict[int, Span] = {}
 
     def append(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[mx.array, mx.array]:
@@ -160,7 +172,6 @@ class SlidingLayer:
         Keeps the windows of those `marks` that these keys reach.
         """
         end = self.length + keys.shape[2]
-        self._before = self._window if keys.shape[2] == 1 else None
         if self._window is not None:
             keys, values = joined((self._window, Span(keys, values, keys.shape[2])))
         first = end - keys.shape[2]
@@ -171,25 +182,28 @@ class SlidingLayer:
         self.length = end
         return keys, values
 
-    def append_spans(self, keys: mx.array, values: mx.array, marks: Iterable[int]) -> tuple[Span, ...]:
+    def append_spans(self, newest: Span, marks: Iterable[int]) -> tuple[Span, ...]:
         """As `append`, but returns the keys and values before these, and these, as they lie."""
-        spans = (self._window, Span(keys, values, keys.shape[2]))
-        self.append(keys, values, marks)
+        spans = (self._window, newest)
+        self.append(*newest.view(), marks)
         return tuple(span for span in spans if span is not None and span.count)
 
     def _cut(self, keys: mx.array, values: mx.array, end: int) -> Span:
         start = max(0, end - self._kept)
         window = Span(keys, values, end - start, start)
-        if keys.shape[2] > 2 * self._kept:
+        if keys.shape[2] > 2 * max(self._kept, MOST_TOGETHER):
             # Copied out of a prefill chunk, so that a slice of it doesn't keep the whole chunk alive.
             keys, values = (mx.contiguous(array) for array in window.view())
             return Span(keys, values, end - start)
         return window
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
-        self._window = self._before
-        self.length -= 1
+    def take_back(self, count: int) -> None:
+        """See Layer. The window is part of the keys that were joined for it, which go as far back as is needed."""
+        self.length -= count
+        if (window := self._window) is not None:
+            end = window.start + window.count - count
+            start = max(0, end - self._kept)
+            self._window = replace(window, count=end - start, start=start) if end else None
 
     def snapshot(self) -> None:
         """Keeps the present window."""
@@ -258,17 +272,17 @@ class Cache(Positions[FullLayer | SlidingLayer]):
             keys, values = store.append(keys, values)
         return keys.astype(dtype), values.astype(dtype)
 
-    def append_spans(self, layer: int, keys: mx.array, values: mx.array) -> tuple[Span, ...]:
+    def append_spans(self, layer: int, newest: Span) -> tuple[Span, ...]:
         """As `append`, for a kernel: keys and values where they lie, in their order, up to three spans.
 
         They are in the cache's own dtype, which a kernel may read as it is. At most CACHE_STEP tokens at once.
         """
-        kept = self._dtype or keys.dtype
-        keys, values = keys.astype(kept), values.astype(kept)
+        kept = self._dtype or newest.keys.dtype
+        newest = replace(newest, keys=newest.keys.astype(kept), values=newest.values.astype(kept))
         store = self.layers[layer]
         if isinstance(store, SlidingLayer):
-            return store.append_spans(keys, values, self._marks)
-        return store.append_spans(keys, values)
+            return store.append_spans(newest, self._marks)
+        return store.append_spans(newest)
 
     def present(self) -> list[mx.array]:
         """See Positions: keys and values."""

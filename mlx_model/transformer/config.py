@@ -1,12 +1,13 @@
 """The shape of a gpt-oss model, read and checked from the Hub's config.json and generation_config.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from metal.formats import MXFP4_BLOCK
 from mlx_model.checkpoint_files import CONFIG, GENERATION_CONFIG, TAKE, other_kind, read_object
 from mlx_model.errors import CheckpointError
+from mlx_model.part import Part
 
 CACHE_STEP = 256
 """Tokens by which the KV cache of a layer with full attention grows."""
@@ -14,9 +15,6 @@ CACHE_STEP = 256
 KEY_BLOCK = 64
 """Positions that a block of keys holds where compiled layers compute: with head_dim 64 keys and values of a block are
 32 KiB, the size of an L1 cache."""
-
-WINDOW_ROOM = 2 * KEY_BLOCK
-"""Positions of room beyond its window that such a layer's buffer is made with."""
 
 _MOST_LAYERS = 1000
 """Ten times any gpt-oss: what a damaged file says must not fill the memory before a tensor is missed."""
@@ -55,6 +53,14 @@ class ModelConfig:
     rms_norm_eps: float
     swiglu_limit: float
     eos_token_ids: tuple[int, ...]
+    part: Part | None = None
+    """Which part of a model this is; None: all of one."""
+
+    def of_part(self, part: Part) -> "ModelConfig":
+        """The configuration of a part, as that of a model: one without ends has an empty vocabulary."""
+        kinds = self.layer_types[part.start : part.stop]
+        vocab_size = self.vocab_size if part.ends else 0
+        return replace(self, num_hidden_layers=len(kinds), layer_types=kinds, vocab_size=vocab_size, part=part)
 
     def window(self, layer: int) -> int | None:
         """Keys a query of this layer sees, itself included; None in a layer with full attention."""

@@ -19,6 +19,7 @@ from mlx_model.errors import RequestError
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.decode import DecodeLayer, Decoder
 from mlx_model.transformer.rope import score_scale
+from mlx_model.transformer.several_rows import Choose, SeveralRows
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ def attach_kernels(
     how many pieces of that work are done: each operation that is tried here for the first time, then a decode step.
     Not one that is to be differentiated: kernels have no gradient. Raises RequestError if GPTOSS_KERNELS has another
     value than metal.trust.select.MODES.
+
+    What several rows use is found out when several are computed for the first time.
     """
     try:
         mode = select.requested_mode()
@@ -70,16 +73,19 @@ def attach_kernels(
         log.warning("decoding runs by MLX's own operations: %s", error)
         return KernelFindings(refusal=whole_text(error))
     total = len(possible) + 1
-    choose = partial(select.choose, possible, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
-    choice = choose(trying=lambda index: preparing(index, total))
+    choose = partial(select.choose, sizes=_sizes(transformer, decoder), mode=mode, machine=machine)
+    choice = choose(possible, trying=lambda index: preparing(index, total))
     preparing(total - 1, total)
     failure = _attach(transformer, replace(decoder, choice=choice))
     if failure is not None:  # a kernel that is remembered as right, maybe; the others are kept
-        choice = choose(rechecks=True)
+        choice = choose(possible, rechecks=True)
         failure = _attach(transformer, replace(decoder, choice=choice))
     if failure is not None:
         transformer.decoder = None
         log.warning("decoding runs by MLX's own operations: %s", failure)
+    elif (chosen := transformer.decoder) is not None:
+        several = several_rows(transformer, chosen, choose, table=table is not None)
+        transformer.decoder = replace(chosen, several=several)
     return KernelFindings(choice.verdicts, failure, table)
 
 
@@ -102,7 +108,12 @@ def _attach(transformer: Transformer, decoder: Decoder) -> str | None:
 def _take_step(transformer: Transformer) -> None:
     """A token through all layers, whose launches compile what they run."""
     cache = transformer.make_cache()
-    mx.eval(transformer(mx.array([[0]]), cache, "last"), cache.arrays())
+    if transformer.config.vocab_size:
+        step = transformer(mx.array([[0]]), cache, "last")
+    else:  # layers alone
+        row = mx.ones((1, 1, transformer.config.hidden_size), transformer.compute.dtype)
+        step = transformer.through(row, [cache])
+    mx.eval(step, cache.arrays())
 
 
 def _why_table() -> str | None:
@@ -122,7 +133,9 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
     config, dtype = transformer.config, transformer.compute.dtype
     at = _alignments(transformer)
     layers = tuple(_layer(block, at) for block in transformer.blocks)
-    head = replace(transformer.head, matrix=replace(transformer.head.matrix, alignment=at["lm_head"]))
+    head = transformer.head
+    if config.vocab_size:
+        head = replace(head, matrix=replace(head.matrix, alignment=at["lm_head"]))
     objections = (
         attend.why_not(
             heads=config.num_attention_heads,
@@ -130,7 +143,7 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
             head_dim=config.head_dim,
             dtype=dtype,
         ),
-        dense.why_not(head, dtype),
+        dense.why_not(head, dtype) if config.vocab_size else None,
         *(dense.why_not(layer.projections, dtype) for layer in layers),
         *(experts.why_not(layer.mixture, dtype) for layer in layers),
     )
@@ -142,8 +155,9 @@ def make_decoder(transformer: Transformer, *, gpu_cores: int = 0) -> Decoder:
 def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool = False) -> list[Operation]:
     """The operations of a decode step, for metal.trust.select to try; `table` where decodes_fp4() is false."""
     config, dtype, cores = transformer.config, transformer.compute.dtype, decoder.gpu_cores
+    of_dense = dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores)
     return [
-        *dense_operations([layer.projections for layer in decoder.layers], decoder.head, dtype, gpu_cores=cores),
+        *(operation for operation in of_dense if operation.name != "lm_head" or config.vocab_size),
         attend_operation(
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
@@ -153,6 +167,18 @@ def decode_operations(decoder: Decoder, transformer: Transformer, *, table: bool
         ),
         *expert_operations(decoder.layers[0].mixture, dtype, table=table, gpu_cores=cores),
     ]
+
+
+def several_rows(
+    transformer: Transformer, decoder: Decoder, choose: Choose = select.choose, *, table: bool = False
+) -> SeveralRows:
+    """What chooses the kernels of several rows, for a decoder with a choice for one; `table` as decode_operations.
+
+    It holds the transformer's arrays, not the transformer, which holds it.
+    """
+    config = transformer.config
+    windows = tuple(config.window(layer) for layer in range(config.num_hidden_layers))
+    return SeveralRows(decoder, windows, transformer.compute.dtype, choose, table)
 
 
 def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:
@@ -167,6 +193,7 @@ def _layer(block: Block, at: Mapping[str, int]) -> DecodeLayer:
         replace(projections, **matrices),
         block.attention.sinks,
         replace(mixture, gate_up=gate_up, down=down, alignment=at["route"]),
+        block.streamed,
     )
 
 
@@ -176,7 +203,9 @@ def _alignments(transformer: Transformer) -> dict[str, int]:
     One number for all layers: another alignment is another kernel, and which were tried must be those that run. One
     for each operation: what was quantised at loading lies in MLX's own memory, however the experts' file is laid out.
     """
-    read: dict[str, list[mx.array]] = {"lm_head": [transformer.head.norm, transformer.head.matrix.weight]}
+    read: dict[str, list[mx.array]] = {}
+    if transformer.config.vocab_size:
+        read["lm_head"] = [transformer.head.norm, transformer.head.matrix.weight]
     for block in transformer.blocks:
         projections, mixture = block.attention.projections, block.mixture
         query, key, value, output = (getattr(projections, name).weight for name in _PROJECTIONS)
@@ -205,7 +234,7 @@ def _sizes(transformer: Transformer, decoder: Decoder) -> str:
     )
     return (
         f"hidden {config.hidden_size}, intermediate {config.intermediate_size}, "
-        f"{config.num_experts_per_tok} of {config.num_local_experts} experts, "
+        f"{config.num_experts_per_tok} of {mixture.held} experts, "
         f"{config.num_attention_heads} heads on {config.num_key_value_heads}, vocabulary {config.vocab_size}, "
         f"{transformer.compute.dtype}, dense part at {packing.bits if packing is not None else 16} bits, "
         f"aligned to {', '.join(str(weights.alignment) for weights in aligned)} bytes"

@@ -1,6 +1,6 @@
 """Where a KV cache can go back to: the positions that are kept restorable, whatever its layers hold their keys in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -8,6 +8,10 @@ import mlx.core as mx
 
 MOST_MARKS = 48
 """Positions whose windows are remembered at once."""
+
+
+MOST_TOGETHER = 4
+"""Tokens that may be appended together if some of them are to be taken back, without a mark."""
 
 
 class Layer(Protocol):
@@ -34,8 +38,8 @@ class Layer(Protocol):
         """Forgets what was kept for these positions."""
         ...
 
-    def take_back(self) -> None:
-        """Forgets the newest key, which must have been appended alone."""
+    def take_back(self, count: int) -> None:
+        """Forgets the newest keys, of those that were appended together last."""
         ...
 
     def fork(self, position: int) -> Self:
@@ -93,16 +97,16 @@ class Positions(Generic[AnyLayer]):
             self._marks = {mark for mark in self._marks if mark <= position}
         return position
 
-    def take_back(self) -> None:
-        """Forgets the newest token, which must have been appended alone, and not twice in a row."""
+    def take_back(self, count: int = 1) -> None:
+        """Forgets the newest tokens, of those that were appended together last, which were at most MOST_TOGETHER."""
         for layer in self.layers:
-            layer.take_back()
-        self.offset -= 1
+            layer.take_back(count)
+        self.offset -= count
 
     def fork(self, position: int) -> Self:
         """A cache of its own at `position`, which must be restorable; this one stays as it is.
 
-        Later appends to either don't reach the other. Full layers are copied up to `position`; windows are shared.
+        Later appends to either don't reach the other. What both hold is shared until one of them writes there.
         """
         twin = copy(self)
         twin.layers = [layer.fork(position) for layer in self.layers]
@@ -114,6 +118,15 @@ class Positions(Generic[AnyLayer]):
     def capacity(self) -> int:
         """Tokens that the buffers of the full layers have room for; 0 without full layers."""
         return max((layer.capacity for layer in self.layers), default=0)
+
+    @property
+    def pieces(self) -> Mapping[object, int]:
+        """What the full layers lie in, and the tokens that each piece has room for. Caches may share pieces."""
+        return {id(self): self.capacity}
+
+    def shared_by_fork(self, position: int) -> int:
+        """Tokens of the full layers that a fork at `position` goes on sharing while both grow."""
+        return 0
 
     @property
     def windows(self) -> int:

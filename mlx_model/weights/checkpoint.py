@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from metal.files import parse_json
 from mlx_model.checkpoint_files import INDEX, WEIGHTS, is_pointer, pointer_problem, weight_files
 from mlx_model.errors import CheckpointError
+from mlx_model.part import Part
 
 _MOST_HEADER = 16 << 20  # bytes: a hundred times gpt-oss-120b's; a sparse file may claim any length and have it
 
@@ -27,31 +28,35 @@ class Stored:
     nbytes: int
 
 
-def stored_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor of the checkpoint in `folder`, by name, from the files' headers alone.
+def stored_tensors(folder: Path, part: Part | None = None) -> dict[str, Stored]:
+    """Every tensor of the checkpoint in `folder`, by name, from the files' headers alone; of a part of the model those
+    that it holds, by the names that they have in it. Then files without any of them need not be there.
 
     Raises CheckpointError, naming the file, if the index or a file is missing, damaged, cut off, led out of the folder
     by its name, or if two files hold the same tensor.
     """
     tensors: dict[str, Stored] = {}
-    for file in _files(folder):
+    for file in _files(folder, part):
         for tensor in tensors_of(file):
-            if tensor.name in tensors:
+            if part is not None and not part.holds(tensor.name):
+                continue
+            name = tensor.name if part is None else part.inner(tensor.name)
+            if name in tensors:
                 raise CheckpointError(
-                    f"{file} and {tensors[tensor.name].file.name} both hold the tensor {tensor.name}; "
+                    f"{file} and {tensors[name].file.name} both hold the tensor {tensor.name}; "
                     "delete the folder and download the checkpoint again"
                 )
-            tensors[tensor.name] = tensor
+            tensors[name] = tensor
     return tensors
 
 
-def _files(folder: Path) -> list[Path]:
-    """The safetensors files of the checkpoint: those its index names, or the single one."""
+def _files(folder: Path, part: Part | None) -> list[Path]:
+    """The safetensors files of the checkpoint, or of a part: those its index names, or the single one."""
     if os.path.lexists(folder / INDEX):
         _present(folder / INDEX)
     elif not os.path.lexists(folder / WEIGHTS):
         raise CheckpointError(f"{folder} holds neither {WEIGHTS} nor {INDEX}: it is not a complete checkpoint")
-    return [_present(folder / name) for name in weight_files(folder)]
+    return [_present(folder / name) for name in weight_files(folder, part)]
 
 
 def _present(file: Path) -> Path:

@@ -13,10 +13,13 @@ from metal.formats import QUANT_GROUP
 from mlx_model.cpu.kernels.formats import Affine4, Affine6, Affine8, Experts, Floats
 from mlx_model.cpu.layer import Layer
 from mlx_model.cpu.transformer import CompiledTransformer, Head
+from mlx_model.memory.parts import ALL, Split
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
 from mlx_model.weights.checkpoint import Stored, stored_tensors
+from mlx_model.weights.expert_memory import Place, PlaceMemory
+from mlx_model.weights.experts_on_disk import Disk, ExpertsOnDisk, Part
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.residence import Loading, Progress, Residence
 from mlx_model.weights.rows import open_rows
@@ -36,7 +39,7 @@ def why_not_compiled(folder: Path, config: ModelConfig) -> str | None:
 
     Raises CheckpointError, as loading does.
     """
-    layout = layout_of(folder, config, stored_tensors(folder))
+    layout = layout_of(folder, config, stored_tensors(folder, config.part))
     if config.num_attention_heads * config.head_dim % 32:
         return "the model's heads together are no multiple of 32 numbers wide"
     for layer in range(config.num_hidden_layers):
@@ -60,8 +63,16 @@ def _is_read(packing: Any) -> bool:
 class _Loader:
     """Builds the parts of a CompiledTransformer and counts the bytes they keep."""
 
-    def __init__(self, config: ModelConfig, loading: Loading, dense_bits: int | None, views: Views) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        loading: Loading,
+        dense_bits: int | None,
+        views: Views,
+        on_disk: ExpertsOnDisk | None,
+    ) -> None:
         self.config, self.loading, self.dense_bits, self.views = config, loading, dense_bits, views
+        self.on_disk = on_disk
         self.tensors, self.layout = loading.tensors, loading.layout
 
     def kept(self, array: Array, stored: Sequence[Stored] = ()) -> Array:
@@ -127,6 +138,21 @@ class _Loader:
         blocks = codes.view(np.uint8).reshape(experts, rows, -1)
         return Experts(self.kept(blocks, stored[:1]), self.kept(scales, stored[1:]), bias)
 
+    def places(self, names: tuple[ExpertNames, ...], disk: Disk) -> tuple[Experts, list[tuple[Part, Place]]]:
+        """The same with places for experts that are read when they are needed, and these places."""
+        bias = self.turns([part.bias for part in names])
+        experts, rows = bias.shape
+        for part in names:
+            self.loading.check_scales(part.scales, self.read(part.scales))
+        codes, scales = ([self.tensors[getattr(part, kind)] for part in names] for kind in ("codes", "scales"))
+        self.loading.report(sum(stored.nbytes for stored in codes))
+        parts = [disk.part(*codes), disk.part(*scales)]
+        places = [Place(experts, part.nbytes) for part in parts]
+        blocks, factors = (place.memory.reshape(experts, rows, -1).view() for place in places)
+        for array in (blocks, factors):
+            array.flags.writeable = False
+        return Experts(blocks, factors, self.kept(floats(bias))), [*zip(parts, places, strict=True)]
+
     def turns(self, names: Sequence[str]) -> Array:
         """A tensor [E, rows, ..], or two whose rows take turns."""
         parts = [self.read(name) for name in names]
@@ -139,6 +165,14 @@ class _Loader:
         """One layer."""
         at = f"model.layers.{index}."
         query, key, value, output = (self.matrix(f"{at}self_attn.{name}_proj") for name in "qkvo")
+        names = self.layout.gate_up(index), (self.layout.down(index),)
+        if self.on_disk is None or index >= self.on_disk.layers:
+            gate_up, down = map(self.experts, names)
+        else:
+            (gate_up, of_gate_up), (down, of_down) = (self.places(each, self.on_disk.disk) for each in names)
+            parts = [*of_gate_up, *of_down]
+            self.on_disk.fill(index, PlaceMemory(self.on_disk.disk, parts))
+            self.loading.count(self.on_disk.size * sum(part.nbytes for part, _ in parts), mapped=False)
         return Layer(
             attention_norm=self.vector(at + "input_layernorm.weight"),
             query=query,
@@ -148,12 +182,22 @@ class _Loader:
             sinks=self.vector(at + "self_attn.sinks"),
             mixture_norm=self.vector(at + "post_attention_layernorm.weight"),
             router=self.router(at + "mlp.router"),
-            gate_up=self.experts(self.layout.gate_up(index)),
-            down=self.experts((self.layout.down(index),)),
+            gate_up=gate_up,
+            down=down,
         )
+
+    def head(self) -> Head:
+        """The output matrix and the norm before it; of an empty vocabulary, an empty one."""
+        if not self.config.vocab_size:
+            hidden = self.config.hidden_size
+            return Head(np.ones(hidden, np.float32), Floats(np.zeros((0, hidden), np.float32), _NO_BIAS))
+        matrix = self.matrix("lm_head", bias=False)
+        return Head(self.vector("model.norm.weight"), matrix)
 
     def embedding(self) -> Embedding:
         """Its rows, which stay in the file."""
+        if not self.config.vocab_size:
+            return Embedding((), mx.float32)
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight"] if packing is None else ["weight", "scales"]
         parts += ["biases"] if packing is not None and packing.mode == "affine" else []
@@ -195,6 +239,8 @@ def load_compiled(
     dense_bits: int | None = None,
     map: str = "auto",
     progress: Progress = lambda done, total: None,
+    *,
+    split: Split = ALL,
 ) -> tuple[CompiledTransformer, Residence]:
     """What loader.load_transformer does, for the compiled layers; `map` as in Views.
 
@@ -202,9 +248,12 @@ def load_compiled(
     """
     loading = Loading.of(folder, config, progress)
     views = Views(loading.tensors.values(), map)
-    loader = _Loader(config, loading, dense_bits, views)
-    lm_head = loader.matrix("lm_head", bias=False)
+    on_disk = ExpertsOnDisk(config, loading.tensors, split) if split.layers else None
+    loader = _Loader(config, loading, dense_bits, views, on_disk)
+    head = loader.head()
     layers = [loader.layer(index) for index in range(config.num_hidden_layers)]
-    head = Head(loader.vector("model.norm.weight"), lm_head)
-    transformer = CompiledTransformer(config, compute, loader.embedding(), layers, head, views.check)
+    streaming = None if on_disk is None else on_disk.streaming
+    transformer = CompiledTransformer(
+        config, compute, loader.embedding(), layers, head, views.check, streaming=streaming
+    )
     return transformer, loading.residence(views.unaligned_bytes, views.refusal)

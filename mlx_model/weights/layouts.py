@@ -220,8 +220,9 @@ def _dense(config: ModelConfig) -> Iterator[_Matrix]:
     hidden = config.hidden_size
     queries = config.num_attention_heads * config.head_dim
     keys = config.num_key_value_heads * config.head_dim
-    yield _Matrix("model.embed_tokens", config.vocab_size, hidden)
-    yield _Matrix("lm_head", config.vocab_size, hidden)
+    if config.vocab_size:
+        yield _Matrix("model.embed_tokens", config.vocab_size, hidden)
+        yield _Matrix("lm_head", config.vocab_size, hidden)
     for layer in range(config.num_hidden_layers):
         at = f"model.layers.{layer}."
         yield _Matrix(at + "self_attn.q_proj", queries, hidden)
@@ -233,7 +234,8 @@ def _dense(config: ModelConfig) -> Iterator[_Matrix]:
 
 def _vectors(config: ModelConfig) -> Iterator[tuple[str, Expected]]:
     """Norms, sinks and the biases of dense matrices: floats, and named alike in both layouts."""
-    yield "model.norm.weight", Expected(_FLOATS, (config.hidden_size,))
+    if config.vocab_size:
+        yield "model.norm.weight", Expected(_FLOATS, (config.hidden_size,))
     for layer in range(config.num_hidden_layers):
         at = f"model.layers.{layer}."
         for norm in ("input", "post_attention"):

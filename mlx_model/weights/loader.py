@@ -4,17 +4,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 
 from metal.address import alignment_of
+from metal.experts import MAX_SCALE_BYTE
 from metal.formats import Packing
 from metal.weights import ExpertMatrix, Head, Matrix, Mixture, Projections, quantised
+from mlx_model.memory.parts import ALL, Split
 from mlx_model.transformer.attention import Attention
 from mlx_model.transformer.blocks import Block, Transformer
 from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
 from mlx_model.transformer.rope import RopeTable
+from mlx_model.transformer.streamed import Streamed
 from mlx_model.weights.checkpoint import stored_tensors
+from mlx_model.weights.expert_memory import SlotMemory
+from mlx_model.weights.experts_on_disk import Bytes, ExpertsOnDisk, Part
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.mapping import MATRIX_ALIGNMENT, VECTOR_ALIGNMENT
 from mlx_model.weights.reader import Reader
@@ -26,9 +32,16 @@ class _Loader:
     """Builds the Transformer's parts from a checkpoint and counts the bytes they keep."""
 
     def __init__(
-        self, config: ModelConfig, loading: Loading, compute: Compute, dense_bits: int | None, map: str
+        self,
+        config: ModelConfig,
+        loading: Loading,
+        compute: Compute,
+        dense_bits: int | None,
+        map: str,
+        experts: ExpertsOnDisk | None,
     ) -> None:
         self.config = config
+        self.on_disk = experts
         self.loading = loading
         self.dense_bits = dense_bits
         self.dtype = compute.dtype
@@ -87,8 +100,18 @@ class _Loader:
         self.loading.check_scales(stem + ".scales", scales)
         return codes, scales
 
+    def head(self) -> Head:
+        """The output matrix and the norm before it; of an empty vocabulary, an empty one."""
+        hidden, eps = self.config.hidden_size, self.config.rms_norm_eps
+        if not self.config.vocab_size:
+            return Head(mx.ones(hidden, self.dtype), eps, Matrix(mx.zeros((0, hidden), self.dtype), None))
+        matrix = self.matrix("lm_head", bias=False, bits=self.dense_bits)
+        return Head(self.read("model.norm.weight", dtype=self.dtype), eps, matrix)
+
     def embedding(self, *, is_held: bool) -> Embedding:
         """Its rows, which stay in the file unless the matrix is to be held in memory."""
+        if not self.config.vocab_size:
+            return Embedding((), self.dtype)
         packing = self.layout.packing("model.embed_tokens")
         parts = ["weight", "scales", "biases"] if packing is not None and packing.mode == "affine" else ["weight"]
         if packing is not None and packing.mode != "affine":
@@ -113,6 +136,28 @@ class _Loader:
         self.loading.check_scales(names[0].scales, scales)
         bias = self.read(*(part.bias for part in names), dtype=self.dtype)
         return ExpertMatrix(codes, scales, bias, alignment_of(codes))
+
+    def slots(self, names: tuple[ExpertNames, ...], on_disk: ExpertsOnDisk) -> tuple[ExpertMatrix, SlotMemory]:
+        """The same with slots in place of all experts, and the memory of the slots."""
+        size, memory = on_disk.size, list[tuple[Part, Bytes]]()
+        codes, scales = ([self.tensors[getattr(part, kind)] for part in names] for kind in ("codes", "scales"))
+        for part in names:
+            self.loading.check_scales(part.scales, self.take(part.scales, 1), most=MAX_SCALE_BYTE)
+        bias = self.read(*(part.bias for part in names), dtype=self.dtype)
+        arrays = list[mx.array]()
+        for stored in (codes, scales):
+            tensor = on_disk.disk.part(*stored)
+            arrays.append(mx.zeros((size, tensor.nbytes), mx.uint8))
+            memory.append((tensor, _bytes_of(arrays[-1])))
+            self.count(arrays[-1].nbytes)
+        biases = mx.zeros((size, bias.shape[1]), bias.dtype).view(mx.uint8)
+        both = [(np.array(bias.view(mx.uint8)), _bytes_of(biases))]
+        self.count(biases.nbytes)
+        rows = bias.shape[1]
+        words = arrays[0].view(mx.uint32).reshape(size, rows, -1)
+        self.loading.report(sum(each.nbytes for each in codes))
+        mx.eval(words, scaled := arrays[1].reshape(size, rows, -1), kept := biases.view(bias.dtype))
+        return ExpertMatrix(words, scaled, kept, alignment_of(words)), SlotMemory(on_disk.disk, memory, both)
 
     def router(self, stem: str) -> mx.array:
         """Which experts a token goes through: 0.2 MB a layer, and a small error changes all that follows.
@@ -144,23 +189,41 @@ class _Loader:
             sinks=self.read(at + "self_attn.sinks", dtype=self.dtype),
         )
         router = self.router(at + "mlp.router")
+        on_disk = self.on_disk if self.on_disk is not None and layer < self.on_disk.layers else None
+        names = self.layout.gate_up(layer), (self.layout.down(layer),)
+        if on_disk is None:
+            gate_up, down = map(self.experts, names)
+        else:
+            (gate_up, memory), (down, more) = (self.slots(each, on_disk) for each in names)
         mixture = Mixture(
             norm=norm,
             eps=self.config.rms_norm_eps,
             router=router,
             router_bias=self.read(at + "mlp.router.bias", dtype=self.dtype),
-            gate_up=self.experts(self.layout.gate_up(layer)),
-            down=self.experts((self.layout.down(layer),)),
+            gate_up=gate_up,
+            down=down,
             top_k=self.config.num_experts_per_tok,
             limit=self.config.swiglu_limit,
             alignment=min(alignment_of(norm), alignment_of(router)),
         )
-        return Block(attention, mixture)
+        if on_disk is None:
+            return Block(attention, mixture)
+        return Block(attention, mixture, Streamed(mixture, on_disk.fill(layer, memory.with_parts_of(more))))
+
+
+def _bytes_of(array: mx.array) -> Bytes:
+    """The memory of a uint8 array itself, which can be written. Whoever does sees to it that nothing reads it."""
+    mx.eval(array)
+    return np.array(array, copy=False)
 
 
 def stored_dense_bits(folder: Path, config: ModelConfig) -> int | None:
-    """The bits that the files hold the output matrix at, None for floats. Raises CheckpointError, as loading does."""
-    packing = layout_of(folder, config, stored_tensors(folder)).packing("lm_head")
+    """The bits that the files hold the output matrix at, or a part without one its queries; None for floats.
+
+    Raises CheckpointError, as loading does.
+    """
+    layout = layout_of(folder, config, stored_tensors(folder, config.part))
+    packing = layout.packing("lm_head" if config.vocab_size else "model.layers.0.self_attn.q_proj")
     return None if packing is None else packing.bits
 
 
@@ -173,28 +236,32 @@ def load_transformer(
     progress: Progress = lambda done, total: None,
     *,
     holds_embedding: bool = False,
+    split: Split = ALL,
 ) -> tuple[Transformer, Residence]:
     """The model in `folder`, in the Hub's layout or mlx-lm's, and where its weights are.
 
     `compute` says where it will be computed. `dense_bits` 8, 6 or 4 quantises attention and output matrix while
     loading, where the file has them as floats; the experts stay as published. `map` is how tensors come out of the
     files: see Reader. `holds_embedding` brings the embedding into memory, else its rows are read from the file as they
-    are needed. `progress` is called after every tensor, of which there are some hundreds.
+    are needed. `split` says which experts stay in their files. `progress` is called after every tensor, of which there
+    are some hundreds.
     Raises CheckpointError, naming tensor and file, as stored_tensors and layout_of do, before anything is loaded, and
     for MXFP4 scales that are not numbers; RequestError for another `map`.
     """
     loading = Loading.of(folder, config, progress)
-    loader = _Loader(config, loading, compute, dense_bits, map)
+    experts = ExpertsOnDisk(config, loading.tensors, split) if split.layers else None
+    loader = _Loader(config, loading, compute, dense_bits, map, experts)
     # The output matrix first: while it is converted, it and its conversion are all there is in memory, so that the
     # peak stays that of the finished model.
-    lm_head = loader.matrix("lm_head", bias=False, bits=dense_bits)
+    head = loader.head()
     transformer = Transformer(
         config=config,
         compute=compute,
         blocks=[loader.block(layer) for layer in range(config.num_hidden_layers)],
-        head=Head(loader.read("model.norm.weight", dtype=loader.dtype), config.rms_norm_eps, lm_head),
+        head=head,
         rope=RopeTable(config, mx.array),
         # Last: by then what may be wired is (device.enforce), and this mapping stays pages that come and go.
         embedding=loader.embedding(is_held=holds_embedding),
+        streaming=None if experts is None else experts.streaming,
     )
     return transformer, loader.residence

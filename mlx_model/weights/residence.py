@@ -53,7 +53,7 @@ class Loading:
     @staticmethod
     def of(folder: Path, config: ModelConfig, progress: Progress) -> "Loading":
         """Raises CheckpointError as stored_tensors and layout_of do."""
-        tensors = stored_tensors(folder)
+        tensors = stored_tensors(folder, config.part)
         return Loading(tensors, layout_of(folder, config, tensors), progress)
 
     def report(self, nbytes: int) -> None:
@@ -70,13 +70,19 @@ class Loading:
         """Of what was counted so far."""
         return Residence(self.resident_bytes, self.mapped_bytes, unaligned_bytes, refusal)
 
-    def check_scales(self, name: str, scales: Any) -> None:
-        """Raises CheckpointError if an MXFP4 scale is no number: it would spread over every logit.
+    def check_scales(self, name: str, scales: Any, most: int = _NO_NUMBER) -> None:
+        """Raises CheckpointError if an MXFP4 scale is no number: it would spread over every logit. Or if one is above
+        `most`.
 
         That reads a seventeenth of the matrix, which the first token would read anyway.
         """
-        if int(np.asarray(scales).max()) == _NO_NUMBER:
+        if (largest := int(np.asarray(scales).max())) == _NO_NUMBER:
             raise CheckpointError(
                 f"{self.tensors[name].file} is damaged: {name} holds scales that are not numbers; "
                 "delete it and download the checkpoint again"
+            )
+        if largest > most:
+            raise CheckpointError(
+                f"{self.tensors[name].file}: {name} holds a scale of 2^{largest - 127}, and experts with one can't be "
+                "read from the disk while they are needed; take more --memory"
             )

@@ -16,6 +16,7 @@ WRITTEN = """\
 # mine
 theme = 'light' # by day
 effort = "high"
+prompt_lookup = true
 new-key = 1
 
 [sampling]
@@ -50,7 +51,7 @@ def test_a_file_is_read(file: Path) -> None:
     assert (found.notify, Settings().notify) == ("always", "auto")
     assert (found.model, found.theme, found.analysis, found.warnings) == ("demo", "light", "hidden", ())
     assert found.titles == "words" and Settings().titles == "model"
-    assert found.options == {"effort": Effort.HIGH, "top_p": 0.9}
+    assert found.options == {"effort": Effort.HIGH, "prompt_lookup": True, "top_p": 0.9}
     assert found.presets == {"brief": "Answer in one sentence."}
 
 
@@ -65,6 +66,7 @@ def test_changing_keeps_comments_unknown_keys_and_what_another_program_has_chang
     assert tomllib.loads(text) == {
         "theme": "dark",
         "effort": "high",
+        "prompt_lookup": True,
         "new-key": 1,
         "sampling": {"top_k": 40},
         "presets": {"short": "Answer in one sentence.", "a b": several},
@@ -147,6 +149,7 @@ def test_a_broken_file_is_told_in_one_line_and_never_written(file: Path, text: b
         ("[sampling]\ntop_p = 2", "line 3: top_p is 2; it must be above 0"),
         ("sampling.seed = -1", "line 2: seed is -1"),
         ("effort = 'none'", 'line 2: effort is "none"; gpt-oss knows'),
+        ("prompt_lookup = 'on'", "line 2: prompt_lookup is 'on'; it must be true or false"),
         ("[tools]\nmost_calls = 0", "line 3: most_calls is 0; it must be a number from 1 to 1,000"),
         ("[tools]\nmost_calls = true", "line 3: most_calls is True"),
         ("tools = 3", "line 2: tools is 3; it must be a table"),

@@ -1,5 +1,6 @@
 """Counts the GPU launches of one decoded token, and the longest chain of them: `python -m tests.benchmarks.launches`.
 
+With --rows of a step that computes a token for each of several sequences, which ours does.
 Three models of the same sizes are counted by the same rule: ours with Metal kernels, ours with MLX's operations alone,
 and mlx-lm's (if the extra `peers` is installed). Models of two and of four layers are recorded; half of what they
 differ by is a layer's share, the mean of one with a sliding window and one with full attention.
@@ -19,7 +20,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -210,29 +210,27 @@ def _layouts(node: Node, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 Step = Callable[[mx.array], Sequence[mx.array]]
-"""Takes token ids [1, T]; gives the following one, and all arrays of the KV cache."""
+"""Takes token ids [1, T], as many of each sequence; gives those that follow, and all arrays of the KV caches."""
 
 
-def ours(folder: Path, context: int, *, kernels: bool) -> Step:
+def ours(folder: Path, context: int, rows: int, *, kernels: bool) -> Step:
     """This project's model, each operation by its kernel's default variant or all by MLX's own."""
     from mlx_model.model import load
     from mlx_model.transformer.embedding import Embedding
-    from mlx_model.transformer.kernels import decode_operations, make_decoder
     from mlx_model.weights.rows import HeldRows
+    from tests.fixtures.by_kernels import by_kernels
 
     model = load(folder, differentiable=True)
-    transformer, cache = model.mlx_transformer, model.make_cache()
+    transformer, caches = model.mlx_transformer, [model.make_cache() for _ in range(rows)]
 
-    def step(token: mx.array) -> Sequence[mx.array]:
-        logits = transformer(token, cache, "last")
-        return [mx.argmax(logits.flatten()), *cache.arrays()]
+    def step(tokens: mx.array) -> Sequence[mx.array]:
+        logits = transformer(tokens, caches, "all" if rows > 1 else "last")
+        return [mx.argmax(logits, axis=-1), *(array for cache in caches for array in cache.arrays())]
 
     if kernels:
-        decoder = make_decoder(transformer)
-        choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
-        transformer.decoder = replace(decoder, choice=choice)
+        transformer.decoder = by_kernels(transformer)
     with executed_by(_zeros):
-        _fill(step, context)
+        _fill(step, context, rows)
     # As where a GPU holds the matrix; from the mapped file MLX's CPU stream takes the row, which launches nothing.
     table = mx.zeros((model.config.vocab_size, model.config.hidden_size), transformer.compute.dtype)
     mx.eval(table)
@@ -245,8 +243,8 @@ def _zeros(call: Call) -> list[mx.array]:
     return [mx.zeros(shape, dtype) for shape, dtype in zip(call.output_shapes, call.output_dtypes, strict=True)]
 
 
-def mlx_lm(folder: Path, context: int) -> Step:
-    """mlx-lm's gpt_oss on the same checkpoint."""
+def mlx_lm(folder: Path, context: int, rows: int) -> Step:
+    """mlx-lm's gpt_oss on the same checkpoint, one row."""
     from mlx_lm.utils import load_model
 
     model, _ = load_model(folder)
@@ -256,20 +254,20 @@ def mlx_lm(folder: Path, context: int) -> Step:
         logits = model(token, caches)
         return [mx.argmax(logits[0, -1]), *(array for cache in caches for array in (cache.keys, cache.values))]
 
-    _fill(step, context)
+    _fill(step, context, rows)
     return step
 
 
-def _fill(step: Step, context: int) -> None:
-    """Brings a KV cache to where every further token costs the same: a prompt, and a few tokens one by one."""
-    mx.eval(step(mx.zeros((1, context - _SINGLY), mx.int32)))
+def _fill(step: Step, context: int, rows: int) -> None:
+    """Brings KV caches to where every further token costs the same: a prompt, and a few tokens one by one."""
+    mx.eval(step(mx.zeros((1, rows * (context - _SINGLY)), mx.int32)))
     for _ in range(_SINGLY):
-        mx.eval(step(mx.array([[0]])))
+        mx.eval(step(mx.zeros((1, rows), mx.int32)))
 
 
 OURS = "ours, kernels"
 
-MODELS: dict[str, Callable[[Path, int], Step]] = {
+MODELS: dict[str, Callable[[Path, int, int], Step]] = {
     OURS: partial(ours, kernels=True),
     "ours, MLX's operations": partial(ours, kernels=False),
     "mlx-lm": mlx_lm,
@@ -280,12 +278,12 @@ CHAIN = "longest chain"
 """In place of a primitive: launches that wait for each other."""
 
 
-def count(name: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
+def count(name: str, context: int, rows: int = 1) -> tuple[dict[str, float], dict[str, float]]:
     """Launches of a layer and of all the rest, by primitive, and how many of them wait for each other (CHAIN)."""
 
     def of(layers: int) -> Counter[str]:
         folder = write_checkpoint(Path(work) / str(layers), config(layers))
-        graph = record(MODELS[name](folder, context), mx.array([[1]]))
+        graph = record(MODELS[name](folder, context, rows), mx.ones((1, rows), mx.int32))
         if name == OURS and (found := shared(graph)):
             raise ValueError(f"{len(found)} buffers are written in place and read by another launch of the step")
         return launches(graph) + Counter({CHAIN: chain(graph)})
@@ -328,6 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", choices=list(MODELS), help="count this one, with its primitives")
     parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help="tokens before the one counted")
+    parser.add_argument("--rows", type=int, default=1, metavar="N", help="sequences of which a token is computed")
     parser.add_argument("--json", action="store_true", help="the counts as one object")
     parser.add_argument("--sampling", action="store_true", help="count what draws a token, with its primitives")
     arguments = parser.parse_args()
@@ -337,9 +336,9 @@ def main() -> int:
         print(json.dumps({name: count_sampling(options) for name, options in SAMPLING.items()}))
         return 0
     if arguments.model is None:
-        print_table(arguments.context)
+        print_table(arguments.context, arguments.rows)
         return 0
-    layer, rest = count(arguments.model, arguments.context)
+    layer, rest = count(arguments.model, arguments.context, arguments.rows)
     if arguments.json:
         print(json.dumps({"layer": layer, "rest": rest}))
         return 0
@@ -354,14 +353,17 @@ def total(counted: Mapping[str, float]) -> float:
     return sum(number for kind, number in counted.items() if kind != CHAIN)
 
 
-def print_table(context: int) -> None:
+def print_table(context: int, rows: int) -> None:
     """Counts each model in a process of its own, as each changes MLX and what it imports for itself."""
-    print("| launches | a layer | the rest | a token of 24 layers | of these in a row |\n|---|---:|---:|---:|---:|")
+    print("| launches | a layer | the rest | a step of 24 layers | of these in a row |\n|---|---:|---:|---:|---:|")
     for name in MODELS:
+        if name == "mlx-lm" and rows > 1:
+            continue
         if name == "mlx-lm" and importlib.util.find_spec("mlx_lm") is None:
             print("\nmlx-lm is not installed here (the extra `peers` has it).")
             continue
         command = [sys.executable, "-m", "tests.benchmarks.launches", name, "--json", "--context", str(context)]
+        command += ["--rows", str(rows)]
         counted = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         layer, rest = total(counted["layer"]), total(counted["rest"])
         in_a_row = 24 * counted["layer"][CHAIN] + counted["rest"][CHAIN]

@@ -29,6 +29,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlx_model.cpu.cache import CompiledCache
 from mlx_model.generation.runner import Runner
 from mlx_model.memory.plan import MemoryPlan, Wishes, plan
 from mlx_model.memory.sizes import parse_memory
@@ -39,6 +40,7 @@ from mlx_model.transformer.embedding import Embedding
 from mlx_model.weights.checkpoint import stored_tensors
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS, write_checkpoint
+from tests.fixtures.filled_cache import fill
 from tests.fixtures.mlx_layout import read_tensors
 
 A_16_GB_MAC = 16 * 2**30 * 2 // 3
@@ -64,17 +66,14 @@ def ours(checkpoint: Path, memory: int, context: int) -> dict[str, Any]:
     loaded = status("VmHWM")
     runner = Runner(model)
     prefix = runner.scheduler.prefixes.take(())
-    cache: Any = prefix.cache  # that of the compiled layers
+    cache = prefix.cache
+    assert isinstance(cache, CompiledCache)
     chunk = model.plan.prefill_chunk
     prompt = [index % 1000 for index in range(context - ANSWER)]
     filled = len(prompt) - 2 * chunk
     cache.mark(range(FILL, filled, FILL // 2))
     for start in range(0, filled, FILL):
-        count = min(FILL, filled - start)
-        for buffer in cache.extend(1, count):
-            for array in buffer.arrays:
-                array[:] = 1  # pages of zeros that nobody has written to take no memory
-        cache.advance(count)
+        fill(cache, min(FILL, filled - start))
     prefix.ids += prompt[:filled]
     tokens = list(runner.run(prompt, Options(temperature=0, max_tokens=ANSWER)))
     return {
@@ -237,7 +236,7 @@ def embedding(checkpoint: Path, rounds: int) -> None:
     speeds(model, 16)
     for _ in range(rounds):
         for name, way in zip(runs, (from_file, resident), strict=True):
-            model.transformer.embedding = way
+            model.transformer.embedding = way  # type: ignore[misc]  # a model over several computers has none
             runs[name].append(speeds(model, 64))
     medians = {
         name: [statistics.median(column) for column in zip(*several, strict=True)] for name, several in runs.items()

@@ -1,15 +1,17 @@
-"""What the server computes for a second turn, how long clients wait, and what HTTP costs a token (`make bench-server`).
+"""What the server computes for a second turn, how clients at once fare, what HTTP costs a token (`make bench-server`).
 
-    python -m tests.benchmarks.server [--clients 1 4 16]
+    python -m tests.benchmarks.server [--clients 1 4 16] [--rounds 3] [--model demo]
 
 Prints Markdown tables: this server beside llama.cpp's (where `make` could build it: build/llama.cpp, or the folder
 named by LLAMA_CPP) and mlx-lm's (where it is installed: the extra [peers]), each a process of its own with the demo
-model. Both take a template of Harmony: llama.cpp its own for gpt-oss, mlx-lm a short one. The clients send what
-programs send: in a chat the answers without their thoughts; of an agent instructions, a function, its call and the
-result. Codex speaks the Responses API alone, which mlx-lm's server lacks, so there it gets the same conversation by
-Chat Completions. The demo model calls no function by itself, so clients make up the calls: what a prompt has beyond the
-one before is new to all servers (tests/app/server/test_prefixes.py has loops whose calls the model has made). Tokens
-are what each server says it has prefilled: those of the prompt without those from its cache.
+model; with another model, this server alone. Crowds of clients ask all servers in turn, this one also where it answers
+one request at a time, round by round; medians are given, since other programs take their share of the machine. Both
+others take a template of Harmony: llama.cpp its own for gpt-oss, mlx-lm a short one. The clients send what programs
+send: in a chat the answers without their thoughts; of an agent instructions, a function, its call and the result. Codex
+speaks the Responses API alone, which mlx-lm's server lacks, so there it gets the same conversation by Chat Completions.
+The demo model calls no function by itself, so clients make up the calls: what a prompt has beyond the one before is new
+to all servers (tests/app/server/test_prefixes.py has loops whose calls the model has made). Tokens are what each server
+says it has prefilled: those of the prompt without those from its cache.
 """
 
 import argparse
@@ -26,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -61,6 +63,9 @@ FUNCTION: Json = {
 ARGUMENTS = '{"city": "Oslo"}'
 RESULT = "Rain in the morning, then clouds."
 TEMPLATE = Path(__file__).with_name("harmony_template.jinja")
+DEMO = "demo"
+ONE = "one at a time"
+"""This server too, as it is without rows that are computed together."""
 
 
 @dataclass
@@ -70,6 +75,7 @@ class Answer:
     prompt: int
     cached: int
     ttft_s: float
+    tokens: int = 0
     message: Json = field(default_factory=dict)
 
     @property
@@ -92,7 +98,7 @@ class Client:
         answer, content = Answer(0, 0, 0), ""
         for event in self._events("/chat/completions", body, answer):
             if usage := event.get("usage"):
-                answer.prompt = usage["prompt_tokens"]
+                answer.prompt, answer.tokens = usage["prompt_tokens"], usage["completion_tokens"]
                 answer.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
             for choice in event["choices"]:
                 content += choice["delta"].get("content") or ""
@@ -137,10 +143,10 @@ def _has_token(event: Json) -> bool:
     return str(event["type"]).endswith(".delta")
 
 
-def texts(count: int, words: int = 160) -> list[str]:
+def texts(count: int, words: int = 160, first: int = 0) -> list[str]:
     """Instructions that are as long as an agent's are: for each client others from the first word on."""
     line = "Answer in one line, count letters one by one, and say so when a question is not about letters or sums. "
-    return [f"You are helper {number}. " + line * (words // 20) for number in range(count)]
+    return [f"You are helper {number}. " + line * (words // 20) for number in range(first, first + count)]
 
 
 def chat_like(client: Client, has_responses: bool) -> list[Answer]:
@@ -204,21 +210,55 @@ def _report(what: str) -> None:
     print(f"{time.perf_counter():.0f} s: {what}", file=sys.stderr)
 
 
-def crowd(base: str, count: int, round_: int) -> list[float]:
-    """Seconds to the first token of clients that ask at once, each its second turn."""
-    clients = [(Client(base), [{"role": "system", "content": text}]) for text in texts(count)]
+@dataclass
+class Crowd:
+    """How clients fared that asked at once."""
 
-    def ask(client: Client, messages: list[Json], question: str) -> float:
+    tok_s: float
+    """Tokens of all answers a second, from the first request to the last answer's end."""
+    median_s: float
+    """To the first token; `last_s` is that of the client that waited longest."""
+    last_s: float
+    prefilled: int
+    """Tokens of all prompts that were computed."""
+
+
+def crowd(base: str, count: int, first: int) -> Crowd:
+    """Clients that ask at once, each its second turn. `first` makes their conversations new ones."""
+    clients = [(Client(base), [{"role": "system", "content": text}]) for text in texts(count, first=first)]
+
+    def ask(client: Client, messages: list[Json], question: str) -> Answer:
         messages.append({"role": "user", "content": question})
         answer = client.chat(messages)
         messages.append(answer.message)
-        return answer.ttft_s
+        return answer
 
     for client, messages in clients:
-        ask(client, messages, f"What is {round_} plus 4?")
+        ask(client, messages, f"What is {first % 90} plus 4?")
     with ThreadPoolExecutor(count) as pool:
-        waits = [pool.submit(ask, client, messages, "What is 2 plus 5?") for client, messages in clients]
-        return [wait.result() for wait in waits]
+        started = time.perf_counter()
+        asked = [pool.submit(ask, client, messages, "Spell umbrella backwards.") for client, messages in clients]
+        answers = [each.result() for each in asked]
+        seconds = time.perf_counter() - started
+    waits = [answer.ttft_s for answer in answers]
+    tokens, prefilled = (sum(getattr(each, name) for each in answers) for name in ("tokens", "prefilled"))
+    return Crowd(tokens / seconds, statistics.median(waits), max(waits), prefilled)
+
+
+def crowds(bases: dict[str, str], counts: Sequence[int], rounds: int) -> Iterator[str]:
+    """The rows of a table: servers take turns in each round."""
+    first = 0
+    for count in counts:
+        found: dict[str, list[Crowd]] = {name: [] for name in bases}
+        for _ in range(rounds):
+            for name, base in bases.items():
+                _report(f"{name}, {count} clients")
+                found[name].append(crowd(base, count, first))
+            first += count
+        for name, each in found.items():
+            figures = (statistics.median(getattr(one, field) for one in each) for field in Crowd.__annotations__)
+            tok_s, median_s, last_s, prefilled = figures
+            yield f"| {count} | {name} | {tok_s:.0f} | {median_s:.2f} | {last_s:.2f} | {prefilled:.0f} |"
 
 
 @contextmanager
@@ -255,15 +295,19 @@ def free_port() -> int:
     return port
 
 
-def servers() -> Iterator[tuple[str, list[str], int, bool]]:
+def servers(model: str) -> Iterator[tuple[str, list[str], int, bool]]:
     """Name, command, port, and whether it has the Responses API, of each that can be had."""
-    port = free_port()
-    yield "gptoss-chat", [sys.executable, "-m", "app", "serve", "--model", "demo", "--port", str(port)], port, True
+    own = [sys.executable, "-m", "app", "serve", "--model", model]
+    for name, options in (("gptoss-chat", []), (ONE, ["--parallel", "1"])):
+        port = free_port()
+        yield name, [*own, *options, "--port", str(port)], port, True
+    if model != DEMO:
+        return
     program = LLAMA / "built" / "bin" / "llama-server"
     if program.is_file():
         port = free_port()
         (template,) = LLAMA.glob("*/vendor/llama.cpp/models/templates/openai-gpt-oss-120b.jinja")
-        command = [str(program), "--model", str(subject("demo", with_gguf=True).gguf), "--port", str(port), "--jinja"]
+        command = [str(program), "--model", str(subject(DEMO, with_gguf=True).gguf), "--port", str(port), "--jinja"]
         yield "llama.cpp", [*command, "--chat-template-file", str(template)], port, True
     if find_spec("mlx_lm") is not None:
         port = free_port()
@@ -308,29 +352,29 @@ def main() -> int:
     """The command; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.server")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16], metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, help="of each crowd of clients (default: 3)")
+    parser.add_argument("--model", default=DEMO, help="as for serve (default: demo)")
     parser.add_argument("--tokens", type=int, default=4000, help="of the answer whose HTTP is timed (default: 4000)")
     arguments = parser.parse_args()
     loops: list[str] = []
-    waits: list[str] = []
-    for name, command, port, has_responses in servers():
-        with process(command, port) as base:
-            for loop, turns in LOOPS.items():
+    bases: dict[str, str] = {}
+    with ExitStack() as running:
+        for name, command, port, has_responses in servers(arguments.model):
+            base = bases[name] = running.enter_context(process(command, port))
+            for loop, turns in LOOPS.items() if name != ONE else ():
                 _report(f"{name}, {loop}")
                 answers = turns(Client(base), has_responses)
                 cells = [f"{each.prefilled} of {each.prompt}" for each in answers]
                 loops.append(f"| {loop} | {name} | {' | '.join(cells)} |")
-            for count in arguments.clients:
-                _report(f"{name}, {count} clients")
-                seconds = crowd(base, count, round_=count)
-                waits.append(f"| {count} | {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |")
+        rows = [*crowds(bases, arguments.clients, arguments.rounds)]
     print(
         "Tokens prefilled, of those of the prompt:\n\n| loop | server | request 1 | 2 | 3 |\n|---|---|---:|---:|---:|"
     )
     print("\n".join(sorted(loops)))
-    print("\nSeconds to the first token of a second turn, clients at once:\n")
-    print("| clients | server | median | last |\n|---:|---|---:|---:|")
-    print("\n".join(sorted(waits, key=lambda row: int(row.split("|")[1]))))
-    print()
+    print("\nA second turn of clients at once; medians of rounds in which the servers took turns:\n")
+    print("| clients | server | tok/s in all | first token, s | of the last client | tokens prefilled |")
+    print("|---:|---|---:|---:|---:|---:|")
+    print("\n".join(rows), end="\n\n")
     for path, body in (
         ("/responses", {"input": "Hi"}),
         ("/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),

@@ -126,9 +126,10 @@ def test_outside_of_a_recording_functions_compute() -> None:
     assert mx.array_equal(mx.compile(lambda x: x * 2)(X), X * 2)
 
 
-def counted(model: str, context: int) -> tuple[dict[str, float], dict[str, float]]:
+def counted(model: str, context: int, rows: int = 1) -> tuple[dict[str, float], dict[str, float]]:
     """In a process of its own, since functions are compiled as modules are imported."""
     command = [sys.executable, "-m", "tests.benchmarks.launches", model, "--json", "--context", str(context)]
+    command += ["--rows", str(rows)]
     result = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120).stdout)
     return result["layer"], result["rest"]
 
@@ -159,3 +160,13 @@ def test_a_layer_takes_ten_launches_at_most(context: int) -> None:
         assert layer[f"gptoss_{kernel}"] == 1
     assert layer.get("gptoss_merge", 0) == (0 if context == 40 else 0.5)
     assert rest["gptoss_lm_head"] == 1
+
+
+def test_rows_share_all_launches_but_those_of_their_caches() -> None:
+    """Each attends, and its new key and value join its cache; what they see is put together."""
+    layer, rest = counted("ours, kernels", 40, rows=8)
+    assert layer["gptoss_attend"] == 8
+    assert all(layer[f"gptoss_{kernel}"] == 1 for kernel in ("qkv", "o_proj", "route", "gate_up", "down_rows"))
+    assert total(layer) == 5 + 8 + 4 * 8
+    assert rest["gptoss_lm_head"] == 1
+    assert (layer[CHAIN], rest[CHAIN]) == (7, 3)

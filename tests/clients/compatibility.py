@@ -47,7 +47,7 @@ def main() -> int:
         recipient = f"functions.{case['tool_name']}"
         return calls(recipient, case["expected_arguments"], analysis="I call the tool.")
 
-    with tempfile.TemporaryDirectory() as scratch, running(pulse_s=10, most_waiting=AT_ONCE) as server:
+    with tempfile.TemporaryDirectory() as scratch, running(pulse_s=10, parallel=AT_ONCE) as server:
         copy = Path(shutil.copytree(folder, Path(scratch) / "test"))
         (copy / "providers.ts").write_text(PROVIDERS % json.dumps(server.url))
         server.engine.script = script

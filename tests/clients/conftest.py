@@ -10,7 +10,7 @@ from tests.fixtures.running_server import RunningServer, running
 
 @pytest.fixture(scope="module")
 def running_server() -> Iterator[RunningServer]:
-    with running() as server:
+    with running(parallel=4) as server:
         yield server
 
 

@@ -145,7 +145,10 @@ def test_where_the_prompt_comes_from(arguments: list[str], stdin: str | bytes, p
 
 def test_a_document_is_read_from_standard_input_as_from_a_file() -> None:
     done = run("--model", "demo", stdin=pdf("Bill"), command=SCRIPTED)
-    assert (done.returncode, done.stdout) == (0, '[file "standard input"; 1 page]\n```\n[page 1]\nBill\n```\n')
+    assert (done.returncode, done.stdout) == (
+        0,
+        '[file "standard input"; 1 page; cite as [p. 1]]\n```\n[page 1]\nBill\n```\n',
+    )
     assert done.stderr.endswith("standard input: 1 page\n")
 
 

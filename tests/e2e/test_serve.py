@@ -40,11 +40,11 @@ def test_it_answers_until_a_signal_and_then_ends_each_stream(tmp_path: Path, hom
         with pytest.raises(urllib.error.HTTPError) as refused:
             post(f"{found[1]}/responses", "wrong", input="Hi")
         assert refused.value.code == 401
-        with post(f"{found[1]}/responses", token, input="Hi", max_output_tokens=4) as response:
-            assert json.load(response)["usage"]["output_tokens"] == 4
         with post(f"{found[1]}/responses", token, input="Hi", stream=True, text={"format": LONG}) as stream:
             while b"response.output_text.delta" not in stream.readline():
                 pass
+            with post(f"{found[1]}/responses", token, input="Hi", max_output_tokens=4) as response:  # meanwhile
+                assert json.load(response)["usage"]["output_tokens"] == 4
             process.send_signal(signal.SIGTERM)
             *_, last = [line for line in stream.read().splitlines() if line.startswith(b"data: ")]
         assert json.loads(last.removeprefix(b"data: "))["type"] == "response.failed"
@@ -55,6 +55,7 @@ def test_it_answers_until_a_signal_and_then_ends_each_stream(tmp_path: Path, hom
     ("arguments", "line"),
     [
         (["--port", "70000"], "70000 is no port"),
+        (["--parallel", "0"], "--parallel is 0; it must be at least 1"),
         (["--tools", f"files={ROOT / 'tests'}"], "files needs a person at the screen"),
         (["--socket", "/tmp/gptoss-chat-test.sock"], "others can enter /tmp"),
     ],

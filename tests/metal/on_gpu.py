@@ -20,7 +20,7 @@ from tests import msl as bench
 from tests.fixtures import ROOT
 from tests.msl import run
 
-_KERNELS = ("metal", "msl", "mlx_model/transformer/test_decode.py")
+_KERNELS = ("metal", "msl", *(f"mlx_model/transformer/test_{name}.py" for name in ("decode", "several_rows")))
 _WITHOUT_KERNELS = (
     "msl/test_findings.py",
     "metal/test_on_gpu.py",

@@ -39,10 +39,12 @@ MODES: dict[str, dict[str, Any]] = {
     "reversed": {"mode": "trace", "lanes": "reversed"},
 }
 
+ROWS = {mx.bfloat16: 2, mx.float16: 1, mx.float32: 1}
+
 # hidden, intermediate, experts, top_k, rows, dtype
 SIZES = {
-    **{f"2880-{dtype}": (2880, 96, 32, 4, 2, dtype) for dtype in (mx.bfloat16, mx.float16, mx.float32)},
-    **{f"demo-{dtype}": (128, 128, 8, 2, 4, dtype) for dtype in (mx.bfloat16, mx.float16, mx.float32)},
+    **{f"2880-{dtype}": (2880, 96, 32, 4, rows, dtype) for dtype, rows in ROWS.items()},
+    **{f"demo-{dtype}": (128, 128, 8, 2, 2 * rows, dtype) for dtype, rows in ROWS.items()},
     "one block, one of four experts": (32, 32, 4, 1, 1, mx.bfloat16),
     "one pass, three of five": (1024, 256, 5, 3, 3, mx.float16),
     "eight of 128": (256, 1024, 128, 8, 2, mx.float32),

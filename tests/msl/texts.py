@@ -15,7 +15,6 @@ from pathlib import Path
 import mlx.core as mx
 
 from metal.attend import attend
-from metal.dense import lm_head, o_proj, qkv
 from metal.formats import HEAD_DIM
 from metal.launch import Call, Parameters, executed_by
 from metal.operation import Operation
@@ -60,6 +59,7 @@ _FEW = _Model(192, heads=4, kv_heads=1, vocabulary=512, intermediate=96, experts
 _DTYPES = (mx.bfloat16, mx.float16, mx.float32)
 _ALIGNMENTS = (16, 8, 4)  # of MLX's own buffers, and of mapped files (the Hub's lie 8 bytes past a multiple of 16)
 _BITS = (0, 8, 6, 4)
+_SEVERAL = (2, 4, 8)  # rows of activations that a text is made for
 _MOST_TOKENS = 4
 _WINDOW = 128
 
@@ -68,7 +68,8 @@ _WINDOW = 128
 def kernel_texts() -> tuple[KernelText, ...]:
     """All distinct texts for gpt-oss: every dtype, number of bits, alignment and variant; both models, and small ones.
 
-    Decoding launches them with one row of activations. The kernels take up to four, so those texts are here, too.
+    Those for several rows are here in the dtype alone that a GPU computes in. Attention is launched for one token and
+    takes up to four, so those texts are here, too.
     """
     found: dict[str, KernelText] = {}
     for model, run in _launches():
@@ -145,7 +146,20 @@ def _launches() -> _Launches:
         yield from _tried(sizes, mx.bfloat16, [_attention(sizes, mx.bfloat16)])
         yield from _tried(sizes, mx.bfloat16, expert_operations(mixture(sizes, mx.bfloat16, alignment), mx.bfloat16))
         yield from _tried(sizes, mx.bfloat16, _dense(sizes, mx.bfloat16, alignment, 0))
+    yield from _several_rows()
     yield from _several_tokens(_20B, mx.bfloat16)
+
+
+def _several_rows() -> _Launches:
+    """Several rows of activations, in the dtype in which a GPU computes."""
+    dtype = mx.bfloat16
+    for rows in _SEVERAL:
+        for sizes, alignment in ((_20B, 16), (_20B, 8), (_20B, 4), (_120B, 16), (_120B, 8), (_DEMO, 16), (_DEMO, 8)):
+            experts = mixture(sizes, dtype, alignment)
+            yield from _tried(sizes, dtype, expert_operations(experts, dtype, rows=rows))
+            for bits in _BITS if sizes == _20B else (0,) if sizes == _DEMO else ():
+                yield from _tried(sizes, dtype, _dense(sizes, dtype, alignment, bits, rows))
+        yield from _tried(_20B, dtype, expert_operations(mixture(_20B, dtype, 8), dtype, table=True, rows=rows))
 
 
 def _tried(sizes: _Model, dtype: mx.Dtype, operations: Sequence[Operation]) -> _Launches:
@@ -157,16 +171,8 @@ def _tried(sizes: _Model, dtype: mx.Dtype, operations: Sequence[Operation]) -> _
 
 
 def _several_tokens(sizes: _Model, dtype: mx.Dtype) -> _Launches:
-    """The kernels whose text depends on how many rows there are, in their default variants."""
-    tokens = _MOST_TOKENS
-    x, angles = mx.zeros((tokens, sizes.hidden), dtype), mx.zeros((tokens, HEAD_DIM // 2))
-    queries = mx.zeros((tokens, sizes.heads, HEAD_DIM), dtype)
-    for bits in _BITS:
-        layer, output = projections(sizes, dtype, 16, bits), head(sizes, dtype, 16, bits)
-        first = {operation.name: operation.variants[0] for operation in dense_operations([layer], output, dtype)}
-        yield _label(sizes, dtype), partial(qkv, x, layer, angles, angles, first["qkv"])
-        yield _label(sizes, dtype), partial(o_proj, queries.reshape(tokens, -1), x, layer, first["o_proj"])
-        yield _label(sizes, dtype), partial(lm_head, x, output, first["lm_head"])
+    """Attention of several tokens of one sequence."""
+    queries = mx.zeros((_MOST_TOKENS, sizes.heads, HEAD_DIM), dtype)
     sinks = mx.zeros((sizes.heads,), dtype)
     for window, length in ((None, 1024), (_WINDOW, 1024), (_WINDOW, _WINDOW)):
         keys = mx.zeros((1, sizes.kv_heads, length, HEAD_DIM), dtype)
@@ -178,9 +184,9 @@ def _attention(sizes: _Model, dtype: mx.Dtype) -> Operation:
     return attend_operation(heads=sizes.heads, kv_heads=sizes.kv_heads, window=_WINDOW, dtype=dtype)
 
 
-def _dense(sizes: _Model, dtype: mx.Dtype, alignment: int, bits: int) -> list[Operation]:
+def _dense(sizes: _Model, dtype: mx.Dtype, alignment: int, bits: int, rows: int = 1) -> list[Operation]:
     layers = [projections(sizes, dtype, alignment, bits)]
-    return dense_operations(layers, head(sizes, dtype, alignment, bits), dtype)
+    return dense_operations(layers, head(sizes, dtype, alignment, bits), dtype, rows=rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from app.server.errors import ApiError
 from app.server.responses.hosted import CodeItem, SearchItem, hosted_item
 from app.server.responses.output import CallItem, CustomCallItem, MessageItem, OutputItem, ReasoningItem, Wire, new_id
 from app.server.responses.reading import AskedResponse
-from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Stats, TextDelta
+from mlx_model.events import Event, Finished, MessageEnd, MessageStart, PrefillProgress, Queued, Stats, TextDelta
 from mlx_model.harmony.message import NO_TOOL, Role
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolStarted
 
@@ -44,6 +44,7 @@ class ResponseWriter:
         """Why the response has come to nothing."""
         self._stats: Stats | None = None
         self._prefill: dict[str, int] | None = None
+        self._ahead = 0  # answers that the engine gives before this one, where memory is short
 
     @property
     def response(self) -> dict[str, Any]:
@@ -70,6 +71,7 @@ class ResponseWriter:
     def waiting(self, ahead: int = 0) -> Events:
         """A sign of life, which says how many requests are ahead or how far the prompt is: Codex takes no SSE comment
         for one."""
+        ahead = ahead or self._ahead
         extra: dict[str, Any] = {"queue": {"ahead": ahead}} if ahead else {}
         if self._prefill is not None:
             extra = {"prefill": self._prefill}
@@ -87,6 +89,8 @@ class ResponseWriter:
 
     def _wire(self, event: Event | ToolEvent) -> Iterator[Wire]:
         match event:
+            case Queued(before):
+                self._ahead = before
             case PrefillProgress(done, total):
                 self._prefill = {"done": done, "total": total}
             case MessageStart():

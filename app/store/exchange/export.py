@@ -125,7 +125,7 @@ def _texts(node: Node) -> list[str]:
 def _author(facts: AnswerFacts | None) -> str:
     if facts is None:
         return "Answer"
-    details = [facts.effort.value] if facts.effort else []
+    details = [*([facts.effort.value] if facts.effort else []), *([one_line(facts.origin)] if facts.origin else [])]
     if facts.stats.decode_tok_s:
         details.append(f"{facts.stats.decode_tok_s:.1f} tok/s")
     return one_line(facts.model) + (f" ({', '.join(details)})" if details else "")

@@ -62,6 +62,7 @@ def _facts(fields: dict[str, Any]) -> AnswerFacts:
         analysis_s=float(number(fields["analysis_s"])),
         analysis_tokens=int(number(fields["analysis_tokens"])),
         calls=tuple(_call(call) for call in fields.get("calls", ())),
+        origin=text(fields.get("origin", "")),
     )
 
 

@@ -1,7 +1,6 @@
 """The bridge: one match statement turns the engine's events into what one answer shows on the screen."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,6 +14,7 @@ from app.engine.protocol import Answer
 from app.tui.text.answer_parts import LIVE_TAIL, Running
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
+from app.tui.text.speed import Speed
 from app.tui.widgets.status import StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Queued, TextDelta
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 READING = "reading the prompt"
 RUNNING, ASKING = "running a tool", "waiting for you"
-SPEED_WINDOW_S = 2.0
 
 
 class AnswerStream:
@@ -42,7 +41,7 @@ class AnswerStream:
         self._ticking: asyncio.Task[None] | None = None
         self._coalescer: Coalescer | None = None
         self._reading, self._writing = Reading(), False
-        self._ticks: deque[tuple[float, int]] = deque()
+        self._speed = Speed()
         self._asked_at = 0.0
         self._is_queued = False
 
@@ -140,7 +139,7 @@ class AnswerStream:
             case TextDelta(channel=channel, recipient=recipient):
                 if not self._writing:  # inside a message that an earlier answer began
                     self._begin(channel, recipient)
-                self._count(answer.deltas)
+                self._speed.count(monotonic(), answer.deltas)
                 self._status.used += answer.deltas
             case Finished(stats=stats):
                 self._status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
@@ -157,16 +156,8 @@ class AnswerStream:
         if self._status.state != "stopping":  # that holds until it has stopped
             self._status.state = state
 
-    def _count(self, tokens: int) -> None:
-        now = monotonic()
-        self._ticks.append((now, tokens))
-        while now - self._ticks[0][0] > SPEED_WINDOW_S:
-            self._ticks.popleft()
-
     async def _flush(self) -> None:
-        if len(self._ticks) > 1 and (elapsed := self._ticks[-1][0] - self._ticks[0][0]) > SPEED_WINDOW_S / 4:
-            tokens = sum(count for _, count in self._ticks) - self._ticks[0][1]
-            self._status.speed = tokens / elapsed
+        self._status.speed = self._speed.value or self._status.speed
         thinking = self._record.thinking
         self._status.circling = thinking.under_way and thinking.repetition.found
         calls = self._record.call_facts

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from textual.widget import Widget
 
@@ -25,6 +25,8 @@ from app.tui.parts.titles import Titles
 from app.tui.parts.tools import Tools
 from app.tui.widgets.notice import Notice
 from mlx_model.errors import GptossError
+from mlx_model.harmony.message import Message
+from mlx_model.options import Options
 from mlx_model.request import Request
 
 if TYPE_CHECKING:
@@ -34,6 +36,28 @@ WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins a
 PROMPT_BACK = "Your message is back in the input."
 PREPARING = "getting the tools ready; Esc takes the message back"
 HAS_BEGUN = "The answer has begun already."
+
+
+class AnswerWay(Protocol):
+    """How a prompt is answered; `before` is the leaf again if nothing comes of it."""
+
+    def __call__(self, prompt: Node, before: str | None, *, is_new: bool) -> Coroutine[None, None, None]:
+        """From the prompt to the footer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """What comes of the engine, be it one answer or several: how it is saved, its messages, whether it has begun."""
+
+    save: Callable[[], Awaitable[None]]
+    messages: Callable[[], Iterable[Message]]
+    has_begun: Callable[[], bool]
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return sum(len(message.text) for message in self.messages())
 
 
 class Asking:
@@ -76,14 +100,14 @@ class Asking:
         else:
             await self._desk.queue.put(text)
 
-    def again(self, prompt: Node | None = None) -> None:
+    def again(self, prompt: Node | None = None, answer: AnswerWay | None = None) -> None:
         """Answer a prompt of the path again, by default the last; the previous answer stays as another version."""
         prompt = prompt or self.conversation.last_prompt()
         if prompt is None:
             self._desk.warn("There is nothing to regenerate yet.")
             return
         self.idle.clear()
-        self._desk.run(self._answer(prompt, self._end_branch(), is_new=False), group="answer")
+        self._desk.run((answer or self._answer)(prompt, self._end_branch(), is_new=False), group="answer")
 
     def go_on(self) -> None:
         """Continue an answer that was cut off, inside the same message; or answer a prompt that has no answer."""
@@ -102,12 +126,13 @@ class Asking:
         """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
         return self.conversation.unfinished if self.idle.is_set() else None
 
-    def _ask(self, text: str, parent: str | None) -> None:
+    def _ask(self, text: str, parent: str | None, answer: AnswerWay | None = None) -> None:
+        """Ask a new prompt, by default for one answer."""
         self.idle.clear()
         self._desk.queue.go_on()
         before = self._end_branch()
         prompt = self.conversation.add_prompt(text, parent)
-        self._desk.run(self._answer(prompt, before, is_new=True), group="answer")
+        self._desk.run((answer or self._answer)(prompt, before, is_new=True), group="answer")
 
     def _end_branch(self) -> str | None:
         """Something is asked, in a branch or not; returns the leaf to go back to if nothing comes of it."""
@@ -131,7 +156,8 @@ class Asking:
         desk, engine, conversation = self._desk, self._engine, self.conversation
         record = AnswerRecord(desk.effort_switch.effort, unfinished or prompt)
         options = replace(self._preferences.options, effort=record.effort)
-        view = AnswerView(options.effort, analysis=self._preferences.analysis, stored=unfinished)
+        view = AnswerView(record.effort, analysis=self._preferences.analysis, stored=unfinished)
+        view.sources.earlier = conversation.path_to(prompt.id)
         stream = AnswerStream(view, desk.status, record, lambda: self._checkpoint(record))
         answer = unfinished or Node(record.id, prompt.id, 0.0, ())
         reasons = self._notices_below(answer)  # of why it was cut off
@@ -140,45 +166,64 @@ class Asking:
         await self._show_question(prompt, answer, view, is_new=is_new)
         await desk.transcript.remove_children(reasons)
         desk.hint()
-        if is_new:
-            await self._save()
-            if prompt.parent is None:
-                await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
-        saving = asyncio.create_task(self._checkpoints(record))
-        died, failed, began = False, False, monotonic()
-        try:
-            if await engine.opened(view, self.stopped):
-                messages = conversation.for_engine(unfinished.id if unfinished else prompt.id)
-                if self._tools.names_of(conversation.id):
-                    view.wait(PREPARING)
-                tools = await self._tools.in_turn(conversation, self.stopped)
-                instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
-                self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
-                if not self.stopped.is_set():  # a tool may take its time to get ready
-                    await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))
-        except EngineDied as death:
-            died = True
-            await engine.bury(death)
-        except GptossError as error:
-            failed = True
-            kept = WRITTEN_KEPT if record.has_begun else PROMPT_BACK if is_new else ""
-            await desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
-        finally:
-            saving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await saving
-        self._announce("failed" if died or failed else "ended", monotonic() - began)
+        await self._asked(prompt, is_new=is_new)
+        growing = Growing(lambda: self._checkpoint(record), lambda: record.messages, lambda: record.has_begun)
+        work = self._show_answer(unfinished or prompt, options, record, stream, view)
+        has_failed = await self._carry_out(work, growing, is_new=is_new)
         if record.has_begun:
             # An answer that the end of the program has cut off has not failed: its end stays open.
             self._keep(record, None if engine.leaving else "died")
             if record.call_facts:  # most of what it has read leaves the prompt
                 desk.status.used, desk.status.estimated = self.conversation.tokens
+            engine.alone_tok_s = record.stats.decode_tok_s or engine.alone_tok_s
             await view.finish(record.finished)
             await view.switch(switch_of(conversation, conversation.nodes[answer.id]))
         else:  # nothing came of it: the prompt goes back where it can be changed
             await self._withdraw(prompt, answer, before, is_new=is_new)
         await self._save()
-        await self._after(holds=died or failed)
+        await self._after(holds=has_failed)
+
+    async def _asked(self, prompt: Node, *, is_new: bool) -> None:
+        """Have the prompt on the disk before the model sees it."""
+        if is_new:
+            await self._save()
+            if prompt.parent is None:
+                await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
+
+    async def _show_answer(
+        self, node: Node, options: Options, record: AnswerRecord, stream: AnswerStream, view: "AnswerView"
+    ) -> None:
+        """Ask for the answer to a prompt, or for the rest of one, and show it. Raises what the engine raises."""
+        engine, conversation = self._engine, self.conversation
+        if not await engine.opened(view, self.stopped):
+            return
+        messages = conversation.for_engine(node.id)
+        if self._tools.names_of(conversation.id):
+            view.wait(PREPARING)
+        tools = await self._tools.in_turn(conversation, self.stopped)
+        instructions = self._tools.instructions(self._preferences.instructions_of(conversation.id))
+        self._tools.asks, self._tools.answered = partial(self._person_asked, stream, record), stream.answered
+        if not self.stopped.is_set():  # a tool may take its time to get ready
+            await stream.run(turn(engine.process, Request(messages, options, instructions), record, tools))
+
+    async def _carry_out(self, work: Coroutine[None, None, None], growing: Growing, *, is_new: bool) -> bool:
+        """Does work that asks the engine, and saves once a second what comes; whether it failed, which is said."""
+        saving, began, how = asyncio.create_task(self._checkpoints(growing)), monotonic(), "ended"
+        try:
+            await work
+        except EngineDied as death:
+            how = "failed"
+            await self._engine.bury(death)
+        except GptossError as error:
+            how = "failed"
+            kept = WRITTEN_KEPT if growing.has_begun() else PROMPT_BACK if is_new else ""
+            await self._desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
+        finally:
+            saving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saving
+        self._announce(how, monotonic() - began)
+        return how == "failed"
 
     async def _after(self, *, holds: bool) -> None:
         """An answer has ended: ask what is queued next, unless that `holds`, or give the conversation its title."""
@@ -201,12 +246,11 @@ class Asking:
         if not self.stopped.is_set():
             self._desk.attention.ended(f"The answer has {how}: {self.conversation.title}", seconds)
 
-    async def _show_question(self, prompt: Node, answer: Node, view: "AnswerView", *, is_new: bool) -> None:
+    async def _show_question(self, prompt: Node, answer: Node, view: Widget, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""
         from app.tui.widgets.messages import Prompt, switch_of
 
         transcript, path = self._desk.transcript, self.conversation.path_to(prompt.id)
-        view.sources.earlier = path
         await self._end_with(path[:-1] if is_new else path)
         if is_new:
             versions = switch_of(self.conversation, prompt)
@@ -245,12 +289,12 @@ class Asking:
         self._keep(record)
         await self._journal.save(self.conversation)
 
-    async def _checkpoints(self, record: AnswerRecord) -> None:
-        saved = sum(len(message.text) for message in record.messages)
+    async def _checkpoints(self, growing: Growing) -> None:
+        saved = growing.size
         while True:
             await asyncio.sleep(CHECKPOINT_S)
-            if (size := sum(len(message.text) for message in record.messages)) > saved:
-                await self._checkpoint(record)
+            if (size := growing.size) > saved:
+                await growing.save()
                 saved = size
 
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:

@@ -1,25 +1,27 @@
 """Which conversation is on the screen, and which path of it: edits, versions, opening another; and its draft."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from textual.widget import Widget
 
 from app.chat.commands import BUSY
 from app.chat.conversation import Conversation, Node
+from app.chat.pro import Plan
 from app.documents.attachments import merge
 from app.lines import sentence
-from app.tui.parts.asking import Asking
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
+from app.tui.parts.several import Several
 from app.tui.parts.tools import Tools
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
 
 
-class ConversationKeeper(Asking):
+class ConversationKeeper(Several):
     """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
     (app.chat.commands) only then."""
 
@@ -36,9 +38,10 @@ class ConversationKeeper(Asking):
         self._editing: Node | None = None
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
-    async def submit(self, text: str) -> None:
+    async def submit(self, text: str, plan: Plan | None = None) -> None:
         """A prompt from the input: asked now, as another version of an earlier one, or later if an answer is under
-        way. An empty one sends what is queued."""
+        way. An empty one sends what is queued. With a `plan`, which none that waits has, several answers are asked
+        for."""
         desk = self._desk
         if not self.idle.is_set():
             if text.strip():
@@ -52,7 +55,8 @@ class ConversationKeeper(Asking):
         if edited is not None:
             desk.composer.put_back(self._set_aside)
             desk.hint()
-        self._ask(text, self.conversation.leaf if edited is None else edited.parent)
+        way = None if plan is None else partial(self._answer_several, plan)
+        self._ask(text, self.conversation.leaf if edited is None else edited.parent, way)
 
     # Versions
 
@@ -229,6 +233,7 @@ class ConversationKeeper(Asking):
         """Stop, and save as the conversation's draft what is queued in it and what of it is set aside."""
 
         await self._titles.stop()
+        self.abandon()
 
         def draft() -> str:
             return merge([*self._desk.queue.texts, *(self._left or [])])

@@ -1,9 +1,10 @@
 """What the parts of the chat may touch of the screen: its widgets, and the few verbs that parts have in common."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import App
+from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -21,6 +22,9 @@ from app.tui.widgets.sidebar import Sidebar
 from app.tui.widgets.status import EffortSwitch, StatusLine
 from app.tui.widgets.toast import Toast
 from mlx_model.text import clean
+
+if TYPE_CHECKING:
+    from app.tui.widgets.reader import ReaderText
 
 T = TypeVar("T")
 
@@ -51,6 +55,8 @@ class Desk:
         self.message_keys = MessageKeys()
         self.footer = Footer()
         self.sidebar = Sidebar()
+        self.reader: ReaderText | None = None
+        """The document beside the chat, once one was read."""
         self.hint = hint
         self.saved = saved
 
@@ -106,6 +112,16 @@ class Desk:
     def ask(self, screen: ModalScreen[T], answered: Callable[[T | None], None]) -> None:
         """Lay a screen over the chat, and pass on what it ends with."""
         self._app.push_screen(screen, answered)
+
+    @property
+    def width(self) -> int:
+        """The columns of the terminal."""
+        return self._app.size.width
+
+    async def beside(self, widget: Widget) -> None:
+        """Put a widget to the right of the chat."""
+        columns = next(each for each in self.transcript.ancestors if isinstance(each, Horizontal))
+        await columns.mount(widget)
 
     def focus(self, widget: Widget) -> None:
         """Give a widget the focus at once: Widget.focus() waits, and keys pressed meanwhile would go astray."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from app.engine.engine import Engine, EngineDied
@@ -14,15 +14,19 @@ from app.tui.parts.desk import Desk
 from app.tui.text.progress import loading, preparing
 from mlx_model.errors import GptossError
 
-if TYPE_CHECKING:
-    from app.tui.widgets.messages import AnswerView
-
 LAST_LINES = 3
 """Lines of the engine's last words that are shown."""
 STABLE_S = 60.0
 """For how long an engine that others use must have been ready, to be started again by itself when it ends."""
 _RETRY = "A message, or /restart, tries again; /model lists the other models."
 _RETRY_THERE = "A message, or /restart, tries again."
+
+
+class Waits(Protocol):
+    """What is on the screen for an answer that has not begun."""
+
+    def wait(self, text: str) -> None:
+        """Say what it waits for."""
 
 
 class EngineKeeper:
@@ -51,6 +55,8 @@ class EngineKeeper:
         """The short name of the model that is loaded."""
         self.label = ""
         """The same with its adapter, if it has one: what answers are by."""
+        self.alone_tok_s = 0.0
+        """Tokens a second of the last answer that this model gave alone; 0 before one."""
         self._load = load
         self._loaded = loaded
         self._opening: asyncio.Task[bool] | None = None
@@ -97,7 +103,7 @@ class EngineKeeper:
         if self.open() is before and self.process.alive:
             self._desk.notify("The connection holds." if self.server else "The engine is running.")
 
-    async def opened(self, view: "AnswerView", stopped: asyncio.Event) -> bool:
+    async def opened(self, view: Waits, stopped: asyncio.Event) -> bool:
         """Wait for the model; false if it can't be loaded or `stopped` is set meanwhile. `view` shows the wait."""
         opening = self.open()
         if not opening.done():
@@ -133,7 +139,7 @@ class EngineKeeper:
                 match reply:
                     case Loading(model=model):
                         status.model, status.state = self._shown(model), "loading"
-                        status.memory = status.budget = status.limit = 0
+                        status.memory = status.budget = status.limit = status.slots = 0
                     case LoadProgress(done=done, total=total, kernels=True):
                         status.state, status.progress = "preparing the GPU", preparing(done, total)
                     case LoadProgress(done=done, total=total):
@@ -142,10 +148,12 @@ class EngineKeeper:
                         # A new default may be there when it is started again; a server may have another model then.
                         if not self.server:
                             self._load = replace(self._load, model=ready.model)
-                        self.model = _short(ready.model)
+                        self.model, self.alone_tok_s = _short(ready.model), 0.0
                         self.label = ready.label
-                        status.model, status.memory = self._shown(self.label), ready.resident_bytes
+                        together = " + ".join((self.label, *ready.hosts))
+                        status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
+                        status.slots, status.experts = ready.slots, ready.experts
                         status.state = "ready"
                         self._ready_at = monotonic()
                         self._loaded(ready.model)

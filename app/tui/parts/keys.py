@@ -38,6 +38,9 @@ class Keys:
         if isinstance(event, events.Key) and await self._lead(event):
             return True
         is_text = isinstance(event, events.Paste) or (event.is_printable and event.character)
+        reader = self._desk.reader
+        if reader is not None and reader.has_focus and isinstance(event, events.Key) and reader.takes(event.key):
+            return False
         if is_text and not isinstance(screen.focused, TextArea | Input):
             self._library.leave()
         return False

@@ -55,7 +55,8 @@ class Submitting:
         if not self._conversations.editing and (line := parse(submission.prompt)) is not None:
             await self._carry_out(line)
         else:
-            await self._conversations.submit(submission.prompt)
+            plan = self._conversations.plan if submission.several else None
+            await self._conversations.submit(submission.prompt, plan)
 
     async def _carry_out(self, line: CommandLine) -> None:
         """Run a command line, or say why not; Up brings it back into the input."""

@@ -26,13 +26,18 @@ from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.download_panel import DownloadPanel
+from app.tui.widgets.pro import ProView
 from app.tui.widgets.queue import Queued
+from app.tui.widgets.reader import ReaderText
 from app.tui.widgets.selection import SelectableTranscript
 from app.tui.widgets.sidebar import ConversationList, SearchInput
 from app.tui.widgets.welcome import Welcome
 
 WIDGETS = (
-    *(widget.KEY_HELP for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip)),
+    *(
+        widget.KEY_HELP
+        for widget in (Composer, SelectableTranscript, ConversationList, SearchInput, Queued, Chip, ReaderText, ProView)
+    ),
     *(Welcome.KEY_HELP, DownloadScreen.KEY_HELP, DownloadPanel.KEY_HELP, ModelScreen.KEY_HELP),
     *(ToolScreen.KEY_HELP, SettingsScreen.KEY_HELP, PaletteScreen.KEY_HELP),
 )

@@ -14,7 +14,8 @@ class ModelFacts:
     """A model: what of it is on this computer, and how it would be held in the memory. Sizes in bytes.
 
     `size` is that of the whole download, 0 if unknown; `needs` is the memory below which it does not fit, 0 if unknown.
-    `dense_bits` and `context` (tokens) are the best that this computer can give; 0: it does not fit.
+    `dense_bits` and `context` (tokens) are the best that this computer can give; 0: it does not fit. With `streams`
+    experts are read from the disk then.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ModelFacts:
     needs: int = 0
     dense_bits: int = 0
     context: int = 0
+    streams: bool = False
 
     @property
     def fit(self) -> str:
@@ -33,7 +35,7 @@ class ModelFacts:
             return ""
         if not self.dense_bits:
             return f"needs {memory_size(self.needs, ceil)} of memory"
-        return fit(self.dense_bits, self.context)
+        return fit(self.dense_bits, self.context, streams=self.streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +86,5 @@ def _facts(name: str, here: dict[str, Any] | None, plan: dict[str, Any] | None) 
         needs=plan["needs"] if plan else 0,
         dense_bits=at_best.get("dense_bits", 0),
         context=at_best.get("context", 0),
+        streams=at_best.get("streamed_layers", 0) > 0,
     )

@@ -28,8 +28,9 @@ from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
 
+from app.documents.citations import FileCitations
 from app.tui.text import formula_rules
-from app.tui.text.citation_tokens import cite, styles_of
+from app.tui.text.citation_tokens import cite, cite_files, styles_of
 from app.tui.text.code_lines import code_lines
 from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
@@ -73,10 +74,11 @@ def _code_tokens(source: str) -> list[Token]:
 class GrowingLayout:
     """The lines of a document that grows at its end."""
 
-    def __init__(self, width: int, citations: Citations | None = None) -> None:
-        """`citations` have read the document, as far as it goes."""
+    def __init__(self, width: int, citations: Citations | None = None, files: FileCitations | None = None) -> None:
+        """`citations` have read the document, as far as it goes; `files` know what it may cite besides."""
         self.width = width
         self._citations = citations
+        self._files = files
         self._console = Console(
             width=width, file=StringIO(), force_terminal=True, color_system="truecolor", theme=_STYLES
         )
@@ -108,7 +110,7 @@ class GrowingLayout:
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        lines = _render(piece.tokens, self._console, codes, self._citations)
+        lines = _render(piece.tokens, self._console, codes, self._citations, self._files)
         if not before:
             return [lines]
         return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
@@ -154,7 +156,13 @@ def _items(block: list[Token], number: int) -> Iterator[_Piece]:
             start, number = index + 1, number + 1
 
 
-def _render(tokens: Sequence[Token], console: Console, codes: int, citations: Citations | None) -> Content:
+def _render(
+    tokens: Sequence[Token],
+    console: Console,
+    codes: int,
+    citations: Citations | None,
+    files: FileCitations | None,
+) -> Content:
     # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
     markdown = _Document("", hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
@@ -166,6 +174,8 @@ def _render(tokens: Sequence[Token], console: Console, codes: int, citations: Ci
         _keep_symbols(token.children or [])
         if citations is not None and token.children:
             token.children = list(cite(token.children, citations))
+        if files is not None and token.children:
+            token.children = list(cite_files(token.children, token.content, files))
     styles = styles_of(child for token in tokens for child in token.children or ())
     markdown.inlines |= styles.keys()
     with console.use_theme(Theme({f"markdown.{tag}": style for tag, style in styles.items()}, inherit=False)):

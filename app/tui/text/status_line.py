@@ -18,7 +18,8 @@ WRITING = ("thinking", "answering")
 class StatusFigures:
     """What the line can show. `memory`, `budget` in bytes, `used`, `limit` in tokens; 0, "" and None are not shown.
 
-    `memory` is the most that the engine has held, out of the `budget` of the memory plan. `speed` and `ttft` are those
+    `memory` is the most that the engine has held, out of the `budget` of the memory plan; `slots` of the `experts` of a
+    layer are in memory, where not all are. `speed` and `ttft` are those
     of the answer under way, in tokens a second and in seconds; `progress` is that of what `state` names. `used` is
     `estimated` where nobody has counted.
     """
@@ -34,6 +35,8 @@ class StatusFigures:
     limit: int = 0
     estimated: bool = False
     saves: bool = True
+    slots: int = 0
+    experts: int = 0
 
     @property
     def share(self) -> float:
@@ -52,10 +55,12 @@ def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     ttft = f"first token {figures.ttft:.1f} s" if figures.ttft else ""
     held = memory(figures.memory, figures.budget)
     of_it = f"memory {held}" if held else ""
+    experts = f"experts {figures.slots} of {figures.experts}" if figures.slots else ""
     model, with_bar, with_numbers, brief = _work(figures)
     bar, numbers, used, share = _context(figures)
     unsaved = "" if figures.saves else "not saved"
     for parts, context in (
+        ((model, with_bar, ttft, of_it, experts), bar),
         ((model, with_bar, ttft, of_it), bar),
         ((model, with_bar, ttft), bar),
         ((model, with_bar, ttft), numbers),

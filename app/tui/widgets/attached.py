@@ -120,8 +120,7 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
     def expect(self, name: str) -> Chip:
         """Begin to read one; its line is there at once, in place of one of the same name."""
         name = one_line(name)
-        for chip in [chip for chip in self._chips if chip.title == name]:
-            self.drop(chip)
+        self.withdraw(name)
         chip = Chip(name)
         self._chips.append(chip)
         self.display = True
@@ -131,6 +130,11 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
     def add(self, attachment: Attachment) -> None:
         """Add one that has been read."""
         self.expect(attachment.name).fill(attachment)
+
+    def withdraw(self, name: str) -> None:
+        """Take away the one of this name, if there is one."""
+        for chip in [chip for chip in self._chips if chip.title == one_line(name)]:
+            self.drop(chip)
 
     def drop(self, chip: Chip) -> None:
         """Take one away; nothing happens if it is gone already."""

@@ -14,12 +14,13 @@ from app.documents.attachments import AttachmentError
 from app.documents.files import meant
 from app.documents.mentions import candidates, mention, written
 from app.documents.parts import parts, size_of
+from app.documents.selection import PARTS, divide
 from app.tui.text.completions import Completion, completions, file_completions, marked_at_once, names_file
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.text import clean
 
 HINT = "Tab completes; * not during an answer"
-PARTS_HINT = "then : for pages, # for a section"
+PARTS_HINT = "then : for pages, # for a section, ? to search"
 MOST_PARTS = 200
 """Sections or pages that are listed; the list scrolls."""
 PATIENCE_S = 1.0
@@ -39,7 +40,7 @@ class CompletingArea(TextArea):
 
     @dataclass
     class Mentioned(Message):
-        """A file was chosen."""
+        """A file was chosen, or a part of one."""
 
         name: str
 
@@ -53,6 +54,7 @@ class CompletingArea(TextArea):
         self.values_of: Callable[[Command], Sequence[str]] = lambda command: command.values
         """What can follow a command."""
         self._naming = False  # whether the last key typed a part of a name
+        self._ended_at: tuple[int, int] | None = None  # where the cursor was once a whole file had been chosen
 
     def rewrite(self, text: str) -> None:
         """Replace the text, with the cursor at its end; what is attached stays."""
@@ -194,9 +196,24 @@ class CompletingArea(TextArea):
         text = text.removesuffix('"') if is_folder else f"{text} "
         self._naming = is_folder
         self.replace(text, (row, found[0]), (row, column), maintain_selection_offset=False)
+        self._ended_at = None if is_folder or divide(name) else self.cursor_location
         if not is_folder:
             self.completion.hide()
             self.post_message(self.Mentioned(name))
+
+    def _reopen(self, sign: str) -> bool:
+        """Go on with the name of the file that has just been chosen, to name a part of it: the space behind it goes.
+
+        False where none has just been chosen, or what was typed begins no part.
+        """
+        row, column = self.cursor_location
+        name = self.document.get_line(row)[:column].rstrip().removesuffix('"')
+        if sign not in PARTS or self._ended_at != (row, column) or not self.selection.is_empty:
+            return False
+        self._ended_at, self._naming = None, True
+        self.replace(sign, (row, len(name)), (row, column), maintain_selection_offset=False)
+        self.post_message(self.Named())  # the cursor may stand where it stood
+        return True
 
     @property
     def line(self) -> str | None:

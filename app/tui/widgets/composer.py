@@ -53,7 +53,7 @@ class Composer(CompletingArea):
         (
             ("Enter", "send, or queue while an answer is under way"),
             ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
-            ("@ and part of a name", "attach a file; :3-7 pages, #title a section"),
+            ("@ and part of a name", "attach a file; then :3-7 pages, #title or ?words"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
             ("Up in the first line", "earlier messages; Down goes back"),
             ("^W, ^U, ^K", "delete a word, to the line's start, to its end"),
@@ -81,9 +81,10 @@ class Composer(CompletingArea):
 
     @dataclass
     class Submitted(Message):
-        """The person pressed Enter: a command, or the whole of a prompt."""
+        """The person pressed Enter: a command, or the whole of a prompt, for one answer or for `several`."""
 
         prompt: str
+        several: bool = False
 
     @dataclass
     class LatestRequested(Message):
@@ -179,10 +180,10 @@ class Composer(CompletingArea):
         app, and by then the letters typed right after it are already in the text.
         """
         naming, self._naming = self._naming, event.is_printable or event.key == "backspace"
-        if naming and await self._complete(event.key):
+        if (naming and await self._complete(event.key)) or self._reopen(event.character or ""):
             pass
         elif event.key == "enter":
-            self._submit()
+            self.submit()
         elif event.key in NEWLINE:
             self.write("\n")
         elif (event.key == "up" and self._recall(-1)) or (event.key == "down" and self._recall(1)):
@@ -234,7 +235,8 @@ class Composer(CompletingArea):
         self.write(_stand_in(name))
         self.attached.add(Attachment(name, text))
 
-    def _submit(self) -> None:
+    def submit(self, *, several: bool = False) -> None:
+        """Send what stands in it, unless there is something to be said first; as Submitted has it."""
         if (name := self.attached.reading) is not None:
             self.notify(f"{name} is still being read.", severity="warning", markup=False)
             return
@@ -250,7 +252,7 @@ class Composer(CompletingArea):
             submission = self.Submitted(self.text)
             self.load_text("")
         else:
-            submission = self.Submitted(self.prompt)
+            submission = self.Submitted(self.prompt, several)
             self.clear_prompt()
         self.recall.add(submission.prompt)
         self._on_the_way.append(submission)

@@ -11,6 +11,8 @@ from textual.widgets import OptionList
 
 from app.documents.attachments import AttachmentError, AttachmentLocked
 from app.documents.files import attach
+from app.documents.mentions import names_in
+from app.documents.selection import divide
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.live_container import LiveContainer
@@ -51,8 +53,11 @@ class InputArea(Vertical, LiveContainer):
         self.composer.choose(self.composer.completion.names[event.option_index])
 
     def on_completing_area_mentioned(self, event: Composer.Mentioned) -> None:
-        """A file was chosen."""
-        self._read(event.name, self.composer.attached.expect(event.name))
+        """A file was chosen. A part takes the place of the whole, unless that is named elsewhere, too."""
+        composer, parted = self.composer, divide(event.name)
+        if parted is not None and parted[0] not in names_in(composer.text):
+            composer.attached.withdraw(parted[0])
+        self._read(event.name, composer.attached.expect(event.name))
 
     @work(group="read")
     async def _read(self, name: str, chip: Chip, password: str | None = None) -> None:

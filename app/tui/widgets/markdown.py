@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.selection import Selection
 from textual.widget import Widget
 
+from app.documents.citations import FileCitations
 from app.tui.text.code_keys import with_keys
 from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
@@ -44,10 +45,18 @@ class MarkdownText(Widget):
         text: str
         what: str
 
-    def __init__(self, source: str = "", *, grows: bool = False, citations: Citations | None = None) -> None:
-        """`citations` have read the text before it is shown."""
+    def __init__(
+        self,
+        source: str = "",
+        *,
+        grows: bool = False,
+        citations: Citations | None = None,
+        files: FileCitations | None = None,
+    ) -> None:
+        """`citations` have read the text before it is shown; `files` know the files that it may cite."""
         super().__init__()
         self._citations = citations
+        self._files = files
         self._pages = Pages(source)
         self._page = len(self._pages) - 1 if grows else 0
         self._shown = _Shown(0, 0)
@@ -179,4 +188,4 @@ class MarkdownText(Widget):
     def _new_layout(self, now: _Shown) -> "GrowingLayout":
         from app.tui.text.markdown_layout import GrowingLayout
 
-        return GrowingLayout(now.width, self._citations)
+        return GrowingLayout(now.width, self._citations, self._files)

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import split
+from app.documents.citations import Cited, FileCitations
 from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
@@ -53,9 +54,15 @@ class AnswerText(MarkdownText):
 
         number: int
 
-    def __init__(self, part: Part, citations: Citations) -> None:
-        """`citations` have read its text."""
-        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations)
+    @dataclass
+    class CitedWanted(TextualMessage):
+        """A click on the citation of a file."""
+
+        cited: Cited
+
+    def __init__(self, part: Part, citations: Citations, files: FileCitations) -> None:
+        """`citations` have read its text; `files` know the files of the prompts before it."""
+        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations, files=files)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
@@ -70,6 +77,11 @@ class AnswerText(MarkdownText):
     def action_show_source(self, number: int) -> None:
         """Show a source below the answer: the action of its number."""
         self.post_message(self.SourceWanted(number))
+
+    def action_show_place(self, number: int) -> None:
+        """Show what is cited of a file: the action of its citation."""
+        if self._files is not None and (cited := self._files.at(number)) is not None:
+            self.post_message(self.CitedWanted(cited))
 
 
 def _so_far(part: Part) -> str:
@@ -132,6 +144,7 @@ class AnswerView(Vertical, LiveContainer):
         self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
         self._steps: Steps | None = None
+        self._origin = ""
         self.sources = Sources()
         self._last_line = LastLine(versions)
         if stored is not None:
@@ -157,6 +170,7 @@ class AnswerView(Vertical, LiveContainer):
             self._append(part, last=part is parts[-1])
         self._gather(ended=True)
         if facts is not None:
+            self._origin = clean(facts.origin)
             self._analysis_s, self._analysis_tokens = facts.analysis_s, facts.analysis_tokens
             stats = facts.stats if facts.stats.decode_tokens or not node.messages else None
             self._end(reason, stats, clean(facts.model))
@@ -297,7 +311,7 @@ class AnswerView(Vertical, LiveContainer):
             first = not any(isinstance(each, Analysis) for each in self._parts)
             view = Analysis(part, opened=opened, first=first, quiet=self._treatment == "hidden")
         else:
-            view = AnswerText(part, self.sources.citations)
+            view = AnswerText(part, self.sources.citations, self.sources.files)
         if self._parts:
             self._parts[-1].add_class("-followed")
         self._parts.append(view)
@@ -335,7 +349,8 @@ class AnswerView(Vertical, LiveContainer):
         if (thought := self._thought) is not None:
             thought.figure(took, explained(self.effort, stats))
             took = []
-        self._last_line.say(*(filter(None, [end, *took]) if end or took else filter(None, [otherwise])))
+        said = [*filter(None, [end, *self._origin.split("; "), *took])]
+        self._last_line.say(*(said or filter(None, [otherwise])))
         self.set_class(reason not in ("stop", "tool_call"), "-cut-off")
 
 

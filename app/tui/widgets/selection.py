@@ -82,7 +82,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
             ("w", "save a code block as a file"),
             ("!", "run a code block in the sandbox *"),
-            ("p", "open its last web page in the browser, cut off from the network"),
+            ("p", "open its last web page in the browser, offline"),
             ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),
             ("b", "branch: ask on from this answer, keep the rest *"),

@@ -8,7 +8,8 @@ from textual.content import Content
 from textual.geometry import Region, Size
 from textual.widget import Widget
 
-from app.chat.conversation import Node
+from app.chat.conversation import Node, files_of
+from app.documents.citations import FileCitations
 from app.tui.text.source_lines import ALL, SOURCE, Line, listed, source_lines
 from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.citations import Citations, Source
@@ -23,6 +24,7 @@ class Sources(Widget):
         self.earlier: Sequence[Node] = ()
         """What the conversation has before the answer: it may cite pages from there. Set before the answer is shown."""
         self.citations = Citations()
+        self.files = FileCitations(lambda: files_of(self.earlier))
         self._pages_read = 0  # messages of the answer whose pages the citations know
         self._sources: Sequence[Source] = ()
         self._opened: set[int] = set()

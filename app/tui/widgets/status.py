@@ -36,6 +36,8 @@ class StatusLine(Widget):
     limit: reactive[int] = reactive(0)
     estimated: reactive[bool] = reactive(False)
     saves: reactive[bool] = reactive(True)
+    slots: reactive[int] = reactive(0)
+    experts: reactive[int] = reactive(0)
     circling: reactive[bool] = reactive(False)
 
     @property
@@ -44,6 +46,8 @@ class StatusLine(Widget):
         return StatusFigures(
             *(self.model, self.memory, self.budget, self.state, self.speed, self.ttft),
             *(self.progress, self.used, self.limit, self.estimated, self.saves),
+            slots=self.slots,
+            experts=self.experts,
         )
 
     @property

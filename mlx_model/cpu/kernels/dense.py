@@ -1,4 +1,4 @@
-"""Dense products: y = x W^T + bias, for one token row by row, for more in tiles."""
+"""Dense products: y = x W^T + bias, for one token row by row, for more in tiles, to the same bits."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: b
             sums = panel_sums(state, part, matrix, row, n - 1, x, lines, start, stop)
             for t in range(stop - start):
                 for r in range(min(ROWS_OF_PANEL, end - row)):
-                    value = total(sums, t, r)
+                    value = total(sums, stop - start, t, r)
                     if biased:
                         value += bias[row + r]
                     y[start + t, row + r] = y[start + t, row + r] + value if add else value

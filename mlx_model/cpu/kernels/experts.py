@@ -1,4 +1,8 @@
-"""A mixture of experts: gate and up rows with SwiGLU, down rows with the weighted sum, over pairs sorted by expert."""
+"""A mixture of experts: gate and up rows with SwiGLU, down rows with the weighted sum, over pairs sorted by expert.
+
+An expert's rows are read once for all its pairs. Of up to FEW tokens they meet the pairs one by one, so that each has
+the bits that it has alone; of more in tiles, which round otherwise.
+"""
 
 from typing import Any
 
@@ -7,7 +11,7 @@ import numpy as np
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.dense import CHUNK
 from mlx_model.cpu.kernels.lanes import place
-from mlx_model.cpu.kernels.panels import GROUP, panel_sums
+from mlx_model.cpu.kernels.panels import BAND, FEW, GROUP, few_sums, panel_sums
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
@@ -48,23 +52,33 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
     while chunk >= 0:
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
-            if starts[expert + 1] - starts[expert] == 1:
-                pair = starts[expert]
-                token = tokens[pair]
+            begin, behind = starts[expert], starts[expert + 1]
+            if behind - begin == 1:
+                token = tokens[begin]
                 for row in range(first, end, 2):
                     gate = dot(experts, expert * n + row, x, token) + experts.bias[expert, row]
                     up = dot(experts, expert * n + row + 1, x, token) + experts.bias[expert, row + 1]
-                    hidden[pair, place(row // 2, _FIELDS)] = swiglu(gate, up, limit)
+                    hidden[begin, place(row // 2, _FIELDS)] = swiglu(gate, up, limit)
                 continue
-            for start in range(starts[expert], starts[expert + 1], GROUP):
-                stop = min(start + GROUP, starts[expert + 1])
+            if behind > begin and len(x) <= FEW:
+                for band in range(first, end, BAND):
+                    rows = min(BAND, end - band)
+                    sums = few_sums(state, part, experts, expert * n + band, rows, x, tokens, begin, behind)
+                    for r in range(0, rows, 2):
+                        for t in range(behind - begin):
+                            gate = sums[r, t] + experts.bias[expert, band + r]
+                            up = sums[r + 1, t] + experts.bias[expert, band + r + 1]
+                            hidden[begin + t, place((band + r) // 2, _FIELDS)] = swiglu(gate, up, limit)
+                continue
+            for start in range(begin, behind, GROUP):
+                stop = min(start + GROUP, behind)
                 for row in range(first, end, ROWS_OF_PANEL):
                     at, last = expert * n + row, expert * n + n - 1
                     sums = panel_sums(state, part, experts, at, last, x, tokens, start, stop)
                     for t in range(stop - start):
                         for r in range(0, min(ROWS_OF_PANEL, end - row), 2):
-                            gate = total(sums, t, r) + experts.bias[expert, row + r]
-                            up = total(sums, t, r + 1) + experts.bias[expert, row + r + 1]
+                            gate = total(sums, stop - start, t, r) + experts.bias[expert, row + r]
+                            up = total(sums, stop - start, t, r + 1) + experts.bias[expert, row + r + 1]
                             hidden[start + t, place((row + r) // 2, _FIELDS)] = swiglu(gate, up, limit)
         chunk = take(state, part, chunks)
 
@@ -83,19 +97,30 @@ def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: 
     while chunk >= 0:
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
-            if starts[expert + 1] - starts[expert] == 1:
-                pair = starts[expert]
+            begin, behind = starts[expert], starts[expert + 1]
+            if behind - begin == 1:
                 for row in range(first, end):
-                    value = dot(experts, expert * n + row, hidden, pair) + experts.bias[expert, row]
-                    y[tokens[pair], row] += weights[pair] * value
+                    value = dot(experts, expert * n + row, hidden, begin) + experts.bias[expert, row]
+                    y[tokens[begin], row] += weights[begin] * value
                 continue
-            for start in range(starts[expert], starts[expert + 1], GROUP):
-                stop = min(start + GROUP, starts[expert + 1])
+            if behind > begin and len(y) <= FEW:
+                for band in range(first, end, BAND):
+                    rows = min(BAND, end - band)
+                    sums = few_sums(state, part, experts, expert * n + band, rows, hidden, pairs, begin, behind)
+                    for t in range(behind - begin):
+                        token, weight = tokens[begin + t], weights[begin + t]
+                        for r in range(rows):
+                            y[token, band + r] += weight * (sums[r, t] + experts.bias[expert, band + r])
+                continue
+            for start in range(begin, behind, GROUP):
+                stop = min(start + GROUP, behind)
                 for row in range(first, end, ROWS_OF_PANEL):
                     at, last = expert * n + row, expert * n + n - 1
                     sums = panel_sums(state, part, experts, at, last, hidden, pairs, start, stop)
                     for t in range(stop - start):
                         token, weight = tokens[start + t], weights[start + t]
                         for r in range(min(ROWS_OF_PANEL, end - row)):
-                            y[token, row + r] += weight * (total(sums, t, r) + experts.bias[expert, row + r])
+                            y[token, row + r] += weight * (
+                                total(sums, stop - start, t, r) + experts.bias[expert, row + r]
+                            )
         chunk = take(state, part, chunks)

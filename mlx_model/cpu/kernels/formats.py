@@ -86,6 +86,22 @@ class Chunk(NamedTuple):
             return [builder.fmul(code, self.scale) for code in self.codes]
         return [v.fma(builder, code, self.scale, self.offset) for code in self.codes]
 
+    def added(self, builder: ir.IRBuilder, xs: Sequence[ir.Value], sums: ir.Value) -> ir.Value:
+        """`sums` [16] with these weights times xs: weight by weight, or where there is a scale without an offset, with
+        the scale of the sum, which is cheaper."""
+        if self.scale is None or self.offset is not None:
+            for weight, x in zip(self.weights(builder), xs, strict=True):
+                sums = v.fma(builder, weight, x, sums)
+            return sums
+        half = len(xs) // 2
+        parts = [builder.fmul(self.codes[first], xs[first]) for first in (0, half)]
+        for at in range(1, half):
+            parts = [
+                v.fma(builder, self.codes[first + at], xs[first + at], part)
+                for first, part in zip((0, half), parts, strict=True)
+            ]
+        return v.fma(builder, builder.fadd(*parts), self.scale, sums)
+
 
 class Row:
     """Code that reads the chunks of one row, which is row number `row` of `arrays`, whose rows have `k` columns."""
@@ -93,8 +109,8 @@ class Row:
     columns: ClassVar[int]
     """Of a chunk."""
     fields: ClassVar[int]
-    unroll: ClassVar[int] = 1
-    """Chunks of a turn of a loop, whose sums don't wait for each other."""
+    scaled_late: ClassVar[bool] = False
+    """Whether the scale is that of a chunk's sum. Such rows have other sums by `dot` than by `widen` and `tile`."""
 
     def __init__(self, builder: ir.IRBuilder, arrays: Sequence[v.Place], row: ir.Value, k: ir.Value) -> None:
         self.builder, self.k = builder, k
@@ -126,7 +142,7 @@ class Row:
 class FloatsRow(Row):
     """See Floats."""
 
-    columns, fields, unroll = 32, 1, 2
+    columns, fields = 32, 1
 
     def items(self, index: int) -> tuple[int, int]:
         """See Row."""
@@ -202,7 +218,7 @@ class Affine4Row(Affine8Row):
 class ExpertsRow(Row):
     """See Experts."""
 
-    columns, fields = 128, 8
+    columns, fields, scaled_late = 128, 8, True
     _E2M1 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)  # doubled
 
     def items(self, index: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The sums of a few rows of a matrix with many tokens, tile by tile."""
+"""The sums of a row of a matrix with a few tokens, and of a few rows with many tokens, tile by tile."""
 
 from typing import Any
 
@@ -6,9 +6,13 @@ import numpy as np
 
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.products import (
+    CHAINS,
     COLUMNS,
     ROWS_OF_PANEL,
     TOKENS,
+    dot,
+    dot_four,
+    dot_two,
     tile_one,
     tile_three,
     tile_two,
@@ -18,10 +22,15 @@ from mlx_model.cpu.kernels.sharing import SCRATCH
 from mlx_model.cpu.kernels.vectors import LANES
 
 GROUP = 48
-"""Most tokens for which a panel is made once: their sums, 24 KiB, stay in the second-level cache."""
+"""Most tokens for which a panel is made once: their sums, 48 KiB, stay in the second-level cache."""
 _PANEL, _SUMS = 16, 16 + ROWS_OF_PANEL * COLUMNS // 2
-_END = _SUMS + GROUP * ROWS_OF_PANEL * LANES // 2
+_END = _SUMS + CHAINS * GROUP * ROWS_OF_PANEL * LANES // 2
 assert _END <= 16 + SCRATCH
+
+FEW = 16
+"""Most tokens whose experts have the bits that they have for one alone."""
+BAND = 64
+"""Most rows of few_sums."""
 
 
 @kernel
@@ -39,22 +48,45 @@ def aligned(lines: int, length: int) -> Any:
 def panel_sums(
     state: Any, part: int, matrix: Any, row: int, last: int, x: Any, lines: Any, first: int, end: int
 ) -> Any:
-    """sums [end - first, ROWS_OF_PANEL, 16], flat, in the thread's own memory: rows row .. of the matrix, none after
-    `last`, times x[lines[first]] .. x[lines[end - 1]], at most GROUP of them. A product is the sum of its sixteen."""
+    """sums [CHAINS, end - first, ROWS_OF_PANEL, 16], flat, in the thread's own memory: rows row .. of the matrix, none
+    after `last`, times x[lines[first]] .. x[lines[end - 1]], at most GROUP of them. `total` has their products."""
     panel = state[1 + part, _PANEL:_SUMS].view(np.float32)
     sums = state[1 + part, _SUMS:_END].view(np.float32)
     tokens, length = end - first, x.shape[1]
-    sums[: tokens * ROWS_OF_PANEL * LANES] = 0
+    sums[: CHAINS * tokens * ROWS_OF_PANEL * LANES] = 0
     for start in range(0, length, COLUMNS):
         columns = min(COLUMNS, length - start)
         for r in range(ROWS_OF_PANEL):
             widen(matrix, min(row + r, last), start, columns, panel, r * COLUMNS)
-        threes = tokens // TOKENS * TOKENS
+        threes, chain = tokens // TOKENS * TOKENS, start // COLUMNS % CHAINS * tokens
         for t in range(0, threes, TOKENS):
             at = first + t
-            tile_three(panel, x, start, columns, sums, t, lines[at], lines[at + 1], lines[at + 2])
+            tile_three(panel, x, start, columns, sums, chain + t, lines[at], lines[at + 1], lines[at + 2])
         if tokens - threes == 2:
-            tile_two(panel, x, start, columns, sums, threes, lines[end - 2], lines[end - 1])
+            tile_two(panel, x, start, columns, sums, chain + threes, lines[end - 2], lines[end - 1])
         elif tokens - threes == 1:
-            tile_one(panel, x, start, columns, sums, threes, lines[end - 1])
+            tile_one(panel, x, start, columns, sums, chain + threes, lines[end - 1])
+    return sums
+
+
+@kernel
+def few_sums(state: Any, part: int, matrix: Any, row: int, rows: int, x: Any, lines: Any, first: int, end: int) -> Any:
+    """sums [rows, FEW] in the thread's own memory: so many rows of the matrix from `row` on, at most BAND, times
+    x[lines[first]] .. x[lines[end - 1]], at most FEW of them.
+
+    A row is read from memory once, and decoded for up to four at once.
+    """
+    sums = state[1 + part, _PANEL : _PANEL + BAND * FEW // 2].view(np.float32).reshape((BAND, FEW))
+    for r in range(rows):
+        at = first
+        while end - at >= 4:
+            a, b, c, d = dot_four(matrix, row + r, x, lines[at], lines[at + 1], lines[at + 2], lines[at + 3])
+            slot = at - first
+            sums[r, slot], sums[r, slot + 1], sums[r, slot + 2], sums[r, slot + 3] = a, b, c, d
+            at += 4
+        if end - at >= 2:
+            sums[r, at - first], sums[r, at - first + 1] = dot_two(matrix, row + r, x, lines[at], lines[at + 1])
+            at += 2
+        if end > at:
+            sums[r, at - first] = dot(matrix, row + r, x, lines[at])
     return sums

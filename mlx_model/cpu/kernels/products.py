@@ -1,10 +1,11 @@
-"""The three loops of all products: a row with one vector, a row made floats, and a tile of rows with some vectors.
+"""The three loops of all products: a row with a few vectors, a row made floats, and a tile of rows with some vectors.
 
-`dot`    one token: a row is read in one stream, at the memory's speed, and nothing of it is kept.
+`dot`    one to four tokens: a row is read in one stream, at the memory's speed, and nothing of it is kept.
 `widen`  a stretch of a row to a line of a panel [ROWS, COLUMNS] of floats, which stays in the first-level cache.
 `tile`   the panel with one to three tokens: 24 sums in registers, for which 11 vectors are read.
 
-So weights are read and decoded once for many tokens, in one stream, whatever their format.
+So weights are read and decoded once for many tokens, in one stream, whatever their format. Of a dense matrix both ways
+add the same numbers in the same order: a token's product has the same bits, however many there are.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.types.containers import UniTuple
 
 from mlx_model.cpu.kernels import vectors as v
 from mlx_model.cpu.kernels.formats import ROWS, Row
@@ -22,6 +24,8 @@ COLUMNS = 512
 """Columns of a panel, a multiple of every format's chunk: 16 KiB."""
 TOKENS = 3
 """Most tokens of a tile."""
+CHAINS = 2
+"""Sums of a product: blocks of COLUMNS are added to them in turn, and they to each other in the end."""
 
 Codegen = Callable[[Any, ir.IRBuilder, Any, Any], ir.Value]
 
@@ -37,46 +41,50 @@ def _row(context: Any, builder: ir.IRBuilder, kind: Any, matrix: ir.Value, row: 
     return rows(builder, places, row, builder.mul(builder.udiv(length, length.type(items)), length.type(columns)))
 
 
-@v.emitted
-def dot(typingctx: Any, matrix: Any, row: Any, x: Any, token: Any) -> tuple[Any, Codegen]:
-    """The sum of row `row` of the matrix times x[token], which is in the order of the matrix' fields."""
+def _dots(tokens: int) -> Codegen:
+    """dot(matrix, row, x, *lines): the sums of row `row` of the matrix times x[line] for each line, all of which are in
+    the order of the matrix' fields. Each has the bits that it has alone."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        weights = _row(context, builder, sig.args[0], args[0], args[1])
-        inputs = _line(context, builder, sig.args[2], args[2], args[3])
-        columns, unroll = weights.columns, weights.unroll
-        vectors = columns // v.LANES
-        sums = [cgutils.alloca_once_value(builder, v.splat(0, v.FLOATS)) for _ in range(unroll * vectors)]
+        matrix, row, x, *lines = args
+        weights = _row(context, builder, sig.args[0], matrix, row)
+        inputs = [_line(context, builder, sig.args[2], x, line) for line in lines]
+        sums = [[cgutils.alloca_once_value(builder, v.splat(0, v.FLOATS)) for _ in range(CHAINS)] for _ in lines]
 
-        def add(index: ir.Value, part: int, *, whole: bool) -> None:
+        def add(index: ir.Value, chain: int, *, whole: bool) -> None:
             chunk = weights.chunk(index, whole=whole)
             weights.fetch_ahead(index)
-            start = builder.mul(index, index.type(columns))
-            xs = [inputs.load(builder.add(start, start.type(v.LANES * at))) for at in range(vectors)]
-            if chunk.scale is None:
-                for at, (code, x) in enumerate(zip(chunk.codes, xs, strict=True)):
-                    slot = sums[part * vectors + at]
-                    builder.store(v.fma(builder, code, x, builder.load(slot)), slot)
-                return
-            # The scale is applied to the chunk's sum, not to each weight.
-            inner = builder.fmul(chunk.codes[0], xs[0])
-            for code, x in zip(chunk.codes[1:], xs[1:], strict=True):
-                inner = v.fma(builder, code, x, inner)
-            outer = v.fma(builder, inner, chunk.scale, builder.load(sums[part * vectors]))
-            if chunk.offset is not None:
-                plain = xs[0]
-                for x in xs[1:]:
-                    plain = builder.fadd(plain, x)
-                outer = v.fma(builder, plain, chunk.offset, outer)
-            builder.store(outer, sums[part * vectors])
+            start = builder.mul(index, index.type(weights.columns))
+            for line, slots in zip(inputs, sums, strict=True):
+                xs = [line.load(builder.add(start, start.type(at))) for at in range(0, weights.columns, v.LANES)]
+                builder.store(chunk.added(builder, xs, builder.load(slots[chain])), slots[chain])
 
-        _for_chunks(builder, weights, weights.k, unroll, add)
-        result = builder.load(sums[0])
-        for slot in sums[1:]:
-            result = builder.fadd(result, builder.load(slot))
-        return v.total(builder, result)
+        if weights.scaled_late:
+            _for_chunks(builder, weights, weights.k, lambda index, whole: add(index, 0, whole=whole))
+        else:
+            _for_blocks(builder, weights, add)
+        results = [v.total(builder, builder.fadd(*map(builder.load, slots))) for slots in sums]
+        return results[0] if tokens == 1 else context.make_tuple(builder, sig.return_type, results)
 
-    return types.float32(matrix, types.int64, x, types.int64), codegen
+    return codegen
+
+
+@v.emitted
+def dot(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any) -> Any:
+    """See _dots."""
+    return types.float32(matrix, types.int64, x, types.int64), _dots(1)
+
+
+@v.emitted
+def dot_two(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any) -> Any:
+    """See _dots."""
+    return UniTuple(types.float32, 2)(matrix, types.int64, x, *[types.int64] * 2), _dots(2)
+
+
+@v.emitted
+def dot_four(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """See _dots."""
+    return UniTuple(types.float32, 4)(matrix, types.int64, x, *[types.int64] * 4), _dots(4)
 
 
 @v.emitted
@@ -91,7 +99,7 @@ def widen(typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel
         out = v.array_at(context, builder, sig.args[4], args[4]).after(args[5])
         first = builder.udiv(args[2], args[2].type(weights.columns))
 
-        def put(index: ir.Value, part: int, *, whole: bool) -> None:
+        def put(index: ir.Value, whole: bool) -> None:
             at = builder.mul(index, index.type(weights.columns))
             for vector in weights.chunk(builder.add(first, index), whole=whole).weights(builder):
                 out.store(vector, at)
@@ -99,28 +107,53 @@ def widen(typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel
 
         left = builder.sub(weights.k, args[2])
         shorter = builder.icmp_signed("<", left, args[3])
-        _for_chunks(builder, weights, builder.select(shorter, left, args[3]), 1, put)
+        _for_chunks(builder, weights, builder.select(shorter, left, args[3]), put)
         return context.get_dummy_value()
 
     return types.void(matrix, types.int64, types.int64, types.int64, panel, types.int64), codegen
 
 
-def _for_chunks(builder: ir.IRBuilder, weights: Row, k: ir.Value, unroll: int, body: Callable[..., None]) -> None:
-    """body(index, part, whole=...) for the chunks of k columns, `unroll` of them in a turn."""
+def _for_chunks(builder: ir.IRBuilder, weights: Row, k: ir.Value, body: Callable[[ir.Value, bool], None]) -> None:
+    """body(index, whole) for the chunks of k columns."""
     size = k.type
     whole = builder.udiv(k, size(weights.columns))
-    turns = builder.udiv(whole, size(unroll))
-    with cgutils.for_range(builder, turns) as loop:
-        for part in range(unroll):
-            body(builder.add(builder.mul(loop.index, size(unroll)), size(part)), part, whole=True)
-    if unroll > 1:
-        done = builder.mul(turns, size(unroll))
-        with cgutils.for_range(builder, builder.sub(whole, done)) as loop:
-            body(builder.add(done, loop.index), 0, whole=True)
+    with cgutils.for_range(builder, whole) as loop:
+        body(loop.index, True)
     if weights.columns > 64:
         rest = builder.urem(k, size(weights.columns))
         with builder.if_then(builder.icmp_unsigned(">", rest, size(0))):
-            body(whole, 0, whole=False)
+            body(whole, False)
+
+
+def _for_blocks(builder: ir.IRBuilder, weights: Row, body: Callable[..., None]) -> None:
+    """body(index, chain, whole=...) for the chunks of a row, of two blocks of COLUMNS in turn, where there are two.
+
+    Each chain is a sum of its own, so that they don't wait for each other; in each the chunks come in their order.
+    """
+    size, each = weights.k.type, COLUMNS // weights.columns
+    whole = builder.udiv(weights.k, size(weights.columns))
+    pairs = builder.udiv(whole, size(CHAINS * each))
+    with cgutils.for_range(builder, pairs) as pair:
+        first = builder.mul(pair.index, size(CHAINS * each))
+        with cgutils.for_range(builder, size(each)) as loop:
+            for chain in range(CHAINS):
+                body(builder.add(builder.add(first, loop.index), size(chain * each)), chain, whole=True)
+    done = builder.mul(pairs, size(CHAINS * each))
+    rest = builder.sub(whole, done)
+    is_longer = builder.icmp_unsigned(">", rest, size(each))
+    with cgutils.for_range(builder, builder.select(is_longer, size(each), rest)) as loop:
+        body(builder.add(done, loop.index), 0, whole=True)
+    with cgutils.for_range(builder, builder.select(is_longer, builder.sub(rest, size(each)), size(0))) as loop:
+        body(builder.add(builder.add(done, size(each)), loop.index), 1, whole=True)
+    if weights.columns > 64:
+        left = builder.urem(weights.k, size(weights.columns))
+        with builder.if_then(builder.icmp_unsigned(">", left, size(0))):
+            in_second = builder.icmp_unsigned(">=", rest, size(each))
+            with builder.if_else(in_second) as (second, first_block):
+                with second:
+                    body(whole, 1, whole=False)
+                with first_block:
+                    body(whole, 0, whole=False)
 
 
 def _line(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, line: ir.Value) -> v.Place:
@@ -180,14 +213,17 @@ def tile_three(
 
 
 @v.emitted
-def total(typingctx: Any, sums: Any, token: Any, row: Any) -> Any:
-    """The sum of sums[token, row] [16], where sums [.., ROWS_OF_PANEL, 16] is flat."""
+def total(typingctx: Any, sums: Any, tokens: Any, token: Any, row: Any) -> Any:
+    """The product of a token and a row, from sums [CHAINS, tokens, ROWS_OF_PANEL, 16], flat."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        size = args[1].type
-        line = builder.add(builder.mul(args[1], size(ROWS_OF_PANEL)), args[2])
-        return v.total(
-            builder, v.array_at(context, builder, sig.args[0], args[0]).load(builder.mul(line, size(v.LANES)))
-        )
+        _, count, token, row = args
+        size, place = count.type, v.array_at(context, builder, sig.args[0], args[0])
 
-    return types.float32(sums, types.int64, types.int64), codegen
+        def chain(first: ir.Value) -> ir.Value:
+            line = builder.add(builder.mul(first, size(ROWS_OF_PANEL)), row)
+            return place.load(builder.mul(line, size(v.LANES)))
+
+        return v.total(builder, builder.fadd(chain(token), chain(builder.add(token, count))))
+
+    return types.float32(sums, *[types.int64] * 3), codegen

@@ -30,7 +30,7 @@ from mlx_model.cpu.kernels import vectors as v
 
 _WORD, _DONE, _SLEEPERS, _PHASE, _HOLDS = 0, 8, 9, 0, 1
 _HEAD = 16
-SCRATCH = 5120
+SCRATCH = 8192
 """Words of 8 bytes that each thread has for its own use."""
 _SPINS = 400
 """Turns of waiting before a thread sleeps: a turn takes 20 to 70 ns."""

@@ -30,7 +30,7 @@ ARM = machine() in ("aarch64", "arm64")
 """Whether it is for an ARM processor, else x86-64."""
 
 _BYTE_SHUFFLE = "llvm.aarch64.neon.tbl1.v16i8" if ARM else "llvm.x86.ssse3.pshuf.b.128"
-# Sums may be formed in any order and a product may be fused with a sum, but NaN and infinities are numbers like others.
+# The sum of a vector's items may be formed in any order, but NaN and infinities are numbers like others.
 LOOSE = ("reassoc", "contract")
 
 
@@ -86,8 +86,8 @@ def array_at(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) ->
 
 
 def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """a * b + c, rounded once where the processor can."""
-    return builder.fadd(builder.fmul(a, b, flags=LOOSE), c, flags=LOOSE)
+    """a * b + c, rounded once where the processor can; never in another order, so that every loop has the same sums."""
+    return intrinsic_call(builder, "llvm.fmuladd.v16f32", FLOATS, [a, b, c])
 
 
 def shuffle(builder: ir.IRBuilder, vector: ir.Value, places: Sequence[int]) -> ir.Value:

@@ -63,11 +63,13 @@ class Fetcher:
         resolver: Resolve | None = None,
         pause_s: float = PAUSE_S,
         most_seconds: float = MOST_SECONDS,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._allow_hosts = tuple(allow_hosts)
         self._resolver = resolver
         self._pause_s = pause_s
         self._most_seconds = most_seconds
+        self._most_bytes = most_bytes
         self._next: dict[str, float] = {}  # when a host may be asked again
 
     async def fetch(self, url: str, may_open: MayOpen | None = None) -> Response:
@@ -120,10 +122,10 @@ class Fetcher:
             data, is_cut = bytearray(), False
             async for chunk in response.aiter_bytes():
                 data += chunk
-                if len(data) > MOST_BYTES:
+                if len(data) > self._most_bytes:
                     is_cut = True
                     break
-            return Response(url, response.headers.get("Content-Type", ""), bytes(data[:MOST_BYTES]), is_cut)
+            return Response(url, response.headers.get("Content-Type", ""), bytes(data[: self._most_bytes]), is_cut)
 
     async def _take_turns(self, host: str) -> None:
         """Waits until the host may be asked again."""

@@ -29,8 +29,17 @@ def test_the_line(reason: str, stats: Stats | None, said: str) -> None:
 
 
 def test_each_figure_is_explained_once() -> None:
-    stats = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5, reused_tokens=2500)
+    read = {"experts_asked": 1000, "experts_read": 210, "experts_bytes": 2_776_032_000, "experts_wait_s": 2.14}
+    stats = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5, reused_tokens=2500, **read)  # type: ignore[arg-type]
     said = explained(Effort.LOW, stats).split("\n")
-    assert len(said) == len(figures(Effort.LOW, stats)) == 5
-    assert all(any(word in line for line in said) for word in ("low", "20.0", "1,234", "0.5 s", "2,500"))
+    assert len(said) == len(figures(Effort.LOW, stats)) == 6
+    words = ("low", "20.0", "1,234", "0.5 s", "2,500", "79% of the experts", "2.8 GB", "2.1 s")
+    assert all(any(word in line for line in said) for word in words)
+    assert figures(Effort.LOW, stats)[-1] == "79% of experts in memory"
     assert explained(None, None) == explained(None, Stats()) == ""
+
+
+def test_where_the_time_of_a_token_went_with_layers_elsewhere() -> None:
+    stats = Stats(decode_tokens=11, decode_s=0.5, there_s=0.2, wire_s=0.05)
+    line = "A token took 25.0 ms here, 20.0 ms on the other computers and 5.0 ms on the way."
+    assert line in explained(None, stats).splitlines()

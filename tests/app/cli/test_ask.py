@@ -233,12 +233,13 @@ def prompt_of(
         ("wide".encode("utf-16"), "wide", ""),
         (
             pdf("Bill"),
-            '[file "standard input"; 1 page]\n```\n[page 1]\nBill\n```',
+            '[file "standard input"; 1 page; cite as [p. 1]]\n```\n[page 1]\nBill\n```',
             "gptoss-chat: standard input: 1 page\n",
         ),
         (
             pdf("Bill", ""),
-            '[file "standard input"; 2 pages; page 2 is empty]\n```\n[page 1]\nBill\n\n[page 2]\n[empty]\n```',
+            '[file "standard input"; 2 pages; page 2 is empty; cite as [p. 1]]\n'
+            "```\n[page 1]\nBill\n\n[page 2]\n[empty]\n```",
             "gptoss-chat: standard input: 2 pages; page 2 is empty\n",
         ),
         (
@@ -297,7 +298,9 @@ def test_files_and_what_is_missing_in_them(
     (tmp_path / "a.pdf").write_bytes(pdf("Bill", ""))
     prompt = prompt_of(b"piped", monkeypatch, ("Sum", "up"), (tmp_path / "a.pdf",))
     note = "2 pages; page 2 is empty"
-    assert prompt.startswith(f'[file "{tmp_path}/a.pdf"; {note}]\n') and prompt.endswith("\n\nSum up\n\npiped")
+    assert prompt.startswith(f'[file "{tmp_path}/a.pdf"; {note}; cite as [p. 1]]\n') and prompt.endswith(
+        "\n\nSum up\n\npiped"
+    )
     assert capsys.readouterr().err == f"gptoss-chat: {tmp_path}/a.pdf: {note}\n"
 
 

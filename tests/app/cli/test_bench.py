@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import cast
 
 import mlx.core as mx
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from app.cli import bench, speed
 from app.cli import main as cli
 from app.cli.bench import summary
-from app.cli.measurements import Bandwidth, KernelSpeed, Measurements, NextTurn, Speed
+from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.speed import (
     bandwidth,
     expected_s,
@@ -24,8 +25,11 @@ from app.cli.speed import (
     warm_up,
 )
 from metal.operation import Operation, Variant
+from metal.trust.select import KernelChoice
 from mlx_model.events import Stats
 from mlx_model.model import Model, load
+from mlx_model.transformer.decode import Decoder
+from mlx_model.transformer.several_rows import SeveralRows
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import load_as_on_a_gpu
 from tests.mlx_model.lora.test_toy_language import ADAPTER
@@ -48,8 +52,9 @@ class Idle:
 
     choice: Mapping[str, Variant | None]
     asked: int = 0
+    several: object = None
 
-    def takes(self, batch: int, tokens: int) -> bool:
+    def takes(self, batch: int, tokens: int, sequences: int) -> bool:
         self.asked += 1
         return False
 
@@ -189,6 +194,11 @@ def test_kernels_are_timed_as_they_run(model: Model, monkeypatch: pytest.MonkeyP
     assert found.operation == "down"
     assert found.gigabytes_s == pytest.approx((1 << 30) / found.microseconds / 1e3)
     assert set(ways) == {narrow, None}
+    several = SeveralRows(cast(Decoder, None), (), mx.float32, lambda *_, **__: KernelChoice([]))
+    monkeypatch.setattr(SeveralRows, "__call__", lambda self, rows: {"route": wide} if rows > 2 else {})
+    monkeypatch.setattr(SeveralRows, "operations", lambda self, rows: {each.name: each for each in kernels})
+    monkeypatch.setattr(model.transformer, "decoder", Idle({"down": narrow, "route": None}, several=several))
+    assert [(each.operation, each.rows) for each in kernel_speeds(model)] == [("down", 1), ("route", 4), ("route", 8)]
     monkeypatch.setattr(model.transformer, "decoder", None)
     assert not list(kernel_speeds(model))
 
@@ -258,4 +268,15 @@ def test_the_line_for_an_issue() -> None:
         "gptoss-chat 1.0; Apple M1 Max; gpt-oss-20b at 8 bits; 512: prefill 1000.4, decode 60.0 (without kernels 40.0) "
         "tok/s; next turn 200 of 900 ms; weights 154 GB/s; copy 300, read 352 GB/s; "
         "gate_up 352 GB/s; low power mode is on"
+    )
+
+
+def test_what_decoding_reads_from_the_disk() -> None:
+    found = speed.expert_reads(load("demo", experts=3))
+    assert found is not None and (found.slots, found.experts, found.layers) == (3, 8, 6)
+    assert 0 < found.in_memory < 1 and found.bytes_a_token > 0 and found.wait_s_a_token > 0
+    assert speed.expert_reads(load("demo")) is None
+    assert bench._experts_line(ExpertReads(13, 32, 24, 0.79, 266.3e6, 0.2049)) == (
+        "Experts: 13 of 32 of 24 layers in memory, 79% of those asked for; a decoded token reads 266 MB and waits 205 "
+        "ms for them"
     )

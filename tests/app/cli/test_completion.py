@@ -38,7 +38,7 @@ def offered(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     ("line", "expected"),
     [
         ("gptoss-chat do", ["doctor", "download"]),
-        ("gptoss-chat --no", ["--no-mouse"]),
+        ("gptoss-chat --no", ["--no-mouse", "--no-prompt-lookup"]),
         ("gptoss-chat --model gpt-oss-", ["gpt-oss-120b", "gpt-oss-20b"]),
         ("gptoss-chat ask --effort ", ["high", "low", "medium"]),
         ("gptoss-chat completion z", ["zsh"]),

@@ -128,7 +128,7 @@ def test_the_plain_chat_over_a_server_of_the_settings(
 
     monkeypatch.setattr(plain, "CHECKPOINT_S", 0)
     monkeypatch.setattr(plain.PlainChat, "_keep", stop_and_keep)
-    monkeypatch.setattr(plain, "_message", next_line)
+    monkeypatch.setattr(plain, "read_message", next_line)
     assert plain.chat(start(Namespace(), load()), "Hi") == 0
     out, err = capsys.readouterr()
     assert "gpt-oss-20b answers at 127.0.0.1" in out and "Half an" in out and "stopped" in err
@@ -151,7 +151,7 @@ def test_the_plain_chat_says_where_others_find_its_model(
     class Shared(ScriptedEngine):
         url = "http://127.0.0.1:8080/v1"
 
-    monkeypatch.setattr(plain, "_message", lambda edits_lines: "/quit")
+    monkeypatch.setattr(plain, "read_message", lambda edits_lines: "/quit")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     shared = Shared(lambda request: says("Hello from here."))
     setup = replace(start(Namespace(connect="none"), load()), shared=cast("SharedEngine", shared))

@@ -56,7 +56,7 @@ def test_adapters_by_name(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         folder.mkdir(parents=True)
         (folder / "adapter_config.json").write_text("{}")
     lines = iter(["/adapter", "/adapter frensh", "/adapter french", "hi", "/adapter bad", "/adapter off"])
-    monkeypatch.setattr("app.cli.plain._line", lambda *_: next(lines, "/quit"))
+    monkeypatch.setattr("app.cli.plain_input._line", lambda *_: next(lines, "/quit"))
     engine = LocalEngine(Adapting([*FINAL, Finished("stop")]))
     with closing(Saver(print)) as saver:
         chat = PlainChat(engine, Start(Load(), Options(), None, False), saver, edits_lines=False)

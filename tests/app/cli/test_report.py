@@ -157,7 +157,7 @@ def test_the_demo_is_named_and_measured(
     assert cli.main(["bench", "--model", "demo", "--report"]) == 0
     said = capsys.readouterr()
     assert "demo is measured for a few minutes; Ctrl-C ends it, and nothing is written then" in said.err
-    assert "gptoss-chat: 5 of 5: Metal kernels" in said.err
+    assert "gptoss-chat: 6 of 6: Metal kernels" in said.err
     (file,) = folder.iterdir()
     summary, found = parts(file)
     assert found["model"]["name"] == "demo"

@@ -11,12 +11,13 @@ from app.cli import ask
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat
+from app.documents.attachments import Attachment, join
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load
 from app.store.saver import Saver
 from app.tools import kits
 from app.tools.permission import Decision, Wish
-from mlx_model.events import Event, Finished, TextDelta
+from mlx_model.events import Event, Finished, MessageEnd, TextDelta
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.options import Options
@@ -112,6 +113,30 @@ def test_the_plain_chat_lists_them_on_standard_error(engine: LocalEngine, capsys
         out, err = capsys.readouterr()
         assert f"> q\n\n{PRINTED}\n" in out
         assert err == LIST
+        chat.close()
+
+
+def test_a_quote_that_is_not_in_the_file_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = 'As "the router picks nine" [p. 1].'
+    answer: list[Event] = [TextDelta("final", text), MessageEnd(assistant(text)), Finished("stop")]
+    engine = LocalEngine(Rounds(answer, answer, answer))
+    monkeypatch.setattr(ask, "LocalEngine", lambda: engine)
+    prompt = join("how many?", [Attachment("a.pdf", "[page 1]\nThe router picks four.")])
+    start, said = Start(Load(), Options(), None, False), '[p. 1]: quote not found: "the router picks nine"\n'
+    assert ask.answer(prompt, start) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.endswith(said)) == (f"{text}\n", True)
+    assert ask.answer(prompt, start, as_json=True) == 0
+    out, err = capsys.readouterr()
+    citations = json.loads(out)["citations"]
+    assert [(each["text"], each["label"], each["ok"]) for each in citations] == [("[p. 1]", "page 1", False)]
+    assert said not in err
+    with closing(Saver(print)) as saver:
+        chat = PlainChat(engine, start, saver, edits_lines=False)
+        chat._ask(prompt)
+        assert said in capsys.readouterr().err
         chat.close()
 
 

@@ -19,8 +19,10 @@ def test_the_prompt_that_the_model_reads() -> None:
 
 def test_the_model_reads_the_same_note_as_the_person() -> None:
     files = [Attachment("a.pdf", "text", "page 2 has no text"), Attachment('x"; y', "z"), Attachment("b", "z", "n; m]")]
+    files += [Attachment("c.pdf", "text", "2 pages", "[p. 1]"), Attachment("d.md", "text", "", "[section A]")]
     prompt = join("Sum up", files)
     assert prompt.startswith('[file "a.pdf"; page 2 has no text]\n```\ntext\n```\n\n[file "x"; y"]\n')
+    assert '[file "c.pdf"; 2 pages; cite as [p. 1]]\n' in prompt and '[file "d.md"; cite as [section A]]\n' in prompt
     assert split(prompt) == ("Sum up", files)
     for header in ('[file "a" note]', '[file "a"; ]', "[file a]"):
         assert split(f"{header}\n```\nx\n```") == (f"{header}\n```\nx\n```", [])
@@ -49,7 +51,11 @@ PIECES = st.lists(
     PIECES,
     st.lists(
         st.builds(
-            Attachment, st.sampled_from(["a", 'b"c', 'b"; c']), PIECES, st.sampled_from(["", "n", "; n]", "[file '"])
+            Attachment,
+            st.sampled_from(["a", 'b"c', 'b"; c']),
+            PIECES,
+            st.sampled_from(["", "n", "; n]", "[file '", "cite as p"]),
+            st.sampled_from(["", "[p. 1]", "[section [x]"]),
         ),
         max_size=3,
     ),

@@ -29,10 +29,13 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ("data", "attachment"),
     [
         (b"plain\r\n", Attachment("x", "plain\n")),
-        (pdf("Hello PDF", "page two"), Attachment("x", "[page 1]\nHello PDF\n\n[page 2]\npage two", "2 pages")),
+        (
+            pdf("Hello PDF", "page two"),
+            Attachment("x", "[page 1]\nHello PDF\n\n[page 2]\npage two", "2 pages", "[p. 1]"),
+        ),
         (
             b"\n" + pdf("one", ""),
-            Attachment("x", "[page 1]\none\n\n[page 2]\n[empty]", "2 pages; page 2 is empty"),
+            Attachment("x", "[page 1]\none\n\n[page 2]\n[empty]", "2 pages; page 2 is empty", "[p. 1]"),
         ),
         (
             b"\x1b[1mbold" + b"." * 60 + b"\0",
@@ -54,7 +57,7 @@ def test_a_file_is_read_and_what_is_missing_is_said(tmp_path: Path, data: bytes,
         ("größe".encode("latin-1"), "is not UTF-8 (line 1); it may be WINDOWS-1252"),
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"x" * 1_000_001, "has 1.0 MB of text; at most 1 MB can be attached; choose less of it"),
+        (b"x" * 1_000_001, "has 1.0 MB of text; at most 1 MB can be attached; search it: x"),
         (b"word\n" * 400_001, "has 2.0 MB of text; at most 1 MB can be attached; lines 1-"),
         (pdf(""), "has no text: it is probably a scan"),
         (b"%PDF-1.7\nnothing", "can't be read: the PDF is damaged, or the file is not a PDF; nothing was attached"),
@@ -182,6 +185,15 @@ def folder(tmp_path: Path) -> Path:
         ("page.html", "# T\n\nx", "its text without the markup, which #source attaches"),
         ("page.html#source", "<html><h1>T</h1>x", ""),
         ("sales.xlsx#south", '[sheet "South" A1:B1]\ns | 2', "section South, sheet 2 of 2"),
+        ("sales.xlsx#South!a1:b9", '[sheet "South" A1:B9]\ns | 2', "South!a1:b9 of 2 sheets"),
+        ("sales.xlsx#south!$B$1", '[sheet "South" B1:B1]\n2', "south!$B$1 of 2 sheets"),
+        ("sales.xlsx#'South'!1-3", '[sheet "South" rows 1 to 3]\ns | 2', "'South'!1-3 of 2 sheets"),
+        (
+            "paper.pdf?what+came",
+            "[page 2]\nMore of how.\n## 2 Results\nWhat came",
+            "1 of 3 passages, found for 'what came'",
+        ),
+        ("code.py?line 7?", "[lines 1 to 20]\nline 1\n", "1 of 1 passage, found for 'line 7?'"),
         ("sales.xlsx:1", '[sheet "North" A1:B1]\nn | 1', "sheet 1 of 2"),
     ],
 )
@@ -199,6 +211,9 @@ def test_a_part_of_a_file_is_attached(folder: Path, name: str, text: str, note: 
         ("code.py:21-", "code.py has no line 21-: it has 20 lines"),
         ("code.py#main", "code.py has no section main; it has 20 lines and no headings"),
         ("notes.md#Z", "notes.md has no section Z; its sections are A, B, C"),
+        ("sales.xlsx#North!C7", 'sales.xlsx has no values in North!C7; sheet "North" A1:B1 has them'),
+        ("sales.xlsx#West!C7", "sales.xlsx has no section West!C7; its sections are North, South"),
+        ("paper.pdf?zebra", "paper.pdf has nothing about zebra"),
         ("none.pdf:3", "there is no file none.pdf:3"),
         ("../out#x", "there is no file ../out#x"),
     ],
@@ -212,7 +227,8 @@ def test_a_part_that_is_not_there_is_one_sentence(folder: Path, name: str, said:
 def test_what_a_name_means(folder: Path) -> None:
     assert meant("a b.pdf#4.2 Runs", folder) == (folder / "a b.pdf", Selection(section="4.2 Runs"))
     assert meant("c:12-,7", None) == (Path("c"), Selection(((12, 10**7), (7, 7))))
-    for name in ("http://x", "a#", "#b", "a:", ":3", "a:b", "a:3-x"):
+    assert meant("c?ratio+of 3:7 # x", None) == (Path("c"), Selection(words="ratio of 3:7 # x"))
+    for name in ("http://x", "a#", "#b", "a:", ":3", "a:b", "a:3-x", "a?", "?b", "a? "):
         assert meant(name, None) == (Path(name), Selection())
 
 
@@ -236,22 +252,27 @@ def test_a_locked_file_takes_its_password_once(folder: Path) -> None:
 
 def test_the_parts_of_a_file_while_its_name_is_typed(folder: Path) -> None:
     assert [part.name for part in parts("paper.pdf#", folder, 9)] == [
-        *("paper.pdf#A Paper", "paper.pdf#1 Method", "paper.pdf#2 Results")
+        *("paper.pdf", "paper.pdf#A Paper", "paper.pdf#1 Method", "paper.pdf#2 Results")
     ]
     (found,) = parts("paper.pdf#RES", folder, 9)
     assert found.title == "2 Results" and found.size.startswith("page 2, about ")
-    assert [part.title for part in parts("paper.pdf:", folder, 2)] == ["page 1", "page 2"]
+    assert [part.title for part in parts("paper.pdf:", folder, 2)] == ["all of it", "page 1", "page 2"]
+    assert parts("code.py:", folder, 9) == [Part("code.py", "all of it", "20 lines, about 66 tokens")]
+    (found,) = parts("paper.pdf?came more", folder, 9)
+    assert found.title == "2 of 3 passages, found for 'came more'" and found.size.startswith("about ")
     (last,) = parts("paper.pdf:3", folder, 9)
     assert last.name == "paper.pdf:3" and last.size.startswith("And more.  about ")
     assert [part.name for part in parts("paper.pdf:1,2-", folder, 9)] == ["paper.pdf:1,2-2", "paper.pdf:1,2-3"]
     assert parts("notes.md#b", folder, 9) == [Part("notes.md#B", "B", "about 4 tokens")]
-    for typed in ("paper.pdf", "none.pdf#", "code.py:", "#", ".#", "paper.pdf#zzz"):
+    for typed in ("paper.pdf", "none.pdf#", "paper.pdf?", "paper.pdf?zebra", "#", ".#", "paper.pdf#zzz"):
         assert parts(typed, folder, 9) == []
     assert (size_of("code.py", folder), size_of(".", folder), size_of("none", folder)) == ("151 bytes", "", "")
 
 
 def test_what_of_a_file_fits(folder: Path) -> None:
     assert what_fits("code.py", folder, 30) == "lines 1-10 fit: code.py:1-10"
-    assert what_fits("paper.pdf", folder, 50) == ("pages 1-2 fit: paper.pdf:1-2")
+    (folder / "long.txt").write_text("some words in a line\n" * 4000)
+    assert what_fits("long.txt", folder, 4000).endswith(" fit: long.txt:1-666, or search it: long.txt?words")
+    assert what_fits("paper.pdf", folder, 50) == "pages 1-2 fit: paper.pdf:1-2"
     for name, room in (("paper.pdf", 3), ("code.py", 1), ("code.py", 99), ("paper.pdf:1", 99), ("none", 99)):
         assert what_fits(name, folder, room) == ""

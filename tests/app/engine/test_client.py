@@ -1,6 +1,7 @@
 """The engine client against a real worker process: answers, stop, every way to fail and to die."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from mlx_model.harmony.message import user
 from mlx_model.request import Request
 from tests.fixtures import FIXTURES
 
+LOST = "a file of the model can't be read any more"
 SCRIPTED = (sys.executable, str(FIXTURES / "scripted_worker.py"))
 
 
@@ -111,6 +113,25 @@ async def test_cancel_ends_the_answer_and_the_engine_lives(engine: EngineClient)
             case Finished() as finished:
                 reason = finished.reason
     assert reason == "cancelled"
+    assert text_of(await ask(engine, "next")) == "next"
+
+
+async def test_who_shares_it_ends_no_answer_but_its_own(engine: EngineClient) -> None:
+    await load(engine)
+    one, other = engine.share(), engine.share()
+    ended: list[object] = []
+    async with contextlib.aclosing(other.ask(Request((user("in turn"),)))) as others:
+        await anext(others)
+        async for answer in one.ask(Request((user("in turn"),))):
+            if isinstance(answer.event, TextDelta):
+                await one.cancel()
+            ended.append(answer.event)
+        assert isinstance(ended[-1], Finished) and ended[-1].reason == "cancelled"
+        heard = [await anext(others) for _ in range(50)]  # more than had piled up
+        assert not any(isinstance(answer.event, Finished) for answer in heard)
+        assert one.alive and other.context_length == 4096 and await one.count(["a b"]) == [2]
+        await one.cancel()  # it has asked for nothing any more
+        assert isinstance((await anext(others)).event, TextDelta)
     assert text_of(await ask(engine, "next")) == "next"
 
 
@@ -275,6 +296,7 @@ async def test_one_that_never_ran_has_died_and_closes() -> None:
         (-6, ["[METAL] Insufficient Memory"], "the engine crashed because memory ran out (SIGABRT)", True),
         (-6, ["assertion failed"], "the engine crashed (SIGABRT)", False),
         (-11, [], "the engine crashed (SIGSEGV)", False),
+        (-signal.SIGBUS, [], f"the engine crashed, probably because {LOST} (cut off, or its disk is gone)", False),
         (-15, [], "the engine was ended from outside (SIGTERM)", False),
         (-99, [], "the engine crashed (signal 99)", False),
     ],
@@ -307,17 +329,22 @@ def test_worker_refuses_garbage_with_an_exit_code() -> None:
     assert b"not a message of the engine protocol" in done.stderr and done.stdout == b""
 
 
-async def test_one_that_hangs_in_an_answer_that_nobody_reads_is_ended(engine: EngineClient) -> None:
-    """Those behind it would wait without end."""
+@pytest.mark.parametrize("others", [(), ("hang",)])
+async def test_one_that_hangs_in_an_answer_that_nobody_reads_is_ended(engine: EngineClient, others: list[str]) -> None:
+    """Those behind it would wait without end; so would who has one before it that hangs, and goes on waiting."""
     await load(engine)
+    readers = [asyncio.create_task(ask(engine, text)) for text in others]
+    await asyncio.sleep(0)
     given_up = engine.ask(Request((user("hang"),)))
     waiting = asyncio.create_task(anext(given_up))
     await asyncio.sleep(0.05)
     waiting.cancel()
     await asyncio.wait([waiting])
     await given_up.aclose()
-    with pytest.raises(EngineDied, match="did not stop within"):
-        await ask(engine, "next")
+    readers.append(asyncio.create_task(ask(engine, "next")))
+    for reader in readers:
+        with pytest.raises(EngineDied, match="did not stop within"):
+            await reader
 
 
 async def test_an_answer_given_up_behind_another_costs_nothing(engine: EngineClient) -> None:

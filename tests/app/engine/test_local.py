@@ -13,7 +13,9 @@ from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
 from mlx_model.errors import CheckpointError
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
-from mlx_model.harmony.message import user
+from mlx_model.generation.scheduler import Scheduler
+from mlx_model.harmony.message import Effort, user
+from mlx_model.options import Options
 from mlx_model.request import Request
 from tests.fixtures.scripted_worker import ScriptedBackend
 
@@ -120,6 +122,29 @@ async def test_another_task_can_cancel_between_two_events(engine: LocalEngine) -
     await engine.cancel()
     assert reason_of(await asked) == "cancelled"
     assert reason_of(await ask(engine, "next")) == "stop"
+
+
+async def test_answers_of_several_tasks_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, steps, step = LocalEngine(), 0, Scheduler.step
+
+    def counted(scheduler: Scheduler) -> None:
+        nonlocal steps
+        steps += 1
+        step(scheduler)
+
+    monkeypatch.setattr(Scheduler, "step", counted)
+    async for _ in engine.load(Load("demo")):
+        pass
+    asked = [Request((user("How many r's are in strawberry?"),), Options(Effort.LOW, seed=seed)) for seed in (1, 2, 3)]
+
+    async def answered(request: Request) -> int:
+        (end,) = [answer.event async for answer in engine.ask(request) if isinstance(answer.event, Finished)]
+        return end.stats.decode_tokens
+
+    counts = await asyncio.gather(*map(answered, asked))
+    # The prompt once, its last token for the two that have waited for it, and the tokens of all in the same steps.
+    assert max(counts) <= steps <= max(counts) + 3
+    await engine.close()
 
 
 def test_a_signal_handler_can_stop_it() -> None:

@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 from starlette.responses import Response
 
+from app.chat.answer import AnswerRecord
+from app.chat.pro import Pro
 from app.engine.engine import EngineDied, EngineError
 from app.engine.hello import Hello
 from app.engine.protocol import Load, Ready
@@ -18,7 +20,8 @@ from app.remote.engine import RemoteEngine
 from app.server.engine import EngineRoute
 from app.server.guard import Policy
 from mlx_model.events import Event, Finished, PrefillProgress, TextDelta
-from mlx_model.harmony.message import Message, assistant, user
+from mlx_model.harmony.message import Effort, Message, assistant, user
+from mlx_model.options import Options
 from mlx_model.request import Request
 from tests.fixtures.running_server import RunningServer, running
 from tests.fixtures.scripted_engine import STATS, calls, message, says
@@ -59,6 +62,19 @@ async def test_everything_of_an_answer_comes(server: RunningServer, engine: Remo
     assert await answered(engine, *asked) == script
     assert server.engine.asked[-1].messages == asked
     assert await engine.count(["one", "three"]) == [3, 5]
+
+
+async def test_several_answers_are_those_of_their_seeds(server: RunningServer, engine: RemoteEngine) -> None:
+    """Whether the server computes them together or one after the other."""
+    server.engine.script = lambda request: says({7: "41", 8: "It is **42**.", 9: "42"}[request.options.seed or 0])
+    await loaded(engine)
+    request = Request((user("What is 6 * 7?"),), Options(seed=7))
+    pro = Pro(request, [AnswerRecord(Effort.LOW) for _ in range(3)], "vote")
+    async with aclosing(pro.events(engine, lambda: AnswerRecord(Effort.LOW), lambda: False)) as events:
+        async for _ in events:
+            pass
+    assert [record.text for record in pro.records] == ["41", "It is **42**.", "42"]
+    assert pro.outcome is not None and (pro.outcome.how, pro.outcome.chosen) == ("votes 2 of 3", 1)
 
 
 async def test_a_cancelled_answer_keeps_its_figures(server: RunningServer, engine: RemoteEngine) -> None:

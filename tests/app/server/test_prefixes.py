@@ -19,7 +19,7 @@ from mlx_model.generation.session import Session
 from mlx_model.harmony.message import Message
 from mlx_model.request import Request
 from tests.fixtures.quick_model import write_quick_model
-from tests.fixtures.scripted_engine import ScriptedEngine
+from tests.fixtures.scripted_engine import ScriptedEngine, Share
 
 FUNCTION: dict[str, Any] = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 NESTED: dict[str, Any] = {"type": "function", "function": FUNCTION}
@@ -57,7 +57,7 @@ class SessionEngine(ScriptedEngine):
         """Tokens of each prompt that were in no prompt before it, and not sampled."""
         self._known: list[int] = []
 
-    async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
+    async def answered(self, request: Request, asker: Share) -> AsyncGenerator[Answer, None]:
         said = self._ids(next(self.answers))
         prompt = self.session.prompt(request)
         self.new.append(len(prompt) - _common(prompt, self._known))

@@ -15,7 +15,7 @@ from app.server.responses.reading import read_response
 from app.server.responses.writing import ResponseWriter
 from app.server.stored import Stored
 from app.server.thoughts import Thoughts
-from mlx_model.events import Event, Finished, MessageStart, PrefillProgress, TextDelta
+from mlx_model.events import Event, Finished, MessageStart, PrefillProgress, Queued, TextDelta
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
 from mlx_model.tools.base import ToolResult
@@ -184,6 +184,9 @@ def test_states_of_a_response() -> None:
     assert created["response"]["usage"] is None and created["response"]["output"] == []
     (sign,) = writer.waiting(2)
     assert sign["queue"] == {"ahead": 2} and "prefill" not in sign
+    writer.take(Answer(1, Queued(1)))  # the engine's, for want of memory
+    (sign,) = writer.waiting()
+    assert sign["queue"] == {"ahead": 1}
     writer.take(Answer(1, PrefillProgress(3, 9)))
     (sign,) = writer.waiting()
     assert sign["prefill"] == {"done": 3, "total": 9} and "queue" not in sign

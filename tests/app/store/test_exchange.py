@@ -36,7 +36,14 @@ STATS = st.builds(
     seed=st.integers(0, 2**64 - 1),
 )
 FACTS = st.builds(
-    AnswerFacts, TEXTS, st.none() | st.sampled_from(Effort), st.none() | TEXTS, STATS, TIMES, st.integers(0, 2**40)
+    AnswerFacts,
+    TEXTS,
+    st.none() | st.sampled_from(Effort),
+    st.none() | TEXTS,
+    STATS,
+    TIMES,
+    st.integers(0, 2**40),
+    origin=TEXTS,
 )
 
 
@@ -96,6 +103,7 @@ OUT_OF_RANGE, ODD = "a number is out of range", "its form is not that of an expo
         (("nodes", 1, "turn", "stats", "seed"), 2**64, OUT_OF_RANGE),
         (("nodes", 1, "turn", "analysis_tokens"), 10**400, OUT_OF_RANGE),
         (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}], NO_TEXT),
+        (("nodes", 1, "turn", "origin"), 8, NO_TEXT),
         (("nodes", 1, "turn"), [], ODD),
     ],
 )
@@ -122,6 +130,9 @@ def test_markdown_has_the_versions_shown_and_is_inert() -> None:
     assert "## gpt-oss-20b (low, 42.0 tok/s)" in shown and "3 prompts and answers of other versions" in shown
     tree.select(tree.versions(tree.path[-1])[0].id)
     assert "\x1b" not in to_markdown(tree) and "\u202e" not in to_markdown(tree)
+    last = tree.path[-1]
+    tree.update_answer(last.id, replace(TURN, origin="votes\x1b 6 of 8"), last.messages)
+    assert "(low, votes\u241b 6 of 8, 42.0 tok/s)" in to_markdown(tree)
 
 
 def test_code_that_has_a_fence_of_its_own_stays_inside() -> None:

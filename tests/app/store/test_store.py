@@ -45,9 +45,11 @@ def test_folders_above_are_made_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_a_whole_tree_comes_back(store: Store, path: Path) -> None:
     tree = save(store, branched())
-    # Each is put to the test; a conversation counts the tokens of thoughts itself (AnswerFacts).
+    # Each is put to the test; a conversation counts the tokens of thoughts itself (AnswerFacts), and what was guessed
+    # or read from the disk is said while the answer is new.
     names = {field.name for field in fields(Stats) if getattr(STATS, field.name) == field.default}
-    assert names == {"analysis_tokens"}
+    reads = {"experts_asked", "experts_read", "experts_bytes", "experts_wait_s"}
+    assert names == {"analysis_tokens", "guessed_tokens", "accepted_tokens", *reads}
     assert same(present(store.load(tree.id)), tree)
     assert store.load("nowhere") is None
     integrity(path)
@@ -188,6 +190,17 @@ def test_what_was_deleted_long_ago_goes_at_the_start(path: Path, monkeypatch: py
     third = Store(path)
     assert third.load(tree.id) is None
     third.close()
+
+
+def test_how_an_answer_came_about_is_kept(store: Store) -> None:
+    tree = Conversation()
+    prompt = tree.add_prompt("What is 6 * 7?", None)
+    for origin in ("votes 6 of 8; 3,912 tokens", "answer 2 of 8 \ud800", ""):
+        tree.add_answer(prompt.id, AnswerFacts("m", None, origin=origin), [])
+    save(store, tree)
+    loaded = present(store.load(tree.id))
+    origins = [node.facts.origin for node in loaded.nodes.values() if node.facts]
+    assert origins == ["votes 6 of 8; 3,912 tokens", "answer 2 of 8 \ufffd", ""]
 
 
 def test_files_of_calls_and_tools_go_with_their_conversation(store: Store, path: Path) -> None:

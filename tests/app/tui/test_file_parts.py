@@ -8,6 +8,7 @@ from app.documents import files
 from app.documents.attachments import Attachment
 from app.tui.screens.line import LineScreen
 from mlx_model.documents.parsers import parse
+from tests.app.tui.test_composer_alone import Screen
 from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, text_on, wait_until
 from tests.fixtures.pdf import Run, drawn, encrypted
 
@@ -37,17 +38,49 @@ async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
         size = f"paper.pdf  {len(PAPER) / 1000:.1f} kB"
         await wait_until(pilot, lambda: size in text_on(pilot) and "then : for pages, # for a sect" in text_on(pilot))
         await pilot.press(*"per.pdf#")
-        await wait_until(pilot, lambda: composer.completion.names == ["paper.pdf#1 Method", "paper.pdf#2 Results"])
+        names = ["paper.pdf", "paper.pdf#1 Method", "paper.pdf#2 Results"]
+        await wait_until(pilot, lambda: composer.completion.names == names)
+        assert "all of it  2 pages, about " in text_on(pilot)
         await wait_until(pilot, lambda: "2 Results  page 2, about " in text_on(pilot))
-        await pilot.press("down", "enter")
+        await pilot.press("down", "down", "enter")
         assert composer.text == 'see @"paper.pdf#2 Results" '
         await pilot.press(*"and @paper.pdf:1-2", "space")  # typed to its end
         await wait_until(pilot, lambda: len(composer.attached.attachments) == 2)
         first, second = composer.attached.attachments
         text = "[page 2]\n# 2 Results\nWhat came of it, in a line of text."
-        assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2")
+        assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2", "[p. 2]")
         assert second.note == "pages 1, 2 of 2"
         await wait_until(pilot, lambda: "; section 2 Results, page" in text_on(pilot))
+
+
+async def test_a_part_of_a_file_that_was_just_chosen_takes_its_place() -> None:
+    Path("my paper.pdf").write_bytes(PAPER)
+    async with Screen().run_test(size=(60, 20)) as pilot:
+        assert isinstance(pilot.app, Screen)
+        composer = pilot.app.area.composer
+        composer.focus()
+
+        def names() -> list[str]:
+            return [each.name for each in composer.attached.attachments]
+
+        await pilot.press(*"see @pa", "tab")
+        assert composer.text == "see @paper.pdf "
+        await wait_until(pilot, lambda: names() == ["paper.pdf"])
+        await pilot.press("colon")
+        assert composer.text == "see @paper.pdf:"
+        await wait_until(pilot, lambda: "paper.pdf:2" in composer.completion.names)
+        await pilot.press("2", "tab")
+        await wait_until(pilot, lambda: names() == ["paper.pdf:2"])
+        assert composer.text == "see @paper.pdf:2 "
+        await pilot.press("colon")  # of a part there is no part
+        assert composer.text == "see @paper.pdf:2 :"
+        await pilot.press("space", *"@my", "tab", "number_sign")
+        assert composer.text.endswith('@"my paper.pdf#')
+        await wait_until(pilot, lambda: "my paper.pdf#2 Results" in composer.completion.names)
+        await pilot.press("m", "tab")
+        await wait_until(pilot, lambda: names() == ["paper.pdf:2", "my paper.pdf#1 Method"])
+        await pilot.press(*"or @pa", "tab", *"and @pa", "tab", "colon", "1", "tab")  # the whole is named, too
+        await wait_until(pilot, lambda: set(names()[2:]) == {"paper.pdf", "paper.pdf:1"})
 
 
 async def test_a_locked_file_takes_its_password_or_is_left_out() -> None:

@@ -96,7 +96,7 @@ async def test_f1_begins_with_the_focused_widget() -> None:
 
 
 async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() -> None:
-    async with chat(FakeEngine(), (80, 140)) as pilot:
+    async with chat(FakeEngine(), (80, 185)) as pilot:
         await idle(pilot)
         await pilot.press("f1")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and "Ctrl key" in text_on(pilot))
@@ -105,7 +105,7 @@ async def test_the_help_has_all_groups_and_widgets_once_and_scrolls_by_keys() ->
             assert titles.count(title) + titles.count(f"{title} (focused)") == 1, title
         for command in COMMANDS:
             assert command.help in text_on(pilot)
-        await pilot.resize_terminal(40, 200)  # there is no room beside the keys
+        await pilot.resize_terminal(40, 260)  # there is no room beside the keys
         await wait_until(pilot, lambda: "\u2502  /rename [title]      " in text_on(pilot))
         shown = [line.strip("\u2502 ") for line in text_on(pilot).splitlines()]
         at = shown.index("/rename [title]")

@@ -22,9 +22,15 @@ PREPARING = StatusFigures("gpt-oss-20b", state="preparing the GPU", progress=pre
 READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503, 12 s left", "30%, 12 s left"))
 
 
+STREAMED = replace(BUSY, slots=13, experts=32)
+CONTEXT = f"context 3,214 / 32,768  {FULL} 10%"
+
+
 @pytest.mark.parametrize(
     ("figures", "width", "left", "right"),
     [
+        (STREAMED, 140, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB · experts 13 of 32", CONTEXT),
+        (STREAMED, 116, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB", CONTEXT),
         (BUSY, 116, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
         (BUSY, 115, f"{HEAD} · first token 0.3 s", f"context 3,214 / 32,768  {FULL} 10%"),
         (BUSY, 91, f"{HEAD} · first token 0.3 s", "context 3,214 / 32,768  10%"),

@@ -79,7 +79,8 @@ def report(model: Subject, runs: Sequence[Run], prompts: Sequence[int]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
@@ -100,7 +101,7 @@ def _speeds(model: Subject, rows: dict[str, list[Run]], prompts: Sequence[int], 
         best = f" ({_number(max(found))})" if len(found) > 1 else ""
         return f"{_number(median)}{best}, {median / tokens * needed / bandwidth:.0%}"
 
-    return _table(
+    return table(
         ["engine", "decode", *(f"prefill of {length}" for length in prompts), "rounds"],
         (
             [
@@ -134,7 +135,7 @@ def _ratios(rows: dict[str, list[Run]], prompts: Sequence[int]) -> str:
         for mine, (ours, *_) in rows.items()
         if ours.setting.is_ours and not peer.setting.is_ours and ours.busy == peer.busy
     ]
-    return _table(["ratio", "decode", *(f"prefill of {length}" for length in prompts)], lines) if lines else ""
+    return table(["ratio", "decode", *(f"prefill of {length}" for length in prompts)], lines) if lines else ""
 
 
 def _memory(rows: dict[str, list[Run]]) -> str:
@@ -150,7 +151,7 @@ def _memory(rows: dict[str, list[Run]]) -> str:
         known = [value for value in found if value is not None]
         return f"{statistics.median(known) / GIB:.2f}" if known else "-"
 
-    return _table(
+    return table(
         [
             "engine",
             "cold page cache",
@@ -181,7 +182,7 @@ def _shares(rows: dict[str, list[Run]]) -> str:
     def pair(found: Sequence[tuple[float, float]]) -> list[str]:
         return [f"{statistics.median(column):.0%}" for column in zip(*found, strict=True)]
 
-    return _table(
+    return table(
         ["engine", "prefill: its own", "everything else", "decode: its own", "everything else", "load average"],
         (
             [

@@ -38,6 +38,10 @@ def test_products_are_those_of_float64(kind: type) -> None:
             assert (np.abs(y - expected) <= bound).all(), (rows, columns, tokens, threads)
             results.append(y.tobytes())
         assert len({*results}) == 1, "the number of threads may change no bit"
+        alone = np.zeros((1, rows), np.float32)
+        for token in range(min(tokens, 4)):
+            product(dense, 1, matrix, x[token : token + 1], alone)
+            assert np.array_equal(alone[0], y[token]), "nor may the other tokens"
         if kind is not Floats:
             continue  # what follows knows nothing of formats
         stream = rng.normal(size=(tokens, rows)).astype(np.float32)

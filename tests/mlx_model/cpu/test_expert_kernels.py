@@ -8,6 +8,7 @@ from mlx_model.cpu.kernels import vectors
 from mlx_model.cpu.kernels.experts import down, gate_up
 from mlx_model.cpu.kernels.formats import Affine4, Experts
 from mlx_model.cpu.kernels.lanes import padded, place
+from mlx_model.cpu.kernels.panels import BAND, FEW
 from mlx_model.cpu.kernels.products import COLUMNS, ROWS_OF_PANEL, dot, widen
 from tests.mlx_model.cpu.matrices import E2M1, TEAMS, arranged, dense_matrix, expert_matrix, frozen, unpacked
 
@@ -61,6 +62,32 @@ def test_gate_up_and_down_are_those_of_float64() -> None:
             np.testing.assert_allclose(y, summed, rtol=2e-5, atol=2e-5)
             results.append(hidden.tobytes() + y.tobytes())
         assert len({*results}) == 1, "the number of threads may change no bit"
+
+
+@pytest.mark.parametrize("tokens", [2, 5, FEW])
+def test_each_of_a_few_tokens_has_the_bits_that_it_has_alone(tokens: int) -> None:
+    """One to all of them in one expert, more rows than a band has."""
+    rng = np.random.default_rng(8)
+    rows, columns = 2 * BAND + 6, 288
+    matrix, _, _ = expert_matrix(rng, 4, rows, columns)
+    starts, of = routed(rng, 4, tokens)
+    factors = rng.random(len(of)).astype(np.float32)
+    x, pairs = (arranged(rng.normal(size=(n, columns)).astype(np.float32), Experts) for n in (tokens, len(of)))
+
+    def computed(token: slice, mine: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+        experts = np.repeat(np.arange(4), np.diff(starts))[mine]
+        own, lines = np.searchsorted(experts, np.arange(5)), of[mine] - token.start
+        hidden = np.zeros((len(lines), padded(rows // 2, 8)), np.float32)
+        y = np.ones((token.stop - token.start, rows), np.float32)
+        TEAMS[2].run(lambda state, part: gate_up(state, part, matrix, x[token], own, lines, LIMIT, hidden))
+        TEAMS[2].run(lambda state, part: down(state, part, matrix, pairs[mine], own, lines, factors[mine], y))
+        return [hidden, y]
+
+    together = computed(slice(0, tokens), np.ones(len(of), bool))
+    for token in range(tokens):
+        hidden, y = computed(slice(token, token + 1), of == token)
+        assert np.array_equal(hidden, together[0][of == token])
+        assert np.array_equal(y[0], together[1][token])
 
 
 @pytest.mark.parametrize("wide", [True, False])

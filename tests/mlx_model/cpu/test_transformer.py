@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from mlx_model.cpu import available
+from mlx_model.cpu.cache import EVERYTHING
+from mlx_model.cpu.kernels.panels import FEW
 from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.errors import CheckpointError
+from mlx_model.generation.prefixes import PrefixPool
 from mlx_model.model import Model, load
 from mlx_model.transformer.blocks import Transformer
+from mlx_model.transformer.config import CACHE_STEP, KEY_BLOCK
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 
 TOKENS = [(7 * i * i + 3) % 500 for i in range(400)]
@@ -49,14 +53,95 @@ def test_a_window_outlives_its_buffer_and_a_fork_its_origin(model: Model) -> Non
         assert each.offset == 160
 
 
-def test_a_token_that_is_taken_back_leaves_nothing(model: Model) -> None:
+def test_tokens_that_are_taken_back_leave_nothing(model: Model) -> None:
     cache = model.make_cache()
-    logits(model, TOKENS[:70], cache)
-    expected = logits(model, [5], cache)
-    cache.take_back()
-    logits(model, [9], cache)
-    cache.take_back()
-    assert np.array_equal(logits(model, [5], cache), expected)
+    for end in range(70, 290, 20):  # with moves of the sliding buffers in between
+        logits(model, TOKENS[cache.offset : end], cache)
+        expected = logits(model, [5], cache)
+        cache.take_back()
+        logits(model, [9, 8, 9, 8], cache)
+        cache.take_back(3)
+        cache.take_back()
+        assert np.array_equal(logits(model, [5], cache), expected)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 8, 16])
+@pytest.mark.parametrize("dtype", [None, mx.bfloat16])
+def test_a_row_has_the_bits_that_it_has_alone(model: Model, rows: int, dtype: mx.Dtype | None) -> None:
+    """Rows of other lengths, whose order changes, and of which some are left out."""
+    prompts = [TOKENS[at : at + 3 + 41 * at % 150] for at in range(rows)]
+    caches, others = ([model.transformer.make_cache(dtype=dtype) for _ in prompts] for _ in range(2))
+    assert isinstance(model.transformer, CompiledTransformer)
+    for held in (caches, others):
+        for prompt, cache in zip(prompts, held, strict=True):
+            model.transformer(mx.array([prompt]), cache, "none")
+    for step in range(3):
+        order = [*range(rows)][:: -1 if step else 1][: rows - step % 2]
+        ids = [TOKENS[7 * step + row] for row in order]
+        together = np.array(model.transformer(mx.array([ids]), [caches[row] for row in order], "all")[0])
+        alone = [logits(model, [token], others[row]) for token, row in zip(ids, order, strict=True)]
+        assert np.array_equal(together, np.array(alone))
+
+
+def test_more_rows_than_few_differ_by_rounding(model: Model) -> None:
+    tokens = TOKENS[: FEW + 9]
+    caches, others = ([model.make_cache() for _ in tokens] for _ in range(2))
+    together = np.array(model.transformer(mx.array([tokens]), caches, "all")[0])
+    alone = np.array([logits(model, [token], cache) for token, cache in zip(tokens, others, strict=True)])
+    assert 0 < np.abs(together - alone).max() <= 2e-6 * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("position", [320, 390])
+def test_forks_hold_what_they_share_once(model: Model, position: int) -> None:
+    """Eight answers to one prompt cost its keys once, and each a block of its own in every layer, once it writes."""
+    cache = model.make_cache()
+    cache.mark([position])
+    logits(model, TOKENS[:position], cache)
+    whole = blocks_of([cache])
+    forks = [cache, *(cache.fork(position) for _ in range(7))]
+    assert blocks_of(forks) == whole
+    full = cache.layers[1]._held.blocks[: position // KEY_BLOCK]
+    before = [block.numbers.tobytes() for block in full]
+    expected = [logits(model, [token], cache.fork(position)) for token in TOKENS[:8]]
+    together = np.array(model.transformer(mx.array([TOKENS[:8]]), forks, "all")[0])
+    assert np.array_equal(together, expected)
+    for layer, blocks in zip(cache.layers, blocks_of(forks), strict=True):
+        shared = position // KEY_BLOCK if layer.window == EVERYTHING else -(-position // KEY_BLOCK) - 1
+        assert len(blocks) <= shared + 8 + (layer.window < EVERYTHING)
+    assert len(cache.pieces | forks[1].pieces) == position // KEY_BLOCK + 2
+    for fork in forks:
+        assert [block.address for block in fork.layers[1]._held.blocks[: len(full)]] == [each.address for each in full]
+    assert [block.numbers.tobytes() for block in full] == before
+
+
+def test_the_pool_counts_what_a_fork_shares_once(model: Model) -> None:
+    """Where another answer to the same prompt fits, a prompt as long of another conversation may not."""
+    pool = PrefixPool(model)
+    prefix = pool.take(TOKENS)
+    prefix.cache.mark([330])
+    prefix.ids += TOKENS[:330]
+    logits(model, prefix.ids, prefix.cache)
+    prefix.in_use = True
+    growing, beside = {prefix: 1}, CACHE_STEP + pool._window
+    pool._room = pool._size(prefix, 1) + beside
+    assert pool.fits(TOKENS[:340], 0, growing)
+    assert not pool.fits(TOKENS[:340][::-1], 0, growing)
+    pool._room -= 1
+    assert not pool.fits(TOKENS[:340], 0, growing)
+    pool._room += 1
+    fork = pool.take(TOKENS[:340])
+    assert fork is not prefix and fork.ids == TOKENS[:330]
+    fork.in_use = True
+    assert pool.make_room({prefix: 1, fork: 1})
+    assert pool._together({prefix: 1, fork: 1}) < pool._size(prefix, 1) + pool._size(fork, 1)
+
+
+def blocks_of(caches: list[Any]) -> list[set[int]]:
+    """The addresses of all blocks that the caches hold, of each layer."""
+    return [
+        {block.address for layer in layers for held in (layer._held, *layer._marked.values()) for block in held.blocks}
+        for layers in zip(*(cache.layers for cache in caches), strict=True)
+    ]
 
 
 def test_weights_are_views(model: Model) -> None:

@@ -1,7 +1,7 @@
 """Quotes are found however a text was broken and printed, and only there."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.documents.quotes import Place, QuoteIndex, folded, lines_of
@@ -75,6 +75,7 @@ def test_lines() -> None:
     assert lines_of("a\nb", 0, 1) == (1, 1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -94,6 +95,7 @@ def test_words_of_a_text_are_found_however_it_is_broken(printed: list[tuple[str,
     assert folded(text[place.start : place.end]).split() == words[start:end]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text())
 def test_any_text_is_found_in_itself(text: str) -> None:
     assert (QuoteIndex([text]).find(text) is None) == (not folded(text))

@@ -49,10 +49,6 @@ def test_the_markup_of_a_page_can_be_read_too() -> None:
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture"),
         (b"\0\1\2" * 99, "is a binary file"),
         (b" \n", "is empty"),
-        (
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage\0".encode("utf-16-le"),
-            "is locked by a password; save",
-        ),
     ],
 )
 def test_what_has_no_text_is_refused(data: bytes, said: str) -> None:

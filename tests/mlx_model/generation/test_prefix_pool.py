@@ -8,7 +8,7 @@ import mlx.core as mx
 import pytest
 
 from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
-from mlx_model.memory.plan import window_keys
+from mlx_model.memory.parts import window_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP, ModelConfig

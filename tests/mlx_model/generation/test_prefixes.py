@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.documents.attachments import Attachment, join
 from mlx_model import Message, Model, Options, Session, load
 from mlx_model.events import Finished, MessageEnd, Stats
 from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
@@ -77,6 +78,28 @@ def test_a_title_that_goes_on_with_the_chat_leaves_its_cache(quick: Model) -> No
     *_, last = session.stream(Request([*chat.messages, user("Name this conversation.")], brief))
     assert isinstance(last, Finished) and last.stats.reused_tokens > 150 and last.stats.prefill_tokens < 40
     assert chat.ask("hello").prefill_tokens == undisturbed.ask("hello").prefill_tokens
+
+
+def test_another_question_about_a_long_file_reads_the_question_alone(quick: Model) -> None:
+    """In the same chat, about lines that were marked in it, and in a new one: a file of 60 pages stands first."""
+    pages = "\n\n".join(f"[page {n}]\nOn page {n} is said how it went on, and what came of it." for n in range(1, 61))
+    paper = Attachment("paper.pdf", pages, "60 pages", "[p. 1]")
+    mark = Attachment("paper.pdf, page 4, line 1", "On page 4 is said how it went on.", "marked by the person")
+    session = Session(quick, today=TODAY)
+
+    def ask(messages: list[Message], prompt: str) -> Stats:
+        messages.append(user(prompt))
+        answer, stats = answered(session, Request(messages, GREEDY))
+        messages += answer
+        return stats
+
+    chat: list[Message] = []
+    first = ask(chat, join("What is it about?", [paper]))
+    second, third = ask(chat, "And how did it go on?"), ask(chat, join("Explain this.", [mark]))
+    elsewhere = ask([], join("Who wrote it?", [paper]))
+    assert first.prefill_tokens > 1000 and first.reused_tokens == 0
+    for stats, most in ((second, 40), (third, 100), (elsewhere, 20)):
+        assert stats.prefill_tokens < most and stats.reused_tokens > 1000
 
 
 def test_changed_instructions_keep_what_stands_before_them(quick: Model) -> None:

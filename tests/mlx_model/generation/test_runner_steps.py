@@ -27,7 +27,7 @@ def small(**changes: Any) -> tuple[Runner, Small]:
     return Runner(cast(Model, model)), model
 
 
-def ids(items: Iterable[PrefillProgress | int]) -> list[int]:
+def ids(items: Iterable[object]) -> list[int]:
     return [item for item in items if isinstance(item, int)]
 
 

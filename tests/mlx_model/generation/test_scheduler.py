@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlx_model.events import PrefillProgress
+from mlx_model.events import Queued
 from mlx_model.generation import prefixes
-from mlx_model.generation.runner import Runner
+from mlx_model.generation.runner import Progress, Runner
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.model import Model, load
 from mlx_model.options import Options
@@ -49,10 +49,11 @@ class Reader:
     constraint: Any = None
     tokens: list[int] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)  # in which they came
+    queued: list[int] = field(default_factory=list)  # how many came before him
     runner: Any = None
     failed: Exception | None = None
 
-    def begin(self, model: Model, scheduler: Scheduler) -> Generator[PrefillProgress | int | None, None, None]:
+    def begin(self, model: Model, scheduler: Scheduler) -> Generator[Progress | int | None, None, None]:
         self.runner = Runner(model, scheduler)
         return self.runner.steps(  # type: ignore[no-any-return]
             self.prompt, self.options, boundaries=self.boundaries, constraint=self.constraint
@@ -62,7 +63,7 @@ class Reader:
 def read_in_turns(model: Any, readers: Sequence[Reader], scheduler: Scheduler, each_turn: Callable[[], None]) -> None:
     """All of them, as the engine does: in each turn everybody up to where he waits."""
     waiting = sorted(readers, key=lambda reader: reader.comes)
-    reading: list[tuple[Reader, Generator[PrefillProgress | int | None, None, None]]] = []
+    reading: list[tuple[Reader, Generator[Progress | int | None, None, None]]] = []
     turn = 0
     try:
         while waiting or reading:
@@ -77,12 +78,14 @@ def read_in_turns(model: Any, readers: Sequence[Reader], scheduler: Scheduler, e
             steps.close()
 
 
-def read(reader: Reader, steps: Generator[PrefillProgress | int | None, None, None], turn: int) -> bool:
+def read(reader: Reader, steps: Generator[Progress | int | None, None, None], turn: int) -> bool:
     """Up to where the steps wait; whether they do."""
     try:
         for item in steps:
             if item is None:
                 return True
+            if isinstance(item, Queued):
+                reader.queued.append(item.before)
             if isinstance(item, int):
                 reader.tokens.append(item)
                 reader.turns.append(turn)
@@ -215,6 +218,7 @@ def test_what_does_not_fit_waits_in_order_and_who_came_last_makes_room() -> None
     gaps = [after - before for before, after in itertools.pairwise(second)]
     assert max(gaps) > 10, "it was put back until the first had his answer"
     assert third[0] > first[-1], "nobody overtakes"
+    assert [reader.queued for reader in readers] == [[], [], [2, 1]]
 
 
 @pytest.mark.parametrize("steps_ahead", [False, True])
@@ -296,7 +300,8 @@ def demo() -> Model:
 def test_models_give_a_row_the_tokens_it_has_alone(
     quick: Model, demo: Model, monkeypatch: pytest.MonkeyPatch, way: str, seed: int
 ) -> None:
-    """Greedy ones and those of a seed. Sums are rounded in another order, and no draw here is so near a tie."""
+    """Greedy ones and those of a seed. Compiled layers give a row the bits it has alone; MLX rounds sums in another
+    order, and no draw here is so near a tie."""
     dice = random.Random(seed)
     model = dice.choice([quick, demo])
     with monkeypatch.context() as patched:
@@ -316,7 +321,7 @@ def test_models_give_a_row_the_tokens_it_has_alone(
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 8])
 def test_logits_of_rows_differ_from_those_of_each_alone_by_rounding(quick: Model, rows: int) -> None:
-    """Prompts of other lengths, some longer than the window; a single row is computed as ever, to the bit."""
+    """Prompts of other lengths, some longer than the window. A single row differs by no bit, nor compiled layers'."""
     prompts = [list(range(3, 5 + 7 * number)) for number in range(1, rows + 1)]
 
     def filled() -> list[cache.Cache]:
@@ -335,4 +340,5 @@ def test_logits_of_rows_differ_from_those_of_each_alone_by_rounding(quick: Model
     ]
     assert [held.offset for held in caches] == [len(prompt) + 2 for prompt in prompts]
     largest = max(float(np.abs(a - b).max()) for a, b in zip(together, alone, strict=True))
-    assert largest <= (0 if rows == 1 else 2e-5) * np.abs(alone).max()
+    exact = rows == 1 or quick.plan.is_compiled
+    assert largest <= (0 if exact else 2e-5) * np.abs(alone).max()

@@ -9,8 +9,8 @@ import pytest
 
 from mlx_model import Model, generate, load, stream_generate, user
 from mlx_model.errors import ContextError
-from mlx_model.events import Finished, PrefillProgress, Stats
-from mlx_model.generation.runner import Runner
+from mlx_model.events import Finished, Stats
+from mlx_model.generation.runner import Progress, Runner
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Role
 from mlx_model.harmony.tools import FunctionTool
@@ -32,7 +32,7 @@ def rounds(demo: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the model writes in each round is put in here; a round without any fails as too long."""
     script: list[str] = []
 
-    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[PrefillProgress | int]:
+    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[Progress | int]:
         if not script:
             raise ContextError("the prompt has too many tokens")
         self.stats, self.finish_reason = Stats(decode_tokens=2, seed=1), "stop"
@@ -93,7 +93,7 @@ def test_old_results_make_room_where_the_prompt_is_too_long(
 ) -> None:
     play, prompts = Runner.steps, list[str]()
 
-    def run(self: Runner, prompt: list[int], *rest: object, **more: object) -> Iterator[PrefillProgress | int | None]:
+    def run(self: Runner, prompt: list[int], *rest: object, **more: object) -> Iterator[Progress | int | None]:
         assert demo.tokenizer is not None
         prompts.append(demo.tokenizer.decode(prompt))
         if len(prompts) == 3:
@@ -116,7 +116,7 @@ def test_a_thought_that_fills_the_context_goes_on_in_the_same_message(
     script = [CALL.format("Oslo"), CALL.format("Rome"), thought, f"rain.<|end|><|start|>assistant{ANSWER}"]
     prompts = list[str]()
 
-    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[PrefillProgress | int]:
+    def run(self: Runner, prompt: list[int], *_: object, **__: object) -> Iterator[Progress | int]:
         assert demo.tokenizer is not None
         prompts.append(demo.tokenizer.decode(prompt))
         text = script[len(prompts) - 1]

@@ -58,12 +58,12 @@ TABLE_120B = """
 TABLE_20B_ON_A_CPU = """
 GB free       | dense  chunk  rewind  context | weights      KV working   total
    11.0       | does not fit: 10.5 GB for 1,024 tokens, 10.7 GB for 8,192
-   11.5       |     4     16       8   10,496 |   10.87     0.30     0.02    11.50
-   12.0       |     6     16       8   17,920 |   11.17     0.49     0.04    12.00
-   13.0       |     8     64      48   13,824 |   11.48     1.15     0.07    12.99
-   16.0       |    16     64      48   48,896 |   12.62     2.87     0.21    16.00
-   20.0       |    16     64      48  123,904 |   12.62     6.56     0.52    19.99
-   24.0       |    16     64      48  131,072 |   12.62     6.91     0.55    20.37
+   11.5       |     4     16       8   11,520 |   10.87     0.33     0.00    11.50
+   12.0       |     6     16       8   19,456 |   11.17     0.52     0.00    12.00
+   13.0       |     8     64      48   15,104 |   11.48     1.21     0.01    12.99
+   16.0       |    16     64      48   52,992 |   12.62     3.07     0.01    16.00
+   20.0       |    16     64      48  131,072 |   12.62     6.91     0.01    19.83
+   24.0       |    16     64      48  131,072 |   12.62     6.91     0.01    19.83
 """
 
 
@@ -91,6 +91,11 @@ def test_what_a_cpu_gets() -> None:
     for free in (11, 11.5, 12, 13, 16, 20, 24):
         lines.append(f"{free:7.1f}       {row(B20, int(free * 1e9), on_gpu=False)}")
     assert "\n".join(lines) == TABLE_20B_ON_A_CPU.strip("\n")
+
+
+def test_how_many_are_answered_at_once() -> None:
+    for context, answers in ((512, 1), (1024, 1), (7168, 7), (8192, 8), (131_072, 8)):
+        assert plan(B20, 20 * GIB, Wishes(context)).parallel == answers
 
 
 def test_reasons_on_a_mac_with_16_gb() -> None:

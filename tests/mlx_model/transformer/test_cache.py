@@ -4,6 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from metal.spans import Span
 from mlx_model.transformer.cache import Cache
 
 WINDOW = 8
@@ -140,9 +141,9 @@ def test_a_fork_of_all_there_is_hands_a_kernel_the_window_and_no_more() -> None:
     """A span's count is where the kernel stops reading; MLX's slices would end with the buffer."""
     cache = both()
     feed(cache, range(40))
-    key = mx.zeros((1, 1, 1, 1))
+    newest = Span(mx.zeros((1, 1, 1, 1)), mx.zeros((1, 1, 1, 1)), 1)
     for twin in (cache.fork(40), cache):
-        assert [sum(span.count for span in twin.append_spans(layer, key, key)) for layer in range(2)] == [WINDOW, 41]
+        assert [sum(span.count for span in twin.append_spans(layer, newest)) for layer in range(2)] == [WINDOW, 41]
 
 
 def test_capacity_and_windows_say_what_a_cache_holds() -> None:

@@ -7,9 +7,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from metal.spans import joined
+from metal.spans import Span, joined
 from mlx_model.transformer.cache import Cache, FullLayer, SlidingLayer
 from mlx_model.transformer.config import CACHE_STEP
+from mlx_model.transformer.positions import MOST_TOGETHER
 
 WINDOWS = (8, None, 5)
 HEADS, DIM = 2, 3
@@ -39,7 +40,7 @@ class Everything:
         for layer, window in enumerate(WINDOWS):
             keys, values = rows(added), -rows(added)
             if in_spans:
-                spans = cache.append_spans(layer, keys, values)
+                spans = cache.append_spans(layer, Span(keys, values, len(added)))
                 assert len(spans) <= (3 if window is None else 2)
                 keys, values = joined(spans)
             else:
@@ -66,6 +67,11 @@ class Everything:
             self.marks = {mark for mark in self.marks if mark <= reached}
         del self.numbers[reached:]
 
+    def take_back(self, cache: Cache, count: int) -> None:
+        cache.take_back(count)
+        del self.numbers[len(self.numbers) - count :]
+        assert cache.offset == len(self.numbers)
+
     def fork(self, cache: Cache, position: int) -> "tuple[Everything, Cache]":
         reached = self.restorable(position)
         marks = {mark for mark in self.marks if mark <= reached}
@@ -84,6 +90,8 @@ def test_every_branch_sees_and_remembers_what_the_docstrings_say(seed: int) -> N
             case "append":
                 count = dice.choice([1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 40])
                 everything.append(cache, [8 * (step + i / 64) for i in range(count)], in_spans=dice.random() < 0.5)
+                if count <= MOST_TOGETHER and not everything.marks & {length + at + 1 for at in range(count)}:
+                    everything.take_back(cache, dice.randint(0, min(count, MOST_TOGETHER - 1)))
             case "mark":
                 everything.mark(cache, [near, length + dice.randint(0, 12)])
             case "restore":
@@ -106,7 +114,7 @@ def test_a_tail_is_joined_when_it_is_full() -> None:
     cache.advance(30)
     frozen = set[int]()
     for length, number in enumerate(numbers[30:], 31):
-        spans = cache.append_spans(0, rows([number]), -rows([number]))
+        spans = cache.append_spans(0, Span(rows([number]), -rows([number]), 1))
         cache.advance(1)
         assert spans[-1].count == 1 and sum(span.count for span in spans) == length
         assert all(span.count <= CACHE_STEP for span in spans[1:])
@@ -118,7 +126,7 @@ def test_a_tail_is_joined_when_it_is_full() -> None:
         fork = cache.fork(position)
         for each in (fork, cache.fork(len(numbers))):
             each.restore(position)
-            keys, _ = joined(each.append_spans(0, rows([7]), rows([7])))
+            keys, _ = joined(each.append_spans(0, Span(rows([7]), rows([7]), 1)))
             assert np.array_equal(np.array(keys), np.array(rows([*numbers[:position], 7])))
 
 
@@ -127,7 +135,7 @@ def bytes_copied(cache: Cache, *, in_spans: bool) -> int:
     token, most = mx.ones((1, 8, 1, 64)), 0
     mx.eval(token)
     for _ in range(4):
-        cache.append_spans(0, token, token) if in_spans else cache.append(0, token, token)
+        cache.append_spans(0, Span(token, token, 1)) if in_spans else cache.append(0, token, token)
         cache.advance(1)
         mx.reset_peak_memory()
         before = mx.get_active_memory()
@@ -172,8 +180,34 @@ def test_a_fork_holds_what_it_needs() -> None:
     cache.advance(30)
     fork = cache.fork(5)
     assert (fork.capacity, fork.windows) == (5, 2)
-    assert [array.shape[2] for array in fork.present()] == [5, 5, 5, 5]
+    assert [array.shape[2] for array in fork.present()] == [5, 5, CACHE_STEP, CACHE_STEP]
+    fork.append(1, rows([1]), rows([1]))
+    assert fork.capacity == CACHE_STEP
     assert len(fork.arrays()) == 4 + 2
+
+
+@pytest.mark.parametrize("in_spans", [False, True])
+def test_a_fork_copies_a_full_layer_when_it_writes_into_it(in_spans: bool) -> None:
+    """Keys in spans only once the fork's tail is full. Neither sees what the other writes."""
+    cache, prompt, token = Cache([None]), mx.zeros((1, 8, 4000, 64)), mx.ones((1, 8, 1, 64))
+    cache.append(0, prompt, prompt)
+    cache.advance(4000)
+    mx.eval(cache.arrays(), token)
+    held = mx.get_active_memory()
+    fork = cache.fork(3000)
+    mx.eval(fork.arrays())
+    assert mx.get_active_memory() == held
+    assert fork.capacity == 3000
+    for _ in range(3):
+        fork.append_spans(0, Span(token, token, 1)) if in_spans else fork.append(0, token, token)
+        fork.advance(1)
+        mx.eval(fork.arrays())
+    room = CACHE_STEP if in_spans else -(-3003 // CACHE_STEP) * CACHE_STEP
+    assert mx.get_active_memory() - held <= 1.01 * room * 2 * 8 * 64 * 4
+    keys, _ = cache.append(0, 2 * token, token)
+    others, _ = fork.append(0, 3 * token, token)
+    assert [keys[0, 0, at, 0].item() for at in (2999, 3000, 4000)] == [0, 0, 2]
+    assert [others[0, 0, at, 0].item() for at in (2999, 3000, 3003)] == [0, 1, 3]
 
 
 def test_rewinding_to_nothing_keeps_no_window() -> None:
@@ -191,7 +225,7 @@ def test_a_narrow_cache_hands_out_what_the_queries_compute_in(in_spans: bool) ->
     exact = mx.random.normal((1, HEADS, 4, DIM), key=mx.random.key(1))
     cache = Cache([8, None], dtype=mx.bfloat16)
     for layer in range(2):
-        spans = joined(cache.append_spans(layer, exact, exact + 1)) if in_spans else None
+        spans = joined(cache.append_spans(layer, Span(exact, exact + 1, 4))) if in_spans else None
         keys, values = spans or cache.append(layer, exact, exact + 1)
         assert keys.dtype == values.dtype == (mx.bfloat16 if in_spans else mx.float32)
         for found, expected in ((keys, exact), (values, exact + 1)):
@@ -243,7 +277,7 @@ def test_snapshots_are_thinned_as_marks_are() -> None:
 
 def test_windows_hold_no_more_than_the_plan_counts() -> None:
     """A window cut from a short chunk may be a view of that chunk and the window before it; from a long one it is a
-    copy (memory/plan.py, window_keys)."""
+    copy (memory/parts.py, window_keys)."""
     window, heads = 128, 8
     for chunk in (16, window - 1, window, 4 * window):
         marks = range(chunk, 8 * chunk + 1, chunk)

@@ -12,9 +12,9 @@ import pytest
 from metal.launch import executed_by
 from mlx_model.transformer.blocks import Transformer
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.kernels import decode_operations, make_decoder
 from mlx_model.weights.loader import load_transformer
 from tests import msl as bench
+from tests.fixtures.by_kernels import by_kernels
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY
 
@@ -51,9 +51,7 @@ def load(folder: Path) -> Load:
 
 def with_kernels(transformer: Transformer) -> Transformer:
     """The same transformer, decoding on the first variant of every kernel."""
-    decoder = make_decoder(transformer)
-    choice = {operation.name: operation.variants[0] for operation in decode_operations(decoder, transformer)}
-    return replace(transformer, decoder=replace(decoder, choice=choice))
+    return replace(transformer, decoder=by_kernels(transformer))
 
 
 def answered(

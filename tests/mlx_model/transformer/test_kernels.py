@@ -261,4 +261,4 @@ def test_what_is_to_be_differentiated_gets_no_kernels(
 
 def test_more_than_one_token_or_sequence_go_through_the_blocks(transformer: Transformer) -> None:
     decoder = make_decoder(transformer)
-    assert decoder.takes(1, 1) and not decoder.takes(1, 2) and not decoder.takes(2, 1)
+    assert decoder.takes(1, 1, 1) and not decoder.takes(1, 2, 1) and not decoder.takes(2, 1, 1)

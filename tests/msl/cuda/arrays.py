@@ -70,9 +70,10 @@ def _values(array: Array, index: int) -> NDArray[Any]:
             return np.cos(rng.uniform(0, 2 * np.pi, shape))
         case "sines":  # of the same angles
             return np.sin(rng.uniform(0, 2 * np.pi, shape))
-        case "logits":  # the experts in turn, `top` a set; their order and weights are random
+        case "logits":  # the experts in turn, `top` a set; each row shares half of them with the row before
             values = np.full(shape, -10.0, np.float32)
-            values[..., _chosen(array, index)] = rng.permutation(how["top"])
+            for number, row in enumerate(values.reshape(-1, shape[-1])):
+                row[_chosen(array, index, number)] = rng.permutation(how["top"])
             return values
         case "experts":  # those that such logits choose, the largest first
             order = np.argsort(-rng.permutation(how["top"]))
@@ -80,7 +81,7 @@ def _values(array: Array, index: int) -> NDArray[Any]:
     raise ValueError(f"no array is made by {how['kind']}")
 
 
-def _chosen(array: Array, index: int) -> NDArray[np.int64]:
+def _chosen(array: Array, index: int, row: int = 0) -> NDArray[np.int64]:
     top, experts = array.make["top"], array.make["experts"]
-    chosen: NDArray[np.int64] = (index * top + np.arange(top)) % experts
+    chosen: NDArray[np.int64] = (index * top + row * top // 2 + np.arange(top)) % experts
     return chosen

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -53,11 +54,10 @@ def _cases(sizes: ScaledSizes, texts: Texts) -> Iterator[Case]:
         for dtype in (mx.float16, mx.float32):
             yield from expert_cases(sizes, texts, dtype, 16, every=False)
             yield from dense_cases(sizes, texts, dtype, 0, 16, every=False)
-        for bits in FORMS:
-            yield from dense_cases(sizes, texts, mx.bfloat16, bits, 16, every=False, tokens=4)
-            if bits:
-                yield from dense_cases(sizes, texts, mx.float16, bits, 16, every=False)
-                yield from dense_cases(sizes, texts, mx.bfloat16, bits, 8, every=False)
+        for bits in FORMS[1:]:
+            yield from dense_cases(sizes, texts, mx.float16, bits, 16, every=False)
+            yield from dense_cases(sizes, texts, mx.bfloat16, bits, 8, every=False)
+        yield from _of_several_rows(sizes, texts)
         for length in sizes.lengths:
             for cores in (10, 20, 40) if length > 128 else (40,):  # 8, 16 and 32 splits
                 yield attention_case(sizes, texts, mx.bfloat16, length, cores)
@@ -71,6 +71,13 @@ def _cases(sizes: ScaledSizes, texts: Texts) -> Iterator[Case]:
     if sizes.scale == 1:
         for length in sizes.lengths:
             yield from peers.attention_cases(sizes, texts, length)
+
+
+def _of_several_rows(sizes: ScaledSizes, texts: Texts) -> Iterator[Case]:
+    for rows in (2, 4, 8):
+        yield from expert_cases(sizes, texts, mx.bfloat16, 16, every=True, rows=rows)
+        for bits in FORMS:
+            yield from dense_cases(sizes, texts, mx.bfloat16, bits, 16, every=False, rows=rows)
 
 
 def _label(variant: Variant) -> str:
@@ -98,20 +105,21 @@ def _ours(
 
     with executed_by(record):
         run()
-    parameters: dict[str, Any] = {}
+    parameters = dict(more)
     for step in steps:
         parameters |= {key: NAMES.get(v, "") if isinstance(v, mx.Dtype) else v for key, v in step.call.parameters}
 
     def make(key: str, x: mx.array) -> Array:
         return random_input(key, x, alignment, parameters)
 
-    return assembled(texts, group, name, "ours", reference, steps, make, parameters | more)
+    return assembled(texts, group, name, "ours", reference, steps, make, parameters)
 
 
 def expert_cases(
-    s: ScaledSizes, texts: Texts, dtype: mx.Dtype, alignment: int, *, every: bool, table: bool = False
+    s: ScaledSizes, texts: Texts, dtype: mx.Dtype, alignment: int, *, every: bool, table: bool = False, rows: int = 1
 ) -> Iterator[Case]:
     """route, gate_up and down: every variant, or the first."""
+    different = s.top_k + (rows - 1) * s.top_k // 2  # experts: see arrays.py
 
     def lanes(*shape: int) -> Activations:
         return Activations(mx.zeros(shape, lane_dtype(dtype)), dtype, in_lanes=True)
@@ -121,19 +129,19 @@ def expert_cases(
         gate_up=expert_matrix(s.experts, 2 * s.intermediate * s.scale, s.hidden, dtype, alignment),
         down=expert_matrix(s.experts, s.hidden * s.scale, s.intermediate, dtype, alignment),
     )
-    logits, residual = mx.zeros((1, s.experts)), mx.zeros((1, s.hidden * s.scale), dtype)
-    x, hidden, middle = mx.zeros((1, s.hidden), dtype), lanes(1, s.hidden), lanes(1, s.top_k, s.intermediate)
+    logits, residual = mx.zeros((rows, s.experts)), mx.zeros((rows, s.hidden * s.scale), dtype)
+    x, hidden, middle = mx.zeros((rows, s.hidden), dtype), lanes(rows, s.hidden), lanes(rows, s.top_k, s.intermediate)
     runs: dict[str, Callable[[Variant], object]] = {
         "gate_up": lambda variant: gate_up(hidden, logits, weights, variant),
         "down": lambda variant: down(middle, logits, residual, weights, variant),
     }
-    if s.scale == 1 and not table:
+    if s.scale == 1 and rows == 1 and not table:
         runs["route"] = lambda variant: route(x, weights, variant)
-    operations = expert_operations(weights, dtype, table=table)
+    operations = expert_operations(weights, dtype, table=table, rows=rows)
     for name, run in runs.items():
         for variant in _variants(operations, name, every):
-            label = f"{_label(variant)}, {NAMES[dtype]} align {alignment}"
-            case = _ours(texts, name, label, name, lambda run=run, variant=variant: run(variant), alignment)  # type: ignore[misc]
+            label = f"{_label(variant)}, {NAMES[dtype]} align {alignment}{f' tokens {rows}' * (rows > 1)}"
+            case = _ours(texts, name, label, name, partial(run, variant), alignment, experts=different)
             if name == "route":  # whose normed x is half, of values that were rounded to x's dtype
                 normed = replace(case.arrays["normed"], rounded=NAMES[dtype])
                 case = replace(case, arrays={**case.arrays, "normed": normed})
@@ -141,7 +149,7 @@ def expert_cases(
 
 
 def dense_cases(
-    s: ScaledSizes, texts: Texts, dtype: mx.Dtype, bits: int, alignment: int, *, every: bool, tokens: int = 1
+    s: ScaledSizes, texts: Texts, dtype: mx.Dtype, bits: int, alignment: int, *, every: bool, rows: int = 1
 ) -> Iterator[Case]:
     """qkv, o_proj and lm_head: every variant, or of the first two the first."""
 
@@ -150,21 +158,21 @@ def dense_cases(
     output = biased(s.hidden * s.scale, width, dtype, alignment, bits)
     layer = replace(projections(wide, dtype, alignment, bits), output=output)
     logits = head(s, dtype, alignment, bits)
-    x, attended = mx.zeros((tokens, s.hidden), dtype), mx.zeros((tokens, width), dtype)
-    residual = mx.zeros((tokens, s.hidden * s.scale), dtype)
-    cosines, sines = mx.zeros((tokens, HEAD_DIM // 2)), mx.zeros((tokens, HEAD_DIM // 2))
+    x, attended = mx.zeros((rows, s.hidden), dtype), mx.zeros((rows, width), dtype)
+    residual = mx.zeros((rows, s.hidden * s.scale), dtype)
+    cosines, sines = mx.zeros((rows, HEAD_DIM // 2)), mx.zeros((rows, HEAD_DIM // 2))
     runs: dict[str, Callable[[Variant], object]] = {
         "qkv": lambda variant: qkv(x, layer, cosines, sines, variant),
         "o_proj": lambda variant: o_proj(attended, residual, layer, variant),
     }
     if s.scale == 1 and every:
         runs["lm_head"] = lambda variant: lm_head(x, logits, variant)
-    operations = dense_operations([layer], logits, dtype)
+    operations = dense_operations([layer], logits, dtype, rows=rows)
     for name, run in runs.items():
         for variant in _variants(operations, name, every):
-            label = f"{_label(variant)}, {NAMES[dtype]} align {alignment}{f' tokens {tokens}' * (tokens > 1)}"
+            label = f"{_label(variant)}, {NAMES[dtype]} align {alignment}{f' tokens {rows}' * (rows > 1)}"
             group = f"{name} {peers.form(bits)}"
-            yield _ours(texts, group, label, name, lambda run=run, variant=variant: run(variant), alignment)  # type: ignore[misc]
+            yield _ours(texts, group, label, name, partial(run, variant), alignment)
 
 
 def attention_case(

@@ -124,7 +124,7 @@ def random_input(key: str, x: mx.array, alignment: int, p: Mapping[str, Any], se
         x.shape,
         {"seed": number, **_values(key, tail, x.dtype, p)},
         cold=tail in _COLD,
-        fraction=p["TOP"] / p["E"] if x.ndim == 3 and tail in ("blocks", "scales") else 1.0,
+        fraction=min(1.0, p.get("experts", p["TOP"]) / p["E"]) if x.ndim == 3 and tail in ("blocks", "scales") else 1.0,
         offset=alignment if tail in _ALIGNED and alignment < 16 else 0,
     )
 

@@ -40,23 +40,22 @@ class Inputs:
 
 
 def gate_up(a: Inputs, p: Mapping[str, Any], found: Results) -> Results:
-    x = a["x"][0, _lane_order(p["K"])]
-    chosen, _ = _top(a["logits"][0], p["TOP"])
-    results = []
-    for expert in chosen:
-        y = _expert(a, "blocks", "scales", expert, x) + a["bias"][expert]
+    def middle(x: Floats, expert: int) -> Floats:
+        y = _expert(a, "blocks", "scales", expert, x[_lane_order(p["K"])]) + a["bias"][expert]
         gate, up = np.minimum(y[::2], 7.0), np.clip(y[1::2], -7.0, 7.0)
-        results.append(_in_lanes(gate / (1 + np.exp(-_ALPHA * gate)) * (up + 1)))
-    return {"hidden": np.stack(results)[None]}
+        return _in_lanes(gate / (1 + np.exp(-_ALPHA * gate)) * (up + 1))
+
+    rows = zip(a["x"], a["logits"], strict=True)
+    return {"hidden": np.stack([[middle(x, expert) for expert in _top(logits, p["TOP"])[0]] for x, logits in rows])}
 
 
 def down(a: Inputs, p: Mapping[str, Any], found: Results) -> Results:
-    chosen, weights = _top(a["logits"][0], p["TOP"])
-    y = a["residual"][0]
-    for slot, expert in enumerate(chosen):
-        x = a["hidden"][0, slot, _lane_order(p["K"])]
-        y = y + weights[slot] * (_expert(a, "blocks", "scales", expert, x) + a["bias"][expert])
-    return {"y": y[None]}
+    y = a["residual"].copy()
+    for row, logits in enumerate(a["logits"]):
+        for slot, (expert, weight) in enumerate(zip(*_top(logits, p["TOP"]), strict=True)):
+            x = a["hidden"][row, slot, _lane_order(p["K"])]
+            y[row] += weight * (_expert(a, "blocks", "scales", expert, x) + a["bias"][expert])
+    return {"y": y}
 
 
 def gather_qmv(a: Inputs, p: Mapping[str, Any], found: Results) -> Results:

@@ -30,6 +30,10 @@ def experts(texts: Texts) -> Iterable[Case]:
     return expert_cases(SMALL, texts, mx.bfloat16, 8, every=False)
 
 
+def several_rows(texts: Texts) -> Iterable[Case]:
+    return expert_cases(SMALL, texts, mx.bfloat16, 16, every=False, rows=4)
+
+
 def dense(texts: Texts) -> Iterable[Case]:
     return dense_cases(SMALL, texts, mx.float16, 6, 16, every=False)
 
@@ -68,7 +72,7 @@ def test_every_text_of_the_program_is_translated() -> None:
         assert left is None, f"{each.name}: {left}"
 
 
-@pytest.mark.parametrize("cases", [experts, dense, attention])
+@pytest.mark.parametrize("cases", [experts, several_rows, dense, attention])
 def test_the_cuda_text_is_right_on_the_cpu(cases: Callable[[Texts], Iterable[Case]]) -> None:
     texts, judge = Texts(), Judge()
     for case in cases(texts):

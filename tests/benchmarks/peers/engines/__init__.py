@@ -16,6 +16,10 @@ class Engine(Protocol):
         """Greedy tokens behind a prompt of which nothing is in a cache; the first comes when the prompt is computed."""
         ...
 
+    def answers(self, prompts: list[list[int]], tokens: int) -> Iterator[list[int]]:
+        """So many greedy tokens for each of several prompts at once: after each step the rows that got one."""
+        ...
+
 
 def loader(name: str) -> Callable[[Path, str], Engine]:
     """The class of an engine; called with a model's path and a setting of its own it returns when it is loaded."""

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.utils import load_model
 
 
@@ -24,3 +24,13 @@ class Loaded:
         """See Engine."""
         for token, _ in generate_step(mx.array(prompt), self._model, max_tokens=tokens):
             yield int(token)
+
+    def answers(self, prompts: list[list[int]], tokens: int) -> Iterator[list[int]]:
+        """See Engine. By what mlx-lm's batch_generate is made of."""
+        generator = BatchGenerator(self._model, max_tokens=tokens)
+        rows = {uid: row for row, uid in enumerate(generator.insert(prompts))}
+        done = 0
+        while done < len(rows):
+            _, responses = generator.next()
+            done += sum(response.finish_reason is not None for response in responses)
+            yield [rows[response.uid] for response in responses]

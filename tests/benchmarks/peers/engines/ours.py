@@ -7,6 +7,7 @@ from pathlib import Path
 from app.cli.speed import endless
 from mlx_model import Options, load
 from mlx_model.generation.runner import Runner
+from mlx_model.generation.scheduler import Scheduler
 
 
 class Loaded:
@@ -22,6 +23,22 @@ class Loaded:
         for item in Runner(self._model).run(prompt, Options(temperature=0, max_tokens=tokens)):
             if isinstance(item, int):
                 yield item
+
+    def answers(self, prompts: list[list[int]], tokens: int) -> Iterator[list[int]]:
+        """See Engine."""
+        scheduler, options = Scheduler(self._model), Options(temperature=0, max_tokens=tokens)
+        reading = {row: Runner(self._model, scheduler).steps(prompt, options) for row, prompt in enumerate(prompts)}
+        while reading:
+            answered = []
+            for row, steps in [*reading.items()]:
+                for item in steps:
+                    if item is None:
+                        break
+                    if isinstance(item, int):
+                        answered.append(row)
+                else:
+                    del reading[row]
+            yield answered
 
 
 def _version(name: str) -> str | None:

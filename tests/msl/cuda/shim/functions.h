@@ -29,6 +29,14 @@ template <class T>
 METAL_FUNC T select(T otherwise, T chosen, bool condition) {
   return condition ? chosen : otherwise;
 }
+template <class T>
+METAL_FUNC T popcount(T x) {
+  return msl_popcount(x);
+}
+template <class T>
+METAL_FUNC T ctz(T x) {
+  return x ? msl_popcount((x & -x) - 1) : 32;
+}
 #define MSL_UNARY(NAME, FUNCTION)     \
   template <class T>                  \
   METAL_FUNC T NAME(T x) {            \

@@ -37,6 +37,7 @@ MSL_HALF_OPERATION(sub, -)
 MSL_HALF_OPERATION(mul, *)
 inline float msl_fast_exp2(float x) { return __builtin_exp2f(x); }
 inline float msl_rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
+inline unsigned msl_popcount(unsigned x) { return __builtin_popcount(x); }
 
 inline unsigned msl_from(unsigned value, unsigned lane) {
   msl_simdgroup* simdgroup = msl_current->simdgroup;

@@ -36,6 +36,7 @@ METAL_FUNC float msl_fast_exp2(float x) {
   return y;
 }
 METAL_FUNC float msl_rsqrt(float x) { return rsqrtf(x); }
+METAL_FUNC unsigned msl_popcount(unsigned x) { return __popc(x); }
 METAL_FUNC unsigned msl_shuffle(unsigned x, unsigned lane) { return __shfl_sync(MSL_FULL, x, lane); }
 METAL_FUNC unsigned msl_shuffle_xor(unsigned x, unsigned mask) { return __shfl_xor_sync(MSL_FULL, x, mask); }
 METAL_FUNC unsigned msl_shuffle_down(unsigned x, unsigned by) { return __shfl_down_sync(MSL_FULL, x, by); }

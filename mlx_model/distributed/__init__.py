@@ -1,0 +1,1 @@
+"""One model over several computers: each has a part of its layers, and `ssh` joins them; only hidden states cross."""

@@ -1,0 +1,1 @@
+"""Experts read from the disk under hard limits of memory: `__main__` says what is measured."""
