@@ -105,6 +105,11 @@ async def test_a_code_block_is_run_when_the_person_says_so_and_stopped_by_esc(mo
         engine.say(Finished("stop", STATS))
         await idle(pilot)
         assert kit.tool.runs == 2
+        kit.tool.go.clear()
+        await pilot.press("exclamation_mark", "1")
+        await wait_until(pilot, lambda: kit.tool.runs == 3)
+        await pilot.press("ctrl+n")  # nobody sees it any more, so it ends
+        await wait_until(pilot, lambda: kit.tool.cancelled == 2)
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: kit.closed == 1)
 
