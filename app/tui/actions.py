@@ -14,7 +14,6 @@ from app.chat.conversation import Conversation
 from app.chat.pro import read_plan
 from app.lines import sentence
 from app.tools.switched_on import Keep
-from app.tui.parts.code_runs import CodeRuns
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
@@ -45,7 +44,6 @@ class Actions(App[None]):
     """
 
     desk: Desk
-    code_runs: CodeRuns
     conversations: ConversationKeeper
     counting: Counting
     engine: EngineKeeper
@@ -153,7 +151,7 @@ class Actions(App[None]):
         if self.tools.is_asking:
             self.tools.answer(None)
             return
-        if self.code_runs.stop():
+        if self.selection.code_runs.stop():
             return
         conversations, selected = self.conversations, self.desk.transcript.selected is not None
         self.desk.transcript.select(None)

@@ -24,7 +24,6 @@ from app.settings import Settings
 from app.tui.actions import Actions
 from app.tui.layout import Layout
 from app.tui.parts.attention import Attention
-from app.tui.parts.code_runs import CodeRuns
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.counting import Counting
 from app.tui.parts.desk import Desk
@@ -115,8 +114,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         self.library = Library(desk, journal, self.conversations)
         self.reading = Reading(desk, self.conversations, self.tools)
         self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
-        self.code_runs = CodeRuns(desk, self.tools)
-        self.selection = Selection(desk, self.conversations, self.code_runs, self.copy_to_clipboard)
+        self.selection = Selection(desk, self.conversations, self.tools, self.copy_to_clipboard)
         self.hints = Hints(desk, self.conversations, self.tools, self.preferences, self.selection)
         self.keys = Keys(desk, self.library, self.selection)
         self.submitting = Submitting(
@@ -201,7 +199,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         await self.engine.close()
         await self.conversations.idle.wait()
         await self.tools.close()
-        await self.code_runs.close()
+        await self.selection.code_runs.close()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
         await self.conversations.close()

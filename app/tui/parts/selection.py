@@ -16,6 +16,7 @@ from app.tools.code import run_by
 from app.tui.parts.code_runs import CodeRuns, blocks_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
+from app.tui.parts.tools import Tools
 from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
 from app.tui.text.message_keys import MessageFacts
@@ -64,14 +65,14 @@ class Selection:
         self,
         desk: Desk,
         conversations: ConversationKeeper,
-        code_runs: CodeRuns,
+        tools: Tools,
         to_clipboard: Callable[[str, str], None],
     ) -> None:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
-        self._runs = code_runs
+        self.code_runs = CodeRuns(desk, tools)
         self._choosing: tuple[str, str] | None = None  # the message, and what is to be done with one of what it has
         self._counted: tuple[Node | None, int, tuple[int, ...], int] = (None, 0, (), 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
@@ -158,7 +159,7 @@ class Selection:
         """Do what a key of the selected message does."""
         name, _, number = action.partition(" ")
         chose = self._ends_choice()
-        if (chose and action in (keys.FILE, keys.LEAVE)) or (name == keys.LEAVE and self._runs.stop()):
+        if (chose and action in (keys.FILE, keys.LEAVE)) or (name == keys.LEAVE and self.code_runs.stop()):
             return
         if name == keys.LEAVE:
             self.leave()
@@ -285,9 +286,9 @@ class Selection:
         elif (at := int(number) if number else fitting[-1]) not in fitting:
             self._desk.warn(NOT_RUN.format(at))
         elif name == keys.SAVE:
-            self._desk.run(self._runs.save(blocks[at - 1]), group="save-code")
+            self._desk.run(self.code_runs.save(blocks[at - 1]), group="save-code")
         elif view is not None:
-            self._runs.start(self._conversations.conversation.id, blocks[at - 1], view)
+            self.code_runs.start(self._conversations.conversation.id, blocks[at - 1], view)
 
     def _open_page(self, node: Node) -> None:
         """Open the last page of it, as it was written."""
