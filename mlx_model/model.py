@@ -16,8 +16,9 @@ from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan_within, prefill_chunk
+from mlx_model.memory.plan import MemoryPlan, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.text import clean
 from mlx_model.transformer.adapters import Adapters, adapted, adapted_findings
 from mlx_model.transformer.blocks import Transformer

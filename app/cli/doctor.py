@@ -21,8 +21,9 @@ from app.lines import sentence
 from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.names import DEFAULT, KNOWN, LARGEST, Repository
-from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, least, plan_within
+from mlx_model.memory.plan import MemoryPlan, least, plan_within
 from mlx_model.memory.sizes import memory_size
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 

@@ -187,7 +187,7 @@ def _plan(model: str, recipe: "Recipe", bits: int | None, memory: int | None) ->
         from mlx_model.hub import names as hub
         from mlx_model.lora.plan import fitting
         from mlx_model.memory import device
-        from mlx_model.memory.plan import Wishes
+        from mlx_model.memory.wishes import Wishes
         from mlx_model.transformer.config import ModelConfig
         from mlx_model.weights.loader import stored_dense_bits
 

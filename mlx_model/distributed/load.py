@@ -15,8 +15,8 @@ from mlx_model.distributed.remote import Remote, StageLost
 from mlx_model.distributed.split import Split, split
 from mlx_model.errors import BudgetError, CheckpointError
 from mlx_model.hub import names as hub
-from mlx_model.memory.plan import Wishes
 from mlx_model.memory.sizes import parse_memory
+from mlx_model.memory.wishes import Wishes
 from mlx_model.model import Model, load_layers, tokenizer_in
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.staged import StagedTransformer

@@ -18,7 +18,7 @@ from mlx_model.distributed.frames import PROTOCOL, Frame, FrameError
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.folder import ModelFolder
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget
+from mlx_model.memory.wishes import Budget
 from mlx_model.part import Part
 from mlx_model.text import clean
 from mlx_model.transformer.config import ModelConfig

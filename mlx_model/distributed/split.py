@@ -12,8 +12,9 @@ from math import ceil, floor
 
 from mlx_model.distributed.machine import Machine
 from mlx_model.errors import BudgetError, GptossError
-from mlx_model.memory.plan import MemoryPlan, Wishes, least, plan_within
+from mlx_model.memory.plan import MemoryPlan, least, plan_within
 from mlx_model.memory.sizes import memory_size
+from mlx_model.memory.wishes import Wishes
 from mlx_model.part import Part
 from mlx_model.transformer.config import ModelConfig
 

@@ -29,8 +29,8 @@ from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub import names as hub
 from mlx_model.hub.download import Checking, Progress, fetch, of_part, prepare
 from mlx_model.memory import device
-from mlx_model.memory.plan import Wishes
 from mlx_model.memory.sizes import parse_memory
+from mlx_model.memory.wishes import Wishes
 from mlx_model.model import Layers, load_layers
 from mlx_model.part import Part
 from mlx_model.transformer.config import ModelConfig

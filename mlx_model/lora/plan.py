@@ -11,8 +11,9 @@ from math import ceil, floor
 from mlx_model.errors import BudgetError
 from mlx_model.lora.forward import LOGITS, QUERIES, ROWS
 from mlx_model.lora.recipe import Recipe
-from mlx_model.memory.plan import DENSE_BITS, Wishes, plan
+from mlx_model.memory.plan import DENSE_BITS, plan
 from mlx_model.memory.sizes import memory_size
+from mlx_model.memory.wishes import Wishes
 from mlx_model.transformer.config import ModelConfig
 
 _LOGITS = 3.75

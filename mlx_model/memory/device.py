@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import mlx.core as mx
 
 from mlx_model.errors import BudgetError
-from mlx_model.memory.plan import Budget, MemoryPlan
+from mlx_model.memory.plan import MemoryPlan
 from mlx_model.memory.sizes import memory_size
+from mlx_model.memory.wishes import Budget
 
 _OUT_OF_MEMORY = ("Insufficient Memory", "OutOfMemory", "Attempting to allocate", "Unable to allocate")
 """What MLX's errors say then: those of a command buffer, and those of its allocator (backend/metal)."""

@@ -24,6 +24,7 @@ from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.memory.parts import ALL, Rung, Sizes, Split
 from mlx_model.memory.sizes import AS_PUBLISHED, memory_size
 from mlx_model.memory.streaming import comfortable_slots, experts_in_words, fastest, least_slots
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.transformer.config import CACHE_STEP, ModelConfig
 
 DENSE_BITS = (AS_PUBLISHED, 8, 6, 4)
@@ -44,35 +45,6 @@ _CPU = (Rung(64, 48, 32), Rung(32, 16, 32), Rung(16, 8, 16), Rung(8, 8, 16))
 
 # Where all layers are streamed a chunk reads most experts once, whatever its size: so it is large.
 _GPU_STREAMED, _CPU_STREAMED = Rung(1024, 16, 16), Rung(256, 16, 32)
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the plan must keep to: a context of so many tokens, a dense part at so many bits (one of DENSE_BITS).
-
-    `stored_bits` are those at which the files hold the dense part already, which no choice can change. With `streams`
-    experts may stay in their files if the model does not fit otherwise; `slots` of each layer's are then in memory, or
-    as many as fit, and where a number is stated the model is streamed in any case.
-    """
-
-    context: int | None = None
-    dense_bits: int | None = None
-    stored_bits: int | None = None
-    streams: bool = False
-    slots: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Bytes to plan with. Up to `limit` the plan may go if a model does not fit otherwise. `reason` is one sentence.
-
-    `cached` of the limit are left to the page cache where experts are read from their files.
-    """
-
-    nbytes: int
-    limit: int
-    reason: str
-    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ import mlx.core as mx
 
 from mlx_model.cpu.cache import CompiledCache
 from mlx_model.generation.runner import Runner
-from mlx_model.memory.plan import MemoryPlan, Wishes, plan
+from mlx_model.memory.plan import MemoryPlan, plan
 from mlx_model.memory.sizes import parse_memory
+from mlx_model.memory.wishes import Wishes
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.config import ModelConfig

@@ -18,7 +18,7 @@ from app.cli.measurements import Bandwidth
 from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget
+from mlx_model.memory.wishes import Budget
 from mlx_model.tools.python import Confinement, Python, selftest
 from mlx_model.tools.python.sandbox import candidates
 from mlx_model.transformer.config import PUBLISHED

@@ -15,7 +15,7 @@ from mlx_model.errors import RequestError
 from mlx_model.hub import names
 from mlx_model.lora.recipe import Recipe
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget
+from mlx_model.memory.wishes import Budget
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.adapter_files import BASE_WEIGHTS, write_adapter
 from mlx_model.weights.fingerprint import fingerprint

@@ -26,8 +26,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlx_model.memory.plan import Wishes, plan
+from mlx_model.memory.plan import plan
 from mlx_model.memory.streaming import Speeds, streaming_s
+from mlx_model.memory.wishes import Wishes
 from tests.benchmarks.memory import Cgroup
 from tests.benchmarks.peers.machine import description, forget, remember
 from tests.benchmarks.peers.settings import Setting, Subject, settings, subject

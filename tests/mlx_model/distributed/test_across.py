@@ -17,7 +17,7 @@ from mlx_model.distributed.remote import Remote, StageLost
 from mlx_model.errors import CheckpointError
 from mlx_model.generation.session import Session
 from mlx_model.harmony.message import user
-from mlx_model.memory.plan import Wishes
+from mlx_model.memory.wishes import Wishes
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.request import Request

@@ -5,7 +5,7 @@ import pytest
 from mlx_model.distributed.machine import Machine
 from mlx_model.distributed.split import split
 from mlx_model.errors import BudgetError, RequestError
-from mlx_model.memory.plan import Wishes
+from mlx_model.memory.wishes import Wishes
 from mlx_model.transformer.config import PUBLISHED
 
 WORKING_SETS = {16: 12.7, 24: 19.1, 32: 25.8, 36: 30.2, 48: 40.2, 64: 55.7, 96: 84.0}

@@ -10,7 +10,7 @@ import pytest
 from mlx_model.errors import BudgetError
 from mlx_model.lora.plan import fitting, needs
 from mlx_model.lora.recipe import Recipe
-from mlx_model.memory.plan import Wishes
+from mlx_model.memory.wishes import Wishes
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from tests.fixtures.checkpoints import hub_config
 

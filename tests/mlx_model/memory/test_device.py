@@ -9,8 +9,9 @@ import pytest
 
 from mlx_model.errors import BudgetError, RequestError
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget, plan
+from mlx_model.memory.plan import plan
 from mlx_model.memory.sizes import parse_memory
+from mlx_model.memory.wishes import Budget
 from mlx_model.transformer.config import PUBLISHED
 
 GB = 2**30

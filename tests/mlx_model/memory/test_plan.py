@@ -17,8 +17,9 @@ from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.generation.runner import Runner
 from mlx_model.memory import device
-from mlx_model.memory.plan import Budget, MemoryPlan, Wishes, plan, plan_within, prefill_chunk
+from mlx_model.memory.plan import MemoryPlan, plan, plan_within, prefill_chunk
 from mlx_model.memory.sizes import disk_size, memory_size, parse_memory
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.model import Model, load
 from mlx_model.options import Options
 from mlx_model.transformer.cache import Cache

@@ -8,7 +8,8 @@ import pytest
 from metal.formats import QUANT_GROUP
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.memory.parts import window_keys
-from mlx_model.memory.plan import Budget, Wishes, plan, plan_within, prefill_chunk
+from mlx_model.memory.plan import plan, plan_within, prefill_chunk
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
 B20 = PUBLISHED["gpt-oss-20b"]

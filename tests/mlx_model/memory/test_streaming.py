@@ -4,8 +4,9 @@ import pytest
 
 from mlx_model.errors import BudgetError, ContextError
 from mlx_model.memory.parts import Split
-from mlx_model.memory.plan import Budget, Wishes, least, plan, plan_within
+from mlx_model.memory.plan import least, plan, plan_within
 from mlx_model.memory.streaming import Speeds, expert_bytes, foretold, hit_rate, streaming_s
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
 GIB = 2**30
