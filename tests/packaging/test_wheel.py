@@ -25,7 +25,7 @@ from tests.fixtures.imports import imports_of
 
 PACKAGES = ("app", "mlx_model", "metal")
 # Extras of what the program does; where one is missing, it names the line that installs it.
-OPTIONAL = ("browser", "ddgs", "figures", "mcp", "schema", "server")
+OPTIONAL = ("browser", "ddgs", "office", "figures", "mcp", "schema", "server")
 
 
 def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

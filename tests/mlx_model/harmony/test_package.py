@@ -32,7 +32,7 @@ def test_needs_nothing_of_the_model() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    names = ("checkpoint_files", "errors", "events", "folders", "options", "request", "text")
+    names = ("checkpoint_files", "errors", "events", "folders", "options", "part", "request", "text")
     assert done.stdout.split() == [f"mlx_model.{name}" for name in names]
 
 
