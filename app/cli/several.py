@@ -5,12 +5,15 @@ import json
 import sys
 from contextlib import aclosing
 from time import monotonic
+from typing import Any
 
 from app.chat.answer import AnswerRecord
 from app.chat.pro import Plan, Pro, is_whole
 from app.cli.arguments import Start
 from app.cli.form import parsed
 from app.cli.printing import DIM, PLAIN, say, shows_styles
+from app.documents.attachments import split
+from app.documents.citations import FileCitations, flaws
 from app.engine.engine import Engine
 from app.engine.protocol import Ready
 from mlx_model.errors import RequestError
@@ -85,9 +88,17 @@ async def print_several(
     for warning in pro.warnings:
         print(clean(warning), file=sys.stderr)
     answer = pro.answer
+    attachments = split(request.messages[-1].text)[1]
+    is_printed = answer is not None and is_whole(answer)
+    texts = [record.text for record in (pro.records if plan.combine == "all" else [answer] if is_printed else [])]
+    files = FileCitations(lambda: attachments)
     if as_json:
         finished = (answer and answer.finished) or Finished("cancelled")
         fields = to_json(pro, plan, ready)
+        if attachments:
+            fields["citations"] = [each.to_json() for each in files.of(str(fields["text"]))]
+            for sample, record in zip(fields["samples"], pro.records, strict=True):
+                sample["citations"] = [each.to_json() for each in files.of(record.text)]
         print(json.dumps(fields | parsed(setup.form, str(fields["text"]), finished)), flush=True)
     elif plan.combine == "all":
         print_all(pro)
@@ -96,6 +107,8 @@ async def print_several(
             dims = shows_styles(sys.stderr)
             print(f"{DIM if dims else ''}{clean(answer.analysis)}{PLAIN if dims else ''}", file=sys.stderr)
         print(clean(answer.text).rstrip("\n"), flush=True)
+    for flaw in [] if as_json else dict.fromkeys(flaw for text in texts for flaw in flaws(files.of(text))):
+        say(flaw)
     say(result_line(pro))
     return 0 if answer is not None and is_whole(answer) else 1
 
@@ -128,7 +141,7 @@ def result_line(pro: Pro) -> str:
     return f"{how}{counted}; {pro.cost(0.0)}"
 
 
-def to_json(pro: Pro, plan: Plan, ready: Ready) -> dict[str, object]:
+def to_json(pro: Pro, plan: Plan, ready: Ready) -> dict[str, Any]:
     """The answer as `ask --json` has it, with what it was made of; `chosen` is a place in `samples`."""
     assert pro.outcome is not None
     answer, finished = pro.answer, [record.finished for record in pro.all_records]

@@ -14,6 +14,7 @@ from app.chat.pro import Plan
 from app.cli import ask, several
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat
+from app.documents.attachments import Attachment, join
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from app.store.saver import Saver
@@ -61,9 +62,9 @@ def answer(
     monkeypatch: pytest.MonkeyPatch, *answers: Sequence[Event], combine: Combine = "vote", count: int = 3, **start: Any
 ) -> int:
     monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(Scripted(*answers)))
-    as_json, shows = start.pop("as_json", False), start.pop("show_analysis", False)
+    as_json, shows, prompt = start.pop("as_json", False), start.pop("show_analysis", False), start.pop("prompt", "q")
     setup = Start(Load(), Options(seed=0), None, shows, plan=Plan(count, combine), **start)
-    return ask.answer("q", setup, as_json=as_json)
+    return ask.answer(prompt, setup, as_json=as_json)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,23 @@ def test_json_has_every_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert answer(monkeypatch, [Finished("no_answer")], as_json=True) == 1
     nothing = json.loads(capsys.readouterr().out)
     assert (nothing["text"], nothing["chosen"], nothing["votes"]) == ("", None, [])
+
+
+def test_a_quote_that_is_not_in_the_file_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = join("how many?", [Attachment("a.pdf", "[page 1]\nThe router picks four.")])
+    wrong, right = says('As "the router picks nine" [p. 1].'), says('As "the router picks four" [p. 1].')
+    flaw = 'gptoss-chat: [p. 1]: quote not found: "the router picks nine"'
+    assert answer(monkeypatch, right, wrong, combine="all", count=2, prompt=prompt) == 0
+    assert capsys.readouterr().err.splitlines()[0] == flaw
+    assert answer(monkeypatch, wrong, wrong, right, prompt=prompt, combine="select") == 0
+    assert capsys.readouterr().err.splitlines()[0] == flaw  # the first of them, since none is chosen
+    assert answer(monkeypatch, right, wrong, prompt=prompt, as_json=True, combine="all", count=2) == 0
+    out, err = capsys.readouterr()
+    printed = json.loads(out)
+    assert [each["ok"] for each in printed["citations"]] == [True] and flaw not in err
+    assert [each["citations"][0]["ok"] for each in printed["samples"]] == [True, False]
 
 
 def test_data_is_counted_whatever_its_spaces(
