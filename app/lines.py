@@ -1,4 +1,4 @@
-"""Text in one line: untrusted names and titles, sentences of the program."""
+"""Text in one line: untrusted names and titles, sentences and times of the program."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -20,6 +20,14 @@ def one_line(text: str) -> str:
 def sentence(text: str) -> str:
     """`text`, as errors word it, as a sentence: with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def duration(seconds: float) -> str:
+    """A time to come, to the second or the minute."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def similar(word: str, words: Iterable[str], least: float = 0.6) -> str | None:

@@ -17,7 +17,7 @@ from app.cli.arguments import add_model, stated_load, stated_options, text_of
 from app.cli.connecting import add_server, engine_there
 from app.cli.files import unlocked
 from app.cli.loading import load_model
-from app.cli.printing import ProgressLine, duration, say
+from app.cli.printing import ProgressLine, say
 from app.cli.stopping import stoppable
 from app.dataset import export
 from app.dataset.export import FORMATS
@@ -25,10 +25,11 @@ from app.dataset.kinds import KINDS, Letters
 from app.dataset.log import Log, opened
 from app.dataset.report import report, summary
 from app.dataset.run import MOST_IN_VAIN, Recipe, Run
-from app.dataset.sources import Source, read_sources
+from app.dataset.sources import Source, check_there, read_sources
 from app.engine.engine import Engine
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Ready
+from app.lines import duration
 from app.interrupt import INTERRUPTED
 from app.settings import load as load_settings
 from metal.files import replace_file
@@ -140,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the set, and print its path; returns 0, 1 where there is no item, or INTERRUPTED. Raises GptossError."""
     paths, settings = _Paths(arguments.out), load_settings()
     paths.check()
+    check_there(arguments.files)  # first: whatever else is wrong, the person has it in sight
     server = engine_there(arguments, settings)
     load = stated_load(arguments, settings if server is None else replace(settings, model=None))
     recipe = _recipe(arguments, Options(**{**settings.options, **stated_options(arguments)}))

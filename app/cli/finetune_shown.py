@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from app.cli.printing import BOLD, DIM, PLAIN, ProgressLine, duration
+from app.cli.printing import BOLD, DIM, PLAIN, ProgressLine
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 

@@ -68,11 +68,3 @@ class ProgressLine:
         if self._width:
             print(f"\r{' ' * self._width}\r", end="", file=self._stream, flush=True)
             self._width = 0
-
-
-def duration(seconds: float) -> str:
-    """A time to come, to the second or the minute."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -33,6 +33,13 @@ class Source:
         return f"line {first}" if first == last else f"lines {first} to {last}", (first, last)
 
 
+def check_there(names: Sequence[str]) -> None:
+    """Raises AttachmentError for the first that is not there. Reads nothing."""
+    for name in names:
+        if not os.path.lexists(meant(name, None)[0]):
+            raise AttachmentError(f"there is no file {one_line(name)}")
+
+
 def read_sources(names: Sequence[str], read: Read) -> tuple[list[Source], list[str]]:
     """The files, and of each file in a folder that has no text to read, why. Raises AttachmentError for a file that is
     named itself."""

@@ -117,6 +117,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
         (["docs", "-o", "mine.txt"], "name it mine.jsonl"),
         (["docs/d.png"], "docs/d.png is a picture"),
         (["docs/missing.pdf"], "there is no file docs/missing.pdf"),
+        (["docs/missing.pdf", "--model", "demo"], "there is no file docs/missing.pdf"),
         (["docs/a.pdf:7"], "docs/a.pdf:7 has no page 7"),
         (["docs", "--model", "demo"], "try the command out with --kind letters"),
         (["docs", "--kind", "letters", "--drop-known"], "--drop-known is not for"),
