@@ -49,6 +49,21 @@ def kept_folder(conversation: str) -> Path:
     return _data() / "kept" / conversation
 
 
+def texts_folder(conversation: str) -> Path:
+    """Where the texts are that were read by parts in a conversation. Raises RequestError, likewise."""
+    return kept_folder(conversation) / "texts"
+
+
+def kept_texts(digest: str) -> list[Path]:
+    """The files of such a text, whatever the conversation. Raises RequestError, likewise."""
+    return [*(_data() / "kept").glob(f"*/texts/{digest}.txt")]
+
+
+def readings_folder() -> Path:
+    """Where notes are kept that `ask` has made on a document, until it has answered. Raises RequestError, likewise."""
+    return _data() / "readings"
+
+
 def pages_folder() -> Path:
     """Where the web pages are that the model wrote and the person opened. Raises RequestError, likewise."""
     return _data() / "pages"

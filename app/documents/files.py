@@ -7,7 +7,18 @@ from pathlib import Path
 
 from app.documents.attachments import QUOTE, Attachment, AttachmentError, AttachmentLocked
 from app.documents.cited_pages import citation_in
-from app.documents.selection import MOST_FOUND_TOKENS, SOURCE, WHOLE, Selection, SelectionError, divide, fitting, select
+from app.documents.notes import to_be_read
+from app.documents.selection import (
+    BY_PARTS,
+    MOST_FOUND_TOKENS,
+    SOURCE,
+    WHOLE,
+    Selection,
+    SelectionError,
+    divide,
+    fitting,
+    select,
+)
 from app.lines import one_line
 from mlx_model.documents.document import Document, DocumentError, DocumentLocked, Wanted, joined
 
@@ -19,6 +30,8 @@ MOST_TEXT = 20_000_000
 """Characters that are read of a file, of which a part is chosen."""
 KEPT = 4
 """Documents that stay in memory: while a part is chosen, a file is asked for again and again."""
+LEAST_FOR_NOTES = 1000
+"""Tokens that the notes on a document take in any case."""
 STANDARD_INPUT = "standard input"
 
 _documents: OrderedDict[tuple[str, int, int], Document] = OrderedDict()
@@ -99,13 +112,13 @@ def whole(document: Document, name: str) -> Attachment:
 
 
 def proposal(document: Document, name: str, tokens: int) -> str:
-    """What to attach in place of a file that does not fit into so many tokens: some of its pages, or what is found in
-    it for some words; "" if nothing of it fits."""
+    """What to attach in place of a file that does not fit into so many tokens: some of its pages, what is found in it
+    for some words, or notes on all of it; "" if nothing of it fits."""
     part = fitting(document, tokens)
     fits = f"{document.unit}s {part[1:]} fit: {name}{part}" if part else ""
-    return ", or ".join(
-        [*([fits] if fits else []), *([f"search it: {name}?words"] if tokens >= MOST_FOUND_TOKENS else [])]
-    )
+    search = f"search it: {name}?words" if tokens >= MOST_FOUND_TOKENS else ""
+    by_parts = f"read all of it by parts: {name}{BY_PARTS}" if tokens >= LEAST_FOR_NOTES else ""
+    return ", or ".join(filter(None, (fits, search, by_parts)))
 
 
 def what_fits(name: str, folder: Path | None, tokens: int) -> str:
@@ -126,6 +139,8 @@ def _attachment(document: Document, name: str, selection: Selection) -> Attachme
             pages, part = select(document, selection)
     except SelectionError as error:
         raise AttachmentError(f"{_base(name, selection)} {error}") from None
+    if selection.by_parts:
+        return to_be_read(name, pages, part, document.notes)
     notes = [*([part] if part else []), *document.notes]
     note = one_line("; ".join(notes)).replace(QUOTE, "'")
     attachment = Attachment(name, joined(pages), note, citation_in(pages))

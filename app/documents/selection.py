@@ -12,7 +12,9 @@ from mlx_model.tokens import about_tokens
 
 SOURCE = "source"
 """The section of a web page that is its HTML as it is."""
-PARTS = (":", "#", "?")
+BY_PARTS = "*"
+"""Stands behind a name, or a part, that is to be read by parts: notes on it go into the prompt."""
+PARTS = (":", "#", "?", BY_PARTS)
 """What parts the name of a file from the part of it that is meant."""
 MOST_FOUND_TOKENS = 4000
 """About how many tokens the passages have that are found for some words."""
@@ -33,11 +35,12 @@ class SelectionError(GptossError):
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Ranges of pages (of lines, in a file without pages), the section under a heading, or the passages that are found
-    for some words; none of them is all of it."""
+    for some words; none of them is all of it. `by_parts`: it is longer than the context, and is to be read by parts."""
 
     pages: tuple[tuple[int, int], ...] = ()
     section: str = ""
     words: str = ""
+    by_parts: bool = False
 
 
 WHOLE = Selection()
@@ -48,6 +51,9 @@ def divide(name: str) -> tuple[str, Selection] | None:
     words that are searched for."""
     if match := _SEARCH.fullmatch(name):
         return match["file"], Selection(words=" ".join(match["words"].replace("+", " ").split()))
+    if name.endswith(BY_PARTS) and len(name) > 1:
+        file, part = divide(name[:-1]) or (name[:-1], WHOLE)
+        return file, replace(part, by_parts=True)
     if match := _PAGES.fullmatch(name):
         return match["file"], Selection(tuple(map(_range, match["pages"].split(","))))
     if match := _SECTION.fullmatch(name):

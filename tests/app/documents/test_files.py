@@ -272,7 +272,9 @@ def test_the_parts_of_a_file_while_its_name_is_typed(folder: Path) -> None:
 def test_what_of_a_file_fits(folder: Path) -> None:
     assert what_fits("code.py", folder, 30) == "lines 1-10 fit: code.py:1-10"
     (folder / "long.txt").write_text("some words in a line\n" * 4000)
-    assert what_fits("long.txt", folder, 4000).endswith(" fit: long.txt:1-666, or search it: long.txt?words")
+    assert what_fits("long.txt", folder, 4000).endswith(
+        " fit: long.txt:1-666, or search it: long.txt?words, or read all of it by parts: long.txt*"
+    )
     assert what_fits("paper.pdf", folder, 50) == "pages 1-2 fit: paper.pdf:1-2"
     for name, room in (("paper.pdf", 3), ("code.py", 1), ("code.py", 99), ("paper.pdf:1", 99), ("none", 99)):
         assert what_fits(name, folder, room) == ""

@@ -1,0 +1,131 @@
+"""Notes on a document that is read by parts. They stand in a prompt as a file does; its name ends with a `*`.
+
+So the prompt says all that is known of the reading: how far it is, what it took, and which text was read. Who goes on
+with it needs nothing else but that text.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.documents.attachments import NOTE, QUOTE, Attachment
+from app.documents.cited_pages import citation_in
+from app.documents.kept_texts import remember, text_of
+from app.documents.selection import BY_PARTS
+from app.lines import one_line
+from mlx_model.documents.document import Page, joined
+
+_STATE = re.compile(
+    r"(?:to be read by parts|notes on (?:all|(?P<done>[\d,]+) of) (?P<parts>[\d,]+) parts? of up to (?P<most>[\d,]+) "
+    r"tokens, (?P<read>[\d,]+) read, (?P<written>[\d,]+) written, (?P<seconds>[\d,]+) s), text (?P<digest>[0-9a-f]{16})"
+)
+_HEAD = re.compile(r"^== (.+?)(?: \.\.\. (.+))? ==$", re.MULTILINE)
+_LABEL = re.compile(r"(page|slide|chapter|cell) (\d{1,7})")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was noted on a stretch of the document, from the place `first` up to and with `last`."""
+
+    first: str
+    last: str
+    text: str
+
+    def __str__(self) -> str:
+        """As it stands in a prompt."""
+        head = self.first if self.first == self.last else f"{self.first} ... {self.last}"
+        # A line that looks like a head is none of this program's.
+        return f"== {head} ==\n" + _HEAD.sub(r"= \1 =", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """How far a document has been read: `done` of its `parts`, which have up to `most` tokens each; 0 parts before it
+    has begun. `read` and `written` are tokens, thoughts included. `is_over` once the notes are as short as they are to
+    be. `before` and `after` are what else is said of the document."""
+
+    name: str
+    digest: str
+    notes: tuple[Note, ...] = ()
+    done: int = 0
+    parts: int = 0
+    most: int = 0
+    read: int = 0
+    written: int = 0
+    seconds: float = 0.0
+    is_over: bool = False
+    before: str = ""
+    after: str = ""
+    citation: str = ""
+
+    @property
+    def attachment(self) -> Attachment:
+        """As a part of the prompt."""
+        text = "\n\n".join(map(str, self.notes))
+        return Attachment(
+            self.name, text, NOTE.join(filter(None, (self.before, self._state, self.after))), self.citation
+        )
+
+    @property
+    def _state(self) -> str:
+        if not self.parts:
+            return f"to be read by parts, text {self.digest}"
+        done = "all" if self.is_over else f"{self.done:,} of"
+        parts = "part" if self.parts == 1 else "parts"
+        took = f"{self.read:,} read, {self.written:,} written, {self.seconds:,.0f} s"
+        return f"notes on {done} {self.parts:,} {parts} of up to {self.most:,} tokens, {took}, text {self.digest}"
+
+
+def notes_of(attachment: Attachment) -> Notes | None:
+    """The notes that a file of a prompt is; None where it is none."""
+    match = _STATE.search(attachment.note) if attachment.name.endswith(BY_PARTS) else None
+    if match is None:
+        return None
+    done, parts, most, read, written, seconds = (
+        int((match[name] or "0").replace(",", "")) for name in ("done", "parts", "most", "read", "written", "seconds")
+    )
+    is_over = parts > 0 and match["done"] is None
+    heads = [*_HEAD.finditer(attachment.text)]
+    ends = [*(head.start() for head in heads[1:]), len(attachment.text)]
+    notes = (
+        Note(head[1], head[2] or head[1], attachment.text[head.end() : end].strip("\n"))
+        for head, end in zip(heads, ends, strict=False)  # without any head there is an end too many
+    )
+    return Notes(
+        attachment.name,
+        match["digest"],
+        tuple(notes),
+        parts if is_over else done,
+        *(parts, most, read, written, float(seconds), is_over),
+        attachment.note[: match.start()].removesuffix(NOTE),
+        attachment.note[match.end() :].removeprefix(NOTE),
+        attachment.citation,
+    )
+
+
+def to_be_read(name: str, pages: Sequence[Page], part: str, notes: Sequence[str]) -> Attachment:
+    """A document, or a `part` of one, that is to be read by parts; its text is kept for that."""
+    digest = remember(joined(pages))
+    before, after = (one_line(each).replace(QUOTE, "'") for each in (part, NOTE.join(notes)))
+    return Notes(name, digest, before=before, after=after, citation=citation_in(pages)).attachment
+
+
+def document_of(attachment: Attachment) -> Attachment:
+    """The document itself in place of notes on it, as far as its text is kept; any other file as it is."""
+    notes = notes_of(attachment) if attachment.name.endswith(BY_PARTS) else None
+    text = text_of(notes.digest) if notes is not None else None
+    return attachment if text is None else Attachment(attachment.name.removesuffix(BY_PARTS), text)
+
+
+def place(label: str) -> str:
+    """The label of a page, as briefly as it is written in a citation: `p. 4`."""
+    match = _LABEL.match(label)
+    return (f"p. {match[2]}" if match[1] == "page" else match[0]) if match else one_line(label)
+
+
+def stretch(first: str, last: str) -> str:
+    """From one place to another, in a few words: `p. 41-58`."""
+    unit, _, number = last.rpartition(" ")
+    if first == last:
+        return first
+    return f"{first}-{number}" if number.isdecimal() and first.startswith(f"{unit} ") else f"{first} to {last}"
