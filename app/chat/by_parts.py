@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from app.chat.conversation import Conversation
-from app.documents.attachments import Attachment, join, split
+from app.documents.attachments import QUOTE, Attachment, join, split
 from app.documents.citations import FileCitations
 from app.documents.files import MOST_BYTES
 from app.documents.kept_texts import text_of
@@ -42,16 +42,16 @@ _CERTAIN = 0.8
 NOTHING = "nothing"
 NO_REQUEST = "Say what the document is about, and what it says."
 _TAKE = """\
-The file above is part {number} of {of} of a document that is too long to be read at once. Take notes on what this part \
-says about the request below. It will be answered from the notes on all parts alone. Write one fact, claim, number or \
-name a line, with its place behind it{cite}. Copy decisive words exactly, in quotation marks. At most {words} words, \
-nothing else. If nothing in this part matters for the request, write: {nothing}.
+The file above is part {number} of {of} of a document that is too long to be read at once. Take notes on what this \
+part says about the request below. It will be answered from the notes on all parts alone. Write one fact, claim, \
+number or name a line, with its place behind it{cite}. Copy decisive words exactly, in quotation marks. At most \
+{words} words, nothing else. If nothing in this part matters for the request, write: {nothing}.
 
 The request: {request}"""
 _SHORTEN = """\
-The file above has notes on a document, made for the request below. Make one shorter list of them: keep whatever matters \
-for the request, its place{cite}, and exact quotations; leave out what is said twice. One fact, claim, number or name a \
-line, at most {words} words, nothing else.
+The file above has notes on a document, made for the request below. Make one shorter list of them: keep whatever \
+matters for the request, its place{cite}, and exact quotations; leave out what is said twice. One fact, claim, \
+number or name a line, at most {words} words, nothing else.
 
 The request: {request}"""
 
@@ -116,6 +116,8 @@ class Progress:
 
 def unread(prompt: str) -> bool:
     """Whether documents of a prompt are to be read by parts, and have not been to their end."""
+    if f"{BY_PARTS}{QUOTE}" not in prompt:
+        return False
     return any((notes := notes_of(each)) is not None and not notes.is_over for each in split(prompt)[1])
 
 
@@ -152,6 +154,16 @@ class ReadingByParts:
     def attachments(self) -> list[Attachment]:
         """The files of the prompt as they are now."""
         return split(self.prompt)[1]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the documents that are read."""
+        return [each.name for each in self.attachments if (n := notes_of(each)) is not None and not n.is_over]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of their texts."""
+        return [*self._parts]
 
     async def plan(self) -> None:
         """Find out what there is to read; `cost` says so then, and documents that fit are in the prompt whole.

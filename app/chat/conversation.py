@@ -256,6 +256,11 @@ class Conversation:
             self.rename(self.title or auto_title(text))
         return self._add(Node(new_id(), parent, time.time(), (user(text),)))
 
+    def update_prompt(self, id: str, text: str) -> None:
+        """The files of a prompt have become others: notes on a document grow."""
+        self.nodes[id] = replace(self.nodes[id], messages=(user(text),))
+        self._changed[id] = None
+
     def add_answer(self, parent: str, facts: AnswerFacts, messages: Sequence[Message], id: str | None = None) -> Node:
         """The model has begun to answer `parent`; the new node becomes the leaf."""
         return self._add(Node(id or new_id(), parent, time.time(), tuple(messages), facts))

@@ -17,6 +17,7 @@ from app.chat.web_pages import web_pages
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
+from app.cli.by_parts import Readings
 from app.cli.completion import completed_by
 from app.cli.files import attached, from_pipe, what_would_fit
 from app.cli.form import add_form, form_of, parsed
@@ -26,6 +27,7 @@ from app.cli.several import add_samples, plan_of, print_several
 from app.documents.attachments import GAP, Attachment, join, split
 from app.documents.citations import Cited, FileCitations, flaws
 from app.documents.files import MOST_FILE_BYTES
+from app.documents.selection import BY_PARTS
 from app.engine.engine import Engine, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Ready
@@ -64,6 +66,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="attach a file, or a part: paper.pdf:3-7 (pages; lines of text), paper.pdf#method, "
         "book.xlsx#Sales!A2:D9, 'paper.pdf?words' (what is found); may be repeated",
     )
+    parser.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="read a document (or a part, as for --file) that is longer than the context, part by part: the answer is "
+        "made from notes on each; may be repeated",
+    )
     tools = parser.add_argument(
         "--tools",
         default=argparse.SUPPRESS,
@@ -89,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     setup = replace(setup, open_html=getattr(arguments, "open_html", False))
     if setup.open_html and setup.plan is not None:
         raise RequestError("--open-html opens the page of one answer: leave out it or --samples")
-    files = [attached(name) for name in arguments.file]  # before the prompt is waited for
+    names = [*arguments.file, *(f"{name}{BY_PARTS}" for name in arguments.read)]
+    files = [attached(name) for name in names]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
 
@@ -195,9 +206,13 @@ async def _print_answer(
     engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
     shown, form = setup.form.shown, setup.form.form
+    readings = Readings(prompt, ready)
+    await readings.read(engine, setup.options)
+    prompt = readings.prompt
     request = Request((user(prompt),), setup.options, setup.instructions, response_format=shown, form=form)
     if setup.plan is not None:
-        return await print_several(engine, ready, request, setup, setup.plan, as_json=as_json)
+        code = await print_several(engine, ready, request, setup, setup.plan, as_json=as_json)
+        return _ended_with(code, readings)
     record, calls = AnswerRecord(setup.options.effort), list[dict[str, object]]()
     printer = AnswerPrinter(show_analysis=setup.show_analysis, is_data=form is not None)
     try:
@@ -218,9 +233,17 @@ async def _print_answer(
         of_files = {"citations": [each.to_json() for each in citations]} if attachments else {}
         of_tools = {"calls": calls, "sources": _sources_to_json(record)} if tools else {}
         of_form = parsed(setup.form, record.text, finished)
-        print(json.dumps(_to_json(record, finished, ready) | of_form | of_files | of_tools), flush=True)
+        fields = _to_json(record, finished, ready) | of_form | of_files | of_tools | readings.to_json()
+        print(json.dumps(fields), flush=True)
     printer.end_line()
-    return _ended(record, finished, printer, setup, citations, as_json=as_json)
+    return _ended_with(_ended(record, finished, printer, setup, citations, as_json=as_json), readings)
+
+
+def _ended_with(code: int, readings: Readings) -> int:
+    """The notes on documents are needed no longer where there is an answer."""
+    if code == 0:
+        readings.forget()
+    return code
 
 
 def _ended(

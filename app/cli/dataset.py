@@ -29,8 +29,8 @@ from app.dataset.sources import Source, check_there, read_sources
 from app.engine.engine import Engine
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Ready
-from app.lines import duration
 from app.interrupt import INTERRUPTED
+from app.lines import duration
 from app.settings import load as load_settings
 from metal.files import replace_file
 from mlx_model.errors import GptossError, RequestError

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from app.cli.printing import BOLD, DIM, PLAIN, ProgressLine
+from app.lines import duration
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 

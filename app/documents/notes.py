@@ -22,6 +22,8 @@ _STATE = re.compile(
 _HEAD = re.compile(r"^== (.+?)(?: \.\.\. (.+))? ==$", re.MULTILINE)
 _LABEL = re.compile(r"(page|slide|chapter|cell) (\d{1,7})")
 
+_PLACE = re.compile(r"(line|p\.|slide|chapter|cell)s? (\d+)(?:-(\d+))?")
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -118,14 +120,16 @@ def document_of(attachment: Attachment) -> Attachment:
 
 
 def place(label: str) -> str:
-    """The label of a page, as briefly as it is written in a citation: `p. 4`."""
-    match = _LABEL.match(label)
-    return (f"p. {match[2]}" if match[1] == "page" else match[0]) if match else one_line(label)
+    """The label of a page, as briefly as it is written in a citation: `p. 4`, `lines 10-19`."""
+    if match := _LABEL.match(label):
+        return f"p. {match[2]}" if match[1] == "page" else match[0]
+    return re.sub(r"^lines (\d+) to (\d+)$", r"lines \1-\2", one_line(label))
 
 
 def stretch(first: str, last: str) -> str:
     """From one place to another, in a few words: `p. 41-58`."""
-    unit, _, number = last.rpartition(" ")
-    if first == last:
-        return first
-    return f"{first}-{number}" if number.isdecimal() and first.startswith(f"{unit} ") else f"{first} to {last}"
+    start, end = _PLACE.fullmatch(first), _PLACE.fullmatch(last)
+    if first == last or not (start and end and start[1] == end[1]):
+        return first if first == last else f"{first} to {last}"
+    unit = "lines" if start[1] == "line" else start[1]
+    return f"{unit} {start[2]}-{end[3] or end[2]}"

@@ -26,14 +26,15 @@ class Part:
 
 def parts(typed: str, folder: Path, most: int) -> list[Part]:
     """Up to `most` parts that `typed` may become: the sections of a file behind a `#`, its pages behind a `:`, what is
-    found for words behind a `?`.
+    found for words behind a `?`, all of it behind a `*`.
 
     Reads the file. Nothing where none is meant, or where it can't be read: choosing it says why.
     """
     part = divide(typed)
     is_search = part is not None and bool(part[1].words)
     sign = max("#:", key=typed.rfind)
-    name, _, asked = (part[0], "?", part[1].words) if part and is_search else typed.rpartition(sign)
+    is_chosen = part is not None and (is_search or part[1].by_parts)
+    name, _, asked = (part[0], "", "") if part and is_chosen else typed.rpartition(sign)
     if not name:
         return []
     try:
@@ -43,7 +44,7 @@ def parts(typed: str, folder: Path, most: int) -> list[Part]:
         document = document_at(path, one_line(name))
     except (AttachmentError, OSError, ValueError):
         return []
-    if part and is_search:
+    if part and is_chosen:
         return _found(document, typed, part[1])
     return [*_whole(document, name, asked), *(_sections if sign == "#" else _pages)(document, name, asked, most)]
 
@@ -71,11 +72,12 @@ def _whole(document: Document, name: str, asked: str) -> list[Part]:
 
 
 def _found(document: Document, typed: str, selection: Selection) -> list[Part]:
-    """What is found for the words that are typed."""
+    """What is found for the words that are typed, or what is to be read by parts."""
     try:
         pages, how = select(document, selection)
     except SelectionError:
         return []
+    how = f"by parts: {how or 'all of it'}" if selection.by_parts else how
     return [Part(typed, how, f"about {about_tokens(joined(pages)):,} tokens")]
 
 

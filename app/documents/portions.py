@@ -35,15 +35,18 @@ async def portions(text: str, count: Count, most: int) -> list[Portion]:
     counts = [tokens for _, tokens in pieces]
     aim, pages = most, [page for page, _ in pieces]
     while True:
-        packed = [pages[a:b] for a, b in _packed(pages, counts, aim)]
-        texts = [joined(_merged(each)) for each in packed]
+        ranges = [*_packed(pages, counts, aim)]
+        packed = [_merged(pages[start:end]) for start, end in ranges]
+        texts = [*map(joined, packed)]
         tokens = await count(texts) if texts else []
-        over = max((each - most for each, pages_of in zip(tokens, packed, strict=True) if len(pages_of) > 1), default=0)
+        over = max(
+            (size - most for size, (start, end) in zip(tokens, ranges, strict=True) if end > start + 1), default=0
+        )
         if over <= 0:
             break
         aim -= over  # joined they may have a few more than each for itself
     return [
-        Portion(each, size, place(own[0].label), place(_merged(own)[-1].label))
+        Portion(each, size, place(own[0].label), place(own[-1].label))
         for each, size, own in zip(texts, tokens, packed, strict=True)
     ]
 

@@ -10,18 +10,18 @@ from app.chat.conversation import Conversation, Node
 from app.chat.pro import Plan
 from app.documents.attachments import merge
 from app.lines import sentence
+from app.tui.parts.by_parts import ByParts
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
 from app.tui.parts.preferences import Preferences
-from app.tui.parts.several import Several
 from app.tui.parts.tools import Tools
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
 from mlx_model.text import clean
 
 
-class ConversationKeeper(Several):
+class ConversationKeeper(ByParts):
     """Owns the conversation. The app calls the methods here for its commands, those that wait for the end of an answer
     (app.chat.commands) only then."""
 

@@ -14,6 +14,7 @@ MORE_BELOW = "\u2193 more below, End jumps there"
 CIRCLING = "the thought repeats: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts anew"
+NOTES_WAIT = "^G reads on, ^S answers from the notes"
 CUT_OFF = "^G continues the answer"
 
 
@@ -43,6 +44,7 @@ class Hints:
             MORE_BELOW if not desk.transcript.follows else "",
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if thinking else NEARLY_FULL) if desk.status.nearly_full else "",
+            NOTES_WAIT if conversations.notes_wait else "",
             CUT_OFF if conversations.cut_off is not None else "",
             self._tools.hint(conversation.id),
             self._preferences.hint(conversation.id),
@@ -51,5 +53,7 @@ class Hints:
         desk.attention.show(desk.status.state, conversation.title)
         self._selection.show()  # an answer that has ended can be continued, say
         answering = not conversations.idle.is_set()
-        facts = ChatFacts(answering, thinking, bool(conversation.nodes), self._tools.is_asking)
+        facts = ChatFacts(
+            answering, thinking or conversations.is_reading, bool(conversation.nodes), self._tools.is_asking
+        )
         desk.footer.show(offered(facts))

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.documents.attachments import Attachment
+from app.documents.notes import notes_of
 from app.documents.parts import in_words
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
@@ -152,6 +153,8 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
 
 def describe(attachment: Attachment, tokens: str = "") -> str:
     """Name, size and `tokens` in one line, and what the file has that was not read."""
+    if not attachment.text and notes_of(attachment) is not None:
+        return f"{one_line(attachment.name)}  {one_line(attachment.note)}"
     amount = in_words(attachment.size)
     note = f"; {one_line(attachment.note)}" if attachment.note else ""
     return f"{one_line(attachment.name)}  {amount}{tokens}{note}"

@@ -20,7 +20,7 @@ from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.text import clean
 
 HINT = "Tab completes; * not during an answer"
-PARTS_HINT = "then : for pages, # for a section, ? to search"
+PARTS_HINT = "then : for pages, # for a section, ? to search, * by parts"
 MOST_PARTS = 200
 """Sections or pages that are listed; the list scrolls."""
 PATIENCE_S = 1.0

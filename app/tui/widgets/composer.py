@@ -53,7 +53,7 @@ class Composer(CompletingArea):
         (
             ("Enter", "send, or queue while an answer is under way"),
             ("^J, Alt+Enter", "new line; also Shift+Enter in many terminals"),
-            ("@ and part of a name", "attach a file; then :3-7 pages, #title or ?words"),
+            ("@ and part of a name", "attach a file; :3-7, #title, ?words, * by parts"),
             ("/ and part of a name", "a command; Up and Down choose, Tab completes"),
             ("Up in the first line", "earlier messages; Down goes back"),
             ("^W, ^U, ^K", "delete a word, to the line's start, to its end"),

@@ -11,8 +11,10 @@ from textual.widget import Widget
 
 from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
-from app.documents.attachments import split
+from app.documents.attachments import Attachment, split
 from app.documents.citations import Cited, FileCitations
+from app.documents.notes import notes_of
+from app.lines import one_line
 from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
@@ -24,6 +26,7 @@ from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
+from app.tui.widgets.notes import NotesView, all_notes
 from app.tui.widgets.sources import Sources
 from app.tui.widgets.steps import Steps, to_cover
 from app.tui.widgets.versions import VersionSwitch
@@ -40,8 +43,14 @@ class Prompt(MarkedText):
         text, attachments = split(prompt.text())
         lines = [clean(beginning(text))] if text else []
         super().__init__()
-        self.show("\n".join([*lines, *(f"+ {describe(each)}" for each in attachments)]))
+        self.show("\n".join([*lines, *(f"+ {_described(each)}" for each in attachments)]))
         self.tooltip = Content(moment(prompt.created))
+
+
+def _described(attachment: Attachment) -> str:
+    """A file in a line; what is noted on a document stands below."""
+    notes = notes_of(attachment)
+    return describe(attachment) if notes is None else "  ".join(filter(None, (one_line(notes.name), notes.before)))
 
 
 class AnswerText(MarkdownText):
@@ -358,7 +367,8 @@ def views_of(conversation: Conversation, node: Node, analysis: str) -> list[Widg
     """The widgets of a node that is kept, with a switch where it has versions."""
     versions = switch_of(conversation, node)
     if node.is_prompt:
-        return [Prompt(node), *([versions] if versions else [])]
+        notes = [NotesView(each) for each in all_notes(node.text())]
+        return [Prompt(node), *notes, *([versions] if versions else [])]
     view = AnswerView(node.facts.effort if node.facts else None, analysis=analysis, stored=node, versions=versions)
     view.sources.earlier = conversation.path_to(node.parent)
     return [view]

@@ -23,7 +23,6 @@ from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, PrefillProgress, Stats
 from mlx_model.harmony.message import Effort, assistant
 from mlx_model.options import Options
-from mlx_model.request import Request
 from tests.fixtures.scripted_engine import STATS, ScriptedEngine, message, says
 
 QUESTION = "Which numbers stand in it?"
@@ -237,7 +236,7 @@ async def test_a_document_that_fits_is_in_the_prompt_whole() -> None:
         RequestError, match="no room in a context of 4,096 tokens, of which the conversation takes 2,900"
     ):
         await Scene(document(3), used=2900).reading()
-    with pytest.raises(RequestError, match="no room in a context of 900 tokens$"):
+    with pytest.raises(RequestError, match=r"no room in a context of 900 tokens$"):
         await Scene(document(20), context=900).reading()
 
 

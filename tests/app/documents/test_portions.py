@@ -31,7 +31,7 @@ async def test_pages_stay_whole_and_every_part_keeps_to_its_bound() -> None:
     assert "\n\n".join(part.text for part in parts) == text
     assert await portions(text, characters, 900) == parts
     exact = len(pages(5, 5, 5))
-    assert [part.last for part in await portions(text, characters, exact)][0] in ("p. 2", "p. 3")
+    assert (await portions(text, characters, exact))[0].last in ("p. 2", "p. 3")
 
 
 async def test_a_page_that_is_too_large_is_cut_within() -> None:
