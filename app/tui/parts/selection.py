@@ -26,6 +26,7 @@ from mlx_model.tools.shown_pages import Page, pages_of
 
 if TYPE_CHECKING:
     from app.tui.widgets.messages import AnswerView
+    from app.tui.widgets.notes import NotesView
 
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON, keys.RUN)
 """What can't be done while an answer is under way."""
@@ -89,6 +90,12 @@ class Selection:
         return next((view for view in self._desk.transcript.selected_views if isinstance(view, AnswerView)), None)
 
     @property
+    def _notes(self) -> "list[NotesView]":
+        from app.tui.widgets.notes import NotesView
+
+        return [view for view in self._desk.transcript.selected_views if isinstance(view, NotesView)]
+
+    @property
     def _pages(self) -> dict[int, Page]:
         """What the model has seen of the web, by which its citations are numbered."""
         return pages_of(self._conversations.conversation.messages)
@@ -129,7 +136,7 @@ class Selection:
         return MessageFacts(
             is_prompt=view is None,
             code_blocks=code,
-            details=view.details if view else "",
+            details=view.details if view else "notes" if self._notes else "",
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
@@ -248,6 +255,9 @@ class Selection:
             view.toggle_details()
         elif name == keys.SOURCES and view is not None:
             view.sources.toggle()
+        elif name == keys.DETAILS and (notes := self._notes):
+            for each in notes:
+                each.toggle()
         elif name == keys.DETAILS:
             self._desk.warn("There is nothing to open in this message.")
         elif view is not None and view.pages > 1:

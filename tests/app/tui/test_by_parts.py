@@ -10,7 +10,6 @@ from app.documents import files, kept_texts
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
 from app.tui.parts.tools import GRACE_S
-from app.tui.widgets.notes import NotesView
 from app.tui.widgets.reader import Reader
 from mlx_model.documents.parsers import parse
 from mlx_model.events import MessageStart, PrefillProgress, TextDelta
@@ -73,16 +72,19 @@ async def test_it_is_read_after_a_yes_and_answered_from_the_notes() -> None:
         await on_screen(pilot, "three mat")
         for number in range(4):
             engine.answer(f"noted {number} [lines 1-9]")
-        engine.answer('So "number 9 matters" [line 3] and "number 8 matters" [line 3].', analysis="Hm.")
+        engine.answer('"number 9 matters" [line 3], "number 8 matters" [line 3].', analysis="Hm.")
         await wait_until(pilot, lambda: len(engine.asked) == 5)
         await idle(pilot)
         prompt = engine.asked[4][0][0].text
         assert prompt.count("noted ") == 4 and prompt.endswith(QUESTION) and "notes on all 4 parts" in prompt
         await on_screen(pilot, "notes on all 4 parts of book.txt, 1,408 tokens read, 88 written")
         await on_screen(pilot, "quote not found")  # in the text, of which the notes say nothing
-        assert "noted 3" not in text_on(pilot) and "[line 3] and" in text_on(pilot)
-        await pilot.click(NotesView)
+        assert "noted 3" not in text_on(pilot) and "[line 3], " in text_on(pilot)
+        await pilot.click("NotesView FoldTitle")
         await on_screen(pilot, "noted 3 [lines 1-9]")
+        await pilot.press("shift+tab", "up", "o")
+        await wait_until(pilot, lambda: "noted 3" not in text_on(pilot))
+        await pilot.press("escape")
         stored = await app_of(pilot).journal.load(app_of(pilot).conversation.id)
         assert stored is not None and stored.path[0].text() == prompt and len(stored.nodes) == 2
         # A further question has the notes before it, and an answer that is made again comes from them.
