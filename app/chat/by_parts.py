@@ -7,10 +7,10 @@ it, whatever happens: nothing else is needed but the texts (app/documents/kept_t
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
-from app.chat.conversation import Conversation
+from app.chat.reading_cost import Cost, Progress
 from app.documents.attachments import QUOTE, Attachment, join, split
 from app.documents.citations import FileCitations
 from app.documents.files import MOST_BYTES
@@ -19,7 +19,6 @@ from app.documents.notes import Note, Notes, notes_of, stretch
 from app.documents.portions import Portion, portions
 from app.documents.selection import BY_PARTS
 from app.engine.engine import Engine, EngineDied, EngineError
-from app.lines import duration
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, PrefillProgress, Stats, TextDelta
 from mlx_model.harmony.fold import FoldedAnswer
@@ -32,8 +31,6 @@ MOST_PART, MOST_NOTES, LEAST_NOTES = 32_768, 2_048, 96
 """Tokens of a part, and of the notes on one. The model finds more in a part of 32,000 tokens than in all that fits."""
 HEAD = 256
 """Tokens of a request beside its texts: the system message, the marks, the line above a file."""
-LEAST_MEASURED = 64
-"""Tokens of a prompt that say how fast the next is read."""
 _SPARE = 4
 """The share of the context that is left to the answer, with its thought."""
 _CERTAIN = 0.8
@@ -54,64 +51,6 @@ matters for the request, its place{cite}, and exact quotations; leave out what i
 number or name a line, at most {words} words, nothing else.
 
 The request: {request}"""
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """What was measured of the model, in tokens a second: reading and writing. 0 for what was not."""
-
-    reading: float = 0.0
-    writing: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a reading takes beforehand. `written` is the most that may be."""
-
-    parts: int
-    tokens: int
-    written: int
-    is_exact: bool = True
-
-    def __str__(self) -> str:
-        about = "" if self.is_exact else "about "
-        parts = "1 part" if self.parts == 1 else f"{self.parts:,} parts"
-        return f"{parts}, {about}{self.tokens:,} tokens to be read, up to {self.written:,} of notes written"
-
-    def time(self, speed: Speed) -> str:
-        """How long it takes at such a speed; "" where that is not known."""
-        if not (speed.reading and speed.writing):
-            return ""
-        return f"about {duration(self.tokens / speed.reading + self.written / speed.writing / 2)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a reading is. `part` is the one under way, "" while notes are shortened; tokens are those of all parts,
-    `seconds` what is left of it, 0 before that is known."""
-
-    part: int
-    parts: int
-    where: str
-    done: int
-    total: int
-    seconds: float = 0.0
-
-    @property
-    def doing(self) -> str:
-        """In a few words."""
-        return f"reading part {self.part:,} of {self.parts:,}" if self.where else "shortening the notes"
-
-    @property
-    def figures(self) -> str:
-        """The rest of it."""
-        left = f"{duration(self.seconds)} left" if self.seconds >= 1 else ""
-        return ", ".join(filter(None, (self.where, f"{self.done:,} of {self.total:,} tokens", left)))
-
-    @property
-    def share(self) -> float:
-        """From 0 to 1."""
-        return self.done / self.total if self.total else 0.0
 
 
 def unread(prompt: str) -> bool:
@@ -422,11 +361,3 @@ def _replaced(notes: Sequence[Note], group: Sequence[Note], text: str) -> tuple[
     """One note in place of several that follow one another."""
     at = notes.index(group[0])
     return (*notes[:at], Note(group[0].first, group[-1].last, text), *notes[at + len(group) :])
-
-
-def speed_in(conversation: Conversation, model: str) -> Speed:
-    """What the answers of a conversation say of the model's speed, the latest first."""
-    facts = [node.facts for node in reversed(conversation.nodes.values()) if node.facts is not None]
-    stats = [each.stats for each in facts if each.model == model]
-    reading = (each.prefill_tok_s for each in stats if each.prefill_tokens >= LEAST_MEASURED)
-    return Speed(next(reading, 0.0), next((each.decode_tok_s for each in stats if each.decode_tok_s), 0.0))

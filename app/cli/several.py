@@ -89,8 +89,8 @@ async def print_several(
         print(clean(warning), file=sys.stderr)
     answer = pro.answer
     attachments = split(request.messages[-1].text)[1]
-    is_printed = answer is not None and is_whole(answer)
-    texts = [record.text for record in (pro.records if plan.combine == "all" else [answer] if is_printed else [])]
+    printed = [answer] if answer is not None and is_whole(answer) else []
+    texts = [record.text for record in (pro.records if plan.combine == "all" else printed)]
     files = FileCitations(lambda: attachments)
     if as_json:
         finished = (answer and answer.finished) or Finished("cancelled")

@@ -9,9 +9,10 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.chat.by_parts import ReadingByParts, has_notes, speed_in, unread
+from app.chat.by_parts import ReadingByParts, has_notes, unread
 from app.chat.conversation import Node, new_id
 from app.chat.pro import Plan
+from app.chat.reading_cost import speed_in
 from app.documents import kept_texts
 from app.documents.attachments import AttachmentError
 from app.documents.files import attach

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.chat import by_parts
-from app.chat.by_parts import Cost, ReadingByParts, Speed, has_notes, speed_in, unread
+from app.chat.by_parts import ReadingByParts, has_notes, unread
 from app.chat.conversation import AnswerFacts, Conversation
+from app.chat.reading_cost import Cost, Progress, Speed, speed_in
 from app.documents import kept_texts
 from app.documents.attachments import Attachment, join, split
 from app.documents.notes import Notes, notes_of, to_be_read
@@ -65,7 +66,7 @@ class Scene:
         self.engine.context_length = context
         self.kept = [join(QUESTION, files)]
         self.used = used
-        self.progress: list[by_parts.Progress] = []
+        self.progress: list[Progress] = []
 
     @property
     def prompts(self) -> list[str]:
