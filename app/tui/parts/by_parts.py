@@ -173,7 +173,9 @@ class ByParts(Several):
 
     async def _show_reading(self, reading: ReadingByParts, view: "ReadingView") -> None:
         progress, status = reading.progress, self._desk.status
-        if progress.parts and status.state != "stopping":
+        if status.state == "stopping":
+            status.progress = None
+        elif progress.parts:
             status.state = f"{progress.doing}:"
             status.progress = Progress(progress.share, progress.figures, f"{progress.share:.0%}")
             view.wait(f"{progress.doing}: {progress.figures}")

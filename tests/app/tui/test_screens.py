@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from app.chat import loop
 from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
+from app.documents.notes import to_be_read
 from app.engine.protocol import LoadProgress
 from app.store.database import StoreError
 from app.tools import kits
@@ -24,6 +25,7 @@ from app.tui.text import list_rows
 from app.tui.text.computer import ComputerFacts
 from app.tui.theme import long_name
 from app.tui.widgets import welcome as welcome_widget
+from mlx_model.documents.document import Page
 from mlx_model.events import Finished, MessageEnd, MessageStart, PrefillProgress
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.hub.progress import DownloadState, Phase
@@ -348,6 +350,15 @@ async def completing(pilot: Pilot[None], engine: FakeEngine) -> None:
     await wait_until(pilot, lambda: "/system" in text_on(pilot))
 
 
+async def by_parts(pilot: Pilot[None], engine: FakeEngine) -> None:
+    """What a document is going to take that is read by parts."""
+    engine.tokens = len
+    pages = [Page(n, "A line of the book.\n" * 30, f"page {n}") for n in range(1, 41)]
+    desk_of(pilot).composer.attached.add(to_be_read("book.pdf*", pages, "40 pages", ()))
+    await send(pilot, "Which numbers matter?")
+    await wait_until(pilot, lambda: "read all of book.pdf?" in text_on(pilot))
+
+
 async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
     """The message of a hit, which begins out of sight."""
     lines = "\n\n".join(f"Fruit {number}." for number in range(40))
@@ -359,7 +370,7 @@ async def found_open(pilot: Pilot[None], engine: FakeEngine) -> None:
 SCENES = (
     *(welcome, answer, thinking, calls, calls_opened, sources, versions, selected_prompt, selected_answer, branching),
     *(found, found_open, editing, cut_off, held, attached, sidebar, too_long, completing),
-    *(asked, running),
+    *(asked, running, by_parts),
     *(loading, reading, toast, short_toast, picker, confirming),
     *(figures, switches),
     *(renaming, deleted, nearly_full, unsaved, downloading, commands, palette, palette_typed),
