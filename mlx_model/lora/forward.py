@@ -8,14 +8,15 @@ tokens only, a block at a time: a token's are 0.8 MB in float32.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from metal.portable import Turns, mask, rotate, turns
-from mlx_model.transformer.adapters import Adapters, adapted_block
+from metal.weights import Mixture
+from mlx_model.transformer.adapters import EXPERTS, ROUTER, Adapters, adapted_block, adapted_mixture
 from mlx_model.transformer.blocks import Block, Transformer, mixture_of_experts
 from mlx_model.transformer.rope import score_scale
 
@@ -27,6 +28,7 @@ LOGITS = 128
 """Learnt tokens whose logits are computed at once."""
 
 Arrays = Mapping[str, mx.array]
+Function = Callable[..., mx.array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +86,21 @@ def _layer(
 
     def layer(x: mx.array, arrays: Arrays) -> mx.array:
         x = _attention(x, adapted_block(block, index, Adapters(arrays, scales)), by, lengths)
-        mixed = mx.checkpoint(_mixture(block, index, scales))
-        rows = [mixed(x[0, start:stop], arrays) for start, stop in _blocks(x.shape[1], ROWS)]
-        return mx.concatenate(rows)[None]
+        return _mixture(x[0], block.mixture, index, Adapters(arrays, scales))[None]
 
     return layer
 
 
-def _mixture(block: Block, index: int, scales: Mapping[str, float]) -> Callable[[mx.array, Arrays], mx.array]:
-    def mixture(x: mx.array, arrays: Arrays) -> mx.array:
-        return mixture_of_experts(x, adapted_block(block, index, Adapters(arrays, scales)).mixture)
+def _mixture(x: mx.array, mixture: Mixture, index: int, adapters: Adapters) -> mx.array:
+    """x [T, hidden] plus its mixture of experts."""
+    names = [name for name in adapters.arrays if name.split(".")[1] in (ROUTER, *EXPERTS)]
 
-    return mixture
+    def mixed(x: mx.array, *arrays: mx.array) -> mx.array:
+        own = Adapters(dict(zip(names, arrays, strict=True)), adapters.scales)
+        return mixture_of_experts(x, adapted_mixture(mixture, index, own))
+
+    blocks = [[slice(*each), *[...] * len(names)] for each in _blocks(len(x), ROWS)]
+    return _in_turn(mixed, blocks, axis=0)([x, *(adapters.arrays[name] for name in names)])
 
 
 def _attention(x: mx.array, block: Block, by: Turns, lengths: Sequence[int]) -> mx.array:
@@ -114,44 +119,40 @@ def _attention(x: mx.array, block: Block, by: Turns, lengths: Sequence[int]) -> 
         seen = mask(queries.shape[2], keys.shape[2], window)
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=seen, sinks=sinks)
 
-    attended = _in_turn(attend, list(_spans(lengths, window)))(queries, keys, values)
+    blocks = [[np.s_[:, :, place] for place in (new, old, old)] for new, old in _spans(lengths, window)]
+    attended = _in_turn(attend, blocks, axis=2)([queries, keys, values])
     return x + weights.output(attended.transpose(0, 2, 1, 3).reshape(1, x.shape[1], -1))
 
 
-def _in_turn(
-    attend: Callable[[mx.array, mx.array, mx.array], mx.array], spans: Sequence[tuple[slice, slice]]
-) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
-    """Attention of queries [1, heads, T, D] and keys and values [1, KV heads, T, D] by blocks: `spans` has the places
-    of each block's queries, and of the keys that they may see.
+def _in_turn(function: Function, blocks: Sequence[Sequence[Any]], axis: int) -> Callable[[list[mx.array]], mx.array]:
+    """The function of arrays, by blocks: `blocks` has the index of each array's part that a block takes. That of the
+    first array is also the place of the block's result; results are joined along `axis`.
 
-    Scores are computed again for the gradient, and those of one block are held at once: MLX would take several blocks
-    side by side, as none needs another one's result, so each is made to wait for the one before it.
+    A block is computed again for its gradient, and only there: what `mx.checkpoint` makes waits for the result of the
+    function, so that within a layer that is computed again it would be computed a third time. Parts of one block are
+    held at once: MLX would take several blocks side by side, as none needs another one's result, so each is made to
+    wait for the one before it.
     """
 
     @mx.custom_function
-    def attention(queries: mx.array, keys: mx.array, values: mx.array) -> mx.array:
-        blocks: list[mx.array] = []
-        for new, old in spans:
-            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old]]
-            blocks.append(attend(*mx.depends(parts, blocks[-1:])))
-        return mx.concatenate(blocks, axis=2)
+    def in_turn(arrays: list[mx.array]) -> mx.array:
+        results: list[mx.array] = []
+        for places in blocks:
+            parts = [array[place] for array, place in zip(arrays, places, strict=True)]
+            results.append(function(*mx.depends(parts, results[-1:])))
+        return mx.concatenate(results, axis=axis)
 
-    @attention.vjp
-    def gradient(
-        primals: tuple[mx.array, mx.array, mx.array], cotangent: mx.array, output: mx.array
-    ) -> tuple[mx.array, mx.array, mx.array]:
-        queries, keys, values = primals
-        of_queries = list[mx.array]()
-        of_keys, of_values = mx.zeros_like(keys), mx.zeros_like(values)
-        for new, old in spans:
-            parts = [queries[:, :, new], keys[:, :, old], values[:, :, old], cotangent[:, :, new]]
-            waiting = list(mx.depends(parts, [of_keys, of_values]))
-            _, (by_query, by_key, by_value) = mx.vjp(attend, waiting[:3], waiting[3:])
-            of_queries.append(by_query)
-            of_keys, of_values = of_keys.at[:, :, old].add(by_key), of_values.at[:, :, old].add(by_value)
-        return mx.concatenate(of_queries, axis=2), of_keys, of_values
+    @in_turn.vjp
+    def gradient(arrays: list[mx.array], cotangent: mx.array, output: mx.array) -> list[mx.array]:
+        found = [mx.zeros_like(array) for array in arrays]
+        for places in blocks:
+            parts = [array[place] for array, place in zip([*arrays, cotangent], [*places, places[0]], strict=True)]
+            *waiting, upstream = mx.depends(parts, found)
+            _, gradients = mx.vjp(function, waiting, [upstream])
+            found = [sums.at[place].add(part) for sums, place, part in zip(found, places, gradients, strict=True)]
+        return found
 
-    return cast(Callable[[mx.array, mx.array, mx.array], mx.array], attention)
+    return cast(Callable[[list[mx.array]], mx.array], in_turn)
 
 
 def _spans(lengths: Sequence[int], window: int | None) -> Iterator[tuple[slice, slice]]:

@@ -83,7 +83,8 @@ class Folder:
     def keep(self, standing: Standing, state: Mapping[str, mx.array]) -> None:
         """Replaces both in one step. Raises OSError; what was kept before is then still there."""
         content = save(
-            {name: np.array(array) for name, array in state.items()}, {"standing": json.dumps(asdict(standing))}
+            {name: np.array(array, order="C") for name, array in state.items()},  # `save` writes memory as it lies
+            {"standing": json.dumps(asdict(standing))},
         )
         replace_file(self._inside / _STATE, content, durable=True)
 

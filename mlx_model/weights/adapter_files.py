@@ -114,8 +114,9 @@ def write_adapter(folder: Path, adapters: Adapters, base: str, layers: int, fact
     for place in adapters.scales:
         layer, matrix = place.split(".")
         for part, letter in (("a", "A"), ("b", "B")):
-            array = np.array(adapters.arrays[f"{place}.{part}"].astype(mx.float32))
+            array = np.array(adapters.arrays[f"{place}.{part}"].astype(mx.float32), order="C")
             tensors[f"{_START}{layer}.{_stem(matrix, place, adapters)}.lora_{letter}.weight"] = _to_peft(array, part)
+    # `save` writes memory as it lies, which is why the arrays are in C order.
     content = save(tensors, {"format": "pt", **facts})
     replace_file(folder / WEIGHTS, content, durable=True)
     text = json.dumps(_config(adapters, base, layers), indent=2) + "\n"

@@ -91,3 +91,16 @@ def test_the_forward_pass_of_training_is_that_of_answering(model: Model) -> None
         picked = mx.take_along_axis(logits, mx.array(tokens[1:, None]), axis=-1).squeeze(-1)
         expected.append(np.array(mx.logsumexp(logits, axis=-1) - picked)[weight > 0])
     assert np.abs(np.array(losses(model.mlx_transformer, adapters, row)) - np.concatenate(expected)).max() < 2e-4
+
+
+def test_experts_are_computed_twice_and_their_gradient_once(model: Model, tmp_path: Path) -> None:
+    adapters = read_adapter(lora.FOLDER, model.config).adapters
+    row = row_of(lora.sequences(0))
+
+    def total(arrays: dict[str, mx.array]) -> mx.array:
+        return forward.loss(model.mlx_transformer, Adapters(arrays, adapters.scales), row)
+
+    value, gradients = mx.value_and_grad(total)(dict(adapters.arrays))
+    mx.export_to_dot(str(tmp_path / "graph.dot"), value, *gradients.values())
+    products = (tmp_path / "graph.dot").read_text().count("GatherQMM")
+    assert products == model.config.num_hidden_layers * 2 * 3  # gate and up, and down; the gradient is a product too

@@ -16,7 +16,7 @@ from mlx_model.lora import saved
 from mlx_model.lora.examples import Example
 from mlx_model.lora.recipe import Recipe
 from mlx_model.lora.run import Done, HeldOut, Resumed, Run, Stepped, Stopped, TrainingError
-from mlx_model.lora.saved import Folder
+from mlx_model.lora.saved import Folder, Standing
 from mlx_model.lora.trainer import Trainer
 from mlx_model.model import Model
 from mlx_model.weights.adapter_files import read_adapter
@@ -172,3 +172,11 @@ def test_too_little_space_is_said_before_anything_is_computed(made: Made, monkey
     monkeypatch.setattr(Folder, "free", lambda folder: 1000)
     with pytest.raises(TrainingError, match="takes 0 MB; 0 MB are free"):
         next(made().events(never))
+
+
+def test_a_transposed_array_is_kept_by_its_numbers(tmp_path: Path) -> None:
+    array = mx.arange(6.0).reshape(2, 3).T
+    folder = Folder(tmp_path)
+    with folder.locked():
+        folder.keep(Standing("a run"), {"x": array})
+    assert mx.array_equal(folder.state()["x"], array)

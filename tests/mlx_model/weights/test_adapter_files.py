@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mlx_model.errors import CheckpointError
+from mlx_model.transformer.adapters import Adapters
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.adapter_files import CONFIG, WEIGHTS, adapter_facts, read_adapter, write_adapter
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
@@ -57,6 +58,14 @@ def test_ours_has_the_same_tensors(config: ModelConfig, tmp_path: Path) -> None:
     fields, peft = (json.loads((each / CONFIG).read_text()) for each in (tmp_path, lora.FOLDER))
     assert sorted(fields["target_modules"]) == sorted(peft["target_modules"])
     assert fields["target_parameters"] == peft["target_parameters"]
+
+
+def test_a_transposed_array_is_written_by_its_numbers(config: ModelConfig, tmp_path: Path) -> None:
+    adapters = read_adapter(lora.FOLDER, config).adapters
+    turned = {name: mx.contiguous(array.swapaxes(-1, -2)).swapaxes(-1, -2) for name, array in adapters.arrays.items()}
+    write_adapter(tmp_path, Adapters(turned, adapters.scales), "", config.num_hidden_layers, {})
+    again = read_adapter(tmp_path, config).adapters
+    assert all(mx.array_equal(again.arrays[name], array) for name, array in adapters.arrays.items())
 
 
 def test_some_layers_are_named_one_by_one(config: ModelConfig, tmp_path: Path) -> None:
