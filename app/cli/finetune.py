@@ -170,12 +170,13 @@ def _read(path: Path, model: str, recipe: "Recipe") -> _Data:
     learnt, held_out = split(kept, recipe.held_out, recipe.seed)
     tokens, counted = sum(len(each.ids) for each in learnt), sum(each.learnt for each in learnt)
     say(
-        f"{len(learnt):,} answers to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, of which "
-        f"{counted:,} are learnt; {recipe.total_steps(len(learnt)):,} steps of {recipe.batch}"
+        f"{_number(len(learnt), 'answer')} to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, "
+        f"of which {counted:,} are learnt; {_number(recipe.total_steps(len(learnt)), 'step')} of "
+        f"{min(recipe.batch, len(learnt))}"
     )
     if bare := sum(not example.has_thought for example in learnt):
         say(
-            f"{bare:,} answers have no thought before them: what they teach is the answer alone, and the model may "
+            f"{_number(bare, 'answer')} without a thought: what is taught there is the answer alone, and the model may "
             "think less than it did"
         )
     return _Data(dialogues, learnt, held_out)
@@ -271,6 +272,10 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
             if asked():
                 return
             say(behaviour_line(words, total))
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from mlx_model.generation.session import Session
 from mlx_model.harmony.history import is_answer, is_thought
 from mlx_model.harmony.message import Message, Role
 from mlx_model.lora.dialogues import Dialogue
-from mlx_model.lora.languages import Languages
+from mlx_model.lora.languages import ENGLISH, Languages
 from mlx_model.model import Model
 from mlx_model.options import Options
 from mlx_model.request import Request
@@ -41,26 +41,38 @@ class Behaviour:
 
 
 def languages_of(dialogues: Sequence[Dialogue]) -> Languages:
-    """What the thoughts of conversations teach of their languages."""
-    return Languages(
+    """What the thoughts of conversations teach of their languages.
+
+    Where each of them asks for a language, the model's own English is added: else thoughts that stay as they were would
+    be taken for one of the languages that were learnt.
+    """
+    thoughts = [
         (dialogue.language, message.text)
         for dialogue in dialogues
         for message in dialogue.messages
         if is_thought(message)
-    )
+    ]
+    if not {"", "english"} & {language.lower() for language, _ in thoughts}:
+        thoughts.append(("", ENGLISH))
+    return Languages(thoughts)
 
 
 def behaviours(
     model: Model, dialogues: Sequence[Dialogue], languages: Languages, cancelled: Callable[[], bool]
 ) -> Iterator[Behaviour]:
-    """One for the last prompt of each conversation, answered without chance. Ends early once `cancelled()` is true."""
+    """One for the last prompt of each conversation, answered without chance. Ends early once `cancelled()` is true.
+
+    Of languages nothing is said where only one is known, since every thought would be in that.
+    """
     session = Session(model)
     for dialogue in dialogues:
         thoughts, whole = _answered(session, dialogue, cancelled)
         if cancelled():
             return
         right = languages.of(thoughts) == dialogue.language
-        if dialogue.language:
+        if len(languages.names) < 2:
+            yield Behaviour(1, whole)
+        elif dialogue.language:
             yield Behaviour(1, whole, 1, right)
         else:
             yield Behaviour(1, whole, unasked=1, unasked_right=right)

@@ -25,6 +25,8 @@ FORMATS = (
 )
 
 _EXPORT = "gptoss-chat"
+_MOST_NAMES, _MOST_NAME = 6, 30
+"""Fields of an unknown record that are named, and characters of each."""
 _THINK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _ROLES = {
     "human": "user",
@@ -82,6 +84,7 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
         content = read_small(path, MOST_BYTES)
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
+    _check_text(path, content)
     dialogues, problems, left_out = list[Dialogue](), list[str](), list[str]()
     for where, record in _records(path.name, content):
         try:
@@ -98,6 +101,22 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
     if not dialogues:
         raise DataError(f"{path} holds no conversation")
     return dialogues, left_out
+
+
+def _check_text(path: Path, content: bytes) -> None:
+    """Raises DataError for a file that can't have a line of JSON: one line is better than one for each of its lines."""
+    if content.startswith(b"PAR1"):
+        raise DataError(
+            f"{path} is a Parquet file; make JSON Lines of it first, with pandas for example: "
+            "read_parquet(FILE).to_json(FILE, orient='records', lines=True)"
+        )
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path} is no text in UTF-8 (line {line:,}); save it as UTF-8, as JSON Lines") from None
+    if content.strip() and b"{" not in content:
+        raise DataError(f"{path} has no JSON object in it; each line must be one conversation")
 
 
 def _records(name: str, content: bytes) -> Iterator[tuple[str, Any]]:
@@ -165,7 +184,8 @@ def _known(where: str, record: Mapping[str, Any]) -> Dialogue:
         return _of_pair(where, _text(record, "user"), _text(record, "analysis"), _text(record, "final"), lines)
     if "prompt" in record and "completion" in record:
         return _of_pair(where, _text(record, "prompt"), "", _text(record, "completion"), [])
-    raise ValueError(f"it has none of the known formats: {FORMATS}")
+    fields = ", ".join(f'"{name[:_MOST_NAME]}"' for name in list(record)[:_MOST_NAMES]) or "nothing"
+    raise ValueError(f"it has {fields}, which is none of the known formats: {FORMATS}")
 
 
 def _of_messages(where: str, items: list[Any]) -> Dialogue:

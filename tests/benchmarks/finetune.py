@@ -1,11 +1,12 @@
 """What a step of training takes, beside peft's and beside what the plan foretold; prints two Markdown tables.
 
-    python -m tests.benchmarks.finetune [--peer-python PYTHON] [--rounds N] [--lengths N ...]
+    python -m tests.benchmarks.finetune [--peer-python PYTHON] [--rounds N] [--lengths N ...] [--openblas LIBRARY]
 
 The first table is of one checkpoint of random weights, a fifth as wide as gpt-oss-20b: the same adapter beside
 attention, the same row of 512 tokens, AdamW, in processes that take turns. transformers trains no MXFP4, so that peft's
-experts are multiplied out to float32, and it computes with PyTorch, plain and with gradient checkpointing. Memory is
-the most that the process held while it trained, less what it held before it loaded.
+experts are multiplied out to float32, and it computes with PyTorch, plain and with gradient checkpointing. MLX's Linux
+wheel brings the reference BLAS; where OpenBLAS is found (Debian, Ubuntu: apt install libopenblas0), ours also runs with
+that in its place. Memory is the most that the process held while it trained, less what it held before it loaded.
 
 The second table is of two layers with the matrices of gpt-oss-20b (3.3 GB, written once into BENCH_DIR, by default
 gptoss-bench in the temporary folder): what a step held beyond weights and adapters. A row of 512 tokens takes some
@@ -13,6 +14,7 @@ minutes there.
 """
 
 import argparse
+import ctypes.util
 import json
 import os
 import statistics
@@ -38,7 +40,8 @@ NARROW = {
     "vocab_size": 20_032,
 }
 LENGTH, STEPS, RATE = 512, 3, 1e-3
-ENGINES = ("gptoss-chat", "peft", "peft, checkpointing")
+OURS, OPENBLAS = "gptoss-chat", "gptoss-chat, OpenBLAS"
+ENGINES = (OURS, OPENBLAS, "peft", "peft, checkpointing")
 
 
 def tokens(length: int, vocabulary: int) -> NDArray[np.int32]:
@@ -148,15 +151,16 @@ def held(checkpoint: Path, length: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- the tables
 
 
-def run(python: str, *arguments: str) -> dict[str, Any]:
-    """The figures of a child process."""
+def run(python: str, *arguments: str, preload: str | None = None) -> dict[str, Any]:
+    """The figures of a child process, into which a library may be loaded first."""
     command = [python, "-m", "tests.benchmarks.finetune", *arguments]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    environment = os.environ | ({"LD_PRELOAD": preload} if preload else {})
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def beside_peft(peer_python: str, rounds: int) -> None:
+def beside_peft(peer_python: str, rounds: int, openblas: str | None) -> None:
     """The first table."""
     from mlx_model.lora.recipe import Recipe
     from mlx_model.transformer.config import ModelConfig
@@ -166,11 +170,12 @@ def beside_peft(peer_python: str, rounds: int) -> None:
         checkpoint = write_checkpoint(Path(scratch, "model"), hub_config(**NARROW))
         config = ModelConfig.load(checkpoint)
         write_adapter(Path(scratch, "adapter"), Recipe().adapters(config), "", config.num_hidden_layers, {})
-        found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
+        found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES if engine != OPENBLAS or openblas}
         for _ in range(rounds):
             for engine, runs in found.items():
-                python = sys.executable if engine == ENGINES[0] else peer_python
-                runs.append(run(python, "--child", engine, "--checkpoint", str(checkpoint), "--adapter", scratch))
+                python = sys.executable if engine in (OURS, OPENBLAS) else peer_python
+                command = (python, "--child", engine, "--checkpoint", str(checkpoint), "--adapter", scratch)
+                runs.append(run(*command, preload=openblas if engine == OPENBLAS else None))
     print("| engine | s a step | ratio | memory, MB | ratio | loss of each step |\n|---|---:|---:|---:|---:|---|")
     first: tuple[float, float] | None = None
     for engine, runs in found.items():
@@ -204,24 +209,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the first table; 0 leaves it out")
     parser.add_argument("--lengths", type=int, nargs="*", default=[256, 512], help="tokens of the second table's rows")
     parser.add_argument("--checkpoint", type=Path, default=folder, metavar="DIR", help="of the second table")
+    parser.add_argument("--openblas", default=ctypes.util.find_library("openblas"), metavar="LIBRARY")
     parser.add_argument("--adapter", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=[*ENGINES, "held"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     match arguments.child:
         case None:
             if arguments.rounds:
-                beside_peft(arguments.peer_python, arguments.rounds)
-            if arguments.lengths and not (arguments.checkpoint / "config.json").is_file():
+                beside_peft(arguments.peer_python, arguments.rounds, arguments.openblas)
+            if not arguments.lengths:
+                return
+            if not (arguments.checkpoint / "config.json").is_file():
                 print(f"Writing the checkpoint of two layers into {arguments.checkpoint}", file=sys.stderr)
                 write_checkpoint(arguments.checkpoint, PRESETS["two-layer"]())
             beside_the_plan(arguments.checkpoint, arguments.lengths)
-        case "gptoss-chat":
+        case engine if engine in (OURS, OPENBLAS):
             print(json.dumps(ours(arguments.checkpoint, arguments.adapter / "adapter")))
         case "held":
             print(json.dumps(held(arguments.checkpoint, arguments.lengths[0])))
         case engine:
             checkpointing = engine != "peft"
             print(json.dumps(pefts(arguments.checkpoint, arguments.adapter / "adapter", checkpointing=checkpointing)))
+    if arguments.child:
+        sys.stdout.flush()
+        os._exit(0)  # a preloaded OpenBLAS can wait for its own threads for ever in its exit handler
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How held-out prompts are judged: by the language of the thoughts, and by whether there is an answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -39,8 +39,8 @@ class Scripted:
         yield Finished(self.reason)
 
 
-def judged(trainable: Model) -> Behaviour:
-    return sum(behaviours(trainable, LEARNT, languages_of(LEARNT), lambda: False), Behaviour())
+def judged(trainable: Model, learnt: Sequence[Dialogue] = LEARNT) -> Behaviour:
+    return sum(behaviours(trainable, learnt, languages_of(learnt), lambda: False), Behaviour())
 
 
 def test_thoughts_are_judged_by_their_language(trainable: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +48,19 @@ def test_thoughts_are_judged_by_their_language(trainable: Model, monkeypatch: py
     assert judged(trainable) == Behaviour(2, 2, asked=1, asked_right=0, unasked=1, unasked_right=1)
     monkeypatch.setattr(Scripted, "reason", "length")
     assert judged(trainable).whole == 0
+
+
+def test_english_is_known_where_nothing_was_learnt_of_it(trainable: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "Session", Scripted)
+    assert judged(trainable, LEARNT[:1]) == Behaviour(1, 1, asked=1, asked_right=0)
+    both = languages_of([LEARNT[0], dialogue("Nous comptons les lettres, la réponse est simple.", "French")])
+    assert [both.of(text) for text in ("Wir zählen.", "Nous comptons.", "We count it.")] == ["German", "French", ""]
+
+
+@pytest.mark.parametrize("language", ["", "English"])
+def test_one_language_alone_is_not_judged(language: str, trainable: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "Session", Scripted)
+    assert judged(trainable, [dialogue(ENGLISH, language)]) == Behaviour(1, 1)
 
 
 def test_languages_are_told_by_what_was_learnt() -> None:

@@ -124,7 +124,8 @@ GOOD = {"prompt": "a", "completion": "b"}
         ("{", "it is no JSON"),
         ("[1]", "it is no JSON object"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"a": 1}', "none of the known formats"),
+        ('{"a": 1, "b": 2}', 'it has "a", "b", which is none of the known formats'),
+        ("{}", "it has nothing, which is none of the known formats"),
         ('{"prompt": 1, "completion": "b"}', "prompt is no text"),
         ('{"prompt": "", "completion": "b"}', "a message of the user is empty"),
         ('{"messages": []}', "doesn't begin with a message of the user"),
@@ -162,6 +163,22 @@ def test_files_that_hold_nothing(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError):
         read_dialogues(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PAR1\x15\x04\x00\xff", "is a Parquet file; make JSON Lines of it first"),
+        ('{"prompt": "a",\n"Grüße"'.encode("latin-1"), r"is no text in UTF-8 \(line 2\)"),
+        (b"question,answer\nhi,hello\n", "has no JSON object in it"),
+    ],
+)
+def test_files_of_another_kind_are_told_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as error:
+        read_dialogues(path)
+    assert not error.value.problems
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
