@@ -157,7 +157,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
         preparing.hear(reply)
         say_what_is_odd(reply, asked)
         if isinstance(reply, Ready):
-            say(f"{reply.model} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
+            say(f"{reply.label} answers at {address.path or address.url} (context: {reply.context_length:,} tokens)")
 
     line = Line(engine, asked, announce, parallel=parallel)
     service = Service(line, own, getattr(arguments, "no_reasoning", False), getattr(arguments, "strict_model", False))

@@ -130,9 +130,8 @@ def adapted(transformer: Transformer, adapters: Adapters) -> Transformer:
     that are not all in memory.
     """
     if transformer.streaming is not None and {*EXPERTS} & {place.partition(".")[2] for place in adapters.scales}:
-        raise RequestError(
-            "the adapter changes experts, and these are read from the disk here: leave out --experts or give more --memory"
-        )
+        why = "the adapter changes experts, and these are read from the disk here"
+        raise RequestError(f"{why}; leave out --experts or give more --memory")
     blocks = [adapted_block(block, layer, adapters) for layer, block in enumerate(transformer.blocks)]
     decoder = transformer.decoder
     if decoder is not None:

@@ -56,7 +56,7 @@ def test_a_server_says_so_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
                 yield LoadProgress(done, 2, kernels=True)
             if dies:
                 raise EngineDied("the engine crashed")
-            yield Ready("demo", 4096, 1, 1, 0.1, None)
+            yield Ready("demo", 4096, 1, 1, 0.1, None, adapter="mine")
 
         async def close(self) -> None:
             pass
@@ -71,5 +71,5 @@ def test_a_server_says_so_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert cli.main(["serve", "--port", "0"]) == int(dies)
     said = capsys.readouterr()
     shown, _, after = said.err.partition(SHOWN)
-    assert shown == "" and ("the engine crashed" if dies else "demo answers at http") in after
+    assert shown == "" and ("the engine crashed" if dies else "demo + mine answers at http") in after
     assert "preparing" not in after + said.out
