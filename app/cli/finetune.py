@@ -60,7 +60,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--restart", action="store_true", help="begin anew where a run is kept under that name")
     parser.add_argument(
         "--evaluate",
-        type=int,
+        type=_count,
         metavar="N",
         help="at the end let the model answer N held-out prompts, without the adapter and with it (default: 20)",
     )
@@ -125,8 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(arguments, "dry_run"):
         _show(data, name)
         return 0
-    model = _load(name, recipe, plan, load.map)
     folder = _folder(arguments.out)
+    model = _load(name, recipe, plan, load.map)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
     if code == 0:
@@ -226,9 +226,11 @@ def _load(name: str, recipe: "Recipe", plan: "TrainingPlan", map: str) -> "Model
 
 
 def _folder(name: str) -> "Folder":
-    """The folder of an adapter: a name is one among those that `--adapter` finds by their names."""
+    """The folder of an adapter: a name is one among those that `--adapter` finds. Raises RequestError for no name."""
     from mlx_model.lora.saved import Folder
 
+    if name in ("", ".", ".."):
+        raise RequestError(f'"{name}" is no name for an adapter; give --out another, or a folder with a / in it')
     return Folder(Path(name).absolute() if "/" in name else adapter_folder(name))
 
 
@@ -282,6 +284,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (name.strip() for name in text.split(","))))
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of prompts")
+    return int(text)
+
+
 def _layers(text: str) -> tuple[int, ...]:
     """ "0-3,7" as numbers."""
     found: list[int] = []
@@ -290,4 +298,6 @@ def _layers(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or (last and not last.isdecimal()) or len(part) > 9:
             raise argparse.ArgumentTypeError(f'{part!r} is no layer; write them as "0-7,15"')
         found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f'{text!r} has no layer in it; write them as "0-7,15"')
     return tuple(dict.fromkeys(found))

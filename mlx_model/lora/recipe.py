@@ -57,6 +57,8 @@ class Recipe:
             ("alpha", 0 < self.alpha < math.inf, "above 0"),
             ("learning_rate", 0 < self.learning_rate < 1, "above 0 and below 1"),
             ("batch", self.batch >= 1, "at least 1"),
+            ("layers", self.layers is None or self.layers, "at least one"),
+            ("expert_layers", self.expert_layers is None or self.expert_layers, "at least one"),
             ("epochs", 0 < self.epochs < math.inf, "above 0"),
             ("steps", self.steps is None or self.steps >= 1, "at least 1"),
             ("warmup", 0 <= self.warmup < 1, "0 or more, and below 1"),

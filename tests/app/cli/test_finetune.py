@@ -68,6 +68,10 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
     [
         (("--targets", "head"), "targets is ('head',); it must be some of attention, router, experts"),
         (("--layers", "3,9"), "there is no layer 9; this model has the layers 0 to 5"),
+        (("--layers", "5-2"), "'5-2' has no layer in it"),
+        (("--evaluate", "-1"), "'-1' is no number of prompts"),
+        (("--out", ""), '"" is no name for an adapter'),
+        (("--out", ".."), '".." is no name for an adapter'),
         (("--rank", "0"), "rank is 0; it must be from 1 to 256"),
         (("--length", "64"), "can be learnt from"),
         (("--analysis-weight", "0", "--final-weight", "0"), "are both 0, so nothing is learnt"),
