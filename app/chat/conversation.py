@@ -68,11 +68,25 @@ class AnswerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockRun:
+    """What came of a code block of an answer that the person has run; the model reads nothing of it.
+
+    `block` is its number from 1 on (app.chat.block_runs), `code` a digest of what was run, `output` bounded text
+    without control characters. `facts` are None while it runs, and stay so if the program ends meanwhile.
+    """
+
+    block: int
+    code: str
+    output: str = ""
+    facts: CallFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """What one side said: a prompt (`facts` are None), or a whole answer with its analysis, commentary and tool calls.
 
     Nodes with the same parent are versions of each other: the prompt was edited, or the answer regenerated.
-    `created` is in seconds since 1970.
+    `created` is in seconds since 1970; `runs` are those of its code blocks, in their order, the last of each.
     """
 
     id: str
@@ -80,6 +94,7 @@ class Node:
     created: float
     messages: tuple[Message, ...]
     facts: AnswerFacts | None = None
+    runs: tuple[BlockRun, ...] = ()
 
     @property
     def is_prompt(self) -> bool:
@@ -269,6 +284,21 @@ class Conversation:
         """More of the answer has come."""
         self.nodes[id] = replace(self.nodes[id], facts=facts, messages=tuple(messages))
         self._changed[id] = None
+
+    def keep_run(self, id: str, run: BlockRun) -> None:
+        """A code block of a node is run, or was: in place of what came of it before."""
+        node = self.nodes[id]
+        runs = [other for other in node.runs if other.block != run.block]
+        self._set_runs(node, [*runs, run])
+
+    def drop_run(self, id: str, block: int) -> None:
+        """Nothing came of running a code block."""
+        node = self.nodes[id]
+        self._set_runs(node, [run for run in node.runs if run.block != block])
+
+    def _set_runs(self, node: Node, runs: Iterable[BlockRun]) -> None:
+        self.nodes[node.id] = replace(node, runs=tuple(sorted(runs, key=lambda run: run.block)))
+        self._changed[node.id] = None
 
     def withdraw(self, id: str, leaf: str | None) -> None:
         """Take back a node without children, which came to nothing, and go back to `leaf`.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from app.chat.conversation import AnswerFacts, CallFacts, Changes, Node
+from app.chat.conversation import AnswerFacts, BlockRun, CallFacts, Changes, Node
 from app.store.schema import folded
 from app.store.values import number, storable, text_of
 from metal.files import parse_json
@@ -41,8 +41,16 @@ def read_nodes(connection: sqlite3.Connection, conversation: str) -> list[Node]:
         effort = effort and Effort(effort)
         took = (stats, analysis_s, analysis_tokens, _read_calls(calls), text_of(origin))
         facts[node] = AnswerFacts(model, effort, reason, *took)
+    runs: dict[str, list[BlockRun]] = {}
+    for node, block, code, output, how in connection.execute(
+        """SELECT node, block, code, output, facts FROM runs JOIN nodes ON nodes.id = runs.node
+        WHERE conversation = ? ORDER BY node, block""",
+        (conversation,),
+    ):
+        ended = None if how is None else next(iter(_read_calls(f"[{how}]")), CallFacts())
+        runs.setdefault(node, []).append(BlockRun(block, code, output, ended))
     return [
-        Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id))
+        Node(id, parent, created, tuple(messages.get(id, ())), facts.get(id), tuple(runs.get(id, ())))
         for id, parent, created in connection.execute(
             "SELECT id, parent, created FROM nodes WHERE conversation = ? ORDER BY seq", (conversation,)
         )
@@ -70,6 +78,7 @@ def write(connection: sqlite3.Connection, changes: Changes) -> None:
         _write_messages(connection, node.id, node.messages)
         if node.facts is not None:
             _write_facts(connection, node.id, node.facts)
+        _write_runs(connection, node.id, node.runs)
     if changes.leaf is None:  # a conversation whose only prompt was withdrawn has never been
         execute(
             "DELETE FROM conversations WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM nodes WHERE conversation = ?1)",
@@ -119,6 +128,20 @@ def _write_facts(connection: sqlite3.Connection, node: str, facts: AnswerFacts) 
             ),
             *(str(facts.stats.seed), *(counts[name] for name in _COUNTS)),
         ),
+    )
+
+
+def _write_runs(connection: sqlite3.Connection, node: str, runs: Iterable[BlockRun]) -> None:
+    connection.execute("DELETE FROM runs WHERE node = ?", (node,))
+    connection.executemany(
+        "INSERT INTO runs (node, block, code, output, folded, facts) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(node, run.block, storable(run.code), output := storable(run.output), folded(output)),
+                None if run.facts is None else json.dumps(asdict(run.facts)),
+            )
+            for run in runs
+        ],
     )
 
 

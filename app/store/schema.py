@@ -130,6 +130,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # How an answer came about where several were asked for, in words; NULL for one that was asked for alone.
         "ALTER TABLE turns ADD COLUMN origin TEXT",
     ),
+    (
+        # What came of the code blocks that the person has run, of each the last; they go with the answer. `facts` are
+        # those of a call, as an object in JSON, NULL of one that has not ended; `folded` is as in messages.
+        """CREATE TABLE runs (
+            node TEXT NOT NULL REFERENCES nodes(id) ON DELETE CASCADE,
+            block INTEGER NOT NULL,
+            code TEXT NOT NULL,
+            output TEXT NOT NULL,
+            folded TEXT,
+            facts TEXT,
+            PRIMARY KEY (node, block)
+        ) WITHOUT ROWID""",
+    ),
 )
 """MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to.
 The steps may call `folded`."""

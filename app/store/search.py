@@ -1,4 +1,4 @@
-"""Full-text search over all conversations: any part of a word, all words in one message or title.
+"""Full-text search over all conversations: any part of a word, all words in one message, title or output of code.
 
 Case, accents and Unicode's ways to compose a letter make no difference.
 """
@@ -8,6 +8,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.lines import one_line
 from app.store.folding import fold, spans
@@ -17,6 +18,8 @@ from mlx_model.harmony.message import Role
 ELLIPSIS = "\u2026"
 BEFORE, LENGTH = 10, 100
 """Of a snippet: characters before the hit, and all in all."""
+OUTPUT = "output"
+"""The channel of a hit in what a code block has written, and its role."""
 TRIGRAM = 3
 """Shorter words have no trigram, so the index can't find them, and the texts are read instead."""
 
@@ -26,7 +29,7 @@ class SearchHit:
     """Where the words were found: in the title if `node` is None, else in a message of that node.
 
     `created` is the time of the node, or of the conversation's last change. `channel` is the message's, None in a
-    prompt; `role` says in a word what it is. `snippet` is one line of inert text.
+    prompt, OUTPUT in what a code block has written; `role` says in a word what it is. `snippet` is one line of inert text.
     """
 
     conversation: str
@@ -58,15 +61,29 @@ def find(connection: sqlite3.Connection, text: str, limit: int) -> list[SearchHi
         conditions.append("m.seq IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)")
         values.append(" ".join(f'"{quoted}"' for quoted in (word.replace('"', '""') for word in long)))
     messages = connection.execute(
-        f"""SELECT c.id, title, n.id, n.created, channel, text, m.role, m.recipient
+        f"""SELECT n.seq, c.id, title, n.id, n.created, channel, text, m.role, m.recipient
         FROM messages AS m JOIN nodes AS n ON n.id = m.node JOIN conversations AS c ON c.id = n.conversation
         WHERE {" AND ".join(conditions)} ORDER BY n.seq DESC, position DESC LIMIT ?""",
         (*values, limit),
     )
+    found = [(*hit, channel, text, _role(role, channel, to)) for *hit, channel, text, role, to in messages]
+    found = sorted([*found, *_outputs(connection, words, limit)], key=lambda hit: -hit[0])[:limit]
     return hits + [
-        SearchHit(conversation, title, node, created, channel, snippet(text, words), _role(role, channel, recipient))
-        for conversation, title, node, created, channel, text, role, recipient in messages
+        SearchHit(conversation, title, node, created, channel, snippet(text, words), role)
+        for _, conversation, title, node, created, channel, text, role in found
     ]
+
+
+def _outputs(connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
+    """Hits in what code blocks have written. They have no index: few are run, and all texts are short."""
+    contained = " AND ".join(["coalesce(folded, output) LIKE ? ESCAPE '\\'"] * len(words))
+    rows = connection.execute(
+        f"""SELECT n.seq, c.id, title, n.id, n.created, '{OUTPUT}', output, '{OUTPUT}'
+        FROM runs AS r JOIN nodes AS n ON n.id = r.node JOIN conversations AS c ON c.id = n.conversation
+        WHERE deleted IS NULL AND {contained} ORDER BY n.seq DESC, block DESC LIMIT ?""",
+        (*map(_containing, words), limit),
+    )
+    return rows.fetchall()
 
 
 def words_of(text: str) -> list[str]:

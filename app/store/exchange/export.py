@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from app.chat.block_runs import with_outputs
 from app.chat.conversation import AnswerFacts, Conversation, Node
 from app.chat.footer import ending
 from app.chat.sources import with_sources
@@ -38,8 +39,8 @@ def to_json(conversations: Iterable[Conversation]) -> str:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """The path on the screen, without analysis, each answer with its sources; inert text. Ends with a word on the
-    versions that are not shown."""
+    """The path on the screen, without analysis, each answer with its sources and what came of its code; inert text.
+    Ends with a word on the versions that are not shown."""
     path = conversation.path
     parts = [f"# {one_line(conversation.title)}", time.strftime("%Y-%m-%d %H:%M", time.localtime(conversation.created))]
     pages: dict[int, Page] = {}
@@ -49,7 +50,7 @@ def to_markdown(conversation: Conversation) -> str:
             parts += ["## You", clean(node.text())]
         else:
             texts = _texts(node) or ["*(stopped before the answer)*"]
-            parts += [f"## {_author(node.facts)}", with_sources(clean("\n\n".join(texts)), pages)]
+            parts += [f"## {_author(node.facts)}", with_sources("\n\n".join(texts), pages)]
             if _texts(node) and (end := _ending(node.facts)):
                 parts.append(f"*({end})*")
     if others := len(conversation.nodes) - len(path):
@@ -111,14 +112,20 @@ def nodes_in_words(nodes: int) -> str:
 
 
 def _texts(node: Node) -> list[str]:
-    """What the model said to the person; as code what it asked of its tools, and what they gave."""
-    texts = []
+    """What the model said to the person, with what came of its code; as code what it asked of its tools, and what they
+    gave. Inert."""
+    texts, blocks = [], 0
+    has_final = bool(node.text("final"))
     for message in node.messages:
         if message.role is Role.TOOL or message.recipient is not None:
             way = f"From {message.name or 'a tool'}" if message.role is Role.TOOL else f"To {message.recipient}"
-            texts.append(f"{one_line(way)}:\n\n{fenced(message.text)}")
+            texts.append(f"{one_line(way)}:\n\n{clean(fenced(message.text))}")
         elif message.channel != "analysis" and message.text:
-            texts.append(message.text)
+            text = clean(message.text)
+            if node.runs and (message.channel == "final" or not has_final):
+                text, count = with_outputs(text, node.runs, blocks)
+                blocks += count
+            texts.append(text)
     return texts
 
 
@@ -152,4 +159,6 @@ def _node(node: Node) -> dict[str, Any]:
     fields: dict[str, Any] = {"id": node.id, "parent": node.parent, "created": node.created, "messages": messages}
     if node.facts is not None:
         fields["turn"] = asdict(node.facts)
+    if node.runs:
+        fields["runs"] = [asdict(run) for run in node.runs]
     return fields

@@ -4,7 +4,8 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any
 
-from app.chat.conversation import AnswerFacts, CallFacts, Conversation, Node
+from app.chat.block_runs import kept_output
+from app.chat.conversation import AnswerFacts, BlockRun, CallFacts, Conversation, Node
 from app.store.values import OddValueError, hashed, moment, name_of, number, text, text_or_none
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort, Message
@@ -30,7 +31,9 @@ def convert(item: dict[str, Any]) -> Conversation:
             raise OddValueError("two messages have one id")
         if entry["parent"] not in names:
             raise OddValueError("a message follows one that is not there")
-        nodes.append(Node(node_id, names[entry["parent"]], moment(entry["created"]), messages, facts))
+        runs = {run.block: run for run in map(_run, entry.get("runs", ()))}
+        place = (names[entry["parent"]], moment(entry["created"]))
+        nodes.append(Node(node_id, *place, messages, facts, tuple(runs[block] for block in sorted(runs))))
         names[name] = node_id
     conversation = Conversation(id, title=text(item["title"]), created=moment(item["created"]), nodes=nodes)
     conversation.updated = moment(item["updated"])
@@ -38,6 +41,12 @@ def convert(item: dict[str, Any]) -> Conversation:
         raise OddValueError("its last message is not there")
     conversation.leaf = names[item["leaf"]]
     return conversation
+
+
+def _run(fields: dict[str, Any]) -> BlockRun:
+    """What came of a code block, as bounded as if it had been run here."""
+    facts = None if fields["facts"] is None else _call(fields["facts"])
+    return BlockRun(int(number(fields["block"])), text(fields["code"])[:64], kept_output(text(fields["output"])), facts)
 
 
 def _message(fields: dict[str, Any]) -> Message:

@@ -1,0 +1,66 @@
+"""What came of the code blocks that the person has run: which block it belongs to, what is kept, how it is exported.
+
+Blocks are counted from 1 on in the text that an answer says to the person: its final messages, or where there are none
+its commentary.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from app.chat.code_blocks import code_blocks
+from app.chat.conversation import BlockRun, CallFacts
+from app.lines import one_line
+from mlx_model.text import clean, fenced
+from mlx_model.tools.base import CHARACTERS_A_TOKEN, shortened
+
+MOST_KEPT = 20_000
+"""Characters that are kept of an output: its beginning and its end."""
+_WORDS = 100
+"""Room for what says that something is left out: what was shortened stays as it is."""
+CUT_OFF = "cut off"
+"""The state of one that the end of the program has cut off."""
+
+
+def digest_of(code: str) -> str:
+    """What tells a code block from what it becomes when its answer is continued."""
+    return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def kept_output(text: str) -> str:
+    """An output as it is kept: without control characters, and of one that is too long how much is left out."""
+    text = clean(text).strip("\n")
+    return text if len(text) <= MOST_KEPT + _WORDS else shortened(text, MOST_KEPT // CHARACTERS_A_TOKEN)
+
+
+def state_of(facts: CallFacts | None) -> str:
+    """How a run ended, and how long it took, in one line of clean text."""
+    if facts is None:
+        return CUT_OFF
+    said = one_line(facts.outcome) or ("failed" if facts.error else "done")
+    return said + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
+
+
+def with_outputs(text: str, runs: Iterable[BlockRun], before: int = 0) -> tuple[str, int]:
+    """A Markdown text with the output of each code block that was run below it, and how many blocks it has; `before` it
+    stand so many others. What has run is known by its code: a block that has changed since has no output."""
+    blocks, lines = code_blocks(text), text.split("\n")
+    by_block = {run.block: run for run in runs}
+    for number, block in reversed(list(enumerate(blocks, before + 1))):
+        run = by_block.get(number)
+        if run is not None and run.code == digest_of(block.code):
+            below = ["", *_exported(run), *([""] if any(lines[block.end : block.end + 1]) else [])]
+            margin = _margin(lines[block.first]) if block.is_fenced else ""
+            lines[block.end : block.end] = [f"{margin}{line}".rstrip() for line in below]
+    return "\n".join(lines), len(blocks)
+
+
+def _exported(run: BlockRun) -> list[str]:
+    if not run.output:
+        return [f"Output: {state_of(run.facts)}"]
+    return [f"Output ({state_of(run.facts)}):", "", *fenced(clean(run.output), "text").split("\n")]
+
+
+def _margin(fence: str) -> str:
+    """What stands before a fence in its line, as it stands before the lines that go on with the same item or quote."""
+    return re.sub(r"[^>\s]", " ", re.split(r"`{3}|~{3}", fence, maxsplit=1)[0])

@@ -1,0 +1,38 @@
+"""The code blocks of a Markdown text, and where they stand in it."""
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # loaded with the first answer
+    from markdown_it import MarkdownIt
+
+
+class CodeBlock(NamedTuple):
+    """One block: what it says, the language that it names ("" for none), its lines from `first` to before `end`, and
+    whether it stands between fences, else it is indented."""
+
+    code: str
+    language: str
+    first: int
+    end: int
+    is_fenced: bool
+
+
+def code_blocks(text: str) -> list[CodeBlock]:
+    """The blocks, in their order; those of quotes and list items too."""
+    blocks = []
+    for token in _parser().parse(text):
+        if token.type in ("fence", "code_block") and token.map is not None:
+            language = (token.info.split() or [""])[0]
+            code = token.content.removesuffix("\n")
+            blocks.append(CodeBlock(code, language, token.map[0], token.map[1], token.type == "fence"))
+    return blocks
+
+
+@cache
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt()
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
