@@ -1,5 +1,8 @@
 """Runs code blocks of a conversation, as the tool python runs what the model calls: as confined, and as bounded."""
 
+import re
+from dataclasses import replace
+
 from app.tools.code import SHELL
 from app.tools.kit import Kit
 from app.tools.permission import Decision
@@ -19,6 +22,7 @@ try:
 except KeyboardInterrupt:  # the person stops it, or it has come to a limit
     pass
 """
+_STATUS = re.compile(r"\n?\[(exit status -?\d+)\]\s*\Z")
 
 
 class CodeRunner:
@@ -50,7 +54,8 @@ class CodeRunner:
             shell = _SHELLS.get(language.lower(), "sh")
             cell = _AS_PYTHON.format(shell=shell, code=code)
             call = ToolCall(NAME, code, arguments={"code": f"exec({cell!r}, {{}})"})  # its names are no variables
-        return await kit.tools[0].run(call, bounded(output))
+        result = await kit.tools[0].run(call, bounded(output))
+        return _with_status(result) if by == SHELL else result
 
     async def close(self) -> None:
         """End what runs, and forget the variables."""
@@ -65,3 +70,10 @@ class CodeRunner:
             await self.close()
             self._open = conversation, kits_of([NAME], conversation)[0]
         return self._open[1]
+
+
+def _with_status(result: ToolResult) -> ToolResult:
+    """The result of a shell has failed where its last line says so."""
+    if result.error or (status := _STATUS.search(result.text)) is None:
+        return result
+    return replace(result, text=result.text[: status.start()], error=True, outcome=status[1])

@@ -19,7 +19,7 @@ def with_keys(content: Content, keys: Sequence[str], first: int) -> Content:
         click = span.style.meta.get("@click", "") if isinstance(span.style, Style) else ""
         block = re.fullmatch(r"copy_code\((\d+)\)", click)
         number, at = first + int(block[1]) if block else -1, span.start - _BEFORE
-        if 0 <= number < len(keys) and text[max(0, at - 1) : at + _BEFORE].isspace():
+        if 0 <= number < len(keys) and at > 0 and text[at - 1 : at + _BEFORE].isspace():
             text = text[:at] + keys[number] + text[at + 1 :]
             spans.append(Span(at, at + 1, _LOOK))
     return Content(text, spans)

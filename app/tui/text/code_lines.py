@@ -1,6 +1,6 @@
 """Code as lines for a width: in the theme's colours, on a surface of its own, long lines wrapped below their indent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from pygments.lexers import get_lexer_by_name
@@ -9,11 +9,16 @@ from pygments.util import ClassNotFound
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 
+from app.tui.text.code_words import Word
 from app.tui.text.looks import HEADER, PADDING, SECONDARY, WRAPPED, look
 
 SURFACE = "on $surface"
-COPY = "copy"
-"""What is clicked to copy a block."""
+BLOCK_LINES = "block_lines"
+"""Marks in the line above a block how many lines it has below that."""
+GAP = 2
+"""Columns between what can be clicked there."""
+LEAST_NAME = 4
+"""Columns that a language too long for its line keeps beside the first of them."""
 TAB = 4
 HANG = 2
 """Columns by which the rest of a long line stands to the right of its beginning."""
@@ -56,32 +61,53 @@ def _look_of(kind: _TokenType) -> str:
     return ""
 
 
-def code_lines(code: str, language: str, width: int, number: int) -> Iterator[Segment]:
-    """A line with the language and a `copy` that is an action with the number of the block, then the code."""
+def code_lines(code: str, language: str, width: int, number: int, words: Sequence[Word] | None) -> Iterator[Segment]:
+    """A line with the language and the `words` that can be clicked, each an action with the number of the block, then
+    the code; without that line if there are no words."""
     margin = 1 if width >= _PADDED else 0
     room = max(1, width - 2 * margin)
-    yield from _header(language, room, margin, number)
+    lines = [part for fragments in _highlighted(code, language) for part in _wrapped(fragments, room)]
+    if words is not None:
+        yield from _header(language, room, margin, number, words, len(lines))
     side = Segment(" " * margin, look(SURFACE, **{PADDING: True}))
-    for fragments in _highlighted(code, language):
-        for part, is_rest in _wrapped(fragments, room):
-            yield side
-            if is_rest:
-                yield Segment(" " * is_rest, look(SURFACE, **{WRAPPED: True}))
-            yield from (Segment(text, look(f"{style} {SURFACE}".strip())) for text, style in part)
-            used = is_rest + sum(cell_len(text) for text, _ in part)
-            yield Segment(" " * max(0, room + margin - used), look(SURFACE, **{PADDING: True}))
-            yield Segment.line()
+    for part, is_rest in lines:
+        yield side
+        if is_rest:
+            yield Segment(" " * is_rest, look(SURFACE, **{WRAPPED: True}))
+        yield from (Segment(text, look(f"{style} {SURFACE}".strip())) for text, style in part)
+        used = is_rest + sum(cell_len(text) for text, _ in part)
+        yield Segment(" " * max(0, room + margin - used), look(SURFACE, **{PADDING: True}))
+        yield Segment.line()
 
 
-def _header(language: str, room: int, margin: int, number: int) -> Iterator[Segment]:
-    """The line above the code. Its click is an action that holds a number: none of the model's text gets into it."""
-    name = set_cell_size(language, max(0, room - len(COPY) - 2)).rstrip()
-    gap = room - cell_len(name) - len(COPY)
-    if gap >= 0:
-        yield Segment(" " * margin + name + " " * gap, look(f"{SECONDARY} {SURFACE}", **{HEADER: True}))
-    click = {HEADER: True, "@click": f"copy_code({number})"}
-    yield Segment(COPY[: max(room, 1)], look(f"{SECONDARY} underline {SURFACE}", **click))
-    yield Segment(" " * margin, look(SURFACE, **{HEADER: True}))
+def _header(
+    language: str, room: int, margin: int, number: int, words: Sequence[Word], lines: int
+) -> Iterator[Segment]:
+    """The line above the code. Its clicks are actions that hold a number: none of the model's text gets into them.
+
+    In a narrow window there are as many words as fit beside the language, the first of them first; where there is no
+    room for any, a click on the language does what the first would. Only a language that doesn't fit is cut.
+    """
+    marks = {HEADER: True, BLOCK_LINES: (number, lines)}
+    least = GAP + len(words[0].text) if words and room >= LEAST_NAME + GAP + len(words[0].text) else 0
+    name = language if cell_len(language) <= room else set_cell_size(language, room - least).rstrip()
+    shown = list(words)
+    while shown and cell_len(name) + sum(GAP * bool(name) + len(word.text) for word in shown) > room:
+        shown.pop()
+    if not shown and words:
+        name = name or words[0].text[:room]
+    used = sum(len(word.text) for word in shown) + GAP * max(0, len(shown) - 1)
+    plain, clicked = f"{SECONDARY} {SURFACE}", f"{SECONDARY} underline {SURFACE}"
+    yield Segment(" " * margin, look(plain, **marks))
+    if name:
+        click = {} if shown or not words else {"@click": words[0].action(number)}
+        yield Segment(name, look(clicked if click else plain, **marks, **click))
+    yield Segment(" " * max(0, room - cell_len(name) - used), look(plain, **marks))
+    for word in shown:
+        if word is not shown[0]:
+            yield Segment(" " * GAP, look(plain, **marks))
+        yield Segment(word.text, look(clicked, **marks, **{"@click": word.action(number)}))
+    yield Segment(" " * margin, look(SURFACE, **marks))
     yield Segment.line()
 
 

@@ -32,6 +32,7 @@ from app.documents.citations import FileCitations
 from app.tui.text import formula_rules
 from app.tui.text.citation_tokens import cite, cite_files, styles_of
 from app.tui.text.code_lines import code_lines
+from app.tui.text.code_words import WordsOf, copy_alone
 from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
 from mlx_model.tools.citations import Citations
@@ -74,9 +75,17 @@ def _code_tokens(source: str) -> list[Token]:
 class GrowingLayout:
     """The lines of a document that grows at its end."""
 
-    def __init__(self, width: int, citations: Citations | None = None, files: FileCitations | None = None) -> None:
-        """`citations` have read the document, as far as it goes; `files` know what it may cite besides."""
+    def __init__(
+        self,
+        width: int,
+        citations: Citations | None = None,
+        files: FileCitations | None = None,
+        words: WordsOf | None = copy_alone,
+    ) -> None:
+        """`citations` have read the document, as far as it goes; `files` know what it may cite besides. `words` tells
+        what can be clicked above a code block; None: there is no line above them."""
         self.width = width
+        self._words = words
         self._citations = citations
         self._files = files
         self._console = Console(
@@ -110,7 +119,9 @@ class GrowingLayout:
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        lines = _render(piece.tokens, self._console, codes, self._citations, self._files)
+        markdown = _Document("", hyperlinks=False)  # those would be OSC 8, which hides the address the model chose
+        markdown.codes, markdown.words = codes, self._words
+        lines = _render(piece.tokens, markdown, self._console, self._citations, self._files)
         if not before:
             return [lines]
         return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
@@ -158,15 +169,12 @@ def _items(block: list[Token], number: int) -> Iterator[_Piece]:
 
 def _render(
     tokens: Sequence[Token],
+    markdown: "_Document",
     console: Console,
-    codes: int,
     citations: Citations | None,
     files: FileCitations | None,
 ) -> Content:
-    # Without hyperlinks: those would be OSC 8 sequences that hide the address the model chose.
-    markdown = _Document("", hyperlinks=False)
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
-    markdown.codes = codes
     for token in tokens:
         for child in token.children or ():
             child.content = clean(child.content)  # `&#x202e;` was inert until the parser made a character of it
@@ -227,20 +235,24 @@ class _Heading(Heading):
 
 
 class _Code(CodeBlock):
-    """Code with its language and a `copy`."""
+    """Code with its language and what can be clicked."""
 
     number = 0
     """Which of the document's code blocks it is."""
+    words: WordsOf | None = None
 
     @classmethod
     def create(cls, markdown: RichMarkdown, token: Token) -> "_Code":
         assert isinstance(markdown, _Document)
         code = cls((token.info.split() or [""])[0], "")
         code.number, markdown.codes = markdown.codes, markdown.codes + 1
+        code.words = markdown.words
         return code
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        return code_lines(str(self.text), self.lexer_name, options.max_width, self.number)
+        code = str(self.text)
+        words = None if self.words is None else self.words(self.lexer_name, code)
+        return code_lines(code, self.lexer_name, options.max_width, self.number, words)
 
 
 class _Quote(BlockQuote):
@@ -300,6 +312,8 @@ class _List(ListElement):
 class _Document(RichMarkdown):
     codes = 0
     """The code blocks before the next."""
+    words: WordsOf | None = None
+    """What can be clicked above them."""
 
     inlines = RichMarkdown.inlines | {"link"}
     """The tags within a line whose text has the style `markdown.` of that name."""

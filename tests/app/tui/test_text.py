@@ -13,6 +13,7 @@ from textual.content import Content
 from app.chat.commands import COMMANDS, find
 from app.tui.text import markdown_layout
 from app.tui.text.coalesce import Coalescer
+from app.tui.text.code_words import help_of, words_of
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.widgets.markdown import MarkdownText
 
@@ -140,7 +141,7 @@ def test_what_can_be_clicked_is_the_number_of_each_code_block_and_nothing_else(s
         metas = [span.style.meta for span in spans if not isinstance(span.style, str) and span.style.meta]
         actions = [meta["@click"] for meta in metas if "@click" in meta]
         assert actions == [f"copy_code({number})" for number in range(len(code_blocks(source[:end])))]
-        assert all(meta.keys() <= {"header", "@click", "padding", "wrapped"} for meta in metas)
+        assert all(meta.keys() <= {"header", "@click", "padding", "wrapped", "block_lines"} for meta in metas)
         assert all("header" in meta for meta in metas if "@click" in meta)
 
 
@@ -153,7 +154,43 @@ def test_code_is_what_was_written_between_the_fences() -> None:
 def test_the_line_above_code_fits_where_there_is_no_room(width: int) -> None:
     content = lay_out("> ```日本語日本語日本語\n> x\n> ```\n\n```\ny\n```", width)
     assert all(line.cell_length <= max(width, 3) for line in content.split("\n"))
-    assert width < 8 or content.plain.count("copy") == 2
+    assert "copy"[: min(width, 4)] in content.plain and (width < 5 or "\u65e5" in content.plain)
+    assert width < 12 or content.plain.count("copy") == 2
+    clicks = [span.style.meta.get("@click") for span in content.spans if not isinstance(span.style, str)]
+    assert width < 5 or [*filter(None, clicks)] == ["copy_code(0)", "copy_code(1)"]  # on the language, or beside it
+
+
+@pytest.mark.parametrize(
+    ("width", "header"),
+    [
+        (40, "python             copy  run  save"),
+        (25, "python  copy  run  save"),
+        (24, "python      copy  run"),
+        (16, "python    copy"),
+        (12, "python"),
+    ],
+)
+def test_the_words_above_code_go_before_its_language_does(width: int, header: str) -> None:
+    content = GrowingLayout(width, words=words_of).extend("```python\nprint(1)\n```")
+    line, code = content.plain.split("\n")
+    assert line.split() == header.split() and line[1:-1].startswith("python") and len(line) == len(code) == width
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("```sh\nls\n```", ["copy", "run", "save"]),
+        ("```html\n<p>\n```", ["copy", "open", "save"]),
+        ("```\n<!doctype html><p>\n```", ["copy", "open", "save"]),
+        ("```rust\nfn main() {}\n```", ["copy", "save"]),
+        ("    indented", ["copy", "save"]),
+    ],
+)
+def test_only_what_can_be_done_with_code_stands_above_it(source: str, words: list[str]) -> None:
+    spans = GrowingLayout(60, words=words_of).extend(source).spans
+    clicks = [span.style.meta.get("@click", "") for span in spans if not isinstance(span.style, str)]
+    assert [*filter(None, clicks)] == [f"{word}_code(0)" for word in words]
+    assert all(map(help_of, filter(None, clicks)))
 
 
 def test_blocks_are_parted_by_one_line_and_items_by_none() -> None:
