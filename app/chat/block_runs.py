@@ -33,11 +33,12 @@ def kept_output(text: str) -> str:
     return text if len(text) <= MOST_KEPT + _WORDS else shortened(text, MOST_KEPT // CHARACTERS_A_TOKEN)
 
 
-def state_of(facts: CallFacts | None) -> str:
-    """How a run ended, and how long it took, in one line of clean text."""
+def state_of(facts: CallFacts | None, longest: int = 200) -> str:
+    """How a run ended, in at most so many characters, and how long it took: one line of clean text."""
     if facts is None:
         return CUT_OFF
-    said = one_line(facts.outcome) or ("failed" if facts.error else "done")
+    said = one_line(facts.outcome[: 4 * longest]) or ("failed" if facts.error else "done")
+    said = said if len(said) <= longest else f"{said[: longest - 1]}\u2026"
     return said + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
 
 

@@ -29,7 +29,8 @@ class SearchHit:
     """Where the words were found: in the title if `node` is None, else in a message of that node.
 
     `created` is the time of the node, or of the conversation's last change. `channel` is the message's, None in a
-    prompt, OUTPUT in what a code block has written; `role` says in a word what it is. `snippet` is one line of inert text.
+    prompt, OUTPUT in what a code block has written; `role` says in a word what it is. `snippet` is one line of inert
+    text.
     """
 
     conversation: str

@@ -30,6 +30,7 @@ from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
 
 if TYPE_CHECKING:
+    from app.tui.widgets.code_run import CodeRun
     from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.messages import AnswerText
     from app.tui.widgets.reader import Reader
@@ -298,6 +299,14 @@ class Actions(App[None]):
     def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
         """A click on the `copy` of a code block."""
         self.copy_to_clipboard(event.text, event.what)
+
+    def on_markdown_text_block_wanted(self, event: "MarkdownText.BlockWanted") -> None:
+        """A click on another word above a code block."""
+        self.selection.take_block(event)
+
+    def on_code_run_asked(self, event: "CodeRun.Asked") -> None:
+        """A click on the `ask` of an output."""
+        self.selection.ask_about(event.kept)
 
     def action_copy_text(self, text: str) -> None:
         """Copy a text that stands for itself: a click on `copy path`."""

@@ -1,4 +1,4 @@
-"""What the person does with a code block: saves it, and runs it, which shows its output below the answer."""
+"""What the person does with a code block: saves it, and runs it; its output stands below the block, and is kept."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,57 +6,83 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.chat.conversation import CallFacts
+from app.chat.answer import CHECKPOINT_S
+from app.chat.block_runs import digest_of, kept_output
+from app.chat.conversation import BlockRun, CallFacts, Conversation
 from app.lines import one_line, sentence
 from app.tools.code import run_by, suffix_of
-from app.tools.code_runs import NAME, CodeRunner
+from app.tools.code_runs import CodeRunner
 from app.tools.permission import Wish
 from app.tools.switched_on import Verdict
+from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
-from app.tui.text.answer_parts import LIVE_TAIL, Kind, Part, Running, State
+from app.tui.text.answer_parts import LIVE_TAIL, Running
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.harmony.calls import ToolCall
-from mlx_model.harmony.message import Message, Role
-from mlx_model.tools.base import ToolResult
+from mlx_model.tools.base import MOST_SHOWN, ToolResult
 
 if TYPE_CHECKING:  # loaded with the first answer
-    from app.tui.widgets.calls import CodeRun
     from app.tui.widgets.messages import AnswerView
 
 TICK_S = 0.25
 RUNS = "A code block is being run. Esc stops it."
 FILE_NAME_S = 15.0
+NO_MORE = f"[... what came after {MOST_SHOWN:,} characters was not kept ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A code block; `number` is its place in the message from 1 on, 0 for the only one."""
+    """A code block; `number` is its place in the answer from 1 on."""
 
     code: str
     language: str
-    number: int = 0
+    number: int
 
 
 def blocks_of(text: str) -> Sequence[Block]:
     """The code blocks of a message's text."""
     from app.tui.text.markdown_layout import code_blocks, code_languages
 
-    codes = code_blocks(text)
-    pairs = zip(codes, code_languages(text), strict=True)
-    return [Block(code, language, number * (len(codes) > 1)) for number, (code, language) in enumerate(pairs, 1)]
+    pairs = zip(code_blocks(text), code_languages(text), strict=True)
+    return [Block(code, language, number) for number, (code, language) in enumerate(pairs, 1)]
+
+
+class Written:
+    """What a run has written so far, of which the beginning and the end are kept."""
+
+    def __init__(self) -> None:
+        from mlx_model.tools.python.result import CellOutput  # only now: most chats need none of it
+
+        self._output = CellOutput()
+        self._count = 0
+
+    def add(self, text: str) -> None:
+        """Take some more."""
+        self._count += len(text)
+        self._output.add(text.encode("utf-8", "replace"))
+
+    @property
+    def text(self) -> str:
+        """Without a terminal's escapes and overwritten lines; says what is left out."""
+        text = self._output.text()
+        return f"{text}\n{NO_MORE}" if self._count >= MOST_SHOWN else text
 
 
 class CodeRuns:
-    """One block is run at a time; nothing is before the person says so. What came of it is not kept."""
+    """One block is run at a time; nothing is before the person says so. What comes of it is kept with the answer, once
+    a second while it runs. It ends with the conversation that is on the screen."""
 
-    def __init__(self, desk: Desk, tools: Tools) -> None:
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, tools: Tools) -> None:
         self._desk = desk
+        self._conversations = conversations
         self._tools = tools
         self._runner = CodeRunner(self._ask)
         self._is_asked = False
-        self._output = ""
+        self._written: Written | None = None
         self._task: asyncio.Task[ToolResult] | None = None
+        self._shown = asyncio.Event()  # how the last run ended
+        conversations.before_leaving = self.end
 
     async def save(self, block: Block) -> None:
         """Write a block to a new file in the current folder, and say what it is called."""
@@ -69,15 +95,17 @@ class CodeRuns:
         else:
             self._desk.notify(f"Wrote {one_line(str(path))}", timeout=FILE_NAME_S)
 
-    def start(self, conversation: str, block: Block, answer: "AnswerView") -> None:
-        """Run a block of an answer that is on the screen."""
+    def start(self, node: str, block: Block) -> None:
+        """Run a block of an answer of the conversation."""
         if self._task is not None:
             self._desk.warn(RUNS)
             return
+        conversation = self._conversations.conversation
         by = run_by(block.language)
-        running = self._runner.run(conversation, block.code, block.language, by, self._take)
-        self._output, self._task = "", asyncio.create_task(running)
-        self._desk.run(self._show(self._task, block, answer), group="code")
+        running = self._runner.run(conversation.id, block.code, block.language, by, self._take)
+        self._written, self._task = Written(), asyncio.create_task(running)
+        self._shown.clear()
+        self._desk.run(self._show(self._task, conversation, node, block), group="code")
 
     def stop(self) -> bool:
         """Stop what is run, or refuse it while the person is asked; false if there is nothing to stop."""
@@ -86,45 +114,72 @@ class CodeRuns:
             return True
         return self._task is not None and self._task.cancel()
 
+    async def end(self) -> None:
+        """Stop what is run, and keep what came of it."""
+        if self.stop():
+            await self._shown.wait()
+
     async def close(self) -> None:
         """The chat ends."""
-        if self._task is not None and self._task.cancel():
-            await asyncio.wait({self._task})
+        await self.end()
         await self._runner.close()
 
-    async def _show(self, task: asyncio.Task[ToolResult], block: Block, answer: "AnswerView") -> None:
-        """Show how a run goes, until it ends."""
-        from app.tui.widgets.calls import CodeRun
-
-        started, call = monotonic(), ToolCall(NAME, block.code, "commentary")
-        asked = Message(Role.ASSISTANT, block.code, None, call.channel, NAME)
-        view = CodeRun(Part(Kind.CALL, (asked,), State.RUNNING, running=Running()), block.number)
+    async def _show(self, task: asyncio.Task[ToolResult], conversation: Conversation, node: str, block: Block) -> None:
+        """Show and keep how a run goes, until it has ended."""
+        before = next((run for run in conversation.nodes[node].runs if run.block == block.number), None)
+        kept, written = BlockRun(block.number, digest_of(block.code)), self._written or Written()
+        started = saved = monotonic()
+        await self._show_below(node, kept, Running())
         try:
-            await answer.show_run(view)
-            self._bring_into_sight(view)
+            self._bring_into_sight(node, kept.block)
             while not task.done():
                 await asyncio.wait({task}, timeout=TICK_S)
-                if not view.is_attached:  # the answer is no longer on the screen
-                    task.cancel()
-                running = Running(self._is_asked, int(monotonic() - started), self._output)
-                if view.is_attached and not task.done() and running != view.part.running:
-                    await view.show(replace(view.part, running=running))
-            result = _result(task, self._output, monotonic() - started)
+                now, output = monotonic(), written.text
+                if not task.done():
+                    running = Running(self._is_asked, int(now - started), output[-LIVE_TAIL:])
+                    await self._show_below(node, kept, running)
+                if now - saved >= CHECKPOINT_S and not self._is_asked and (saved == started or output != kept.output):
+                    kept, saved = replace(kept, output=kept_output(output)), now
+                    await self._conversations.keep_run(conversation.id, node, kept)
+            result = _result(task, written.text, monotonic() - started)
+            text = "" if result.outcome == "no output" else result.text
+            kept = replace(kept, output=kept_output(text), facts=CallFacts.of(result, ""))
+            await self._conversations.keep_run(conversation.id, node, kept)
+            await self._show_below(node, kept, None)
+            self._bring_into_sight(node, kept.block)
         except RequestError as error:
             self._desk.warn(sentence(str(error)))
-            await view.remove()
-            return
+            await self._put_back(conversation.id, node, kept.block, before)
         finally:
             task.cancel()
             self._task = None
-        text = "" if result.outcome == "no output" else result.text
-        if view.is_attached:
-            part = Part(Kind.CALL, (asked, call.result(text)), facts=(CallFacts.of(result, ""),))
-            await view.show(part)
-            self._bring_into_sight(view)
+            self._shown.set()
+
+    async def _put_back(self, conversation: str, node: str, block: int, before: BlockRun | None) -> None:
+        """Nothing came of it: show and keep what came of the block before."""
+        answer = self._answer(node)
+        if before is not None:
+            await self._conversations.keep_run(conversation, node, before)
+            await self._show_below(node, before, None)
+        else:
+            await self._conversations.drop_run(conversation, node, block)
+            if answer is not None:
+                await answer.runs.drop(block)
+
+    def _answer(self, node: str) -> "AnswerView | None":
+        """The answer, if it is on the screen: it may have been mounted anew meanwhile, or not be there at all."""
+        from app.tui.widgets.messages import AnswerView
+
+        views = self._desk.transcript.views_of(node)
+        return next((view for view in views if isinstance(view, AnswerView) and view.is_attached), None)
+
+    async def _show_below(self, node: str, kept: BlockRun, running: Running | None) -> None:
+        if (answer := self._answer(node)) is not None:
+            await answer.runs.show(kept, running)
 
     def _take(self, text: str) -> None:
-        self._output = (self._output + text)[-LIVE_TAIL:]
+        if self._written is not None:
+            self._written.add(text)
 
     async def _ask(self, call: ToolCall, wish: Wish) -> Verdict:
         self._is_asked = True
@@ -137,9 +192,11 @@ class CodeRuns:
     async def _hint(self) -> None:
         self._desk.hint()
 
-    def _bring_into_sight(self, view: "CodeRun") -> None:
-        if not self._desk.transcript.follows:
-            self._desk.transcript.release_anchor()
+    def _bring_into_sight(self, node: str, block: int) -> None:
+        answer, transcript = self._answer(node), self._desk.transcript
+        view = next((run for run in answer.runs if run.kept.block == block), None) if answer is not None else None
+        if view is not None and not transcript.follows:
+            transcript.release_anchor()
             view.call_after_refresh(view.scroll_visible, animate=False)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from textual.widget import Widget
 
 from app.chat.commands import BUSY
-from app.chat.conversation import Conversation, Node
+from app.chat.conversation import BlockRun, Conversation, Node
 from app.chat.pro import Plan
 from app.documents.attachments import merge
 from app.lines import sentence
@@ -35,6 +35,8 @@ class ConversationKeeper(ByParts):
         welcome: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(desk, journal, engine, preferences, tools, welcome)
+        self.before_leaving: Callable[[], Awaitable[None]] = _nothing
+        """Ends what goes on in the conversation besides answers."""
         self._editing: Node | None = None
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
@@ -233,6 +235,7 @@ class ConversationKeeper(ByParts):
         """Stop, and save as the conversation's draft what is queued in it and what of it is set aside."""
 
         await self._titles.stop()
+        await self.before_leaving()
         self.abandon()
 
         def draft() -> str:
@@ -292,6 +295,20 @@ class ConversationKeeper(ByParts):
         self.conversation.rename(title)
         await self._save()
 
+    # What came of code blocks; another conversation than that on the screen is left alone, it may have been deleted
+
+    async def keep_run(self, conversation: str, id: str, run: BlockRun) -> None:
+        """Keep it with an answer; it is on the disk when this returns, unless the journal has reported."""
+        if conversation == self.conversation.id and id in self.conversation.nodes:
+            self.conversation.keep_run(id, run)
+            await self._journal.save(self.conversation)
+
+    async def drop_run(self, conversation: str, id: str, block: int) -> None:
+        """Keep nothing of a code block."""
+        if conversation == self.conversation.id and id in self.conversation.nodes:
+            self.conversation.drop_run(id, block)
+            await self._journal.save(self.conversation)
+
     # Drafts
 
     async def save_draft(self) -> None:
@@ -313,3 +330,7 @@ class ConversationKeeper(ByParts):
     async def _save_draft(self, text: str) -> None:
         id = self.conversation.id if self.conversation.nodes else ""  # an empty conversation has no draft of its own
         await self._journal.set_draft(id, text)
+
+
+async def _nothing() -> None:
+    """There is nothing to end."""

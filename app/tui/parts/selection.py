@@ -1,13 +1,15 @@
 """What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
 
+from app.chat.block_runs import state_of
 from app.chat.commands import BUSY
-from app.chat.conversation import Node
+from app.chat.conversation import BlockRun, Node
 from app.chat.sources import with_numbers, with_sources
 from app.chat.web_pages import web_pages
 from app.documents.attachments import split
@@ -19,12 +21,14 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
 from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
+from app.tui.text.code_words import OPEN, SAVE
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
 from mlx_model.text import clean
 from mlx_model.tools.shown_pages import Page, pages_of
 
 if TYPE_CHECKING:
+    from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.messages import AnswerView
     from app.tui.widgets.notes import NotesView
 
@@ -34,7 +38,11 @@ NO_TEXT = "There is no text in this message yet."
 NO_FILES = "No call in this message has written a file."
 NO_PAGE = "There is no code block in HTML in this message."
 NO_CODE = "There is no code block in this message."
+NO_OUTPUT = "Code block {} has no output."
 NO_RUN = "There is no code block of Python or shell in this message."
+NO_OUTPUTS = "No code block of this message has been run, or it has written nothing."
+WITHOUT = {keys.SAVE: NO_CODE, keys.RUN: NO_RUN, keys.ASK: NO_OUTPUTS}
+"""What to say where there is nothing to save, to run or to ask about."""
 NOT_RUN = "Code block {} says neither that it is Python nor that it is shell: it is not run."
 
 
@@ -73,7 +81,7 @@ class Selection:
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
-        self.code_runs = CodeRuns(desk, tools)
+        self.code_runs = CodeRuns(desk, conversations, tools)
         self._choosing: tuple[str, str] | None = None  # the message, and what is to be done with one of what it has
         self._counted: tuple[Node | None, int, tuple[int, ...], int] = (None, 0, (), 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
@@ -143,6 +151,7 @@ class Selection:
             files=tuple(path.name for path in files_of(node)) if node else (),
             choosing=self._choosing[1] if node is not None and self._choosing is not None else "",
             runs=runs if view is not None else (),
+            outputs=tuple(run.block for run in node.runs if run.output) if node and view is not None else (),
             sources=view is not None and view.sources.display,
             web_page=view is not None and pages > 0,
         )
@@ -186,7 +195,7 @@ class Selection:
             self._take(name, number, node)
         elif name in (keys.FILE, keys.WEB_PAGE):
             self._open_what_is_in(name, number, node)
-        elif name in (keys.SAVE, keys.RUN):
+        elif name in (keys.SAVE, keys.RUN, keys.ASK):
             self._take_block(name, number, node, is_last=chose == name)
         else:
             await self._ask_on(name, node)
@@ -285,20 +294,48 @@ class Selection:
         self.show()
 
     def _take_block(self, name: str, number: str, node: Node, *, is_last: bool) -> None:
-        """Save or run the code block of this number; without one, the only one, the last, or let the person choose."""
+        """Save or run the code block of this number, or ask about its output; without one, the only one, the last, or
+        let the person choose."""
         blocks = blocks_of(text_of(node))
-        fitting = [n for n, block in enumerate(blocks, 1) if name == keys.SAVE or run_by(block.language)]
-        view = self._view
+        fitting = {
+            keys.SAVE: [block.number for block in blocks],
+            keys.RUN: [block.number for block in blocks if run_by(block.language)],
+            keys.ASK: [run.block for run in node.runs if run.output],
+        }[name]
         if not fitting:
-            self._desk.warn(NO_CODE if name == keys.SAVE else NO_RUN)
+            self._desk.warn(WITHOUT[name])
         elif not number and len(fitting) > 1 and not is_last:
             self._choose(name, node)
         elif (at := int(number) if number else fitting[-1]) not in fitting:
-            self._desk.warn(NOT_RUN.format(at))
+            self._desk.warn((NOT_RUN if name == keys.RUN else NO_OUTPUT).format(at))
         elif name == keys.SAVE:
             self._desk.run(self.code_runs.save(blocks[at - 1]), group="save-code")
-        elif view is not None:
-            self.code_runs.start(self._conversations.conversation.id, blocks[at - 1], view)
+        elif name == keys.ASK:
+            self.ask_about(next(run for run in node.runs if run.block == at))
+        elif self._view is not None:
+            self.code_runs.start(node.id, blocks[at - 1])
+
+    def take_block(self, event: "MarkdownText.BlockWanted") -> None:
+        """A click on a word above a code block."""
+        from app.tui.widgets.messages import AnswerView
+
+        answer = next((each for each in event.view.ancestors if isinstance(each, AnswerView)), None)
+        block = blocks_of(clean(event.view.source))[event.number - 1]
+        node = next(
+            (id for id in self._conversations.conversation.nodes if answer in self._desk.transcript.views_of(id)), ""
+        )
+        if event.word is SAVE:
+            self._desk.run(self.code_runs.save(block), group="save-code")
+        elif event.word is OPEN:
+            self._desk.run(self._files.open_page(f"{block.code}\n"), group="open-file")
+        elif not self._conversations.idle.is_set():
+            self._desk.warn(BUSY)
+        elif answer is not None and node and (number := answer.runs.number_of(event.view, event.number)):
+            self.code_runs.start(node, replace(block, number=number))
+
+    def ask_about(self, run: BlockRun) -> None:
+        """The next message is about what a code block has written."""
+        self._quote(f"Output of code block {run.block} ({state_of(run.facts)}):\n\n{clean(run.output)}")
 
     def _open_page(self, node: Node) -> None:
         """Open the last page of it, as it was written."""

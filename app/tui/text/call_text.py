@@ -1,11 +1,13 @@
 """A tool call in words: the line that names it, and the Markdown that has all of it."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from app.chat.conversation import CallFacts
+from app.chat.block_runs import state_of
+from app.chat.conversation import BlockRun, CallFacts
 from app.lines import one_line
-from app.tui.text.answer_parts import LIVE_TAIL, Part, State
+from app.tui.text.answer_parts import LIVE_TAIL, Part, Running, State
 from app.tui.text.pages import MAX_TEXT, left_out
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.message import Message
@@ -27,6 +29,12 @@ _WITHOUT_RESULT = {
 }
 LIVE_LINES = 3
 """Of what a running tool has written, the last so many are shown."""
+LONG_LINES, LONG_LINE, PREVIEW_LINES = 16, 80, 4
+"""Lines, and their characters, up to which an output stands whole below its code; of a longer one so many of its first
+and of its last lines do."""
+RUN_CUT_OFF = "The chat ended while this ran. It is not run again by itself."
+ENDED, FAILED = "\u2192", "\u2717"
+"""Signs before what came of something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,7 @@ def describe(part: Part) -> CallText:
         reason = _outcome(result, facts, MAX_LINE) if failed else ""
         blocks += [_block(RESULT, result), *filter(None, [_how(facts)])]
     elif part.running is not None:
-        outcome = "waits for you" if part.running.is_asked else f"{part.running.seconds} s \u00b7 Esc stops"
-        live = "\n".join(clean(part.running.output[-LIVE_TAIL:]).rstrip("\n").split("\n")[-LIVE_LINES:])
+        outcome, live = _so_far(part.running), _live(part.running)
     elif part.state in _WITHOUT_RESULT:
         blocks.append(_WITHOUT_RESULT[part.state])
         outcome = "cut off" if part.state is State.CUT_OFF else "not run"
@@ -76,17 +83,51 @@ def describe(part: Part) -> CallText:
     return CallText(line.rstrip(), outcome, "\n\n".join(blocks), live, failed, reason)
 
 
-def describe_run(part: Part, name: str) -> CallText:
-    """What to show of code that the person has run, which is called `name`: the code itself stands above it."""
-    result = "\n".join(message.text for message in part.results)
-    return replace(describe(part), line=name, details=_block(RESULT, result) if result else "")
+def describe_run(run: BlockRun, running: Running | None, *, opened: bool) -> CallText:
+    """What to show of a code block that the person has run: the code itself stands above it.
+
+    An output that is long begins closed, with its first and last lines in sight.
+    """
+    output = clean(run.output)
+    lines = output.count("\n") + 1 if output else 0
+    line = "output" + (f"  {lines:,} lines" if lines > 1 and running is None else "")
+    if running is not None:
+        return CallText(line, _so_far(running), "", _live(running))
+    failed = run.facts is None or run.facts.error
+    outcome = f"{FAILED if failed else ENDED} {state_of(run.facts, MAX_OUTCOME)}"
+    reason = f"{FAILED} {state_of(run.facts, MAX_LINE)}" if failed else ""
+    details = fenced(output[:MAX_TEXT], "text") if output else ""
+    if run.facts is None:
+        details = f"{details}\n\n{RUN_CUT_OFF}".lstrip()
+    preview = "" if opened or not is_long(run) else _preview(output.split("\n"))
+    return CallText(line, outcome, details, preview, failed, reason)
+
+
+def is_long(run: BlockRun) -> bool:
+    """Whether an output is too long to stand whole in an answer unasked."""
+    return run.output.count("\n") + 1 > LONG_LINES or len(run.output) > LONG_LINES * LONG_LINE
+
+
+def _preview(lines: Sequence[str]) -> str:
+    left_out = len(lines) - 2 * PREVIEW_LINES
+    if left_out <= 0:  # a few lines that are long, which the screen cuts
+        return "\n".join(line[:MAX_LINE] for line in lines)
+    shown = [*lines[:PREVIEW_LINES], f"\u22ee {left_out:,} more lines", *lines[-PREVIEW_LINES:]]
+    return "\n".join(line[:MAX_LINE] for line in shown)
+
+
+def _so_far(running: Running) -> str:
+    return "waits for you" if running.is_asked else f"{running.seconds} s \u00b7 Esc stops"
+
+
+def _live(running: Running) -> str:
+    return "\n".join(clean(running.output[-LIVE_TAIL:]).rstrip("\n").split("\n")[-LIVE_LINES:])
 
 
 def _outcome(result: str, facts: CallFacts, longest: int) -> str:
     """What came of a call, in short: in the tool's own words, else its result."""
     said = _cut(facts.outcome, longest) or _in_short(result, longest) or "nothing"
-    sign = "\u2717" if facts.error else "\u2192"
-    return f"{sign} {said}" + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
+    return f"{FAILED if facts.error else ENDED} {said}" + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
 
 
 def _how(facts: CallFacts) -> str:

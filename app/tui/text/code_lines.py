@@ -10,11 +10,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 
 from app.tui.text.code_words import Word
-from app.tui.text.looks import HEADER, PADDING, SECONDARY, WRAPPED, look
+from app.tui.text.looks import BLOCK_LINES, HEADER, PADDING, SECONDARY, WRAPPED, look
 
 SURFACE = "on $surface"
-BLOCK_LINES = "block_lines"
-"""Marks in the line above a block how many lines it has below that."""
 GAP = 2
 """Columns between what can be clicked there."""
 LEAST_NAME = 4
@@ -80,9 +78,7 @@ def code_lines(code: str, language: str, width: int, number: int, words: Sequenc
         yield Segment.line()
 
 
-def _header(
-    language: str, room: int, margin: int, number: int, words: Sequence[Word], lines: int
-) -> Iterator[Segment]:
+def _header(language: str, room: int, margin: int, number: int, words: Sequence[Word], lines: int) -> Iterator[Segment]:
     """The line above the code. Its clicks are actions that hold a number: none of the model's text gets into them.
 
     In a narrow window there are as many words as fit beside the language, the first of them first; where there is no

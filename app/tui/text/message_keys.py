@@ -18,7 +18,7 @@ _LONGEST_NAME = 24
 
 COPY, CODE, EDIT, BRANCH, AGAIN, GO_ON, QUOTE = "copy", "code", "edit", "branch", "again", "continue", "quote"
 FILE = "file"
-WEB_PAGE, SAVE, RUN = "web_page", "save", "run"
+WEB_PAGE, SAVE, RUN, ASK = "web_page", "save", "run", "ask"
 DETAILS, PAGE_BACK, PAGE_ON, VERSION_BACK, VERSION_ON = "details", "page_back", "page_on", "version_back", "version_on"
 SOURCES = "sources"
 PREVIOUS, NEXT, FIRST, LAST, LEAVE = "previous", "next", "first", "last", "leave"
@@ -50,8 +50,8 @@ ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()
 @dataclass(frozen=True, slots=True)
 class MessageFacts:
     """What there is in a message for its keys to act on. `details` is what its details are called, "" for none;
-    `files` are the names of those that its calls have written, `runs` the numbers of the code blocks that can be run.
-    The person is `choosing` one of them for this action."""
+    `files` are the names of those that its calls have written, `runs` the numbers of the code blocks that can be run,
+    `outputs` of those that were, and wrote something. The person is `choosing` one of them for this action."""
 
     is_prompt: bool
     code_blocks: int = 0
@@ -62,6 +62,7 @@ class MessageFacts:
     files: tuple[str, ...] = ()
     choosing: str = ""
     runs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
     sources: bool = False
     web_page: bool = False
 
@@ -91,13 +92,14 @@ def own_keys(facts: MessageFacts) -> Mapping[str, str]:
         ("p", WEB_PAGE): facts.web_page,
         ("w", SAVE): facts.code_blocks > 0,
         ("exclamation_mark", RUN): bool(facts.runs),
+        ("a", ASK): bool(facts.outputs),
     }
     return {key: action for (key, action), there in has.items() if there}
 
 
 def offers(facts: MessageFacts) -> list[Offer]:
     """What can be done with a message, what matters most first."""
-    if facts.choosing in (SAVE, RUN):
+    if facts.choosing in (SAVE, RUN, ASK):
         return _code_choice(facts)
     if facts.choosing:
         names = [one_line(name) for name in facts.files[:MAX_NUMBERED]]
@@ -129,15 +131,17 @@ def _code_offers(facts: MessageFacts) -> list[Offer]:
         return []
     copied = tuple((key, CODE if key == "x" else f"{CODE} {key}") for key in code_keys(facts.code_blocks))
     found = [Offer("code", copied), Offer("save", (("w", SAVE),))]
-    return [*found, Offer("run", (("!", RUN),))] if facts.runs else found
+    found += [Offer("run", (("!", RUN),))] if facts.runs else []
+    return [*found, Offer("ask about output", (("a", ASK),))] if facts.outputs else found
 
 
 def _code_choice(facts: MessageFacts) -> list[Offer]:
     """The code blocks, by their numbers, and the last of them by the key that has asked for one."""
-    action, key = facts.choosing, "w" if facts.choosing == SAVE else "!"
-    blocks = facts.runs if action == RUN else range(1, facts.code_blocks + 1)
+    action = facts.choosing
+    key, what = {SAVE: ("w", "save code block"), RUN: ("!", "run code block"), ASK: ("a", "ask about output")}[action]
+    blocks = {SAVE: range(1, facts.code_blocks + 1), RUN: facts.runs, ASK: facts.outputs}[action]
     numbered = tuple((str(number), f"{action} {number}") for number in blocks if number <= MAX_NUMBERED)
-    return [Offer(f"{action} code block", numbered), Offer("the last", ((key, action),))]
+    return [Offer(what, numbered), Offer("the last", ((key, action),))]
 
 
 def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Content:

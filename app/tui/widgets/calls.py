@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.tui.text.answer_parts import Part
-from app.tui.text.call_text import CallText, describe, describe_run
+from app.tui.text.call_text import CallText, describe
 from app.tui.widgets.call_files import CallFiles
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.live_container import LiveContainer
@@ -22,13 +22,15 @@ class CallTitle(FoldTitle):
 class CallView(Fold, LiveContainer):
     """Lays out the details only while open."""
 
-    def __init__(self, part: Part, *, opened: bool = False) -> None:
-        super().__init__(CallTitle(), opened=opened)
+    def __init__(
+        self, part: Part, *, opened: bool = False, title: FoldTitle | None = None, body: MarkdownText | None = None
+    ) -> None:
+        super().__init__(title or CallTitle(), opened=opened)
         self.part = part
         self._text = self.describe(part)
         self._live: Static | None = None
         self._files: CallFiles | None = None
-        self._body = MarkdownText()
+        self._body = body or MarkdownText()
         self._filling = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
@@ -96,15 +98,3 @@ class CallView(Fold, LiveContainer):
         async with self._filling:  # a click may come between
             if self.open and self._body.source != self._text.details:
                 await self._body.replace(self._text.details)
-
-
-class CodeRun(CallView):
-    """What comes of a code block that the person runs; `number` is that of the block, 0 for the only one."""
-
-    def __init__(self, part: Part, number: int) -> None:
-        self.number = number
-        super().__init__(part, opened=True)
-
-    def describe(self, part: Part) -> CallText:
-        """See CallView."""
-        return describe_run(part, f"code block {self.number}" if self.number else "the code")

@@ -32,7 +32,11 @@ class FoldTitle(Widget):
 
     def render(self) -> Content:
         """The two texts at the present width."""
-        width, text = self.content_size.width, Content(self._text)
+        return self.line(self.content_size.width)
+
+    def line(self, width: int) -> Content:
+        """The two texts in so many columns."""
+        text = Content(self._text)
         self._outcome_at = width
         free = width - text.cell_length - GAP
         shortest = self._outcomes[-1] if self._outcomes else ""

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from textual import events
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
@@ -13,6 +14,8 @@ from textual.widget import Widget
 
 from app.documents.citations import FileCitations
 from app.tui.text.code_keys import with_keys
+from app.tui.text.code_places import block_ends, pieces
+from app.tui.text.code_words import OPEN, RUN, SAVE, Word, WordsOf, copy_alone, help_of
 from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
@@ -45,6 +48,14 @@ class MarkdownText(Widget):
         text: str
         what: str
 
+    @dataclass
+    class BlockWanted(Message):
+        """A click wants something done with a code block, counted from 1 on in the text of the `view`."""
+
+        view: "MarkdownText"
+        word: Word
+        number: int
+
     def __init__(
         self,
         source: str = "",
@@ -52,9 +63,12 @@ class MarkdownText(Widget):
         grows: bool = False,
         citations: Citations | None = None,
         files: FileCitations | None = None,
+        words: WordsOf | None = copy_alone,
     ) -> None:
-        """`citations` have read the text before it is shown; `files` know the files that it may cite."""
+        """`citations` have read the text before it is shown; `files` know the files that it may cite. `words` tells
+        what can be clicked above a code block; None: there is no line above them."""
         super().__init__()
+        self._words_of = words
         self._citations = citations
         self._files = files
         self._pages = Pages(source)
@@ -65,6 +79,7 @@ class MarkdownText(Widget):
         self._content = Content()
         self._words: Sequence[str] = ()
         self._code_keys: Sequence[str] = ()
+        self._below: dict[int, tuple[Widget, TextBelow]] = {}
 
     @property
     def source(self) -> str:
@@ -98,27 +113,100 @@ class MarkdownText(Widget):
         self._words = words
         if (at := first_mark(self.source, words)) is not None:
             self._page = self._pages.number_at(at)
-        self.refresh(layout=True)
+        self._redraw()
 
     def show_code_keys(self, keys: Sequence[str]) -> None:
         """Show which key copies which of the text's code blocks; () shows none."""
         if keys != self._code_keys:
             self._code_keys = keys
-            self.refresh()
+            self._redraw(layout=False)
 
     def line_of_mark(self) -> int | None:
         """The line of the first word that is marked, counted from 0; None if there is none on the page."""
-        text = self._at(self.content_size.width).plain
-        return None if (at := first_mark(text, self._words)) is None else text.count("\n", 0, at)
+        top = self.content_region.y
+        for widget, piece in zip((self, *self._rest), self._pieces(self.content_size.width), strict=False):
+            if (at := first_mark(piece.plain, self._words)) is not None:
+                return piece.plain.count("\n", 0, at) + widget.content_region.y - top
+        return None
+
+    # What stands between its lines
+
+    def put_below(self, block: int, widget: Widget) -> None:
+        """A widget stands below a code block, counted from 1 on in the whole text, and another behind it shows the
+        rest: both are to be mounted, see `below`."""
+        self._below = dict(sorted((self._below | {block: (widget, TextBelow(self))}).items()))
+        self._redraw()
+
+    def take_away(self, widget: Widget) -> Sequence[Widget]:
+        """The text is whole again where this one stood: returns what has to go, () if it stood nowhere here."""
+        block = next((block for block, (there, _) in self._below.items() if there is widget), None)
+        if block is None:
+            return ()
+        gone = self._below.pop(block)
+        self._redraw()
+        return gone
+
+    @property
+    def below(self) -> list[Widget]:
+        """What follows this widget, in its order: what stands between the lines, each before the rest of them."""
+        return [widget for pair in self._below.values() for widget in pair]
+
+    @property
+    def _rest(self) -> list["TextBelow"]:
+        return [rest for _, rest in self._below.values()]
+
+    def _pieces(self, width: int) -> list[Content]:
+        """What this widget shows, and each that shows the rest below a code block; of those on another page nothing."""
+        content = marked(self._at(width), self._words, colours=not self.app.no_color)
+        first = self._blocks_before if self._code_keys or self._below else 0
+        if self._code_keys:
+            content = with_keys(content, self._code_keys, first)
+        if not self._below:
+            return [content]
+        ends = self._ends(content, first)
+        on_page = [block for block in self._below if block in ends]
+        shown = iter(pieces(content, [ends[block] for block in on_page]))
+        return [next(shown), *(next(shown) if block in ends else Content() for block in self._below)]
+
+    def _ends(self, content: Content, first: int) -> dict[int, int]:
+        """Where the code blocks end that end on the page, by their numbers in the whole text."""
+        ends = dict(enumerate(block_ends(content), first + 1))
+        if ends and self._page + 1 < len(self._pages) and self._pages.begins_in_code(self._page + 1):
+            ends.popitem()
+        return ends
+
+    def piece(self, rest: "TextBelow", width: int) -> Content:
+        """What one of those shows."""
+        return self._pieces(width)[1 + self._rest.index(rest)] if rest in self._rest else Content()
+
+    def _redraw(self, *, layout: bool = True) -> None:
+        for widget in (self, *self._rest):
+            widget.refresh(layout=layout)
+        self._place()
+
+    def _place(self) -> None:
+        """Hide what stands below a code block that doesn't end on the page."""
+        self.set_class(bool(self._below), "-parted")
+        if self._below and self.content_size.width:
+            ends = self._ends(self._at(self.content_size.width), self._blocks_before)
+            for block, (widget, _) in self._below.items():
+                widget.display = block in ends
 
     def render(self) -> Content:
         """The text laid out for the present width."""
-        content = marked(self._at(self.content_size.width), self._words, colours=not self.app.no_color)
-        return with_keys(content, self._code_keys, self._blocks_before) if self._code_keys else content
+        return self._pieces(self.content_size.width)[0]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at this width."""
-        return self._at(width).plain.count("\n") + 1 if width else 0
+        return self._pieces(width)[0].plain.count("\n") + 1 if width else 0
+
+    def on_resize(self) -> None:
+        """Its page is laid out, which tells what stands between its lines."""
+        self._place()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Say what a click here does."""
+        self.tooltip = help_of(event.style.meta.get("@click", "")) or None
 
     def action_copy_code(self, number: int) -> None:
         """Copy a code block of the page, counted from 0: the action in the line above it. Without one, do nothing.
@@ -127,12 +215,33 @@ class MarkdownText(Widget):
         """
         from app.tui.text.markdown_layout import code_blocks
 
-        if not 0 <= number < len(code_blocks(self._pages.text(self._page))):
-            return
+        if at := self._number_of(number):
+            blocks = code_blocks(clean(self.source))
+            self.post_message(self.CopyWanted(blocks[at - 1], "the code" if len(blocks) == 1 else f"code block {at}"))
+
+    def action_run_code(self, number: int) -> None:
+        """Have a code block of the page run."""
+        self._want(RUN, number)
+
+    def action_open_code(self, number: int) -> None:
+        """Have it opened in the browser."""
+        self._want(OPEN, number)
+
+    def action_save_code(self, number: int) -> None:
+        """Have it saved as a file."""
+        self._want(SAVE, number)
+
+    def _want(self, word: Word, number: int) -> None:
+        if at := self._number_of(number):
+            self.post_message(self.BlockWanted(self, word, at))
+
+    def _number_of(self, number: int) -> int:
+        """The number of a code block of the page in the whole text, from 1 on; 0 if it is not there."""
+        from app.tui.text.markdown_layout import code_blocks
+
         at = self._blocks_before + number
-        blocks = code_blocks(clean(self.source))
-        if at < len(blocks):
-            self.post_message(self.CopyWanted(blocks[at], "the code" if len(blocks) == 1 else f"code block {at + 1}"))
+        is_there = 0 <= number < len(code_blocks(self._pages.text(self._page))) and at < len(code_blocks(self.source))
+        return at + 1 if is_there else 0
 
     @property
     def _blocks_before(self) -> int:
@@ -147,7 +256,7 @@ class MarkdownText(Widget):
         """Show another page, counted from 0, from its beginning: the action in the lines around a page."""
         if 0 <= page < len(self._pages):
             self._page = page
-            self.refresh(layout=True)
+            self._redraw()
             self.call_after_refresh(self.scroll_visible, animate=False, top=True)
 
     def turn(self, step: int) -> None:
@@ -166,7 +275,7 @@ class MarkdownText(Widget):
         self._pages = pages
         if self._page == page:  # else the person has turned to another meanwhile
             self._page = now.page
-        self.refresh(layout=True)
+        self._redraw()
 
     def _at(self, width: int) -> Content:
         now, pages = self._now(self._page, width), self._pages
@@ -188,4 +297,35 @@ class MarkdownText(Widget):
     def _new_layout(self, now: _Shown) -> "GrowingLayout":
         from app.tui.text.markdown_layout import GrowingLayout
 
-        return GrowingLayout(now.width, self._citations, self._files)
+        return GrowingLayout(now.width, self._citations, self._files, self._words_of)
+
+
+class TextBelow(Widget):
+    """The rest of a text below what stands between its lines."""
+
+    def __init__(self, text: MarkdownText) -> None:
+        super().__init__()
+        self._text = text
+
+    def __getattr__(self, name: str) -> Any:
+        """What a click does: Textual looks for it here, the text itself does it."""
+        if name.startswith("action_"):
+            return getattr(self._text, name)
+        raise AttributeError(name)
+
+    def render(self) -> Content:
+        """Its piece at the present width."""
+        return self._text.piece(self, self.content_size.width)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The number of lines at this width; none for nothing."""
+        plain = self._text.piece(self, width).plain if width else ""
+        return plain.count("\n") + 1 if plain else 0
+
+    def get_selection(self, selection: Selection) -> tuple[str, str]:
+        """See MarkdownText."""
+        return written(self.render(), selection), "\n"
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Say what a click here does."""
+        self.tooltip = help_of(event.style.meta.get("@click", "")) or None

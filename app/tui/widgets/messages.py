@@ -15,18 +15,21 @@ from app.documents.attachments import Attachment, split
 from app.documents.citations import Cited, FileCitations
 from app.documents.notes import notes_of
 from app.lines import one_line
+from app.store.search import OUTPUT
 from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
+from app.tui.text.code_words import copy_alone, words_of
 from app.tui.text.days import moment
 from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
-from app.tui.widgets.calls import CallView, CodeRun
+from app.tui.widgets.calls import CallView
 from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.fold import Fold
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
 from app.tui.widgets.notes import NotesView, all_notes
+from app.tui.widgets.run_views import RunViews
 from app.tui.widgets.sources import Sources
 from app.tui.widgets.steps import Steps, to_cover
 from app.tui.widgets.versions import VersionSwitch
@@ -71,7 +74,8 @@ class AnswerText(MarkdownText):
 
     def __init__(self, part: Part, citations: Citations, files: FileCitations) -> None:
         """`citations` have read its text; `files` know the files of the prompts before it."""
-        super().__init__(_so_far(part), grows=part.state is State.GROWING, citations=citations, files=files)
+        grows, words = part.state is State.GROWING, words_of if part.kind is Kind.ANSWER else copy_alone
+        super().__init__(_so_far(part), grows=grows, citations=citations, files=files, words=words)
         self.part = part
         self.set_class(part.kind is Kind.ASIDE, "-aside")
 
@@ -152,6 +156,7 @@ class AnswerView(Vertical, LiveContainer):
         self._analysis_s, self._analysis_tokens = 0.0, 0
         self._calls: Sequence[CallFacts] = ()
         self._parts: list[PartView] = []
+        self.runs = RunViews(self, lambda: self._texts)
         self._steps: Steps | None = None
         self._origin = ""
         self.sources = Sources()
@@ -167,6 +172,8 @@ class AnswerView(Vertical, LiveContainer):
             if self._steps is not None and view is self._covered[0]:
                 yield self._steps
             yield view
+            if isinstance(view, AnswerText):
+                yield from view.below
         yield self.sources
         yield self._last_line
 
@@ -177,6 +184,8 @@ class AnswerView(Vertical, LiveContainer):
         parts = parts_of(node.messages, reason, facts.calls if facts else ())
         for part in parts:
             self._append(part, last=part is parts[-1])
+        for run in node.runs:
+            self.runs.place(run)
         self._gather(ended=True)
         if facts is not None:
             self._origin = clean(facts.origin)
@@ -192,15 +201,21 @@ class AnswerView(Vertical, LiveContainer):
         for view in self._parts:
             if isinstance(view, Fold) and any(message.channel == channel for message in view.part.messages):
                 view.open = True
+        for run in self.runs if channel == OUTPUT else ():
+            run.open = True
+
+    @property
+    def _all(self) -> list[PartView]:
+        return [*self._parts, *self.runs]
 
     def mark(self, words: Sequence[str]) -> None:
         """Mark these words, which are folded, in all parts; () marks none."""
-        for view in self._parts:
+        for view in self._all:
             view.mark(words)
 
     def line_of_mark(self) -> int | None:
         """The line of the first word that is marked and laid out, counted from 0; None without one."""
-        for view in self._parts:
+        for view in self._all:
             if (line := view.line_of_mark()) is not None:
                 return line + view.content_region.y - self.region.y
         return None
@@ -218,25 +233,34 @@ class AnswerView(Vertical, LiveContainer):
         """What stands under its folds, in a word; "" without any."""
         if any(isinstance(view, CallView) for view in self._parts):
             return "steps"
-        return "thought" if any(isinstance(view, Analysis) for view in self._parts) else ""
+        if any(isinstance(view, Analysis) for view in self._parts):
+            return "thought"
+        return "output" if any(self.runs) else ""
 
     def toggle_details(self) -> None:
         """Open all folds, or close them if all are open."""
         folds = [*filter(None, [self._steps]), *(view for view in self._parts if isinstance(view, Fold))]
+        folds += self.runs
         opened = not all(fold.open for fold in folds)
         for fold in reversed(folds):  # the first of them is the one that is kept in sight
             if fold.open is not opened:
                 fold.toggle()
 
     def show_code_keys(self, keys: Sequence[str]) -> None:
-        """Show which key copies which code block of the answer; where there is none, of what was said before it."""
-        texts = [view for view in self._parts if isinstance(view, AnswerText)]
-        for view in [view for view in texts if view.part.kind is Kind.ANSWER] or texts:
-            view.show_code_keys(keys)
-            if keys:
-                from app.tui.text.markdown_layout import code_blocks
+        """Show which key copies which code block of the answer."""
+        if not keys:
+            for view in self._texts:
+                view.show_code_keys(())
+            return
+        for text, blocks in self.runs.with_blocks():
+            text.show_code_keys(keys[: len(blocks)])
+            keys = keys[len(blocks) :]
 
-                keys = keys[len(code_blocks(view.source)) :]
+    @property
+    def _texts(self) -> Sequence[AnswerText]:
+        """The texts of the answer, or where there are none of what was said before it."""
+        texts = [view for view in self._parts if isinstance(view, AnswerText)]
+        return [view for view in texts if view.part.kind is Kind.ANSWER] or texts
 
     @property
     def pages(self) -> int:
@@ -248,12 +272,6 @@ class AnswerView(Vertical, LiveContainer):
         texts = [view for view in self._parts if isinstance(view, AnswerText)]
         if texts:
             max(texts, key=lambda text: text.pages).turn(step)
-
-    async def show_run(self, run: CodeRun) -> None:
-        """Show what comes of a code block below the text, in place of what came of it before."""
-        for before in [each for each in self.query(CodeRun) if each.number == run.number]:
-            await before.remove()
-        await self.mount(run, before=self.sources)
 
     async def switch(self, versions: VersionSwitch | None) -> None:
         """Show a switch between versions, in place of the one before."""
@@ -308,6 +326,7 @@ class AnswerView(Vertical, LiveContainer):
         self.finished = finished
         reason, stats = (finished.reason, finished.stats) if finished else ("died", None)
         await self.show(self.messages, self._analysis_s, self._analysis_tokens, reason, self._calls)
+        await self.runs.drop_old()
         self._end(reason, stats)
 
     def _append(self, part: Part, *, last: bool) -> Widget:

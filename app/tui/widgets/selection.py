@@ -82,6 +82,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("x, or 1 to 9", "copy its last code block, or one by its number"),
             ("w", "save a code block as a file"),
             ("!", "run a code block in the sandbox *"),
+            ("a", "ask about the output of a code block"),
             ("p", "open its last web page in the browser, offline"),
             ("f", "open a file that it has written"),
             ("e", "edit your message, as another version *"),

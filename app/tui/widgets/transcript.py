@@ -80,6 +80,10 @@ class Transcript(VerticalScroll, LiveContainer, can_focus=False):
         """Put widgets that belong to no node at the end."""
         await self.mount(*widgets)
 
+    def views_of(self, id: str) -> Sequence[Widget]:
+        """The widgets of a node; none if it isn't mounted."""
+        return self._views.get(id, ())
+
     def below(self, id: str) -> list[Widget]:
         """What was put after a node; nothing if that isn't here, or no longer, because the screen ends."""
         children, views = list(self.children), self._views.get(id)
