@@ -16,6 +16,8 @@ from mlx_model.tools.base import CHARACTERS_A_TOKEN, shortened
 
 MOST_KEPT = 20_000
 """Characters that are kept of an output: its beginning and its end."""
+LEFT_OUT = re.compile(r"^\[\.\.\. [\d,]+ characters left out \.\.\.\]$", re.MULTILINE)
+"""The line that says so, there and in what a tool gives."""
 _WORDS = 100
 """Room for what says that something is left out: what was shortened stays as it is."""
 CUT_OFF = "cut off"

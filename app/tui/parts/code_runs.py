@@ -1,7 +1,7 @@
 """What the person does with a code block: saves it, and runs it; its output stands below the block, and is kept."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -73,7 +73,11 @@ class CodeRuns:
     """One block is run at a time; nothing is before the person says so. What comes of it is kept with the answer, once
     a second while it runs. It ends with the conversation that is on the screen."""
 
-    def __init__(self, desk: Desk, conversations: ConversationKeeper, tools: Tools) -> None:
+    def __init__(
+        self, desk: Desk, conversations: ConversationKeeper, tools: Tools, ended: Callable[[], None]
+    ) -> None:
+        """`ended` is called when what there is of an answer has changed."""
+        self._ended = ended
         self._desk = desk
         self._conversations = conversations
         self._tools = tools
@@ -154,6 +158,7 @@ class CodeRuns:
             task.cancel()
             self._task = None
             self._shown.set()
+            self._ended()
 
     async def _put_back(self, conversation: str, node: str, block: int, before: BlockRun | None) -> None:
         """Nothing came of it: show and keep what came of the block before."""

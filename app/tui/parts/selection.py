@@ -81,7 +81,7 @@ class Selection:
         self._conversations = conversations
         self._to_clipboard = to_clipboard
         self._files = WrittenFiles(desk)
-        self.code_runs = CodeRuns(desk, conversations, tools)
+        self.code_runs = CodeRuns(desk, conversations, tools, self.show)
         self._choosing: tuple[str, str] | None = None  # the message, and what is to be done with one of what it has
         self._counted: tuple[Node | None, int, tuple[int, ...], int] = (None, 0, (), 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.chat.block_runs import state_of
+from app.chat.block_runs import LEFT_OUT, state_of
 from app.chat.conversation import BlockRun, CallFacts
 from app.lines import one_line
 from app.tui.text.answer_parts import LIVE_TAIL, Part, Running, State
@@ -90,7 +90,8 @@ def describe_run(run: BlockRun, running: Running | None, *, opened: bool) -> Cal
     """
     output = clean(run.output)
     lines = output.count("\n") + 1 if output else 0
-    line = "output" + (f"  {lines:,} lines" if lines > 1 and running is None else "")
+    shortened = ", shortened" if LEFT_OUT.search(output) else ""
+    line = "output" + (f"  {lines:,} lines{shortened}" if lines > 1 and running is None else "")
     if running is not None:
         return CallText(line, _so_far(running), "", _live(running))
     failed = run.facts is None or run.facts.error

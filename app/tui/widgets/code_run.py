@@ -47,14 +47,12 @@ class RunTitle(CallTitle):
         return Content(" " * (width - words.cell_length - line.cell_length)).join([line, words])
 
     def on_click(self, event: events.Click) -> None:
-        """A word, or else open or close."""
+        """A word: the line itself then neither opens nor closes."""
         word = event.style.meta.get(_WORD)
-        if word is None:
-            super().on_click(event)
-        else:
+        if word is not None and isinstance(self.parent, CodeRun):
             event.stop()
-            if isinstance(self.parent, CodeRun):
-                self.parent.act(word)
+            event.prevent_default()
+            self.parent.act(word)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Say what a click here does."""
@@ -83,8 +81,8 @@ class CodeRun(CallView):
         if ends or running is not None:
             self._open = not is_long(kept)
             self.set_class(self._open, "-open")
-            self._body.display = self._open
         await self.show(_part(kept))
+        self._body.display = self._open and bool(self._text.details)
 
     def describe(self, part: Part) -> CallText:
         """See CallView."""
@@ -94,6 +92,7 @@ class CodeRun(CallView):
         """Bring the widgets in line with the state: closed it shows some lines."""
         self._text = self.describe(self.part)
         super().refresh_fold()
+        self._body.display = self._open and bool(self._text.details)
         self.call_after_refresh(self._show_live)
 
     def act(self, word: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.chat.conversation import AnswerFacts, Conversation, Node, new_id
+from app.chat.block_runs import kept_output
+from app.chat.conversation import AnswerFacts, BlockRun, CallFacts, Conversation, Node, new_id
 from app.store.exchange.export import to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.exchange.result import ImportResult
@@ -46,6 +47,14 @@ FACTS = st.builds(
     origin=TEXTS,
 )
 
+RUNS = st.builds(
+    lambda block, code, output, facts: BlockRun(block, code, kept_output(output), facts),
+    st.integers(1, 99),
+    st.text("0123456789abcdef", min_size=16, max_size=16),
+    TEXTS,
+    st.none() | st.builds(CallFacts, st.floats(0, 1e6), st.booleans(), st.just(""), TEXTS),
+)
+
 
 @st.composite
 def trees(draw: st.DrawFn) -> Conversation:
@@ -56,7 +65,10 @@ def trees(draw: st.DrawFn) -> Conversation:
         if draw(st.booleans()):
             node = Node(new_id(), parent, draw(TIMES), (Message(Role.USER, draw(TEXTS)),))
         else:
-            node = Node(new_id(), parent, draw(TIMES), tuple(draw(st.lists(MESSAGES, max_size=3))), draw(FACTS))
+            runs = tuple(draw(st.lists(RUNS, max_size=2, unique_by=lambda run: run.block)))
+            runs = tuple(sorted(runs, key=lambda run: run.block))
+            messages = tuple(draw(st.lists(MESSAGES, max_size=3)))
+            node = Node(new_id(), parent, draw(TIMES), messages, draw(FACTS), runs)
         nodes.append(node)
     tree = Conversation(title=draw(TEXTS), created=draw(TIMES), nodes=nodes)
     tree.updated = draw(TIMES)
@@ -104,6 +116,9 @@ OUT_OF_RANGE, ODD = "a number is out of range", "its form is not that of an expo
         (("nodes", 1, "turn", "analysis_tokens"), 10**400, OUT_OF_RANGE),
         (("nodes", 1, "turn", "calls"), [{"seconds": 1, "error": False, "allowed": None, "outcome": ""}], NO_TEXT),
         (("nodes", 1, "turn", "origin"), 8, NO_TEXT),
+        (("nodes", 1, "runs"), [{"block": 1, "code": "a", "output": 7, "facts": None}], NO_TEXT),
+        (("nodes", 1, "runs"), [{"block": -1, "code": "a", "output": "", "facts": None}], OUT_OF_RANGE),
+        (("nodes", 1, "runs"), [{"block": 1, "code": "a", "output": ""}], '"facts" is missing'),
         (("nodes", 1, "turn"), [], ODD),
     ],
 )

@@ -19,6 +19,8 @@ from tests.fixtures import fake_kit
 class Tool(fake_kit.Tool):
     """Writes too much, and remembers what it was to run."""
 
+    text = "42"
+
     def __init__(self) -> None:
         super().__init__()
         self.codes: list[str] = []
@@ -26,7 +28,7 @@ class Tool(fake_kit.Tool):
     async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         self.codes.append(call.arguments["code"])
         output("x" * (MOST_SHOWN + 1))
-        return ToolResult("42")
+        return ToolResult(self.text)
 
 
 class Kit(fake_kit.Kit):
@@ -124,6 +126,20 @@ async def test_of_shell_that_succeeds_its_output_is_all_there_is(
     assert run_cell(made["c1"].codes[0]) == "done\nNone, no names\n"
     await run(CodeRunner(Person()), "kill -INT $PPID; exec sleep 10", "sh")  # as a cell is stopped
     assert run_cell(made["c1"].codes[1]) == "None, no names\n"
+
+
+async def test_shell_that_ends_with_another_status_has_failed(
+    made: dict[str, Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kit, "default", Decision.ALLOW)
+    runner = CodeRunner(Person())
+    monkeypatch.setattr(Tool, "text", "no such file\n[exit status 2]\n")
+    failed = await runner.run("c1", "ls x", "sh", SHELL, lambda text: None)
+    assert (failed.text, failed.error, failed.outcome) == ("no such file", True, "exit status 2")
+    monkeypatch.setattr(Tool, "text", "[exit status 2]\ndone")
+    assert not (await runner.run("c1", "ls x", "sh", SHELL, lambda text: None)).error
+    monkeypatch.setattr(Tool, "text", "[exit status 2]")  # Python's own words are its output
+    assert not (await runner.run("c1", "print(1)", "python", PYTHON, lambda text: None)).error
 
 
 @pytest.mark.parametrize(
