@@ -1,6 +1,6 @@
 """A web page of the model's in a file: nothing in it gets out of its frame, and nobody else can read it.
 
-`python -m tests.benchmarks.pages CHROMIUM` opens such files in a browser, and tries to get out of them.
+tests/e2e/test_pages.py opens such files in a browser, and tries to get out of them.
 """
 
 import os
