@@ -73,9 +73,7 @@ class CodeRuns:
     """One block is run at a time; nothing is before the person says so. What comes of it is kept with the answer, once
     a second while it runs. It ends with the conversation that is on the screen."""
 
-    def __init__(
-        self, desk: Desk, conversations: ConversationKeeper, tools: Tools, ended: Callable[[], None]
-    ) -> None:
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, tools: Tools, ended: Callable[[], None]) -> None:
         """`ended` is called when what there is of an answer has changed."""
         self._ended = ended
         self._desk = desk
@@ -120,7 +118,8 @@ class CodeRuns:
 
     async def end(self) -> None:
         """Stop what is run, and keep what came of it."""
-        if self.stop():
+        if self._task is not None:
+            self.stop()
             await self._shown.wait()
 
     async def close(self) -> None:

@@ -79,7 +79,7 @@ class CodeRun(CallView):
         ends = self.running is not None and running is None
         self.kept, self.running = kept, running
         if ends or running is not None:
-            self._open = not is_long(kept)
+            self._open = running is not None or not is_long(kept)
             self.set_class(self._open, "-open")
         await self.show(_part(kept))
         self._body.display = self._open and bool(self._text.details)

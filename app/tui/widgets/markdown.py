@@ -135,6 +135,7 @@ class MarkdownText(Widget):
         """A widget stands below a code block, counted from 1 on in the whole text, and another behind it shows the
         rest: both are to be mounted, see `below`."""
         self._below = dict(sorted((self._below | {block: (widget, TextBelow(self))}).items()))
+        self.add_class("-parted")
         self._redraw()
 
     def take_away(self, widget: Widget) -> Sequence[Widget]:
@@ -143,6 +144,7 @@ class MarkdownText(Widget):
         if block is None:
             return ()
         gone = self._below.pop(block)
+        self.set_class(bool(self._below), "-parted")
         self._redraw()
         return gone
 
@@ -186,7 +188,6 @@ class MarkdownText(Widget):
 
     def _place(self) -> None:
         """Hide what stands below a code block that doesn't end on the page."""
-        self.set_class(bool(self._below), "-parted")
         if self._below and self.content_size.width:
             ends = self._ends(self._at(self.content_size.width), self._blocks_before)
             for block, (widget, _) in self._below.items():
