@@ -1,5 +1,7 @@
 """Copying parts of a conversation: by key, command and palette, by a click above a code block, by selecting."""
 
+import re
+
 import pytest
 from textual.geometry import Offset
 from textual.pilot import Pilot
@@ -123,8 +125,8 @@ async def click_copy(pilot: Pilot[None], number: int = 0) -> None:
     """Click on the copy of a code block."""
     widget = pilot.app.query(MarkdownText).last()
     lines = [line.rstrip() for line in widget.render().plain.split("\n")]
-    y = [i for i, line in enumerate(lines) if line.endswith("copy")][number]
-    await pilot.click(widget, offset=(len(lines[y]) - 2, y))
+    y = [i for i, line in enumerate(lines) if re.search(r"\bcopy(  (run|open|save))*$", line)][number]
+    await pilot.click(widget, offset=(lines[y].rindex("copy") + 1, y))
     await pilot.pause()
 
 
