@@ -90,7 +90,7 @@ class SelectableTranscript(Transcript, can_focus=True):
             ("r", "answer again, keep the previous answer *"),
             ("g", "continue an answer that was cut off *"),
             ("q", "quote it, or the text selected by mouse"),
-            ("o, Enter, Space", "open or close the analysis and tool calls"),
+            ("o, Enter, Space", "open or close the analysis, calls and outputs"),
             ("s", "open or close what its sources say"),
             ("[, ]", "turn the pages of a long answer"),
             ("<, > or Left, Right", "show the previous or the next version *"),
