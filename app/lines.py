@@ -18,8 +18,13 @@ def one_line(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text`, as errors word it, as a sentence: with a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+    """`text`, as errors word it, as a sentence: with a capital letter and a full stop.
+
+    What begins with a name that can be told from a word (notes.txt, top_p, mini.local) keeps it as it is written.
+    """
+    first = text.split(maxsplit=1)[0].rstrip(".,:;") if text.strip() else ""
+    is_word = first.replace("'", "").replace("-", "").isalpha()
+    return (f"{text[:1].upper()}{text[1:]}" if is_word else text) + ("" if text.endswith(".") else ".")
 
 
 def duration(seconds: float) -> str:

@@ -114,7 +114,7 @@ def test_commands(terminal: Terminal) -> None:
     assert "The plain chat has no command /theme" in send(terminal, "/theme dark")
     assert "There is no command /efort; did you mean /effort?" in send(terminal, "/efort")
     assert "Seed is 7 from the next answer on." in send(terminal, "/seed 7")
-    assert "Top_p is 2; it must be above 0" in send(terminal, "/set top_p 2")
+    assert "top_p is 2; it must be above 0" in send(terminal, "/set top_p 2")
     assert "This is a new conversation." in send(terminal, "/clear")
     assert "/new takes no argument." in send(terminal, "/new x")
     send(terminal, "one")
