@@ -96,6 +96,20 @@ def test_every_option_is_read(file: Path) -> None:
     assert Options(**load().options) == options and len(load().options) == 8
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\ntemperature = 0.5\n", "line 2: temperature has no effect outside [sampling]; write it below that line"),
+        ('[sampling]\neffort = "high"\n', "line 2: effort has no effect below [sampling]; write it at the top"),
+    ],
+)
+def test_an_option_in_the_wrong_place_is_said(file: Path, text: str, said: str) -> None:
+    """It would do nothing, without a word."""
+    file.write_text(text)
+    assert load().options == {}
+    assert load().warnings == (f"{file}, {said}",)
+
+
 def test_a_preset_of_several_lines_stands_in_as_many(file: Path) -> None:
     update({("presets", "a"): "one\ntwo\nthree"})
     assert "\ntwo\nthree" in file.read_text("utf-8")
