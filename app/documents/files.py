@@ -146,7 +146,9 @@ def _attachment(document: Document, name: str, selection: Selection) -> Attachme
     attachment = Attachment(name, joined(pages), note, citation_in(pages))
     if attachment.size > MOST_BYTES:
         base = _base(name, selection)
-        fits = proposal(document, base, MOST_BYTES // 4) if selection == WHOLE else ""
+        piped = name == STANDARD_INPUT  # of which no part can be named
+        fits = proposal(document, "FILE" if piped else base, MOST_BYTES // 4) if selection == WHOLE else ""
+        fits = f"write it to a file and attach a part of that with --file: {fits}" if piped and fits else fits
         what = f"{name} has {attachment.size / 1e6:,.1f} MB of text; at most {MOST_BYTES / 1e6:,.0f} MB can be attached"
         raise AttachmentError(f"{what}; {fits or 'choose less of it'}")
     return attachment
@@ -202,6 +204,8 @@ def _bytes(path: Path, name: str) -> bytes:
 
 
 def _check_kind(status: os.stat_result, name: str) -> None:
+    if not name:
+        raise AttachmentError("the name of the file is empty")
     if stat.S_ISDIR(status.st_mode):
         raise AttachmentError(f"{name} is a folder; attach the files in it one by one")
     if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):  # reading would wait for a writer

@@ -66,6 +66,8 @@ class Fields:
         value = self.get(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
+        if isinstance(value, float):
+            raise self.error(key, f"is {value!r}; it must be a whole number")
         if isinstance(value, bool) or not isinstance(value, int | None):
             raise self._wrong(key, "a whole number")
         return value

@@ -29,7 +29,7 @@ from mlx_model.hub.environment import endpoint, expanded, free_space, missing_di
 from mlx_model.hub.explain import explain
 from mlx_model.hub.folder import File, ModelFolder, Record, copies
 from mlx_model.hub.listing import NoRevision, list_files
-from mlx_model.hub.names import KNOWN, Repository, is_complete, needed_files
+from mlx_model.hub.names import DEMO, KNOWN, Repository, is_complete, needed_files
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import disk_size
@@ -115,6 +115,8 @@ def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) 
     without any request; with `update` the Hub is asked for newer files first. Raises CheckpointError.
     """
     repository = Repository.parse(name)
+    if name == DEMO:
+        raise CheckpointError(f"{DEMO} is a part of the program: there is nothing to download")
     if repository is None:
         what = no_name(name) or f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name'
         raise CheckpointError(what)

@@ -92,6 +92,8 @@ def removal(name: str) -> Removal:
     repository = Repository.parse(name)
     if repository is None or not repository.cache.is_dir():
         elsewhere = [model for model in local_models() if name in (model.name, str(model.folder))]
+        if name == DEMO:
+            raise CheckpointError(f"{DEMO} is a part of the program, and can't be removed")
         if elsewhere:
             raise CheckpointError(f"{name} belongs to {elsewhere[0].source}: remove it there")
         raise CheckpointError(f"{name} is not in the Hub's cache; `gptoss-chat models` lists what is")

@@ -32,7 +32,7 @@ class PromptSize:
         """Nothing for a short prompt that fits."""
         amount = f"{self.tokens:,} tokens" if self.exact else f"about {self.tokens:,} tokens"
         if not self.fits:
-            if not self.used:
+            if not self.used or self.tokens > self.limit - HEAD:  # a new chat has no room for it either
                 return f"{amount} do not fit: the context has {self.limit:,}"
             return f"{amount} do not fit: {self.room:,} are left, ^N starts a new chat"
         if self.tokens < LEAST:

@@ -264,7 +264,11 @@ def test_standard_input_is_read_as_a_file_is(
         (b"\x89PNG\r\n\x1a\n\0\0", "standard input is a picture"),
         (b"\0\1\2" * 99, "standard input is a binary file"),
         ("D\u00e9j\u00e0 vu".encode("cp1252"), "standard input is not UTF-8 (line 1); it may be WINDOWS-1252"),
-        (b"x" * 1_000_001, "standard input has 1.0 MB of text; at most 1 MB can be attached"),
+        (
+            b"x\n" * 500_001,
+            "standard input has 1.0 MB of text; at most 1 MB can be attached; write it to a file and attach a part of "
+            "that with --file: lines 1-125000 fit: FILE:1-125000, or search it: FILE?words",
+        ),
         (pdf(""), "standard input has no text: it is probably a scan"),
     ],
 )

@@ -71,6 +71,11 @@ def test_what_is_refused_and_why(tmp_path: Path, data: bytes, said: str) -> None
     assert str(error.value).startswith(f"x\u241b y {said}") and "\n" not in str(error.value)
 
 
+def test_a_name_that_says_nothing_is_no_folder(folder: Path) -> None:
+    with pytest.raises(AttachmentError, match="the name of the file is empty"):
+        attach("", folder)
+
+
 def test_what_is_no_ordinary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "ring").symlink_to("ring")

@@ -162,6 +162,11 @@ def test_what_a_client_says_of_strict_is_passed_on() -> None:
         assert [asked.request.functions[0].strict for asked in (flat, nested)] == [strict, strict]
 
 
+def test_a_number_with_a_fraction_is_said_as_it_is() -> None:
+    with pytest.raises(ApiError, match=r"seed is 1\.5; it must be a whole number"):
+        response(input="Hi", seed=1.5)
+
+
 def test_the_three_places_of_an_effort() -> None:
     assert chat(reasoning={"effort": "high"}).request.options.effort is Effort.HIGH
     assert chat(chat_template_kwargs={"reasoning_effort": "low"}).request.options.effort is Effort.LOW

@@ -18,6 +18,7 @@ from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, o
         (PromptSize(501, True, 0, 131072), "501 tokens, 1% of the context"),
         (PromptSize(4096 - HEAD, True, 0, 4096), "3,996 tokens, 98% of the context"),
         (PromptSize(4096, True, 0, 4096), "4,096 tokens do not fit: the context has 4,096"),
+        (PromptSize(4097 - HEAD, True, 900, 4096), "3,997 tokens do not fit: the context has 4,096"),
         (
             PromptSize(500, False, 3900, 4096),
             "about 500 tokens do not fit: 96 are left, ^N starts a new chat",

@@ -401,3 +401,5 @@ def test_a_repository_that_lacks_a_shard(server: HubServer) -> None:
 def test_names_that_are_none() -> None:
     with pytest.raises(CheckpointError, match="is no model on the Hub"):
         prepare("nonsense")
+    with pytest.raises(CheckpointError, match="demo is a part of the program: there is nothing to download"):
+        prepare("demo")
