@@ -37,6 +37,7 @@ class Submitting:
 
     async def take(self, submission: Composer.Submitted) -> None:
         """A command or a prompt. What is sent behind /new waits for the new chat."""
+        self._desk.toast.on_sent()
         if self._waiting or self._is_opening():
             self._waiting += 1
             self._desk.run(self._take_later(submission), group="submit")

@@ -66,6 +66,11 @@ class Toast(Static):
         if self._severity == "error" and monotonic() >= self._keep_until:
             self.hide()
 
+    def on_sent(self) -> None:
+        """The person has sent something: what was to be thought of before that is past."""
+        if self._severity == "warning":
+            self.hide()
+
     def _place(self) -> None:
         """Show the message where it fits, in a terminal of the present size."""
         room, width = self._placed_for = self._space
