@@ -166,8 +166,7 @@ def _checked(path: Path, text: str) -> Settings:
                 refuse(name, str(error))
     misplaced = {name: "outside [sampling]; write it below that line" for name in SAMPLING if name in values}
     misplaced |= {name: "below [sampling]; write it at the top" for name in AT_THE_TOP if name in sampling}
-    for name, where in misplaced.items():
-        warnings.append(f"{path}{_line_of(name, text)}: {name} has no effect {where}")
+    warnings += [f"{path}{_line_of(name, text)}: {name} has no effect {where}" for name, where in misplaced.items()]
     presets: dict[str, str] = {}
     for name, value in table("presets").items():
         if isinstance(value, str) and value.strip():

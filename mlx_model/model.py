@@ -199,8 +199,8 @@ def load(
     model on a CPU has no weights of MLX's (compute.CompiledCompute), and `mx.grad` fails on a GPU where it meets a
     kernel. `adapter` is the folder of a LoRA adapter in peft's files. On a GPU Model.with_adapter can change it later;
     on a CPU a model with one is computed by MLX's operations. `progress` is called now and then with the bytes of
-    weights that are loaded, and with those of all of them; `preparing` after that, where there is a GPU, with the
-    pieces of work that are done for its kernels (attach_kernels), and with all of them.
+    weights that are loaded, and with those of all of them; `preparing` after that, with the pieces of work that are
+    done for its kernels (attach_kernels; on a CPU there is one), and with all of them.
     Raises CheckpointError, TokenizerError, RequestError, BudgetError where the model can't fit, and ContextError where
     the context can't, whose text says what is wrong and what to do.
     """
@@ -285,6 +285,7 @@ def load_layers(
             from mlx_model.weights.compiled import load_compiled
 
             transformer, residence = load_compiled(folder, config, compute, bits, map, progress, split=plan.split)
+            preparing(0, 1)  # the first time on this computer they are compiled, for up to a minute
             transformer.compile(compute.kv_dtype(plan.kv_bits))
             kernels = KernelFindings(refusal="there is no Metal GPU here")
         else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.adapters import find_adapter
 from app.cli.arguments import add_adapter, size
-from app.cli.loading import PreparingLine
+from app.cli.loading import PreparingLine, preparing
 from app.cli.measurements import Bandwidth, ExpertReads, KernelSpeed, Measurements, NextTurn, Speed
 from app.cli.printing import say
 from app.interrupt import Importing
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say_prepared(done: int, total: int) -> None:
-    say(f"preparing the GPU: {done + 1} of {total}")
+    say(preparing(done, total))
 
 
 def _measured(model: "Model", as_json: bool, evidence: "Evidence | None") -> Measurements:

@@ -14,7 +14,7 @@ _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 
 
 class PreparingLine:
-    """How far the GPU is prepared, in a terminal's line of standard error that is gone at the end."""
+    """How far the kernels are prepared, in a terminal's line of standard error that is gone at the end."""
 
     def __init__(self) -> None:
         self._is_shown = False
@@ -30,7 +30,7 @@ class PreparingLine:
         """So many pieces of work for the kernels are done, and the next is under way."""
         if sys.stderr.isatty():
             self._is_shown = True
-            self._print(f"preparing the GPU: {done + 1} of {total}")
+            self._print(preparing(done, total))
 
     def end(self) -> None:
         """Take the line away, if there is one."""
@@ -40,6 +40,11 @@ class PreparingLine:
 
     def _print(self, text: str) -> None:
         print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+
+
+def preparing(done: int, total: int) -> str:
+    """What is said while kernels are prepared: that so many pieces of the work are done, and the next is under way."""
+    return "preparing the kernels" + (f": {done + 1} of {total}" if total > 1 else "")
 
 
 async def load_model(engine: Engine, load: Load) -> Ready:

@@ -91,7 +91,7 @@ class Loading:
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
     """Engine to app: so many bytes of the model's weights are loaded, of `total`. With `kernels`, after that: so many
-    pieces of the work for the GPU's kernels are done."""
+    pieces of the work for its kernels are done."""
 
     done: int
     total: int

@@ -231,7 +231,7 @@ class Asking:
         holds = holds or self.stopped.is_set() or engine.leaving
         self.stopped.clear()
         desk.unsay(BUSY, HAS_BEGUN)
-        if engine.process.alive and desk.status.state not in ("loading", "preparing the GPU", "no model"):
+        if engine.process.alive and desk.status.state not in ("loading", "preparing the kernels", "no model"):
             desk.status.state = "ready"
         if holds:
             desk.queue.hold()

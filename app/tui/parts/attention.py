@@ -12,7 +12,7 @@ from app.tui.terminal.window_title import WindowTitle
 LONG_S = 10.0
 """Seconds after which a person may have turned to something else."""
 BUSY = (
-    *("starting", "loading", "preparing the GPU"),
+    *("starting", "loading", "preparing the kernels"),
     *("reading", "thinking", "answering", "running a tool", "waiting for you", "waiting in line", "stopping"),
 )
 """States of the engine in which something goes on."""

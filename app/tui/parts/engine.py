@@ -141,7 +141,7 @@ class EngineKeeper:
                         status.model, status.state = self._shown(model), "loading"
                         status.memory = status.budget = status.limit = status.slots = 0
                     case LoadProgress(done=done, total=total, kernels=True):
-                        status.state, status.progress = "preparing the GPU", preparing(done, total)
+                        status.state, status.progress = "preparing the kernels", preparing(done, total)
                     case LoadProgress(done=done, total=total):
                         status.progress = loading(done, total, monotonic() - began)
                     case Ready() as ready:
@@ -154,7 +154,7 @@ class EngineKeeper:
                         status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.slots, status.experts = ready.slots, ready.experts
-                        status.state = "ready"
+                        status.state, status.progress = "ready", None
                         self._ready_at = monotonic()
                         self._loaded(ready.model)
                         await self._note(ready.note)

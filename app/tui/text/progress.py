@@ -24,8 +24,10 @@ def loading(done: int, total: int, seconds: float) -> Progress:
     return Progress(share, f"{done / size:.1f} of {total / size:.1f} {unit}, {seconds:.0f} s", f"{share:.0%}")
 
 
-def preparing(done: int, total: int) -> Progress:
-    """The pieces of work for the kernels that are done, the next of which is under way."""
+def preparing(done: int, total: int) -> Progress | None:
+    """The pieces of work for the kernels that are done, the next of which is under way; None where there is but one."""
+    if total == 1:
+        return None
     count = f"{done + 1} of {total}"
     return Progress(done / total if total else 0.0, count, count)
 

@@ -15,7 +15,7 @@ from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.server import serving
 from mlx_model.transformer.kernels import KernelFindings
 
-SHOWN = "".join(f"\r{text:<60}\r" for text in ("preparing the GPU: 1 of 2", "preparing the GPU: 2 of 2", ""))
+SHOWN = "".join(f"\r{text:<60}\r" for text in ("preparing the kernels: 1 of 2", "preparing the kernels: 2 of 2", ""))
 
 
 @pytest.mark.usefixtures("by_mlx")

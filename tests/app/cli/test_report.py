@@ -104,7 +104,7 @@ def test_a_report_with_refused_kernels_and_a_failure_has_nothing_private(
     assert cli.main(["bench", "--model", str(model), "--report", str(folder)]) == 1, "a step failed"
     (file,) = folder.iterdir()
     said = capsys.readouterr().err
-    assert "gptoss-chat: preparing the GPU: 4 of 8\n" in said
+    assert "gptoss-chat: preparing the kernels: 4 of 8\n" in said
     assert f"the report is in {file}; " in said
     text = file.read_text("utf-8")
     assert not [secret for secret in SECRETS if secret in text.lower()]

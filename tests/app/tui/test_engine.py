@@ -27,7 +27,7 @@ async def test_a_message_sent_while_loading_is_answered_afterwards() -> None:
     async with chat(engine) as pilot:
         await send(pilot, "early")
         await wait_until(pilot, lambda: "waiting for the model" in text_on(pilot))
-        assert "preparing the GPU" in text_on(pilot)
+        assert "preparing the kernels" in text_on(pilot)
         assert "4 of 8" in text_on(pilot)
         assert engine.asked == []
         engine.release()

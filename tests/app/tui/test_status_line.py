@@ -18,7 +18,7 @@ HEAD = "gpt-oss-20b · answering 41 tok/s"
 FULL = "█" + "░" * 9
 THIRD = "███" + "░" * 7
 LOADING = StatusFigures("gpt-oss-20b", state="loading", progress=loading(4_140_000_000, 13_800_000_000, 6.2))
-PREPARING = StatusFigures("gpt-oss-20b", state="preparing the GPU", progress=preparing(2, 6))
+PREPARING = StatusFigures("gpt-oss-20b", state="preparing the kernels", progress=preparing(2, 6))
 READING = replace(READY, state="reading", progress=Progress(0.3, "1,051 of 3,503, 12 s left", "30%, 12 s left"))
 
 
@@ -51,8 +51,8 @@ CONTEXT = f"context 3,214 / 32,768  {FULL} 10%"
         (LOADING, 78, f"loading gpt-oss-20b {THIRD} 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 45, "loading gpt-oss-20b 4.1 of 13.8 GB, 6 s", ""),
         (LOADING, 30, "loading gpt-oss-20b 30%", ""),
-        (PREPARING, 78, f"gpt-oss-20b · preparing the GPU {THIRD} 3 of 6", ""),
-        (PREPARING, 26, "preparing the GPU 3 of 6", ""),
+        (PREPARING, 78, f"gpt-oss-20b · preparing the kernels {THIRD} 3 of 6", ""),
+        (PREPARING, 30, "preparing the kernels 3 of 6", ""),
         (
             READING,
             120,
