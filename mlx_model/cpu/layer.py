@@ -19,7 +19,8 @@ from mlx_model.cpu.kernels.sharing import take
 class Layer(NamedTuple):
     """The weights of a layer, as its kernels read them: vectors float32, matrices in a format of kernels/formats.py.
 
-    `attention_norm` and `mixture_norm` [hidden], `sinks` [heads]; query, key and value in one format.
+    `attention_norm` and `mixture_norm` [hidden], `sinks` [heads]; query, key and value in one format. `slots` int32 [E]:
+    where each expert is in gate_up and down.
     """
 
     attention_norm: Any
@@ -30,6 +31,7 @@ class Layer(NamedTuple):
     sinks: Any
     mixture_norm: Any
     router: Any
+    slots: Any
     gate_up: Any
     down: Any
 
@@ -212,8 +214,8 @@ def add_experts(state: Any, part: Any, weights: Any, sizes: Any, starts: Any, x:
     """
     mine = part if len(x) == 1 else 0
     lanes, tokens, shares = room.expert_lanes[mine], room.tokens[mine], room.shares[mine]
-    gate_up(state, part, weights.gate_up, lanes, starts, tokens, sizes.limit, room.hidden)
-    down(state, part, weights.down, room.hidden, starts, tokens, shares, x)
+    gate_up(state, part, weights.gate_up, weights.slots, lanes, starts, tokens, sizes.limit, room.hidden)
+    down(state, part, weights.down, weights.slots, room.hidden, starts, tokens, shares, x)
 
 
 @kernel

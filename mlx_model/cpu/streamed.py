@@ -1,7 +1,7 @@
 """A layer on a CPU some of whose experts are in memory: attention and routing, then reading, then the experts.
 
-An expert that is not in memory has addresses all the same (weights/expert_memory.py, Place), and is found there once it
-has been read. So the kernels are those of any other layer, and so is every bit.
+The kernels are those of any other layer, and find an expert where its slot is. They go through the experts in the order
+of their numbers, not of their slots: so every bit is the same.
 """
 
 from typing import Any

@@ -121,8 +121,12 @@ class Sizes:
         token = 2 * self.keys * rung.kv_bits // 8
         window = window_keys(self.config, rung.chunk, compiled=self.compiled)
         grown = -(-context // CACHE_STEP) * CACHE_STEP
-        room = _whole_blocks(rung.chunk) if self.compiled else 0
-        return token * (self.full * grown + self.sliding * (room + window * (1 + rung.rewind_points)))
+        sliding = window * (1 + rung.rewind_points)
+        if self.compiled:
+            # Windows have blocks in common: there are those of the context, and one cut short at each point.
+            most = _whole_blocks(context) + KEY_BLOCK * rung.rewind_points
+            sliding = min(sliding + _whole_blocks(rung.chunk), most)
+        return token * (self.full * grown + self.sliding * sliding)
 
     def working(self, chunk: int, keys: int, kv_bits: int, split: Split = ALL) -> int:
         """Intermediates of a prefill chunk whose queries see up to `keys` keys, and a layer's cache while it is copied

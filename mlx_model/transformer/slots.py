@@ -66,10 +66,6 @@ class Pending(Protocol):
 class Store(Protocol):
     """Where experts are in memory, and how they come there."""
 
-    def drop(self, expert: int) -> None:
-        """An expert is no longer needed in memory."""
-        ...
-
     def read(self, places: Sequence[tuple[int, int]]) -> Pending:
         """Begins to read experts from their files, each into its slot."""
         ...
@@ -165,7 +161,6 @@ class Slots:
         for _, slot in places:
             if (old := self.expert_in[slot]) >= 0:
                 self.expert_in[slot] = self.slot_of[old] = -1
-                self._store.drop(int(old))
         return _Reading(self, places, self._store.read(places))
 
     def _filled(self, places: Sequence[tuple[int, int]], nbytes: int, waited_s: float) -> None:
@@ -188,12 +183,7 @@ class _Reading:
             return
         self._pending = None
         start = time.perf_counter()
-        try:
-            nbytes = pending.wait()
-        except BaseException:
-            for expert, _ in self._places:
-                self._slots._store.drop(expert)  # of some of them there may be a part
-            raise
+        nbytes = pending.wait()
         self._slots._filled(self._places, nbytes, time.perf_counter() - start)
 
     def abandon(self) -> None:

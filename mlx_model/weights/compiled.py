@@ -18,8 +18,8 @@ from mlx_model.transformer.compute import Compute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.transformer.embedding import Embedding
 from mlx_model.weights.checkpoint import Stored, stored_tensors
-from mlx_model.weights.expert_memory import Place, PlaceMemory
-from mlx_model.weights.experts_on_disk import Disk, ExpertsOnDisk, Part
+from mlx_model.weights.expert_memory import SlotMemory
+from mlx_model.weights.experts_on_disk import Bytes, ExpertsOnDisk, Part
 from mlx_model.weights.layouts import ExpertNames, layout_of
 from mlx_model.weights.residence import Loading, Progress, Residence
 from mlx_model.weights.rows import open_rows
@@ -138,20 +138,17 @@ class _Loader:
         blocks = codes.view(np.uint8).reshape(experts, rows, -1)
         return Experts(self.kept(blocks, stored[:1]), self.kept(scales, stored[1:]), bias)
 
-    def places(self, names: tuple[ExpertNames, ...], disk: Disk) -> tuple[Experts, list[tuple[Part, Place]]]:
-        """The same with places for experts that are read when they are needed, and these places."""
+    def slots(self, names: tuple[ExpertNames, ...], on_disk: ExpertsOnDisk) -> tuple[Experts, list[tuple[Part, Bytes]]]:
+        """The same with slots in place of all experts' blocks and scales, and the memory of the slots."""
         bias = self.turns([part.bias for part in names])
-        experts, rows = bias.shape
         for part in names:
             self.loading.check_scales(part.scales, self.read(part.scales))
         codes, scales = ([self.tensors[getattr(part, kind)] for part in names] for kind in ("codes", "scales"))
         self.loading.report(sum(stored.nbytes for stored in codes))
-        parts = [disk.part(*codes), disk.part(*scales)]
-        places = [Place(experts, part.nbytes) for part in parts]
-        blocks, factors = (place.memory.reshape(experts, rows, -1).view() for place in places)
-        for array in (blocks, factors):
-            array.flags.writeable = False
-        return Experts(blocks, factors, self.kept(floats(bias))), [*zip(parts, places, strict=True)]
+        parts = [on_disk.disk.part(*codes), on_disk.disk.part(*scales)]
+        memory = [np.empty((on_disk.size, part.nbytes), np.uint8) for part in parts]
+        blocks, factors = (self.kept(each.reshape(on_disk.size, bias.shape[1], -1).view()) for each in memory)
+        return Experts(blocks, factors, self.kept(floats(bias))), [*zip(parts, memory, strict=True)]
 
     def turns(self, names: Sequence[str]) -> Array:
         """A tensor [E, rows, ..], or two whose rows take turns."""
@@ -168,11 +165,11 @@ class _Loader:
         names = self.layout.gate_up(index), (self.layout.down(index),)
         if self.on_disk is None or index >= self.on_disk.layers:
             gate_up, down = map(self.experts, names)
+            slots = np.arange(self.config.num_local_experts, dtype=np.int32)
         else:
-            (gate_up, of_gate_up), (down, of_down) = (self.places(each, self.on_disk.disk) for each in names)
-            parts = [*of_gate_up, *of_down]
-            self.on_disk.fill(index, PlaceMemory(self.on_disk.disk, parts))
-            self.loading.count(self.on_disk.size * sum(part.nbytes for part, _ in parts), mapped=False)
+            (gate_up, memory), (down, more) = (self.slots(each, self.on_disk) for each in names)
+            slots = self.on_disk.fill(index, SlotMemory(self.on_disk.disk, [*memory, *more])).slot_of.view()
+        slots.flags.writeable = False
         return Layer(
             attention_norm=self.vector(at + "input_layernorm.weight"),
             query=query,
@@ -182,6 +179,7 @@ class _Loader:
             sinks=self.vector(at + "self_attn.sinks"),
             mixture_norm=self.vector(at + "post_attention_layernorm.weight"),
             router=self.router(at + "mlp.router"),
+            slots=slots,
             gate_up=gate_up,
             down=down,
         )

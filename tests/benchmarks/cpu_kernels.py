@@ -116,7 +116,7 @@ def expert_job(team: Team, pool: NDArray[np.uint8], name: str, tokens: int) -> t
     scales = frozen(rng.integers(118, 126, (EXPERTS, n, HIDDEN // 32), dtype=np.uint8))
     bias = frozen(np.zeros((EXPERTS, n), np.float32))
     experts = [Experts(blocks, scales, bias) for blocks in parts(pool, (EXPERTS, n, HIDDEN // 2))]
-    routes = []
+    slots, routes = frozen(np.arange(EXPERTS, dtype=np.int32)), []
     for _ in range(8):
         chosen = np.stack([rng.permutation(EXPERTS)[:TOP_K] for _ in range(tokens)])
         order = np.argsort(chosen, axis=None, kind="stable")
@@ -130,9 +130,9 @@ def expert_job(team: Team, pool: NDArray[np.uint8], name: str, tokens: int) -> t
     def job(index: int) -> None:
         matrix, (starts, of) = experts[index % len(experts)], routes[index % len(routes)]
         if name == "gate_up":
-            team.run(lambda state, part: gate_up(state, part, matrix, x, starts, of, limit, hidden))
+            team.run(lambda state, part: gate_up(state, part, matrix, slots, x, starts, of, limit, hidden))
         else:
-            team.run(lambda state, part: down(state, part, matrix, hidden, starts, of, weights, y))
+            team.run(lambda state, part: down(state, part, matrix, slots, hidden, starts, of, weights, y))
 
     used = sum(float(np.count_nonzero(np.diff(starts))) for starts, _ in routes) / len(routes)
     return job, int(used * n * (HIDDEN // 2 + HIDDEN // 32)), 2 * pairs * n * HIDDEN

@@ -1,7 +1,8 @@
 """A mixture of experts: gate and up rows with SwiGLU, down rows with the weighted sum, over pairs sorted by expert.
 
-An expert's rows are read once for all its pairs. Of up to FEW tokens they meet the pairs one by one, so that each has
-the bits that it has alone; of more in tiles, which round otherwise.
+An expert's rows are read once for all its pairs. They are where `slots` says: those of expert e begin at row
+slots[e] * n, where a matrix has n rows for each, and its biases are in row e. Of up to FEW tokens rows meet the pairs
+one by one, so that each has the bits that it has alone; of more in tiles, which round otherwise.
 """
 
 from typing import Any
@@ -39,7 +40,17 @@ def swiglu(gate: Any, up: Any, limit: Any) -> Any:
 
 
 @kernel
-def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: Any, limit: float, hidden: Any) -> None:
+def gate_up(
+    state: Any,
+    part: int,
+    experts: Any,
+    slots: Any,
+    x: Any,
+    starts: Any,
+    tokens: Any,
+    limit: float,
+    hidden: Any,
+) -> None:
     """hidden [P, padded n/2] in lane order = SwiGLU of x[tokens[p]] through the gate and up rows of p's expert.
 
     Pairs of expert e are starts[e] .. starts[e + 1] - 1. Gate rows are even, up rows odd. What fills a row of hidden up
@@ -52,18 +63,18 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
     while chunk >= 0:
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
-            begin, behind = starts[expert], starts[expert + 1]
+            begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
             if behind - begin == 1:
                 token = tokens[begin]
                 for row in range(first, end, 2):
-                    gate = dot(experts, expert * n + row, x, token) + experts.bias[expert, row]
-                    up = dot(experts, expert * n + row + 1, x, token) + experts.bias[expert, row + 1]
+                    gate = dot(experts, at + row, x, token) + experts.bias[expert, row]
+                    up = dot(experts, at + row + 1, x, token) + experts.bias[expert, row + 1]
                     hidden[begin, place(row // 2, _FIELDS)] = swiglu(gate, up, limit)
                 continue
             if behind > begin and len(x) <= FEW:
                 for band in range(first, end, BAND):
                     rows = min(BAND, end - band)
-                    sums = few_sums(state, part, experts, expert * n + band, rows, x, tokens, begin, behind)
+                    sums = few_sums(state, part, experts, at + band, rows, x, tokens, begin, behind)
                     for r in range(0, rows, 2):
                         for t in range(behind - begin):
                             gate = sums[r, t] + experts.bias[expert, band + r]
@@ -73,8 +84,7 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
             for start in range(begin, behind, GROUP):
                 stop = min(start + GROUP, behind)
                 for row in range(first, end, ROWS_OF_PANEL):
-                    at, last = expert * n + row, expert * n + n - 1
-                    sums = panel_sums(state, part, experts, at, last, x, tokens, start, stop)
+                    sums = panel_sums(state, part, experts, at + row, at + n - 1, x, tokens, start, stop)
                     for t in range(stop - start):
                         for r in range(0, min(ROWS_OF_PANEL, end - row), 2):
                             gate = total(sums, stop - start, t, r) + experts.bias[expert, row + r]
@@ -84,7 +94,17 @@ def gate_up(state: Any, part: int, experts: Any, x: Any, starts: Any, tokens: An
 
 
 @kernel
-def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: Any, weights: Any, y: Any) -> None:
+def down(
+    state: Any,
+    part: int,
+    experts: Any,
+    slots: Any,
+    hidden: Any,
+    starts: Any,
+    tokens: Any,
+    weights: Any,
+    y: Any,
+) -> None:
     """y[tokens[p]] [n] += weights[p] times hidden[p] through the down rows of p's expert, for all pairs, in order.
 
     One phase.
@@ -97,16 +117,16 @@ def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: 
     while chunk >= 0:
         first, end = chunk * each, min(n, (chunk + 1) * each)
         for expert in range(len(starts) - 1):
-            begin, behind = starts[expert], starts[expert + 1]
+            begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
             if behind - begin == 1:
                 for row in range(first, end):
-                    value = dot(experts, expert * n + row, hidden, begin) + experts.bias[expert, row]
+                    value = dot(experts, at + row, hidden, begin) + experts.bias[expert, row]
                     y[tokens[begin], row] += weights[begin] * value
                 continue
             if behind > begin and len(y) <= FEW:
                 for band in range(first, end, BAND):
                     rows = min(BAND, end - band)
-                    sums = few_sums(state, part, experts, expert * n + band, rows, hidden, pairs, begin, behind)
+                    sums = few_sums(state, part, experts, at + band, rows, hidden, pairs, begin, behind)
                     for t in range(behind - begin):
                         token, weight = tokens[begin + t], weights[begin + t]
                         for r in range(rows):
@@ -115,8 +135,7 @@ def down(state: Any, part: int, experts: Any, hidden: Any, starts: Any, tokens: 
             for start in range(begin, behind, GROUP):
                 stop = min(start + GROUP, behind)
                 for row in range(first, end, ROWS_OF_PANEL):
-                    at, last = expert * n + row, expert * n + n - 1
-                    sums = panel_sums(state, part, experts, at, last, hidden, pairs, start, stop)
+                    sums = panel_sums(state, part, experts, at + row, at + n - 1, hidden, pairs, start, stop)
                     for t in range(stop - start):
                         token, weight = tokens[start + t], weights[start + t]
                         for r in range(min(ROWS_OF_PANEL, end - row)):

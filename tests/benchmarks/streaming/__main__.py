@@ -1,6 +1,7 @@
 """Experts read from the disk under a hard limit of memory, beside all of them in mapped files and beside llama.cpp.
 
-    python -m tests.benchmarks.streaming [--model NAME] [--limits GB ...] [--disks GB/s ...] [--tokens N] [--prompt N]
+    python -m tests.benchmarks.streaming [--model NAME] [--limits GB ...] [--rows NAME ...] [--disks GB/s ...]
+        [--tokens N] [--prompt N]
 
 The model has the sizes of gpt-oss-20b and random weights (13.8 GB, and as many again as GGUF; BENCH_DIR as in
 tests/benchmarks/peers, whose llama.cpp it is, too). Each engine runs alone in a process of its own that can't get more
@@ -36,6 +37,9 @@ from tests.benchmarks.streaming.ours import CONTEXT
 from tests.benchmarks.streaming.task import Task
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS
+
+ROWS = ("even", "uneven", "mapped-even", "mapped-uneven", "llama.cpp")
+"""Of the first table, for each limit."""
 
 LIMIT_S = 240.0
 """For a whole process: what hasn't answered by then hardly will."""
@@ -98,25 +102,30 @@ def row(limit: int, name: str, found: dict[str, Any] | None) -> str:
     return f"| {limit / 1e9:.1f} | {name} | {' | '.join(cells)} |"
 
 
+def _llama() -> Setting | None:
+    return next((each for each in settings(None) if each.setting == "mapped"), None)
+
+
 def under_limits(model: Subject, arguments: argparse.Namespace) -> None:
     """The first table."""
-    mapped = next((each for each in settings(None) if each.setting == "mapped"), None)
+    mapped = _llama() if "llama.cpp" in arguments.rows else None
     print("| GB | engine | load, s | prompt, s | tok/s | in memory | MB a token | wait, ms | own memory / plan, GB |")
     print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for limit in (int(gigabytes * 1e9) for gigabytes in arguments.limits):
         foretold = plan(model.config, limit, Wishes(CONTEXT, streams=True), on_gpu=False)
         files = sorted(model.folder.glob("*.safetensors"))
-        bits, all_of = foretold.dense_bits, model.config.num_local_experts
-        whole = {"experts": all_of, "dense_bits": bits}
-        for name, how, skewed in (
-            (f"{foretold.slots} of {all_of} experts", {"memory": limit}, False),
-            ("the same, uneven routing", {"memory": limit}, True),
-            ("all experts, mapped", whole, False),
-            ("the same, uneven routing", whole, True),
+        all_of = model.config.num_local_experts
+        slots, whole = {"memory": limit}, {"experts": all_of, "dense_bits": foretold.dense_bits}
+        for name, title, how in (
+            ("even", f"{foretold.slots} of {all_of} experts", slots),
+            ("uneven", f"{foretold.slots} of {all_of} experts, uneven routing", slots),
+            ("mapped-even", "all experts, mapped", whole),
+            ("mapped-uneven", "all experts, mapped, uneven routing", whole),
         ):
-            forget(files)
-            found = measured(model.folder, model, limit, arguments, how=how, skewed=skewed)
-            print(row(limit, name, found), flush=True)
+            if name in arguments.rows:
+                forget(files)
+                found = measured(model.folder, model, limit, arguments, how=how, skewed=name.endswith("uneven"))
+                print(row(limit, title, found), flush=True)
         if mapped is not None:
             forget([model.gguf])
             print(row(limit, mapped.name, measured(model.gguf, model, limit, arguments, mapped)), flush=True)
@@ -149,14 +158,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streaming")
     parser.add_argument("--model", choices=PRESETS, default="20b")
     parser.add_argument("--limits", type=float, nargs="*", default=[5.3, 8.0, 10.0], metavar="GB")
+    parser.add_argument("--rows", choices=ROWS, nargs="+", default=ROWS, metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--disks", type=float, nargs="*", default=[0.5, 1.3, 2.5, 5.0], metavar="GB/s")
     parser.add_argument("--slots", type=int, default=13, metavar="N", help="experts in memory in the second table")
     parser.add_argument("--prompt", type=int, default=64, metavar="N", help="tokens")
     parser.add_argument("--tokens", type=int, default=24, metavar="N", help="to decode")
     arguments = parser.parse_args()
-    model = subject(arguments.model, with_gguf=any(each.setting == "mapped" for each in settings(None)))
+    wants_gguf = bool(arguments.limits) and "llama.cpp" in arguments.rows and _llama() is not None
+    model = subject(arguments.model, with_gguf=wants_gguf)
     print(f"{description()}; a prompt of {arguments.prompt} tokens, {arguments.tokens} decoded\n")
-    under_limits(model, arguments)
+    if arguments.limits:
+        under_limits(model, arguments)
     if arguments.disks:
         with_disks(model, arguments)
     return 0

@@ -59,6 +59,13 @@ def expert_matrix(
     return Experts(frozen(blocks), frozen(scales), frozen(bias)), unpacked(blocks, scales), bias
 
 
+def in_slots(rng: np.random.Generator, matrix: Experts) -> tuple[Experts, NDArray[np.int32]]:
+    """The same experts in some other order, and where each of them is."""
+    slots = rng.permutation(len(matrix.bias)).astype(np.int32)
+    order = np.argsort(slots)
+    return Experts(frozen(matrix.blocks[order]), frozen(matrix.scales[order]), matrix.bias), frozen(slots)
+
+
 def unpacked(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[np.float64]:
     """What MXFP4 stands for (OCP Microscaling Formats 1.0)."""
     values = np.stack([E2M1[blocks & 15], E2M1[blocks >> 4]], axis=-1).reshape(*blocks.shape[:-1], -1)

@@ -10,7 +10,7 @@ from mlx_model.cpu.kernels.formats import Affine4, Experts
 from mlx_model.cpu.kernels.lanes import padded, place
 from mlx_model.cpu.kernels.panels import BAND, FEW
 from mlx_model.cpu.kernels.products import COLUMNS, ROWS_OF_PANEL, dot, widen
-from tests.mlx_model.cpu.matrices import E2M1, TEAMS, arranged, dense_matrix, expert_matrix, frozen, unpacked
+from tests.mlx_model.cpu.matrices import E2M1, TEAMS, arranged, dense_matrix, expert_matrix, frozen, in_slots, unpacked
 
 LIMIT = np.float32(7)
 SIZES = [(2, 2, 32, 1), (3, 30, 96, 2), (4, 18, 2880, 1), (5, 34, 192, 33), (2, 16, 128, 130), (3, 6, 64, 0)]
@@ -37,6 +37,7 @@ def test_gate_up_and_down_are_those_of_float64() -> None:
     rng = np.random.default_rng(5)
     for experts, rows, columns, tokens in SIZES:
         matrix, weights, bias = expert_matrix(rng, experts, rows, columns)
+        matrix, slots = in_slots(rng, matrix)
         starts, of = routed(rng, experts, tokens)
         x = rng.normal(size=(tokens, columns)).astype(np.float32)
         both = through(weights, bias, x[of], starts)
@@ -52,10 +53,10 @@ def test_gate_up_and_down_are_those_of_float64() -> None:
             hidden = np.zeros((len(of), padded(rows // 2, 8)), np.float32)
             y = stream.copy()
             TEAMS[threads].run(
-                lambda state, part: gate_up(state, part, matrix, lanes, starts, of, LIMIT, hidden)  # noqa: B023
+                lambda state, part: gate_up(state, part, matrix, slots, lanes, starts, of, LIMIT, hidden)  # noqa: B023
             )
             TEAMS[threads].run(
-                lambda state, part: down(state, part, matrix, pair_lanes, starts, of, factors, y)  # noqa: B023
+                lambda state, part: down(state, part, matrix, slots, pair_lanes, starts, of, factors, y)  # noqa: B023
             )
             found = hidden[:, [place(j, 8) for j in range(rows // 2)]]
             np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
@@ -69,7 +70,7 @@ def test_each_of_a_few_tokens_has_the_bits_that_it_has_alone(tokens: int) -> Non
     """One to all of them in one expert, more rows than a band has."""
     rng = np.random.default_rng(8)
     rows, columns = 2 * BAND + 6, 288
-    matrix, _, _ = expert_matrix(rng, 4, rows, columns)
+    matrix, slots = in_slots(rng, expert_matrix(rng, 4, rows, columns)[0])
     starts, of = routed(rng, 4, tokens)
     factors = rng.random(len(of)).astype(np.float32)
     x, pairs = (arranged(rng.normal(size=(n, columns)).astype(np.float32), Experts) for n in (tokens, len(of)))
@@ -79,8 +80,8 @@ def test_each_of_a_few_tokens_has_the_bits_that_it_has_alone(tokens: int) -> Non
         own, lines = np.searchsorted(experts, np.arange(5)), of[mine] - token.start
         hidden = np.zeros((len(lines), padded(rows // 2, 8)), np.float32)
         y = np.ones((token.stop - token.start, rows), np.float32)
-        TEAMS[2].run(lambda state, part: gate_up(state, part, matrix, x[token], own, lines, LIMIT, hidden))
-        TEAMS[2].run(lambda state, part: down(state, part, matrix, pairs[mine], own, lines, factors[mine], y))
+        TEAMS[2].run(lambda state, part: gate_up(state, part, matrix, slots, x[token], own, lines, LIMIT, hidden))
+        TEAMS[2].run(lambda state, part: down(state, part, matrix, slots, pairs[mine], own, lines, factors[mine], y))
         return [hidden, y]
 
     together = computed(slice(0, tokens), np.ones(len(of), bool))
@@ -127,12 +128,12 @@ def test_every_code_with_every_scale(wide: bool, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_no_number_stays_with_its_token() -> None:
     rng = np.random.default_rng(7)
-    matrix, _, _ = expert_matrix(rng, 2, 10, 96)
+    matrix, slots = in_slots(rng, expert_matrix(rng, 2, 10, 96)[0])
     x = rng.normal(size=(3, 96)).astype(np.float32)
     x[1, 40] = np.nan
     starts, of = np.array([0, 1, 3]), np.array([1, 0, 1])  # one pair alone, two together
     lanes, hidden = arranged(x, Experts), np.zeros((3, padded(5, 8)), np.float32)
-    TEAMS[1].run(lambda state, part: gate_up(state, part, matrix, lanes, starts, of, LIMIT, hidden))
+    TEAMS[1].run(lambda state, part: gate_up(state, part, matrix, slots, lanes, starts, of, LIMIT, hidden))
     found = hidden[:, [place(j, 8) for j in range(5)]]
     assert np.isnan(found[[0, 2]]).all()
     assert np.isfinite(found[1]).all()

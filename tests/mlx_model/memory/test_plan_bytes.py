@@ -3,9 +3,11 @@
 from dataclasses import replace
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 
 from metal.formats import QUANT_GROUP
+from mlx_model.cpu.cache import CompiledCache, Shape
 from mlx_model.errors import BudgetError, ContextError, RequestError
 from mlx_model.memory.parts import window_keys
 from mlx_model.memory.plan import plan, plan_within, prefill_chunk
@@ -109,6 +111,27 @@ def test_full_layers_grow_by_whole_steps(context: int) -> None:
 @pytest.mark.parametrize(("chunk", "keys"), [(1, 128), (126, 253), (127, 254), (128, 127), (2048, 127)])
 def test_a_window_of_a_short_chunk_may_keep_the_chunk(chunk: int, keys: int) -> None:
     assert window_keys(B20, chunk) == keys
+
+
+@pytest.mark.parametrize("context", [1024, 8192])
+def test_blocks_that_windows_have_in_common_are_planned_once(context: int) -> None:
+    """In compiled layers, beside a cache that is filled to the planned context and keeps all points to go back to."""
+    found = plan(B20, 8 * 10**9, Wishes(context=context, streams=True), on_gpu=False)
+    windows = [B20.window(layer) for layer in range(B20.num_hidden_layers)]
+    shape = Shape(B20.num_key_value_heads, B20.head_dim, np.dtype(np.float32))
+    cache = CompiledCache(windows, shape, most_marks=found.rewind_points)
+    step = context // (found.rewind_points + 1) - 3
+    cache.mark(range(step, step * found.rewind_points + 1, step))
+    for _ in range(0, context, 32):
+        cache.extend(1, 32)
+        cache.advance(32)
+    blocks = {
+        block.address: block.numbers.nbytes
+        for layer in cache.layers
+        for kept in (layer._held, *layer._marked.values())
+        for block in kept.blocks
+    }
+    assert 0.8 * found.kv < sum(blocks.values()) <= found.kv
 
 
 # Late in a long chat

@@ -22,7 +22,6 @@ from mlx_model.transformer.compute import CompiledCompute
 from mlx_model.transformer.config import ModelConfig
 from mlx_model.weights.compiled import load_compiled
 from mlx_model.weights.expert_counts import read_counts, write_counts
-from mlx_model.weights.expert_memory import Place
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY
@@ -185,14 +184,6 @@ def test_what_was_kept_of_another_model_or_damaged_is_not_used(tmp_path: Path) -
     write_counts(file, np.array([[1, 2, 3.14159]]))
     assert read_counts(file, 2, 3).tolist() == [[1, 2, 3.14], [0, 0, 0]]
     write_counts(tmp_path / "counts.json" / "below a file", np.zeros((1, 3)))  # what can't be kept costs nothing else
-
-
-def test_a_place_gives_its_memory_back() -> None:
-    place = Place(4, 3 * 4096 + 100)
-    place.memory[:] = 7
-    place.drop(1)
-    assert place.memory[0].all() and place.memory[2].all()  # its neighbours on both sides, to the last byte
-    assert np.count_nonzero(place.memory[1] == 0) == 2 * 4096
 
 
 # Reads that fail
