@@ -19,8 +19,8 @@ from mlx_model.cpu.kernels.sharing import take
 class Layer(NamedTuple):
     """The weights of a layer, as its kernels read them: vectors float32, matrices in a format of kernels/formats.py.
 
-    `attention_norm` and `mixture_norm` [hidden], `sinks` [heads]; query, key and value in one format. `slots` int32 [E]:
-    where each expert is in gate_up and down.
+    `attention_norm` and `mixture_norm` [hidden], `sinks` [heads]; query, key and value in one format. `slots` int32 [E]
+    say where each expert is in gate_up and down.
     """
 
     attention_norm: Any
