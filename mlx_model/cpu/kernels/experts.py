@@ -21,9 +21,12 @@ _FIELDS = 8
 
 
 @kernel
-def rows_of_chunk(columns: int, pairs: int) -> int:
-    """How many rows of every expert a thread takes at once: whole panels."""
-    rows = CHUNK // (columns * max(1, pairs // 4))
+def rows_of_chunk(columns: int, pairs: int, tokens: int) -> int:
+    """How many rows of every expert a thread takes at once: whole panels.
+
+    Of few tokens as many as of one, though each takes longer: shorter stretches of more experts are read more slowly.
+    """
+    rows = CHUNK // (columns * (1 if tokens <= FEW else max(1, pairs // 4)))
     return max(1, rows // ROWS_OF_PANEL) * ROWS_OF_PANEL
 
 
@@ -57,7 +60,7 @@ def gate_up(
     is not written. One phase.
     """
     n = experts.bias.shape[1]
-    each = rows_of_chunk(x.shape[1], len(tokens))
+    each = rows_of_chunk(x.shape[1], len(tokens), len(x))
     chunks = (n + each - 1) // each
     chunk = take(state, part, chunks)
     while chunk >= 0:
@@ -111,7 +114,7 @@ def down(
     """
     n = experts.bias.shape[1]
     pairs = np.arange(len(tokens))
-    each = rows_of_chunk(hidden.shape[1], len(tokens))
+    each = rows_of_chunk(hidden.shape[1], len(tokens), len(y))
     chunks = (n + each - 1) // each
     chunk = take(state, part, chunks)
     while chunk >= 0:

@@ -128,10 +128,14 @@ class Row:
         """The product with a constant."""
         return self.builder.mul(value, value.type(factor))
 
-    def fetch_ahead(self, index: ir.Value) -> None:
-        """Has what lies a page after chunk `index` fetched, which is of a row to come."""
+    def fetch_ahead(self, index: ir.Value, rows: int = 0) -> None:
+        """Has what lies AHEAD of chunk `index` fetched, or the same chunk so many rows on."""
         items, columns = self.items(0)
-        self.arrays[0].fetch_ahead(self.times(index, self.columns * items // columns))
+        start = self.times(index, self.columns * items // columns)
+        if rows:
+            self.arrays[0].fetch(self.builder.add(start, self._start(start.type(rows), 0)))
+        else:
+            self.arrays[0].fetch(start, v.AHEAD)
 
     def chunk(self, index: ir.Value, *, whole: bool) -> Chunk:
         """Chunk `index` of the row; one that isn't `whole` ends with the row: the rest of it is any of the row's

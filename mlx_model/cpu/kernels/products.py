@@ -100,8 +100,9 @@ def widen(typingctx: Any, matrix: Any, row: Any, start: Any, columns: Any, panel
         first = builder.udiv(args[2], args[2].type(weights.columns))
 
         def put(index: ir.Value, whole: bool) -> None:
-            at = builder.mul(index, index.type(weights.columns))
-            for vector in weights.chunk(builder.add(first, index), whole=whole).weights(builder):
+            at, chunk = builder.mul(index, index.type(weights.columns)), builder.add(first, index)
+            weights.fetch_ahead(chunk, ROWS_OF_PANEL)
+            for vector in weights.chunk(chunk, whole=whole).weights(builder):
                 out.store(vector, at)
                 at = builder.add(at, at.type(v.LANES))
 
