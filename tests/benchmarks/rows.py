@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import mean, median
 from typing import Any
 from unittest.mock import patch
@@ -38,15 +38,16 @@ from tests.benchmarks.peers.tables import table
 from tests.fixtures import ROOT
 from tests.fixtures.checkpoints import PRESETS
 
-FEWER = {"mlx_lm": 4}
-"""Tokens of each answer by an engine whose step takes seconds on a CPU."""
+FEWER = {"mlx_lm": 2}
+"""Tokens of each prompt, and steps that are timed, by an engine whose step takes seconds on a CPU."""
 
 
 def run(setting: Setting, model: Subject, rows: Sequence[int], tokens: int) -> RowsFigures:
     """One process. Exits if it fails."""
-    tokens = FEWER.get(setting.engine, tokens) if model.name == "20b" and sys.platform != "darwin" else tokens
     path = str(model.path(setting))
     task = RowsTask(setting.engine, setting.setting, path, model.vocabulary, tuple(rows), tokens)
+    if model.name == "20b" and sys.platform != "darwin" and (fewer := FEWER.get(setting.engine)):
+        task = replace(task, tokens=fewer, prompt=fewer)
     command = [str(setting.python), "-m", "tests.benchmarks.peers.rows", json.dumps(asdict(task))]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, check=False)
     if done.returncode:

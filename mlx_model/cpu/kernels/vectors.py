@@ -62,13 +62,12 @@ class Place:
         return self._builder.load(self.after(start)._pointer, align=1, typ=kind)
 
     def fetch(self, start: ir.Value, ahead: int = 0) -> None:
-        """Has the line fetched that lies `ahead` bytes after item `start`, for a cache that is not the first; no address
-        is wrong."""
+        """Has the cache line fetched that lies `ahead` bytes after item `start`; no address is wrong."""
         builder, at = self._builder, self.after(start)._pointer
         pointer = builder.gep(builder.bitcast(at, cgutils.voidptr_t), [INT(ahead)], source_etype=BYTE)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, INT, INT, INT])
         fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fetch, [pointer, INT(0), INT(2), INT(1)])  # to be read, from the second level, as data
+        builder.call(fetch, [pointer, INT(0), INT(2), INT(1)])  # to be read, second level, data
 
     def store(self, vector: ir.Value, start: ir.Value) -> None:
         """The vector to `start` and on."""

@@ -16,13 +16,13 @@ import numpy as np
 
 from tests.benchmarks.peers.engines import Engine, loader
 
-PROMPT = 16
-"""Tokens of each prompt."""
-
 
 @dataclass(frozen=True)
 class RowsTask:
-    """What to measure: for each of `rows` so many answers of `tokens` each, at once. Ids are below `vocabulary`."""
+    """What to measure: for each of `rows` so many answers at once, by `tokens` steps that have a token for each.
+
+    Ids are below `vocabulary`; each prompt has `prompt` of them.
+    """
 
     engine: str
     setting: str
@@ -30,6 +30,7 @@ class RowsTask:
     vocabulary: int
     rows: tuple[int, ...]
     tokens: int
+    prompt: int = 16
 
 
 @dataclass
@@ -52,22 +53,24 @@ def measure(task: RowsTask) -> RowsFigures:
 
 
 def step_seconds(engine: Engine, task: RowsTask, rows: int) -> list[float]:
-    """Of `tokens` steps or more that had a token for every row; rows may begin one after the other."""
-    prompts = prompts_for(rows, task.vocabulary)
+    """Of the first `tokens` steps that had a token for every row; rows may begin one after the other."""
+    prompts = prompts_for(rows, task.vocabulary, task.prompt)
     counts, times, last = [0] * rows, list[float](), 0.0
     for answered in engine.answers(prompts, task.tokens + rows):
         now = time.perf_counter()
         if min(counts) > 0 and len(answered) == rows:
             times.append(now - last)
+            if len(times) == task.tokens:
+                break
         for row in answered:
             counts[row] += 1
         last = now
     return times
 
 
-def prompts_for(rows: int, vocabulary: int) -> list[list[int]]:
-    """The same for every engine."""
-    return [np.random.default_rng(row).integers(0, vocabulary, PROMPT).tolist() for row in range(rows)]
+def prompts_for(rows: int, vocabulary: int, tokens: int = RowsTask.prompt) -> list[list[int]]:
+    """The same for every engine that gets as many tokens."""
+    return [np.random.default_rng(row).integers(0, vocabulary, tokens).tolist() for row in range(rows)]
 
 
 def speed(times: Sequence[float], rows: int) -> float:

@@ -70,25 +70,27 @@ class Loaded:
         context = llama.llama_init_from_model(self._model, self._settings)
         if context is None:
             raise SystemExit(f"llama.cpp can't make a context of {len(prompts)} sequences")
-        ids, at = prompts, 0
-        for _ in range(tokens):
-            batch = llama.llama_batch_init(sum(map(len, ids)), 0, 1)
-            for row, own in enumerate(ids):
-                for index, token in enumerate(own):
-                    place = batch.n_tokens
-                    batch.token[place], batch.pos[place] = token, at + index
-                    batch.n_seq_id[place], batch.seq_id[place][0] = 1, row
-                    batch.logits[place] = index == len(own) - 1
-                    batch.n_tokens += 1
-            ends = [index for index in range(batch.n_tokens) if batch.logits[index]]
-            if llama.llama_decode(context, batch) != 0:
-                raise SystemExit(f"llama.cpp can't compute {batch.n_tokens} tokens")
-            llama.llama_batch_free(batch)
-            at += len(ids[0])
-            rows = (llama.llama_get_logits_ith(context, end) for end in ends)
-            ids = [[int(np.ctypeslib.as_array(row, (self._vocabulary,)).argmax())] for row in rows]
-            yield [*range(len(prompts))]
-        llama.llama_free(context)
+        try:
+            ids, at = prompts, 0
+            for _ in range(tokens):
+                batch = llama.llama_batch_init(sum(map(len, ids)), 0, 1)
+                for row, own in enumerate(ids):
+                    for index, token in enumerate(own):
+                        place = batch.n_tokens
+                        batch.token[place], batch.pos[place] = token, at + index
+                        batch.n_seq_id[place], batch.seq_id[place][0] = 1, row
+                        batch.logits[place] = index == len(own) - 1
+                        batch.n_tokens += 1
+                ends = [index for index in range(batch.n_tokens) if batch.logits[index]]
+                if llama.llama_decode(context, batch) != 0:
+                    raise SystemExit(f"llama.cpp can't compute {batch.n_tokens} tokens")
+                llama.llama_batch_free(batch)
+                at += len(ids[0])
+                rows = (llama.llama_get_logits_ith(context, end) for end in ends)
+                ids = [[int(np.ctypeslib.as_array(row, (self._vocabulary,)).argmax())] for row in rows]
+                yield [*range(len(prompts))]
+        finally:  # who asked may read no further
+            llama.llama_free(context)
 
 
 def _print_errors(level: int, text: bytes, _: object) -> None:
