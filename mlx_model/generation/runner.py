@@ -14,7 +14,7 @@ from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.likelihood import Draw
 from mlx_model.generation.lookup import PromptLookup
 from mlx_model.generation.sampling import Sampler
-from mlx_model.generation.scheduler import Row, Scheduler
+from mlx_model.generation.scheduler import Draws, Row, Scheduler
 from mlx_model.memory import device
 from mlx_model.memory.sizes import memory_size
 from mlx_model.model import Model
@@ -253,7 +253,7 @@ class Runner:
         return self._logits_ahead(logits, sampler, constraint)
 
     def _one_by_one(self, logits: mx.array, sampler: Sampler, constraint: Constraint | None) -> Iterator[int | None]:
-        """Each token when its logits are known."""
+        """Each token when its logits are known; what nothing else decides is drawn along with the other rows'."""
         while True:
             run = yield from self._forced(constraint)
             if run or self._inserted:
@@ -266,9 +266,9 @@ class Runner:
                 continue
             self.draw = sampler.drawn()
             yield sampled
-            logits = yield from self._next(token, sampled)
+            logits = yield from self._next(token, sampled, sampler.ahead if constraint is None else None)
 
-    def _next(self, token: mx.array, sampled: int) -> Generator[None, None, mx.array]:
+    def _next(self, token: mx.array, sampled: int, draws: Draws | None) -> Generator[None, None, mx.array]:
         """The logits [vocab] behind a token that was drawn, which are known already if it was guessed right.
 
         Tokens are drawn from the same logits with the same keys whether they were guessed or not, so guesses change no
@@ -277,7 +277,7 @@ class Runner:
         """
         lookup = self._lookup
         if lookup is None:
-            return (yield from self._feed(token, sampled))
+            return (yield from self._feed(token, sampled, draws))
         if lookup.take(sampled) and self._behind_guesses is not None:
             place = len(self._behind_guesses) - len(self._guesses)
             del self._guesses[0]
@@ -376,9 +376,9 @@ class Runner:
         self._row.prefix.ids[-1] = sampled = int(token.item())  # type: ignore[arg-type]  # an integer scalar
         return sampled
 
-    def _feed(self, token: mx.array, sampled: int) -> Generator[None, None, mx.array]:
+    def _feed(self, token: mx.array, sampled: int, draws: Draws | None = None) -> Generator[None, None, mx.array]:
         """The logits [vocab] behind a token, whose id may not be known yet."""
-        self._row.feed(token, sampled)
+        self._row.feed(token, sampled, draws)
         return (yield from self._logits())
 
     def _logits(self) -> Generator[None, None, mx.array]:

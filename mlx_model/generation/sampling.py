@@ -40,11 +40,15 @@ class Sampler:
         self._seen = None if options.repetition_penalty == 1 else mx.zeros(vocab_size, mx.bool_)
         self._draws: deque[Draw] = deque()
         self._before = self._drawn, self._seen  # the last draw
+        self._ahead: mx.array | None = None
         self._see(context)
         mx.eval(self._ids, self._roots, self._weights, self.state())
 
     def skip(self, tokens: Sequence[int]) -> None:
-        """Takes tokens that come next in the answer without having been drawn."""
+        """Takes tokens that come next in the answer without having been drawn, in place of one drawn ahead."""
+        if self._ahead is not None:
+            self._ahead = None
+            self.take_back()
         self._drawn += len(tokens)
         self._see(tokens)
 
@@ -53,6 +57,11 @@ class Sampler:
             added = mx.zeros_like(self._seen)
             added[mx.array(list(tokens), mx.uint32)] = True
             self._seen = self._seen | added
+
+    def ahead(self, logits: mx.array) -> object:
+        """Draws what the next call returns, which gets the same logits; the lazy arrays of it."""
+        self._ahead = self(logits)
+        return self._ahead, self.state()
 
     def take_back(self) -> None:
         """Forgets the last draw: the next is made in its place, or behind what `skip` takes meanwhile."""
@@ -75,6 +84,9 @@ class Sampler:
         `mask`, bool [vocab], says which tokens may be drawn. It acts before everything else, so that the filters count
         allowed tokens alone.
         """
+        if (token := self._ahead) is not None:
+            self._ahead = None
+            return token
         options = self._options
         self._before, plain = (self._drawn, self._seen), logits
         if mask is not None:

@@ -12,6 +12,9 @@ from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
 from mlx_model.memory import device
 from mlx_model.model import Model
 
+Draws = Callable[[mx.array], object]
+"""Makes lazy arrays of a row's logits, which are evaluated with those of the other rows."""
+
 
 class Row:
     """One sequence: ids on their way into a KV cache, and the logits behind them.
@@ -42,6 +45,7 @@ class Row:
         self.token: mx.array | None = None
         self.token_id = 0
         self.logits: mx.array | None = None
+        self.draws: Draws | None = None
         self.error: BaseException | None = None
         self.reused: int | None = None
         """Tokens of the prompt that its cache held at first; None before it has one."""
@@ -69,9 +73,9 @@ class Row:
         """Whether logits are needed behind the last of `pending`."""
         return self._wants_logits and self.token is None
 
-    def feed(self, token: mx.array, token_id: int) -> None:
+    def feed(self, token: mx.array, token_id: int, draws: Draws | None = None) -> None:
         """Asks for the logits behind a token, which may be lazy; `token_id` is noted for it."""
-        self.token, self.token_id, self.logits = token, token_id, None
+        self.token, self.token_id, self.logits, self.draws = token, token_id, None, draws
 
     def bring(self, ids: list[int], guesses: int = 0) -> None:
         """Asks for the logits behind several ids; where the last of them are guesses, also behind each of those."""
@@ -239,6 +243,8 @@ class Scheduler:
         for row, own in zip(rows, mx.split(logits, len(rows), axis=1), strict=True):
             row.prefix.ids.append(row.token_id)
             row.token, row.logits = None, own.flatten()
+        # Each evaluation is a way to MLX's thread and back, which takes longer than to draw a token.
+        mx.eval([row.draws(row.logits) for row in rows if row.draws is not None and row.logits is not None])
         if len(rows) > 1 and self._model.transformer.compute.steps_ahead:
             mx.async_eval(logits)  # type: ignore[no-untyped-call]  # while the rows make their samples' graphs
 

@@ -184,6 +184,25 @@ def test_a_draw_depends_on_its_number_and_not_on_the_step_before() -> None:
     assert found == tokens
 
 
+def test_a_draw_ahead_is_the_next_draw_unless_tokens_come_before_it() -> None:
+    """With a penalty, which remembers what was drawn, and log probabilities, of which each draw has its own."""
+    options = Options(seed=5, repetition_penalty=1.3, logprobs=2)
+    ahead, plain = (Sampler(options, 200, [3]) for _ in range(2))
+    for number in range(40):
+        logits = mx.array(np.roll(LOGITS, number))
+        ahead.ahead(logits)
+        if number % 4 == 3:
+            ahead.skip([number, 7])
+            plain.skip([number, 7])
+            logits = mx.array(LOGITS)
+        assert int(np.array(ahead(logits))) == int(np.array(plain(logits)))
+        mine, theirs = ahead.drawn(), plain.drawn()
+        assert mine is not None
+        assert theirs is not None
+        assert [np.array(each).tolist() for each in mine.arrays] == [np.array(each).tolist() for each in theirs.arrays]
+        assert ahead.drawn() is None
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-38, 1e-9, 1e-4])
 def test_next_to_no_temperature_is_greedy(temperature: float) -> None:
     for options in (Options(temperature=temperature), Options(temperature=temperature, top_p=0.9, min_p=0.1)):

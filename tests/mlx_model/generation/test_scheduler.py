@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlx_model.events import Queued
 from mlx_model.generation import prefixes
 from mlx_model.generation.runner import Progress, Runner
+from mlx_model.generation.sampling import Sampler
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.model import Model, load
 from mlx_model.options import Options
@@ -187,6 +188,27 @@ def test_each_step_reads_the_weights_once_for_all_who_are_answered() -> None:
     assert sum(decoded) == 5 * 5
     assert max(decoded) == 5
     assert len(decoded) <= 10
+
+
+def test_a_step_draws_the_tokens_of_all_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together: an evaluation for each would be a way to another thread and back for each."""
+    model, scheduler = small()
+    drawn: list[int] = []
+    step, ahead = Scheduler.step, Sampler.ahead
+
+    def counting_step(self: Scheduler) -> None:
+        drawn.append(0)
+        step(self)
+
+    def counting_ahead(self: Sampler, logits: mx.array) -> object:
+        drawn[-1] += 1
+        return ahead(self, logits)
+
+    monkeypatch.setattr(Scheduler, "step", counting_step)
+    monkeypatch.setattr(Sampler, "ahead", counting_ahead)
+    read_in_turns(model, [Reader([*PROMPT[:4], number]) for number in range(5)], scheduler, lambda: None)
+    decoded = [tokens for tokens, asked in model.transformer.calls if asked == "all"]
+    assert [number for number in drawn if number] == decoded
 
 
 @pytest.mark.parametrize("steps_ahead", [False, True])
