@@ -67,8 +67,9 @@ def routed(model: Model) -> Iterator[list[int]]:
 
         def counted(*arguments: Any) -> None:
             layer(*arguments)
-            room = arguments[5]
-            seen.append(int(np.count_nonzero(np.diff(room.starts[0]))))
+            _, part, *_, room = arguments[:6]
+            if part == 0:  # a thread may still be in the step before
+                seen.append(int(np.count_nonzero(np.diff(room.starts[0]))))
 
         where = "mlx_model.cpu.transformer"
         with patch(f"{where}.layer", counted), patch(f"{where}._WORTH_THREADS", 1 << 60):
