@@ -41,8 +41,12 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Has numba compile a function for the types that it is called with, to run without the GIL.
 
     Sums may be formed in any order and products fused with them; NaN and infinities are numbers like others.
+
+    What has it compile more than is run: an assignment to a slice, which brings thirty functions for the words of its
+    error; True, False or a number as an argument, each of which is a type of its own unless it is numpy's.
     """
-    compiled = njit(nogil=True, fastmath={"reassoc", "contract"}, error_model="numpy")(function)
+    how = {"nogil": True, "fastmath": {"reassoc", "contract"}, "error_model": "numpy"}
+    compiled = njit(no_cfunc_wrapper=True, **how)(function)  # nothing in C calls it
     compiled._cache = _Kept(function)
     return compiled
 

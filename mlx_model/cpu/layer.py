@@ -174,7 +174,8 @@ def route(logits: Any, top_k: Any, starts: Any, tokens: Any, shares: Any) -> Any
     """
     count, experts = logits.shape
     chosen, weights = np.empty((count, top_k), np.int64), np.empty((count, top_k), np.float32)
-    starts[:] = 0
+    for expert in range(experts + 1):
+        starts[expert] = 0
     for token in range(count):
         choose(logits[token], top_k, chosen[token], weights[token])
         for slot in range(top_k):

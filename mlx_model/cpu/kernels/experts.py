@@ -17,7 +17,7 @@ from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
 _ALPHA, _ONE = np.float32(1.702), np.float32(1)
-_FIELDS = 8
+_FIELDS = np.int64(8)  # of numpy, see `kernel`
 
 
 @kernel

@@ -30,9 +30,10 @@ def place(j: int, fields: int) -> int:
 def arrange(row: Any, fields: int, out: Any) -> None:
     """row [k] in lane order to out [padded(k, fields)]."""
     if fields == 1:
-        out[: len(row)] = row
-        out[len(row) :] = 0
-        return
-    out[:] = 0
-    for j in range(len(row)):
-        out[place(j, fields)] = row[j]
+        for j in range(len(row)):
+            out[j] = row[j]
+    else:
+        for j in range(len(row)):
+            out[place(j, fields)] = row[j]
+    for j in range(len(row), len(out)):
+        out[place(j, fields)] = 0

@@ -53,7 +53,8 @@ def panel_sums(
     panel = state[1 + part, _PANEL:_SUMS].view(np.float32)
     sums = state[1 + part, _SUMS:_END].view(np.float32)
     tokens, length = end - first, x.shape[1]
-    sums[: CHAINS * tokens * ROWS_OF_PANEL * LANES] = 0
+    for at in range(CHAINS * tokens * ROWS_OF_PANEL * LANES):
+        sums[at] = 0
     for start in range(0, length, COLUMNS):
         columns = min(COLUMNS, length - start)
         for r in range(ROWS_OF_PANEL):
