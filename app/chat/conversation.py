@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from app.documents.attachments import HEAD, Attachment, split
 from app.documents.mentions import written
@@ -13,7 +14,9 @@ from mlx_model.events import Stats
 from mlx_model.harmony.history import drop_old_analysis, is_final
 from mlx_model.harmony.message import Effort, Message, Role, user
 from mlx_model.tokens import about_tokens
-from mlx_model.tools.base import ToolResult
+
+if TYPE_CHECKING:
+    from mlx_model.tools.base import ToolResult
 
 TITLE_LENGTH = 48
 PREVIEW_LENGTH = 160
@@ -40,7 +43,7 @@ class CallFacts:
     files: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, result: ToolResult, allowed: str) -> "CallFacts":
+    def of(cls, result: "ToolResult", allowed: str) -> "CallFacts":
         """Those of a result."""
         files = tuple(str(file) for file in result.files)
         return cls(result.seconds, result.error, allowed, result.outcome, files)

@@ -17,39 +17,14 @@ from app.engine.engine import Engine, EngineError
 from app.engine.protocol import Answer
 from app.lines import one_line
 from mlx_model.events import Finished, PrefillProgress, Queued, TextDelta, Warned
-from mlx_model.options import Options
 from mlx_model.pro.comparing import comparable
-from mlx_model.pro.samples import COMBINE, WHOLE, Combine, Outcome, Samples, check_samples
+from mlx_model.pro.samples import WHOLE, Combine, Outcome, Samples
 from mlx_model.request import Request
 
-USUAL = 8
-"""Answers where nobody says how many."""
 _BRIEF_S = 10.0
 """Seconds below which a tenth of one is worth saying."""
 _SHOWN = 200
 """Characters of an answer that anyone has room for in its line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How many answers, how one is made of them, and the question, "" for the one that was asked last."""
-
-    count: int = USUAL
-    combine: Combine = "vote"
-    question: str = ""
-
-
-def read_plan(argument: str, options: Options, last: Plan | None = None) -> Plan:
-    """What follows `/pro`: a number, then a way alone, or else a question; what is left out is as the `last` time.
-
-    Raises RequestError for what can't be.
-    """
-    last = last or Plan()
-    first, _, rest = argument.strip().partition(" ")
-    count, argument = (int(first[:9]), rest.strip()) if first.isdecimal() else (last.count, argument.strip())
-    way = next((each for each in COMBINE if each == argument.lower()), None)
-    check_samples(options, count, last.combine)
-    return Plan(count, way) if way is not None else Plan(count, last.combine, argument)
 
 
 @dataclass(frozen=True, slots=True)

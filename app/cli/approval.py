@@ -11,7 +11,7 @@ from app.cli.printing import say
 from app.lines import one_line, visible
 from app.settings import SettingsError, update
 from app.tools.permission import Wish
-from app.tools.switched_on import Keep, Verdict
+from app.tools.verdict import Keep, Verdict
 from mlx_model.harmony.calls import ToolCall
 
 NOBODY = "nobody can be asked here, and the user would have to allow it"

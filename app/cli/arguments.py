@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import adapter_names, find_adapter
-from app.chat.pro import Plan
+from app.chat.plan import Plan
 from app.cli.completion import completed_by, model_names
 from app.cli.connecting import HERE, add_server, engine_there
 from app.engine.protocol import Load
@@ -14,13 +14,13 @@ from app.settings import AT_THE_TOP, MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
 from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import RequestError
-from mlx_model.generation.formats import AnswerFormat
 from mlx_model.memory.sizes import parse_memory
 from mlx_model.options import Options
 
 if TYPE_CHECKING:
     from app.cli.beside import SharedEngine
     from app.remote.engine import RemoteEngine
+    from mlx_model.generation.formats import AnswerFormat
 
 PORT = 8080
 """Where a server listens unless something else is said."""
@@ -40,7 +40,8 @@ class Start:
     tools: tuple[str, ...] = ()
     permissions: Mapping[str, str] = field(default_factory=dict)
     most_calls: int = MOST_CALLS
-    form: AnswerFormat = field(default_factory=AnswerFormat)
+    form: "AnswerFormat | None" = None
+    """What an answer is bound to, None for nothing."""
     plan: Plan | None = None
     """How several answers are asked for, None for one."""
     server: "RemoteEngine | None" = None

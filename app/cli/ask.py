@@ -205,7 +205,7 @@ async def _answer_with_tools(engine: Engine, ready: Ready, prompt: str, setup: S
 async def _print_answer(
     engine: Engine, ready: Ready, prompt: str, setup: Start, *, as_json: bool, tools: TurnTools | None = None
 ) -> int:
-    shown, form = setup.form.shown, setup.form.form
+    shown, form = (None, None) if setup.form is None else (setup.form.shown, setup.form.form)
     readings = Readings(prompt, ready)
     await readings.read(engine, setup.options)
     prompt = readings.prompt
@@ -257,7 +257,7 @@ def _ended(
 ) -> int:
     """What is printed below an answer; returns the exit code."""
     if record.text.strip():
-        if setup.form.form is not None and finished.reason != "stop":
+        if setup.form is not None and setup.form.form is not None and finished.reason != "stop":
             say(f"the answer is not whole: {_why_cut(finished)}")
             return 1
         if printer.sources:  # part of the answer, which has their numbers

@@ -43,8 +43,8 @@ def form_of(arguments: argparse.Namespace, *, is_bound_here: bool = True) -> Ans
         raise RequestError(f"{schema} is no JSON schema: {error}") from None
 
 
-def parsed(form: AnswerFormat, text: str, finished: Finished) -> dict[str, object]:
+def parsed(form: AnswerFormat | None, text: str, finished: Finished) -> dict[str, object]:
     """What the JSON of an answer has besides, where a schema binds it: the value, None where it is not whole."""
-    if form.read is None:
+    if form is None or form.read is None:
         return {}
     return {"parsed": json.loads(text) if finished.reason == "stop" else None}

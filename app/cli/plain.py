@@ -16,7 +16,7 @@ from app.chat.context import context_note
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
 from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
-from app.chat.pro import Plan, read_plan
+from app.chat.plan import Plan, read_plan
 from app.chat.sampling import change
 from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter

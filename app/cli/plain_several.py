@@ -8,7 +8,8 @@ from time import monotonic
 
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.conversation import Conversation, Node
-from app.chat.pro import Plan, Pro, alone_speed, is_whole
+from app.chat.plan import Plan
+from app.chat.pro import Pro, alone_speed, is_whole
 from app.engine.engine import Engine
 from app.lines import one_line
 from mlx_model.request import Request

@@ -8,7 +8,8 @@ from time import monotonic
 from typing import Any
 
 from app.chat.answer import AnswerRecord
-from app.chat.pro import Plan, Pro, is_whole
+from app.chat.plan import Plan
+from app.chat.pro import Pro, is_whole
 from app.cli.arguments import Start
 from app.cli.form import parsed
 from app.cli.printing import DIM, PLAIN, say, shows_styles

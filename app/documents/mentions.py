@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from app.documents.attachments import AttachmentError
-from app.documents.files import find
 
 MOST_ENTRIES = 5000
 """Entries of a folder that are looked at; a larger one is cut off there, so that typing never waits."""
@@ -52,6 +51,8 @@ def candidates(typed: str, folder: Path, most: int, suffixes: tuple[str, ...] | 
     """
     if typed in ("~", "..") or typed.endswith("/.."):
         return [f"{typed}/"]
+    from app.documents.files import find  # now, as in every function here: most prompts name no file
+
     head, slash, tail = typed.rpartition("/")
     part = tail.casefold()
     matches: list[tuple[bool, str, str]] = []
@@ -72,6 +73,8 @@ def candidates(typed: str, folder: Path, most: int, suffixes: tuple[str, ...] | 
 
 def _kind(entry: os.DirEntry[str], name: str, folder: Path) -> str | None:
     """A slash for a folder, nothing for a file, None for what can't be attached."""
+    from app.documents.files import find
+
     try:
         if entry.is_symlink():
             find(name, folder)

@@ -15,7 +15,8 @@ from app.server.declared import Declared
 from app.tools.kits import kits_of
 from app.tools.permission import Wish
 from app.tools.python_kit import PythonKit
-from app.tools.switched_on import SwitchedOn, Verdict
+from app.tools.switched_on import SwitchedOn
+from app.tools.verdict import Verdict
 from mlx_model.errors import RequestError
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall

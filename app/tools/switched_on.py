@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from app.tools.kit import Browsing, Following, Kit
 from app.tools.origins import may_be_private, origin_of, origins_of
 from app.tools.permission import Decision, Rule, Wish, decide, rules_of
+from app.tools.verdict import Keep, Verdict
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message
 from mlx_model.tools.base import Tool
@@ -15,23 +15,6 @@ from mlx_model.tools.toolbox import Toolbox
 
 FORBIDDEN = "The user does not allow this tool."
 DECLINED = "The user declined this call"
-
-
-class Keep(StrEnum):
-    """How long a person's yes holds: for this call, for this conversation, or always, as a rule of the settings."""
-
-    ONCE = "once"
-    CONVERSATION = "this conversation"
-    ALWAYS = "always"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a person has said to a call. A no may have a reason, which the model reads."""
-
-    allowed: bool
-    keep: Keep = Keep.ONCE
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,59 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import actions, work
-from textual.app import App
 from textual.dom import DOMNode
 
 from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
-from app.chat.pro import read_plan
+from app.chat.plan import read_plan
 from app.lines import sentence
-from app.tools.switched_on import Keep
-from app.tui.parts.conversation import ConversationKeeper
+from app.tools.verdict import Keep
+from app.tui.file_actions import FileActions
 from app.tui.parts.counting import Counting
-from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
-from app.tui.parts.reading import Reading
-from app.tui.parts.selection import Selection
-from app.tui.parts.sharing import Sharing, typed_path
-from app.tui.parts.tools import Tools
-from app.tui.terminal import clipboard, editor
+from app.tui.terminal import editor
 from app.tui.widgets.status import DEAD
 from mlx_model.errors import GptossError
-
-if TYPE_CHECKING:
-    from app.tui.widgets.code_run import CodeRun
-    from app.tui.widgets.markdown import MarkdownText
-    from app.tui.widgets.messages import AnswerText
-    from app.tui.widgets.reader import Reader
 
 _COMMANDS = {command.action: command for command in COMMANDS}
 
 
-class Actions(App[None]):
+class Actions(FileActions):
     """The part of the app that carries out commands; ChatApp makes the parts named here.
 
     Textual looks up an action on the app itself: that is why these are methods of it.
     """
 
-    desk: Desk
-    conversations: ConversationKeeper
     counting: Counting
     engine: EngineKeeper
     library: Library
     models: Models
     preferences: Preferences
-    reading: Reading
-    selection: Selection
-    sharing: Sharing
-    tools: Tools
     terminal_is_lent = False
     """Whether a child has the terminal."""
 
@@ -152,7 +132,7 @@ class Actions(App[None]):
         if self.tools.is_asking:
             self.tools.answer(None)
             return
-        if self.selection.code_runs.stop():
+        if self.selection.stop_code():
             return
         conversations, selected = self.conversations, self.desk.transcript.selected is not None
         self.desk.transcript.select(None)
@@ -270,69 +250,6 @@ class Actions(App[None]):
         """Put back what the last patch in this conversation has changed, else restore the conversation deleted last."""
         if not await self.tools.undo(self.conversation.id):
             self.library.undo()
-
-    def action_copy(self, part: str = "") -> None:
-        """Copy the last answer as Markdown, or another part of the conversation."""
-        self.sharing.copy(part)
-
-    @work(group="export")
-    async def action_export(self, name: str = "") -> None:
-        """Write the conversation to a file."""
-        await self.sharing.export(name)
-
-    @work(group="import")
-    async def action_import(self, name: str = "") -> None:
-        """Add the conversations of a file."""
-        await self.sharing.import_(name)
-
-    def copy_to_clipboard(self, text: str, what: str = "the selected text") -> None:
-        """Copy, and report whether it worked; Textual's own copying, of what is selected, comes through here too."""
-        self._copy(text, what)
-
-    @work(group="copy")
-    async def _copy(self, text: str, what: str) -> None:
-        try:
-            self.desk.notify(await clipboard.copy(text, what, super().copy_to_clipboard))
-        except (GptossError, OSError) as error:
-            self.desk.notify(sentence(str(error)), severity="error")
-
-    def on_markdown_text_copy_wanted(self, event: "MarkdownText.CopyWanted") -> None:
-        """A click on the `copy` of a code block."""
-        self.copy_to_clipboard(event.text, event.what)
-
-    def on_markdown_text_block_wanted(self, event: "MarkdownText.BlockWanted") -> None:
-        """A click on another word above a code block."""
-        self.selection.take_block(event)
-
-    def on_code_run_asked(self, event: "CodeRun.Asked") -> None:
-        """A click on the `ask` of an output."""
-        self.selection.ask_about(event.kept)
-
-    def action_copy_text(self, text: str) -> None:
-        """Copy a text that stands for itself: a click on `copy path`."""
-        self.copy_to_clipboard(text)
-
-    def action_open_file(self, path: str) -> None:
-        """Open a file that a tool has written: a click in its line."""
-        self.selection.open_file(Path(path))
-
-    @work(group="read", exclusive=True)
-    async def action_read(self, name: str = "") -> None:
-        """Read a document beside the chat; without a name close or open it."""
-        await self.reading.open(typed_path(name))
-
-    @work(group="read", exclusive=True)
-    async def on_answer_text_cited_wanted(self, event: "AnswerText.CitedWanted") -> None:
-        """A click on what an answer cites."""
-        await self.reading.jump(event.cited)
-
-    def on_reader_asked(self, event: "Reader.Asked") -> None:
-        """The next prompt is about what is marked."""
-        self.reading.ask(event.place, is_whole=event.whole)
-
-    def on_reader_closed(self) -> None:
-        """Esc in the reader."""
-        self.reading.close()
 
     def action_latest(self) -> None:
         """Jump to the newest line and follow it."""

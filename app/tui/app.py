@@ -34,9 +34,7 @@ from app.tui.parts.keys import Keys
 from app.tui.parts.library import Library
 from app.tui.parts.models import Models
 from app.tui.parts.preferences import Preferences
-from app.tui.parts.reading import Reading
 from app.tui.parts.selection import Selection
-from app.tui.parts.sharing import Sharing
 from app.tui.parts.submitting import Submitting
 from app.tui.parts.themes import Themes
 from app.tui.parts.tools import Tools
@@ -112,8 +110,6 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         )
         self.counting = Counting(desk, self.engine, self._used)
         self.library = Library(desk, journal, self.conversations)
-        self.reading = Reading(desk, self.conversations, self.tools)
-        self.sharing = Sharing(desk, journal, self.conversations, self.copy_to_clipboard)
         self.selection = Selection(desk, self.conversations, self.tools, self.copy_to_clipboard)
         self.hints = Hints(desk, self.conversations, self.tools, self.preferences, self.selection)
         self.keys = Keys(desk, self.library, self.selection)
@@ -199,7 +195,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         await self.engine.close()
         await self.conversations.idle.wait()
         await self.tools.close()
-        await self.selection.code_runs.close()
+        await self.selection.close()
         self.workers.cancel_group(self, "editor")  # which then takes what was written so far into the input
         await self._let_end("open", "rename", "export", "editor")
         await self.conversations.close()
@@ -390,8 +386,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """The terminal has another size."""
         self.library.fit(event.size.width)
-        if self.reading.is_open:
-            self.run_worker(self.reading.fit(event.size.width), group="read")
+        self.fit_document(event.size.width)
         self.desk.composer.styles.max_height = max(3, min(12, event.size.height * 2 // 5))
         self._hint_later()
 

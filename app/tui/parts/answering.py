@@ -15,7 +15,7 @@ from app.tui.text.answer_parts import LIVE_TAIL, Running
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Reading
 from app.tui.text.speed import Speed
-from app.tui.widgets.status import StatusLine
+from app.tui.widgets.status import ASKING, RUNNING, StatusLine
 from mlx_model.events import Finished, MessageStart, PrefillProgress, Queued, TextDelta
 from mlx_model.tools.loop import ToolDenied, ToolEvent, ToolFinished, ToolOutput, ToolStarted
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from app.tui.widgets.messages import AnswerView
 
 READING = "reading the prompt"
-RUNNING, ASKING = "running a tool", "waiting for you"
 
 
 class AnswerStream:

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual.widget import Widget
 
-from app.chat.answer import CHECKPOINT_S, AnswerRecord
 from app.chat.commands import BUSY
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node
-from app.chat.loop import turn
 from app.engine.engine import EngineDied
 from app.lines import sentence
-from app.tui.parts.answering import ASKING, RUNNING, AnswerStream
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.parts.journal import Journal
@@ -24,12 +21,15 @@ from app.tui.parts.preferences import Preferences
 from app.tui.parts.titles import Titles
 from app.tui.parts.tools import Tools
 from app.tui.widgets.notice import Notice
+from app.tui.widgets.status import ASKING, RUNNING
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Message
 from mlx_model.options import Options
 from mlx_model.request import Request
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded with the first answer
+    from app.chat.answer import AnswerRecord
+    from app.tui.parts.answering import AnswerStream
     from app.tui.widgets.messages import AnswerView
 
 WRITTEN_KEPT = "What the answer has so far is kept: ^G continues it, ^R begins another."
@@ -150,6 +150,8 @@ class Asking:
     async def _answer(self, prompt: Node, before: str | None, *, is_new: bool, unfinished: Node | None = None) -> None:
         """Ask and show, from the prompt to the footer; `unfinished` is an answer to continue. If nothing comes of
         it, `before` is the leaf again."""
+        from app.chat.answer import AnswerRecord
+        from app.tui.parts.answering import AnswerStream
         from app.tui.widgets.messages import AnswerView, switch_of
 
         await self._titles.stop()
@@ -191,9 +193,11 @@ class Asking:
                 await self._journal.set_draft("", "")  # it is no longer a draft, and this conversation has its own
 
     async def _show_answer(
-        self, node: Node, options: Options, record: AnswerRecord, stream: AnswerStream, view: "AnswerView"
+        self, node: Node, options: Options, record: "AnswerRecord", stream: "AnswerStream", view: "AnswerView"
     ) -> None:
         """Ask for the answer to a prompt, or for the rest of one, and show it. Raises what the engine raises."""
+        from app.chat.loop import turn
+
         engine, conversation = self._engine, self.conversation
         if not await engine.opened(view, self.stopped):
             return
@@ -279,17 +283,19 @@ class Asking:
         if not await self._desk.transcript.cut(path):
             await self._desk.transcript.show(path, self._build)
 
-    async def _person_asked(self, stream: AnswerStream, record: AnswerRecord, tool: str) -> None:
+    async def _person_asked(self, stream: "AnswerStream", record: "AnswerRecord", tool: str) -> None:
         """A call waits for the person."""
         await self._checkpoint(record)
         stream.ask()
         self._desk.attention.wanted(f"{tool} asks: {self.conversation.title}")
 
-    async def _checkpoint(self, record: AnswerRecord) -> None:
+    async def _checkpoint(self, record: "AnswerRecord") -> None:
         self._keep(record)
         await self._journal.save(self.conversation)
 
     async def _checkpoints(self, growing: Growing) -> None:
+        from app.chat.answer import CHECKPOINT_S
+
         saved = growing.size
         while True:
             await asyncio.sleep(CHECKPOINT_S)
@@ -297,7 +303,7 @@ class Asking:
                 await growing.save()
                 saved = size
 
-    def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
+    def _keep(self, record: "AnswerRecord", unfinished: str | None = None) -> None:
         """Put what has come of an answer into the conversation; `unfinished` as for AnswerRecord.keep_in."""
         record.model = self._engine.label
         record.keep_in(self.conversation, monotonic(), unfinished)

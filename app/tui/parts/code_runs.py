@@ -13,7 +13,7 @@ from app.lines import one_line, sentence
 from app.tools.code import run_by, suffix_of
 from app.tools.code_runs import CodeRunner
 from app.tools.permission import Wish
-from app.tools.switched_on import Verdict
+from app.tools.verdict import Verdict
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Conversation, Node
-from app.chat.pro import Plan
+from app.chat.plan import Plan
 from app.documents.attachments import merge
 from app.lines import sentence
 from app.tui.parts.by_parts import ByParts

@@ -2,35 +2,33 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
 
-from app.chat.block_runs import state_of
 from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Node
-from app.chat.sources import with_numbers, with_sources
-from app.chat.web_pages import web_pages
 from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tools.code import run_by
-from app.tui.parts.code_runs import CodeRuns, blocks_of
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
-from app.tui.parts.written_files import WrittenFiles
 from app.tui.text import message_keys as keys
 from app.tui.text.code_words import OPEN, SAVE
 from app.tui.text.message_keys import MessageFacts
 from app.tui.widgets.composer import FOLD_LENGTH
 from mlx_model.text import clean
-from mlx_model.tools.shown_pages import Page, pages_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what is done with answers is loaded once there are some
+    from app.tui.parts.code_runs import CodeRuns
+    from app.tui.parts.written_files import WrittenFiles
     from app.tui.widgets.markdown import MarkdownText
     from app.tui.widgets.messages import AnswerView
     from app.tui.widgets.notes import NotesView
+    from mlx_model.tools.shown_pages import Page
 
 WAITING = (keys.EDIT, keys.BRANCH, keys.AGAIN, keys.GO_ON, keys.VERSION_BACK, keys.VERSION_ON, keys.RUN)
 """What can't be done while an answer is under way."""
@@ -80,8 +78,8 @@ class Selection:
         self._desk = desk
         self._conversations = conversations
         self._to_clipboard = to_clipboard
-        self._files = WrittenFiles(desk)
-        self.code_runs = CodeRuns(desk, conversations, tools, self.show)
+        self._tools = tools
+        self._runs: CodeRuns | None = None
         self._choosing: tuple[str, str] | None = None  # the message, and what is to be done with one of what it has
         self._counted: tuple[Node | None, int, tuple[int, ...], int] = (None, 0, (), 0)
         self._keyed: tuple[AnswerView | None, Sequence[str]] = (None, ())  # which shows these at its code blocks
@@ -104,9 +102,33 @@ class Selection:
         return [view for view in self._desk.transcript.selected_views if isinstance(view, NotesView)]
 
     @property
-    def _pages(self) -> dict[int, Page]:
+    def _pages(self) -> "dict[int, Page]":
         """What the model has seen of the web, by which its citations are numbered."""
+        from mlx_model.tools.shown_pages import pages_of
+
         return pages_of(self._conversations.conversation.messages)
+
+    @cached_property
+    def _files(self) -> "WrittenFiles":
+        from app.tui.parts.written_files import WrittenFiles
+
+        return WrittenFiles(self._desk)
+
+    @property
+    def _code_runs(self) -> "CodeRuns":
+        from app.tui.parts.code_runs import CodeRuns
+
+        self._runs = self._runs or CodeRuns(self._desk, self._conversations, self._tools, self.show)
+        return self._runs
+
+    def stop_code(self) -> bool:
+        """Stop the code block that is run; false if there is none."""
+        return self._runs is not None and self._runs.stop()
+
+    async def close(self) -> None:
+        """The chat ends."""
+        if self._runs is not None:
+            await self._runs.close()
 
     def show(self) -> None:
         """Bring the line with the keys up to date; without a message the focus is where typing goes."""
@@ -159,6 +181,9 @@ class Selection:
     def _count(self, node: Node) -> tuple[int, tuple[int, ...], int]:
         """How many code blocks it has, which of them can be run, and how many web pages; counted once, which takes a
         while in a long answer."""
+        from app.chat.web_pages import web_pages
+        from app.tui.parts.code_runs import blocks_of
+
         if self._counted[0] is not node:
             text = text_of(node)
             blocks = blocks_of(text)
@@ -175,7 +200,7 @@ class Selection:
         """Do what a key of the selected message does."""
         name, _, number = action.partition(" ")
         chose = self._ends_choice()
-        if (chose and action in (keys.FILE, keys.LEAVE)) or (name == keys.LEAVE and self.code_runs.stop()):
+        if (chose and action in (keys.FILE, keys.LEAVE)) or (name == keys.LEAVE and self.stop_code()):
             return
         if name == keys.LEAVE:
             self.leave()
@@ -202,6 +227,8 @@ class Selection:
 
     def _take(self, name: str, number: str, node: Node) -> None:
         """Copy or quote it, or copy a code block of it."""
+        from app.chat.sources import with_numbers, with_sources
+
         if name == keys.COPY:
             what = "your message" if node.is_prompt else "the answer"
             self._copy(with_sources(text_of(node), self._pages), what, NO_TEXT)
@@ -296,6 +323,8 @@ class Selection:
     def _take_block(self, name: str, number: str, node: Node, *, is_last: bool) -> None:
         """Save or run the code block of this number, or ask about its output; without one, the only one, the last, or
         let the person choose."""
+        from app.tui.parts.code_runs import blocks_of
+
         blocks = blocks_of(text_of(node))
         fitting = {
             keys.SAVE: [block.number for block in blocks],
@@ -309,14 +338,15 @@ class Selection:
         elif (at := int(number) if number else fitting[-1]) not in fitting:
             self._desk.warn((NOT_RUN if name == keys.RUN else NO_OUTPUT).format(at))
         elif name == keys.SAVE:
-            self._desk.run(self.code_runs.save(blocks[at - 1]), group="save-code")
+            self._desk.run(self._code_runs.save(blocks[at - 1]), group="save-code")
         elif name == keys.ASK:
             self.ask_about(next(run for run in node.runs if run.block == at))
         elif self._view is not None:
-            self.code_runs.start(node.id, blocks[at - 1])
+            self._code_runs.start(node.id, blocks[at - 1])
 
     def take_block(self, event: "MarkdownText.BlockWanted") -> None:
         """A click on a word above a code block."""
+        from app.tui.parts.code_runs import blocks_of
         from app.tui.widgets.messages import AnswerView
 
         answer = next((each for each in event.view.ancestors if isinstance(each, AnswerView)), None)
@@ -325,20 +355,24 @@ class Selection:
             (id for id in self._conversations.conversation.nodes if answer in self._desk.transcript.views_of(id)), ""
         )
         if event.word is SAVE:
-            self._desk.run(self.code_runs.save(block), group="save-code")
+            self._desk.run(self._code_runs.save(block), group="save-code")
         elif event.word is OPEN:
             self._desk.run(self._files.open_page(f"{block.code}\n"), group="open-file")
         elif not self._conversations.idle.is_set():
             self._desk.warn(BUSY)
         elif answer is not None and node and (number := answer.runs.number_of(event.view, event.number)):
-            self.code_runs.start(node, replace(block, number=number))
+            self._code_runs.start(node, replace(block, number=number))
 
     def ask_about(self, run: BlockRun) -> None:
         """The next message is about what a code block has written."""
+        from app.chat.block_runs import state_of
+
         self._quote(f"Output of code block {run.block} ({state_of(run.facts)}):\n\n{clean(run.output)}")
 
     def _open_page(self, node: Node) -> None:
         """Open the last page of it, as it was written."""
+        from app.chat.web_pages import web_pages
+
         if pages := web_pages(node.text("final")):
             self._desk.run(self._files.open_page(pages[-1]), group="open-file")
         else:

@@ -4,27 +4,21 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.chat.answer import AnswerRecord
 from app.chat.conversation import Node
-from app.chat.pro import Further, Plan, Pro, alone_speed
+from app.chat.plan import Plan
 from app.engine.protocol import Answer
-from app.tui.parts.answering import AnswerStream
 from app.tui.parts.asking import Asking, Growing
-from app.tui.text.coalesce import Coalescer
-from app.tui.text.pro_lines import ProFigures
-from app.tui.text.speed import Speed
-from app.tui.text.status_line import memory
-from app.tui.widgets.status import StatusLine
 from mlx_model.request import Request
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded when several answers are asked for
+    from app.chat.answer import AnswerRecord
+    from app.chat.pro import Further, Pro
+    from app.tui.parts.pro_stream import ProStream
     from app.tui.widgets.pro import ProView
 
 TOOLS_OFF = "tools are off meanwhile"
-ENDS_EARLY = "Esc ends early with what there is"
 
 
 class Several(Asking):
@@ -32,7 +26,7 @@ class Several(Asking):
 
     plan = Plan()
     """How many and in which way where nobody says so: as the last time."""
-    _pro: Pro | None = None  # the answers under way
+    _pro: "Pro | None" = None  # the answers under way
 
     def abandon(self) -> None:
         """The conversation is being left: what is stopped now is all there is."""
@@ -45,6 +39,9 @@ class Several(Asking):
 
     async def _answer_several(self, plan: Plan, prompt: Node, before: str | None, *, is_new: bool) -> None:
         """See AnswerWay."""
+        from app.chat.answer import AnswerRecord
+        from app.chat.pro import Pro, alone_speed
+        from app.tui.parts.pro_stream import ProStream
         from app.tui.widgets.pro import ProView
 
         await self._titles.stop()
@@ -78,9 +75,11 @@ class Several(Asking):
         await self._after(holds=has_failed)
 
     async def _show_several(
-        self, pro: Pro, stream: "ProStream", view: "ProView", new_record: "partial[AnswerRecord]"
+        self, pro: "Pro", stream: "ProStream", view: "ProView", new_record: "partial[AnswerRecord]"
     ) -> None:
         """Ask, and show what comes. Raises what the engine raises."""
+        from app.chat.pro import Further
+
         if not await self._engine.opened(view, self.stopped):
             return
         view.wait("")
@@ -98,9 +97,11 @@ class Several(Asking):
             await stream.close()
 
     async def _show_further(
-        self, pro: Pro, stream: "ProStream", first: Further, others: AsyncGenerator["int | Further", None]
+        self, pro: "Pro", stream: "ProStream", first: "Further", others: "AsyncGenerator[int | Further, None]"
     ) -> None:
         """Show the answer that is written from the others as any other, and a choice by what it does alone."""
+        from app.chat.pro import Further
+        from app.tui.parts.answering import AnswerStream
         from app.tui.widgets.messages import AnswerView
 
         stream.begin_further()
@@ -120,80 +121,11 @@ class Several(Asking):
 
         await AnswerStream(view, self._desk.status, record, partial(self._save_several, pro, stream)).run(answers())
 
-    def _keep_several(self, pro: Pro, stream: "ProStream", unfinished: str | None = None) -> None:
+    def _keep_several(self, pro: "Pro", stream: "ProStream", unfinished: str | None = None) -> None:
         for record in pro.all_records:
             record.model = self._engine.label
         pro.keep_in(self.conversation, stream.alone_tok_s, unfinished)
 
-    async def _save_several(self, pro: Pro, stream: "ProStream") -> None:
+    async def _save_several(self, pro: "Pro", stream: "ProStream") -> None:
         self._keep_several(pro, stream)
         await self._journal.save(self.conversation)
-
-
-class ProStream:
-    """Shows several answers as they come. `alone_tok_s` is the speed of one alone, 0 where none was measured."""
-
-    def __init__(self, pro: Pro, view: "ProView", status: StatusLine, alone_tok_s: float, notes: list[str]) -> None:
-        """`notes` say what is to be known of them."""
-        self.alone_tok_s = alone_tok_s
-        self._pro, self._view, self._status = pro, view, status
-        self._notes = [ENDS_EARLY, *notes]
-        self._speed, self._seen = Speed(), 0
-        self._coalescer: Coalescer | None = None
-        self._own_status = True
-
-    def begin(self) -> None:
-        """The engine is asked."""
-        self._coalescer = Coalescer(self._flush)
-        self._say("reading")
-        self.poke()
-
-    def show(self, number: int) -> None:
-        """A sample has changed."""
-        pro, record = self._pro, self._pro.records[number]
-        self._speed.count(monotonic(), pro.tokens - self._seen)
-        self._seen = pro.tokens
-        self._status.used, self._status.estimated = pro.context, False
-        if record.finished is not None:
-            self._status.memory = max(self._status.memory, record.stats.peak_memory_bytes)
-        if any(each.thinking.under_way for each in pro.records):
-            self._say("thinking")
-        elif any(each.has_begun for each in pro.records):
-            self._say("answering")
-        self.poke()
-
-    def begin_further(self) -> None:
-        """The samples have ended, be it by the person, and something is made of them."""
-        self._notes[0] = "Esc stops it, and the answers stay"
-        self._own_status = False
-        self._status.state, self._status.speed = "reading", 0.0
-        self.poke()
-
-    def poke(self) -> None:
-        """There is something to show."""
-        if self._coalescer is not None:
-            self._coalescer.poke()
-
-    async def close(self) -> None:
-        """All of it is over."""
-        if self._coalescer is not None:
-            await self._coalescer.close()
-        self._status.speed = 0.0
-
-    def _say(self, state: str) -> None:
-        if self._status.state != "stopping":
-            self._status.state = state
-
-    async def _flush(self) -> None:
-        pro, status = self._pro, self._status
-        if self._own_status:
-            status.speed = self._speed.value
-        self._view.figures = ProFigures(
-            pro.states,
-            [(count.answer, count.votes) for count in pro.samples.tally.counts],
-            pro.samples.tally.abstentions,
-            pro.doing,
-            pro.cost(self.alone_tok_s),
-            memory(status.memory, status.budget),
-            tuple(self._notes),
-        )

@@ -6,22 +6,25 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.chat.context import context_note
 from app.chat.conversation import Conversation
-from app.chat.loop import TurnTools
 from app.lines import sentence
 from app.settings import MOST_CALLS
-from app.tools.kit import Undoing
 from app.tools.names import FOLDER, available, in_words, kit_of, problems, read_names
-from app.tools.permission import Wish
-from app.tools.switched_on import Keep, SwitchedOn, Verdict
+from app.tools.verdict import Keep, Verdict
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
-from app.tui.parts.tool_list import Count, rows_off, rows_on
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.harmony.calls import ToolCall
 from mlx_model.request import Request
+
+if TYPE_CHECKING:  # only now, in the functions: most chats need none of it
+    from app.chat.loop import TurnTools
+    from app.tools.permission import Wish
+    from app.tools.switched_on import SwitchedOn
+    from app.tui.parts.tool_list import Count
+    from mlx_model.harmony.calls import ToolCall
 
 GRACE_S = 0.5
 """How long a question must have been in sight before a key or a click answers it: it may have been meant for what was
@@ -98,9 +101,10 @@ class Tools:
         said = f"The model may call {on} here; /tools off ends that. {context_note(limit) if limit else ''}"
         self._desk.notify(said.rstrip() if on else NOTHING_ON)
 
-    def show(self, conversation: Conversation, count: Count) -> None:
+    def show(self, conversation: Conversation, count: "Count") -> None:
         """Show which tools there are, and switch them as the person does there."""
-        from app.tui.screens.tools import ToolScreen  # only now: most chats need none of it
+        from app.tui.parts.tool_list import rows_off, rows_on
+        from app.tui.screens.tools import ToolScreen
 
         before = self.names_of(conversation.id)
         rows = rows_off(available(), before)
@@ -131,7 +135,7 @@ class Tools:
 
     # A turn
 
-    async def in_turn(self, conversation: Conversation, stopped: asyncio.Event) -> TurnTools | None:
+    async def in_turn(self, conversation: Conversation, stopped: asyncio.Event) -> "TurnTools | None":
         """What the next turn of a conversation may use; None where nothing is switched on, and as soon as the turn is
         `stopped`: a server may take long to get ready."""
         self._turn = None
@@ -143,10 +147,12 @@ class Tools:
         for trouble in sorted(troubles - self._said):
             await self._desk.notice(sentence(trouble), "warning")
         self._said = troubles
+        from app.chat.loop import TurnTools
+
         self._turn = TurnTools(tools.toolbox, tools.approve, self._most_calls)
         return self._turn
 
-    async def _opened(self, conversation: str) -> SwitchedOn | None:
+    async def _opened(self, conversation: str) -> "SwitchedOn | None":
         """The kits of what is switched on in a conversation; None where nothing is. Those of another one end."""
         names = self.names_of(conversation)
         if self._open is not None and self._open[:2] != (conversation, names):
@@ -154,7 +160,8 @@ class Tools:
         if not names:
             return None
         if self._open is None:
-            from app.tools.kits import kits_of  # only now: most chats need none of it
+            from app.tools.kits import kits_of
+            from app.tools.switched_on import SwitchedOn
 
             tools = SwitchedOn(kits_of(names, conversation), self._permissions, self._ask_in_turn, self._remember)
             self._open = conversation, names, tools
@@ -191,8 +198,11 @@ class Tools:
 
     async def undo(self, conversation: str) -> bool:
         """Put back what the last patch of a conversation has replaced; false if there is none to undo."""
-        tools = await self._opened(conversation)
-        files = next((kit for kit in tools.kits if isinstance(kit, Undoing)), None) if tools else None
+        if (tools := await self._opened(conversation)) is None:
+            return False
+        from app.tools.kit import Undoing
+
+        files = next((kit for kit in tools.kits if isinstance(kit, Undoing)), None)
         if files is None or not await asyncio.to_thread(lambda: files.has_changed):
             return False
         try:
@@ -232,7 +242,7 @@ class Tools:
         if self._question is not None and not self._question[0].done():
             self._question[0].set_result(verdict)
 
-    async def ask(self, call: ToolCall, wish: Wish, shown: Callable[[], Awaitable[None]] | None = None) -> Verdict:
+    async def ask(self, call: "ToolCall", wish: "Wish", shown: Callable[[], Awaitable[None]] | None = None) -> Verdict:
         """Ask the person about a call, once no other question stands; `shown` is called when it is in sight."""
         if len(wish.shown) > MOST_SHOWN:
             self._desk.warn(f"A call of {call.name} was refused: {TOO_LONG}.")
@@ -249,7 +259,7 @@ class Tools:
                 self._question = None
                 await self._desk.approval.hide()
 
-    async def _ask_in_turn(self, call: ToolCall, wish: Wish) -> Verdict:
+    async def _ask_in_turn(self, call: "ToolCall", wish: "Wish") -> Verdict:
         try:
             return await self.ask(call, wish, partial(self.asks, call.name))
         finally:

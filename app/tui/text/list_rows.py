@@ -10,7 +10,6 @@ from app.store.search import SearchHit
 from app.store.store import Summary
 from app.tui.text.days import time_of
 from app.tui.text.marks import marked
-from mlx_model.tools.citations import without_citations
 
 LINES = 2
 """Of a row that can be chosen."""
@@ -54,6 +53,8 @@ def title_of(title: str) -> str:
 
 def preview_line(text: str) -> str:
     """The beginning of a text in one line, without citations and the most frequent signs of Markdown."""
+    from mlx_model.tools.citations import without_citations  # now: there may be no conversation yet
+
     return one_line(_TABLE.sub("  ", _MARKUP.sub("", without_citations(text)))).strip()
 
 

@@ -1,6 +1,7 @@
 """Asks whether a call of a tool may be run: a bar above the input that takes no key which typing can produce."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.containers import Horizontal, VerticalScroll
@@ -10,10 +11,12 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.lines import one_line, visible
-from app.tools.permission import Wish
-from app.tools.switched_on import Keep
+from app.tools.verdict import Keep
 from app.tui.widgets.live_container import LiveContainer
-from mlx_model.harmony.calls import ToolCall
+
+if TYPE_CHECKING:
+    from app.tools.permission import Wish
+    from mlx_model.harmony.calls import ToolCall
 
 
 class Choice(Static):
@@ -71,7 +74,7 @@ class ApprovalBar(LiveContainer):
         self.display = False
         self._rest = Static()
 
-    async def ask(self, call: ToolCall, wish: Wish) -> None:
+    async def ask(self, call: "ToolCall", wish: "Wish") -> None:
         """Ask about this call."""
         title = Content.assemble((visible(one_line(call.name)), "bold"), f" asks: {visible(one_line(wish.why))}")
         longer = [Choice("F8", "this chat", Keep.CONVERSATION), Choice("F9", "always", Keep.ALWAYS)]

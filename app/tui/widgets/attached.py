@@ -12,8 +12,6 @@ from textual.message import Message
 from textual.widgets import Static
 
 from app.documents.attachments import Attachment
-from app.documents.notes import notes_of
-from app.documents.parts import in_words
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.live_container import LiveContainer
@@ -153,6 +151,9 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
 
 def describe(attachment: Attachment, tokens: str = "") -> str:
     """Name, size and `tokens` in one line, and what the file has that was not read."""
+    from app.documents.notes import notes_of  # now: they come with all that reads files
+    from app.documents.parts import in_words
+
     if not attachment.text and notes_of(attachment) is not None:
         return f"{one_line(attachment.name)}  {one_line(attachment.note)}"
     amount = in_words(attachment.size)

@@ -11,10 +11,7 @@ from textual.widgets import TextArea
 
 from app.chat.commands import Command
 from app.documents.attachments import AttachmentError
-from app.documents.files import meant
 from app.documents.mentions import candidates, mention, written
-from app.documents.parts import parts, size_of
-from app.documents.selection import PARTS, divide
 from app.tui.text.completions import Completion, completions, file_completions, marked_at_once, names_file
 from app.tui.widgets.completion import MAX_ROWS, CompletionList
 from mlx_model.text import clean
@@ -97,6 +94,8 @@ class CompletingArea(TextArea):
 
     def _files(self, name: str) -> list[Completion]:
         """The files that are meant, with their sizes, or the parts of one."""
+        from app.documents.parts import parts, size_of  # what reads files is loaded once one is named
+
         names = candidates(name, self.folder, MAX_ROWS)
         if names:
             return [Completion(each, each, size_of(each, self.folder)) for each in names]
@@ -168,6 +167,8 @@ class CompletingArea(TextArea):
 
     def _path(self, name: str) -> Path | None:
         """What is there by this name."""
+        from app.documents.files import meant
+
         try:
             path, _ = meant(name, self.folder)
             return path if path.exists() else None
@@ -190,6 +191,8 @@ class CompletingArea(TextArea):
         found = self._mention()
         if found is None:
             return
+        from app.documents.selection import divide
+
         row, column = self.cursor_location
         is_folder = name.endswith("/")
         text = written(clean(name))
@@ -208,7 +211,11 @@ class CompletingArea(TextArea):
         """
         row, column = self.cursor_location
         name = self.document.get_line(row)[:column].rstrip().removesuffix('"')
-        if sign not in PARTS or self._ended_at != (row, column) or not self.selection.is_empty:
+        if self._ended_at != (row, column) or not self.selection.is_empty:
+            return False
+        from app.documents.selection import PARTS
+
+        if sign not in PARTS:
             return False
         self._ended_at, self._naming = None, True
         self.replace(sign, (row, len(name)), (row, column), maintain_selection_offset=False)

@@ -10,9 +10,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 
 from app.documents.attachments import AttachmentError, AttachmentLocked
-from app.documents.files import attach
 from app.documents.mentions import names_in
-from app.documents.selection import divide
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.live_container import LiveContainer
@@ -54,6 +52,8 @@ class InputArea(Vertical, LiveContainer):
 
     def on_completing_area_mentioned(self, event: Composer.Mentioned) -> None:
         """A file was chosen. A part takes the place of the whole, unless that is named elsewhere, too."""
+        from app.documents.selection import divide  # what reads files is loaded once one is named
+
         composer, parted = self.composer, divide(event.name)
         if parted is not None and parted[0] not in names_in(composer.text):
             composer.attached.withdraw(parted[0])
@@ -61,6 +61,8 @@ class InputArea(Vertical, LiveContainer):
 
     @work(group="read")
     async def _read(self, name: str, chip: Chip, password: str | None = None) -> None:
+        from app.documents.files import attach
+
         try:
             attachment = await asyncio.to_thread(attach, name, self.composer.folder, password)
         except AttachmentLocked as error:

@@ -16,6 +16,8 @@ WARN_AT = 0.8
 """Share of the context from which on its line warns."""
 DEAD = ("stopped", "no model")
 """States of an engine that can't be asked."""
+RUNNING, ASKING = "running a tool", "waiting for you"
+"""States of an answer that goes on once a tool, or the person, has answered."""
 
 
 class StatusLine(Widget):

@@ -8,7 +8,8 @@ import pytest
 
 from app.chat.answer import AnswerRecord
 from app.chat.conversation import Conversation
-from app.chat.pro import USUAL, Further, Plan, Pro, SampleState, alone_speed, is_whole, read_plan
+from app.chat.plan import USUAL, Plan, read_plan
+from app.chat.pro import Further, Pro, SampleState, alone_speed, is_whole
 from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Load
 from mlx_model.errors import GptossError, RequestError

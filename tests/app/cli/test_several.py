@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.chat.pro import Plan
+from app.chat.plan import Plan
 from app.cli import ask, several
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat

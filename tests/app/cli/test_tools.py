@@ -30,7 +30,7 @@ from app.paths import settings_file
 from app.store.saver import Saver
 from app.tools import python_kit
 from app.tools.permission import Decision, Wish
-from app.tools.switched_on import Keep, Verdict
+from app.tools.verdict import Keep, Verdict
 from mlx_model.events import Event, Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, assistant

@@ -11,7 +11,8 @@ from app.tools import browser_kit
 from app.tools.browser_kit import BrowserKit
 from app.tools.kits import kits_of
 from app.tools.permission import Decision, Rule, Wish, decide
-from app.tools.switched_on import Keep, SwitchedOn, Verdict
+from app.tools.switched_on import SwitchedOn
+from app.tools.verdict import Keep, Verdict
 from mlx_model.extras import install_line
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user

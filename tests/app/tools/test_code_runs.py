@@ -9,7 +9,7 @@ from app.tools import kits
 from app.tools.code import PYTHON, SHELL, run_by, suffix_of
 from app.tools.code_runs import CodeRunner
 from app.tools.permission import Decision, Wish
-from app.tools.switched_on import Verdict
+from app.tools.verdict import Verdict
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import MOST_SHOWN, ROOM, Output, ToolResult

@@ -14,7 +14,8 @@ from app.tools.kits import kits_of
 from app.tools.mcp_kit import McpKit
 from app.tools.mcp_servers import read_servers
 from app.tools.permission import Decision, Wish
-from app.tools.switched_on import FORBIDDEN, Approval, Keep, SwitchedOn, Verdict
+from app.tools.switched_on import FORBIDDEN, Approval, SwitchedOn
+from app.tools.verdict import Keep, Verdict
 from mlx_model.harmony.calls import ToolCall
 from tests.fixtures import mcp_program
 

@@ -8,7 +8,8 @@ import pytest
 from app.tools import python_kit
 from app.tools.permission import Decision, Wish
 from app.tools.python_kit import PythonKit
-from app.tools.switched_on import SwitchedOn, Verdict
+from app.tools.switched_on import SwitchedOn
+from app.tools.verdict import Verdict
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user
 from mlx_model.tools.base import Output, ToolResult

@@ -9,7 +9,8 @@ from app.documents.attachments import Attachment, join
 from app.tools.kit import Judge
 from app.tools.names import in_words, kit_of, read_names
 from app.tools.permission import Decision, Wish
-from app.tools.switched_on import FORBIDDEN, Keep, SwitchedOn, Verdict
+from app.tools.switched_on import FORBIDDEN, SwitchedOn
+from app.tools.verdict import Keep, Verdict
 from mlx_model.errors import RequestError
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role, user

@@ -6,11 +6,11 @@ import pytest
 from textual.color import Color
 from textual.pilot import Pilot
 
+from app.chat import answer
 from app.chat.conversation import AnswerFacts, Conversation
 from app.engine.engine import EngineError
 from app.paths import conversations_file
 from app.store.store import Store
-from app.tui.parts import asking
 from app.tui.widgets.messages import AnswerView
 from mlx_model.events import MessageStart
 from mlx_model.harmony.message import assistant, user
@@ -61,7 +61,7 @@ async def test_the_prompt_is_on_the_disk_before_the_engine_is_asked_and_the_answ
 
 
 async def test_a_growing_answer_is_saved_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "CHECKPOINT_S", 0.05)
+    monkeypatch.setattr(answer, "CHECKPOINT_S", 0.05)
     engine = FakeEngine()
     async with chat(engine) as pilot:
         await idle(pilot)

@@ -4,7 +4,8 @@ from textual.pilot import Pilot
 
 from app.chat.pro import SampleState
 from app.engine.engine import EngineDied
-from app.tui.parts.several import ENDS_EARLY, TOOLS_OFF
+from app.tui.parts.pro_stream import ENDS_EARLY
+from app.tui.parts.several import TOOLS_OFF
 from app.tui.text.pro_lines import ProFigures, height, pro_lines
 from app.tui.widgets.pro import ProView
 from mlx_model.events import PrefillProgress
