@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from app.documents.attachments import Attachment, join
-from app.documents.files import what_fits
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
 from app.tui.text.prompt_size import LEAST, PromptSize
@@ -72,6 +71,8 @@ class Counting:
 
     async def _advice(self, size: PromptSize, tokens: Mapping[Attachment, int]) -> dict[Attachment, str]:
         """What of the longest file would fit in place of it."""
+        from app.documents.files import what_fits
+
         composer = self._desk.composer
         longest = max(composer.attached.attachments, key=lambda each: tokens.get(each, 0))
         room = size.room - size.tokens + tokens.get(longest, 0)
