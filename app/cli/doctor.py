@@ -3,12 +3,10 @@
 import argparse
 import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from app.adapters import adapter_names
 from app.cli.arguments import size
 from app.cli.completion import completed_by, model_names
 from app.cli.doctor_report import render
+from app.cli.this_computer import Computer, capacity, left_to_others, missing_for_metal, this_computer, versions
 from app.lines import sentence
 from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
@@ -27,24 +26,7 @@ from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
-_PACKAGES = ("gptoss-chat", "mlx", "numpy", "safetensors", "tiktoken", "huggingface_hub", "textual")
-_MIB, _GIB = 2**20, 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class Computer:
-    """What the plan depends on. Memory in bytes; `working_set` is what Metal recommends, None without Metal.
-
-    `wired_limit_mb` is macOS' setting iogpu.wired_limit_mb in MiB, 0 where it is the default, None where there is none.
-    """
-
-    system: str
-    chip: str
-    architecture: str
-    memory: int
-    available: int
-    working_set: int | None
-    wired_limit_mb: int | None
+_MIB = 2**20
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -127,7 +109,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             continue  # what is wrong with it stands in its own line
         plans[name] = describe(config, budget, wishes, on_gpu=on_gpu) | {
             "needs": least(config, wishes, on_gpu=on_gpu),
-            "at_best": _at_best(config, max(budget.nbytes, _capacity(computer)), wishes, on_gpu=on_gpu),
+            "at_best": _at_best(config, max(budget.nbytes, capacity(computer)), wishes, on_gpu=on_gpu),
         }
         if name in shown and plans[name].get("streamed_layers"):
             plans[name]["foretold"] = _foretold(name, config, plans[name])
@@ -159,42 +141,6 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
     }
 
 
-def this_computer() -> Computer:
-    """The computer this runs on."""
-    import mlx.core as mx
-
-    from mlx_model.memory import device
-
-    total, available = device.memory()
-    is_mac = platform.system() == "Darwin"
-    kernel = f"{platform.system()} {platform.release()}"
-    limit = _ask("sysctl", "-n", "iogpu.wired_limit_mb") if is_mac else ""
-    chip = _ask("sysctl", "-n", "machdep.cpu.brand_string") if is_mac else ""
-    return Computer(
-        system=f"macOS {platform.mac_ver()[0]}" if is_mac else kernel,
-        chip=chip or str(mx.device_info().get("device_name", "unknown")),
-        architecture=platform.machine(),
-        memory=total,
-        available=available,
-        working_set=device.working_set(),
-        wired_limit_mb=int(limit) if limit.isdecimal() else None,
-    )
-
-
-def missing_for_metal(computer: Computer) -> str | None:
-    """What keeps the model from a GPU, None if nothing does."""
-    if computer.working_set is not None:
-        return None
-    if not computer.system.startswith("macOS"):
-        return "Metal needs a Mac with Apple Silicon and macOS 14 or newer; here gpt-oss runs on the CPU, slowly."
-    if computer.architecture != "arm64":
-        return (
-            f"This Python is built for {computer.architecture}; Metal needs Apple Silicon and a Python for arm64. "
-            "Here gpt-oss runs on the CPU, slowly."
-        )
-    return "MLX finds no Metal GPU, as in some virtual machines; here gpt-oss runs on the CPU, slowly."
-
-
 def raised_limit(computer: Computer) -> dict[str, Any] | None:
     """How this Mac could let its GPU hold more: the command, its risks, and what 20b would gain; None without Metal.
 
@@ -202,7 +148,7 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
     """
     if computer.working_set is None:
         return None
-    megabytes = (computer.memory - _left_to_others(computer)) // _MIB
+    megabytes = (computer.memory - left_to_others(computer)) // _MIB
     if megabytes * _MIB <= computer.working_set:
         return None
     nbytes = megabytes * _MIB
@@ -216,16 +162,6 @@ def raised_limit(computer: Computer) -> dict[str, Any] | None:
         f"{memory_size(computer.memory - nbytes)}, the whole Mac may stall.",
         "gain": gain,
     }
-
-
-def _left_to_others(computer: Computer) -> int:
-    return max(3 * _GIB, computer.memory // 8)
-
-
-def _capacity(computer: Computer) -> int:
-    """The most that a model could ever have here. It is the same at every start, what is free now is not."""
-    most = computer.memory - _left_to_others(computer)
-    return most if computer.working_set is None else min(most, computer.working_set)
 
 
 def _short(name: str) -> str:
@@ -381,25 +317,3 @@ def _python_tool() -> dict[str, str | None]:
         found = Confinement.NONE, str(error)
     way, why_not = found or (None, None)
     return {"confined_by": None if way is Confinement.NONE else way, "problem": why_not or None}
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that matter."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"
-
-
-def _ask(*command: str) -> str:
-    """What a program of the system prints, empty if it can't be asked."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return ""

@@ -117,7 +117,7 @@ class Evidence:
 
 
 def _machine() -> dict[str, Any]:
-    from app.cli.doctor import missing_for_metal, this_computer
+    from app.cli.this_computer import missing_for_metal, this_computer
     from metal.trust.machine import this_gpu, this_power
 
     computer, gpu = this_computer(), this_gpu()
@@ -132,7 +132,7 @@ def _machine() -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     """Of packages; of MLX's kernels also for which macOS they were built, which decides what they hold."""
-    from app.cli.doctor import versions
+    from app.cli.this_computer import versions
 
     found = versions()
     try:

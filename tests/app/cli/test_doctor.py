@@ -12,9 +12,10 @@ import pytest
 from app import paths
 from app.cli import doctor
 from app.cli import main as cli
-from app.cli.doctor import Computer, describe, missing_for_metal, raised_limit
+from app.cli.doctor import describe, raised_limit
 from app.cli.doctor_report import render
 from app.cli.measurements import Bandwidth
+from app.cli.this_computer import Computer, capacity, missing_for_metal
 from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
@@ -212,7 +213,7 @@ def test_what_the_chat_reads_is_the_same_at_every_start(on_a_mac: None, monkeypa
     # At its best it never is less than it is now.
     report = doctor.examine(16 * GIB)["plans"]["gpt-oss-20b"]
     assert report["at_best"]["context"] >= report["context"]
-    assert doctor._capacity(MAC) == MAC.working_set and doctor._capacity(without_gpu) == 13 * GIB
+    assert capacity(MAC) == MAC.working_set and capacity(without_gpu) == 13 * GIB
 
 
 def test_a_model_that_can_not_be_read_takes_no_plan_away(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
