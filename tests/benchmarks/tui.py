@@ -5,8 +5,8 @@ one (a Markdown widget an answer, updated at every token), and to no screen at a
 sleep of 10 ms ends, which is how long a key press would have waited. A screen that is far behind is not waited for.
 
 The second table has waits: until a conversation of two hundred messages is on the screen, and until a new process shows
-where to type, for which the naive way is a Textual app with nothing but an input. Both are started in turn, and the best
-of their times counts: what else a machine does only adds to them.
+where to type, for which the naive way is a Textual app with nothing but an input. Both are started in turn, and the
+best of their times counts: what else a machine does only adds to them.
 """
 
 import argparse
