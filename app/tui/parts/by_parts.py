@@ -9,25 +9,19 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.chat.by_parts import ReadingByParts, has_notes, unread
 from app.chat.conversation import Node, new_id
-from app.chat.pro import Plan
-from app.chat.reading_cost import speed_in
-from app.documents import kept_texts
+from app.chat.plan import Plan
 from app.documents.attachments import AttachmentError
-from app.documents.files import attach
-from app.documents.notes import notes_of
 from app.engine.engine import EngineDied
 from app.lines import sentence
 from app.paths import texts_folder
-from app.tools.permission import Decision, Wish
 from app.tui.parts.several import Several
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Progress
 from mlx_model.errors import GptossError, RequestError
-from mlx_model.harmony.calls import ToolCall
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what reads files is loaded with the first prompt
+    from app.chat.by_parts import ReadingByParts
     from app.tui.widgets.notes import ReadingView
 
 NOTES_KEPT = "The notes so far are kept: ^G reads on, ^S answers from them."
@@ -38,7 +32,7 @@ ASKS = "Reading by parts"
 class ByParts(Several):
     """Reads the documents of a prompt that are to be read by parts, before it is answered in whatever way."""
 
-    _reading: ReadingByParts | None = None  # the one under way
+    _reading: "ReadingByParts | None" = None  # the one under way
     _is_enough = False  # whether the person wants the answer from what was noted so far
 
     @property
@@ -50,11 +44,17 @@ class ByParts(Several):
     def notes_wait(self) -> bool:
         """Whether the last prompt has notes on a part of a document, and no answer."""
         last = self.cut_off
-        return last is not None and last.is_prompt and unread(last.text()) and has_notes(last.text())
+        if last is None or not last.is_prompt:
+            return False
+        from app.chat.by_parts import has_notes, unread
+
+        return unread(last.text()) and has_notes(last.text())
 
     async def answer_now(self) -> None:
         """As for a thought; a reading ends, and what was noted is answered from, also later."""
         if self._reading is not None:
+            from app.chat.by_parts import has_notes
+
             if has_notes(self._reading.prompt):
                 self._is_enough = True
                 await self._engine.process.cancel()
@@ -80,6 +80,8 @@ class ByParts(Several):
 
     def _is_to_be_read(self, prompt: Node) -> bool:
         """A prompt that was answered from some notes already is answered from them again."""
+        from app.chat.by_parts import unread
+
         is_enough, self._is_enough = self._is_enough, False
         is_answered = any(node.parent == prompt.id for node in self.conversation.nodes.values())
         return not (is_enough or is_answered) and unread(prompt.text())
@@ -87,6 +89,7 @@ class ByParts(Several):
     async def _read(self, prompt: Node, before: str | None, *, is_new: bool) -> bool:
         """Read, and show it; whether the prompt is to be answered now. If nothing comes of it, `before` is the leaf
         again."""
+        from app.chat.by_parts import has_notes
         from app.tui.widgets.notes import ReadingView
 
         await self._titles.stop()
@@ -122,6 +125,8 @@ class ByParts(Several):
 
     async def _read_all(self, prompt: Node, view: "ReadingView") -> bool:
         """Whether all was read, or enough. Raises what the engine raises, and RequestError."""
+        from app.chat.by_parts import ReadingByParts, has_notes, unread
+
         engine, conversation, desk = self._engine, self.conversation, self._desk
         if not await engine.opened(view, self.stopped):
             return False
@@ -152,8 +157,12 @@ class ByParts(Several):
         is_enough, self._is_enough = self._is_enough, False
         return is_enough or not unread(reading.prompt)
 
-    async def _is_wanted(self, reading: ReadingByParts, view: "ReadingView") -> bool:
+    async def _is_wanted(self, reading: "ReadingByParts", view: "ReadingView") -> bool:
         """Ask the person, who is told what it costs."""
+        from app.chat.reading_cost import speed_in
+        from app.tools.permission import Decision, Wish
+        from mlx_model.harmony.calls import ToolCall
+
         cost, speed = reading.cost, speed_in(self.conversation, self._engine.label)
         names = ", ".join(each.removesuffix("*") for each in reading.names)
         time = cost.time(speed) or "how long it takes is not known before the first part"
@@ -167,11 +176,11 @@ class ByParts(Several):
     async def _hint(self) -> None:
         self._desk.hint()
 
-    def _take(self, prompt: Node, reading: ReadingByParts) -> None:
+    def _take(self, prompt: Node, reading: "ReadingByParts") -> None:
         if self.conversation.nodes[prompt.id].text() != reading.prompt:
             self.conversation.update_prompt(prompt.id, reading.prompt)
 
-    async def _show_reading(self, reading: ReadingByParts, view: "ReadingView") -> None:
+    async def _show_reading(self, reading: "ReadingByParts", view: "ReadingView") -> None:
         progress, status = reading.progress, self._desk.status
         if status.state == "stopping":
             status.progress = None
@@ -182,16 +191,22 @@ class ByParts(Several):
         view.show(reading.prompt, reading.text)
 
 
-def _find_texts(reading: ReadingByParts, folder: Path) -> None:
+def _find_texts(reading: "ReadingByParts", folder: Path) -> None:
     """A message that was set aside may be sent by another process than the one that read its files."""
+    from app.documents import kept_texts
+    from app.documents.files import attach
+    from app.documents.notes import notes_of
+
     for notes in map(notes_of, reading.attachments):
         if notes is not None and not notes.is_over and kept_texts.text_of(notes.digest) is None:
             with suppress(AttachmentError):  # what is missing is said by the plan
                 attach(notes.name, folder)
 
 
-def _keep_texts(reading: ReadingByParts, conversation: str) -> None:
+def _keep_texts(reading: "ReadingByParts", conversation: str) -> None:
     """Have what is read on the disk. Raises RequestError."""
+    from app.documents import kept_texts
+
     try:
         for digest in reading.digests:
             kept_texts.write(texts_folder(conversation), digest)
