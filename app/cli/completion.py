@@ -58,7 +58,7 @@ def completed_by(action: argparse.Action, completer: object) -> None:
 
 def model_names(**_: object) -> list[str]:
     """Models: those by name, and those on this computer."""
-    from mlx_model.hub.names import KNOWN
+    from mlx_model.hub.published import KNOWN
 
     return [*KNOWN, "demo", *local_model_names()]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from app.cli.completion import completed_by, conversation_ids
 from app.cli.printing import emphasized, say, shows_styles
 from app.paths import conversations_file
-from app.store.database import StoreError, UnwritableError
+from app.store.errors import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
 from app.store.exchange.importing import read
 from app.store.exchange.result import ImportResult

@@ -36,6 +36,7 @@ from metal.files import replace_file
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.generation.grammars import check_installed
 from mlx_model.hub import names as hub
+from mlx_model.hub.published import DEFAULT, DEMO
 from mlx_model.options import Options
 from mlx_model.text import clean
 
@@ -237,10 +238,10 @@ def _recipe(arguments: argparse.Namespace, options: Options) -> Recipe:
 def _check_here(load: Load, recipe: Recipe) -> None:
     """Raises RequestError where a model on this computer can't make such a set."""
     check_installed()
-    if load.model == hub.DEMO and recipe.kind != Letters.name:
+    if load.model == DEMO and recipe.kind != Letters.name:
         raise RequestError(
             f"the demo model can't write such items; try the command out with --kind {Letters.name}, or get a model "
-            f"that can: gptoss-chat download {hub.DEFAULT}"
+            f"that can: gptoss-chat download {DEFAULT}"
         )
 
 

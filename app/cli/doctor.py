@@ -19,7 +19,8 @@ from app.cli.this_computer import Computer, capacity, left_to_others, missing_fo
 from app.lines import sentence
 from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT, KNOWN, LARGEST, Repository
+from mlx_model.hub.names import Repository
+from mlx_model.hub.published import DEFAULT, DEMO, KNOWN, LARGEST
 from mlx_model.memory.plan import MemoryPlan, least, plan_within
 from mlx_model.memory.sizes import memory_size
 from mlx_model.memory.wishes import Budget, Wishes
@@ -97,7 +98,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
     try:
         default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
-        default, models, problem = hub.DEMO, [], str(error)
+        default, models, problem = DEMO, [], str(error)
     shown = list(dict.fromkeys((DEFAULT, default))) if model is None else [_short(model)]
     plans = {}
     for name in dict.fromkeys((*shown, *KNOWN, default, *(each.name for each in models))):

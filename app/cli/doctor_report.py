@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.lines import one_line
-from mlx_model.hub.names import DEFAULT, SIZES
+from mlx_model.hub.published import DEFAULT, SIZES
 from mlx_model.memory.sizes import disk_size, fit, memory_size
 
 

@@ -16,8 +16,8 @@ from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
 from mlx_model.hub.meter import Meter, damage
-from mlx_model.hub.names import DEFAULT, KNOWN
 from mlx_model.hub.progress import DownloadState, Phase, pace
+from mlx_model.hub.published import DEFAULT, KNOWN
 from mlx_model.hub.transfer import Damaged, Verified, Verifying, Waiting
 from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean

@@ -8,7 +8,8 @@ from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import unverified
-from mlx_model.hub.names import DEFAULT, DEMO, KNOWN, Repository
+from mlx_model.hub.names import Repository
+from mlx_model.hub.published import DEFAULT, DEMO, KNOWN
 
 _DOWNLOAD = f"gptoss-chat download {DEFAULT}"
 

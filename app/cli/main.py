@@ -6,6 +6,7 @@ what a script measures of `ask` is then the model.
 """
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -119,6 +120,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         shared.stated_options(parsed)
     except RequestError as error:
         parser.error(str(error))
+    gc.enable()
     code: int = parsed.run(parsed)
     return code
 

@@ -10,7 +10,7 @@ from app.lines import one_line
 from mlx_model.errors import RequestError
 from mlx_model.hub.environment import missing_disk
 from mlx_model.hub.inventory import LocalModel, demo_model, local_models, removal
-from mlx_model.hub.names import DEFAULT, SIZES
+from mlx_model.hub.published import DEFAULT, SIZES
 from mlx_model.memory.sizes import disk_size
 from mlx_model.text import clean
 

@@ -171,7 +171,8 @@ def _model(model: "Model") -> dict[str, Any]:
 
 
 def _public_name(name: str) -> str:
-    from mlx_model.hub.names import DEMO, KNOWN, Repository
+    from mlx_model.hub.names import Repository
+    from mlx_model.hub.published import DEMO, KNOWN
 
     if Path(name).expanduser().is_dir():
         return "a folder"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.paths import HOME
+from app.store.errors import StoreError, UnwritableError
 from app.store.locks import has_no_locks
 from app.store.schema import MIGRATIONS, migrate, version_of
-from mlx_model.errors import GptossError
 
 BUSY_S = 5.0
 """How long to wait for another program that writes; a save takes milliseconds."""
@@ -31,14 +31,6 @@ _PRAGMAS = (
 )
 _CANT_BE_SHARED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """How a database answers whose shared memory can't be made."""
-
-
-class StoreError(GptossError):
-    """The conversations can't be read or written; the text says why and what was kept."""
-
-
-class UnwritableError(StoreError):
-    """They can't be written, for lack of space or permission; what is there may still be readable."""
 
 
 class NewerError(StoreError):

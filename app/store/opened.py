@@ -6,7 +6,8 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from app.store.database import StoreError, UnwritableError, application_id, explained
+from app.store.database import application_id, explained
+from app.store.errors import StoreError, UnwritableError
 
 TRIES, PAUSE_S = 5, 0.02
 """Before a file counts as overwritten."""

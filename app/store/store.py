@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.chat.conversation import PREVIEW_LENGTH, Changes, Conversation
-from app.store.database import StoreError, explained, open_copy, open_file, set_aside
+from app.store.database import explained, open_copy, open_file, set_aside
+from app.store.errors import StoreError
 from app.store.folders import remove_folders
 from app.store.locks import UndoLock
 from app.store.merging import merge

@@ -5,12 +5,15 @@ The Saver writes in the thread that asks, the terminal UI's Journal in one of it
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from app.chat.conversation import Changes, Conversation
-from app.store.database import StoreError
-from app.store.store import MissingError, Store
+from app.store.errors import StoreError
 
-Write = Callable[[Store], None]
+if TYPE_CHECKING:  # loaded when the store is opened
+    from app.store.store import Store
+
+Write = Callable[["Store"], None]
 """Writes what has changed in one conversation. Raises StoreError."""
 
 
@@ -90,7 +93,9 @@ class Unsaved:
             self._report("saving works again; everything has been saved", "info")
 
 
-def _write(store: Store, changes: Changes, everything: Changes) -> None:
+def _write(store: "Store", changes: Changes, everything: Changes) -> None:
+    from app.store.store import MissingError
+
     try:
         store.save(changes)
     except MissingError:  # another program deleted it while it went on here

@@ -29,7 +29,8 @@ from mlx_model.hub.environment import endpoint, expanded, free_space, missing_di
 from mlx_model.hub.explain import explain
 from mlx_model.hub.folder import File, ModelFolder, Record, copies
 from mlx_model.hub.listing import NoRevision, list_files
-from mlx_model.hub.names import DEMO, KNOWN, Repository, is_complete, needed_files
+from mlx_model.hub.names import Repository, is_complete, needed_files
+from mlx_model.hub.published import DEMO, KNOWN
 from mlx_model.hub.spelling import no_name
 from mlx_model.hub.transfer import Damaged, Stopped, Transfer, TransferEvent, Verified
 from mlx_model.memory.sizes import disk_size

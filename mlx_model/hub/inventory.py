@@ -11,7 +11,8 @@ from mlx_model.checkpoint_files import CONFIG, INDEX, read_object
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder
 from mlx_model.hub.folder import ModelFolder, is_first_mention, is_verified
-from mlx_model.hub.names import DEMO, Repository, is_complete, needed_files, resolve
+from mlx_model.hub.names import Repository, is_complete, needed_files, resolve
+from mlx_model.hub.published import DEMO
 from mlx_model.memory.sizes import disk_size
 
 _MOST = 1 << 50  # bytes of a model: more than any disk

@@ -11,7 +11,8 @@ from mlx_model.hub.client import ask, errors
 from mlx_model.hub.environment import endpoint
 from mlx_model.hub.explain import error_code, explain
 from mlx_model.hub.folder import File
-from mlx_model.hub.names import COMMIT, KNOWN, Repository, is_needed
+from mlx_model.hub.names import COMMIT, Repository, is_needed
+from mlx_model.hub.published import KNOWN
 from mlx_model.text import clean
 
 _MOST = 4 << 20  # bytes of the answer: gpt-oss's has 10 KB

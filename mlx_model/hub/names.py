@@ -20,21 +20,9 @@ from mlx_model.checkpoint_files import (
 from mlx_model.errors import CheckpointError
 from mlx_model.hub.environment import cache_folder, endpoint, expanded, missing_disk
 from mlx_model.hub.folder import is_verified
+from mlx_model.hub.published import DEFAULT, DEMO, KNOWN, SIZES
 from mlx_model.hub.spelling import gguf, meant, no_name, unquoted
 from mlx_model.memory.sizes import disk_size
-
-DEMO = "demo"
-DEFAULT = "gpt-oss-20b"
-"""The model that is loaded and downloaded where none is named."""
-
-LARGEST = "gpt-oss-120b"
-"""The model that computers are put together for."""
-
-KNOWN = {DEFAULT: f"openai/{DEFAULT}", LARGEST: f"openai/{LARGEST}"}
-"""Short names of the published models."""
-
-SIZES = {DEFAULT: 13_800_000_000, "gpt-oss-120b": 65_200_000_000}
-"""Bytes of their downloads, rounded to what is written of them."""
 
 _NEEDED = (CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, "model-*.safetensors", INDEX)
 # What the Hub allows (huggingface_hub.utils.validate_repo_id), kept here because importing that takes a third of a

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlx_model.hub.names import DEMO, resolve
+from mlx_model.hub.names import resolve
+from mlx_model.hub.published import DEMO
 from tests.fixtures.hub_server import HubServer, serving
 from tests.fixtures.terminal import Terminal, needs_tmux
 

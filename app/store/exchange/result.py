@@ -6,7 +6,7 @@ from typing import Any
 
 from app.chat.conversation import Conversation
 from app.lines import one_line
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.exchange.export import nodes_in_words, short
 from app.store.store import Insertion
 

@@ -12,8 +12,9 @@ from mlx_model.hub.download import fetch, prepare
 from mlx_model.hub.environment import cache_folder, free_space, missing_disk
 from mlx_model.hub.inventory import local_models
 from mlx_model.hub.meter import Meter
-from mlx_model.hub.names import SIZES, Repository
+from mlx_model.hub.names import Repository
 from mlx_model.hub.progress import ACTIVE, DownloadState, Phase
+from mlx_model.hub.published import SIZES
 
 Arguments = ParamSpec("Arguments")
 

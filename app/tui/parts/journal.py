@@ -3,21 +3,19 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from app.chat.conversation import Conversation
 from app.lines import sentence
 from app.paths import conversations_file
-from app.store.database import StoreError
-from app.store.opened import DisplacedError
-from app.store.search import SearchHit
-from app.store.store import Store, Summary
+from app.store.errors import StoreError
 from app.store.unsaved import Unsaved
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the store comes with SQLite, and is opened after the first screen
     from app.store.exchange.result import ImportResult
+    from app.store.search import SearchHit
+    from app.store.store import Store, Summary
 
 T = TypeVar("T")
 
@@ -77,6 +75,8 @@ class Journal:
         self._report(sentence(line), level)
 
     def _open(self) -> str:
+        from app.store.store import Store
+
         path = conversations_file()
         try:
             self._store = Store(path)
@@ -85,6 +85,8 @@ class Journal:
         return self._store.warning
 
     def _open_in_memory(self, path: Path) -> str:
+        from app.store.store import Store
+
         line = f"{MEANWHILE} in memory until you quit"
         try:
             self._store = Store.in_memory(copy_of=path)
@@ -102,7 +104,7 @@ class Journal:
         if self._deleted:
             ids = [id for id, _ in self._deleted]
             await self._try(lambda store: store.purge(ids), None)
-        await self._try(Store.close, None)
+        await self._try(lambda store: store.close(), None)
         self._ended = True
         self._thread.shutdown()
 
@@ -121,7 +123,7 @@ class Journal:
                 for conversation in [] if self._ended else self._unsaved:
                     await self._write(conversation)
                 if not self._ended:
-                    await self._do(Store.check)
+                    await self._do(lambda store: store.check())
             except StoreError as error:
                 self._unsaved.fail(error)
                 return
@@ -137,11 +139,13 @@ class Journal:
         """A conversation, with what of it could not be saved; None if it is gone. Raises StoreError."""
         return self._unsaved.get(id) or await self._do(lambda store: store.load(id))
 
-    async def summaries(self, limit: int | None = None) -> list[Summary]:
+    async def summaries(self, limit: int | None = None) -> "list[Summary]":
         """All conversations, or the first so many, the latest first; unsaved ones too. Raises StoreError."""
         saved = await self._do(lambda store: store.summaries(limit))
         if self._unreadable is not None and not saved:
             raise self._unreadable
+        from app.store.store import Summary
+
         known = {summary.id for summary in saved}
         unsaved = [
             Summary(each.id, each.title, each.created, each.updated, len(each.nodes), each.preview)
@@ -150,7 +154,7 @@ class Journal:
         ]
         return sorted(unsaved + saved, key=lambda summary: -summary.updated)[:limit]
 
-    async def search(self, text: str) -> list[SearchHit]:
+    async def search(self, text: str) -> "list[SearchHit]":
         """See Store.search."""
         hits = await self._do(lambda store: store.search(text))
         if self._unreadable is not None and not hits:
@@ -191,14 +195,14 @@ class Journal:
             while not self._closed and (each := await asyncio.to_thread(next, conversations, None)) is not None:
                 try:
                     if not self._closed:
-                        result.inserted(await self._do(partial(Store.insert, conversation=each)), each)
+                        result.inserted(await self._do(lambda store, each=each: store.insert(each)), each)
                 except StoreError as error:
                     raise result.stopped(error) from None
         return result
 
     async def prompts(self) -> list[str]:
         """See Store.prompts."""
-        return await self._try(Store.prompts, [])
+        return await self._try(lambda store: store.prompts(), [])
 
     # What else a conversation has
 
@@ -228,7 +232,7 @@ class Journal:
 
     # The thread
 
-    def _connected(self) -> Store:
+    def _connected(self) -> "Store":
         if self._store is None:
             raise StoreError("the file of the conversations could not be opened")
         return self._store
@@ -236,7 +240,7 @@ class Journal:
     async def _run(self, action: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, action)
 
-    async def _do(self, action: Callable[[Store], T]) -> T:
+    async def _do(self, action: Callable[["Store"], T]) -> T:
         """Do this with the store, on its thread. Raises StoreError."""
         await self._opened.wait()
         if self._ended:
@@ -247,7 +251,9 @@ class Journal:
             while self._news:
                 self._say(*self._news.pop(0))
 
-    def _act(self, action: Callable[[Store], T]) -> T:
+    def _act(self, action: Callable[["Store"], T]) -> T:
+        from app.store.opened import DisplacedError
+
         try:
             return action(self._connected())
         except DisplacedError as why:
@@ -258,7 +264,7 @@ class Journal:
             self._news.append((self._store.warning, "error"))
             return action(self._store)
 
-    async def _try(self, action: Callable[[Store], T], otherwise: T) -> T:
+    async def _try(self, action: Callable[["Store"], T], otherwise: T) -> T:
         await self._opened.wait()
         if self._ended:  # a timer or a worker of an app that is about to be gone
             return otherwise

@@ -1,8 +1,7 @@
 """The commands of the sidebar: list, search, open, rename, delete, undo."""
 
 from app.lines import sentence
-from app.store.database import StoreError
-from app.store.search import words_of
+from app.store.errors import StoreError
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
@@ -104,6 +103,8 @@ class Library:
 
     async def open(self, entry: SidebarEntry) -> None:
         """Open a conversation; what is typed from now on goes to the input."""
+        from app.store.search import words_of
+
         words = words_of(self._desk.sidebar.searching)
         self.leave()
         typed = self._typed_since() if entry.conversation != self._conversations.conversation.id else ""

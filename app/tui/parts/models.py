@@ -16,8 +16,8 @@ from app.tui.parts.greeting import Greeting
 from app.tui.text.computer import ModelFacts
 from app.tui.widgets.download_panel import figures
 from mlx_model.errors import CheckpointError, GptossError
-from mlx_model.hub.names import DEFAULT, DEMO, SIZES, Repository, is_complete, resolve
 from mlx_model.hub.progress import Phase
+from mlx_model.hub.published import DEFAULT, DEMO, SIZES
 
 if TYPE_CHECKING:  # what fetches and what looks through folders is loaded when it is needed
     from app.tui.parts.background_download import Download
@@ -55,6 +55,8 @@ class Models:
     @property
     def downloads(self) -> list[str]:
         """What `/download` may be followed by."""
+        from mlx_model.hub.names import Repository  # now: it comes with all that reads folders of models
+
         return [
             *SIZES,
             *(name for name in self._local if name not in SIZES and Repository.parse(name)),
@@ -288,6 +290,8 @@ class Models:
     def _chosen(self, model: ModelFacts | None) -> None:
         if model is None or model.name == self._model:
             return
+        from mlx_model.hub.names import Repository
+
         if model.complete or Repository.parse(model.name) is None:
             self.switch(model.name)
         else:
@@ -309,6 +313,7 @@ def _unverified(model: str) -> str | None:
 def _find(name: str) -> None:
     """Raises CheckpointError, saying what to do in the chat, unless this model is on this computer."""
     from mlx_model.hub.environment import expanded, missing_disk
+    from mlx_model.hub.names import Repository, is_complete, resolve
     from mlx_model.hub.spelling import gguf
 
     try:

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 
 from app.lines import one_line
-from mlx_model.hub.names import DEFAULT, DEMO, SIZES
+from mlx_model.hub.published import DEFAULT, DEMO, SIZES
 from mlx_model.memory.sizes import fit, memory_size
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from app.tui.text.computer import ComputerFacts, ModelFacts
-from mlx_model.hub.names import DEFAULT, DEMO, SIZES
+from mlx_model.hub.published import DEFAULT, DEMO, SIZES
 from mlx_model.memory.sizes import disk_size, memory_size
 
 PROMISE = "What you write stays on this computer."

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from app.lines import one_line
-from app.store.search import SearchHit
-from app.store.store import Summary
 from app.tui.text.days import time_of
 from app.tui.text.marks import marked
+
+if TYPE_CHECKING:
+    from app.store.search import SearchHit
+    from app.store.store import Summary
 
 LINES = 2
 """Of a row that can be chosen."""
@@ -24,7 +27,7 @@ _TABLE = re.compile(r"\s*\|[\s|:-]*")
 """A line between cells, and with it the row of dashes below the headings."""
 
 
-def conversation_row(summary: Summary, now: float, *, current: bool) -> Content:
+def conversation_row(summary: "Summary", now: float, *, current: bool) -> Content:
     """A conversation's title, and below it when it was last used and how its last answer begins."""
     below = "  ".join(filter(None, (time_of(summary.updated, now), preview_line(summary.preview))))
     title = Content(title_of(summary.title))
@@ -41,7 +44,7 @@ def found_heading(title: str, words: Sequence[str], *, colours: bool = True) -> 
     return marked(Content(f" {title_of(title)}").stylize("bold"), words, colours=colours)
 
 
-def hit_row(hit: SearchHit, words: Sequence[str], now: float, *, colours: bool = True) -> Content:
+def hit_row(hit: "SearchHit", words: Sequence[str], now: float, *, colours: bool = True) -> Content:
     """What a message has of the words that were searched for, and below it whose message it is, and when it was."""
     return _lines(marked(Content(hit.snippet), words, colours=colours), f"{time_of(hit.created, now)}  {hit.role}")
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -15,13 +15,15 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from app.lines import one_line, sentence
-from app.store.search import SearchHit, words_of
-from app.store.store import Summary
 from app.tui.text.days import day_of
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.list_rows import LINES, conversation_row, day_heading, found_heading, hit_row, title_of
 from app.tui.text.looks import SECONDARY
 from app.tui.widgets.row_list import RowList
+
+if TYPE_CHECKING:  # the store comes with SQLite, and is opened after the first screen
+    from app.store.search import SearchHit
+    from app.store.store import Summary
 
 PAUSE_S = 0.15
 """How long typing must rest before the search begins."""
@@ -216,7 +218,7 @@ class Sidebar(Vertical):
         lowest = max((self.list.scroll_offset.y + self.list.size.height) // LINES, highlighted or 0)
         return PAGE * (1 + (lowest + IN_SIGHT) // PAGE)
 
-    def show_conversations(self, summaries: Sequence[Summary], current: str) -> None:
+    def show_conversations(self, summaries: "Sequence[Summary]", current: str) -> None:
         """List conversations, which come the latest first, under the names of their days."""
         self._listed = len(summaries)
         now, rows, heading = time.time(), list[Row](), ""
@@ -231,12 +233,14 @@ class Sidebar(Vertical):
         self.list.remove_class("-hits")
         self.list.fill(rows or [nothing("No conversations yet")], *highlights, (current, None))
 
-    def show_hits(self, hits: Sequence[SearchHit], text: str) -> None:
+    def show_hits(self, hits: "Sequence[SearchHit]", text: str) -> None:
         """List what a search for `text` has found: conversations in the order of their first hit, the messages below
         each.
 
         The first hit is highlighted, where Enter leads to: of the first conversation a message, rather than the title.
         """
+        from app.store.search import words_of
+
         rows, words, now, colours = list[Row](), words_of(text), time.time(), not self.app.no_color
         for id in dict.fromkeys(hit.conversation for hit in hits):
             own_hits = [hit for hit in hits if hit.conversation == id]

@@ -88,11 +88,11 @@ def test_the_first_screen_loads_only_what_it_shows() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     late = re.compile(
         r"(mlx|numpy|markdown_it|pygments|pypdf|huggingface_hub|tomlkit)\b"
-        r"|app\.(store\.exchange\.|cli\.(ask|doctor)|chat\.(answer|loop|pro|sources|web_pages)$)"
+        r"|app\.(store\.(?!errors|folding|unsaved)|cli\.(ask|doctor)|chat\.(answer|loop|pro|sources|web_pages)$)"
         r"|app\.documents\.(?!attachments|mentions)|app\.tools\.(?!code$|names|verdict)"
         r"|app\.tui\.(screens\.(?!chat)|widgets\.(messages|analysis|calls|markdown|sources))"
         r"|app\.tui\.parts\.(answering|code_runs|pro_stream|reading|sharing|tool_list|written_files)"
-        r"|mlx_model\.(documents|generation|pro|tools)\.|mlx_model\.hub\.(download|inventory)|importlib\.metadata"
+        r"|mlx_model\.(documents|generation|pro|tools)\.|mlx_model\.hub\.(download|inventory|names)|importlib\.metadata"
     )
     assert [name for name in loaded if late.match(name)] == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.chat.conversation import Conversation
 from app.paths import conversations_file
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.locks import UndoLock
 from app.store.opened import DisplacedError
 from app.store.store import Store

@@ -6,7 +6,7 @@ import pytest
 
 from app.chat.conversation import Changes, Conversation
 from app.paths import conversations_file
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.saver import Saver
 from app.store.store import Store
 

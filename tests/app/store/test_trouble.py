@@ -9,7 +9,7 @@ import pytest
 
 from app.chat.conversation import Changes, Conversation, Node
 from app.paths import conversations_file
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.store import Store
 from app.tui.app import ChatApp
 from app.tui.parts.journal import Journal

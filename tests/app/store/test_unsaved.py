@@ -4,7 +4,7 @@ import pytest
 
 from app.chat.conversation import Conversation
 from app.paths import conversations_file
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.store import Store
 from app.store.unsaved import Unsaved
 from mlx_model.harmony.message import assistant

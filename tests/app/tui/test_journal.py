@@ -8,7 +8,7 @@ import pytest
 
 from app.chat.conversation import Changes, Conversation
 from app.paths import conversations_file
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.store.store import Store
 from app.tui.parts.journal import Journal
 from tests.fixtures.trees import keep, stored, titled

@@ -3,7 +3,7 @@
 import pytest
 
 from app.chat.commands import BUSY
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.tui.widgets.composer import Composer
 from mlx_model.events import Finished, MessageStart
 from tests.fixtures.fakes import (

@@ -17,7 +17,7 @@ from app.chat.conversation import Conversation
 from app.documents.attachments import Attachment
 from app.documents.notes import to_be_read
 from app.engine.protocol import LoadProgress
-from app.store.database import StoreError
+from app.store.errors import StoreError
 from app.tools import kits
 from app.tui.parts import answering, background_download, engine, greeting, tools
 from app.tui.parts.hints import BRANCHING
