@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,7 @@ from app.store.unsaved import Unsaved
 if TYPE_CHECKING:  # the store comes with SQLite, and is opened after the first screen
     from app.store.exchange.result import ImportResult
     from app.store.search import SearchHit
-    from app.store.store import Store, Summary
+    from app.store.store import Insertion, Store, Summary
 
 T = TypeVar("T")
 
@@ -195,7 +196,7 @@ class Journal:
             while not self._closed and (each := await asyncio.to_thread(next, conversations, None)) is not None:
                 try:
                     if not self._closed:
-                        result.inserted(await self._do(lambda store, each=each: store.insert(each)), each)
+                        result.inserted(await self._do(partial(_insert, conversation=each)), each)
                 except StoreError as error:
                     raise result.stopped(error) from None
         return result
@@ -273,3 +274,7 @@ class Journal:
         except StoreError as error:
             self._unsaved.fail(error)
             return otherwise
+
+
+def _insert(store: "Store", conversation: Conversation) -> "Insertion":
+    return store.insert(conversation)

@@ -13,7 +13,7 @@ import pytest
 from app.cli.main import main
 from app.paths import conversations_file
 from app.store import database
-from app.store.database import UnwritableError
+from app.store.errors import UnwritableError
 from app.store.store import Store
 from app.tui.parts.journal import Journal
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, idle, opened, text_on, wait_until

@@ -12,7 +12,7 @@ from app.chat.conversation import PREVIEW_LENGTH, AnswerFacts, CallFacts, Conver
 from app.paths import kept_folder, work_folder
 from app.store import schema
 from app.store import store as store_module
-from app.store.database import UnwritableError
+from app.store.errors import UnwritableError
 from app.store.schema import MIGRATIONS, folded, migrate, version_of
 from app.store.store import MissingError, Store
 from mlx_model.events import Stats

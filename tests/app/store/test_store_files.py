@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.store.database import DamagedError, NewerError, UnwritableError, set_aside
+from app.store.database import DamagedError, NewerError, set_aside
+from app.store.errors import UnwritableError
 from app.store.schema import MIGRATIONS
 from app.store.store import Store
 from tests.app.store.test_store import integrity, save
