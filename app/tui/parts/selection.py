@@ -10,15 +10,14 @@ from textual import events
 
 from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Node
-from app.documents.attachments import split
 from app.documents.mentions import names_in
 from app.tools.code import run_by
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
 from app.tui.text import message_keys as keys
-from app.tui.text.code_words import OPEN, SAVE
 from app.tui.text.message_keys import MessageFacts
+from app.tui.text.messages import files_of, quoted, text_of
 from app.tui.widgets.composer import FOLD_LENGTH
 from mlx_model.text import clean
 
@@ -42,26 +41,6 @@ NO_OUTPUTS = "No code block of this message has been run, or it has written noth
 WITHOUT = {keys.SAVE: NO_CODE, keys.RUN: NO_RUN, keys.ASK: NO_OUTPUTS}
 """What to say where there is nothing to save, to run or to ask about."""
 NOT_RUN = "Code block {} says neither that it is Python nor that it is shell: it is not run."
-
-
-def text_of(node: Node) -> str:
-    """What a message says, as Markdown: a prompt without the files that went with it; an answer without its analysis,
-    unless it has come to nothing else."""
-    if node.is_prompt:
-        text = node.text()
-        return clean(split(text)[0] or text)
-    return clean(next(filter(None, map(node.text, ("final", "commentary", "analysis"))), ""))
-
-
-def files_of(node: Node) -> list[Path]:
-    """What the calls of an answer have written, each file once."""
-    calls = node.facts.calls if node.facts else ()
-    return [Path(path) for path in dict.fromkeys(path for call in calls for path in call.files)]
-
-
-def quoted(text: str) -> str:
-    """A text as a Markdown quote, with a blank line behind it for what is said about it."""
-    return "".join(f"> {line}".rstrip() + "\n" for line in text.strip("\n").split("\n")) + "\n"
 
 
 class Selection:
@@ -347,6 +326,7 @@ class Selection:
     def take_block(self, event: "MarkdownText.BlockWanted") -> None:
         """A click on a word above a code block."""
         from app.tui.parts.code_runs import blocks_of
+        from app.tui.text.code_words import OPEN, SAVE
         from app.tui.widgets.messages import AnswerView
 
         answer = next((each for each in event.view.ancestors if isinstance(each, AnswerView)), None)

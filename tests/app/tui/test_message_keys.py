@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from textual.style import Style
 
-from app.tui.parts.selection import quoted
 from app.tui.text.message_keys import OFFER, RUN, SAVE, MessageFacts, offers, offers_line, own_keys
+from app.tui.text.messages import quoted
 
 ALL = MessageFacts(is_prompt=False, code_blocks=3, runs=(1, 3), details="thought", pages=2, versions=2, can_go_on=True)
 

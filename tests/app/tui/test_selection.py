@@ -19,7 +19,7 @@ from app.documents.attachments import Attachment, join
 from app.engine.engine import EngineError
 from app.tui.app import ChatApp
 from app.tui.parts.hints import BRANCHING, EDITING
-from app.tui.parts.selection import quoted
+from app.tui.text.messages import quoted
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.fold import Fold, FoldTitle
 from app.tui.widgets.markdown import MarkdownText
