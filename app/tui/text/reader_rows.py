@@ -38,7 +38,7 @@ class ReaderLines:
         self._starts: list[int] = []  # the line of each page's label, or its first one where it has none
         for page in pages:
             self._starts.append(len(self.lines))
-            text = clean(page.text).expandtabs(4).split("\n")
+            text = clean(page.text).removesuffix("\n").expandtabs(4).split("\n")  # a closing newline begins no line
             self.lines += [clean(page.label), *text, ""] if page.label else text
         if self.lines and pages[-1].label:
             self.lines.pop()

@@ -174,7 +174,8 @@ class AnswerView(Vertical, LiveContainer):
             yield view
             if isinstance(view, AnswerText):
                 yield from view.below
-        yield self.sources
+        if self.sources.display:
+            yield self.sources
         yield self._last_line
 
     def _show_stored(self, node: Node) -> None:
@@ -309,12 +310,15 @@ class AnswerView(Vertical, LiveContainer):
                     view.open = False  # it has just ended: one that was opened since then differs no more
                 await view.show(part)
         for part in parts[len(self._parts) :]:
-            await self.mount(self._append(part, last=part is parts[-1]), before=self.sources)
+            below = self.sources if self.sources.is_attached else self._last_line
+            await self.mount(self._append(part, last=part is parts[-1]), before=below)
         if (steps := self._gather(ended=reason is not None)) is not None:
             await self.mount(steps, before=self._covered[0])
         self._count()
         if reason is not None:
             self.sources.show()
+            if self.sources.display and not self.sources.is_attached:
+                await self.mount(self.sources, before=self._last_line)
 
     def on_answer_text_source_wanted(self, event: AnswerText.SourceWanted) -> None:
         """Open that source."""

@@ -220,7 +220,7 @@ def prompt_of(
     monkeypatch.setattr(ask, "answer", keep)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
     monkeypatch.setattr("mlx_model.documents.process.read_apart", parse)
-    arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)))
+    arguments = argparse.Namespace(prompt=list(words), file=list(map(str, files)), read=[])
     assert (ask.run(arguments) if words or files else ask.answer_input(arguments, [])) == 0
     return prompts[0]
 

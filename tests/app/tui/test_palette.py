@@ -36,7 +36,7 @@ def test_the_palette_lists_every_command_but_itself_once_in_its_group() -> None:
         ("effort", ["effort", "effort low", "effort medium", "effort high"], []),
         ("Effort  H", ["effort high"], []),
         ("high", ["effort high", "effort"], []),
-        ("code", ["copy code", "copy"], []),
+        ("code", ["copy code", "stop", "copy"], []),
         ("exp md", ["export md"], []),
         ("long", ["preset Long one"], []),
         ("rst", ["restart"], []),

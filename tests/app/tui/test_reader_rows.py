@@ -43,6 +43,8 @@ def test_lines_of_pages() -> None:
     assert lines.text(3, 6) == "three\n\n[page 4]\nwo\u241brd"
     plain = ReaderLines((Page(1, "a\nb"),))
     assert (plain.lines, plain.where(1, 1), plain.is_label(0)) == (["a", "b"], "line 2", False)
+    # A newline that ends the last line begins none.
+    assert [ReaderLines((Page(1, text),)).lines for text in ("a\nb\n", "a\n\n", "\n")] == [["a", "b"], ["a", ""], [""]]
 
 
 def test_a_search_finds_lines_and_what_goes_on_in_the_next() -> None:

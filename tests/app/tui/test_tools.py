@@ -294,7 +294,7 @@ async def test_undo_takes_back_the_last_patch_then_the_last_deletion(monkeypatch
         await on_screen(pilot, "tools: python")
         FilesKit.is_damaged = True
         await send(pilot, "/undo")
-        await on_screen(pilot, "A.txt has changed since; nothing was put back.")
+        await on_screen(pilot, "a.txt has changed since; nothing was put back.")
         FilesKit.is_damaged = False
         await send(pilot, "/undo")
         await on_screen(pilot, "The last patch is undone: a.txt.")
