@@ -155,7 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
     made = Run(recipe, sources)
     files = "1 file" if len(sources) == 1 else f"{len(sources):,} files"
     copies = f"; {made.copies:,} more say what one of them says" if made.copies else ""
-    say(f"{len(made.passages):,} passages of {files}{copies}")
+    passages = "1 passage" if len(made.passages) == 1 else f"{len(made.passages):,} passages"
+    say(f"{passages} of {files}{copies}")
     engine = server or LocalEngine()
     with stoppable("and writing what is there", engine.stop) as stopped:
         model = asyncio.run(_make(made, sources, engine, load, paths.log, stopped, arguments))

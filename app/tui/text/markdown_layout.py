@@ -11,6 +11,7 @@ citations as the numbers of their sources (app.tui.text.citation_tokens).
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from io import StringIO
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote
@@ -119,7 +120,7 @@ class GrowingLayout:
 
     def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
         """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        markdown = _Document("", hyperlinks=False)  # those would be OSC 8, which hides the address the model chose
+        markdown = copy(_EMPTY)
         markdown.codes, markdown.words = codes, self._words
         lines = _render(piece.tokens, markdown, self._console, self._citations, self._files)
         if not before:
@@ -185,7 +186,7 @@ def _render(
         if files is not None and token.children:
             token.children = list(cite_files(token.children, token.content, files))
     styles = styles_of(child for token in tokens for child in token.children or ())
-    markdown.inlines |= styles.keys()
+    markdown.inlines = markdown.inlines | styles.keys()
     with console.use_theme(Theme({f"markdown.{tag}": style for tag, style in styles.items()}, inherit=False)):
         lines = [content_of(line) for line in console.render_lines(markdown, console.options, pad=False)]
     filled = [index for index, line in enumerate(lines) if line.plain]
@@ -330,6 +331,9 @@ class _Document(RichMarkdown):
         "ordered_list_open": _List,
     }
 
+
+_EMPTY = _Document("", hyperlinks=False)  # those would be OSC 8, which hides the address the model chose
+"""Copied for each piece: Rich makes a parser for every document, which takes as long as laying a short one out."""
 
 _STYLES = Theme(
     {

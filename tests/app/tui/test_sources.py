@@ -54,7 +54,7 @@ async def test_citations_from_the_first_token_to_the_copy(copied: list[str]) -> 
         assert "【" not in text_on(pilot)
         engine.say(TextDelta("final", "40】【0†L8】, says `【1†"))
         await wait_until(pilot, lambda: "threads[1][2], says" in text_on(pilot))
-        assert [each.display for each in app.query(Sources)] == [True, False]
+        assert len(app.query(Sources)) == 1  # the second has none yet
         engine.say(
             TextDelta("final", "L3】`. Nobody knows【9†L1】."), MessageEnd(assistant(SECOND)), Finished("stop", STATS)
         )
