@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -163,9 +162,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         await self.furnish()
         self.engine.open()
         self._open_journal()
-        # What the first message needs is loaded while the person types.
-        for module in ("widgets.messages", "text.markdown_layout"):
-            self.run_worker(partial(import_module, f"app.tui.{module}"), group="load", thread=True)
+        self.run_worker(_load, group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -392,3 +389,11 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
     def _hint_later(self) -> None:
         self.call_after_refresh(self.hints.show)
+
+
+def _load() -> None:
+    """Load what the first answer needs while the person types: code's colours, too, are made when they are first used."""
+    from app.tui.text.markdown_layout import GrowingLayout
+    from app.tui.widgets import messages  # noqa: F401
+
+    GrowingLayout(width=80).extend("```python\npass\n```\n")
