@@ -392,7 +392,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
 
 def _load() -> None:
-    """Load what the first answer needs while the person types: code's colours, too, are made when they are first used."""
+    """Load what the first answer needs while the person types. Colours of code, too, are made when first used."""
     from app.tui.text.markdown_layout import GrowingLayout
     from app.tui.widgets import messages  # noqa: F401
 
