@@ -60,6 +60,7 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
     first = min(int(place.partition(".")[0]) for place in recipe.places(config))
     rows, block = min(ROWS, length), min(QUERIES, length)
     mixture = rows * (_PAIRS * config.num_experts_per_tok * (6 * hidden + 7 * inner) + 8 * hidden) * item
+    mixture += 2 * inner * hidden * item  # gate and up of an expert as numbers (measured)
     scores = config.num_attention_heads * length * (_SCORES * block + _ALL_SCORES * length)
     attention = (scores + 2 * queries * length) * item
     return TrainingPlan(

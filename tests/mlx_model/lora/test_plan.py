@@ -26,6 +26,7 @@ SLIM = NARROW | {"hidden_size": 192, "intermediate_size": 192, "num_local_expert
 
 MEASURED = [
     ({}, 256, 395_100_000),
+    ({}, 512, 753_190_000),
     (NARROW, 256, 69_050_000),
     (NARROW, 512, 137_230_000),
     (SLIM, 1024, 184_280_000),
