@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from mlx_model.cpu.kernels.sharing import abandon, begin, new_state, phase_of, wake
+from mlx_model.cpu.kernels.sharing import abandon, begin, forget, new_state, phase_of, wake
 
 Program = Callable[[Any, int], None]
 """program(state, part): calls compiled functions, which share their work by `take(state, part, ...)`. Its Python code
@@ -90,5 +90,6 @@ class Team:
                 abandon(self._state)
                 with self._idle:  # nobody may write into arrays of a program that is over
                     self._idle.wait_for(lambda: self._running == 0)
+                forget(self._state)
                 self._failed = None
                 raise

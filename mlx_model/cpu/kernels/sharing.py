@@ -147,10 +147,18 @@ def wake(state: Any) -> None:
 
 @kernel
 def abandon(state: Any) -> None:
-    """Ends a program that can't be finished: its threads find all its phases passed."""
-    _write(state, _DONE, 0)
+    """Ends a program that can't be finished: its threads find all its phases passed.
+
+    Those that hold a chunk count it still. So `forget` must follow before the next program, when they have ended.
+    """
     _write(state, _WORD, ((_read(state, _WORD) >> 32) + (1 << 24)) << 32)
     wake(state)
+
+
+@kernel
+def forget(state: Any) -> None:
+    """Drops what an abandoned program has counted, once no thread runs it any more."""
+    _write(state, _DONE, 0)
 
 
 @kernel
@@ -165,7 +173,7 @@ def take(state: Any, part: int, chunks: int) -> Any:
         state[1 + part, _HOLDS] = 0
         if _add(state, _DONE, 1) == chunks - 1:
             _write(state, _DONE, 0)
-            _write(state, _WORD, following << 32)
+            _swap(state, _WORD, mine << 32 | chunks, following << 32)  # fails if the program has been abandoned
             state[1 + part, _PHASE] = following
             return -1
     spins = 0

@@ -1,6 +1,8 @@
 """How the threads of a team share a program: every chunk once, nobody waits for absentees, failures end it for all."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from mlx_model.cpu import threads
 from mlx_model.cpu.compiling import kernel
-from mlx_model.cpu.kernels.sharing import abandon, begin, new_state, phase_of, take
+from mlx_model.cpu.kernels.sharing import abandon, begin, forget, new_state, phase_of, take
 from mlx_model.cpu.threads import Team, thread_count
 
 PHASES = 300
@@ -52,11 +54,21 @@ def test_a_late_thread_skips_what_is_over() -> None:
     begin(state, 1, first)
     assert [take(state, 1, 2), take(state, 1, 1)] == [-1, -1]
     assert take(state, 1, 1) == 0, "it has caught up"
-    abandon(state)
+
+
+@pytest.mark.parametrize("chunks", [1, 5])
+def test_what_is_held_while_a_program_is_abandoned_counts_for_nothing(chunks: int) -> None:
+    state = new_state(2)
     begin(state, 0, phase_of(state))
-    assert take(state, 0, 1) == 0
-    assert take(state, 1, 1) == -1, "a chunk of an abandoned program counts for nothing"
-    assert take(state, 0, 1) == -1
+    begin(state, 1, phase_of(state))
+    assert take(state, 1, chunks) == 0
+    abandon(state)
+    after = phase_of(state)
+    assert take(state, 1, chunks) == -1
+    assert phase_of(state) == after, "the late chunk doesn't take the program up again"
+    forget(state)
+    begin(state, 0, after)
+    assert [take(state, 0, chunks) for _ in range(chunks + 1)] == [*range(chunks), -1]
 
 
 def test_the_phase_may_overflow() -> None:
@@ -69,18 +81,22 @@ def test_the_phase_may_overflow() -> None:
 
 @pytest.mark.parametrize("guilty", [0, 1])
 def test_a_failure_in_any_thread_is_raised_and_the_next_program_runs(guilty: int) -> None:
-    team = Team(2)
-    done = np.zeros(2, np.int64)
+    """Both hold a chunk when one of them fails; the other's is done after that."""
+    team, holding, done = Team(2), threading.Barrier(2), np.zeros(2, np.int64)
 
     def fails(state: object, part: int) -> None:
-        while take(state, part, 1 << 30) >= 0:
-            done[part] += 1
-            if part == guilty:
-                raise ZeroDivisionError
+        phase = phase_of(state)
+        assert take(state, part, 1 << 30) >= 0
+        holding.wait()
+        if part == guilty:
+            raise ZeroDivisionError
+        while phase_of(state) == phase:
+            time.sleep(0.001)
+        done[part] += take(state, part, 1 << 30) < 0
 
     with pytest.raises(ZeroDivisionError):
         team.run(fails)
-    assert done[guilty] == 1
+    assert done[1 - guilty] == 1, "it was waited for, and found its program over"
     chunks = np.full(PHASES, 5)
     counts, order = np.zeros((PHASES, 5), np.int64), np.zeros((PHASES, 5), np.int64)
     team.run(lambda state, part: count(state, part, chunks, counts, order))
