@@ -3,13 +3,14 @@
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import psutil
 
-from mlx_model.cpu.kernels.sharing import abandon, begin, forget, new_state, phase_of, wake
+from mlx_model.cpu.kernels.sharing import abandon, begin, forget, holds, new_state, phase_of, wake
 
 Program = Callable[[Any, int], None]
 """program(state, part): calls compiled functions, which share their work by `take(state, part, ...)`. Its Python code
@@ -44,9 +45,9 @@ class Team:
     def __init__(self, threads: int) -> None:
         self._state = new_state(threads)
         self._lock = threading.Lock()
-        self._idle = threading.Condition()
-        self._running = 0
         self._failed: BaseException | None = None
+        self._is_settled = True
+        """Whether no thread can be at a chunk of an earlier program: one that ended in an error has been waited for."""
         self._queues = [SimpleQueue[tuple[Program, int]]() for _ in range(1, threads)]
         for part, queue in enumerate(self._queues, 1):
             threading.Thread(target=self._work, args=(part, queue), daemon=True, name=f"cpu-{part}").start()
@@ -63,33 +64,46 @@ class Team:
             try:
                 program(self._state, part)
             except BaseException as error:
-                # The thread may hold a chunk, for which others wait.
-                self._failed = error
-                abandon(self._state)
+                # Others wait for a chunk that it holds. Without one it is missed by nobody, and the program may be over.
+                if holds(self._state, part):
+                    self._failed = error
+                    abandon(self._state)
             wake(self._state)
-            with self._idle:
-                self._running -= 1
-                self._idle.notify()
 
     def run(self, program: Program, threads: int | None = None) -> None:
-        """Runs a program; with `threads=1` in the caller's thread alone. Raises what it raises in any thread."""
+        """Runs a program; with `threads=1` in the caller's thread alone. Raises what it raises in any thread.
+
+        What is raised has left no thread at work: none writes into arrays of a program that is over. A second Ctrl-C
+        does not hasten that, which takes as long as a chunk.
+        """
         with self._lock:
+            if not self._is_settled:
+                self._settle()
             phase = phase_of(self._state)
             begin(self._state, 0, phase)
-            if threads != 1:
-                with self._idle:
-                    self._running += len(self._queues)
-                for queue in self._queues:
-                    queue.put((program, phase))
             try:
+                self._is_settled = False
+                for queue in self._queues if threads != 1 else ():
+                    queue.put((program, phase))
                 program(self._state, 0)
                 wake(self._state)
                 if self._failed is not None:
                     raise self._failed
+                self._is_settled = True
             except BaseException:
-                abandon(self._state)
-                with self._idle:  # nobody may write into arrays of a program that is over
-                    self._idle.wait_for(lambda: self._running == 0)
-                forget(self._state)
-                self._failed = None
+                while not self._is_settled:
+                    with suppress(KeyboardInterrupt):
+                        self._settle()
                 raise
+
+    def _settle(self) -> None:
+        """Ends a program that failed or was interrupted: waits until each thread has come to what it is given here."""
+        abandon(self._state)
+        over = SimpleQueue[int]()
+        for queue in self._queues:
+            queue.put((lambda state, part: over.put(part), 0))
+        for _ in self._queues:
+            over.get()
+        forget(self._state)
+        self._failed = None
+        self._is_settled = True

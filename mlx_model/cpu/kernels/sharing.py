@@ -133,6 +133,12 @@ def begin(state: Any, part: int, phase: int) -> None:
 
 
 @kernel
+def holds(state: Any, part: int) -> Any:
+    """Whether thread `part` has taken a chunk and not yet asked for the next."""
+    return state[1 + part, _HOLDS] != 0
+
+
+@kernel
 def phase_of(state: Any) -> Any:
     """The phase in which the next program begins."""
     return (_read(state, _WORD) >> 32) & _LOW
@@ -141,7 +147,9 @@ def phase_of(state: Any) -> Any:
 @kernel
 def wake(state: Any) -> None:
     """Wakes threads that sleep in a program which is over."""
-    if _read(state, _SLEEPERS) > 0:
+    # Read by an addition, which waits until all have what was written before it: else one that is about to sleep might
+    # not see that the phase has changed, and not be seen here.
+    if _add(state, _SLEEPERS, 0) > 0:
         _futex(state, _WORD, _FUTEX_WAKE, 1 << 30)
 
 

@@ -1,9 +1,13 @@
 """How the threads of a team share a program: every chunk once, nobody waits for absentees, failures end it for all."""
 
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import psutil
@@ -101,6 +105,92 @@ def test_a_failure_in_any_thread_is_raised_and_the_next_program_runs(guilty: int
     counts, order = np.zeros((PHASES, 5), np.int64), np.zeros((PHASES, 5), np.int64)
     team.run(lambda state, part: count(state, part, chunks, counts, order))
     assert (counts == 1).all()
+
+
+def test_who_fails_late_and_holds_nothing_spoils_no_other_program() -> None:
+    team, may_fail, has_failed = Team(2), threading.Event(), threading.Event()
+
+    def fails_late(state: object, part: int) -> None:
+        if part == 1:
+            may_fail.wait()
+            raise MemoryError
+
+    team.run(fails_late)
+    chunks = np.full(PHASES, 5)
+    counts, order = np.zeros((PHASES, 5), np.int64), np.zeros((PHASES, 5), np.int64)
+
+    def program(state: object, part: int) -> None:
+        if part == 0:
+            may_fail.set()
+            has_failed.wait()
+        has_failed.set()  # by the thread that has, since it is here
+        count(state, part, chunks, counts, order)
+
+    team.run(program)
+    assert (counts == 1).all()
+
+
+@pytest.fixture
+def interrupts() -> Iterator[list[threading.Event]]:
+    """Ctrl-C sets the first of these and takes it out, before it interrupts."""
+    events = list[threading.Event]()
+
+    def interrupt(*_: object) -> None:
+        events.pop(0).set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    yield events
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_leaves_no_thread_at_work_either(interrupts: list[threading.Event]) -> None:
+    team, holding, done = Team(2), threading.Barrier(2), list[int]()
+    first, second = threading.Event(), threading.Event()
+    interrupts += [first, second]
+
+    def program(state: object, part: int) -> None:
+        phase = phase_of(state)
+        assert take(state, part, 1 << 30) >= 0
+        holding.wait()
+        if part == 0:
+            signal.raise_signal(signal.SIGINT)
+        while phase_of(state) == phase:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        second.wait()
+        time.sleep(0.05)  # in which who waits for nobody has gone on
+        done.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        team.run(program)
+    assert done == [1]
+
+
+def test_an_interrupt_may_come_before_all_have_a_program() -> None:
+    class Interrupted(SimpleQueue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            team._queues[1] = queue
+            raise KeyboardInterrupt
+
+    team = Team(3)
+    queue = team._queues[1]
+    team._queues[1] = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        team.run(lambda state, part: None)
+
+    def fails(state: object, part: int) -> None:
+        if part == 0:
+            raise ZeroDivisionError
+
+    def run_on() -> None:
+        with pytest.raises(ZeroDivisionError):
+            team.run(fails)
+
+    running = threading.Thread(target=run_on, daemon=True)
+    running.start()
+    running.join(60)
+    assert not running.is_alive(), "it waits for a thread that was never given anything"
 
 
 def test_one_thread_alone_leaves_the_others_asleep() -> None:
