@@ -119,6 +119,7 @@ class Disk:
     def __init__(self) -> None:
         self._files: dict[Path, ExpertFile] = {}
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="experts")
+        self._begun: list[Future[None]] = []
 
     def part(self, *tensors: Stored) -> Part:
         """See Part. Raises CheckpointError where a file can't be opened."""
@@ -128,7 +129,11 @@ class Disk:
         return Part(tensors, tuple(self._files[tensor.file] for tensor in tensors))
 
     def read(self, jobs: Sequence[tuple[Part, int, Bytes]]) -> "Reading":
-        """Begins to read experts of parts into memory, which nobody else may use until that is over."""
+        """Begins to read experts of parts into memory, which nobody else may use until that is over.
+
+        One at a time: first it waits for what was begun before, should whoever did so have been interrupted.
+        """
+        wait_for(self._begun)
         try:
             for file in {id(file): file for part, _, _ in jobs for file in part.files}.values():
                 file.check()
@@ -136,7 +141,9 @@ class Disk:
             failed: Future[None] = Future()
             failed.set_exception(error)
             return Reading([failed], 0)
-        begun = [self._pool.submit(part.read, expert, memory) for part, expert, memory in jobs]
+        self._begun = begun = []
+        for part, expert, memory in jobs:
+            begun.append(self._pool.submit(part.read, expert, memory))
         return Reading(begun, sum(len(memory) for _, _, memory in jobs))
 
 

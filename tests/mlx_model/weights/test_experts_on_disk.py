@@ -4,7 +4,10 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,10 @@ from mlx_model.model import load
 from mlx_model.options import Options
 from mlx_model.transformer.compute import CompiledCompute
 from mlx_model.transformer.config import ModelConfig
+from mlx_model.weights import experts_on_disk
 from mlx_model.weights.compiled import load_compiled
 from mlx_model.weights.expert_counts import read_counts, write_counts
+from mlx_model.weights.experts_on_disk import Disk, Part
 from mlx_model.weights.loader import load_transformer
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.fixtures.gpu_way import GPU_WAY
@@ -232,6 +237,33 @@ def test_a_read_that_fails_ends_the_answer_and_nothing_else(folder: Path, way: C
                 fed(transformer, 9, 12)
         if failing % 7 == 1:
             assert np.array_equal(fed(transformer, 9, 12), expected)
+
+
+def test_reads_that_nobody_has_waited_for_are_over_before_the_next_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while they are waited for: the slot that they still write to is the next one's, too."""
+    go_on, memory, waits = threading.Event(), np.zeros(1, np.uint8), list[int]()
+
+    class Slow(Part):
+        def read(self, expert: int, into: np.ndarray) -> None:
+            if expert == 1:
+                go_on.wait()
+                time.sleep(0.05)  # in which the next one is done, where it does not wait
+            into[:] = expert
+
+    def wait(futures: Sequence[Future[None]]) -> None:
+        waits.append(len(futures))
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        go_on.set()
+        wait_for(futures)
+
+    monkeypatch.setattr(experts_on_disk, "wait_for", wait)
+    disk, part = Disk(), Slow((), ())
+    with pytest.raises(KeyboardInterrupt):
+        disk.read([(part, 1, memory)]).wait()
+    disk.read([(part, 2, memory)]).wait()
+    disk._pool.shutdown()
+    assert memory == 2
 
 
 def test_a_read_may_bring_less_than_was_asked_for(folder: Path) -> None:
