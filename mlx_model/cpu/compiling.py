@@ -102,16 +102,22 @@ class _Kept(_Cache):  # type: ignore[misc]
 
     def _claim(self, path: Path) -> bool:
         """Compile a function while other processes wait for it. False where files can't be locked, or not in time."""
+        if path in self._claims:  # compiling it was interrupted
+            return True
         end = time.monotonic() + _WAIT_S
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             claim = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            self._claims[path] = claim  # closed, and so unlocked, in any case when this process ends
-            while time.monotonic() < end:
-                with suppress(BlockingIOError):
-                    fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return True
-                time.sleep(0.05)
+            try:
+                while time.monotonic() < end:
+                    with suppress(BlockingIOError):
+                        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        self._claims[path] = claim  # closed, and so unlocked, in any case when this process ends
+                        return True
+                    time.sleep(0.05)
+            finally:
+                if path not in self._claims:
+                    os.close(claim)
         return False
 
     def _give_up(self, path: Path) -> None:

@@ -123,7 +123,6 @@ class CompiledTransformer:
         """
         if dtype in self._compiled:
             return
-        self._compiled.add(dtype)
         cache = self._cache(1, dtype)
         cache.extend(1, 1)
         room, (cosines, sines), kept = self._room(1, 1), self._angles([cache], 1, 1), cached([cache], 1, 0, 1)
@@ -136,6 +135,7 @@ class CompiledTransformer:
             compile_for(add_experts, state, 0, each, sizes, room.starts[0], x, room)
         for each in self.layers[streamed:]:
             compile_for(layer, state, 0, each, sizes, x, room, cosines, sines, kept, 1)
+        self._compiled.add(dtype)
 
     def _angles(self, caches: Sequence[CompiledCache], batch: int, each: int) -> tuple[Floats, Floats]:
         """Cosines and sines of the next tokens, `each` of every cache, once for each of `batch`."""

@@ -59,6 +59,22 @@ def test_processes_that_start_together_compile_once(folder: Path) -> None:
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
+def test_who_was_interrupted_while_compiling_does_not_wait_for_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    function = kernel(doubled)
+    with monkeypatch.context() as patch:
+        patch.setattr(function._compiler, "compile", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            function(3)
+    monkeypatch.setattr(compiling.time, "sleep", lambda _: pytest.fail("it waits"))
+    assert function(3) == 6
+    assert [path.suffix for path in folder.iterdir()] == [".bin"]
+
+
 def test_a_folder_that_cant_be_written_is_done_without(folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file in its place")
