@@ -66,8 +66,7 @@ class EngineClient:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[EngineDied] | None = None
         self._inboxes: dict[int | None, asyncio.Queue[FromEngine | EngineDied]] = {}
-        self._counting: set[int] = set()  # the numbers that are no answers
-        self._given_up: set[int] = set()  # those of answers that nobody reads, until they have ended
+        self._under_way: set[int] = set()  # the numbers of answers that the engine has not ended, read or not
         self._heard = 0  # replies, but for counts, which come of another thread than answers
         self._killed_because: str | None = None
         self.context_length = 0
@@ -83,7 +82,7 @@ class EngineClient:
         if self.alive:
             return
         self._killed_because = None
-        self._given_up.clear()
+        self._under_way.clear()
         try:
             process = self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -121,22 +120,17 @@ class EngineClient:
         """What comes of the request that gets this number."""
         if not self.alive:
             raise EngineDied("the engine isn't running")
-        finished = False
+        self._under_way.add(number)
         replies = self._replies(number, Ask(number, request))
         try:
             async for reply in replies:
                 if isinstance(reply, Answer):
-                    finished = isinstance(reply.event, Finished)
                     yield reply
-                    if finished:
+                    if isinstance(reply.event, Finished):
                         return
-        except (EngineError, EngineDied):
-            finished = True
-            raise
         finally:
             await replies.aclose()
-            if not finished and self.alive:
-                self._given_up.add(number)
+            if number in self._under_way and self.alive:
                 self._watch(number)
                 await self._send(Cancel(number))
 
@@ -162,19 +156,15 @@ class EngineClient:
         if not self.alive:
             raise EngineDied("the engine isn't running")
         number = next(self._numbers)
-        self._counting.add(number)
-        try:
-            async with contextlib.aclosing(self._replies(number, Count(number, tuple(texts)))) as replies:
-                async for reply in replies:
-                    if isinstance(reply, Counted):
-                        return list(reply.tokens)
-            raise EngineError("the engine did not count")
-        finally:
-            self._counting.discard(number)
+        async with contextlib.aclosing(self._replies(number, Count(number, tuple(texts)))) as replies:
+            async for reply in replies:
+                if isinstance(reply, Counted):
+                    return list(reply.tokens)
+        raise EngineError("the engine did not count")
 
     def _asked(self) -> list[int]:
-        """The numbers of the answers under way."""
-        return [number for number in self._inboxes if number is not None and number not in self._counting]
+        """The numbers of the answers under way that are read."""
+        return [number for number in self._under_way if number in self._inboxes]
 
     async def died(self) -> EngineDied:
         """See Engine. The very EngineDied that a running load or answer raises."""
@@ -232,7 +222,7 @@ class EngineClient:
                 self._heard += not isinstance(reply, Counted)
                 number = None if isinstance(reply, Loading | LoadProgress | Ready) else reply.number
                 if isinstance(reply, Failed) or (isinstance(reply, Answer) and isinstance(reply.event, Finished)):
-                    self._given_up.discard(number or 0)
+                    self._under_way.discard(number or 0)
                 inbox = self._inboxes.get(number)
                 if inbox is not None:
                     inbox.put_nowait(reply)
@@ -258,7 +248,7 @@ class EngineClient:
         return death_of(returncode, last_lines)
 
     def _kill_if_asked(self, number: int) -> None:
-        if number in self._inboxes:
+        if number in self._asked():
             self._kill(f"the engine did not stop within {self._cancel_grace_s:g} s and was ended")
 
     def _watch(self, number: int) -> None:
@@ -266,7 +256,7 @@ class EngineClient:
         asyncio.get_running_loop().call_later(self._cancel_grace_s, self._kill_if_stuck, number, self._heard)
 
     def _kill_if_stuck(self, number: int, heard: int) -> None:
-        if number not in self._given_up:
+        if number not in self._under_way:
             return
         if self._heard != heard:
             self._watch(number)
