@@ -48,6 +48,7 @@ class Line:
         self._engine = engine
         self._load = load
         self._loads: asyncio.Task[None] | None = None  # it goes on where the request that needed it is given up
+        self._loading = load  # what that loads
         self._announce = announce
         self._most_waiting = most_waiting
         self._parallel = parallel
@@ -138,9 +139,15 @@ class Line:
     async def _loaded(self) -> Ready:
         while self.ready is None or not self._engine.alive:
             if self._loads is None or self._loads.done():
+                self._loading = self._load
                 self._loads = asyncio.create_task(self._begin_load(self._load))
                 self._loads.add_done_callback(lambda task: task.cancelled() or task.exception())
-            await asyncio.shield(self._loads)
+            loading = self._loading
+            try:
+                await asyncio.shield(self._loads)
+            except GptossError:
+                if loading == self._load:  # and not another one that is wanted meanwhile
+                    raise
         return self.ready
 
     async def _begin_load(self, load: Load) -> None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from app.engine.engine import EngineDied
-from app.engine.protocol import Load
+from app.engine.engine import EngineDied, EngineError
+from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.server.answering import OwnTools, Work
 from app.server.declared import Declared
 from app.server.errors import ApiError
@@ -119,3 +119,19 @@ async def test_another_model_ends_all_that_run(asking: Asking) -> None:
         with pytest.raises(ApiError, match="loads another model"):
             await events_of(run)
     assert asking.engine.loads == 2 and len(asking.asked) == 2
+
+
+async def test_a_load_that_fails_is_not_that_of_another_model() -> None:
+    """It is under way when another one is wanted, which is loaded behind it."""
+
+    class Choosy(ScriptedEngine):
+        def load(self, request: Load) -> AsyncIterator[Loading | LoadProgress | Ready]:
+            self.load_error = EngineError("it is damaged") if request.model == "first" else None
+            return super().load(request)
+
+    engine = Choosy()
+    line = Line(engine, Load("first"))
+    first, other = await asyncio.gather(line.load(), line.load(Load("other")), return_exceptions=True)
+    assert isinstance(other, Ready) and other is line.ready
+    assert first is other, "who asked for any model has the one that is there"
+    assert engine.loads == 2
