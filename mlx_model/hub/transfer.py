@@ -151,6 +151,7 @@ class Transfer:
             if start > file.size:  # can't be a beginning of this file
                 out.truncate(start := 0)
             with _opened(url, headers, start, file.size) as (first, pieces):
+                self._go_on()
                 if first != start:  # the server ignored the range and sends everything
                     out.truncate(start := first)
                 for piece in pieces:

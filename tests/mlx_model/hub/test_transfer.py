@@ -181,6 +181,16 @@ def test_it_stops_at_its_next_byte_and_keeps_what_came(
     assert fetching.target.partial(FILE).read_bytes() == CONTENT[: (0, 50, 99)[moment]]
 
 
+def test_once_it_is_stopped_it_cuts_off_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer, which begins anew, comes when another download may long have gone on with the file."""
+    fetching = Fetching(tmp_path, Network([CONTENT], ranges=False), monkeypatch)
+    fetching.begin(CONTENT[:50])
+    fetching.transfer._reach = lambda name, done: fetching.stop.set()
+    with pytest.raises(Stopped):
+        fetching.fetch()
+    assert fetching.target.partial(FILE).read_bytes() == CONTENT[:50]
+
+
 def test_a_check_stops_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetching = Fetching(tmp_path, Network(), monkeypatch)
     (tmp_path / FILE.name).write_bytes(CONTENT)
