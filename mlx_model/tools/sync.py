@@ -15,6 +15,8 @@ from mlx_model.tools.loop import ToolOutput
 
 _T = TypeVar("_T")
 
+_beginning = threading.Lock()
+
 
 def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Runs it on the loop of the tools to its end. Ctrl-C cancels it."""
@@ -39,9 +41,14 @@ def run_tool(tool: Tool, call: ToolCall, room: int = ROOM) -> Generator[ToolOutp
         running.cancel()
 
 
-@cache
 def _loop() -> asyncio.AbstractEventLoop:
     """One for the whole process: what a tool keeps between calls, such as a child process, belongs to its loop."""
+    with _beginning:
+        return _begun()
+
+
+@cache
+def _begun() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="tools", daemon=True).start()
     return loop
