@@ -1,6 +1,8 @@
 """The models that this program knows by name, and how much there is to download of each."""
 
 DEMO = "demo"
+"""The model in the package itself, which is never downloaded."""
+
 DEFAULT = "gpt-oss-20b"
 """The model that is loaded and downloaded where none is named."""
 
@@ -10,5 +12,5 @@ LARGEST = "gpt-oss-120b"
 KNOWN = {DEFAULT: f"openai/{DEFAULT}", LARGEST: f"openai/{LARGEST}"}
 """Short names of the published models."""
 
-SIZES = {DEFAULT: 13_800_000_000, "gpt-oss-120b": 65_200_000_000}
+SIZES = {DEFAULT: 13_800_000_000, LARGEST: 65_200_000_000}
 """Bytes of their downloads, rounded to what is written of them."""

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
     Raises DataError, which names every line that can't be used and why; then nothing is returned.
     """
     try:
-        content = read_small(path, MOST_BYTES)
+        content = read_small(path, MOST_BYTES).removeprefix(BOM_UTF8)
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
     _check_text(path, content)

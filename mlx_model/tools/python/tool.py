@@ -154,7 +154,7 @@ class Python:
 
     def _doubt(self, problem: str) -> None:
         """After a kernel did not start, the sandbox is tested again, though it passed once."""
-        if self._sandbox is not None and self.confined:
+        if self._sandbox is not None and self.confined and not self._is_closed:
             self._verdicts.write(self._sandbox, problem)
             self._sandbox, self._why_not = None, problem
 

@@ -217,7 +217,7 @@ def test_removing_one_revision_leaves_the_other_whole(server: HubServer, cache: 
     assert not (cache / "models--openai--gpt-oss-20b").exists()
 
 
-def test_the_demo_is_listed_and_can_not_be_removed() -> None:
+def test_the_demo_can_not_be_removed() -> None:
     with pytest.raises(CheckpointError, match="demo is a part of the program"):
         removal("demo")
 

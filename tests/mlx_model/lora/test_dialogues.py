@@ -151,6 +151,14 @@ def test_what_is_wrong_is_said_by_line(tmp_path: Path, bad: str, reason: str) ->
     assert len(error.value.problems) == 1
 
 
+@pytest.mark.parametrize("lines", [json.dumps(GOOD), json.dumps([GOOD], indent=1)])
+def test_a_mark_of_utf_8_at_the_beginning_is_passed_over(tmp_path: Path, lines: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(lines, encoding="utf-8-sig")
+    (found,), _ = read_dialogues(path)
+    assert [message.text for message in found.messages] == ["a", "b"]
+
+
 def test_every_bad_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl:1: .*, and 1 more: nothing was learnt") as error:
         read_dialogues(written(tmp_path, "5\n", GOOD, "6\n"))

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ from mlx_model.tools.base import Tool, ToolResult
 from mlx_model.tools.python import Confinement, Python
 from mlx_model.tools.python import kernel as kernels
 from mlx_model.tools.python.result import MOST_CHARACTERS, MOST_SHOWN, NO_OUTPUT
+from mlx_model.tools.python.selftest import Verdicts
 from tests.fixtures import ROOT
 
 LOST = "The kernel was restarted, variables are lost."
@@ -316,6 +319,25 @@ async def test_a_cell_ends_when_the_tool_is_closed(python: Python) -> None:
     await started.wait()
     await python.close()
     assert (await running).error
+
+
+async def test_a_tool_that_is_closed_while_its_kernel_starts_says_nothing_of_the_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else that it was switched off would be kept as what is wrong with it, and shown at the next start."""
+    tool, verdicts = a_tool(tmp_path / "work"), tmp_path / "sandbox.json"
+    await tool.prepare()
+    assert tool._sandbox is not None
+    tool._sandbox = replace(tool._sandbox, way=Confinement.LANDLOCK)
+    tool._verdicts = Verdicts(verdicts)
+
+    async def start(*_: object) -> SimpleNamespace:
+        await tool.close()
+        return SimpleNamespace(is_alive=True, stop=lambda: asyncio.sleep(0))
+
+    monkeypatch.setattr(kernels.Kernel, "start", start)
+    assert await text(tool, "1") == "[ERROR] The kernel could not be started: python was switched off"
+    assert not verdicts.exists()
 
 
 async def test_without_a_sandbox_nothing_runs_unless_allowed(tmp_path: Path) -> None:
