@@ -157,6 +157,7 @@ class Session:
         unfinished = _unfinished(request.messages)
         begun = [] if unfinished is None else prompt[boundaries[-1] :]
         opening = self._renderer.thought_to_answer
+        tokens = self.tokens = []
         if constraint is None and (bound := self._bound(request)) is not None:
             yield from map(Warned, bound.warnings)
             bound.continue_from(begun[len(self._renderer.opening) :])
@@ -166,7 +167,6 @@ class Session:
         for token in begun:
             thought.take(parser.push(token))
         likelihoods = Likelihoods(self._tokenizer)
-        tokens = self.tokens = []
         reason = None
         runner = Runner(self.model, self._scheduler)
         run = runner.steps(prompt, options, boundaries=boundaries, cancelled=cancelled, constraint=constraint)

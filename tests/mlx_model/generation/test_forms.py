@@ -314,6 +314,15 @@ def test_what_can_not_be_asked_for(quick: Model, keywords: Any, says: str) -> No
         generate(quick, "?", max_tokens=1, **keywords)
 
 
+def test_samples_with_warnings_have_their_own_tokens(quick: Model) -> None:
+    schema = {"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True}
+    keywords: Any = {"response_format": schema, "strict": False, "max_tokens": 40}
+    result = generate(quick, "?", samples=2, combine="all", seed=3, **keywords)
+    for sample, seed in zip(result.samples, (3, 4), strict=True):
+        assert sample.warnings and sample.tokens
+        assert sample.tokens == generate(quick, "?", seed=seed, **keywords).tokens
+
+
 def test_warnings_come_first_and_once(quick: Model) -> None:
     schema = {"type": "array", "items": {"type": "null"}, "maxItems": 1, "uniqueItems": True}
     keywords: Any = {"response_format": schema, "strict": False, "max_thinking": 1, "max_tokens": 40, "seed": 1}
