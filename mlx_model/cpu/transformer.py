@@ -186,11 +186,12 @@ class CompiledTransformer:
         windows = [self.config.window(index) or EVERYTHING for index in range(len(self.layers))]
 
         threads = 1 if len(x) * self.weights_of_token < _WORTH_THREADS else None
-        slots = () if self.streaming is None else self.streaming.slots
         layers = [*zip(self.layers, kept, windows, strict=True)] if kept else []
-        for of_layer, each in zip(slots, layers, strict=False):
-            streamed_layer(crew, threads, of_layer, sizes, x, room, angles, each)
-        whole = layers[len(slots) :]
+        if self.streaming is not None:
+            with self.streaming.step:
+                for slots, each in zip(self.streaming.slots, layers, strict=False):
+                    streamed_layer(crew, threads, slots, sizes, x, room, angles, each)
+        whole = layers if self.streaming is None else layers[len(self.streaming.slots) :]
 
         def program(state: Any, part: int) -> None:
             for weights, own, window in whole:

@@ -1,6 +1,7 @@
 """The gpt-oss transformer: token ids to logits."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,6 +92,10 @@ class Transformer:
 
     def through(self, x: mx.array, caches: Sequence[Cache]) -> mx.array:
         """Rows [B, T, hidden] before the first layer, whose keys join the caches, to those behind the last."""
+        with nullcontext() if self.streaming is None else self.streaming.step:
+            return self._through(x, caches)
+
+    def _through(self, x: mx.array, caches: Sequence[Cache]) -> mx.array:
         each = x.shape[1] // len(caches)
         angles = [self.rope.at(cache.offset, each) for cache in caches]
         cos, sin = (mx.concatenate([*part]) for part in zip(*angles, strict=True))

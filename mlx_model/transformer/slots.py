@@ -7,7 +7,8 @@ of late, makes way (ARCHITECTURE.md, "Experts from the disk").
 
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -197,11 +198,13 @@ class _Reading:
 @dataclass(frozen=True, slots=True)
 class Streaming:
     """What of a model's experts is read from the disk: the slots of its streamed layers, and what was read. `keep`
-    remembers for the next start what is asked for most."""
+    remembers for the next start what is asked for most. Whoever takes tokens through the layers holds `step`: of two
+    threads one would read over the experts that the other computes with."""
 
     slots: Sequence[Slots]
     reads: Reads
     keep: Callable[[NDArray[np.float64]], None]
+    step: Lock = field(default_factory=Lock)
 
     def save(self) -> None:
         """Remembers how often each expert was asked for of late."""

@@ -23,6 +23,7 @@ from mlx_model.model import load
 from mlx_model.options import Options
 from mlx_model.transformer.compute import CompiledCompute
 from mlx_model.transformer.config import ModelConfig
+from mlx_model.transformer.slots import Slots
 from mlx_model.weights import experts_on_disk
 from mlx_model.weights.compiled import load_compiled
 from mlx_model.weights.expert_counts import read_counts, write_counts
@@ -117,6 +118,32 @@ def test_a_chat_may_go_on_in_another_thread(folder: Path) -> None:
         thread.start()
         thread.join()
     assert len(found) == 2 and np.array_equal(found[0], found[1])
+
+
+@BOTH
+def test_two_threads_take_their_steps_in_turn(
+    folder: Path, way: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session for each is theirs alone; the slots are not. One has the experts that it is about to compute with when
+    the other one comes."""
+    streamed, expected = way(folder, Split(2, 8)), fed(way(folder), 17, 17)
+    has_experts, other_is_done, filled = threading.Event(), threading.Event(), Slots._filled
+
+    def fill(self: Slots, *arguments: Any) -> None:
+        filled(self, *arguments)
+        if threading.current_thread() is one and not has_experts.is_set():
+            has_experts.set()
+            other_is_done.wait(0.5)
+
+    monkeypatch.setattr(Slots, "_filled", fill)
+    found = list[np.ndarray]()
+    one = threading.Thread(target=lambda: found.append(fed(streamed, 17, 17)))
+    one.start()
+    has_experts.wait()
+    found.append(fed(streamed, 17, 17))
+    other_is_done.set()
+    one.join()
+    assert len(found) == 2 and all(np.array_equal(each, expected) for each in found)
 
 
 def test_gate_and_up_apart(folder: Path, tmp_path: Path) -> None:
