@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import prod
+from threading import RLock
 
 import mlx.core as mx
 
@@ -34,7 +35,7 @@ class Pipeline:
     """See transformer.staged.Further. `connect` starts the stages and has them load their layers, again after a loss.
 
     A loss costs all KV caches: `connection` counts them. Whatever raises StageLost has closed all stages; the next new
-    cache connects again.
+    cache connects again. May be used by several threads, each with caches of its own.
     """
 
     def __init__(self, stages: list[Remote], connect: Callable[[], list[Remote]], dtype: mx.Dtype) -> None:
@@ -47,14 +48,16 @@ class Pipeline:
         self._numbers = count(1)
         self._dropped: deque[int] = deque()
         self._at: list[_Chunk | None] = [None] * len(stages)
+        self._lock = RLock()
         weakref.finalize(self, _close, stages)
 
     def make_cache(self, most_marks: int) -> int:
         """See Further."""
-        if not self._stages:
-            self._stages += self._connect()
-        number = next(self._numbers)
-        self._tell(Frame("new", {"cache": number, "marks": most_marks}))
+        with self._lock:
+            if not self._stages:
+                self._stages += self._connect()
+            number = next(self._numbers)
+            self._tell(Frame("new", {"cache": number, "marks": most_marks}))
         return number
 
     def fork(self, cache: int, position: int) -> int:
@@ -145,17 +148,20 @@ class Pipeline:
 
 
 class _Losing:
-    """Around what speaks with stages: if any of it fails, all of them are lost."""
+    """Around what speaks with stages: one thread at a time. If any of it fails, all of them are lost."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     def __enter__(self) -> None:
-        pass
+        self._pipeline._lock.acquire()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._pipeline.lose()
+        try:
+            if kind is not None:
+                self._pipeline.lose()
+        finally:
+            self._pipeline._lock.release()
 
 
 def _close(stages: list[Remote]) -> None:

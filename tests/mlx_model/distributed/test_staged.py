@@ -2,6 +2,7 @@
 
 import gc
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mlx_model.distributed.frames import Frame
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.session import Session
 from mlx_model.harmony.message import user
@@ -76,6 +78,36 @@ def test_rows_that_are_computed_together(whole: Model, cut: tuple[Model, list[Di
             step(model, cache, list(range(index + 3)), "none")
         found.append(np.array(model.transformer(mx.array([[5, 6, 7]]), caches, "all")))
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)  # sums of several rows are rounded in another order
+
+
+def test_two_threads_take_their_steps_in_turn(
+    whole: Model, cut: tuple[Model, list[DirectRemote]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a cache of its own. The rows of one are on their way back when the other one comes."""
+    model, receive = cut[0], DirectRemote.receive
+    on_their_way, other_is_done = threading.Event(), threading.Event()
+
+    def slowly(self: DirectRemote, kinds: str, patience_s: float, most_rows: int = 0) -> Frame:
+        if threading.current_thread() is one and not on_their_way.is_set():
+            on_their_way.set()
+            other_is_done.wait(0.5)
+        return receive(self, kinds, patience_s, most_rows)
+
+    monkeypatch.setattr(DirectRemote, "receive", slowly)
+    prompts, found = ([1, 2, 3], [7, 8, 9]), dict[int, Any]()
+    caches = [model.make_cache() for _ in prompts]
+
+    def take(number: int) -> None:
+        found[number] = step(model, caches[number], prompts[number])
+
+    one = threading.Thread(target=take, args=(0,))
+    one.start()
+    on_their_way.wait()
+    take(1)
+    other_is_done.set()
+    one.join()
+    for number, prompt in enumerate(prompts):
+        assert (found[number] == step(whole, whole.make_cache(), prompt)).all()
 
 
 def test_a_cache_that_nobody_has_is_dropped_elsewhere(cut: tuple[Model, list[DirectRemote]]) -> None:
