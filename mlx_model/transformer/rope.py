@@ -60,14 +60,16 @@ class RopeTable(Generic[Table]):
         frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.yarn)
         self._frequencies = frequencies.astype(np.float32)
         self._held: Callable[[NDArray[np.float32]], Table] = held
-        self._cos: Table = held(np.zeros((0, config.head_dim // 2), np.float32))
-        self._sin: Table = self._cos
+        empty = held(np.zeros((0, config.head_dim // 2), np.float32))
+        self._tables: tuple[Table, Table] = empty, empty
 
     def at(self, start: int, length: int) -> tuple[Table, Table]:
         """Cosines and sines of positions start .. start + length - 1, each float32 [length, head_dim/2]."""
-        if start + length > len(self._cos):
+        cosines, sines = self._tables  # both at once: another thread may put longer or shorter ones in their place
+        if start + length > len(cosines):
             positions = math.ceil((start + length) / _TABLE_STEP) * _TABLE_STEP
             angles = np.arange(positions, dtype=np.float32)[:, None] * self._frequencies
-            self._cos = self._held(np.cos(angles, dtype=np.float64).astype(np.float32))
-            self._sin = self._held(np.sin(angles, dtype=np.float64).astype(np.float32))
-        return self._cos[start : start + length], self._sin[start : start + length]
+            cosines = self._held(np.cos(angles, dtype=np.float64).astype(np.float32))
+            sines = self._held(np.sin(angles, dtype=np.float64).astype(np.float32))
+            self._tables = cosines, sines
+        return cosines[start : start + length], sines[start : start + length]

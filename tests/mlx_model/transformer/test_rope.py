@@ -1,13 +1,15 @@
 """gpt-oss-20b's rotary frequencies: YaRN with a ramp whose ends are not rounded."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.transformer.rope import concentration, inverse_frequencies
+from mlx_model.transformer.rope import RopeTable, concentration, inverse_frequencies
 from tests.fixtures.checkpoints import hub_config
 from tests.oracle.cases import LOGITS
 
@@ -48,3 +50,34 @@ def test_frequencies_of_transformers(config: ModelConfig) -> None:
 
 def test_concentration(config: ModelConfig) -> None:
     assert concentration(config.yarn) == pytest.approx(1.3465735902799727, rel=1e-15)
+
+
+def test_threads_may_ask_for_tables_of_two_lengths_at_once(config: ModelConfig) -> None:
+    """The short one is put in place while the long one is made."""
+    short_is_made, long_is_half_made, short_is_done = threading.Event(), threading.Event(), threading.Event()
+    made = list[int]()
+
+    def held(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        made.append(len(array))
+        if made == [0, 4096]:
+            short_is_made.set()
+            long_is_half_made.wait()
+        elif made == [0, 4096, 8192, 8192]:
+            long_is_half_made.set()
+            short_is_done.wait()
+        return array
+
+    table = RopeTable(config, held)
+
+    def ask() -> None:
+        table.at(0, 1)
+        short_is_done.set()
+
+    other = threading.Thread(target=ask)
+    other.start()
+    short_is_made.wait()
+    cosines, sines = table.at(5000, 10)
+    other.join()
+    assert cosines.shape == sines.shape == (10, 32)
+    again = table.at(5000, 10)
+    assert (cosines == again[0]).all() and (sines == again[1]).all()
