@@ -64,7 +64,7 @@ class Team:
             try:
                 program(self._state, part)
             except BaseException as error:
-                # Others wait for a chunk that it holds. Without one it is missed by nobody, and the program may be over.
+                # Others wait for a chunk that it holds. Without one nobody misses it, and the program may be over.
                 if holds(self._state, part):
                     self._failed = error
                     abandon(self._state)

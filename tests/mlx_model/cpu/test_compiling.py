@@ -70,7 +70,7 @@ def test_who_was_interrupted_while_compiling_does_not_wait_for_itself(
         patch.setattr(function._compiler, "compile", interrupt)
         with pytest.raises(KeyboardInterrupt):
             function(3)
-    monkeypatch.setattr(compiling.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("mlx_model.cpu.compiling.time.sleep", lambda _: pytest.fail("it waits"))
     assert function(3) == 6
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 

@@ -22,7 +22,7 @@ def test_threads_that_begin_together_have_one_loop(monkeypatch: pytest.MonkeyPat
     async def mine() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
-    monkeypatch.setattr(sync.asyncio, "new_event_loop", slowly)
+    monkeypatch.setattr(asyncio, "new_event_loop", slowly)
     sync._begun.cache_clear()
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda _: sync.wait_for(mine()), range(2))
