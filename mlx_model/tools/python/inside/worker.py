@@ -112,6 +112,7 @@ class Worker:
         try:
             try:
                 self._interruptible = number
+                self._on_interrupt()  # if it was asked for before the cell began
                 self._execute(code, f"<cell {self._cell}>")
             finally:
                 self._interruptible = None

@@ -285,6 +285,26 @@ async def test_a_cancelled_cell_is_interrupted(python: Python) -> None:
     assert await text(python, "x") == "1"
 
 
+async def test_an_interrupt_may_come_before_the_cell_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a call is cancelled at once: the kernel would be killed for a cell that does not end."""
+    tool, send = a_tool(tmp_path / "work", timeout_s=10), kernels.Kernel._send
+
+    def send_both(kernel: kernels.Kernel, message: dict[str, str]) -> None:
+        send(kernel, message)
+        if "code" in message:
+            send(kernel, {"interrupt": message["id"]})
+
+    await text(tool, "x = 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels.Kernel, "_send", send_both)
+        for _ in range(5):
+            assert (await text(tool, "while True: pass")).endswith("KeyboardInterrupt")
+    assert await text(tool, "x") == "1"
+    await tool.close()
+
+
 async def test_an_idle_kernel_ends(tmp_path: Path) -> None:
     tool = a_tool(tmp_path, idle_s=0.01)
     tool.continue_without_variables()
