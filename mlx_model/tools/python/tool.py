@@ -228,7 +228,7 @@ class Python:
     async def _stop_when_idle(self) -> None:
         await asyncio.sleep(self._idle_s)
         async with self._one_at_a_time:
-            self._lost_variables = self._kernel is not None
+            self._lost_variables |= self._kernel is not None
             await self._stop()
 
     async def _stop(self) -> None:

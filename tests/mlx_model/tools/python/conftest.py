@@ -1,0 +1,17 @@
+"""What these tests share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mlx_model.tools.python import Python
+from tests.mlx_model.tools.python.cells import a_tool
+
+
+@pytest.fixture
+async def python(tmp_path: Path) -> AsyncIterator[Python]:
+    """A tool whose cells have half a second."""
+    tool = a_tool(tmp_path / "work", timeout_s=0.5)
+    yield tool
+    await tool.close()
