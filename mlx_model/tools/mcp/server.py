@@ -158,15 +158,15 @@ class McpServer:
     async def _connected(self, declared: Declaration) -> Connection:
         """The connection, made again if it has ended. Raises McpError if the tool is then no longer what it was."""
         async with self._one_at_a_time:
-            if self._connection is None:
-                raise McpError("it is not connected")
-            if self._connection.is_over:
+            if self._connection is not None and self._connection.is_over:
                 await self._connect(self._timeout_s)
                 if declared not in self.declarations.tools:
                     raise McpError(
                         "it was started again and this tool has changed, so the call was not carried out; "
                         "the tool is declared anew with the user's next message"
                     )
+            if self._connection is None:  # maybe since just now
+                raise McpError("it is not connected")
             return self._connection
 
 

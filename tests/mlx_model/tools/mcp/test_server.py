@@ -440,3 +440,19 @@ async def test_a_connection_may_be_closed_before_it_has_begun() -> None:
     assert connection.is_over
     with pytest.raises(McpError, match="it was closed"):
         await connection.listing
+
+
+async def test_a_server_may_be_closed_while_a_call_connects_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = McpServer("probe", a_server())
+    await server.connect()
+    assert server._connection is not None
+    await server._connection.close()
+    declare = server._declare
+
+    async def close_meanwhile(listing: connections.Listing) -> None:
+        await declare(listing)
+        await server.close()
+
+    monkeypatch.setattr(server, "_declare", close_meanwhile)
+    result = await run(server, "add", a=1, b=2)
+    assert (result.error, result.text) == (True, "Error: probe: it is not connected.")
