@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeVar
 
@@ -23,6 +23,14 @@ T = TypeVar("T")
 _LONGEST_NAME = 200
 
 
+@dataclass(slots=True)
+class _Asked:
+    """An answer under way: whether its end has been asked for, and what ends it at once when it is set."""
+
+    is_cancelled: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class RemoteEngine:
     """See Engine. Each request is a connection of its own, so that an idle chat survives sleep and a change of network.
 
@@ -38,7 +46,7 @@ class RemoteEngine:
         self._server: OwnServer | ForeignServer | None = None
         self._death: asyncio.Future[EngineDied] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asked: dict[int, asyncio.Event] = {}  # answers under way; what is set ends them at once
+        self._asked: dict[int, _Asked] = {}
         self.context_length = 0
         """See Engine."""
 
@@ -60,14 +68,21 @@ class RemoteEngine:
 
     async def ask(self, request: Request) -> AsyncGenerator[Answer, None]:
         """See Engine."""
-        if self._server is None:
-            await self._connect(self._load)
-        assert self._server is not None
-        number, server = next(self._numbers), self._server
-        stop = self._asked[number] = asyncio.Event()
+        number, asked = next(self._numbers), _Asked()
+        self._asked[number] = asked
         try:
+            if self._server is None:
+                await self._connect(self._load)
+            assert self._server is not None
+            server, stop, has_begun = self._server, asked.stop, False
+            if asked.is_cancelled:
+                yield Answer(number, Finished("cancelled"))
+                return
             async with aclosing(_until(server.ask(number, request), stop)) as answers:
                 async for answer in answers:
+                    if asked.is_cancelled and not has_begun:
+                        await self._cancel(number)  # once more: the first may have come there before the request
+                    has_begun = True
                     yield answer
                     if isinstance(answer.event, Finished):
                         return
@@ -83,13 +98,18 @@ class RemoteEngine:
 
     async def cancel(self) -> None:
         """See Engine."""
-        for number, stop in [*self._asked.items()]:
-            grace = 0.0
-            if isinstance(self._server, OwnServer):
-                with suppress(GptossError):  # then it ends at once
-                    await self._server.cancel(number)
-                    grace = self._server.cancel_s
-            asyncio.get_running_loop().call_later(grace, stop.set)
+        for number, asked in [*self._asked.items()]:
+            asked.is_cancelled = True
+            grace = await self._cancel(number)
+            asyncio.get_running_loop().call_later(grace, asked.stop.set)
+
+    async def _cancel(self, number: int) -> float:
+        """Asks the server for the end of an answer; returns the seconds that may take, 0 where it can't be asked."""
+        if isinstance(self._server, OwnServer):
+            with suppress(GptossError):
+                await self._server.cancel(number)
+                return self._server.cancel_s
+        return 0.0
 
     def stop(self) -> None:
         """Ask the running answer to end. Returns at once, and may be called in a signal handler."""
@@ -117,8 +137,8 @@ class RemoteEngine:
     async def close(self) -> None:
         """See Engine. What is under way ends, on the server too."""
         self._lost(EngineDied("the connection was closed"))
-        for stop in self._asked.values():
-            stop.set()
+        for asked in self._asked.values():
+            asked.stop.set()
         await self._connection.close()
 
     async def _connect(self, load: Load) -> Ready:

@@ -112,6 +112,53 @@ async def test_a_server_that_no_longer_reacts_is_lost_when_the_person_stops(
     is_over.set()
 
 
+async def test_a_cancel_that_arrives_before_its_request_counts(
+    server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long prompt may be on its way for seconds."""
+
+    async def overtaken(route: EngineRoute, body: bytes) -> Response:
+        if b'"Ask"' in body:
+            is_asked.set()
+            while not is_cancelled.is_set():
+                await asyncio.sleep(0.005)
+        response = await respond(route, body)
+        if b'"Cancel"' in body:
+            is_cancelled.set()
+        return response
+
+    respond, is_asked, is_cancelled = EngineRoute.respond, threading.Event(), threading.Event()
+    monkeypatch.setattr(EngineRoute, "respond", overtaken)
+    monkeypatch.setattr(own.OwnServer, "cancel_s", 2.0)
+    server.engine.script = lambda request: [*message("Half")[:-1], None]
+    await loaded(engine)
+    answering = asyncio.create_task(answered(engine))
+    await asyncio.to_thread(is_asked.wait)
+    await engine.cancel()
+    assert (await answering)[-1] == Finished("cancelled", STATS)
+    assert engine.alive
+
+
+async def test_who_stops_while_it_connects_asks_nothing(
+    server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, is_connecting, go_on = engine._connect, asyncio.Event(), asyncio.Event()
+
+    async def slowly(load: Load) -> Ready:
+        is_connecting.set()
+        await go_on.wait()
+        return await connect(load)
+
+    monkeypatch.setattr(engine, "_connect", slowly)
+    asked = len(server.engine.asked)
+    answering = asyncio.create_task(answered(engine))
+    await is_connecting.wait()
+    await engine.cancel()
+    go_on.set()
+    assert await answering == [Finished("cancelled")]
+    assert len(server.engine.asked) == asked and engine.alive
+
+
 async def test_a_given_up_answer_ends_on_the_server(server: RunningServer, engine: RemoteEngine) -> None:
     server.engine.script = lambda request: [*message("Half")[:-1], None]
     await loaded(engine)
