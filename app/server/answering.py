@@ -55,10 +55,10 @@ class Work:
         for index in range(self._choices):
             seed = None if options.seed is None else (options.seed + index) % 2**64
             request = replace(self._request, options=replace(options, seed=seed))
-            ask = self._with_tools(engine, request) if self._declared.hosted else engine.ask(request)
             if self._is_cancelled:
                 yield Answer(0, Finished("cancelled"))
                 return
+            ask = self._with_tools(engine, request) if self._declared.hosted else engine.ask(request)
             async with aclosing(ask) as events:
                 async for event in events:
                     yield event
@@ -74,6 +74,9 @@ class Work:
         """A whole turn. Calls of the client's functions end it; others are run here, as far as rules allow them. Where
         the context fills up the oldest results leave it, as in a chat."""
         async with prepared(self._declared.hosted, self._own, request.messages) as tools:
+            if self._is_cancelled:  # while they got ready
+                yield Answer(0, Finished("cancelled"))
+                return
             mine = [tool for kit in tools.kits for tool in kit.tools]
             toolbox = Toolbox([*mine, *request.functions, *request.namespaces])
             instructions = tools.instructions(request.instructions)

@@ -170,6 +170,26 @@ async def test_a_cancel_while_a_tool_runs(service: Service, kit: Kit) -> None:
     assert json.loads(json.dumps(response))["output"][1]["type"] == "code_interpreter_call"
 
 
+async def test_a_cancel_while_the_tools_get_ready(
+    service: Service, engine: ScriptedEngine, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_preparing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        is_preparing.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(kit, "prepare", slowly)
+    answering = asyncio.create_task(respond(service, input="6 * 7?"))
+    await is_preparing.wait()
+    (exchange,) = service.active.values()
+    await exchange.run.cancel()
+    go_on.set()
+    response = await answering
+    assert (response["status"], response["output"], engine.asked) == ("cancelled", [], [])
+    assert kit.closed == 1
+
+
 async def test_a_client_that_leaves_while_a_tool_runs(service: Service, kit: Kit) -> None:
     kit.tool.go.clear()
     asked = read_response({"tools": TOOLS, "input": "6 * 7?"}, service.thoughts, service.stored, ("python",))
