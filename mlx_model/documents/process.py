@@ -8,6 +8,7 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from subprocess import DEVNULL, PIPE
 
@@ -24,15 +25,17 @@ TOO_LARGE = "takes too much memory or time to read; attach fewer of its pages, a
 READER = (sys.executable, "-P", "-m", "mlx_model.documents.process")
 
 _readers: set["subprocess.Popen[bytes]"] = set()
+_starting = threading.Lock()
 
 
 def read_apart(data: bytes, kind: Format, wanted: Wanted) -> Document:
     """As `parse`. Raises DocumentError."""
     try:
-        reader = subprocess.Popen(READER, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        with _starting:  # none is missed by stop_readers
+            reader = subprocess.Popen(READER, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+            _readers.add(reader)
     except OSError as error:
         raise DocumentError(f"can't be read: no process could be started for it: {error.strerror or error}") from None
-    _readers.add(reader)
     # The password must not be on a command line, which every user of the computer can see.
     request = json.dumps({"kind": kind, **asdict(wanted)}).encode()
     try:
@@ -58,8 +61,9 @@ def read_apart(data: bytes, kind: Format, wanted: Wanted) -> Document:
 
 def stop_readers() -> None:
     """End what is being read: whoever waits for it gets a DocumentError."""
-    for reader in list(_readers):
-        reader.kill()
+    with _starting:
+        for reader in list(_readers):
+            reader.kill()
 
 
 def main() -> None:

@@ -1,8 +1,12 @@
 """Any file to a document: text here, parsers in a process of their own that ends whatever the file does; the headings
 and lists that all formats share."""
 
+import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -107,12 +111,22 @@ def test_a_process_that_hangs_or_dies_is_one_sentence(command: str, said: str, m
 
 
 def test_reading_ends_when_the_chat_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be it in the moment in which the process is made."""
+    is_starting, popen = threading.Event(), subprocess.Popen
+
+    def start(*arguments: Any, **keywords: Any) -> Any:
+        is_starting.set()
+        time.sleep(0.1)  # in which the chat ends
+        return popen(*arguments, **keywords)
+
     command = "import sys, time; sys.stdin.buffer.read(); time.sleep(60)"
     monkeypatch.setattr(process, "READER", (sys.executable, "-c", command))
+    monkeypatch.setattr(process, "MOST_SECONDS", 5)
+    monkeypatch.setattr(subprocess, "Popen", start)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_apart, b"x", Format.PDF, ALL)
-        while not reading.done():
-            process.stop_readers()
-        with pytest.raises(DocumentError):
+        is_starting.wait()
+        process.stop_readers()
+        with pytest.raises(DocumentError, match="too much memory or time"):
             reading.result()
     assert not process._readers
