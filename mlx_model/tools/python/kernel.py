@@ -85,7 +85,9 @@ class Kernel:
         (asked, ask), (answers, answer), (output, out) = os.pipe(), os.pipe(), os.pipe()
         for descriptor in (answers, output):
             os.set_blocking(descriptor, False)
+        pipe, requests = os.fdopen(ask, "wb", buffering=0), None
         try:
+            requests, _ = await loop.connect_write_pipe(asyncio.Protocol, pipe)
             process = await asyncio.create_subprocess_exec(
                 *command,
                 str(asked),
@@ -99,7 +101,11 @@ class Kernel:
                 cwd=folder,
             )
         except BaseException as error:
-            for descriptor in (ask, answers, output):
+            if requests is None:
+                pipe.close()
+            else:
+                requests.abort()
+            for descriptor in (answers, output):
                 os.close(descriptor)
             if isinstance(error, OSError):
                 raise KernelError(f"{command[0]}: {error.strerror or error}") from None
@@ -107,7 +113,6 @@ class Kernel:
         finally:
             for descriptor in (asked, answer, out):
                 os.close(descriptor)
-        requests, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(ask, "wb", buffering=0))
         kernel = cls(process, requests, answers, output, folder)
         try:
             ready = await kernel._run("", None, lambda _: None, START_S, sys.maxsize)

@@ -152,6 +152,20 @@ async def test_an_interrupt_may_come_before_the_cell_has_begun(tmp_path: Path, m
     await tool.close()
 
 
+async def test_a_start_that_is_cancelled_leaves_no_process_and_no_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    open_files, children = len(os.listdir("/dev/fd")), psutil.Process().children()
+    monkeypatch.setattr(asyncio.get_running_loop(), "connect_write_pipe", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await kernels.Kernel.start([sys.executable, "-c", "import time; time.sleep(60)"], {}, tmp_path)
+    assert len(os.listdir("/dev/fd")) == open_files
+    assert psutil.Process().children() == children
+
+
 async def test_an_idle_kernel_ends(tmp_path: Path) -> None:
     tool = a_tool(tmp_path, idle_s=0.01)
     tool.continue_without_variables()
