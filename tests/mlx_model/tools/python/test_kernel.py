@@ -158,12 +158,12 @@ async def test_a_start_that_is_cancelled_leaves_no_process_and_no_pipe(
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 
-    open_files, children = len(os.listdir("/dev/fd")), psutil.Process().children()
+    this = psutil.Process()
+    open_files, children = this.num_fds(), this.children()
     monkeypatch.setattr(asyncio.get_running_loop(), "connect_write_pipe", cancelled)
     with pytest.raises(asyncio.CancelledError):
         await kernels.Kernel.start([sys.executable, "-c", "import time; time.sleep(60)"], {}, tmp_path)
-    assert len(os.listdir("/dev/fd")) == open_files
-    assert psutil.Process().children() == children
+    assert (this.num_fds(), this.children()) == (open_files, children)
 
 
 async def test_an_idle_kernel_ends(tmp_path: Path) -> None:
