@@ -19,7 +19,8 @@ class CodeBlock(NamedTuple):
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
-    """The blocks, in their order; those of quotes and list items too."""
+    """The blocks, in their order; those of quotes and list items too. They are those of the screen: what looks like HTML
+    is text, and no code stands in a formula."""
     blocks = []
     for token in _parser().parse(text):
         if token.type in ("fence", "code_block") and token.map is not None:
@@ -33,6 +34,9 @@ def code_blocks(text: str) -> list[CodeBlock]:
 def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt()
+    from app.chat.formula_blocks import add_formula_blocks
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    add_formula_blocks(parser)
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser
