@@ -19,8 +19,8 @@ class CodeBlock(NamedTuple):
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
-    """The blocks, in their order; those of quotes and list items too. They are those of the screen: what looks like HTML
-    is text, and no code stands in a formula."""
+    """The blocks, in their order; those of quotes and list items too. As on the screen, what looks like HTML is text,
+    and no code stands in a formula."""
     blocks = []
     for token in _parser().parse(text):
         if token.type in ("fence", "code_block") and token.map is not None:

@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if setup.open_html and setup.plan is not None:
         raise RequestError("--open-html opens the page of one answer: leave out it or --samples")
     names = [*arguments.file, *(f"{name}{BY_PARTS}" for name in arguments.read)]
-    files = [attached(name) for name in names]  # before the prompt is waited for
+    files = [attached(name) for name in dict.fromkeys(names)]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)
 
 

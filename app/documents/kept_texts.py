@@ -3,15 +3,17 @@
 import hashlib
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 
 from app.paths import kept_texts
 from metal.files import read_small, replace_file
 
-KEPT = 4
-"""Texts that stay in memory."""
+MOST_IN_MEMORY = 80_000_000
+"""Characters of the texts that stay in memory together: of all that a prompt names, or nearly so."""
 _MOST_BYTES = 100_000_000
 
 _texts: OrderedDict[str, str] = OrderedDict()
+_lock = Lock()  # files are read in threads
 
 
 def digest_of(text: str) -> str:
@@ -22,25 +24,26 @@ def digest_of(text: str) -> str:
 def remember(text: str) -> str:
     """Keep a text in memory; returns its digest."""
     digest = digest_of(text)
-    _texts[digest] = text
-    _texts.move_to_end(digest)
-    while len(_texts) > KEPT:
-        _texts.popitem(last=False)
+    with _lock:
+        _texts[digest] = text
+        _texts.move_to_end(digest)
+        size = sum(map(len, _texts.values()))
+        while size > MOST_IN_MEMORY and len(_texts) > 1:
+            size -= len(_texts.popitem(last=False)[1])
     return digest
 
 
 def write(folder: Path, digest: str) -> None:
-    """Keep a text that is in memory in a folder, too. Raises OSError."""
+    """Keep a text that is in memory in a folder, too, for its owner alone to read. Raises OSError."""
     path = folder / f"{digest}.txt"
-    if digest in _texts and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, _texts[digest].encode("utf-8", "replace"))
+    if (text := _texts.get(digest)) is not None and not path.exists():
+        replace_file(path, text.encode("utf-8", "replace"), durable=True, private=True)
 
 
 def text_of(digest: str) -> str | None:
     """The text with this digest, from memory or from a folder of the program; None where it is not kept."""
-    if digest in _texts:
-        return _texts[digest]
+    if (text := _texts.get(digest)) is not None:
+        return text
     for path in kept_texts(digest):
         try:
             text = read_small(path, _MOST_BYTES).decode("utf-8")

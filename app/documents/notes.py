@@ -15,9 +15,11 @@ from app.documents.selection import BY_PARTS
 from app.lines import one_line
 from mlx_model.documents.document import Page, joined
 
+_NUMBER = r"\d[\d,]{0,15}"
 _STATE = re.compile(
-    r"(?:to be read by parts|notes on (?:all|(?P<done>[\d,]+) of) (?P<parts>[\d,]+) parts? of up to (?P<most>[\d,]+) "
-    r"tokens, (?P<read>[\d,]+) read, (?P<written>[\d,]+) written, (?P<seconds>[\d,]+) s), text (?P<digest>[0-9a-f]{16})"
+    rf"(?:to be read by parts|notes on (?:all|(?P<done>{_NUMBER}) of) (?P<parts>{_NUMBER}) parts? of up to "
+    rf"(?P<most>{_NUMBER}) tokens, (?P<read>{_NUMBER}) read, (?P<written>{_NUMBER}) written, (?P<seconds>{_NUMBER}) s)"
+    r", text (?P<digest>[0-9a-f]{16})"
 )
 _HEAD = re.compile(r"^== (.+?)(?: \.\.\. (.+))? ==$", re.MULTILINE)
 _LABEL = re.compile(r"(page|slide|chapter|cell) (\d{1,7})")
@@ -37,7 +39,7 @@ class Note:
         """As it stands in a prompt."""
         head = self.first if self.first == self.last else f"{self.first} ... {self.last}"
         # A line that looks like a head is none of this program's.
-        return f"== {head} ==\n" + _HEAD.sub(r"= \1 =", self.text)
+        return f"== {head} ==\n" + _HEAD.sub(lambda match: match[0][1:-1], self.text)
 
 
 @dataclass(frozen=True, slots=True)

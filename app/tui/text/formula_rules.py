@@ -1,4 +1,4 @@
-"""Where formulas stand within lines of Markdown: rules of the parser for `\\(...\\)`, `\\[...\\]`, `$...$` and `$$...$$`.
+"""Where formulas stand in lines of Markdown: rules of the parser for `\\(...\\)`, `\\[...\\]`, `$...$` and `$$...$$`.
 
 Markdown alone would take the backslashes away and make emphasis of what stands between.
 """

@@ -30,9 +30,10 @@ class Reader:
     asked: list[str]
     kill_at = 0
     stop_at = 0
+    context = 4096
 
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
-        return Ready("scripted", context_length=4096, resident_bytes=0, budget_bytes=0, load_s=0.0)
+        return Ready("scripted", context_length=Reader.context, resident_bytes=0, budget_bytes=0, load_s=0.0)
 
     def stream(
         self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
@@ -44,7 +45,7 @@ class Reader:
         if len(Reader.asked) == Reader.stop_at:
             raise KeyboardInterrupt
         part = split(prompt)[1][0]
-        if part.name == "book.txt":
+        if part.name.endswith("book.txt"):
             yield from says(f'noted: "{part.text.split(chr(10))[1]}" {part.citation}')
         else:
             yield from says('As "number 3 matters" [line 1], and "number 4 matters" [line 1].')
@@ -133,6 +134,18 @@ def test_a_document_that_fits_is_read_as_it_is(capsys: pytest.CaptureFixture[str
     assert ask() == 0
     assert "book.txt fits into the context: it is read as it is" in capsys.readouterr().err
     assert len(Reader.asked) == 1 and LINES[8] in Reader.asked[0]
+
+
+def test_as_many_documents_as_are_named_are_read_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reader, "context", 50_000)
+    names = [f"{number}-book.txt" for number in range(6)]
+    for name in names:
+        Path(name).write_text(f"{name}\n" + "\n".join(LINES * 12) + "\n")
+    reads = [word for name in [*names, names[0]] for word in ("--read", name)]
+    assert main(["ask", "--model", "m", *reads, "Which numbers?"]) == 0
+    answered = split(Reader.asked[-1])[1]
+    assert [file.name for file in answered] == [f"{name}*" for name in names]
+    assert all("notes on all " in file.note for file in answered)
 
 
 def test_the_reason_why_not_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

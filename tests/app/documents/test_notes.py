@@ -35,7 +35,7 @@ def read(attachment: Attachment) -> Notes:
 @pytest.mark.parametrize("is_over", [False, True])
 def test_what_was_noted_is_read_again_from_the_prompt(is_over: bool) -> None:
     notes = (
-        Note("p. 1", "p. 40", "Four [p. 3].\n\n== p. 9 ==\n```\nno head"),
+        Note("p. 1", "p. 40", "Four [p. 3].\n\n== p. 9 ... p. 12 ==\n```\nno head"),
         Note('sheet "A ... B" A1:B9', 'sheet "A ... B" A1:B9', "nothing"),
         Note("p. 41", "p. 41", ""),
     )
@@ -48,7 +48,7 @@ def test_what_was_noted_is_read_again_from_the_prompt(is_over: bool) -> None:
     assert (text, again.attachment) == ("What?", whole.attachment)
     assert replace(again, notes=()) == replace(whole, notes=())
     assert [(note.first, note.last) for note in again.notes[::2]] == [("p. 1", "p. 40"), ("p. 41", "p. 41")]
-    assert again.notes[0].text == "Four [p. 3].\n\n= p. 9 =\n```\nno head"
+    assert again.notes[0].text == "Four [p. 3].\n\n= p. 9 ... p. 12 =\n```\nno head"
     done = "all 3" if is_over else "3 of 12"
     took = "10,211 read, 1,020 written, 31 s"
     said = f"612 pages; notes on {done} parts of up to 2,048 tokens, {took}, text 0123456789abcdef"
@@ -59,6 +59,9 @@ def test_other_files_are_no_notes() -> None:
     assert notes_of(Attachment("a*", "text")) is None
     assert notes_of(Attachment("a*", "text", "to be read by parts, text 123")) is None
     assert notes_of(Attachment("a", "", "to be read by parts, text 0123456789abcdef")) is None
+    forged = "notes on , of 3 parts of up to 9 tokens, 9 read, 9 written, 9 s, text 0123456789abcdef"
+    assert notes_of(Attachment("a*", "", forged)) is None
+    assert notes_of(Attachment("a*", "", forged.replace(",", "9" * 5000, 1))) is None
 
 
 def test_a_name_with_an_asterisk_means_notes_unless_there_is_such_a_file(home: Path) -> None:
@@ -98,9 +101,15 @@ def test_the_text_is_kept_in_a_folder_and_a_changed_one_counts_for_nothing() -> 
     kept_texts._texts.clear()
     (folder / f"{notes.digest}.txt").write_text("[page 1]\nOther words.")
     assert citations.of("[p. 2]") == []  # nothing is said of what nobody can look up
-    for other in kept_texts.KEPT * ["x"] + [str(n) for n in range(9)]:
-        kept_texts.remember(other)
-    assert len(kept_texts._texts) == kept_texts.KEPT
+    assert (folder / f"{notes.digest}.txt").stat().st_mode & 0o077 == 0
+
+
+def test_memory_keeps_the_latest_texts_and_one_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_texts, "MOST_IN_MEMORY", 10)
+    digests = [kept_texts.remember(text) for text in ("one", "two", "three", "two", "four")]
+    assert [kept_texts.text_of(digest) for digest in digests] == [None, "two", None, "two", "four"]
+    long = kept_texts.remember("twenty characters ..")
+    assert kept_texts.text_of(long) is not None and kept_texts.text_of(digests[-1]) is None
 
 
 @pytest.mark.parametrize(

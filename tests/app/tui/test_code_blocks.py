@@ -1,4 +1,4 @@
-"""The code blocks that are counted for exports and pages are those that the screen shows, whatever stands around them."""
+"""The code blocks that exports and web pages count are those that the screen shows, whatever stands around them."""
 
 import pytest
 
