@@ -5,7 +5,7 @@ What there is so far is always a prompt, with the notes as its files. Who keeps 
 it, whatever happens: nothing else is needed but the texts (app/documents/kept_texts.py).
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
@@ -114,12 +114,10 @@ class ReadingByParts:
         context = self._engine.context_length
         rest = context - self._used - HEAD - sum(await self._count([own]))
         for notes in waiting:
-            if notes.parts == 0 and (text := text_of(notes.digest)) is not None:
+            text = "" if notes.done else text_of(notes.digest)
+            if text and len(text.encode("utf-8", "replace")) < MOST_BYTES:
                 size = sum(await self._count([text]))
-                if (
-                    size <= (rest - context // _SPARE) * self._margin
-                    and len(text.encode("utf-8", "replace")) < MOST_BYTES
-                ):
+                if size <= (rest - context // _SPARE) * self._margin:
                     self._put_whole(notes, text)
                     rest -= size
         waiting = [notes for notes in waiting if notes.name.removesuffix(BY_PARTS) not in self.fits]
@@ -154,38 +152,46 @@ class ReadingByParts:
             raise RequestError(
                 f"the text of {notes.name} is no longer there; remove it from the message, and attach it anew"
             )
-        if notes.parts and notes.most > most:
+        if notes.done and notes.most > most:
             raise RequestError(
                 f"{notes.name} was begun with parts of {notes.most:,} tokens, which this context does not hold; remove "
                 "it from the message, and attach it anew"
             )
-        parts = await portions(text, self._count, notes.most or most)
+        most = notes.most if notes.done else most  # what was planned alone is planned anew
+        parts = await portions(text, self._count, most)
         if not parts:
             raise RequestError(f"{notes.name} has no text")
+        last = notes.notes[-1].last if notes.notes else ""
+        if notes.done and (len(parts) != notes.parts or not parts[min(notes.done, len(parts)) - 1].last.endswith(last)):
+            raise RequestError(
+                f"{notes.name} was cut into other parts when it was begun, as where tokens are counted in another way; "
+                "remove it from the message, and attach it anew"
+            )
         self._parts[notes.digest] = parts
         self._read_before += sum(part.tokens for part in parts[: notes.done])
         left = parts[notes.done :]
         tokens, written = sum(part.tokens for part in left), len(left) * self._most_notes
         cost = self.cost
         self.cost = Cost(cost.parts + len(left), cost.tokens + tokens, cost.written + written, self._is_exact)
-        self._replace(notes.name, replace(notes, parts=len(parts), most=notes.most or most).attachment)
+        self._replace(notes.name, replace(notes, parts=len(parts), most=most).attachment)
 
-    async def events(self) -> AsyncGenerator[bool, None]:
+    async def events(self, is_stopped: Callable[[], bool] = lambda: False) -> AsyncGenerator[bool, None]:
         """Read, after `plan`: true whenever `prompt` has more notes, which are to be kept before the next is asked for;
-        false whenever only `progress` or `text` has changed. Ends early where the answer under way was cancelled.
+        false whenever only `progress` or `text` has changed. Ends early where the answer under way was cancelled, and
+        asks for no other once it `is_stopped`.
 
         Raises EngineError and EngineDied; `prompt` then has everything that was noted before.
         """
         self._began = monotonic()
         for name in [each.name for each in self.attachments]:
-            async with aclosing(self._document(name)) as events:
+            async with aclosing(self._document(name, is_stopped)) as events:
                 async for event in events:
                     yield event
             notes = self._notes(name)
             if notes is not None and not notes.is_over:
                 return
 
-    async def _document(self, name: str) -> AsyncGenerator[bool, None]:
+    async def _document(self, name: str, is_stopped: Callable[[], bool]) -> AsyncGenerator[bool, None]:
         notes = self._notes(name)
         parts = self._parts.get(notes.digest, []) if notes is not None else []
         part: Portion | None
@@ -201,6 +207,8 @@ class ReadingByParts:
                     yield True
                     return
                 request, part = self._about_notes(notes, group), None
+            if is_stopped():
+                return
             began, said, stats = monotonic(), "", Stats()
             # A thought may take all the tokens there are: then it is asked again without one.
             for options in (request.options, replace(request.options, max_thinking=0)):

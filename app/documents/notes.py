@@ -114,9 +114,18 @@ def to_be_read(name: str, pages: Sequence[Page], part: str, notes: Sequence[str]
     return Notes(name, digest, before=before, after=after, citation=citation_in(pages)).attachment
 
 
+def anew(attachment: Attachment) -> Attachment:
+    """A document as it is before anything was noted on it: notes are made for one question. Any other file as it is."""
+    notes = notes_of(attachment)
+    if notes is None:
+        return attachment
+    fresh = Notes(notes.name, notes.digest, before=notes.before, after=notes.after, citation=notes.citation)
+    return fresh.attachment
+
+
 def document_of(attachment: Attachment) -> Attachment:
     """The document itself in place of notes on it, as far as its text is kept; any other file as it is."""
-    notes = notes_of(attachment) if attachment.name.endswith(BY_PARTS) else None
+    notes = notes_of(attachment)
     text = text_of(notes.digest) if notes is not None else None
     return attachment if text is None else Attachment(attachment.name.removesuffix(BY_PARTS), text)
 

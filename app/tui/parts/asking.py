@@ -21,7 +21,7 @@ from app.tui.parts.preferences import Preferences
 from app.tui.parts.titles import Titles
 from app.tui.parts.tools import Tools
 from app.tui.widgets.notice import Notice
-from app.tui.widgets.status import ASKING, RUNNING
+from app.tui.widgets.status import ASKING, READY, RUNNING
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Message
 from mlx_model.options import Options
@@ -226,7 +226,7 @@ class Asking:
             saving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await saving
-        self._announce(how, monotonic() - began)
+        self._announce(f"The answer has {how}", monotonic() - began)
         return how == "failed"
 
     async def _after(self, *, holds: bool) -> None:
@@ -236,7 +236,7 @@ class Asking:
         self.stopped.clear()
         desk.unsay(BUSY, HAS_BEGUN)
         if engine.process.alive and desk.status.state not in ("loading", "preparing the kernels", "no model"):
-            desk.status.state = "ready"
+            desk.status.state = READY
         if holds:
             desk.queue.hold()
             self.idle.set()
@@ -246,9 +246,9 @@ class Asking:
             self._titles.begin(self.conversation)
         desk.hint()
 
-    def _announce(self, how: str, seconds: float) -> None:
+    def _announce(self, what: str, seconds: float) -> None:
         if not self.stopped.is_set():
-            self._desk.attention.ended(f"The answer has {how}: {self.conversation.title}", seconds)
+            self._desk.attention.ended(f"{what}: {self.conversation.title}", seconds)
 
     async def _show_question(self, prompt: Node, answer: Node, view: Widget, *, is_new: bool) -> None:
         """Bring the prompt and the empty answer to the end of the screen; what follows the prompt now is removed."""

@@ -8,14 +8,10 @@ from textual.app import App
 from app.tui.terminal.notification import notification
 from app.tui.terminal.output import write
 from app.tui.terminal.window_title import WindowTitle
+from app.tui.widgets.status import DEAD, READY
 
 LONG_S = 10.0
 """Seconds after which a person may have turned to something else."""
-BUSY = (
-    *("starting", "loading", "preparing the kernels"),
-    *("reading", "thinking", "answering", "running a tool", "waiting for you", "waiting in line", "stopping"),
-)
-"""States of the engine in which something goes on."""
 
 
 class Attention:
@@ -54,6 +50,6 @@ class Attention:
 
 def window_title(program: str, state: str, conversation: str) -> str:
     """What goes on, else what the conversation is about."""
-    if state in BUSY:
-        return f"{program}: {state}\u2026"
-    return f"{program}: {state}" if state in ("stopped", "no model") else conversation or program
+    if state == READY:
+        return conversation or program
+    return f"{program}: {state}" if state in DEAD else f"{program}: {state.removesuffix(':')}\u2026"

@@ -7,6 +7,7 @@ answer that was cut off: ^G goes on, here and after a kill.
 import asyncio
 from contextlib import aclosing, suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.chat.conversation import Node, new_id
@@ -16,8 +17,10 @@ from app.engine.engine import EngineDied
 from app.lines import sentence
 from app.paths import texts_folder
 from app.tui.parts.several import Several
+from app.tui.parts.tools import unless
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Progress
+from app.tui.widgets.status import ASKING
 from mlx_model.errors import GptossError, RequestError
 
 if TYPE_CHECKING:  # what reads files is loaded with the first prompt
@@ -98,6 +101,7 @@ class ByParts(Several):
         desk.hint()
         await self._asked(prompt, is_new=is_new)
         is_read = has_failed = False
+        began = monotonic()
         try:
             is_read = await self._read_all(prompt, view)
         except EngineDied as death:
@@ -108,7 +112,9 @@ class ByParts(Several):
             kept = NOTES_KEPT if has_notes(self.conversation.nodes[prompt.id].text()) else ""
             await desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
         finally:
-            self._reading, desk.status.progress = None, None
+            self._reading, self._is_enough, desk.status.progress = None, False, None
+        if is_read or has_failed:
+            self._announce(f"The reading has {'failed' if has_failed else 'ended'}", monotonic() - began)
         notices = self._notices_below(place)
         if is_read and not self.stopped.is_set():
             await self.show(keep=notices)
@@ -130,32 +136,34 @@ class ByParts(Several):
         engine, conversation, desk = self._engine, self.conversation, self._desk
         if not await engine.opened(view, self.stopped):
             return False
-        reading = ReadingByParts(engine.process, prompt.text(), self._preferences.options, desk.status.used)
+        used, _ = conversation.tokens_to(prompt.parent)
+        reading = ReadingByParts(engine.process, prompt.text(), self._preferences.options, used)
+        self._reading = reading
+        desk.hint()
         view.wait("counting tokens")
         await asyncio.to_thread(_find_texts, reading, desk.composer.folder)
-        await reading.plan()
+        if not await unless(self.stopped, reading.plan()):
+            return False
         for name in reading.fits:
             desk.notify(f"{name} fits into the context: it goes into the prompt as it is.")
         self._take(prompt, reading)
         if not reading.cost.parts:
             return True
-        await asyncio.to_thread(_keep_texts, reading, conversation.id)
         if not has_notes(prompt.text()) and not await self._is_wanted(reading, view):
             return False
-        self._reading = reading
-        desk.hint()
+        await asyncio.to_thread(_keep_texts, reading, conversation.id)
         coalescer = Coalescer(lambda: self._show_reading(reading, view))
         try:
-            async with aclosing(reading.events()) as events:
+            async with aclosing(reading.events(lambda: self.stopped.is_set() or self._is_enough)) as events:
                 async for is_new in events:
                     if is_new:
                         self._take(prompt, reading)
                         await self._journal.save(conversation)
+                        desk.hint()
                     coalescer.poke()
         finally:
             await coalescer.close()
-        is_enough, self._is_enough = self._is_enough, False
-        return is_enough or not unread(reading.prompt)
+        return self._is_enough or not unread(reading.prompt)
 
     async def _is_wanted(self, reading: "ReadingByParts", view: "ReadingView") -> bool:
         """Ask the person, who is told what it costs."""
@@ -169,12 +177,14 @@ class ByParts(Several):
         shown = f"{cost}\n{time}\nEsc stops it at any time; notes that were made are kept."
         wish = Wish(("read",), Decision.ASK, f"read all of {names}?", shown, always=False)
         view.wait("")
-        self._desk.status.state = "waiting for you"
-        verdict = await self._tools.ask(ToolCall(ASKS, shown), wish, self._hint)
+        self._desk.status.state = ASKING
+        verdict = await self._tools.ask(ToolCall(ASKS, shown), wish, self._asks)
         return verdict.allowed and not self.stopped.is_set()
 
-    async def _hint(self) -> None:
+    async def _asks(self) -> None:
+        """The question is in sight."""
         self._desk.hint()
+        self._desk.attention.wanted(f"{ASKS} asks: {self.conversation.title}")
 
     def _take(self, prompt: Node, reading: "ReadingByParts") -> None:
         if self.conversation.nodes[prompt.id].text() != reading.prompt:

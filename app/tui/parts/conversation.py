@@ -18,7 +18,6 @@ from app.tui.parts.preferences import Preferences
 from app.tui.parts.tools import Tools
 from app.tui.widgets.transcript import HIT, Marks
 from mlx_model.errors import GptossError
-from mlx_model.text import clean
 
 
 class ConversationKeeper(ByParts):
@@ -38,6 +37,7 @@ class ConversationKeeper(ByParts):
         self.before_leaving: Callable[[], Awaitable[None]] = _nothing
         """Ends what goes on in the conversation besides answers."""
         self._editing: Node | None = None
+        self._edit_began = ""  # what stood in the input when the edit began
         self._set_aside = ""  # what stood in the input before an earlier prompt was taken there
 
     async def submit(self, text: str, plan: Plan | None = None) -> None:
@@ -78,6 +78,7 @@ class ConversationKeeper(ByParts):
         self._set_editing(prompt)
         desk.composer.withdraw()
         desk.composer.put_back(prompt.text())
+        self._edit_began = desk.composer.prompt
         desk.focus(desk.composer)
         desk.clear_notifications()  # the hint says how to leave
         desk.hint()
@@ -325,7 +326,7 @@ class ConversationKeeper(ByParts):
         """What was `typed`; during an edit what that has set aside, and the edit itself if it changed anything."""
         if self._editing is None:
             return typed
-        return merge([self._set_aside, typed if typed != clean(self._editing.text()) else ""])
+        return merge([self._set_aside, typed if typed != self._edit_began else ""])
 
     async def _save_draft(self, text: str) -> None:
         id = self.conversation.id if self.conversation.nodes else ""  # an empty conversation has no draft of its own

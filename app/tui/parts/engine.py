@@ -12,6 +12,7 @@ from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.lines import sentence
 from app.tui.parts.desk import Desk
 from app.tui.text.progress import loading, preparing
+from app.tui.widgets.status import READY
 from mlx_model.errors import GptossError
 
 LAST_LINES = 3
@@ -154,7 +155,7 @@ class EngineKeeper:
                         status.model, status.memory = self._shown(together), ready.resident_bytes
                         status.budget, status.limit = ready.budget_bytes, ready.context_length
                         status.slots, status.experts = ready.slots, ready.experts
-                        status.state, status.progress = "ready", None
+                        status.state, status.progress = READY, None
                         self._ready_at = monotonic()
                         self._loaded(ready.model)
                         await self._note(ready.note)

@@ -141,7 +141,7 @@ class Tools:
         self._turn = None
         if (tools := await self._opened(conversation.id)) is None:
             return None
-        if not await _unless(stopped, tools.prepare(conversation.messages)):
+        if not await unless(stopped, tools.prepare(conversation.messages)):
             return None
         troubles = {f"{kit.name} can't be used: {kit.trouble}" for kit in tools.kits if kit.trouble}
         for trouble in sorted(troubles - self._said):
@@ -266,7 +266,7 @@ class Tools:
             self.answered()
 
 
-async def _unless(stopped: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def unless(stopped: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Whether the work was done; it is given up as soon as `stopped` is set."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stopped.wait())
     try:

@@ -123,12 +123,15 @@ class Composer(CompletingArea):
         self.clear_prompt()
 
     def put_back(self, prompt: str) -> None:
-        """Put a prompt that was not answered before what was typed since."""
+        """Put a prompt before what was typed since. It may become another: what was noted for it goes."""
         text, attachments = split(prompt)
         text, typed = clean(text), self.text
         self.rewrite(f"{text}\n\n{typed}" if text and typed.strip() else text or typed)
-        for attachment in attachments:
-            self.attached.add(attachment)
+        if attachments:
+            from app.documents.notes import anew  # it comes with all that reads files
+
+            for attachment in attachments:
+                self.attached.add(anew(attachment))
         self.leave_as_text(names_in(text))  # it was sent so before, or would have been
 
     def clear_prompt(self) -> None:

@@ -14,6 +14,8 @@ from mlx_model.harmony.message import Effort
 
 WARN_AT = 0.8
 """Share of the context from which on its line warns."""
+READY = "ready"
+"""The state of an engine that waits to be asked."""
 DEAD = ("stopped", "no model")
 """States of an engine that can't be asked."""
 RUNNING, ASKING = "running a tool", "waiting for you"

@@ -283,6 +283,31 @@ async def test_what_can_not_be_taken_up_is_said() -> None:
         await scene.play()
 
 
+async def test_what_was_planned_and_not_begun_is_planned_anew_in_another_context() -> None:
+    scene = Scene(document(20))
+    scene.kept = [(await scene.reading()).prompt]
+    scene.engine.context_length = 2600
+    assert (await scene.reading()).cost.parts == 10
+    scene.engine.context_length = 40_000
+    assert (await scene.reading()).fits == ["a.pdf"]
+
+
+async def test_parts_that_were_cut_otherwise_are_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(texts: object) -> list[int]:
+        raise EngineError("can't count")
+
+    scene = Scene(document(20))
+    await scene.play(2)
+    scene.engine.context_length = 6000
+    monkeypatch.setattr(scene.engine, "count", refuses)
+    with pytest.raises(RequestError, match=r"a.pdf\* was cut into other parts when it was begun"):
+        await scene.reading()
+    monkeypatch.setattr(scene.engine, "count", ScriptedEngine().count)
+    scene.kept = [scene.kept[-1].replace("notes on 2 of 7", "notes on 9 of 7")]
+    with pytest.raises(RequestError, match="was cut into other parts"):
+        await scene.reading()
+
+
 async def test_where_nobody_can_count_the_estimate_leaves_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuses(texts: object) -> list[int]:
         raise EngineError("can't count")

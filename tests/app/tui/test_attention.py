@@ -77,6 +77,7 @@ def test_the_title_is_written_where_it_changes_and_taken_back() -> None:
 
 def test_the_title_says_what_goes_on_else_what_the_conversation_is_about() -> None:
     assert window_title("chat", "thinking", "Letters") == "chat: thinking\u2026"
+    assert window_title("chat", "reading part 3 of 12:", "Letters") == "chat: reading part 3 of 12\u2026"
     assert window_title("chat", "ready", "Letters") == "Letters"
     assert window_title("chat", "ready", "") == "chat"
     assert window_title("chat", "no model", "Letters") == "chat: no model"

@@ -1,11 +1,13 @@
 """A document that is read by parts on the screen: the cost and the person's yes, progress, Esc, going on, the notes."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from app.chat.conversation import Conversation
 from app.documents import files, kept_texts
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
@@ -23,6 +25,7 @@ QUESTION = "Which numbers matter?"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("mlx_model.documents.process.read_apart", parse)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPTOSS_CHAT_HOME", str(tmp_path / "home"))
     files._documents.clear()
     kept_texts._texts.clear()
     Path("book.txt").write_text("\n".join(LINES) + "\n")
@@ -106,6 +109,7 @@ async def test_without_a_yes_the_message_is_in_the_input_again() -> None:
         composer = desk_of(pilot).composer
         assert QUESTION in composer.text and [each.name for each in composer.attached.attachments] == ["book.txt*"]
         assert engine.asked == [] and not app_of(pilot).conversation.nodes
+        assert not [*Path("home").rglob("*.txt")]  # nothing of the document is on the disk
         await pilot.press("enter")  # and can be sent again
         await on_screen(pilot, ASKS)
 
@@ -163,6 +167,142 @@ async def test_after_a_stop_it_can_be_answered_from_what_was_read() -> None:
         await idle(pilot)
         await on_screen(pilot, "From one.")
         assert [node.is_prompt for node in app_of(pilot).conversation.path] == [True, False]
+
+
+async def half_read(pilot: Pilot[None], engine: FakeEngine, parts: int = 1) -> None:
+    """So many parts are read, and the next is under way."""
+    await sent(pilot)
+    await allowed(pilot)
+    for number in range(parts):
+        engine.answer(f"noted {number}\n{'It says so. ' * 200}"[:2400])
+    await wait_until(pilot, lambda: len(engine.asked) == parts + 1)
+
+
+async def test_notes_take_no_room_from_themselves_when_the_reading_goes_on() -> None:
+    engine = engine_that_counts()
+    engine.tokens = lambda text: len(text) // 10
+    Path("book.txt").write_text("\n".join(LINES * 11) + "\n")
+    async with chat(engine, (120, 30)) as pilot:
+        await half_read(pilot, engine, 3)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: notified(pilot, NOTES_KEPT))
+        await idle(pilot)
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: len(engine.asked) == 5)
+        engine.answer(f"noted 3\n{'It says so. ' * 200}"[:2400])
+        await wait_until(pilot, lambda: len(engine.asked) == 6)
+        assert "Take notes" not in engine.asked[5][0][0].text and "has notes on" not in engine.asked[5][0][0].text
+        assert engine.asked[5][0][0].text.endswith(QUESTION)
+
+
+async def test_an_edited_question_is_read_for_anew() -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await sent(pilot)
+        await allowed(pilot)
+        for number in range(4):
+            engine.answer(f"noted {number} for the first")
+        engine.answer("The answer.")
+        await on_screen(pilot, "The answer.")
+        await idle(pilot)
+        await pilot.press("shift+tab", "up", "e")
+        composer, conversations = desk_of(pilot).composer, app_of(pilot).conversations
+        await wait_until(pilot, lambda: conversations.editing and QUESTION in composer.text)
+        [file] = composer.attached.attachments
+        assert file.text == "" and file.note.startswith("to be read by parts, text ")
+        await pilot.press("escape")  # nothing was changed, so nothing is left of it
+        await wait_until(pilot, lambda: not conversations.editing)
+        await conversations.save_draft()
+        assert not composer.text and not await app_of(pilot).journal.draft(app_of(pilot).conversation.id)
+        await pilot.press("shift+tab", "up", "e")
+        await wait_until(pilot, lambda: conversations.editing)
+        composer.insert(" And why?")
+        await pilot.press("enter")
+        await allowed(pilot)
+        await wait_until(pilot, lambda: len(engine.asked) == 6)
+        assert "part 1 of 4" in engine.asked[5][0][0].text and engine.asked[5][0][0].text.endswith("And why?")
+        await pilot.press("escape")
+
+
+async def test_an_engine_that_dies_when_it_is_enough_leaves_nothing_behind() -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await half_read(pilot, engine)
+
+        async def dies() -> None:
+            engine.die(asking=True)
+
+        engine.cancel = dies  # type: ignore[method-assign]
+        await pilot.press("ctrl+s")
+        await on_screen(pilot, "notes on 1 of 4 parts")
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, lambda: len(engine.asked) == 3)
+        assert "part 2 of 4" in engine.asked[2][0][0].text
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+s"])
+async def test_a_key_between_two_parts_is_not_lost(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await half_read(pilot, engine)
+        journal = app_of(pilot).journal
+        saving, save = asyncio.Event(), journal.save
+
+        async def slow(conversation: Conversation) -> None:
+            if "notes on 2 of" in conversation.path[0].text() and not saving.is_set():
+                saving.set()
+                await pilot.press(key)
+            await save(conversation)
+
+        monkeypatch.setattr(journal, "save", slow)
+        engine.answer("second [line 40]")
+        await wait_until(pilot, saving.is_set)
+        if key == "escape":
+            await wait_until(pilot, lambda: notified(pilot, NOTES_KEPT))
+            assert len(engine.asked) == 2
+        else:
+            await wait_until(pilot, lambda: len(engine.asked) == 3)
+            assert "notes on 2 of 4" in engine.asked[2][0][0].text and engine.asked[2][0][0].text.endswith(QUESTION)
+
+
+async def test_esc_while_tokens_are_counted_stops_a_reading_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await half_read(pilot, engine)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: notified(pilot, NOTES_KEPT))
+        await idle(pilot)
+        counting, counted, count = asyncio.Event(), asyncio.Event(), engine.count
+
+        async def slow(texts: Sequence[str]) -> list[int]:
+            counting.set()
+            await counted.wait()
+            return await count(texts)
+
+        monkeypatch.setattr(engine, "count", slow)
+        await pilot.press("ctrl+g")
+        await wait_until(pilot, counting.is_set)
+        await pilot.press("escape")
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set, "the end, though nothing is counted yet")
+        counted.set()
+        assert len(engine.asked) == 2
+        await on_screen(pilot, "notes on 1 of 4 parts")
+
+
+async def test_who_looks_elsewhere_is_told_of_the_question_and_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await idle(pilot)
+        monkeypatch.setattr(desk_of(pilot).attention, "wanted", told.append)
+        monkeypatch.setattr("app.tui.parts.attention.LONG_S", 0.0)
+        await half_read(pilot, engine)
+        title = app_of(pilot).conversation.title
+        assert told == [f"{ASKS} asks: {title}"]
+        engine.say(EngineError("the GPU failed"))
+        await wait_until(pilot, lambda: len(told) == 2)
+        assert told[1] == f"The reading has failed: {title}"
 
 
 async def test_a_document_that_fits_is_asked_about_as_it_is() -> None:
