@@ -93,11 +93,14 @@ class ByParts(Several):
         """Read, and show it; whether the prompt is to be answered now. If nothing comes of it, `before` is the leaf
         again."""
         from app.chat.by_parts import has_notes
-        from app.tui.widgets.notes import ReadingView
+        from app.tui.widgets.notes import NotesView, ReadingView
 
         await self._titles.stop()
         desk, view, place = self._desk, ReadingView(prompt.text()), Node(new_id(), prompt.id, 0.0, ())
         await self._show_question(prompt, place, view, is_new=is_new)
+        for each in desk.transcript.views_of(prompt.id):
+            if isinstance(each, NotesView):  # until all is shown anew: the view has them meanwhile
+                each.display = False
         desk.hint()
         await self._asked(prompt, is_new=is_new)
         is_read = has_failed = False

@@ -119,7 +119,7 @@ class CodeRuns:
     async def end(self) -> None:
         """Stop what is run, and keep what came of it."""
         if self._task is not None:
-            self.stop()
+            self._task.cancel()
             await self._shown.wait()
 
     async def close(self) -> None:
@@ -189,6 +189,8 @@ class CodeRuns:
         self._is_asked = True
         try:
             return await self._tools.ask(call, wish, self._hint)
+        except asyncio.CancelledError:  # the conversation is left before there is an answer
+            return Verdict(allowed=False)
         finally:
             self._is_asked = False
             await self._hint()

@@ -136,6 +136,7 @@ async def test_esc_keeps_the_notes_and_reading_goes_on_after_a_restart() -> None
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: len(engine.asked) == 1)
         assert "part 3 of 4" in engine.asked[0][0][0].text and ASKS not in text_on(pilot)
+        assert text_on(pilot).count("notes on 2 of 4 parts") == 1
         engine.answer("third [line 80]")
         await wait_until(pilot, lambda: len(engine.asked) == 2)
         await pilot.press("ctrl+s")  # enough

@@ -315,6 +315,17 @@ async def test_a_deleted_conversation_does_not_come_back_with_what_it_ran(monkey
         assert stored() == [] and Kit.made[0].tool.cancelled == 1
 
 
+async def test_a_conversation_can_be_left_while_code_waits_for_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "GRACE_S", 60.0)  # the question has just come into sight
+    async with chat(FakeEngine(), (100, 40)) as pilot:
+        await selected(pilot, SEVERAL)
+        await pilot.press("exclamation_mark", "1")
+        await on_screen(pilot, "python asks: it is not confined here")
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: not app_of(pilot).conversation.nodes, "the new chat")
+        assert "asks:" not in text_on(pilot) and Kit.made[0].tool.runs == 0 and runs_on_disk() == []
+
+
 async def test_an_output_of_a_block_on_another_page_is_not_shown_on_this_one() -> None:
     text = f"```python\nprint(1)\n```\n\n{'word ' * 4000}\n\n```python\nprint(2)\n```\n\nThe end."
     tree = Conversation()
