@@ -5,6 +5,7 @@ answer that was cut off: ^G goes on, here and after a kill.
 """
 
 import asyncio
+import shutil
 from contextlib import aclosing, suppress
 from pathlib import Path
 from time import monotonic
@@ -124,6 +125,8 @@ class ByParts(Several):
             return True
         if is_new and not has_notes(self.conversation.nodes[prompt.id].text()):
             await self._withdraw(self.conversation.nodes[prompt.id], place, before, is_new=True)
+            if not self.conversation.nodes:  # else it goes with the conversation
+                await asyncio.to_thread(shutil.rmtree, texts_folder(self.conversation.id), ignore_errors=True)
         else:
             await self.show(keep=notices)
             if not has_failed:

@@ -114,6 +114,19 @@ async def test_without_a_yes_the_message_is_in_the_input_again() -> None:
         await on_screen(pilot, ASKS)
 
 
+async def test_esc_in_the_first_part_leaves_nothing_of_the_document_on_the_disk() -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (120, 30)) as pilot:
+        await sent(pilot)
+        await allowed(pilot)
+        await wait_until(pilot, lambda: len(engine.asked) == 1)
+        assert [*Path("home").rglob("*.txt")]
+        await pilot.press("escape")
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
+        assert QUESTION in desk_of(pilot).composer.text and not app_of(pilot).conversation.nodes
+        assert not [*Path("home").rglob("*.txt")]
+
+
 async def test_esc_keeps_the_notes_and_reading_goes_on_after_a_restart() -> None:
     engine = engine_that_counts()
     async with chat(engine, (120, 30)) as pilot:
