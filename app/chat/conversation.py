@@ -116,6 +116,11 @@ def files_of(nodes: Iterable[Node]) -> list[Attachment]:
     return [attachment for text in prompts if HEAD in text for attachment in split(text)[1]]
 
 
+def beginning_of(text: str) -> str:
+    """The beginning of a message for a list: of a prompt without the files that went with it."""
+    return (split(text)[0] if text.startswith(HEAD) else text)[:PREVIEW_LENGTH]
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What of a conversation isn't saved yet. `title` is None where it has not changed."""
@@ -198,7 +203,7 @@ class Conversation:
         """The beginning of the answer at the path's end, or of the prompt there; "" if that answer has no text yet."""
         messages = self.nodes[self.leaf].messages if self.leaf is not None else ()
         texts = (m.text for m in reversed(messages) if m.channel == "final" or m.role is Role.USER)
-        return next(filter(None, texts), "")[:PREVIEW_LENGTH]
+        return beginning_of(next(filter(None, texts), ""))
 
     @property
     def tokens(self) -> tuple[int, bool]:

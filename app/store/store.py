@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.chat.conversation import PREVIEW_LENGTH, Changes, Conversation
+from app.chat.conversation import PREVIEW_LENGTH, Changes, Conversation, beginning_of
 from app.store.database import explained, open_copy, open_file, set_aside
 from app.store.errors import StoreError
 from app.store.folders import remove_folders
@@ -299,12 +299,12 @@ class Store:
         with self._reading():
             rows = self._connection.execute(
                 """SELECT id, title, created, updated, (SELECT count(*) FROM nodes WHERE conversation = c.id),
-                coalesce((SELECT substr(text, 1, ?) FROM messages WHERE node = c.leaf
-                AND (channel = 'final' OR role = 'user') AND text <> '' ORDER BY position DESC LIMIT 1), '')
+                coalesce((SELECT CASE role WHEN 'user' THEN text ELSE substr(text, 1, ?) END FROM messages WHERE
+                node = c.leaf AND (channel = 'final' OR role = 'user') AND text <> '' ORDER BY position DESC LIMIT 1), '')
                 FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id LIMIT ?""",
                 (PREVIEW_LENGTH, -1 if limit is None else limit),
             )
-            return [Summary(*row) for row in rows]
+            return [Summary(*row, beginning_of(text)) for *row, text in rows]
 
     def load(self, id: str) -> Conversation | None:
         """A conversation with all its nodes; None if there is none of that id."""

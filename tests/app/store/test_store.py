@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.chat.conversation import PREVIEW_LENGTH, AnswerFacts, CallFacts, Conversation
+from app.documents.attachments import Attachment, join
 from app.paths import kept_folder, work_folder
 from app.store import schema
 from app.store import store as store_module
@@ -133,6 +134,8 @@ def test_the_list_says_how_the_last_message_on_the_screen_begins(store: Store) -
     for on_with, preview in (
         (lambda: None, "There are two."),
         (lambda: tree.add_prompt("Why? " * 100, tree.leaf), ("Why? " * 100)[:PREVIEW_LENGTH]),
+        (lambda: tree.add_prompt(join("And this?", [Attachment("a.txt", "x" * 999)]), tree.leaf), "And this?"),
+        (lambda: tree.add_prompt(join("", [Attachment("a.txt", "x" * 999)]), tree.leaf), ""),
         (lambda: tree.add_answer(present(tree.leaf), TURN, [assistant("cut off", "analysis")]), ""),
         (lambda: tree.add_answer(present(tree.leaf), TURN, [assistant("So.", "analysis"), assistant("")]), ""),
     ):
