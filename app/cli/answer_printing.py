@@ -8,7 +8,7 @@ from typing import TextIO
 from app.chat.loop import TurnEvent
 from app.chat.thinking import Thinking
 from app.chat.waiting import others_first
-from app.cli.printing import DIM, PLAIN, shows_styles
+from app.cli.printing import DIM, PLAIN, TerminalLine, shows_styles
 from app.engine.protocol import Answer
 from app.lines import one_line
 from mlx_model.events import Event, MessageEnd, PrefillProgress, Queued, TextDelta, Warned
@@ -50,6 +50,8 @@ class AnswerPrinter:
         is_data: bool = False,
     ) -> None:
         """`earlier` is the conversation before the answer, `begun` what there is of an answer that goes on."""
+        self._progress = TerminalLine(sys.stderr)
+        """What takes a while before the answer begins."""
         self._pages = pages_of(earlier)
         self._citations = Citations(self._pages)
         self._call: Message | None = None
@@ -59,9 +61,7 @@ class AnswerPrinter:
         self._is_data = is_data
         self._thinking = None if show_analysis else thinking
         self._says_thinking = False
-        self._is_terminal = sys.stderr.isatty()
         self._dims = shows_styles(sys.stderr)
-        self._shows_progress = False
         self._is_running = False  # a call of a tool, whose line has not ended
         self._open_line: TextIO | None = None  # the stream whose last line has not ended
 
@@ -96,9 +96,11 @@ class AnswerPrinter:
             self._see(event.message)
         match event:
             case Queued(before=before):
-                self._show_progress(f"waiting: {others_first(before)}")
-            case PrefillProgress(done=done, total=total):
-                self._show_progress(f"reading the prompt: {done:,} of {total:,} tokens" if done < total else "")
+                self._progress.show(f"waiting: {others_first(before)}")
+            case PrefillProgress(done=done, total=total) if done < total:
+                self._progress.show(f"reading the prompt: {done:,} of {total:,} tokens")
+            case PrefillProgress():
+                self._progress.end()
             case Warned(text=text):
                 self._print(f"{one_line(text)}\n", sys.stderr)
             case TextDelta(channel="final", text=text, recipient=None):
@@ -149,12 +151,6 @@ class AnswerPrinter:
         if self._open_line is not None:
             self._print("\n", self._open_line)
 
-    def _show_progress(self, text: str) -> None:
-        """What takes a while before the answer begins; the line is gone then, with an empty text."""
-        if self._is_terminal and (text or self._shows_progress):
-            self._shows_progress = bool(text)
-            print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
-
     def _show_thinking(self) -> None:
         thinking = self._thinking
         if thinking is None or thinking.under_way == self._says_thinking:
@@ -179,6 +175,7 @@ class AnswerPrinter:
         self._print(f"{DIM}{clean(text)}{PLAIN}" if self._dims else clean(text), sys.stderr)
 
     def _print(self, text: str, stream: TextIO) -> None:
-        print(text, end="", file=stream, flush=True)
         if text:
+            self._progress.end()
+            print(text, end="", file=stream, flush=True)
             self._open_line = None if text.endswith("\n") else stream

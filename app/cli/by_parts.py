@@ -67,7 +67,8 @@ class Readings:
                 say("the notes so far are kept: the same command goes on with them")
         for notes in self.notes:
             took = f"{notes.read:,} tokens read, {notes.written:,} written, {duration(notes.seconds)}"
-            say(f"{one_line(notes.name.removesuffix('*'))}: {notes.parts:,} parts, {took}")
+            parts = "1 part" if notes.parts == 1 else f"{notes.parts:,} parts"
+            say(f"{one_line(notes.name.removesuffix('*'))}: {parts}, {took}")
 
     @property
     def notes(self) -> Sequence[Notes]:

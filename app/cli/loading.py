@@ -2,7 +2,7 @@
 
 import sys
 
-from app.cli.printing import say
+from app.cli.printing import TerminalLine, say
 from app.engine.engine import Engine
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, LoadProgress, Ready
@@ -18,7 +18,7 @@ class PreparingLine:
     """How far the kernels are prepared, in a terminal's line of standard error that is gone at the end."""
 
     def __init__(self) -> None:
-        self._is_shown = False
+        self._line = TerminalLine(sys.stderr)
 
     def hear(self, reply: Loading | LoadProgress | Ready) -> None:
         """Show how far the kernels are; whatever else a load says takes the line away."""
@@ -29,18 +29,11 @@ class PreparingLine:
 
     def show(self, done: int, total: int) -> None:
         """So many pieces of work for the kernels are done, and the next is under way."""
-        if sys.stderr.isatty():
-            self._is_shown = True
-            self._print(preparing(done, total))
+        self._line.show(preparing(done, total))
 
     def end(self) -> None:
         """Take the line away, if there is one."""
-        if self._is_shown:
-            self._is_shown = False
-            self._print("")
-
-    def _print(self, text: str) -> None:
-        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+        self._line.end()
 
 
 def preparing(done: int, total: int) -> str:

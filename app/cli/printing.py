@@ -3,14 +3,18 @@
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable
 from time import monotonic
 from typing import TextIO
 
+from app.lines import one_line
 from mlx_model.text import clean
 
 LINE_S = 30.0
 """Seconds between two lines of progress where they stay."""
+_COLUMNS = 80
+"""Of a terminal that does not say how many it has."""
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -40,31 +44,63 @@ def say(text: str) -> None:
     print(f"gptoss-chat: {clean(text)}", file=sys.stderr, flush=True)
 
 
-class ProgressLine:
-    """How far a command is: a line of a terminal that is written anew, or lines that stay, now and then."""
+class TerminalLine:
+    """A line of a terminal that is written anew, as far as there is room for it; nothing is shown elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._rewrites = stream.isatty() and not is_dumb()
+        self.is_shown = stream.isatty() and not is_dumb()
+        """Whether there is such a terminal."""
         self._width = 0
-        self._last = -math.inf
 
-    def show(self, line: str, *, stays: bool = False) -> None:
-        """Bring it up to date. `stays`: where lines stay, this one does however short ago the last one was."""
-        if self._rewrites:
-            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
-            self._width = len(line)
-        elif stays or monotonic() - self._last >= LINE_S:
-            self._last = monotonic()
-            say(line)
-
-    def say(self, text: str) -> None:
-        """A line that stays, in place of the present one."""
-        self.end()
-        say(text)
+    def show(self, text: str) -> None:
+        """Show this in place of what stands there."""
+        if self.is_shown:
+            text, width = _fitting(one_line(text), _columns(self._stream) - 1)
+            print(f"\r{text}{' ' * (self._width - width)}", end="", file=self._stream, flush=True)
+            self._width = width
 
     def end(self) -> None:
         """Take the line away, if there is one."""
         if self._width:
             print(f"\r{' ' * self._width}\r", end="", file=self._stream, flush=True)
             self._width = 0
+
+
+class ProgressLine(TerminalLine):
+    """How far a command is: a line of a terminal, or elsewhere lines that stay, now and then."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._last = -math.inf
+
+    def show(self, text: str, *, stays: bool = False) -> None:
+        """Bring it up to date. `stays`: where lines stay, this one does however short ago the last one was."""
+        if self.is_shown:
+            super().show(text)
+        elif stays or monotonic() - self._last >= LINE_S:
+            self._last = monotonic()
+            say(text)
+
+    def say(self, text: str) -> None:
+        """A line that stays, in place of the present one."""
+        self.end()
+        say(text)
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):  # no terminal after all
+        return _COLUMNS
+
+
+def _fitting(text: str, columns: int) -> tuple[str, int]:
+    """As much of a text as so many columns take, and how many that are."""
+    width = 0
+    for at, char in enumerate(text):
+        own = 1 + (unicodedata.east_asian_width(char) in "FW")
+        if width + own > columns:
+            return text[:at], width
+        width += own
+    return text, width

@@ -12,7 +12,7 @@ from app.chat.plan import Plan
 from app.chat.pro import Pro, is_whole
 from app.cli.arguments import Start
 from app.cli.form import parsed
-from app.cli.printing import DIM, PLAIN, say, shows_styles
+from app.cli.printing import DIM, PLAIN, TerminalLine, say, shows_styles
 from app.documents.attachments import split
 from app.documents.citations import FileCitations, flaws
 from app.engine.engine import Engine
@@ -77,15 +77,15 @@ async def print_several(
     """
     effort = setup.options.effort
     pro = Pro(request, [AnswerRecord(effort) for _ in range(plan.count)], plan.combine)
-    line, due = _Line(), 0.0
+    line, due = TerminalLine(sys.stderr), 0.0
     try:
         async with aclosing(pro.events(engine, lambda: AnswerRecord(effort), lambda: False)) as events:
             async for _ in events:
-                if line.is_shown_to_anyone and monotonic() >= due:
+                if line.is_shown and monotonic() >= due:
                     due = monotonic() + PROGRESS_S
                     line.show(progress(pro))
     finally:
-        line.show("")
+        line.end()
     for warning in pro.warnings:
         print(clean(warning), file=sys.stderr)
     answer = pro.answer
@@ -168,18 +168,3 @@ def _fields(record: AnswerRecord) -> dict[str, object]:
         "finish_reason": finished.reason,
         "stats": finished.stats.to_json(),
     }
-
-
-class _Line:
-    """A line of standard error that changes in place, for who looks at it."""
-
-    def __init__(self) -> None:
-        self.is_shown_to_anyone = sys.stderr.isatty()
-        self._width = 0
-
-    def show(self, text: str) -> None:
-        """Show this in place of what stood there."""
-        if self.is_shown_to_anyone and (text or self._width):
-            text = text[:78]
-            print(f"\r{text:<{self._width}}\r{text}", end="", file=sys.stderr, flush=True)
-            self._width = len(text)

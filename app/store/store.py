@@ -299,8 +299,9 @@ class Store:
         with self._reading():
             rows = self._connection.execute(
                 """SELECT id, title, created, updated, (SELECT count(*) FROM nodes WHERE conversation = c.id),
-                coalesce((SELECT CASE role WHEN 'user' THEN text ELSE substr(text, 1, ?) END FROM messages WHERE
-                node = c.leaf AND (channel = 'final' OR role = 'user') AND text <> '' ORDER BY position DESC LIMIT 1), '')
+                coalesce((SELECT CASE role WHEN 'user' THEN text ELSE substr(text, 1, ?) END FROM messages
+                WHERE node = c.leaf AND (channel = 'final' OR role = 'user') AND text <> ''
+                ORDER BY position DESC LIMIT 1), '')
                 FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id LIMIT ?""",
                 (PREVIEW_LENGTH, -1 if limit is None else limit),
             )
@@ -327,8 +328,8 @@ class Store:
 
     def _text(self, table: str, conversation: str) -> str | None:
         with self._reading():
-            rows = self._connection.execute(f"SELECT text FROM {table} WHERE conversation = ?", (conversation,))
-            return next((text for (text,) in rows), None)
+            query = f"SELECT text FROM {table} WHERE conversation = ?"
+            return next((text for (text,) in self._connection.execute(query, (conversation,))), None)
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The latest prompts of all conversations, oldest first. Those of deleted ones are gone from here too."""
@@ -386,10 +387,8 @@ class Store:
                     self._connection.execute("COMMIT")
 
     def _load(self, id: str) -> Conversation | None:
-        head = self._connection.execute(
-            "SELECT title, created, updated, leaf FROM conversations WHERE id = ?", (id,)
-        ).fetchone()
-        if head is None:
+        query = "SELECT title, created, updated, leaf FROM conversations WHERE id = ?"
+        if (head := self._connection.execute(query, (id,)).fetchone()) is None:
             return None
         title, created, updated, leaf = head
         conversation = Conversation(id, title=title, created=created, nodes=read_nodes(self._connection, id))

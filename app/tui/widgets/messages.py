@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message as TextualMessage
 from textual.widget import Widget
@@ -23,8 +23,8 @@ from app.tui.text.pages import beginning
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
-from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.fold import Fold
+from app.tui.widgets.last_line import LastLine
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
@@ -103,34 +103,6 @@ def _so_far(part: Part) -> str:
 
 PartView = Analysis | CallView | AnswerText
 """Each has the `part` it shows, `show` for what has become of it, and marks what a search has found there."""
-
-
-class LastLine(Horizontal, LiveContainer):
-    """Below an answer: what is to be said of it, and the switch between its versions. Takes no room for nothing."""
-
-    def __init__(self, versions: VersionSwitch | None) -> None:
-        self._footer = FittingLine(classes="footer")
-        super().__init__(self._footer, *([versions] if versions else []))
-        self._versions = versions
-        self._fit()
-
-    def say(self, *parts: str) -> None:
-        """Say these clean texts, or as many of them, from the first, as there is room for."""
-        counts = range(len(parts), 0, -1)
-        self._footer.forms = tuple(" \u00b7 ".join(parts[:count]) for count in counts) or ("",)
-        self._fit()
-
-    async def switch(self, versions: VersionSwitch | None) -> None:
-        """Show a switch between versions, in place of the one before."""
-        if self._versions is not None:
-            await self._versions.remove()
-        self._versions = versions
-        if versions is not None:
-            await self.mount(versions)
-        self._fit()
-
-    def _fit(self) -> None:
-        self.display = any(self._footer.forms) or self._versions is not None
 
 
 class AnswerView(Vertical, LiveContainer):

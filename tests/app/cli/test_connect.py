@@ -137,10 +137,11 @@ def test_the_plain_chat_over_a_server_of_the_settings(
 
 def test_a_line_says_who_is_answered_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     printer = AnswerPrinter(show_analysis=False)
     for event in (Queued(2), Queued(1), PrefillProgress(9, 9)):
         printer.show(Answer(1, event))
-    first, second, last = (line.rstrip() for line in capsys.readouterr().err.split("\r")[1::2])
+    first, second, last = (line.rstrip() for line in capsys.readouterr().err.split("\r")[1:4])
     assert first == "waiting: 2 requests of other programs come first"
     assert second == "waiting: another program is answered first" and last == ""
 

@@ -15,7 +15,12 @@ from app.engine.protocol import Load, Loading, LoadProgress, Ready
 from app.server import serving
 from mlx_model.transformer.kernels import KernelFindings
 
-SHOWN = "".join(f"\r{text:<60}\r" for text in ("preparing the kernels: 1 of 2", "preparing the kernels: 2 of 2", ""))
+SHOWN = f"\rpreparing the kernels: 1 of 2\rpreparing the kernels: 2 of 2\r{' ' * 29}\r"
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
 
 
 @pytest.mark.usefixtures("by_mlx")

@@ -140,6 +140,7 @@ def test_a_terminal_is_shown_how_far_they_are_and_the_thought_of_the_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(several, "PROGRESS_S", 0.0)
