@@ -29,7 +29,7 @@ GROUND = {
         "checkpoint_files",
         "part",
     ),
-    "app ground": ("adapters", "lines", "paths", "programs", "settings", "interrupt"),
+    "app ground": ("adapters", "digests", "lines", "paths", "programs", "settings", "interrupt"),
 }
 
 MODEL_GROUND = ("metal ground", "mlx_model ground")

@@ -4,12 +4,12 @@ Blocks are counted from 1 on in the text that an answer says to the person: its 
 its commentary.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 
 from app.chat.code_blocks import code_blocks
 from app.chat.conversation import BlockRun, CallFacts
+from app.digests import digest_of
 from app.lines import one_line
 from mlx_model.text import clean, fenced
 from mlx_model.tools.base import CHARACTERS_A_TOKEN, shortened
@@ -22,11 +22,6 @@ _WORDS = 100
 """Room for what says that something is left out: what was shortened stays as it is."""
 CUT_OFF = "cut off"
 """The state of one that the end of the program has cut off."""
-
-
-def digest_of(code: str) -> str:
-    """What tells a code block from what it becomes when its answer is continued."""
-    return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def kept_output(text: str) -> str:
@@ -49,8 +44,8 @@ def with_outputs(text: str, runs: Iterable[BlockRun], before: int = 0) -> tuple[
     stand so many others. What has run is known by its code: a block that has changed since has no output."""
     blocks, lines = code_blocks(text), text.split("\n")
     by_block = {run.block: run for run in runs}
-    for number, block in reversed(list(enumerate(blocks, before + 1))):
-        run = by_block.get(number)
+    for block in reversed(blocks):
+        run = by_block.get(before + block.number)
         if run is not None and run.code == digest_of(block.code):
             below = ["", *_exported(run), *([""] if any(lines[block.end : block.end + 1]) else [])]
             margin = _margin(lines[block.first]) if block.is_fenced else ""

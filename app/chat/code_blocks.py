@@ -8,11 +8,12 @@ if TYPE_CHECKING:  # loaded with the first answer
 
 
 class CodeBlock(NamedTuple):
-    """One block: what it says, the language that it names ("" for none), its lines from `first` to before `end`, and
-    whether it stands between fences, else it is indented."""
+    """One block: what it says, the language that it names ("" for none), its number in the text from 1 on, its lines
+    from `first` to before `end`, and whether it stands between fences, else it is indented."""
 
     code: str
     language: str
+    number: int
     first: int
     end: int
     is_fenced: bool
@@ -21,12 +22,12 @@ class CodeBlock(NamedTuple):
 def code_blocks(text: str) -> list[CodeBlock]:
     """The blocks, in their order; those of quotes and list items too. As on the screen, what looks like HTML is text,
     and no code stands in a formula."""
-    blocks = []
+    blocks = list[CodeBlock]()
     for token in _parser().parse(text):
         if token.type in ("fence", "code_block") and token.map is not None:
-            language = (token.info.split() or [""])[0]
+            language, (first, end) = (token.info.split() or [""])[0], token.map
             code = token.content.removesuffix("\n")
-            blocks.append(CodeBlock(code, language, token.map[0], token.map[1], token.type == "fence"))
+            blocks.append(CodeBlock(code, language, len(blocks) + 1, first, end, token.type == "fence"))
     return blocks
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from app.chat.by_parts import ReadingByParts, has_notes, unread
 from app.cli.printing import ProgressLine, say
+from app.digests import digest_of
 from app.documents.attachments import split
-from app.documents.kept_texts import digest_of
 from app.documents.notes import Notes, notes_of
 from app.engine.engine import Engine
 from app.engine.protocol import Ready

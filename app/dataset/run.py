@@ -15,6 +15,7 @@ from app.dataset.kinds import KINDS, Draft, Dropped, Kind, Try, value_of, with_l
 from app.dataset.log import Log
 from app.dataset.passages import Passage, in_turn, passages, without_copies
 from app.dataset.sources import Source
+from app.digests import digest_of
 from app.engine.engine import Engine, EngineError
 from app.lines import one_line
 from mlx_model.documents.quotes import QuoteIndex, lines_of
@@ -196,7 +197,7 @@ class Run:
         page = source.document.pages[passage.page]
         start, end = passage.start + place.start, passage.start + place.end
         where, lines = source.place(page, *lines_of(page.text, start, end))
-        name = hashlib.sha256(f"{source.sha256} {draft.question}".encode("utf-8", "replace")).hexdigest()[:16]
+        name = digest_of(f"{source.sha256} {draft.question}")
         return Item(
             name,
             self.kind.name,

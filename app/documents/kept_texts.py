@@ -1,10 +1,10 @@
 """The texts of documents that were read by parts, by their digests: for what is read later, and for what is quoted."""
 
-import hashlib
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
+from app.digests import digest_of
 from app.paths import kept_texts
 from metal.files import read_small, replace_file
 
@@ -14,11 +14,6 @@ _MOST_BYTES = 100_000_000
 
 _texts: OrderedDict[str, str] = OrderedDict()
 _lock = Lock()  # files are read in threads
-
-
-def digest_of(text: str) -> str:
-    """A name for a text, which no other has."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def remember(text: str) -> str:

@@ -5,12 +5,12 @@ then what the pipe of an engine process would bring; empty ones say that the ser
 connection is.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import get_args
 
+from app.digests import digest_of
 from app.engine.protocol import FromEngine, ProtocolError, ToEngine
 from mlx_model.events import Event, Stats, TokenLogprobs
 from mlx_model.harmony.message import Message
@@ -56,7 +56,7 @@ def protocol() -> str:
     payloads = (Stats, TokenLogprobs, Message, Request, Options, FunctionTool, Namespace, ResponseFormat, Form)
     classes = (*get_args(ToEngine), *get_args(FromEngine), *get_args(Event), *payloads)
     names = sorted(f"{cls.__name__}({', '.join(field.name for field in fields(cls))})" for cls in classes)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return digest_of("\n".join(names))
 
 
 @cache

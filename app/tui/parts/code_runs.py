@@ -1,14 +1,16 @@
 """What the person does with a code block: saves it, and runs it; its output stands below the block, and is kept."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.chat.answer import CHECKPOINT_S
-from app.chat.block_runs import digest_of, kept_output
+from app.chat.block_runs import kept_output
+from app.chat.code_blocks import CodeBlock
 from app.chat.conversation import BlockRun, CallFacts, Conversation
+from app.digests import digest_of
 from app.lines import one_line, sentence
 from app.tools.code import run_by, suffix_of
 from app.tools.code_runs import CodeRunner
@@ -29,23 +31,6 @@ TICK_S = 0.25
 RUNS = "A code block is being run. Esc stops it."
 FILE_NAME_S = 15.0
 NO_MORE = f"[... what came after {MOST_SHOWN:,} characters was not kept ...]"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A code block; `number` is its place in the answer from 1 on."""
-
-    code: str
-    language: str
-    number: int
-
-
-def blocks_of(text: str) -> Sequence[Block]:
-    """The code blocks of a message's text."""
-    from app.tui.text.markdown_layout import code_blocks, code_languages
-
-    pairs = zip(code_blocks(text), code_languages(text), strict=True)
-    return [Block(code, language, number) for number, (code, language) in enumerate(pairs, 1)]
 
 
 class Written:
@@ -86,7 +71,7 @@ class CodeRuns:
         self._shown = asyncio.Event()  # how the last run ended
         conversations.before_leaving = self.end
 
-    async def save(self, block: Block) -> None:
+    async def save(self, block: CodeBlock) -> None:
         """Write a block to a new file in the current folder, and say what it is called."""
         from app.store.exchange.export import write_new
 
@@ -97,8 +82,8 @@ class CodeRuns:
         else:
             self._desk.notify(f"Wrote {one_line(str(path))}", timeout=FILE_NAME_S)
 
-    def start(self, node: str, block: Block) -> None:
-        """Run a block of an answer of the conversation."""
+    def start(self, node: str, block: CodeBlock) -> None:
+        """Run a block of an answer of the conversation, which has the number that it has in the whole answer."""
         if self._task is not None:
             self._desk.warn(RUNS)
             return
@@ -127,7 +112,9 @@ class CodeRuns:
         await self.end()
         await self._runner.close()
 
-    async def _show(self, task: asyncio.Task[ToolResult], conversation: Conversation, node: str, block: Block) -> None:
+    async def _show(
+        self, task: asyncio.Task[ToolResult], conversation: Conversation, node: str, block: CodeBlock
+    ) -> None:
         """Show and keep how a run goes, until it has ended."""
         before = next((run for run in conversation.nodes[node].runs if run.block == block.number), None)
         kept, written = BlockRun(block.number, digest_of(block.code)), self._written or Written()

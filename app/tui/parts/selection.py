@@ -1,13 +1,13 @@
 """What is done with the message that is selected: copied, edited, branched from, answered again, quoted, opened."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events
 
+from app.chat.code_blocks import CodeBlock, code_blocks
 from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Node
 from app.documents.mentions import names_in
@@ -17,7 +17,7 @@ from app.tui.parts.desk import Desk
 from app.tui.parts.tools import Tools
 from app.tui.text import message_keys as keys
 from app.tui.text.message_keys import MessageFacts
-from app.tui.text.messages import files_of, quoted, text_of
+from app.tui.text.messages import quoted, text_of, written_files
 from app.tui.widgets.composer import FOLD_LENGTH
 from mlx_model.text import clean
 
@@ -149,7 +149,7 @@ class Selection:
             pages=view.pages if view else 1,
             versions=len(conversation.versions(node)) if node else 1,
             can_go_on=node is not None and self._conversations.cut_off is node,
-            files=tuple(path.name for path in files_of(node)) if node else (),
+            files=tuple(path.name for path in written_files(node)) if node else (),
             choosing=self._choosing[1] if node is not None and self._choosing is not None else "",
             runs=runs if view is not None else (),
             outputs=tuple(run.block for run in node.runs if run.output) if node and view is not None else (),
@@ -161,12 +161,11 @@ class Selection:
         """How many code blocks it has, which of them can be run, and how many web pages; counted once, which takes a
         while in a long answer."""
         from app.chat.web_pages import web_pages
-        from app.tui.parts.code_runs import blocks_of
 
         if self._counted[0] is not node:
             text = text_of(node)
-            blocks = blocks_of(text)
-            runs = tuple(number for number, block in enumerate(blocks, 1) if run_by(block.language))
+            blocks = code_blocks(text)
+            runs = tuple(block.number for block in blocks if run_by(block.language))
             self._counted = (node, len(blocks), runs, len(web_pages(text)))
         return self._counted[1:]
 
@@ -214,10 +213,8 @@ class Selection:
         elif name == keys.QUOTE:
             self._quote(self._desk.selected_text or with_numbers(text_of(node), self._pages))
         else:
-            from app.tui.text.markdown_layout import code_blocks
-
             what = f"code block {number}" if number else "the last code block"
-            self._copy(_block(code_blocks(text_of(node)), number), what, NO_CODE)
+            self._copy(_code(code_blocks(text_of(node)), number), what, NO_CODE)
 
     async def _ask_on(self, name: str, node: Node) -> None:
         conversations, desk = self._conversations, self._desk
@@ -286,7 +283,7 @@ class Selection:
         if name == keys.WEB_PAGE:
             self._open_page(node)
             return
-        files = files_of(node)
+        files = written_files(node)
         if number or len(files) == 1:
             self.open_file(files[int(number or 1) - 1])
         elif files:
@@ -302,9 +299,7 @@ class Selection:
     def _take_block(self, name: str, number: str, node: Node, *, is_last: bool) -> None:
         """Save or run the code block of this number, or ask about its output; without one, the only one, the last, or
         let the person choose."""
-        from app.tui.parts.code_runs import blocks_of
-
-        blocks = blocks_of(text_of(node))
+        blocks = code_blocks(text_of(node))
         fitting = {
             keys.SAVE: [block.number for block in blocks],
             keys.RUN: [block.number for block in blocks if run_by(block.language)],
@@ -325,12 +320,14 @@ class Selection:
 
     def take_block(self, event: "MarkdownText.BlockWanted") -> None:
         """A click on a word above a code block."""
-        from app.tui.parts.code_runs import blocks_of
         from app.tui.text.code_words import OPEN, SAVE
         from app.tui.widgets.messages import AnswerView
 
+        blocks = code_blocks(clean(event.view.source))
+        if event.number > len(blocks):  # the text has changed since
+            return
+        block = blocks[event.number - 1]
         answer = next((each for each in event.view.ancestors if isinstance(each, AnswerView)), None)
-        block = blocks_of(clean(event.view.source))[event.number - 1]
         node = next(
             (id for id in self._conversations.conversation.nodes if answer in self._desk.transcript.views_of(id)), ""
         )
@@ -341,7 +338,7 @@ class Selection:
         elif not self._conversations.idle.is_set():
             self._desk.warn(BUSY)
         elif answer is not None and node and (number := answer.runs.number_of(event.view, event.number)):
-            self._code_runs.start(node, replace(block, number=number))
+            self._code_runs.start(node, block._replace(number=number))
 
     def ask_about(self, run: BlockRun) -> None:
         """The next message is about what a code block has written."""
@@ -391,7 +388,7 @@ class Selection:
             composer.leave_as_text(names_in(text))
 
 
-def _block(blocks: list[str], number: str) -> str:
-    """The code block of this number, the last one by default; "" if it isn't there."""
+def _code(blocks: Sequence[CodeBlock], number: str) -> str:
+    """What the block of this number says, the last one by default; "" if it isn't there."""
     at = int(number) if number else len(blocks)
-    return blocks[at - 1] if 0 < at <= len(blocks) else ""
+    return blocks[at - 1].code if 0 < at <= len(blocks) else ""

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from app.chat.code_blocks import code_blocks
 from app.chat.commands import COPY_TARGETS, EXPORT_FORMATS
 from app.chat.conversation import Conversation
 from app.chat.sources import with_sources
@@ -44,9 +45,7 @@ def part(conversation: Conversation, argument: str) -> str:
         raise RequestError("there is no answer to copy yet")
     if kind != "code":
         return with_sources(clean(answer), pages_of(conversation.messages))
-    from app.tui.text.markdown_layout import code_blocks
-
-    return _block(code_blocks(clean(answer)), number)
+    return _block([block.code for block in code_blocks(clean(answer))], number)
 
 
 def name_of(argument: str) -> str:

@@ -16,7 +16,7 @@ def text_of(node: Node) -> str:
     return clean(next(filter(None, map(node.text, ("final", "commentary", "analysis"))), ""))
 
 
-def files_of(node: Node) -> list[Path]:
+def written_files(node: Node) -> list[Path]:
     """What the calls of an answer have written, each file once."""
     calls = node.facts.calls if node.facts else ()
     return [Path(path) for path in dict.fromkeys(path for call in calls for path in call.files)]

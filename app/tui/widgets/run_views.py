@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from textual.widget import Widget
 
-from app.chat.block_runs import digest_of
+from app.chat.code_blocks import CodeBlock, code_blocks
 from app.chat.conversation import BlockRun
+from app.digests import digest_of
 from app.tui.text.answer_parts import Running
 from app.tui.widgets.code_run import CodeRun
 from app.tui.widgets.markdown import MarkdownText
@@ -25,10 +26,8 @@ class RunViews:
         """Those that are there."""
         return iter(self._views.values())
 
-    def with_blocks(self) -> Iterator[tuple[MarkdownText, Sequence[str]]]:
+    def with_blocks(self) -> Iterator[tuple[MarkdownText, Sequence[CodeBlock]]]:
         """The texts, each with its code blocks."""
-        from app.tui.text.markdown_layout import code_blocks
-
         for text in self._texts():
             yield text, code_blocks(clean(text.source))
 
@@ -47,7 +46,7 @@ class RunViews:
         for text, blocks in self.with_blocks():
             if at > len(blocks):
                 at -= len(blocks)
-            elif digest_of(blocks[at - 1]) == kept.code:
+            elif digest_of(blocks[at - 1].code) == kept.code:
                 self._views[kept.block] = CodeRun(kept, running)
                 text.put_below(at, self._views[kept.block])
                 return text
@@ -77,7 +76,7 @@ class RunViews:
         """Drop those whose code block is another by now, since the answer was continued."""
         if not self._views:
             return
-        digests = [digest_of(code) for _, blocks in self.with_blocks() for code in blocks]
+        digests = [digest_of(block.code) for _, blocks in self.with_blocks() for block in blocks]
         for block, view in list(self._views.items()):
             if digests[block - 1 : block] != [view.kept.code]:
                 await self.drop(block)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.chat.block_runs import LEFT_OUT, MOST_KEPT, digest_of, kept_output, state_of, with_outputs
+from app.chat.block_runs import LEFT_OUT, MOST_KEPT, kept_output, state_of, with_outputs
 from app.chat.conversation import BlockRun, CallFacts, Conversation
+from app.digests import digest_of
 from mlx_model.harmony.message import assistant
 from tests.fixtures.trees import TURN
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.block_runs import digest_of
 from app.chat.conversation import BlockRun, CallFacts, Conversation
+from app.digests import digest_of
 from app.store import schema
 from app.store.exchange.export import to_markdown
 from app.store.search import OUTPUT

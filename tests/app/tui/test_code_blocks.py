@@ -2,9 +2,10 @@
 
 import pytest
 
-from app.chat.block_runs import digest_of, with_outputs
+from app.chat.block_runs import with_outputs
 from app.chat.code_blocks import code_blocks
 from app.chat.conversation import BlockRun, CallFacts
+from app.digests import digest_of
 from app.tui.text import markdown_layout
 
 CODE = "```python\nprint(1)\n```\n"

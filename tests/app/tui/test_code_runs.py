@@ -8,15 +8,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Tooltip
 
-from app.chat.block_runs import digest_of
 from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, CallFacts, Conversation
+from app.digests import digest_of
 from app.tools import kits
 from app.tools.permission import Decision
 from app.tui.parts import tools as part
 from app.tui.parts import written_files
 from app.tui.parts.code_runs import RUNS
+from app.tui.text.code_words import RUN
 from app.tui.widgets.code_run import CodeRun
+from app.tui.widgets.messages import AnswerText
 from mlx_model.events import Finished
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import assistant
@@ -267,6 +269,8 @@ async def test_the_words_above_a_block_do_what_its_keys_do(monkeypatch: pytest.M
         await wait_until(pilot, lambda: "then !" in str(app_of(pilot).screen.get_child_by_type(Tooltip).render()))
         await pilot.click(offset=(rows[last].rindex("run"), last))  # below the output of the first
         await wait_until(pilot, lambda: runs(pilot) == [1, 3])
+        view = next(iter(pilot.app.query(AnswerText)))
+        app_of(pilot).selection.take_block(view.BlockWanted(view, RUN, 9))  # it was there when it was clicked
         await send(pilot, "Go on.")
         await click(pilot, "python", "run")
         await wait_until(pilot, lambda: notified(pilot, BUSY))
