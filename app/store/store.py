@@ -305,7 +305,7 @@ class Store:
                 FROM conversations AS c WHERE deleted IS NULL ORDER BY updated DESC, id LIMIT ?""",
                 (PREVIEW_LENGTH, -1 if limit is None else limit),
             )
-            return [Summary(*row[:-1], preview=beginning_of(row[-1])) for row in rows]
+            return [Summary(*(*row[:-1], beginning_of(row[-1]))) for row in rows]
 
     def load(self, id: str) -> Conversation | None:
         """A conversation with all its nodes; None if there is none of that id."""
