@@ -68,15 +68,27 @@ async def _pieces(pages: list[Page], count: Count, most: int) -> list[tuple[Page
     """Pages with their tokens. Those that are too large for a part, or are only lines, are cut small."""
     small = max(1, most // _SMALLER)
     found = [*zip(pages, await count([_alone(page) for page in pages]) if pages else [], strict=True)]
-    whole = [tokens <= most and not page.label.startswith("line") for page, tokens in found]
-    while any(_is_large(page, tokens, small) for (page, tokens), keeps in zip(found, whole, strict=True) if not keeps):
-        cut, kept = list[Page](), list[bool]()
-        for (page, tokens), keeps in zip(found, whole, strict=True):
-            pieces = [page] if keeps or not _is_large(page, tokens, small) else [*_halves(page)]
-            cut += pieces
-            kept += [keeps] * len(pieces)
-        found, whole = [*zip(cut, await count([_alone(page) for page in cut]), strict=True)], kept
+    bounds = [most if tokens <= most and not page.label.startswith("line") else small for page, tokens in found]
+    while any(_is_large(page, tokens, bound) for (page, tokens), bound in zip(found, bounds, strict=True)):
+        cut = [
+            (piece, None if len(pieces) > 1 else tokens, bound)
+            for (page, tokens), bound in zip(found, bounds, strict=True)
+            for pieces in [_divided(page, tokens, bound)]
+            for piece in pieces
+        ]
+        counts = iter(await count([_alone(page) for page, tokens, _ in cut if tokens is None]))
+        found = [(page, next(counts) if tokens is None else tokens) for page, tokens, _ in cut]
+        bounds = [bound for *_, bound in cut]
     return found
+
+
+def _divided(page: Page, tokens: int, bound: int) -> list[Page]:
+    """Pieces of a page that have about so many tokens at most, which are to be counted."""
+    pieces = [page]
+    while tokens > bound and any(len(piece.text) > 1 for piece in pieces):
+        pieces = [half for piece in pieces for half in (_halves(piece) if len(piece.text) > 1 else [piece])]
+        tokens = (tokens + 1) // 2
+    return pieces
 
 
 def _alone(page: Page) -> str:
