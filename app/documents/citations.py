@@ -13,7 +13,7 @@ from functools import lru_cache
 from app.documents.attachments import Attachment
 from app.documents.cells import rows_of
 from app.documents.cited_pages import pages_in
-from app.documents.notes import document_of
+from app.documents.notes import as_read
 from app.lines import one_line
 from mlx_model.documents.document import headings_in
 from mlx_model.documents.quotes import QuoteIndex, folded, lines_of
@@ -103,7 +103,7 @@ class FileCitations:
         matches = [m for m in _CITATION.finditer(text) if not any(a <= m.start() < b for a, b in code)]
         if not matches:
             return []
-        attachments, cited = [*map(document_of, self._get())], []
+        attachments, cited = [*map(as_read, self._get())], []
         for number, match in enumerate(matches):
             before = matches[number - 1].end() if number else 0
             after = matches[number + 1].start() if number + 1 < len(matches) else len(text)

@@ -123,7 +123,7 @@ def anew(attachment: Attachment) -> Attachment:
     return fresh.attachment
 
 
-def document_of(attachment: Attachment) -> Attachment:
+def as_read(attachment: Attachment) -> Attachment:
     """The document itself in place of notes on it, as far as its text is kept; any other file as it is."""
     notes = notes_of(attachment)
     text = text_of(notes.digest) if notes is not None else None

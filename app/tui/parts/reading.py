@@ -9,6 +9,7 @@ from app.chat.conversation import files_of
 from app.documents.attachments import Attachment, AttachmentError, AttachmentLocked
 from app.documents.cited_pages import pages_in
 from app.documents.files import document_at, document_of, meant, whole
+from app.documents.notes import as_read
 from app.documents.selection import SOURCE, WHOLE, Selection, SelectionError, divide, select
 from app.lines import one_line, sentence
 from app.settings import load
@@ -206,6 +207,7 @@ def _of_attachment(attachment: Attachment, folder: Path) -> ReadingPlace:
     try:
         return _place(name, document_at(meant(name, folder)[0], name))
     except AttachmentError:
+        attachment = as_read(attachment)
         pages = pages_in(attachment)
         unit = pages[0].label.split(" ")[0] or "line"
         return ReadingPlace(name, Document(pages, unit, len(pages)), attachment)

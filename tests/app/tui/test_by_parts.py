@@ -161,6 +161,18 @@ async def test_esc_keeps_the_notes_and_reading_goes_on_after_a_restart() -> None
         await on_screen(pilot, "From three of four.")
 
 
+async def test_a_document_that_is_gone_can_still_be_read_as_it_was(tmp_path: Path) -> None:
+    engine = engine_that_counts()
+    async with chat(engine, (160, 30)) as pilot:
+        await half_read(pilot, engine)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: notified(pilot, NOTES_KEPT))
+        Path("book.txt").unlink()
+        await app_of(pilot).run_action("read")
+        await wait_until(pilot, lambda: app_of(pilot).query(Reader))
+        await on_screen(pilot, LINES[5])
+
+
 async def test_after_a_stop_it_can_be_answered_from_what_was_read() -> None:
     engine = engine_that_counts()
     async with chat(engine, (80, 24)) as pilot:
