@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -18,10 +18,10 @@ from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.plan import Plan, read_plan
 from app.chat.sampling import change
-from app.chat.sources import source_list
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model, load_there
+from app.cli.plain_end import TO_BE_READ, print_end, print_sources, waits_for_notes
 from app.cli.plain_input import read_message, readline_edits
 from app.cli.plain_several import PlainSeveral
 from app.cli.plain_tools import PlainTools
@@ -35,10 +35,7 @@ from app.store.saver import Saver
 from app.tools.names import available, in_words, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
-from mlx_model.text import clean
-from mlx_model.tools.citations import Source, cited, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
-from mlx_model.tools.shown_pages import pages_of
 
 if TYPE_CHECKING:
     from app.cli.beside import SharedEngine
@@ -116,18 +113,7 @@ class PlainChat:
             print("There is no conversation to continue yet.")
             return
         self._conversation = last
-        print(f"Continuing: {one_line(last.title)}")
-        pages = pages_of(last.messages)
-        for node in last.path[-2:]:
-            if node.is_prompt:
-                print(clean(f"> {node.text()}"), end="\n\n")
-                continue
-            text, sources = cited(clean(node.text("final")), pages, plain_number)
-            print(text, flush=True)
-            _print_sources(sources)
-            print()
-        if last.unfinished is not None:
-            print("The last answer is not finished; /continue goes on with it.", end="\n\n")
+        print_end(last)
 
     def close(self) -> None:
         """End what the tools have started, and a connection."""
@@ -268,6 +254,9 @@ class PlainChat:
         if last is None:
             print(NOT_CUT_OFF)
             return False
+        if last.is_prompt and waits_for_notes(last.text()):
+            print(TO_BE_READ)
+            return False
         return self._answer(last)
 
     def _answer(self, node: Node) -> bool:
@@ -300,7 +289,7 @@ class PlainChat:
                     self._keep(record, unfinished)
                 printer.end_line()
                 if record.has_begun:
-                    _print_sources(printer.sources)
+                    print_sources(printer.sources)
                     for flaw in flaws(FileCitations(lambda: files_of(path)).of(record.text)):
                         say(flaw)
                     _print_footer(record, unfinished)
@@ -351,12 +340,6 @@ class PlainChat:
     def _keep(self, record: AnswerRecord, unfinished: str | None = None) -> None:
         record.keep_in(self._conversation, monotonic(), unfinished)
         self._saver.save(self._conversation)
-
-
-def _print_sources(sources: Sequence[Source]) -> None:
-    """What an answer cites, on standard error: the conversation alone is on standard output."""
-    if sources:
-        print(source_list(sources), file=sys.stderr, flush=True)
 
 
 def _print_footer(record: AnswerRecord, unfinished: str) -> None:

@@ -53,7 +53,7 @@ class Prompt(MarkedText):
 def _described(attachment: Attachment) -> str:
     """A file in a line; what is noted on a document stands below."""
     notes = notes_of(attachment)
-    return describe(attachment) if notes is None else "  ".join(filter(None, (one_line(notes.name), notes.before)))
+    return describe(attachment) if notes is None else "  ".join(filter(None, map(one_line, (notes.name, notes.before))))
 
 
 class AnswerText(MarkdownText):

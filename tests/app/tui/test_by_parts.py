@@ -9,9 +9,11 @@ from textual.pilot import Pilot
 
 from app.chat.conversation import Conversation
 from app.documents import files, kept_texts
+from app.documents.attachments import Attachment, join
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
 from app.tui.parts.tools import GRACE_S
+from app.tui.widgets.messages import Prompt
 from app.tui.widgets.reader import Reader
 from mlx_model.documents.parsers import parse
 from mlx_model.events import MessageStart, PrefillProgress, TextDelta
@@ -340,3 +342,10 @@ async def test_a_document_that_fits_is_asked_about_as_it_is() -> None:
         await on_screen(pilot, "Few.")
         assert len(engine.asked) == 1 and LINES[8] in engine.asked[0][0][0].text
         assert "short.txt*" not in engine.asked[0][0][0].text.split("\n")[0]
+
+
+def test_what_an_imported_prompt_says_of_its_notes_is_inert() -> None:
+    note = "9\x1b[2J\u202e; to be read by parts, text 0123456789abcdef"
+    prompt, tree = join("What?", [Attachment("a\x1b*", "", note)]), Conversation()
+    shown = str(Prompt(tree.add_prompt(prompt, None)).content)
+    assert shown == "What?\n+ a\u241b*  9\u241b[2J"
