@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from app.chat.conversation import Node
 from app.chat.plan import Plan
 from app.engine.protocol import Answer
+from app.lines import sentence
 from app.tui.parts.asking import Asking, Growing
+from mlx_model.errors import RequestError
 from mlx_model.request import Request
 
 if TYPE_CHECKING:  # loaded when several answers are asked for
@@ -50,9 +52,15 @@ class Several(Asking):
         options = replace(self._preferences.options, effort=effort)
         instructions = self._preferences.instructions_of(conversation.id)
         records = [AnswerRecord(effort, prompt) for _ in range(plan.count)]
-        pro = Pro(Request(conversation.for_engine(prompt.id), options, instructions), records, plan.combine)
-        self._pro = pro
-        view, first = ProView(plan.count), Node(records[0].id, prompt.id, 0.0, ())
+        first = Node(records[0].id, prompt.id, 0.0, ())
+        try:
+            pro = Pro(Request(conversation.for_engine(prompt.id), options, instructions), records, plan.combine)
+        except RequestError as error:  # the options have changed since it was asked for
+            desk.warn(sentence(str(error)))
+            await self._withdraw(prompt, first, before, is_new=is_new)
+            await self._after(holds=True)
+            return
+        self._pro, view = pro, ProView(plan.count)
         notes = [TOOLS_OFF] if self._tools.names_of(conversation.id) else []
         stream = ProStream(pro, view, desk.status, engine.alone_tok_s or alone_speed(conversation, engine.label), notes)
         await self._show_question(prompt, first, view, is_new=is_new)

@@ -1,7 +1,10 @@
 """Several answers on the screen: F10 and /pro, a line for each, votes, ending early, versions, what a death leaves."""
 
+from dataclasses import replace
+
 from textual.pilot import Pilot
 
+from app.chat.plan import Plan
 from app.chat.pro import SampleState
 from app.engine.engine import EngineDied
 from app.tui.parts.pro_stream import ENDS_EARLY
@@ -175,3 +178,15 @@ def test_lines_fit_every_width() -> None:
     ]
     assert pro_lines(FIGURES, 40)[2].plain == " 2   1,612 tokens  thinking   \u2026some more"
     assert "11.4 GB" in pro_lines(FIGURES, 100)[0].plain
+
+
+async def test_options_that_have_changed_since_it_was_asked_for_are_said_and_the_message_comes_back() -> None:
+    engine = SeveralEngine()
+    async with chat(engine, (80, 24)) as pilot:
+        await idle(pilot)
+        app = app_of(pilot)
+        app.preferences.options = replace(app.preferences.options, temperature=0.0)  # while documents were read, say
+        await app.conversations.submit(QUESTION, Plan(3))
+        await wait_until(pilot, lambda: notified(pilot, "Samples at temperature 0 are all the same"))
+        await wait_until(pilot, app.conversations.idle.is_set)
+        assert desk_of(pilot).composer.text == QUESTION and not app.conversation.nodes and engine.asked == []
