@@ -247,7 +247,7 @@ class Asking:
         desk.hint()
 
     def _announce(self, what: str, seconds: float) -> None:
-        if not self.stopped.is_set():
+        if not (self.stopped.is_set() or self._engine.leaving):
             self._desk.attention.ended(f"{what}: {self.conversation.title}", seconds)
 
     async def _show_question(self, prompt: Node, answer: Node, view: Widget, *, is_new: bool) -> None:

@@ -148,7 +148,7 @@ class ByParts(Several):
         desk.hint()
         view.wait("counting tokens")
         await asyncio.to_thread(_find_texts, reading, desk.composer.folder)
-        if not await unless(self.stopped, reading.plan()):
+        if not await unless(self.stopped, reading.plan()) or engine.leaving:
             return False
         for name in reading.fits:
             desk.notify(f"{name} fits into the context: it goes into the prompt as it is.")

@@ -155,3 +155,16 @@ async def test_long_work_that_ends_unseen_is_announced_and_the_title_follows(mon
         engine.die(asking=False)
         await wait_until(pilot, lambda: set_title("gptoss-chat: stopped") in written)
     assert written[0].startswith(PUSH) and written[-1].endswith(POP)
+
+
+async def test_the_end_of_the_chat_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        await idle(pilot)
+        monkeypatch.setattr(desk_of(pilot).attention, "wanted", told.append)
+        monkeypatch.setattr(attention, "LONG_S", 0.0)
+        await send(pilot, "Hello?")
+        await wait_until(pilot, lambda: engine.busy)
+        await app_of(pilot).action_quit()
+    assert told == []

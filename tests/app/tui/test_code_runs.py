@@ -315,8 +315,9 @@ async def test_a_deleted_conversation_does_not_come_back_with_what_it_ran(monkey
         await on_screen(pilot, "step 4")
         app_of(pilot).library.delete()
         await wait_until(pilot, lambda: notified(pilot, "Deleted"))
-        await pilot.pause(0.5)
-        assert stored() == [] and Kit.made[0].tool.cancelled == 1
+        await wait_until(pilot, lambda: Kit.made[0].tool.cancelled == 1)
+        await wait_until(pilot, lambda: not app_of(pilot).selection.stop_code(), "the end of the run")
+        assert stored() == []
 
 
 async def test_a_conversation_can_be_left_while_code_waits_for_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
