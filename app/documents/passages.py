@@ -52,8 +52,9 @@ class Found:
 def search(document: Document, words: str, most: int) -> Found:
     """The passages that have most to do with these words, as many as about `most` tokens have room for; at least
     one."""
-    passages = [each for index, page in enumerate(document.pages) for each in _passages(index, page)]
-    texts = [_text(document, passage) for passage in passages]
+    pages = [page.text.split("\n") for page in document.pages]  # once: a page may be all of a long file
+    passages = [each for index, lines in enumerate(pages) for each in _passages(index, lines)]
+    texts = ["\n".join(pages[each.page][each.start : each.end]) for each in passages]
     chosen: list[Passage] = []
     tokens = 0
     for number in _ranked(texts, words):
@@ -61,11 +62,10 @@ def search(document: Document, words: str, most: int) -> Found:
         if chosen and tokens > most:
             break
         chosen.append(passages[number])
-    return Found(tuple(_pages(document, chosen)), len(chosen), len(passages))
+    return Found(tuple(_pages(document, pages, chosen)), len(chosen), len(passages))
 
 
-def _passages(index: int, page: Page) -> Iterator[Passage]:
-    lines = page.text.split("\n")
+def _passages(index: int, lines: Sequence[str]) -> Iterator[Passage]:
     start = words = 0
     for number, line in enumerate(lines):
         count = len(line.split()) + len(_WITHOUT_SPACES.findall(line)) // 2
@@ -74,10 +74,6 @@ def _passages(index: int, page: Page) -> Iterator[Passage]:
             start, words = number, 0
         words += count
     yield Passage(index, start, len(lines))
-
-
-def _text(document: Document, passage: Passage) -> str:
-    return "\n".join(document.pages[passage.page].text.split("\n")[passage.start : passage.end])
 
 
 def _ranked(texts: Sequence[str], words: str) -> list[int]:
@@ -104,10 +100,10 @@ def _ranked(texts: Sequence[str], words: str) -> list[int]:
         return [rowid - 1 for (rowid,) in rows]
 
 
-def _pages(document: Document, chosen: Sequence[Passage]) -> Iterator[Page]:
+def _pages(document: Document, pages: Sequence[Sequence[str]], chosen: Sequence[Passage]) -> Iterator[Page]:
     """The pages of passages, each with those of its lines; of a file without pages each run of lines, with numbers."""
     for index in sorted({passage.page for passage in chosen}):
-        page, lines = document.pages[index], document.pages[index].text.split("\n")
+        page, lines = document.pages[index], pages[index]
         runs: list[tuple[int, int]] = []
         for passage in sorted((each for each in chosen if each.page == index), key=lambda each: each.start):
             if runs and runs[-1][1] == passage.start:

@@ -100,10 +100,8 @@ def written_ranges(pages: Iterable[tuple[int, int]]) -> str:
 
 def sections(document: Document) -> list[tuple[Heading, Page, int]]:
     """The headings, each with the page that it is on and with the tokens of its section, about."""
-    return [
-        (heading, document.pages[heading.page], about_tokens(joined(_under(document, heading))))
-        for heading in document.headings
-    ]
+    under = _Sections(document)
+    return [(each, document.pages[each.page], about_tokens(joined(under.of(each)))) for each in document.headings]
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -164,7 +162,7 @@ def _section(document: Document, wanted: str) -> tuple[tuple[Page, ...], str]:
         more = ", ..." if len(document.headings) > MOST_NAMED else ""
         other = f"its sections are {named}{more}" if named else f"it has {_counted(document)} and no headings"
         raise SelectionError(f"has no section {one_line(wanted)}; {other}")
-    pages = _under(document, heading)
+    pages = _Sections(document).of(heading)
     numbers = [page.number for page in pages]
     where = f", {listed(document.unit, numbers)} of {document.count:,}" if document.has_pages else ""
     return pages, f"section {one_line(heading.title)}{where}"
@@ -188,16 +186,30 @@ def _folded(title: str) -> str:
     return " ".join(re.sub(r"[-_]", " ", title).casefold().split())
 
 
-def _under(document: Document, heading: Heading) -> tuple[Page, ...]:
-    """What stands under a heading, up to the next one that is not below it."""
-    place = (heading.page, heading.line)
-    ends = ((each.page, each.line) for each in document.headings if each.level <= heading.level)
-    end = next((each for each in sorted(ends) if each > place), (len(document.pages), 0))
-    pages = []
-    for index in range(heading.page, min(end[0], len(document.pages) - 1) + 1):
-        lines = document.pages[index].text.split("\n")
-        first = heading.line if index == heading.page else 0
-        text = "\n".join(lines[first : end[1] if index == end[0] else None]).strip("\n")
-        if text:
-            pages.append(replace(document.pages[index], text=text))
-    return tuple(pages)
+class _Sections:
+    """What stands under the headings of a document, each up to the next one that is not below it."""
+
+    def __init__(self, document: Document) -> None:
+        self._pages = document.pages
+        self._lines = [page.text.split("\n") for page in document.pages]  # once: a page may be all of a long file
+        self._ends: dict[tuple[int, int], tuple[int, int]] = {}  # by the place of the heading
+        behind: dict[int, tuple[int, int]] = {}  # of each level the next heading
+        for heading in sorted(document.headings, key=_place_of, reverse=True):
+            place = _place_of(heading)
+            ends = (at for level, at in behind.items() if level <= heading.level and at > place)
+            self._ends[place] = min(ends, default=(len(document.pages), 0))
+            behind[heading.level] = place
+
+    def of(self, heading: Heading) -> tuple[Page, ...]:
+        """The pages of one, or parts of them, that have any text."""
+        end, pages = self._ends[_place_of(heading)], []
+        for index in range(heading.page, min(end[0], len(self._pages) - 1) + 1):
+            first = heading.line if index == heading.page else 0
+            text = "\n".join(self._lines[index][first : end[1] if index == end[0] else None]).strip("\n")
+            if text:
+                pages.append(replace(self._pages[index], text=text))
+        return tuple(pages)
+
+
+def _place_of(heading: Heading) -> tuple[int, int]:
+    return heading.page, heading.line

@@ -1,8 +1,11 @@
 """Search within a document finds the passages that have most to do with some words."""
 
+from typing import Any
+
 from app.documents import passages
 from app.documents.passages import Found
-from mlx_model.documents.document import Document, Page
+from app.documents.selection import sections
+from mlx_model.documents.document import Document, Page, headings_in
 
 FILLER = "\n".join(["Nothing of interest stands in this line of the manual, which goes on for a while."] * 30)
 PAGES = (
@@ -33,6 +36,25 @@ def test_what_is_not_there_and_what_is_no_query() -> None:
         assert search(MANUAL, words).pages == ()
     assert search(MANUAL, 'readonly" AND (').passages == 2
     assert search(MANUAL, "of the").passages == passages.MOST_FOUND  # nothing but common words: those
+
+
+class Counted(str):
+    """A text that counts how often it is split into lines."""
+
+    times = 0
+
+    def split(self, *arguments: Any) -> list[str]:
+        Counted.times += 1
+        return super().split(*arguments)
+
+
+def test_a_long_file_is_split_once_however_many_passages_and_sections_it_has() -> None:
+    text = "\n".join(f"# Section {n}\n{FILLER}" for n in range(50))
+    page = Page(1, Counted(text))
+    document = Document((page,), count=text.count("\n") + 1, headings=tuple(headings_in([Page(1, text)])))
+    Counted.times = 0
+    assert search(document, "section").of > 50 and Counted.times == 1
+    assert len(sections(document)) == 50 and Counted.times == 2
 
 
 def test_no_more_than_there_is_room_for() -> None:
