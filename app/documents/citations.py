@@ -15,7 +15,7 @@ from app.documents.cells import rows_of
 from app.documents.cited_pages import pages_in
 from app.documents.notes import as_read
 from app.lines import one_line
-from mlx_model.documents.document import headings_in
+from mlx_model.documents.document import Heading, headings_in
 from mlx_model.documents.quotes import QuoteIndex, folded, lines_of
 
 LEAST_WORDS = 3
@@ -32,8 +32,9 @@ _SHEET = (
     r"(?:sheet\s+)?[\"'\u201c]?(?P<sheet>[^\[\]\u3010\u3011\n!\"'\u201d]{1,80})[\"'\u201d]?(?:!|,?\s+)"
     rf"(?P<cells>{_CELL}(?::{_CELL})?)"
 )
+_SECTION = r"(?:(?:sections?|sec\.)(?:\s+|(?=\d))|\u00a7\s*)"
 _CITATION = re.compile(
-    rf"[\[\u3010](?:(?:{_FILE})?(?:{_UNIT}\s*{_NUMBERS}{_LINES}|(?:sections?|sec\.|\u00a7)\s*(?P<section>[^\[\]\u3010\u3011\n]{{1,200}}))"
+    rf"[\[\u3010](?:(?:{_FILE})??(?:{_UNIT}\s*{_NUMBERS}{_LINES}|{_SECTION}(?P<section>[^\[\]\u3010\u3011\n]{{1,200}}))"
     rf"|{_SHEET})[\]\u3011](?![(\[])",
     re.IGNORECASE,
 )
@@ -183,11 +184,10 @@ def _place(attachment: Attachment, match: re.Match[str]) -> tuple[int | None, tu
     pages = pages_in(attachment)
     if match["section"]:
         asked = folded(match["section"])
-        for heading in headings_in(pages):
-            title = folded(heading.title)
-            if title == asked or title.startswith(f"{asked} ") or f" {title} ".find(f" {asked} ") >= 0:
+        for heading, title in (headings := _headings(attachment)):
+            if f" {asked} " in f" {title} ":
                 return heading.page, (heading.line + 1, heading.line + 1)
-        return (None, (0, 0)) if headings_in(pages) else None
+        return (None, (0, 0)) if headings else None
     if match["sheet"]:
         return _cells(attachment, match["sheet"], match["cells"])
     unit, first = match["unit"].lower().rstrip("s."), int(match["first"])
@@ -223,6 +223,12 @@ def _cells(attachment: Attachment, sheet: str, cells: str) -> tuple[int | None, 
             rows = [line + 1 for row, line in rows_of(page) if numbers[0] <= row <= numbers[-1]]
             return (index, (rows[0], rows[-1])) if rows else (None, (0, 0))
     return None
+
+
+@lru_cache(maxsize=8)
+def _headings(attachment: Attachment) -> Sequence[tuple[Heading, str]]:
+    """The headings of a file, each with its title as titles are compared."""
+    return [(heading, folded(heading.title)) for heading in headings_in(pages_in(attachment))]
 
 
 @lru_cache(maxsize=8)

@@ -133,3 +133,21 @@ def test_pages_of_a_prompt_and_how_they_are_named() -> None:
 def test_a_hostile_answer_does_not_hang() -> None:
     for piece in ("[", "[p. ", '"a b c ', "[x ", "[p. 1", "`", "[section ", "\u201c", "[a!"):
         cited(piece * (40_000 // len(piece)))
+
+
+@pytest.mark.parametrize(
+    ("cited", "page_line"),
+    [
+        ("[section Section 2]", (0, 3)),
+        ("[section Chapter 4]", (0, 5)),
+        ("[section Page 9, notes]", (0, 7)),
+        ("[sections.md, section Section 2]", (0, 3)),
+        ("[sections.md section Section 2]", (0, 3)),
+        ("[sections.md, lines 2-3]", (0, 2)),
+    ],
+)
+def test_a_heading_may_begin_as_a_place_does_and_a_file_too(cited: str, page_line: tuple[int, int]) -> None:
+    text = "# Intro\nText.\n## Section 2\nText.\n## Chapter 4\nText.\n## Page 9, notes\nText."
+    name = "sections.md" if "sections.md" in cited else "notes.md"
+    (found,) = FileCitations(lambda: [Attachment(name, text)]).of(f"So it says {cited}.")
+    assert (found.page, found.lines[0]) == page_line and found.note == ""
