@@ -184,9 +184,11 @@ def _place(attachment: Attachment, match: re.Match[str]) -> tuple[int | None, tu
     pages = pages_in(attachment)
     if match["section"]:
         asked = folded(match["section"])
-        for heading, title in (headings := _headings(attachment)):
-            if f" {asked} " in f" {title} ":
-                return heading.page, (heading.line + 1, heading.line + 1)
+        headings = _headings(attachment)
+        named = [heading for heading, title in headings if title == asked]
+        named = named or [heading for heading, title in headings if f" {asked} " in f" {title} "]
+        if named:
+            return named[0].page, (named[0].line + 1, named[0].line + 1)
         return (None, (0, 0)) if headings else None
     if match["sheet"]:
         return _cells(attachment, match["sheet"], match["cells"])

@@ -140,6 +140,8 @@ def test_a_hostile_answer_does_not_hang() -> None:
     [
         ("[section Section 2]", (0, 3)),
         ("[section Chapter 4]", (0, 5)),
+        ("[section Notes]", (0, 9)),
+        ("[section a note]", (0, 11)),
         ("[section Page 9, notes]", (0, 7)),
         ("[sections.md, section Section 2]", (0, 3)),
         ("[sections.md section Section 2]", (0, 3)),
@@ -147,7 +149,7 @@ def test_a_hostile_answer_does_not_hang() -> None:
     ],
 )
 def test_a_heading_may_begin_as_a_place_does_and_a_file_too(cited: str, page_line: tuple[int, int]) -> None:
-    text = "# Intro\nText.\n## Section 2\nText.\n## Chapter 4\nText.\n## Page 9, notes\nText."
+    text = "# Intro\nText.\n## Section 2\nText.\n## Chapter 4\nText.\n## Page 9, notes\nText.\n# Notes\nText.\n# This is a note\n"
     name = "sections.md" if "sections.md" in cited else "notes.md"
     (found,) = FileCitations(lambda: [Attachment(name, text)]).of(f"So it says {cited}.")
     assert (found.page, found.lines[0]) == page_line and found.note == ""
