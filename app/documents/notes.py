@@ -21,7 +21,7 @@ _STATE = re.compile(
     rf"(?P<most>{_NUMBER}) tokens, (?P<read>{_NUMBER}) read, (?P<written>{_NUMBER}) written, (?P<seconds>{_NUMBER}) s)"
     r", text (?P<digest>[0-9a-f]{16})"
 )
-_HEAD = re.compile(r"^== (.+?)(?: \.\.\. (.+))? ==$", re.MULTILINE)
+_HEAD = re.compile(r"^== (.{1,400}?)(?: \.\.\. (.{1,400}))? ==$", re.MULTILINE)  # bounded: a model may write anything
 _LABEL = re.compile(r"(page|slide|chapter|cell) (\d{1,7})")
 
 _PLACE = re.compile(r"(line|p\.|slide|chapter|cell)s? (\d+)(?:-(\d+))?")

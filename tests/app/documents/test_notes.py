@@ -64,6 +64,12 @@ def test_other_files_are_no_notes() -> None:
     assert notes_of(Attachment("a*", "", forged.replace(",", "9" * 5000, 1))) is None
 
 
+def test_no_line_takes_long_to_tell_from_a_head() -> None:
+    """With an unbounded pattern this takes hours."""
+    state = "notes on 1 of 3 parts of up to 9 tokens, 9 read, 9 written, 9 s, text 0123456789abcdef"
+    assert read(Attachment("a*", "== " + "a ... " * 200_000, state)).notes == ()
+
+
 def test_a_name_with_an_asterisk_means_notes_unless_there_is_such_a_file(home: Path) -> None:
     assert divide("a.pdf*") == ("a.pdf", Selection(by_parts=True))
     assert divide("a.pdf:3-7*") == ("a.pdf", Selection(pages=((3, 7),), by_parts=True))
