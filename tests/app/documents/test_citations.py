@@ -149,7 +149,8 @@ def test_a_hostile_answer_does_not_hang() -> None:
     ],
 )
 def test_a_heading_may_begin_as_a_place_does_and_a_file_too(cited: str, page_line: tuple[int, int]) -> None:
-    text = "# Intro\nText.\n## Section 2\nText.\n## Chapter 4\nText.\n## Page 9, notes\nText.\n# Notes\nText.\n# This is a note\n"
+    titles = ("# Intro", "## Section 2", "## Chapter 4", "## Page 9, notes", "# Notes", "# This is a note")
+    text = "".join(f"{title}\nText.\n" for title in titles)
     name = "sections.md" if "sections.md" in cited else "notes.md"
     (found,) = FileCitations(lambda: [Attachment(name, text)]).of(f"So it says {cited}.")
     assert (found.page, found.lines[0]) == page_line and found.note == ""
