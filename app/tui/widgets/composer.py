@@ -285,6 +285,7 @@ class Composer(CompletingArea):
             return False
         self.clear_prompt()
         self.put_back(prompt)
+        self.recall.shown_as(self.prompt)
         if step < 0:  # from where Up goes on to the one before
             self.move_cursor((0, 0))
         return True

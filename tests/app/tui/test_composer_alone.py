@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from app.documents.attachments import Attachment, join
+from app.documents.notes import Note, Notes
 from app.tui.widgets import completing_area
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.completing_area import HINT
@@ -413,6 +414,18 @@ async def test_a_name_typed_to_its_end_is_a_file_unless_escape_says_no(pilot: Pi
     await wait_until(pilot, lambda: composer.completion.choice == "notes.txt")
     await pilot.press("escape", "space", "x")
     assert attached(composer) == [] and composer.text == "@notes.txt x"
+
+
+async def test_recall_goes_past_what_stands_there_otherwise_than_it_was_sent(
+    pilot: Pilot[None], composer: Composer
+) -> None:
+    noted = Notes("a.txt*", "0123456789abcdef", (Note("line 1", "line 1", "x"),), 1, 1, 9, 9, 9, 1.0, True)
+    composer.recall.learn(["one", join("two", [noted.attachment]), "three\x1b"])
+    for key, text in (("up", "three\u241b"), ("up", "two"), ("up", "one"), ("down", "two"), ("down", "three\u241b")):
+        await pilot.press(key)
+        assert composer.text == text
+    await pilot.press("up")
+    assert [each.text for each in composer.attached.attachments] == [""]  # it may be sent with another question
 
 
 async def test_recall(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
