@@ -119,17 +119,17 @@ class ByParts(Several):
             self._reading, self._is_enough, desk.status.progress = None, False, None
         if is_read or has_failed:
             self._announce(f"The reading has {'failed' if has_failed else 'ended'}", monotonic() - began)
-        notices = self._notices_below(place)
+        notices, noted = self._notices_below(place), has_notes(self.conversation.nodes[prompt.id].text())
         if is_read and not self.stopped.is_set():
             await self.show(keep=notices)
             return True
-        if is_new and not has_notes(self.conversation.nodes[prompt.id].text()):
+        if is_new and not noted:
             await self._withdraw(self.conversation.nodes[prompt.id], place, before, is_new=True)
             if not self.conversation.nodes:  # else it goes with the conversation
                 await asyncio.to_thread(shutil.rmtree, texts_folder(self.conversation.id), ignore_errors=True)
         else:
             await self.show(keep=notices)
-            if not has_failed:
+            if noted and not has_failed:
                 desk.notify(NOTES_KEPT)
         await self._save()
         await self._after(holds=has_failed)

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from app.chat.conversation import Conversation
 from app.documents import files, kept_texts
 from app.documents.attachments import Attachment, join
+from app.documents.files import attach
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
 from app.tui.parts.tools import GRACE_S
@@ -18,6 +19,7 @@ from app.tui.widgets.reader import Reader
 from mlx_model.documents.parsers import parse
 from mlx_model.events import MessageStart, PrefillProgress, TextDelta
 from tests.fixtures.fakes import FakeEngine, app_of, chat, desk_of, idle, notified, on_screen, text_on, wait_until
+from tests.fixtures.trees import keep
 
 LINES = [f"{n}. A line of the book, which says that number {n * 3} matters." for n in range(1, 121)]
 QUESTION = "Which numbers matter?"
@@ -114,6 +116,21 @@ async def test_without_a_yes_the_message_is_in_the_input_again() -> None:
         assert not [*Path("home").rglob("*.txt")]  # nothing of the document is on the disk
         await pilot.press("enter")  # and can be sent again
         await on_screen(pilot, ASKS)
+
+
+async def test_no_notes_are_said_to_be_kept_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, engine = Conversation(), engine_that_counts()
+    tree.add_prompt(join(QUESTION, [attach("book.txt*", Path.cwd())]), None)  # killed before the first part was read
+    keep(tree)
+    async with chat(engine, (120, 30)) as pilot:
+        await idle(pilot)
+        await app_of(pilot).conversations.open(tree.id)
+        await pilot.press("ctrl+g")
+        await on_screen(pilot, ASKS)
+        await pilot.pause(GRACE_S + 0.1)
+        await pilot.press("escape")
+        await wait_until(pilot, app_of(pilot).conversations.idle.is_set)
+        assert not notified(pilot, NOTES_KEPT) and len(app_of(pilot).conversation.nodes) == 1
 
 
 async def test_esc_in_the_first_part_leaves_nothing_of_the_document_on_the_disk() -> None:
