@@ -36,13 +36,10 @@ ASKS = "Reading by parts"
 class ByParts(Several):
     """Reads the documents of a prompt that are to be read by parts, before it is answered in whatever way."""
 
-    _reading: "ReadingByParts | None" = None  # the one under way
+    is_reading = False
+    """Whether a part is being read."""
+    _reading: "ReadingByParts | None" = None  # the one under way, its counting and the question included
     _is_enough = False  # whether the person wants the answer from what was noted so far
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether a document is being read by parts."""
-        return self._reading is not None
 
     @property
     def notes_wait(self) -> bool:
@@ -116,7 +113,7 @@ class ByParts(Several):
             kept = NOTES_KEPT if has_notes(self.conversation.nodes[prompt.id].text()) else ""
             await desk.notice(f"{sentence(str(error))} {kept}".rstrip(), "error")
         finally:
-            self._reading, self._is_enough, desk.status.progress = None, False, None
+            self._reading, self.is_reading, self._is_enough, desk.status.progress = None, False, False, None
         if is_read or has_failed:
             self._announce(f"The reading has {'failed' if has_failed else 'ended'}", monotonic() - began)
         notices, noted = self._notices_below(place), has_notes(self.conversation.nodes[prompt.id].text())
@@ -145,7 +142,6 @@ class ByParts(Several):
         used, _ = conversation.tokens_to(prompt.parent)
         reading = ReadingByParts(engine.process, prompt.text(), self._preferences.options, used)
         self._reading = reading
-        desk.hint()
         view.wait("counting tokens")
         await asyncio.to_thread(_find_texts, reading, desk.composer.folder)
         if not await unless(self.stopped, reading.plan()) or engine.leaving:
@@ -158,6 +154,8 @@ class ByParts(Several):
         if not has_notes(prompt.text()) and not await self._is_wanted(reading, view):
             return False
         await asyncio.to_thread(_keep_texts, reading, conversation.id)
+        self.is_reading = True
+        desk.hint()
         coalescer = Coalescer(lambda: self._show_reading(reading, view))
         try:
             async with aclosing(reading.events(lambda: self.stopped.is_set() or self._is_enough)) as events:
