@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from app.documents.attachments import HEAD, QUOTE
 from app.lines import one_line
 from app.tui.text.days import time_of
 from app.tui.text.marks import marked
@@ -25,6 +26,8 @@ BAR = "\u258c "
 _MARKUP = re.compile(r"^\s*(?:```\S*|[#>]+\s|[-*+]\s)|\*\*|`", re.MULTILINE)
 _TABLE = re.compile(r"\s*\|[\s|:-]*")
 """A line between cells, and with it the row of dashes below the headings."""
+_FILE = re.compile(rf"{re.escape(HEAD)}([^{QUOTE}\n]+)")
+"""A prompt begins with the files that went with it."""
 
 
 def conversation_row(summary: "Summary", now: float, *, current: bool) -> Content:
@@ -55,7 +58,9 @@ def title_of(title: str) -> str:
 
 
 def preview_line(text: str) -> str:
-    """The beginning of a text in one line, without citations and the most frequent signs of Markdown."""
+    """The beginning of a text in one line, without citations and the most frequent signs of Markdown; of a file its name."""
+    if file := _FILE.match(text):
+        return one_line(f"+ {file[1]}")
     from mlx_model.tools.citations import without_citations  # now: there may be no conversation yet
 
     return one_line(_TABLE.sub("  ", _MARKUP.sub("", without_citations(text)))).strip()

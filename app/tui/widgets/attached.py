@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from app.documents.attachments import Attachment
+from app.documents.attachments import NOTE, Attachment
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.live_container import LiveContainer
@@ -154,8 +154,7 @@ def describe(attachment: Attachment, tokens: str = "") -> str:
     from app.documents.notes import notes_of  # now: they come with all that reads files
     from app.documents.parts import in_words
 
-    if not attachment.text and notes_of(attachment) is not None:
-        return f"{one_line(attachment.name)}  {one_line(attachment.note)}"
-    amount = in_words(attachment.size)
-    note = f"; {one_line(attachment.note)}" if attachment.note else ""
-    return f"{one_line(attachment.name)}  {amount}{tokens}{note}"
+    notes = notes_of(attachment)
+    note = attachment.note if notes is None else NOTE.join(filter(None, (notes.before, notes.progress, notes.after)))
+    amount = f"{in_words(attachment.size)}{tokens}" if attachment.text or notes is None else ""
+    return f"{one_line(attachment.name)}  {NOTE.join(filter(None, (amount, one_line(note))))}"
