@@ -58,7 +58,7 @@ def title_of(title: str) -> str:
 
 
 def preview_line(text: str) -> str:
-    """The beginning of a text in one line, without citations and the most frequent signs of Markdown; of a file its name."""
+    """The beginning of a text in one line, without citations and the most frequent Markdown; of files a name."""
     if file := _FILE.match(text):
         return one_line(f"+ {file[1]}")
     from mlx_model.tools.citations import without_citations  # now: there may be no conversation yet
