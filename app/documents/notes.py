@@ -69,20 +69,13 @@ class Notes:
         )
 
     @property
-    def progress(self) -> str:
-        """How far the reading is, for a person."""
-        if not self.parts:
-            return "to be read by parts"
-        done = "all" if self.is_over else f"{self.done:,} of"
-        return f"notes on {done} {self.parts:,} {'part' if self.parts == 1 else 'parts'}"
-
-    @property
     def _state(self) -> str:
-        """The same with all that going on takes, for the prompt."""
         if not self.parts:
-            return f"{self.progress}, text {self.digest}"
+            return f"to be read by parts, text {self.digest}"
+        done = "all" if self.is_over else f"{self.done:,} of"
+        parts = "part" if self.parts == 1 else "parts"
         took = f"{self.read:,} read, {self.written:,} written, {self.seconds:,.0f} s"
-        return f"{self.progress} of up to {self.most:,} tokens, {took}, text {self.digest}"
+        return f"notes on {done} {self.parts:,} {parts} of up to {self.most:,} tokens, {took}, text {self.digest}"
 
 
 def notes_of(attachment: Attachment) -> Notes | None:

@@ -150,11 +150,12 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
 
 
 def describe(attachment: Attachment, tokens: str = "") -> str:
-    """Name, size and `tokens` in one line, and what the file has that was not read."""
+    """Name, size and `tokens` in one line, and what the file has that was not read; of notes how far they are."""
     from app.documents.notes import notes_of  # now: they come with all that reads files
     from app.documents.parts import in_words
+    from app.tui.widgets.notes import summary
 
-    notes = notes_of(attachment)
-    note = attachment.note if notes is None else NOTE.join(filter(None, (notes.before, notes.progress, notes.after)))
-    amount = f"{in_words(attachment.size)}{tokens}" if attachment.text or notes is None else ""
-    return f"{one_line(attachment.name)}  {NOTE.join(filter(None, (amount, one_line(note))))}"
+    if (notes := notes_of(attachment)) is not None:
+        return one_line(NOTE.join(filter(None, (summary(notes), notes.before, notes.after))))
+    note = f"{NOTE}{one_line(attachment.note)}" if attachment.note else ""
+    return f"{one_line(attachment.name)}  {in_words(attachment.size)}{tokens}{note}"

@@ -81,6 +81,8 @@ def summary(notes: Notes) -> str:
     """How far, and what it took."""
     name = one_line(notes.name.removesuffix("*"))
     if not notes.parts:
-        return f"{name}: {notes.progress}"
+        return f"{name}: to be read by parts"
+    done = "all" if notes.is_over else f"{notes.done:,} of"
+    parts = "part" if notes.parts == 1 else "parts"
     took = f", {notes.read:,} tokens read, {notes.written:,} written" if notes.read else ""
-    return f"{notes.progress} of {name}{took}"
+    return f"notes on {done} {notes.parts:,} {parts} of {name}{took}"

@@ -10,7 +10,6 @@ from app.documents import files, kept_texts
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
 from app.tui.parts.tools import GRACE_S
-from app.tui.widgets.attached import CROSS, Chip
 from app.tui.widgets.reader import Reader
 from mlx_model.documents.parsers import parse
 from mlx_model.events import MessageStart, PrefillProgress, TextDelta
@@ -109,18 +108,6 @@ async def test_without_a_yes_the_message_is_in_the_input_again() -> None:
         assert engine.asked == [] and not app_of(pilot).conversation.nodes
         await pilot.press("enter")  # and can be sent again
         await on_screen(pilot, ASKS)
-
-
-async def test_a_reading_that_is_stopped_before_its_first_notes_is_in_the_input_again_and_says_how_far_it_is() -> None:
-    engine = engine_that_counts()
-    async with chat(engine, (120, 30)) as pilot:
-        await sent(pilot)
-        await allowed(pilot)
-        await wait_until(pilot, lambda: len(engine.asked) == 1)
-        await pilot.press("escape")
-        await idle(pilot)
-        await on_screen(pilot, "book.txt*  notes on 0 of 4 parts")
-        assert "text" not in str(pilot.app.query_one(Chip).render()).removeprefix(f"{CROSS} book.txt*")
 
 
 async def test_esc_keeps_the_notes_and_reading_goes_on_after_a_restart() -> None:
