@@ -99,7 +99,7 @@ def render_hosts(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {part['part']} {name}: {size} of the {budget} that are free"
     way = f"{1000 * chosen['on_the_way_s']:.2f} ms on the way"
     if chosen["token_s"] is None:
-        yield f"  a token: {way}; how fast is not foretold, since the speed of a memory is not known"
+        yield f"  a token: {way}; how fast is not estimated, since the speed of a memory is not known"
     else:
         yield f"  about {1 / chosen['token_s']:.0f} tokens a second, by the memories' bandwidths, with {way}"
     if report["alone"]:
