@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from app.documents.attachments import HEAD, QUOTE
 from app.lines import one_line
 from app.tui.text.days import time_of
 from app.tui.text.marks import marked
@@ -26,8 +25,6 @@ BAR = "\u258c "
 _MARKUP = re.compile(r"^\s*(?:```\S*|[#>]+\s|[-*+]\s)|\*\*|`", re.MULTILINE)
 _TABLE = re.compile(r"\s*\|[\s|:-]*")
 """A line between cells, and with it the row of dashes below the headings."""
-_FILE = re.compile(rf"{re.escape(HEAD)}([^{QUOTE}\n]+)")
-"""A prompt begins with the files that went with it."""
 
 
 def conversation_row(summary: "Summary", now: float, *, current: bool) -> Content:
@@ -58,9 +55,7 @@ def title_of(title: str) -> str:
 
 
 def preview_line(text: str) -> str:
-    """The beginning of a text in one line, without citations and the most frequent Markdown; of files a name."""
-    if file := _FILE.match(text):
-        return one_line(f"+ {file[1]}")
+    """The beginning of a text in one line, without citations and the most frequent signs of Markdown."""
     from mlx_model.tools.citations import without_citations  # now: there may be no conversation yet
 
     return one_line(_TABLE.sub("  ", _MARKUP.sub("", without_citations(text)))).strip()

@@ -43,7 +43,6 @@ def test_a_time_is_as_short_as_it_says_enough(hours: int, said: str) -> None:
         ("> quoted\n* starred", "quoted starred"),
         ("| letter | times |\n|---|:-:|\n| r | 3 |", "letter times r 3"),
         ("a\x1b[31m\u202eb", "a\u241b[31mb"),
-        ('[file "p\u202eaper.pdf"; 12 pages]\n```\nIts first lines', "+ paper.pdf"),
         ("so it is\u30101\u2020L3\u3011, and\u30102\u2020L", "so it is, and"),
     ],
 )
