@@ -43,7 +43,8 @@ class Models:
 
     @property
     def _is_demo(self) -> bool:
-        return self._model == DEMO and not self._engine.server
+        """Whether the demo answers, or will when it is loaded."""
+        return (self._model or self._desk.status.model) == DEMO and not self._engine.server
 
     @property
     def names(self) -> list[str]:
@@ -76,6 +77,8 @@ class Models:
     def name(self, model: str) -> None:
         """This model is being loaded; a short name."""
         self.greeting.name(model)
+        if not self._engine.server:
+            self.greeting.look_if_it_takes_long()
 
     def loaded(self, model: str) -> None:
         """This model answers from now on; its full name."""
