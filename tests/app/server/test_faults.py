@@ -301,7 +301,7 @@ def test_paths_and_methods_that_are_none(server: RunningServer) -> None:
         error = json.loads(body)["error"]
         assert found == status and error["type"] == "invalid_request_error"
         # A frequent mistake: the base URL without /v1.
-        assert "resp_x" in path or error["message"].endswith("the API is /v1/responses, /v1/chat/completions and /v1/models")
+        assert "resp_x" in path or "the API is /v1/responses, /v1/chat/completions" in error["message"]
 
 
 def test_many_idle_connections_keep_nobody_out(server: RunningServer) -> None:
