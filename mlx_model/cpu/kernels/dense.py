@@ -1,16 +1,18 @@
-"""Dense products: y = x W^T + bias, for one token row by row, for more in tiles, to the same bits."""
+"""Dense products: y = x W^T + bias, for a few tokens row by row, for more in tiles, to the same bits."""
 
 from typing import Any
 
 import numpy as np
 
 from mlx_model.cpu.compiling import kernel
-from mlx_model.cpu.kernels.panels import GROUP, panel_sums
+from mlx_model.cpu.kernels.panels import BAND, GROUP, few_sums, panel_sums
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
 CHUNK = 1 << 17
 """Products of weights and activations that are worth a ticket, about: 10 to 20 microseconds."""
+PAIRED = 3
+"""Most tokens that meet a matrix two at a time and not in tiles: for so few, making a panel costs more than it saves."""
 _PUT, _ADD = np.bool_(False), np.bool_(True)
 """Whether _rows adds: of numpy, see `kernel`."""
 
@@ -37,6 +39,17 @@ def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: b
             y[0, row] = y[0, row] + value if add else value
         return
     lines = np.arange(tokens)
+    if tokens <= PAIRED:
+        for band in range(first, end, BAND):
+            rows = min(BAND, end - band)
+            few = few_sums(state, part, matrix, band, rows, x, lines, 0, tokens)
+            for t in range(tokens):
+                for r in range(rows):
+                    value = few[r, t]
+                    if biased:
+                        value += bias[band + r]
+                    y[t, band + r] = y[t, band + r] + value if add else value
+        return
     for start in range(0, tokens, GROUP):
         stop = min(start + GROUP, tokens)
         for row in range(first, end, ROWS_OF_PANEL):
