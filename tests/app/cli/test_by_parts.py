@@ -138,4 +138,4 @@ def test_a_document_that_fits_is_read_as_it_is(capsys: pytest.CaptureFixture[str
 def test_the_reason_why_not_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", "--model", "m", "--read", "missing.txt", "What?"]) == 1
     err = capsys.readouterr().err
-    assert "there is no file missing.txt" in err and err.count("\n") == 1
+    assert err == "gptoss-chat: there is no file missing.txt\n"
