@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from app.adapters import OFF, adapter_names, adapters_here, find_adapter
-from app.chat.commands import BUSY
 from app.lines import one_line, sentence
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -236,7 +235,7 @@ class Models:
         elif not name:
             self._desk.run(self._choose(), group="choose", exclusive=True)
         elif not self._idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         else:
             self._desk.run(self._switch(name), group="model")
 
@@ -262,7 +261,7 @@ class Models:
         elif not name:
             self._desk.notify(f"{self._engine.label or 'No model'} answers. {adapters_here()}")
         elif not self._idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         else:
             self._desk.run(self._adapt(name), group="model")
 
