@@ -205,19 +205,22 @@ class Conversation:
         """Size in tokens, and whether some of them are estimated.
 
         Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
-        program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools what
-        stays is estimated: pages and cells leave with the thoughts, and are most of it.
+        program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools the
+        prompt is counted, with what declares them, and what stays is estimated: pages and cells leave with the
+        thoughts, and are most of it.
         """
         path, counted, texts = self.path, 0, list[str]()
         for node in reversed(path):
             leaves_most = any(map(is_final, node.messages)) and any(m.role is Role.TOOL for m in node.messages)
-            if node.facts is not None and not leaves_most:
-                stats = node.facts.stats
+            stats = Stats() if node.facts is None else node.facts.stats
+            if not leaves_most:
                 counted = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
                 if counted:
                     break
             stays = drop_old_analysis(node.messages) if leaves_most else node.messages
             texts += (m.text for m in stays if node is path[-1] or not _is_analysis(m))
+            if counted := stats.first_prompt_tokens:
+                break
         return counted + (about_tokens("\n\n".join(texts)) if any(texts) else 0), any(texts)
 
     @property
