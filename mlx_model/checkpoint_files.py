@@ -100,7 +100,7 @@ def other_kind(folder: Path, fields: Mapping[str, Any] | None = None) -> str | N
     """
     names = _entries(folder)
     if _ADAPTER in names or (fields is not None and "peft_type" in fields):
-        return f"{folder} is a LoRA adapter{_base(folder)}, not a model: merge it into its model first, or {TAKE}"
+        return f"{folder} is a LoRA adapter{_base(folder)}, not a model: give it as the adapter of one, or {TAKE}"
     if any(name.lower().endswith(".gguf") for name in names):
         return f"{folder} holds GGUF, llama.cpp's format, which gptoss-chat doesn't read: {TAKE}"
     if "dtypes.json" in names or (fields is not None and "model_type" not in fields and "num_experts" in fields):
