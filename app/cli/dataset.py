@@ -130,9 +130,11 @@ class _Paths:
         return self.data.with_suffix(".log.jsonl")
 
     def check(self) -> None:
-        """Raises RequestError where the set would take the place of something else."""
+        """Raises RequestError where the set has no place, or would take that of something else."""
         if self.data.suffix != ".jsonl":
             raise RequestError(f"the set is a file of JSON lines: name it {self.data.with_suffix('.jsonl')}")
+        if not self.data.parent.is_dir():
+            raise RequestError(f"{self.data.parent} is no folder; the set needs one that is there")
         there = [path for path in (self.data, self.task, self.report) if path.exists()]
         if there and not self.log.exists():
             raise RequestError(f"{there[0]} is there already, and not of a run that can go on: name another with -o")

@@ -117,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         from mlx_model.hub import names as hub
         from mlx_model.lora.recipe import Recipe
 
+    folder = _folder(arguments.out)
     recipe = Recipe(**{name: getattr(arguments, name) for name in Recipe.names() if hasattr(arguments, name)})
     load = stated_load(arguments, load_settings())
     name = hub.default_model() if load.model is None else load.model
@@ -125,7 +126,6 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(arguments, "dry_run"):
         _show(data, name)
         return 0
-    folder = _folder(arguments.out)
     model = _load(name, recipe, plan, load.map)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
@@ -226,12 +226,19 @@ def _load(name: str, recipe: "Recipe", plan: "TrainingPlan", map: str) -> "Model
 
 
 def _folder(name: str) -> "Folder":
-    """The folder of an adapter: a name is one among those that `--adapter` finds. Raises RequestError for no name."""
+    """The folder of an adapter: a name is one among those that `--adapter` finds. Raises RequestError for no name, and
+    where none can be made."""
     from mlx_model.lora.saved import Folder
 
     if name in ("", ".", ".."):
         raise RequestError(f'"{name}" is no name for an adapter; give --out another, or a folder with a / in it')
-    return Folder(Path(name).absolute() if "/" in name else adapter_folder(name))
+    if "/" not in name:
+        return Folder(adapter_folder(name))
+    path = Path(name).absolute()
+    for needed in (path.parent, *([path] if path.exists() else [])):
+        if not needed.is_dir():
+            raise RequestError(f"{needed} is no folder; the adapter's own is made in one that is there")
+    return Folder(path)
 
 
 def _train(model: "Model", recipe: "Recipe", data: _Data, folder: "Folder", *, restart: bool) -> int:

@@ -115,6 +115,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     for arguments, words in (
         (["docs", "-o", "mine.jsonl"], "mine.jsonl is there already"),
         (["docs", "-o", "mine.txt"], "name it mine.jsonl"),
+        (["docs", "-o", "none/a.jsonl"], "none is no folder; the set needs one that is there"),
         (["docs/d.png"], "docs/d.png is a picture"),
         (["docs/missing.pdf"], "there is no file docs/missing.pdf"),
         (["docs/missing.pdf", "--model", "demo"], "there is no file docs/missing.pdf"),
@@ -127,6 +128,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1, error
     assert (tmp_path / "mine.jsonl").read_text() == "precious" and not (tmp_path / "test.log.jsonl").exists()
+    assert not (tmp_path / "none").exists()
     assert dataset("docs/a.pdf:2", "--count", "3") == 0
     assert {item["where"] for item in items()} == {"page 2"}
 

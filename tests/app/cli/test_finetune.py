@@ -72,6 +72,8 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
         (("--evaluate", "-1"), "'-1' is no number of prompts"),
         (("--out", ""), '"" is no name for an adapter'),
         (("--out", ".."), '".." is no name for an adapter'),
+        (("--out", "none/mine"), "none is no folder; the adapter's own is made in one that is there"),
+        (("--out", "/dev/null"), "/dev/null is no folder"),
         (("--rank", "0"), "rank is 0; it must be from 1 to 256"),
         (("--length", "64"), "can be learnt from"),
         (("--analysis-weight", "0", "--final-weight", "0"), "are both 0, so nothing is learnt"),
