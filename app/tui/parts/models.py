@@ -146,14 +146,20 @@ class Models:
             self._desk.run(self._offer(name or DEFAULT), group="offer", exclusive=True)
 
     async def _offer(self, name: str) -> None:
-        """Ask; where there is nothing to fetch, or nothing can be, the download says so itself."""
+        """Ask; where there is nothing to fetch, or nothing can be now, the download says so itself."""
         from app.tui.parts.background_download import offer_of
         from app.tui.screens.download import DownloadScreen
+        from mlx_model.hub.listing import NoModel
 
         offer = None
         facts = next((model for model in self._facts() if model.name == name), ModelFacts(name))
-        with suppress(GptossError, OSError):
+        try:
             offer = await asyncio.to_thread(offer_of, facts, is_demo=self._is_demo)
+        except NoModel as error:
+            self._desk.notify(sentence(one_line(str(error))), severity="error")
+            return
+        except (GptossError, OSError):
+            pass
         if offer is None or not offer.missing:
             self._start(name)
         else:
