@@ -16,7 +16,7 @@ from app.documents.kept_texts import digest_of
 from app.documents.notes import Notes, notes_of
 from app.engine.engine import Engine
 from app.engine.protocol import Ready
-from app.lines import duration, one_line
+from app.lines import counted, duration, one_line
 from app.paths import readings_folder
 from metal.files import read_small, replace_file
 from mlx_model.options import Options
@@ -67,7 +67,7 @@ class Readings:
                 say("the notes so far are kept: the same command goes on with them")
         for notes in self.notes:
             took = f"{notes.read:,} tokens read, {notes.written:,} written, {duration(notes.seconds)}"
-            say(f"{one_line(notes.name.removesuffix('*'))}: {notes.parts:,} parts, {took}")
+            say(f"{one_line(notes.name.removesuffix('*'))}: {counted(notes.parts, 'part')}, {took}")
 
     @property
     def notes(self) -> Sequence[Notes]:

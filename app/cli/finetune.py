@@ -15,6 +15,7 @@ from app.cli.finetune_shown import Progress, behaviour_line, example_lines, loss
 from app.cli.printing import say, shows_styles
 from app.cli.stopping import stoppable
 from app.interrupt import INTERRUPTED, Importing
+from app.lines import counted
 from app.paths import adapter_folder
 from app.settings import load as load_settings
 from mlx_model.errors import RequestError
@@ -161,22 +162,22 @@ def _read(path: Path, model: str, recipe: "Recipe") -> _Data:
     if long:
         longest = max(long, key=lambda example: len(example.ids))
         say(
-            f"{len(long):,} of {len(examples):,} answers are left out: with what stands before them they have more "
+            f"left out: {len(long):,} of {counted(len(examples), 'answer')}, which with what stands before have more "
             f"than {recipe.length:,} tokens (the longest, {longest.where}: {len(longest.ids):,}); --length takes more"
         )
     kept = [example for example in examples if len(example.ids) <= recipe.length and example.learnt]
     if not kept:
         raise RequestError(f"nothing in {path} can be learnt from")
     learnt, held_out = split(kept, recipe.held_out, recipe.seed)
-    tokens, counted = sum(len(each.ids) for each in learnt), sum(each.learnt for each in learnt)
+    tokens, in_them = sum(len(each.ids) for each in learnt), sum(each.learnt for each in learnt)
     say(
-        f"{_number(len(learnt), 'answer')} to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, "
-        f"of which {counted:,} are learnt; {_number(recipe.total_steps(len(learnt)), 'step')} of "
+        f"{counted(len(learnt), 'answer')} to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, "
+        f"of which {in_them:,} are learnt; {counted(recipe.total_steps(len(learnt)), 'step')} of "
         f"{min(recipe.batch, len(learnt))}"
     )
     if bare := sum(not example.has_thought for example in learnt):
         say(
-            f"{_number(bare, 'answer')} without a thought: what is taught there is the answer alone, and the model may "
+            f"{counted(bare, 'answer')} without a thought: what is taught there is the answer alone, and the model may "
             "think less than it did"
         )
     return _Data(dialogues, learnt, held_out)
@@ -281,10 +282,6 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
             if asked():
                 return
             say(behaviour_line(words, total))
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _names(text: str) -> tuple[str, ...]:

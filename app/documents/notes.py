@@ -12,7 +12,7 @@ from app.documents.attachments import NOTE, QUOTE, Attachment
 from app.documents.cited_pages import citation_in
 from app.documents.kept_texts import remember, text_of
 from app.documents.selection import BY_PARTS
-from app.lines import one_line
+from app.lines import counted, one_line
 from mlx_model.documents.document import Page, joined
 
 _STATE = re.compile(
@@ -73,9 +73,10 @@ class Notes:
         if not self.parts:
             return f"to be read by parts, text {self.digest}"
         done = "all" if self.is_over else f"{self.done:,} of"
-        parts = "part" if self.parts == 1 else "parts"
         took = f"{self.read:,} read, {self.written:,} written, {self.seconds:,.0f} s"
-        return f"notes on {done} {self.parts:,} {parts} of up to {self.most:,} tokens, {took}, text {self.digest}"
+        return (
+            f"notes on {done} {counted(self.parts, 'part')} of up to {self.most:,} tokens, {took}, text {self.digest}"
+        )
 
 
 def notes_of(attachment: Attachment) -> Notes | None:

@@ -5,7 +5,7 @@ from textual.containers import Vertical
 
 from app.documents.attachments import split
 from app.documents.notes import Notes, notes_of
-from app.lines import one_line
+from app.lines import counted, one_line
 from app.tui.text.answer_parts import LIVE_TAIL
 from app.tui.text.pages import beginning
 from app.tui.widgets.fitting_line import FittingLine
@@ -83,6 +83,5 @@ def summary(notes: Notes) -> str:
     if not notes.parts:
         return f"{name}: to be read by parts"
     done = "all" if notes.is_over else f"{notes.done:,} of"
-    parts = "part" if notes.parts == 1 else "parts"
     took = f", {notes.read:,} tokens read, {notes.written:,} written" if notes.read else ""
-    return f"notes on {done} {notes.parts:,} {parts} of {name}{took}"
+    return f"notes on {done} {counted(notes.parts, 'part')} of {name}{took}"

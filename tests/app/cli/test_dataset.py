@@ -82,7 +82,7 @@ def test_three_documents_to_a_set(folder: Path, capsys: pytest.CaptureFixture[st
     report = Path("test.report.md").read_text()
     assert "| kept | 20 |" in report and "docs/d.png is a picture" in report
     tries = items("test.log.jsonl")[1:]
-    assert sum("item" in each for each in tries) == 20 and f"All {len(tries):,} tries are in the log" in report
+    assert sum("item" in each for each in tries) == 20 and f"has {len(tries):,} tries, each with why" in report
     asked = Writer.asked
     # The same set in another form takes no model.
     assert dataset("docs", "--count", "20", "--drop-known", "--resume", "--format", "lm-eval") == 0
