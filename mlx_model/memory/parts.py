@@ -28,7 +28,8 @@ _PROGRAM_CPU = 150_000_000
 """Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
 
 _PROGRAM_COMPILED = 300_000_000
-"""The same with numba and LLVM, which take 140 MB (measured)."""
+"""The same with numba and LLVM, which take 140 MB (measured); 0.2 GB more in the one start that compiles the kernels,
+which is not planned for: it would take context from all the others."""
 
 
 @dataclass(frozen=True, slots=True)
