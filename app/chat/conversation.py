@@ -202,14 +202,18 @@ class Conversation:
 
     @property
     def tokens(self) -> tuple[int, bool]:
-        """Size in tokens, and whether some of them are estimated.
+        """As `tokens_to`, of what is on the screen."""
+        return self.tokens_to(self.leaf)
+
+    def tokens_to(self, id: str | None) -> tuple[int, bool]:
+        """Size in tokens up to a node, and whether some of them are estimated.
 
         Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
         program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools the
         prompt is counted, with what declares them, and what stays is estimated: pages and cells leave with the
         thoughts, and are most of it.
         """
-        path, counted, texts = self.path, 0, list[str]()
+        path, counted, texts = self.path_to(id), 0, list[str]()
         for node in reversed(path):
             leaves_most = any(map(is_final, node.messages)) and any(m.role is Role.TOOL for m in node.messages)
             stats = Stats() if node.facts is None else node.facts.stats

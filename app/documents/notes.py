@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.documents.attachments import NOTE, QUOTE, Attachment
+from app.documents.attachments import NOTE, QUOTE, Attachment, split
 from app.documents.cited_pages import citation_in
 from app.documents.kept_texts import remember, text_of
 from app.documents.selection import BY_PARTS
@@ -134,3 +134,8 @@ def stretch(first: str, last: str) -> str:
         return first if first == last else f"{first} to {last}"
     unit = "lines" if start[1] == "line" else start[1]
     return f"{unit} {start[2]}-{end[3] or end[2]}"
+
+
+def all_notes(prompt: str) -> list[Notes]:
+    """The notes in a prompt, those that have not begun included."""
+    return [notes for each in split(prompt)[1] if (notes := notes_of(each)) is not None]

@@ -3,8 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from app.documents.attachments import split
-from app.documents.notes import Notes, notes_of
+from app.documents.notes import Notes, all_notes
 from app.lines import counted, one_line
 from app.tui.text.answer_parts import LIVE_TAIL
 from app.tui.text.pages import beginning
@@ -70,11 +69,6 @@ class ReadingView(Vertical, LiveContainer):
             if notes.name in self._views:
                 self._views[notes.name].show(notes, "" if notes.is_over else text)
                 text = text if notes.is_over else ""
-
-
-def all_notes(prompt: str) -> list[Notes]:
-    """The notes in a prompt, those that have not begun included."""
-    return [notes for each in split(prompt)[1] if (notes := notes_of(each)) is not None]
 
 
 def summary(notes: Notes) -> str:
