@@ -4,6 +4,7 @@ The folder of the adapter is all that goes to standard output; the rest is for a
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,12 +234,13 @@ def _folder(name: str) -> "Folder":
 
     if name in ("", ".", ".."):
         raise RequestError(f'"{name}" is no name for an adapter; give --out another, or a folder with a / in it')
-    if "/" not in name:
-        return Folder(adapter_folder(name))
-    path = Path(name).absolute()
-    for needed in (path.parent, *([path] if path.exists() else [])):
+    path = Path(name).absolute() if "/" in name else adapter_folder(name)
+    for needed in (path.parent, *([path] if path.exists() else [])) if "/" in name else ():
         if not needed.is_dir():
             raise RequestError(f"{needed} is no folder; the adapter's own is made in one that is there")
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(f"{there} can't be written to; give the adapter another folder with --out")
     return Folder(path)
 
 

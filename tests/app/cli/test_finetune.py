@@ -90,6 +90,15 @@ def test_what_it_refuses(
     assert message in capsys.readouterr().err
 
 
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.cli.finetune.os.access", lambda path, mode: False)
+    assert run(data, "--out", f"{data.parent}/mine") == 1
+    said = capsys.readouterr().err
+    assert said == f"gptoss-chat: {data.parent} can't be written to; give the adapter another folder with --out\n"
+
+
 def test_every_bad_line_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data.write_text("5\n" + json.dumps(GOOD) + "\n{\n")
     assert run(data) == 1
