@@ -120,6 +120,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         shared.stated_options(parsed)
     except RequestError as error:
+        if parsed.command in (words := sys.argv[1:] if arguments is None else arguments):
+            parser.prog = f"{parser.prog} {parsed.command}"
         parser.error(str(error))
     gc.enable()
     code: int = parsed.run(parsed)
