@@ -120,7 +120,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         shared.stated_options(parsed)
     except RequestError as error:
-        if parsed.command in (words := sys.argv[1:] if arguments is None else arguments):
+        if parsed.command in (sys.argv[1:] if arguments is None else arguments):
             parser.prog = f"{parser.prog} {parsed.command}"
         parser.error(str(error))
     gc.enable()
