@@ -47,7 +47,7 @@ help:
 	@echo "make clean       remove .venv and caches"
 
 $(BIN)/python:
-	@[ -n "$(PYTHON)" ] || { echo "gptoss-chat needs Python 3.11 or newer: install python3 and try again." >&2; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "gptoss-chat needs Python 3.11 or newer (on a Mac: brew install python); then try again." >&2; exit 1; }
 	@echo "Making $(VENV) with $(PYTHON)" >&2
 	@"$(PYTHON)" -m venv $(VENV) </dev/null >&2 || { rm -rf $(VENV); exit 1; }
 

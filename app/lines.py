@@ -27,6 +27,12 @@ def sentence(text: str) -> str:
     return (f"{text[:1].upper()}{text[1:]}" if is_word else text) + ("" if text.endswith(".") else ".")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 part", "2 parts", "2 tries"."""
+    plural = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
+
+
 def duration(seconds: float) -> str:
     """A time to come, to the second or the minute."""
     minutes = round(seconds / 60)

@@ -31,10 +31,11 @@ _ADAPTER = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, remedy: str = "download it again") -> dict[str, Any]:
     """The JSON object in a small file of a checkpoint, which anyone may have written.
 
-    Raises CheckpointError, naming the file: it is missing, or no regular file, too large, or no such JSON.
+    Raises CheckpointError, naming the file and the remedy: it is missing, or no regular file, too large, or no such
+    JSON.
     """
     try:
         content = read_small(path)
@@ -44,11 +45,11 @@ def read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: this folder is not a complete checkpoint") from None
     except OSError as error:
-        raise CheckpointError(f"{path} can't be read ({error.strerror or error}); download it again") from None
+        raise CheckpointError(f"{path} can't be read ({error.strerror or error}); {remedy}") from None
     except ValueError as error:
-        raise CheckpointError(f"{path} can't be read ({error}); download it again") from None
+        raise CheckpointError(f"{path} can't be read ({error}); {remedy}") from None
     if not isinstance(fields, dict):
-        raise CheckpointError(f"{path} is not a JSON object; download it again")
+        raise CheckpointError(f"{path} is not a JSON object; {remedy}")
     return fields
 
 
@@ -60,12 +61,9 @@ def is_pointer(path: Path) -> bool:
         return False
 
 
-def pointer_problem(path: Path) -> str:
+def pointer_problem(path: Path, remedy: str = "download the model with gptoss-chat download") -> str:
     """What to say of such a pointer."""
-    return (
-        f"{path} is only git-lfs's pointer to the file: run `git lfs pull` in its folder, or "
-        "download the model with gptoss-chat download"
-    )
+    return f"{path} is only git-lfs's pointer to the file: run `git lfs pull` in its folder, or {remedy}"
 
 
 def weight_files(folder: Path, part: Part | None = None) -> list[str]:
@@ -102,7 +100,7 @@ def other_kind(folder: Path, fields: Mapping[str, Any] | None = None) -> str | N
     """
     names = _entries(folder)
     if _ADAPTER in names or (fields is not None and "peft_type" in fields):
-        return f"{folder} is a LoRA adapter{_base(folder)}, not a model: merge it into its model first, or {TAKE}"
+        return f"{folder} is a LoRA adapter{_base(folder)}, not a model: give it as the adapter of one, or {TAKE}"
     if any(name.lower().endswith(".gguf") for name in names):
         return f"{folder} holds GGUF, llama.cpp's format, which gptoss-chat doesn't read: {TAKE}"
     if "dtypes.json" in names or (fields is not None and "model_type" not in fields and "num_experts" in fields):

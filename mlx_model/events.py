@@ -24,6 +24,7 @@ class Stats:
     Where experts are read from the disk, `experts_asked` is how many were asked for, each step and layer for itself,
     `experts_read` of them from the disk, `experts_bytes` in all, and `experts_wait_s` how long the answer waited.
     Of `decode_s`, where other computers hold layers, `there_s` was computed by them, and `wire_s` spent on the way.
+    `first_prompt_tokens` is the length of the prompt of a turn's first round where more followed, else 0.
     """
 
     prefill_tokens: int = 0
@@ -43,6 +44,12 @@ class Stats:
     experts_wait_s: float = 0.0
     there_s: float = 0.0
     wire_s: float = 0.0
+    first_prompt_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt, of a turn's first round."""
+        return self.first_prompt_tokens or self.prefill_tokens + self.reused_tokens
 
     @property
     def experts_in_memory(self) -> float:
@@ -65,8 +72,9 @@ class Stats:
 
     def followed_by(self, more: Stats) -> Stats:
         """Statistics of an answer that was cut off and continued: its own prompt and first token, all tokens."""
+        begin = self if self.decode_tokens else more
         return replace(
-            self if self.decode_tokens else more,
+            begin,
             decode_tokens=self.decode_tokens + more.decode_tokens,
             decode_s=self.decode_s + more.decode_s,
             analysis_tokens=self.analysis_tokens + more.analysis_tokens,
@@ -79,6 +87,7 @@ class Stats:
             experts_read=self.experts_read + more.experts_read,
             experts_bytes=self.experts_bytes + more.experts_bytes,
             experts_wait_s=self.experts_wait_s + more.experts_wait_s,
+            first_prompt_tokens=begin.prompt_tokens if self.first_prompt_tokens or more.first_prompt_tokens else 0,
         )
 
     def and_then(self, more: Stats) -> Stats:
@@ -94,6 +103,7 @@ class Stats:
             prefill_tokens=self.prefill_tokens + more.prefill_tokens,
             reused_tokens=max(more.reused_tokens - own, 0),
             prefill_s=self.prefill_s + more.prefill_s,
+            first_prompt_tokens=self.prompt_tokens,
         )
 
 

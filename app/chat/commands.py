@@ -11,6 +11,8 @@ from mlx_model.harmony.message import Effort
 
 BUSY = "An answer is under way: Esc stops it."
 """The warning of a command that can't be used during an answer."""
+QUESTION_WAITS = "A question waits for you: F7 says yes, Esc says no."
+"""The same while the person is asked something, where Esc doesn't stop the answer."""
 
 COPY_TARGETS = ("answer", "code", "prompt", "chat")
 """What can be copied; the first by default."""

@@ -207,26 +207,29 @@ class Conversation:
 
     @property
     def tokens(self) -> tuple[int, bool]:
-        """Size of the path in tokens, and whether some of them are estimated."""
+        """As `tokens_to`, of what is on the screen."""
         return self.tokens_to(self.leaf)
 
     def tokens_to(self, id: str | None) -> tuple[int, bool]:
-        """Size up to this node, and whether some of it is estimated.
+        """Size in tokens up to a node, and whether some of them are estimated.
 
         Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
-        program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools what
-        stays is estimated: pages and cells leave with the thoughts, and are most of it.
+        program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools the
+        prompt is counted, with what declares them, and what stays is estimated: pages and cells leave with the
+        thoughts, and are most of it.
         """
         path, counted, texts = self.path_to(id), 0, list[str]()
         for node in reversed(path):
             leaves_most = any(map(is_final, node.messages)) and any(m.role is Role.TOOL for m in node.messages)
-            if node.facts is not None and not leaves_most:
-                stats = node.facts.stats
+            stats = Stats() if node.facts is None else node.facts.stats
+            if not leaves_most:
                 counted = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
                 if counted:
                     break
             stays = drop_old_analysis(node.messages) if leaves_most else node.messages
             texts += (m.text for m in stays if node is path[-1] or not _is_analysis(m))
+            if counted := stats.first_prompt_tokens:
+                break
         return counted + (about_tokens("\n\n".join(texts)) if any(texts) else 0), any(texts)
 
     @property

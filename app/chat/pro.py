@@ -208,13 +208,13 @@ class Pro:
         return self._ended_s or (monotonic() - self._began if self._began else 0.0)
 
     def cost(self, alone_tok_s: float) -> str:
-        """Tokens and seconds so far; and how many times those of one answer alone at a speed that was measured, 0 for
-        none."""
+        """Tokens and seconds so far; and how many times the seconds of one answer alone at a speed that was measured,
+        0 for none."""
         seconds = self.seconds
-        parts = [f"{self.tokens:,} tokens", f"{seconds:.1f} s" if seconds < _BRIEF_S else f"{seconds:.0f} s"]
+        took = f"{seconds:.1f} s" if seconds < _BRIEF_S else f"{seconds:.0f} s"
         if (times := self._times(alone_tok_s)) is not None:
-            parts.append(f"{times:.1f} times one answer")
-        return ", ".join(parts)
+            took += f" ({times:.1f} times one answer's)"
+        return f"{self.tokens:,} tokens, {took}"
 
     def _times(self, alone_tok_s: float) -> float | None:
         written = [tokens for tokens in self._tokens if tokens]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.chat.conversation import Conversation
-from app.lines import duration
+from app.lines import counted, duration
 
 LEAST_MEASURED = 64
 """Tokens of a prompt that say how fast the next is read."""
@@ -28,8 +28,8 @@ class Cost:
 
     def __str__(self) -> str:
         about = "" if self.is_exact else "about "
-        parts = "1 part" if self.parts == 1 else f"{self.parts:,} parts"
-        return f"{parts}, {about}{self.tokens:,} tokens to be read, up to {self.written:,} of notes written"
+        tokens = f"{about}{self.tokens:,} tokens to be read, up to {self.written:,} of notes written"
+        return f"{counted(self.parts, 'part')}, {tokens}"
 
     def time(self, speed: Speed) -> str:
         """How long it takes at such a speed; "" where that is not known."""

@@ -19,7 +19,7 @@ from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.by_parts import Readings
 from app.cli.completion import completed_by
-from app.cli.files import attached, from_pipe, what_would_fit
+from app.cli.files import attached, from_pipe, say_notes, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
@@ -137,9 +137,7 @@ def _prompt(words: list[str], files: list[Attachment]) -> str:
             files.append(piped)
         elif piped is not None:
             text = GAP.join(filter(None, (text, piped.text.strip("\n"))))
-    for file in files:
-        if file.note:
-            say(f"{file.name}: {file.note}")
+    say_notes(files)
     return join(text, files)
 
 

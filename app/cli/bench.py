@@ -49,7 +49,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "meant for an issue, and so is the file that --report writes. Close other busy programs first; plug in a "
         "MacBook.",
     )
-    parser.add_argument("--model", metavar="NAME", help="as for `ask` (default: gpt-oss-20b once it is downloaded)")
+    parser.add_argument("--model", metavar="NAME", help="as for `ask`, and with its default")
     parser.add_argument("--dense-bits", type=int, choices=[16, 8, 6, 4], help="as for `ask`")
     parser.add_argument("--memory", type=size, metavar="SIZE", help="as for `ask`")
     parser.add_argument("--experts", type=int, metavar="N", help="as for `ask`")

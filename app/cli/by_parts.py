@@ -5,18 +5,17 @@ The notes are on the disk before the next part is read, so the same command goes
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 from app.chat.by_parts import ReadingByParts, has_notes, unread
 from app.cli.printing import ProgressLine, say
 from app.digests import digest_of
-from app.documents.attachments import split
-from app.documents.notes import Notes, notes_of
+from app.documents.notes import all_notes
 from app.engine.engine import Engine
 from app.engine.protocol import Ready
-from app.lines import duration, one_line
+from app.lines import counted, duration, one_line
 from app.paths import readings_folder
 from metal.files import read_small, replace_file
 from mlx_model.options import Options
@@ -24,6 +23,24 @@ from mlx_model.options import Options
 KEPT_S = 30 * 24 * 3600
 """How long notes are kept that nobody goes on with."""
 _MOST_BYTES = 100_000_000
+
+
+async def read_parts(reading: ReadingByParts, keep: Callable[[str], None]) -> None:
+    """Read what was planned, and say on standard error how far it is, and what it took; `keep` gets each prompt with
+    more notes. Raises EngineError, EngineDied and what `keep` raises."""
+    line = ProgressLine(sys.stderr)
+    try:
+        async with aclosing(reading.events()) as events:
+            async for is_new in events:
+                if is_new:
+                    keep(reading.prompt)
+                if reading.progress.parts:
+                    line.show(f"{reading.progress.doing}: {reading.progress.figures}")
+    finally:
+        line.end()
+    for notes in [] if unread(reading.prompt) else all_notes(reading.prompt):
+        took = f"{notes.read:,} tokens read, {notes.written:,} written, {duration(notes.seconds)}"
+        say(f"{one_line(notes.name.removesuffix('*'))}: {counted(notes.parts, 'part')}, {took}")
 
 
 class Readings:
@@ -52,28 +69,16 @@ class Readings:
             say(f"{one_line(name)} fits into the context: it is read as it is")
         if reading.cost.parts:
             say(f"{reading.cost}; Ctrl-C stops, the same command goes on")
-        line = ProgressLine(sys.stderr)
         try:
-            async with aclosing(reading.events()) as events:
-                async for is_new in events:
-                    if is_new:
-                        self.prompt = reading.prompt
-                        replace_file(self._path, self.prompt.encode("utf-8", "replace"), durable=True, private=True)
-                    if reading.progress.parts:
-                        line.show(f"{reading.progress.doing}: {reading.progress.figures}")
+            await read_parts(reading, self._keep)
         finally:
-            line.end()
             if unread(self.prompt) and has_notes(self.prompt):
                 say("the notes so far are kept: the same command goes on with them")
-        for notes in self.notes:
-            took = f"{notes.read:,} tokens read, {notes.written:,} written, {duration(notes.seconds)}"
-            parts = "1 part" if notes.parts == 1 else f"{notes.parts:,} parts"
-            say(f"{one_line(notes.name.removesuffix('*'))}: {parts}, {took}")
 
-    @property
-    def notes(self) -> Sequence[Notes]:
-        """What there are of the prompt."""
-        return [notes for each in split(self.prompt)[1] if (notes := notes_of(each)) is not None]
+    def _keep(self, prompt: str) -> None:
+        assert self._path is not None
+        self.prompt = prompt
+        replace_file(self._path, prompt.encode("utf-8", "replace"), durable=True, private=True)
 
     def forget(self) -> None:
         """The prompt is answered."""
@@ -91,7 +96,7 @@ class Readings:
                 "seconds": notes.seconds,
                 "notes": [{"first": note.first, "last": note.last, "text": note.text} for note in notes.notes],
             }
-            for notes in self.notes
+            for notes in all_notes(self.prompt)
         ]
         return {"read": read} if read else {}
 

@@ -88,7 +88,7 @@ def _open(*, writing: bool) -> Store:
         if writing:
             raise
         try:
-            store = Store.in_memory(copy_of=path)
+            store = Store.in_memory(copy_of=path if path.parent.exists() else None)
         except StoreError:
             raise error from None
     if not store.warning:

@@ -30,7 +30,7 @@ from app.engine.engine import Engine
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Ready
 from app.interrupt import INTERRUPTED
-from app.lines import duration
+from app.lines import counted, duration
 from app.settings import load as load_settings
 from metal.files import replace_file
 from mlx_model.errors import GptossError, RequestError
@@ -130,9 +130,11 @@ class _Paths:
         return self.data.with_suffix(".log.jsonl")
 
     def check(self) -> None:
-        """Raises RequestError where the set would take the place of something else."""
+        """Raises RequestError where the set has no place, or would take that of something else."""
         if self.data.suffix != ".jsonl":
             raise RequestError(f"the set is a file of JSON lines: name it {self.data.with_suffix('.jsonl')}")
+        if not self.data.parent.is_dir():
+            raise RequestError(f"{self.data.parent} is no folder; the set needs one that is there")
         there = [path for path in (self.data, self.task, self.report) if path.exists()]
         if there and not self.log.exists():
             raise RequestError(f"{there[0]} is there already, and not of a run that can go on: name another with -o")
@@ -153,10 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in left_out:
         say(f"left out: {line}")
     made = Run(recipe, sources)
-    files = "1 file" if len(sources) == 1 else f"{len(sources):,} files"
-    copies = f"; {made.copies:,} more say what one of them says" if made.copies else ""
-    passages = "1 passage" if len(made.passages) == 1 else f"{len(made.passages):,} passages"
-    say(f"{passages} of {files}{copies}")
+    copies = f"; {made.copies:,} more with the text of one of them" if made.copies else ""
+    say(f"{counted(len(made.passages), 'passage')} of {counted(len(sources), 'file')}{copies}")
     engine = server or LocalEngine()
     with stoppable("and writing what is there", engine.stop) as stopped:
         model = asyncio.run(_make(made, sources, engine, load, paths.log, stopped, arguments))
@@ -187,14 +187,14 @@ async def _make(
         with opened(path, made.recipe.setting(model, sources), resume=hasattr(arguments, "resume")) as log:
             made.take_up(log)
             if made.tries:
-                say(f"going on after {made.tries:,} tries, with {len(made.items):,} items")
+                say(f"going on after {counted(made.tries, 'try')}, with {counted(len(made.items), 'item')}")
             if isinstance(engine, LocalEngine) and not made.is_over:
                 say(f"loading {model}")
                 await load_model(engine, load)
             try:
                 await _tries(made, engine, log, stopped, getattr(arguments, "at_once", 1))
             except GptossError as error:
-                raise type(error)(f"{error}; --resume goes on after {made.tries:,} tries") from None
+                raise type(error)(f"{error}; --resume goes on after {counted(made.tries, 'try')}") from None
         return model
     finally:
         await engine.close()
@@ -222,7 +222,8 @@ def _progress(made: Run, seconds: float) -> str:
     """How far a run is, where an item takes so many seconds."""
     left = duration((made.recipe.count - len(made.items)) * seconds)
     there, dropped = len(made.items), made.tries - len(made.items)
-    return f"{there:,} of {made.recipe.count:,} items, {dropped:,} dropped, {duration(seconds)} each, {left} left"
+    items = f"{there:,} of {counted(made.recipe.count, 'item')}"
+    return f"{items}, {dropped:,} dropped, {duration(seconds)} each, {left} left"
 
 
 def _recipe(arguments: argparse.Namespace, options: Options) -> Recipe:

@@ -21,7 +21,7 @@ from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, GptossError
 from mlx_model.hub.names import Repository
 from mlx_model.hub.published import DEFAULT, DEMO, KNOWN, LARGEST
-from mlx_model.memory.plan import MemoryPlan, least, plan_within
+from mlx_model.memory.plan import COMFORTABLE, MemoryPlan, least, plan_within
 from mlx_model.memory.sizes import memory_size
 from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.text import clean
@@ -203,7 +203,8 @@ def _at_best(config: ModelConfig, capacity: int, wishes: Wishes, *, on_gpu: bool
         return None
     return {
         "dense_bits": found.dense_bits,
-        "context": found.context,
+        # Experts on the disk take all the memory that the usual context leaves: what is over is chance.
+        "context": min(found.context, COMFORTABLE) if found.streamed_layers else found.context,
         "streamed_layers": found.streamed_layers,
         "slots": found.slots,
     }

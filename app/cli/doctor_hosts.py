@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.lines import sentence
+from app.cli.printing import say
 from mlx_model.distributed.hosts import plain
 from mlx_model.distributed.load import meet, why_not
 from mlx_model.distributed.machine import Files, Machine
@@ -22,9 +22,16 @@ _SLOW_S = 0.005
 
 
 def show_hosts(hosts: Sequence[str], name: str, config: ModelConfig, memory: int | None, *, as_json: bool) -> int:
-    """Print the report; returns 0, or 1 if a computer can't be used. `memory` is a budget for this one."""
+    """Print the report, and say what is wrong; returns 0, or 1 if a computer can't be used. `memory` is a budget for
+    this one."""
     report = examine_hosts(hosts, name, config, memory)
-    print(json.dumps(report) if as_json else clean("\n".join(render_hosts(report))), flush=True)
+    if as_json:
+        print(json.dumps(report), flush=True)
+    else:
+        for line in render_hosts(report):
+            print(clean(line), flush=True)
+        for problem in problems(report):
+            say(problem)
     return 0 if report["split"] is not None else 1
 
 
@@ -84,14 +91,12 @@ def _fits_alone(config: ModelConfig, here: Machine) -> bool:
 
 
 def render_hosts(report: dict[str, Any]) -> Iterator[str]:
-    """The report for a person."""
+    """The report for a person, without what is wrong."""
     for each in report["hosts"]:
         yield from _host_lines(each, report["model"])
     names = ["here", *(f"on {plain(each['host'])}" for each in report["hosts"])]
     chosen = report["split"]
     if chosen is None:
-        if report["problem"]:
-            yield sentence(report["problem"])
         return
     yield f"{report['model']}: {fit(chosen['dense_bits'], chosen['context'])}"
     for part, name in zip(chosen["parts"], names, strict=True):
@@ -99,11 +104,16 @@ def render_hosts(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {part['part']} {name}: {size} of the {budget} that are free"
     way = f"{1000 * chosen['on_the_way_s']:.2f} ms on the way"
     if chosen["token_s"] is None:
-        yield f"  a token: {way}; how fast is not foretold, since the speed of a memory is not known"
+        yield f"  a token: {way}; how fast is not estimated, since the speed of a memory is not known"
     else:
         yield f"  about {1 / chosen['token_s']:.0f} tokens a second, by the memories' bandwidths, with {way}"
     if report["alone"]:
         yield "  It fits on this computer alone, which is faster: leave out --with."
+
+
+def problems(report: dict[str, Any]) -> list[str]:
+    """Why the model can't be shared, a line for each reason."""
+    return [each["problem"] for each in (*report["hosts"], report) if each["problem"]]
 
 
 def _host_lines(found: dict[str, Any], model: str) -> Iterator[str]:
@@ -117,8 +127,6 @@ def _host_lines(found: dict[str, Any], model: str) -> Iterator[str]:
         yield f"  a token's numbers there and back: {1000 * found['round_trip_s']:.2f} ms"
         if found["round_trip_s"] > _SLOW_S:
             yield "  That slows each token down; a cable (Thunderbolt, Ethernet) takes less than 1 ms."
-    if found["problem"]:
-        yield found["problem"]
 
 
 def _shown(layers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from app.cli.printing import is_dumb
+from app.lines import counted
 from mlx_model.distributed.hosts import hosts_of
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
@@ -189,10 +190,10 @@ def _announce(plan: DownloadPlan) -> None:
     present, total = plan.present, plan.total
     where = plan.target.root.parent if plan.target.in_cache else plan.target.root
     if present == total:
-        _say(f"{disk_size(total)} in {len(plan.files)} files, all of them here already, in {where}")
+        _say(f"{disk_size(total)} in {counted(len(plan.files), 'file')}, all of them here already, in {where}")
         return
     here = f", of which {disk_size(present)} are here already" if present else ""
-    _say(f"{disk_size(total)} in {len(plan.files)} files{here}; to {where}")
+    _say(f"{disk_size(total)} in {counted(len(plan.files), 'file')}{here}; to {where}")
     _say(f"{disk_size(total - present)} to download, {disk_size(plan.free)} free on the disk")
     short = next((short for short, repository in KNOWN.items() if repository == plan.repository.name), None)
     if short is not None:

@@ -3,11 +3,13 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from app.cli.printing import say
 from app.documents.attachments import Attachment, AttachmentLocked, split
 from app.documents.files import STANDARD_INPUT, attach, read_bytes, what_fits
+from app.documents.notes import notes_of
 from app.lines import one_line
 from app.paths import FILE_PASSWORD
 from mlx_model.tokens import about_tokens
@@ -27,6 +29,13 @@ def attached(name: str) -> Attachment:
 def from_pipe(data: bytes) -> Attachment:
     """Standard input. Raises AttachmentError."""
     return unlocked(STANDARD_INPUT, lambda password: read_bytes(data, STANDARD_INPUT, password))
+
+
+def say_notes(files: Iterable[Attachment]) -> None:
+    """What is to be known of files before they are sent; of one that is read by parts it is said when it is."""
+    for file in files:
+        if file.note and notes_of(file) is None:
+            say(f"{file.name}: {file.note}")
 
 
 def what_would_fit(prompt: str, context: int) -> str:

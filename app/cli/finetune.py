@@ -4,6 +4,7 @@ The folder of the adapter is all that goes to standard output; the rest is for a
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.cli.finetune_shown import Progress, behaviour_line, example_lines, loss
 from app.cli.printing import say, shows_styles
 from app.cli.stopping import stoppable
 from app.interrupt import INTERRUPTED, Importing
+from app.lines import counted
 from app.paths import adapter_folder
 from app.settings import load as load_settings
 from mlx_model.errors import RequestError
@@ -117,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         from mlx_model.hub import names as hub
         from mlx_model.lora.recipe import Recipe
 
+    folder = _folder(arguments.out)
     recipe = Recipe(**{name: getattr(arguments, name) for name in Recipe.names() if hasattr(arguments, name)})
     load = stated_load(arguments, load_settings())
     name = hub.default_model() if load.model is None else load.model
@@ -125,7 +128,6 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(arguments, "dry_run"):
         _show(data, name)
         return 0
-    folder = _folder(arguments.out)
     model = _load(name, recipe, plan, load.map)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
@@ -161,22 +163,22 @@ def _read(path: Path, model: str, recipe: "Recipe") -> _Data:
     if long:
         longest = max(long, key=lambda example: len(example.ids))
         say(
-            f"{len(long):,} of {len(examples):,} answers are left out: with what stands before them they have more "
+            f"left out: {len(long):,} of {counted(len(examples), 'answer')}, which with what stands before have more "
             f"than {recipe.length:,} tokens (the longest, {longest.where}: {len(longest.ids):,}); --length takes more"
         )
     kept = [example for example in examples if len(example.ids) <= recipe.length and example.learnt]
     if not kept:
         raise RequestError(f"nothing in {path} can be learnt from")
     learnt, held_out = split(kept, recipe.held_out, recipe.seed)
-    tokens, counted = sum(len(each.ids) for each in learnt), sum(each.learnt for each in learnt)
+    tokens, in_them = sum(len(each.ids) for each in learnt), sum(each.learnt for each in learnt)
     say(
-        f"{_number(len(learnt), 'answer')} to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, "
-        f"of which {counted:,} are learnt; {_number(recipe.total_steps(len(learnt)), 'step')} of "
+        f"{counted(len(learnt), 'answer')} to learn from, {len(held_out):,} to test with; {tokens:,} tokens an epoch, "
+        f"of which {in_them:,} are learnt; {counted(recipe.total_steps(len(learnt)), 'step')} of "
         f"{min(recipe.batch, len(learnt))}"
     )
     if bare := sum(not example.has_thought for example in learnt):
         say(
-            f"{_number(bare, 'answer')} without a thought: what is taught there is the answer alone, and the model may "
+            f"{counted(bare, 'answer')} without a thought: what is taught there is the answer alone, and the model may "
             "think less than it did"
         )
     return _Data(dialogues, learnt, held_out)
@@ -226,12 +228,20 @@ def _load(name: str, recipe: "Recipe", plan: "TrainingPlan", map: str) -> "Model
 
 
 def _folder(name: str) -> "Folder":
-    """The folder of an adapter: a name is one among those that `--adapter` finds. Raises RequestError for no name."""
+    """The folder of an adapter: a name is one among those that `--adapter` finds. Raises RequestError for no name, and
+    where none can be made."""
     from mlx_model.lora.saved import Folder
 
     if name in ("", ".", ".."):
         raise RequestError(f'"{name}" is no name for an adapter; give --out another, or a folder with a / in it')
-    return Folder(Path(name).absolute() if "/" in name else adapter_folder(name))
+    path = Path(name).absolute() if "/" in name else adapter_folder(name)
+    for needed in (path.parent, *([path] if path.exists() else [])) if "/" in name else ():
+        if not needed.is_dir():
+            raise RequestError(f"{needed} is no folder; the adapter's own is made in one that is there")
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(f"{there} can't be written to; give the adapter another folder with --out")
+    return Folder(path)
 
 
 def _train(model: "Model", recipe: "Recipe", data: _Data, folder: "Folder", *, restart: bool) -> int:
@@ -274,10 +284,6 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
             if asked():
                 return
             say(behaviour_line(words, total))
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _names(text: str) -> tuple[str, ...]:

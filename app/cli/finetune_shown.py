@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from app.cli.printing import BOLD, DIM, PLAIN, ProgressLine
-from app.lines import duration
+from app.lines import counted, duration
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 
@@ -83,7 +83,7 @@ class Progress:
 
 def behaviour_line(words: str, found: "Behaviour") -> str:
     """How held-out prompts were answered `words` ("with", "without") the adapter."""
-    line = f"{words} the adapter: {found.whole} of {found.prompts} prompts answered"
+    line = f"{words} the adapter: {found.whole} of {counted(found.prompts, 'prompt')} answered"
     if found.asked:
         line += f"; thoughts in the language that was asked for: {found.asked_right} of {found.asked}"
     if found.unasked:

@@ -6,6 +6,7 @@ what a script measures of `ask` is then the model.
 """
 
 import argparse
+import errno
 import gc
 import io
 import os
@@ -119,6 +120,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         shared.stated_options(parsed)
     except RequestError as error:
+        if parsed.command in (sys.argv[1:] if arguments is None else arguments):
+            parser.prog = f"{parser.prog} {parsed.command}"
         parser.error(str(error))
     gc.enable()
     code: int = parsed.run(parsed)
@@ -131,6 +134,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
         self.exit(USAGE, f"{self.prog}: {clean(message)}; see {self.prog} --help\n")
+
+    def print_help(self, file: Any = None) -> None:
+        """Called by argparse, which would keep to itself that it can't be written. Raises OSError."""
+        print(self.format_help(), end="", file=file, flush=True)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Called by argparse: what is no command is a prompt, unless it looks like a mistyped command."""
@@ -190,14 +197,26 @@ def _fail(text: str) -> int:
 
 
 def _prepare_streams() -> None:
-    """A process may be started without standard streams (`<&-`): they are then empty, and lead nowhere."""
+    """A process may be started without standard streams (`<&-`): the input is then empty, what goes to standard output
+    fails as on a full disk, and messages lead nowhere."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  # for as long as the process lives
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    if sys.stdout is None:
+        sys.stdout = _ClosedOutput(open(os.devnull, "wb"))  # noqa: SIM115, PTH123  # or a file would take its number
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
     if isinstance(sys.stdout, io.TextIOWrapper):  # where it isn't UTF-8, as standard error has it: visible, no failure
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class _ClosedOutput(io.TextIOWrapper):
+    """Stands for a standard output that the process was started without."""
+
+    def write(self, text: str) -> int:
+        """Raises OSError, unless there is nothing to write."""
+        if text:
+            raise OSError(errno.EBADF, "standard output is closed")
+        return 0
 
 
 def _silence(stream: object) -> None:

@@ -1,9 +1,8 @@
 """The chat line by line: for terminals that can't show the screen, and for people who prefer lines."""
 
 import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -11,21 +10,25 @@ from typing import TYPE_CHECKING
 
 from app.adapters import OFF, adapters_here, find_adapter
 from app.chat.answer import CHECKPOINT_S, AnswerRecord
+from app.chat.by_parts import has_notes, unread
 from app.chat.commands import COMMANDS, EFFORTS, CommandLine, next_effort, no_argument, parse, unknown
 from app.chat.context import context_note
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
-from app.chat.footer import footer
 from app.chat.loop import TurnTools, turn
 from app.chat.plan import Plan, read_plan
 from app.chat.sampling import change
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.loading import load_model, load_there
-from app.cli.plain_end import TO_BE_READ, print_end, print_sources, waits_for_notes
+from app.cli.plain_files import PlainFiles
 from app.cli.plain_input import read_message, readline_edits
+from app.cli.plain_output import print_footer, print_sources
+from app.cli.plain_reading import NOTES_KEPT, read_documents
 from app.cli.plain_several import PlainSeveral
 from app.cli.plain_tools import PlainTools
 from app.cli.printing import is_dumb, say
+from app.cli.stopping import interruptible
+from app.documents.attachments import split
 from app.documents.citations import FileCitations, flaws
 from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
@@ -35,7 +38,10 @@ from app.store.saver import Saver
 from app.tools.names import available, in_words, read_names
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
+from mlx_model.text import clean
+from mlx_model.tools.citations import cited, plain_number
 from mlx_model.tools.loop import ToolDenied, ToolFinished, ToolStarted
+from mlx_model.tools.shown_pages import pages_of
 
 if TYPE_CHECKING:
     from app.cli.beside import SharedEngine
@@ -97,6 +103,7 @@ class PlainChat:
         self._edits_lines = edits_lines
         self._conversation = Conversation()
         self._plan = Plan()
+        self._files = PlainFiles()
         self._tools = PlainTools(start.permissions, start.most_calls, always_loops=not isinstance(engine, LocalEngine))
 
     def load(self, load: Load) -> str:
@@ -113,7 +120,19 @@ class PlainChat:
             print("There is no conversation to continue yet.")
             return
         self._conversation = last
-        print_end(last)
+        print(f"Continuing: {one_line(last.title)}")
+        pages = pages_of(last.messages)
+        for node in last.path[-2:]:
+            if node.is_prompt:
+                own, files = split(node.text())
+                print(clean("\n".join([f"> {own}", *(f"  with {file.name}" for file in files)])), end="\n\n")
+                continue
+            text, sources = cited(clean(node.text("final")), pages, plain_number)
+            print(text, flush=True)
+            print_sources(sources)
+            print()
+        if last.unfinished is not None:
+            print("The last answer is not finished; /continue goes on with it.", end="\n\n")
 
     def close(self) -> None:
         """End what the tools have started, and a connection."""
@@ -123,7 +142,7 @@ class PlainChat:
 
     def run(self, prompt: str = "") -> None:
         """Ask `prompt`, if there is one; then ask and answer until Ctrl-D, /quit, or a second Ctrl-C in a row."""
-        interrupted = self._ask(prompt) if prompt else False
+        interrupted = self._ask_message(prompt) if prompt else False
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 try:
@@ -150,7 +169,7 @@ class PlainChat:
                 elif line is not None:
                     print(self._command(line))
                 elif text.strip():
-                    interrupted = self._ask(text)
+                    interrupted = self._ask_message(text)
 
     def _command(self, line: CommandLine) -> str:
         """Carry out a slash command; returns the line to print."""
@@ -230,11 +249,16 @@ class PlainChat:
             return False
         self._plan = replace(plan, question="")
         if plan.question:
-            return self._ask(plan.question, partial(self._answer_several, plan))
+            return self._ask_message(plan.question, partial(self._answer_several, plan))
         if (prompt := self._conversation.last_prompt()) is None:
             print("There is nothing to answer yet.")
             return False
-        return self._answer_several(plan, prompt)
+        return self._read_and_answer(prompt, partial(self._answer_several, plan))
+
+    def _ask_message(self, text: str, answer: Callable[[Node], bool] | None = None) -> bool:
+        """Ask with the files that a message names, if all can be read; whether Ctrl-C has stopped the answer."""
+        prompt = self._files.prompt_of(text)
+        return prompt is not None and self._ask(prompt, answer)
 
     def _ask(self, text: str, answer: Callable[[Node], bool] | None = None) -> bool:
         """Ask and print the answer; whether Ctrl-C has stopped it."""
@@ -242,11 +266,31 @@ class PlainChat:
         prompt = conversation.add_prompt(text, before)
         self._saver.save(conversation)
         try:
-            return (answer or self._answer)(prompt)
+            return self._read_and_answer(prompt, answer or self._answer)
         finally:
-            if conversation.leaf == prompt.id:  # nothing came of it: as if it had not been asked
+            is_bare = conversation.leaf == prompt.id and not has_notes(conversation.nodes[prompt.id].text())
+            if is_bare:  # nothing came of it: as if it had not been asked
                 conversation.withdraw(prompt.id, before)
                 self._saver.save(conversation)
+
+    def _read_and_answer(self, prompt: Node, answer: Callable[[Node], bool]) -> bool:
+        """Read what of a prompt is to be read by parts, and answer it; whether Ctrl-C has ended that."""
+        conversation = self._conversation
+        is_answered = any(node.parent == prompt.id for node in conversation.nodes.values())
+        if is_answered or not unread(prompt.text()):
+            return answer(prompt)
+        save, is_read = partial(self._saver.save, conversation), False
+        with interruptible(self._engine.stop) as stopped:
+            try:
+                reading = read_documents(self._engine, conversation, prompt.id, self._options, self._model, save)
+                is_read = self._tools.drive(reading)
+            except GptossError as error:
+                say(str(error))
+        if is_read and not stopped():
+            return answer(conversation.nodes[prompt.id])
+        if has_notes(conversation.nodes[prompt.id].text()):
+            say(NOTES_KEPT)
+        return stopped()
 
     def _go_on(self) -> bool:
         """Go on with an answer that was cut off, inside its last message; whether Ctrl-C has stopped it again."""
@@ -254,10 +298,7 @@ class PlainChat:
         if last is None:
             print(NOT_CUT_OFF)
             return False
-        if last.is_prompt and waits_for_notes(last.text()):
-            print(TO_BE_READ)
-            return False
-        return self._answer(last)
+        return self._read_and_answer(last, self._answer) if last.is_prompt else self._answer(last)
 
     def _answer(self, node: Node) -> bool:
         """Print the answer to a prompt, or how a cut-off answer goes on, and keep it; whether Ctrl-C has stopped it.
@@ -278,7 +319,7 @@ class PlainChat:
         except KeyboardInterrupt:  # a tool may take its time to get ready
             print()
             return True
-        with _stoppable(lambda: self._stop(tools)) as stopped:
+        with interruptible(lambda: self._stop(tools)) as stopped:
             try:
                 self._tools.drive(self._show(node, record, printer, tools))
             except GptossError as error:
@@ -292,7 +333,7 @@ class PlainChat:
                     print_sources(printer.sources)
                     for flaw in flaws(FileCitations(lambda: files_of(path)).of(record.text)):
                         say(flaw)
-                    _print_footer(record, unfinished)
+                    print_footer(record, unfinished)
             if failure is not None:
                 say(str(failure))
             return stopped()
@@ -306,7 +347,7 @@ class PlainChat:
         several = PlainSeveral(prompt, conversation, request, plan, self._model, save)
         if self._tools.names:
             print("Tools are off meanwhile.", file=sys.stderr, flush=True)
-        with _stoppable(self._engine.stop) as stopped:
+        with interruptible(self._engine.stop) as stopped:
             try:
                 self._tools.drive(several.show(self._engine, stopped), loops=True)
             except GptossError as error:
@@ -342,39 +383,13 @@ class PlainChat:
         self._saver.save(self._conversation)
 
 
-def _print_footer(record: AnswerRecord, unfinished: str) -> None:
-    """What the answer has cost, on standard error, with a blank line after it."""
-    finished = record.finished
-    line = (
-        footer(record.effort, finished.reason, finished.stats) if finished else footer(record.effort, unfinished, None)
-    )
-    print(line, end="\n\n", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _stoppable(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only calls `stop`, a second one interrupts; yields whether there was a first."""
-    is_stopped = False
-
-    def on_interrupt(*_: object) -> None:
-        nonlocal is_stopped
-        is_stopped = True
-        signal.signal(signal.SIGINT, before)
-        stop()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: is_stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _help() -> str:
     rows = [(command.usage, command.help) for command in SLASH_COMMANDS]
     rows += [
         ("Ctrl-C", "stop the answer; at the prompt, twice: quit"),
         ("Ctrl-D", "quit"),
         ("\\ at the end", "continue the message on the next line"),
+        ("@name", "attach a file, or a part: :3-7, #title, ?words; * reads by parts what is longer than the context"),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)

@@ -14,7 +14,7 @@ from app.cli.printing import say
 from app.engine.protocol import Loading, LoadProgress, Ready
 from app.paths import server_token_file
 from app.settings import Settings, load
-from app.tools.names import kit_of, read_names
+from app.tools.names import FOLDER, kit_of, read_names
 from mlx_model.errors import RequestError
 from mlx_model.text import clean
 
@@ -190,7 +190,9 @@ async def _own_tools(arguments: argparse.Namespace, settings: Settings) -> "OwnT
     """The tools that are offered, tried once. Raises RequestError for one that can't be used without a person."""
     from app.server.answering import OwnTools, prepared
 
-    names = read_names(arguments.tools) if hasattr(arguments, "tools") else ()
+    text = getattr(arguments, "tools", None)
+    asks_folder = FOLDER in map(kit_of, (text or "").lower().replace(",", " ").split())  # before one is asked for
+    names = () if text is None else (FOLDER,) if asks_folder else read_names(text)
     for name in map(kit_of, names):
         if name not in _OWN:
             raise RequestError(f"{name} needs a person at the screen; a server can offer {' and '.join(_OWN)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from app.cli.printing import BOLD, DIM, PLAIN, say, shows_styles
+from app.lines import counted
 
 if TYPE_CHECKING:
     from app.tools.mcp_servers import ConfiguredServer
@@ -73,7 +74,7 @@ async def _try(server: "ConfiguredServer") -> int:
         log = mcp_log(kit.name)
         lines += [f"  can't be used: {kit.trouble}", *([f"  its log: {log}"] if log.exists() else [])]
     else:
-        count = f"{len(kit.tools)} tool{'s' * (len(kit.tools) != 1)}"
+        count = counted(len(kit.tools), "tool")
         lines.append(f"  ready after {seconds:.1f} s; {count}, about {kit.tokens:,} tokens")
         lines += [f"  note: {note}" for note in kit.notes]
         width = max((len(tool.name) for tool in kit.tools), default=0)

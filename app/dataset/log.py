@@ -38,7 +38,6 @@ def opened(path: Path, setting: Mapping[str, Any], *, resume: bool) -> Iterator[
 
     Raises RequestError where there is one and the run is not to be resumed, or was made with another setting.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with FileIO(path, "a+") as file:  # unbuffered: what failed once is not written after all when it is closed
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

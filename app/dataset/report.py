@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.dataset.export import how_to_use
 from app.dataset.run import TIMES_ALONE, Run
+from app.lines import counted
 
 
 def report(run: Run, model: str, form: str, data: Path, task: Path, left_out: Sequence[str]) -> str:
@@ -15,16 +16,16 @@ def report(run: Run, model: str, form: str, data: Path, task: Path, left_out: Se
     lines = [
         f"# {data.name}",
         "",
-        f"{len(run.items):,} items of the kind {recipe.kind}{language}, made by {model} with effort "
+        f"{counted(len(run.items), 'item')} of the kind {recipe.kind}{language}, made by {model} with effort "
         f"{recipe.options.effort.value} and seed {recipe.seed}.",
         "",
         *_table("tries", [("kept", len(run.items)), *((reason.value, n) for reason, n in run.drops.most_common())]),
-        f"All {run.tries:,} tries are in the log beside this file, each with why it was dropped.",
+        f"The log beside this file has {counted(run.tries, 'try')}, each with why it was dropped.",
         "",
         *_table("items by difficulty", Counter(item.difficulty for item in run.items).most_common()),
         "## Sources",
         "",
-        f"{len(run.passages):,} passages; {run.copies:,} more say the same as one of them and were left out.",
+        f"{counted(len(run.passages), 'passage')}; left out with the text of one of them: {run.copies:,}.",
         "",
         "| file | passages | items | SHA-256 |",
         "|---|---:|---:|---|",
@@ -42,7 +43,7 @@ def report(run: Run, model: str, form: str, data: Path, task: Path, left_out: Se
 
 def summary(run: Run) -> list[str]:
     """The same in lines for a terminal."""
-    lines = [f"{len(run.items):,} of {run.recipe.count:,} items from {run.tries:,} tries"]
+    lines = [f"{len(run.items):,} of {counted(run.recipe.count, 'item')} from {counted(run.tries, 'try')}"]
     return lines + [f"{count:,} dropped: {reason.value}" for reason, count in run.drops.most_common()]
 
 

@@ -85,7 +85,8 @@ def read_bytes(data: bytes, name: str, password: str | None = None) -> Attachmen
 
 def document_at(path: Path, name: str, selection: Selection = WHOLE, password: str | None = None) -> Document:
     """The document of a file: all of it, or of a PDF only the pages that are selected. Raises AttachmentLocked,
-    AttachmentError."""
+    AttachmentError, which name the file without the part."""
+    name = _base(name, selection)
     try:
         status = path.stat()
         key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
@@ -166,7 +167,7 @@ def _document(data: bytes, name: str, selection: Selection, password: str | None
 
     wanted = Wanted(MOST_TEXT, selection.pages, password)
     try:
-        return read_document(data, _base(name, selection), wanted, as_source=selection.section == SOURCE)
+        return read_document(data, name, wanted, as_source=selection.section == SOURCE)
     except DocumentLocked as error:
         raise AttachmentLocked(f"{name} {error}") from None
     except DocumentError as error:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.documents.attachments import NOTE, QUOTE, Attachment
+from app.documents.attachments import NOTE, QUOTE, Attachment, split
 from app.documents.cited_pages import citation_in
 from app.documents.kept_texts import remember, text_of
 from app.documents.selection import BY_PARTS
-from app.lines import one_line
+from app.lines import counted, one_line
 from mlx_model.documents.document import Page, joined
 
 _NUMBER = r"\d[\d,]{0,15}"
@@ -75,9 +75,10 @@ class Notes:
         if not self.parts:
             return f"to be read by parts, text {self.digest}"
         done = "all" if self.is_over else f"{self.done:,} of"
-        parts = "part" if self.parts == 1 else "parts"
         took = f"{self.read:,} read, {self.written:,} written, {self.seconds:,.0f} s"
-        return f"notes on {done} {self.parts:,} {parts} of up to {self.most:,} tokens, {took}, text {self.digest}"
+        return (
+            f"notes on {done} {counted(self.parts, 'part')} of up to {self.most:,} tokens, {took}, text {self.digest}"
+        )
 
 
 def notes_of(attachment: Attachment) -> Notes | None:
@@ -144,3 +145,8 @@ def stretch(first: str, last: str) -> str:
         return first if first == last else f"{first} to {last}"
     unit = "lines" if start[1] == "line" else start[1]
     return f"{unit} {start[2]}-{end[3] or end[2]}"
+
+
+def all_notes(prompt: str) -> list[Notes]:
+    """The notes in a prompt, those that have not begun included."""
+    return [notes for each in split(prompt)[1] if (notes := notes_of(each)) is not None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from app.documents.attachments import AttachmentError
 from app.documents.files import document_at, find
 from app.documents.selection import Selection, SelectionError, divide, sections, select
-from app.lines import one_line
+from app.lines import counted, one_line
 from mlx_model.documents.document import Document, joined
 from mlx_model.tokens import about_tokens
 
@@ -61,13 +61,13 @@ def size_of(name: str, folder: Path) -> str:
 def in_words(size: int) -> str:
     """A number of bytes."""
     if size < 1000:
-        return f"{size:,} bytes"
+        return counted(size, "byte")
     return f"{size / 1000:,.1f} kB" if size < 1_000_000 else f"{size / 1e6:,.1f} MB"
 
 
 def _whole(document: Document, name: str, asked: str) -> list[Part]:
     """All of it, as long as nothing of a part is typed."""
-    count = f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+    count = counted(document.count, document.unit)
     return [] if asked else [Part(name, "all of it", f"{count}, about {about_tokens(document.text):,} tokens")]
 
 

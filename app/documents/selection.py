@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from app.documents.cells import cut, divided
-from app.lines import one_line
+from app.lines import counted, one_line
 from mlx_model.documents.document import Document, Heading, Page, joined, listed, ranges
 from mlx_model.errors import GptossError
 from mlx_model.tokens import about_tokens
@@ -70,7 +70,7 @@ def select(document: Document, selection: Selection) -> tuple[tuple[Page, ...], 
     if not document.has_pages:
         return _lines(document, selection.pages) if selection.pages else (document.pages, "")
     if not selection.pages:
-        return document.pages, f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+        return document.pages, counted(document.count, document.unit)
     wanted = {number for a, b in selection.pages for number in range(a, min(b, document.count) + 1)}
     pages = tuple(page for page in document.pages if page.number in wanted)
     if not pages:
@@ -114,7 +114,7 @@ def _asked(document: Document, pages: Sequence[tuple[int, int]]) -> str:
 
 
 def _counted(document: Document) -> str:
-    return f"{document.count:,} {document.unit}{'' if document.count == 1 else 's'}"
+    return counted(document.count, document.unit)
 
 
 def _lines(document: Document, wanted: Sequence[tuple[int, int]]) -> tuple[tuple[Page, ...], str]:
@@ -135,7 +135,7 @@ def _found(document: Document, words: str) -> tuple[tuple[Page, ...], str]:
     found = search(document, words, MOST_FOUND_TOKENS)
     if not found.passages:
         raise SelectionError(f"has nothing about {one_line(words)}")
-    amount = f"{found.passages} of {found.of:,} passage{'' if found.of == 1 else 's'}"
+    amount = f"{found.passages} of {counted(found.of, 'passage')}"
     return found.pages, f"{amount}, found for '{one_line(words)}'"
 
 

@@ -225,7 +225,8 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = not_found(f"there is nothing at {request.method} {request.url.path[:200]}")
+    asked = f"{request.method} {request.url.path[:200]}"
+    said = not_found(f"there is nothing at {asked}; the API is /v1/responses, /v1/chat/completions and /v1/models")
     said.status = error.status_code
     return _json(said.to_json(), error.status_code, dict(error.headers or {}))
 

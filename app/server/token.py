@@ -19,8 +19,12 @@ def kept_token(path: Path) -> tuple[str, bool]:
         except FileExistsError:
             return _read(path), False
         token = secrets.token_urlsafe(32)
-        with os.fdopen(file, "w") as opened:
-            opened.write(f"{token}\n")
+        try:
+            with os.fdopen(file, "w") as opened:
+                opened.write(f"{token}\n")
+        except BaseException:
+            path.unlink()  # without a token it would be refused from now on
+            raise
     except OSError as error:
         raise RequestError(f"{path} can't be used for the server's token: {error.strerror or error}") from None
     return token, True

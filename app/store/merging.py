@@ -2,11 +2,22 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.chat.conversation import Changes, Conversation, Node, new_id
 from app.store.values import hashed, storable
 from mlx_model.harmony.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What adding a conversation did: whether it was not in the list before, how many nodes came, whether it had been
+    deleted, and how many answers that were here got the output of code."""
+
+    is_new: bool
+    nodes: int
+    was_deleted: bool = False
+    outputs: int = 0
 
 
 def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[str], bool]) -> Changes:
@@ -16,7 +27,7 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     the same place; an answer at the end of a path also if a longer one begins with it. Else it is added, under another
     name, always the same one, where its own is taken: `is_taken` tells whether any node of the store has a name. So
     merging twice is the same as once, in any order. The title stays, and so does what is on the screen, unless `other`
-    goes on from there.
+    goes on from there. A node that is here gets what came of code blocks that were not run here.
     """
     nodes = here.nodes if here else {}
     same: dict[tuple[str | None, tuple[Message, ...]], str] = {}
@@ -26,6 +37,7 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
         alike.setdefault((node.parent, node.messages[:1]), []).append(node)
     place: dict[str | None, str | None] = {None: None}
     added: dict[str, Node] = {}
+    run: dict[str, Node] = {}
     has_children = {node.parent for node in other.nodes.values()}
     for each in other.nodes.values():
         node = replace(each, parent=place[each.parent], messages=tuple(map(_stored, each.messages)))
@@ -42,6 +54,8 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
         if found is None:
             found = new_id() if name in added or is_taken(name) else name
             added[found] = replace(node, id=found)
+        elif found in nodes and (more := _runs_of_others(run.get(found, nodes[found]), node)):
+            run[found] = more
         place[each.id] = found
     leaf = place[other.leaf]
     if here is None:
@@ -49,7 +63,15 @@ def merge(here: Conversation | None, other: Conversation, is_taken: Callable[[st
     if here.leaf is not None and not (added and _is_above(here.leaf, leaf, {**nodes, **added})):
         leaf = here.leaf
     updated = max(here.updated, other.updated) if added else here.updated
-    return Changes(here.id, None, here.created, updated, leaf, tuple(added.values()))
+    return Changes(here.id, None, here.created, updated, leaf, (*run.values(), *added.values()))
+
+
+def _runs_of_others(here: Node, other: Node) -> Node | None:
+    """The node with the runs of `other` for blocks that have none; None where there are no such."""
+    known = {run.block for run in here.runs}
+    more = [run for run in other.runs if run.block not in known]
+    runs = sorted([*here.runs, *more], key=lambda run: run.block)
+    return replace(here, runs=tuple(runs)) if more else None
 
 
 def _stored(message: Message) -> Message:

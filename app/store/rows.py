@@ -15,7 +15,7 @@ from mlx_model.harmony.message import Effort, Message, Role
 
 _COUNTS = (
     *("prefill_tokens", "reused_tokens", "decode_tokens"),
-    *("ttft_s", "prefill_s", "decode_s", "peak_memory_bytes"),
+    *("ttft_s", "prefill_s", "decode_s", "peak_memory_bytes", "first_prompt_tokens"),
 )
 """Fields of Stats that are columns of the same name; the seed is the one other."""
 

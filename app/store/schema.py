@@ -143,6 +143,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (node, block)
         ) WITHOUT ROWID""",
     ),
+    (
+        # The prompt of an answer's first round where more followed: what of these has left is in the other counts.
+        "ALTER TABLE turns ADD COLUMN first_prompt_tokens INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 """MIGRATIONS[n] leads from version n to n + 1; what has been released is never changed, only added to.
 The steps may call `folded`."""

@@ -12,7 +12,7 @@ from app.store.database import explained, open_copy, open_file, set_aside
 from app.store.errors import StoreError
 from app.store.folders import remove_folders
 from app.store.locks import UndoLock
-from app.store.merging import merge
+from app.store.merging import Insertion, merge
 from app.store.opened import DisplacedError, OpenedFile
 from app.store.rows import read_nodes, write
 from app.store.schema import folded
@@ -42,16 +42,6 @@ class Summary:
     updated: float
     count: int
     preview: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Insertion:
-    """What adding a conversation did: whether it was not in the list before, how many nodes came, whether it had been
-    deleted."""
-
-    is_new: bool
-    nodes: int
-    was_deleted: bool = False
 
 
 class Store:
@@ -210,10 +200,12 @@ class Store:
             query = "SELECT deleted IS NOT NULL FROM conversations WHERE id = ?"
             row = self._connection.execute(query, (conversation.id,)).fetchone()
             was_deleted = row is not None and bool(row[0])
-            changes = merge(self._load(conversation.id), conversation, self._is_taken)
+            here = self._load(conversation.id)
+            changes = merge(here, conversation, self._is_taken)
             if row is None or was_deleted or changes.nodes:
                 self._write(changes)
-            return Insertion(row is None or was_deleted, len(changes.nodes), was_deleted)
+            outputs = sum(node.id in here.nodes for node in changes.nodes) if here is not None else 0
+            return Insertion(row is None or was_deleted, len(changes.nodes) - outputs, was_deleted, outputs)
 
     def _is_taken(self, node: str) -> bool:
         return self._connection.execute("SELECT 1 FROM nodes WHERE id = ?", (node,)).fetchone() is not None

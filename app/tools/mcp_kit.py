@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.lines import counted
 from app.paths import mcp_file, mcp_log
 from app.tools.mcp_servers import ConfiguredServer
 from app.tools.permission import Decision, Wish
@@ -67,7 +68,7 @@ class McpKit:
     @property
     def state(self) -> str:
         """See Kit."""
-        tools = f"{len(self.tools)} tool{'s' * (len(self.tools) != 1)}"
+        tools = counted(len(self.tools), "tool")
         return "; ".join([f"connected, {tools}, asks before each call", *self.notes])
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import replace
 from textual import actions, work
 from textual.dom import DOMNode
 
-from app.chat.commands import BUSY, COMMANDS, EFFORTS, Command, next_effort
+from app.chat.commands import COMMANDS, EFFORTS, Command, next_effort
 from app.chat.conversation import Conversation
 from app.chat.plan import read_plan
 from app.lines import sentence
@@ -61,7 +61,7 @@ class Actions(FileActions):
         """Carry out an action; keys, slash commands and palette all come through here."""
         _, name, arguments = actions.parse(action) if isinstance(action, str) else action
         if (command := _COMMANDS.get(name)) is not None and self.must_wait(command, "".join(map(str, arguments))):
-            self.desk.warn(BUSY)
+            self.desk.warn_busy()
             return True
         return await super().run_action(action, default_namespace, namespaces)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from mlx_model.memory.parts import window_keys
+from mlx_model.memory.parts import sliding_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP
@@ -53,14 +54,13 @@ class PrefixPool:
     """
 
     def __init__(self, model: Model) -> None:
-        sliding = sum(kind == "sliding_attention" for kind in model.config.layer_types)
-        full = model.config.num_hidden_layers - sliding
+        self._sliding = sum(kind == "sliding_attention" for kind in model.config.layer_types)
+        self._full = model.config.num_hidden_layers - self._sliding
         self._make_cache = model.make_cache
         self._most_marks = model.plan.rewind_points
-        # One window in tokens of the full layers: memory is counted in those.
-        keys = window_keys(model.config, model.plan.prefill_chunk, compiled=model.plan.is_compiled)
-        self._window = -(-keys * sliding // max(1, full))
-        self._room = _buffer_size(model.plan.context) + (1 + self._most_marks) * self._window
+        plan = model.plan
+        self._keys = partial(sliding_keys, model.config, chunk=plan.prefill_chunk, compiled=plan.is_compiled)
+        self._room = _buffer_size(plan.context) + self._windows(plan.context, 1 + self._most_marks)
         self._prefixes: list[Prefix] = []
 
     def take(self, prompt: Sequence[int]) -> Prefix:
@@ -93,7 +93,7 @@ class PrefixPool:
         windows = 1 + min(marks, self._most_marks)
         found, position = self._longest(prompt)
         shared = found.cache.shared_by_fork(position) if found is not None and found in growing else 0
-        own = _buffer_size(len(prompt) + 1 - shared) + windows * self._window
+        own = _buffer_size(len(prompt) + 1 - shared) + self._windows(len(prompt) + 1, windows)
         return self._together(growing) + own <= self._room
 
     def make_room(self, growing: Mapping[Prefix, int]) -> bool:
@@ -116,7 +116,8 @@ class PrefixPool:
 
     def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
         """Whether a cache for so many tokens would fit into memory together with this one."""
-        return self._size(prefix) + _buffer_size(tokens) + prefix.cache.windows * self._window <= self._room
+        own = _buffer_size(tokens) + self._windows(tokens, prefix.cache.windows)
+        return self._size(prefix) + own <= self._room
 
     def _together(self, growing: Mapping[Prefix, int]) -> int:
         """What `_size` says of them with so many more tokens each, but what they share counted once."""
@@ -128,8 +129,13 @@ class PrefixPool:
 
     def _size(self, prefix: Prefix, more: int = 0) -> int:
         """Tokens of the full layers' buffers with `more` tokens, and its windows counted as so many of them."""
-        tokens = _buffer_size(len(prefix.ids) + more) if more else 0
-        return max(prefix.cache.capacity, tokens) + prefix.cache.windows * self._window
+        tokens = len(prefix.ids) + more
+        buffer = _buffer_size(tokens) if more else 0
+        return max(prefix.cache.capacity, buffer) + self._windows(tokens, prefix.cache.windows)
+
+    def _windows(self, tokens: int, windows: int) -> int:
+        """So many windows of a cache with so many tokens, in tokens of the full layers: memory is counted in those."""
+        return -(-self._keys(tokens, windows) * self._sliding // max(1, self._full))
 
 
 def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:

@@ -28,7 +28,7 @@ from mlx_model.hub.client import errors, headers
 from mlx_model.hub.environment import endpoint, expanded, free_space, missing_disk
 from mlx_model.hub.explain import explain
 from mlx_model.hub.folder import File, ModelFolder, Record, copies
-from mlx_model.hub.listing import NoRevision, list_files
+from mlx_model.hub.listing import NoModel, NoRevision, list_files
 from mlx_model.hub.names import Repository, is_complete, needed_files
 from mlx_model.hub.published import DEMO, KNOWN
 from mlx_model.hub.spelling import no_name
@@ -109,18 +109,22 @@ class DownloadPlan:
             )
 
 
+def repository_of(name: str) -> Repository:
+    """The model on the Hub that a name means. Raises NoModel where it can mean none."""
+    if name == DEMO:
+        raise NoModel(f"{DEMO} is a part of the program: there is nothing to download")
+    if (repository := Repository.parse(name)) is None:
+        raise NoModel(no_name(name) or f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name')
+    return repository
+
+
 def prepare(name: str, dest: str | Path | None = None, *, update: bool = False) -> DownloadPlan:
     """What fetching this model takes: "gpt-oss-20b", "org/name", either with "@revision".
 
     `dest` is a plain folder to put it in instead of the Hub's cache. A model that is there and complete is planned
-    without any request; with `update` the Hub is asked for newer files first. Raises CheckpointError.
+    without any request; with `update` the Hub is asked for newer files first. Raises NoModel and CheckpointError.
     """
-    repository = Repository.parse(name)
-    if name == DEMO:
-        raise CheckpointError(f"{DEMO} is a part of the program: there is nothing to download")
-    if repository is None:
-        what = no_name(name) or f'"{name}" is no model on the Hub: try {" or ".join(KNOWN)}, or org/name'
-        raise CheckpointError(what)
+    repository = repository_of(name)
     if dest is None and (problem := missing_disk()) is not None:
         raise CheckpointError(problem)
     folder = expanded(dest).absolute() if dest is not None else repository.snapshot()

@@ -29,14 +29,18 @@ class Listing:
     """As its publisher states it, e.g. "apache-2.0"; None if unknown."""
 
 
-class NoRevision(CheckpointError):
+class NoModel(CheckpointError):
+    """The name is none of a model of gpt-oss: to ask again is of no use."""
+
+
+class NoRevision(NoModel):
     """The Hub has the model, but not that branch, tag or commit."""
 
 
 def list_files(repository: Repository, revision: str, *, kept: bool) -> Listing:
     """Ask the Hub, in one request. `kept`: something of the model was fetched before.
 
-    Raises NoRevision, and CheckpointError if the Hub can't be asked, or the model isn't gpt-oss as safetensors.
+    Raises NoRevision, NoModel if it isn't gpt-oss as safetensors, and CheckpointError if the Hub can't be asked.
     """
     hub = endpoint()
     try:
@@ -54,7 +58,7 @@ def list_files(repository: Repository, revision: str, *, kept: bool) -> Listing:
 def _listing(repository: Repository, info: Mapping[str, Any]) -> Listing:
     """The commit and the digests become names of files, so they must be what they say.
 
-    Raises CheckpointError if it isn't gpt-oss, ValueError, TypeError, KeyError or AttributeError if it isn't as the
+    Raises NoModel if it isn't gpt-oss, ValueError, TypeError, KeyError or AttributeError if it isn't as the
     Hub says it.
     """
     entries = {str(entry["rfilename"]): entry for entry in info["siblings"]}
@@ -64,7 +68,7 @@ def _listing(repository: Repository, info: Mapping[str, Any]) -> Listing:
     kind = (info.get("config") or {}).get("model_type")
     if kind not in (None, "gpt_oss") or not any(file.name.endswith(".safetensors") for file in files):
         what = f"is a model of another kind, {kind}" if kind not in (None, "gpt_oss") else _other_files(entries)
-        raise CheckpointError(
+        raise NoModel(
             clean(f"{repository.name} {what}; this program runs gpt-oss: try {' or '.join(KNOWN)}. Nothing was fetched")
         )
     license = (info.get("cardData") or {}).get("license")

@@ -111,6 +111,8 @@ def _check_text(path: Path, content: bytes) -> None:
             f"{path} is a Parquet file; make JSON Lines of it first, with pandas for example: "
             "read_parquet(FILE).to_json(FILE, orient='records', lines=True)"
         )
+    if b"\0" in content:
+        raise DataError(f"{path} is a binary file, or text in UTF-16; make JSON Lines in UTF-8 of it")
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:

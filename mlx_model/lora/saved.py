@@ -21,6 +21,7 @@ from mlx_model.weights.checkpoint import metadata_of
 
 _STATE, _LOG, _LOCK = "state.safetensors", "log.jsonl", "lock"
 _MOST_LOG = 1 << 30
+_ANEW = "--restart begins anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class Folder:
         if not path.exists():
             return None
         try:
-            return Standing(**parse_json(metadata_of(path)["standing"].encode()))
+            return Standing(**parse_json(metadata_of(path, _ANEW)["standing"].encode()))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} can't be read ({error}); --restart begins anew") from None
+            raise CheckpointError(f"{path} can't be read ({error}); {_ANEW}") from None
 
     def state(self) -> dict[str, mx.array]:
         """The arrays that are kept beside it. Raises CheckpointError."""
@@ -76,7 +77,7 @@ class Folder:
         try:
             loaded = mx.load(str(path))
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} can't be read ({error}); --restart begins anew") from None
+            raise CheckpointError(f"{path} can't be read ({error}); {_ANEW}") from None
         assert isinstance(loaded, dict)
         return loaded
 

@@ -28,7 +28,8 @@ _PROGRAM_CPU = 150_000_000
 """Resident bytes of the process itself: Python, MLX, NumPy (55 MB, measured), the vocabulary, the allocator's slack."""
 
 _PROGRAM_COMPILED = 300_000_000
-"""The same with numba and LLVM, which take 140 MB (measured)."""
+"""The same with numba and LLVM, which take 140 MB (measured); 0.2 GB more in the one start that compiles the kernels,
+which is not planned for: it would take context from all the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,8 @@ class Sizes:
         The tail that full layers have while decoding is held where the intermediates of a prefill chunk are not.
         """
         token = 2 * self.keys * rung.kv_bits // 8
-        window = window_keys(self.config, rung.chunk, compiled=self.compiled)
         grown = -(-context // CACHE_STEP) * CACHE_STEP
-        sliding = window * (1 + rung.rewind_points)
-        if self.compiled:
-            # Windows have blocks in common: there are those of the context, and one cut short at each point.
-            most = _whole_blocks(context) + KEY_BLOCK * rung.rewind_points
-            sliding = min(sliding + _whole_blocks(rung.chunk), most)
+        sliding = sliding_keys(self.config, context, 1 + rung.rewind_points, rung.chunk, compiled=self.compiled)
         return token * (self.full * grown + self.sliding * sliding)
 
     def working(self, chunk: int, keys: int, kv_bits: int, split: Split = ALL) -> int:
@@ -154,6 +150,16 @@ class Sizes:
         scores = _SCORES * c.num_attention_heads * chunk * keys * self.item
         widened = cached * self.item if kv_bits < 32 else 0
         return layer + growth + scores + widened
+
+
+def sliding_keys(config: ModelConfig, tokens: int, windows: int, chunk: int, *, compiled: bool = False) -> int:
+    """Keys that a sliding layer holds for so many windows of a sequence of `tokens`, where a prefill chunk has up to
+    `chunk`: the present window and those of the points that can be gone back to."""
+    held = windows * window_keys(config, chunk, compiled=compiled)
+    if not compiled:
+        return held
+    # Windows have blocks in common: there are those of the sequence, and one cut short at each point.
+    return min(held + _whole_blocks(chunk), _whole_blocks(tokens) + KEY_BLOCK * (windows - 1))
 
 
 def window_keys(config: ModelConfig, chunk: int, *, compiled: bool = False) -> int:

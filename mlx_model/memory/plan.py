@@ -176,10 +176,7 @@ class _Planner:
         self.target = min(self.longest, context or COMFORTABLE)
         most, least = config.num_local_experts, config.num_experts_per_tok
         if wishes.slots is not None and not least <= wishes.slots <= most:
-            raise RequestError(
-                f"{wishes.slots} experts of a layer in memory are not possible; of this model's it can be {least} "
-                f"to {most}"
-            )
+            raise RequestError(f"experts is {wishes.slots}; for this model it must be from {least} to {most}")
         self.slots = None if wishes.slots == most else wishes.slots
         self.streams = self.slots is not None or (wishes.streams and wishes.slots is None and least < most)
 

@@ -33,9 +33,12 @@ def context_size(tokens: int) -> str:
 
 
 def fit(dense_bits: int, context: int, *, streams: bool = False) -> str:
-    """How a model fits: "fits, 4-bit, up to 12k context"; `streams` where experts stay on the disk."""
+    """How a model fits: "fits, 4-bit, up to 12k context". Where it `streams`, experts stay on the disk, and how many of
+    them are in memory decides what is left to the context: "fits with experts on the disk, 8k context or more"."""
     how = "" if dense_bits == AS_PUBLISHED else f" {dense_bits}-bit,"
-    return f"{'fits with experts on the disk' if streams else 'fits'},{how} up to {context_size(context)} context"
+    if streams:
+        return f"fits with experts on the disk,{how} {context_size(context)} context or more"
+    return f"fits,{how} up to {context_size(context)} context"
 
 
 def _in_words(nbytes: int, gigabyte: int, megabyte: int, rounded: Callable[[float], int]) -> str:

@@ -29,6 +29,8 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE_WEIGHTS = "base_weights"
 """The fact by which an adapter names the weights beside which it was trained: their fingerprint."""
+REMEDY = "copy the adapter here again, or train it again with `gptoss-chat finetune --restart`"
+"""What to do about a damaged one: no download brings it back."""
 
 _MOST_RANK = 1024
 _START = "base_model.model.model.layers."
@@ -58,9 +60,9 @@ def read_adapter(folder: Path, config: ModelConfig) -> AdapterFile:
     a model of another shape. Shapes are checked before anything is allocated.
     """
     path, file = folder / CONFIG, folder / WEIGHTS
-    fields = read_object(path)
+    fields = read_object(path, REMEDY)
     _check_kind(path, fields)
-    stored = {tensor.name: tensor for tensor in tensors_of(file)}
+    stored = {tensor.name: tensor for tensor in tensors_of(file, REMEDY)}
     places = dict(_places(file, stored, config))
     if not places:
         raise CheckpointError(f"{file} holds no adapter")
@@ -75,9 +77,9 @@ def read_adapter(folder: Path, config: ModelConfig) -> AdapterFile:
     mx.eval(arrays)
     for name, array in arrays.items():
         if not mx.isfinite(array).all().item():
-            raise CheckpointError(f"{file} is damaged: the adapter {name} holds values that are not numbers")
+            raise CheckpointError(f"{file} is damaged: {name} holds values that are not numbers; {REMEDY}")
     base = fields.get("base_model_name_or_path")
-    return AdapterFile(Adapters(arrays, scales), base if isinstance(base, str) else "", metadata_of(file))
+    return AdapterFile(Adapters(arrays, scales), base if isinstance(base, str) else "", metadata_of(file, REMEDY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,9 @@ class AdapterFacts:
 def adapter_facts(folder: Path) -> AdapterFacts:
     """Of the adapter in a folder, from the header of its file. Raises CheckpointError."""
     path, file = folder / CONFIG, folder / WEIGHTS
-    fields = read_object(path)
+    fields = read_object(path, REMEDY)
     _check_kind(path, fields)
-    tensors = tensors_of(file)
+    tensors = tensors_of(file, REMEDY)
     modules = {tensor.name.partition(".lora_")[0].removeprefix(_START).partition(".")[2] for tensor in tensors}
     matrices = {_MODULES[module] for module in modules & {*_MODULES}}
     if modules & {*_EXPERTS}:

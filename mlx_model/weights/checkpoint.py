@@ -70,31 +70,35 @@ def _present(file: Path) -> Path:
     raise CheckpointError(f"{file} is missing; download the checkpoint again, it resumes")
 
 
-def metadata_of(file: Path) -> dict[str, str]:
+def metadata_of(file: Path, remedy: str | None = None) -> dict[str, str]:
     """What the program that wrote a file says of it: texts by name. Raises CheckpointError, as `tensors_of`."""
-    tensors_of(file)
+    tensors_of(file, remedy)
     with safe_open(file, framework="numpy") as opened:
         return dict(opened.metadata() or {})
 
 
-def tensors_of(file: Path) -> list[Stored]:
+def tensors_of(file: Path, remedy: str | None = None) -> list[Stored]:
     """Every tensor of one file. The safetensors library vouches for the header: it is whole, no two tensors overlap,
-    none reaches beyond the file, and each is as long as its shape and dtype say."""
+    none reaches beyond the file, and each is as long as its shape and dtype say.
+
+    Raises CheckpointError, which says what to do: the `remedy`, None where the file is a checkpoint's.
+    """
     try:
         file.open("rb").close()  # the library calls every reason against it "No such file"
         with safe_open(file, framework="numpy"):
             start, header = _header(file)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file} is missing; {remedy or 'download the checkpoint again, it resumes'}") from None
     except OSError as error:
         raise CheckpointError(
             f"{file} can't be read ({error.strerror or error}); check its permissions and the disk that it is on"
         ) from None
     except (SafetensorError, ValueError) as error:
         if is_pointer(file):
-            raise CheckpointError(pointer_problem(file)) from None
+            raise CheckpointError(pointer_problem(file, *([remedy] if remedy else []))) from None
         where = _first_beyond_end(file)
-        raise CheckpointError(
-            f"{file} is damaged: {where or error}; delete it and download the checkpoint again"
-        ) from None
+        remedy = remedy or "delete it and download the checkpoint again"
+        raise CheckpointError(f"{file} is damaged: {where or error}; {remedy}") from None
     tensors = []
     for name, entry in header.items():
         begin, end = entry["data_offsets"]

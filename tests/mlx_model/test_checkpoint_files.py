@@ -26,7 +26,7 @@ DOWNLOAD = "take the published model instead: gptoss-chat download gpt-oss-20b"
             "a LoRA adapter for openai/gpt-oss-20b, not",
         ),
         ({"adapter_config.json": ADAPTER, "config.json": {"model_type": "x"}}, "a LoRA adapter for openai/gpt-oss-20b"),
-        ({"adapter_config.json": "[" * 100_000}, "a LoRA adapter, not a model: merge it into its model first"),
+        ({"adapter_config.json": "[" * 100_000}, "a LoRA adapter, not a model: give it as the adapter of one"),
         ({"adapter_config.json": {"base_model_name_or_path": ["\x1b[2J"]}}, "a LoRA adapter, not a model"),
         (
             {"adapter_config.json": {"base_model_name_or_path": "\x1b]0;x\nevil" * 99}},

@@ -8,7 +8,7 @@ from app.chat.conversation import Conversation
 from app.lines import one_line
 from app.store.errors import StoreError
 from app.store.exchange.export import nodes_in_words, short
-from app.store.store import Insertion
+from app.store.merging import Insertion
 
 NAMED = 3
 """Conversations, kinds and files that are named; the others are counted."""
@@ -20,7 +20,8 @@ class ImportResult:
     """What files gave, and what the store did with it.
 
     Conversations by id: `imported` ones with `nodes` prompts and answers, of which `deleted` had been deleted here;
-    those that were here already and got `more` nodes (`continued`) or none (`known`). Those that are `unreadable`, of
+    those that were here already and got `more` nodes, or the `outputs` of code in answers (`continued`), or nothing
+    (`known`). Those that are `unreadable`, of
     the first of which `troubles` say why, and those `without_text` are counted.
 
     Messages of other programs: those that were `kept`, those `hidden` there too or without text, and the `odd` ones,
@@ -33,6 +34,7 @@ class ImportResult:
     deleted: int = 0
     continued: set[str] = field(default_factory=set)
     more: int = 0
+    outputs: int = 0
     known: set[str] = field(default_factory=set)
     unreadable: int = 0
     troubles: list[str] = field(default_factory=list)
@@ -56,9 +58,10 @@ class ImportResult:
             self.imported.add(id)
             self.nodes += len(conversation.nodes) if insertion.is_new else insertion.nodes
             self.deleted += insertion.was_deleted
-        elif insertion.nodes:
+        elif insertion.nodes or insertion.outputs:
             self.continued.add(id)
             self.more += insertion.nodes
+            self.outputs += insertion.outputs
         else:
             self.known.add(id)
 
@@ -83,8 +86,10 @@ class ImportResult:
         if self.deleted:
             parts.append(f"{_were(self.deleted)} deleted here and {'is' if self.deleted == 1 else 'are'} back")
         if continued:
+            more = [nodes_in_words(self.more)] if self.more else []
+            outputs = [f"the output of code in {_count(self.outputs, 'answer')}"] if self.outputs else []
             parts.append(
-                f"added {nodes_in_words(self.more)} to {_count(continued, 'conversation')} that "
+                f"added {' and '.join([*more, *outputs])} to {_count(continued, 'conversation')} that "
                 f"{'was' if continued == 1 else 'were'} here already"
             )
         if known:

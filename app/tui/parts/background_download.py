@@ -8,11 +8,10 @@ from typing import ParamSpec
 from app.tui.text.computer import ModelFacts
 from app.tui.text.download_offer import DownloadOffer
 from mlx_model.errors import GptossError
-from mlx_model.hub.download import fetch, prepare
+from mlx_model.hub.download import fetch, prepare, repository_of
 from mlx_model.hub.environment import cache_folder, free_space, missing_disk
 from mlx_model.hub.inventory import local_models
 from mlx_model.hub.meter import Meter
-from mlx_model.hub.names import Repository
 from mlx_model.hub.progress import ACTIVE, DownloadState, Phase
 from mlx_model.hub.published import SIZES
 
@@ -22,11 +21,11 @@ Arguments = ParamSpec("Arguments")
 def offer_of(model: ModelFacts, *, is_demo: bool) -> DownloadOffer | None:
     """What the download of this model means, of which little but the name may be known; None where it can't begin.
 
-    The Hub is asked only about a model whose size isn't known. `is_demo`: the demo answers meanwhile. Raises
-    GptossError.
+    The Hub is asked only about a model whose size isn't known. `is_demo`: the demo answers meanwhile. Raises NoModel
+    and GptossError.
     """
-    repository = Repository.parse(model.name)
-    if repository is None or missing_disk() is not None:
+    repository = repository_of(model.name)
+    if missing_disk() is not None:
         return None
     if repository.short in SIZES:
         here = next((each for each in local_models() if each.name == repository.short), None)

@@ -6,14 +6,12 @@ answer that was cut off: ^G goes on, here and after a kill.
 
 import asyncio
 import shutil
-from contextlib import aclosing, suppress
-from pathlib import Path
+from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.chat.conversation import Node, new_id
 from app.chat.plan import Plan
-from app.documents.attachments import AttachmentError
 from app.engine.engine import EngineDied
 from app.lines import sentence
 from app.paths import texts_folder
@@ -22,7 +20,7 @@ from app.tui.parts.tools import unless
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.progress import Progress
 from app.tui.widgets.status import ASKING
-from mlx_model.errors import GptossError, RequestError
+from mlx_model.errors import GptossError
 
 if TYPE_CHECKING:  # what reads files is loaded with the first prompt
     from app.chat.by_parts import ReadingByParts
@@ -135,6 +133,7 @@ class ByParts(Several):
     async def _read_all(self, prompt: Node, view: "ReadingView") -> bool:
         """Whether all was read, or enough. Raises what the engine raises, and RequestError."""
         from app.chat.by_parts import ReadingByParts, has_notes, unread
+        from app.chat.reading_texts import find_texts, keep_texts
 
         engine, conversation, desk = self._engine, self.conversation, self._desk
         if not await engine.opened(view, self.stopped):
@@ -143,7 +142,7 @@ class ByParts(Several):
         reading = ReadingByParts(engine.process, prompt.text(), self._preferences.options, used)
         self._reading = reading
         view.wait("counting tokens")
-        await asyncio.to_thread(_find_texts, reading, desk.composer.folder)
+        await asyncio.to_thread(find_texts, reading, desk.composer.folder)
         if not await unless(self.stopped, reading.plan()) or engine.leaving:
             return False
         for name in reading.fits:
@@ -153,7 +152,7 @@ class ByParts(Several):
             return True
         if not has_notes(prompt.text()) and not await self._is_wanted(reading, view):
             return False
-        await asyncio.to_thread(_keep_texts, reading, conversation.id)
+        await asyncio.to_thread(keep_texts, reading, conversation.id)
         self.is_reading = True
         desk.hint()
         coalescer = Coalescer(lambda: self._show_reading(reading, view))
@@ -203,26 +202,3 @@ class ByParts(Several):
             status.progress = Progress(progress.share, progress.figures, f"{progress.share:.0%}")
             view.wait(f"{progress.doing}: {progress.figures}")
         view.show(reading.prompt, reading.text)
-
-
-def _find_texts(reading: "ReadingByParts", folder: Path) -> None:
-    """A message that was set aside may be sent by another process than the one that read its files."""
-    from app.documents import kept_texts
-    from app.documents.files import attach
-    from app.documents.notes import notes_of
-
-    for notes in map(notes_of, reading.attachments):
-        if notes is not None and not notes.is_over and kept_texts.text_of(notes.digest) is None:
-            with suppress(AttachmentError):  # what is missing is said by the plan
-                attach(notes.name, folder)
-
-
-def _keep_texts(reading: "ReadingByParts", conversation: str) -> None:
-    """Have what is read on the disk. Raises RequestError."""
-    from app.documents import kept_texts
-
-    try:
-        for digest in reading.digests:
-            kept_texts.write(texts_folder(conversation), digest)
-    except OSError as error:
-        raise RequestError(f"the text that is to be read can't be kept: {error.strerror or error}") from None

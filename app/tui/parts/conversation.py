@@ -5,7 +5,6 @@ from functools import partial
 
 from textual.widget import Widget
 
-from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Conversation, Node
 from app.chat.plan import Plan
 from app.documents.attachments import merge
@@ -132,7 +131,10 @@ class ConversationKeeper(ByParts):
         conversation = self.conversation
         leaves, on_path = conversation.leaves(), {node.id for node in conversation.path}
         if len(leaves) < 2 or not self.idle.is_set():
-            self._desk.warn("There are no other versions here." if self.idle.is_set() else BUSY)
+            if self.idle.is_set():
+                self._desk.warn("There are no other versions here.")
+            else:
+                self._desk.warn_busy()
             return
         self._branched_from = None
         if id is None:
@@ -204,7 +206,7 @@ class ConversationKeeper(ByParts):
             if found := desk.transcript.reveal(at):
                 self._mark(found, channel, words)
             else:
-                desk.warn(BUSY)
+                desk.warn_busy()
         return True
 
     async def refresh(self) -> None:

@@ -9,6 +9,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from app.chat.commands import BUSY, QUESTION_WAITS
 from app.tui.parts.attention import Attention
 from app.tui.widgets.approval import ApprovalBar
 from app.tui.widgets.composer import Composer
@@ -80,6 +81,10 @@ class Desk:
     def warn(self, text: str) -> None:
         """Say why something isn't possible."""
         self.notify(text, severity="warning")
+
+    def warn_busy(self) -> None:
+        """Say that something has to wait for the end of the answer, and what Esc does."""
+        self.warn(QUESTION_WAITS if self.approval.display else BUSY)
 
     def unsay(self, *texts: str) -> None:
         """Take back what was said for a moment and is true no longer."""

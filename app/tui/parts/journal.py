@@ -15,8 +15,9 @@ from app.store.unsaved import Unsaved
 
 if TYPE_CHECKING:  # the store comes with SQLite, and is opened after the first screen
     from app.store.exchange.result import ImportResult
+    from app.store.merging import Insertion
     from app.store.search import SearchHit
-    from app.store.store import Insertion, Store, Summary
+    from app.store.store import Store, Summary
 
 T = TypeVar("T")
 

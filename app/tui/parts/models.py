@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from app.adapters import OFF, adapter_names, adapters_here, find_adapter
-from app.chat.commands import BUSY
 from app.lines import one_line, sentence
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -43,7 +42,8 @@ class Models:
 
     @property
     def _is_demo(self) -> bool:
-        return self._model == DEMO and not self._engine.server
+        """Whether the demo answers, or will when it is loaded."""
+        return (self._model or self._desk.status.model) == DEMO and not self._engine.server
 
     @property
     def names(self) -> list[str]:
@@ -76,6 +76,8 @@ class Models:
     def name(self, model: str) -> None:
         """This model is being loaded; a short name."""
         self.greeting.name(model)
+        if not self._engine.server:
+            self.greeting.look_if_it_takes_long()
 
     def loaded(self, model: str) -> None:
         """This model answers from now on; its full name."""
@@ -144,14 +146,20 @@ class Models:
             self._desk.run(self._offer(name or DEFAULT), group="offer", exclusive=True)
 
     async def _offer(self, name: str) -> None:
-        """Ask; where there is nothing to fetch, or nothing can be, the download says so itself."""
+        """Ask; where there is nothing to fetch, or nothing can be now, the download says so itself."""
         from app.tui.parts.background_download import offer_of
         from app.tui.screens.download import DownloadScreen
+        from mlx_model.hub.listing import NoModel
 
         offer = None
         facts = next((model for model in self._facts() if model.name == name), ModelFacts(name))
-        with suppress(GptossError, OSError):
+        try:
             offer = await asyncio.to_thread(offer_of, facts, is_demo=self._is_demo)
+        except NoModel as error:
+            self._desk.notify(sentence(one_line(str(error))), severity="error")
+            return
+        except (GptossError, OSError):
+            pass
         if offer is None or not offer.missing:
             self._start(name)
         else:
@@ -233,7 +241,7 @@ class Models:
         elif not name:
             self._desk.run(self._choose(), group="choose", exclusive=True)
         elif not self._idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         else:
             self._desk.run(self._switch(name), group="model")
 
@@ -259,7 +267,7 @@ class Models:
         elif not name:
             self._desk.notify(f"{self._engine.label or 'No model'} answers. {adapters_here()}")
         elif not self._idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         else:
             self._desk.run(self._adapt(name), group="model")
 

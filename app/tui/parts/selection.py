@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from app.chat.code_blocks import CodeBlock, code_blocks
-from app.chat.commands import BUSY
 from app.chat.conversation import BlockRun, Node
 from app.documents.mentions import names_in
 from app.tools.code import run_by
@@ -183,7 +182,7 @@ class Selection:
         if name == keys.LEAVE:
             self.leave()
         elif name in WAITING and not self._conversations.idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         elif name in (keys.PREVIOUS, keys.NEXT):
             self._desk.transcript.step(-1 if name == keys.PREVIOUS else 1)
         elif name in (keys.FIRST, keys.LAST):
@@ -242,7 +241,7 @@ class Selection:
         id = path[0 if name == keys.FIRST else -1].id
         if not transcript.has(id):
             if not self._conversations.idle.is_set():  # what is under way would have to be mounted again
-                self._desk.warn(BUSY)
+                self._desk.warn_busy()
                 return
             await self._conversations.show(at=id)
         transcript.select(id)
@@ -336,7 +335,7 @@ class Selection:
         elif event.word is OPEN:
             self._desk.run(self._files.open_page(f"{block.code}\n"), group="open-file")
         elif not self._conversations.idle.is_set():
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         elif answer is not None and node and (number := answer.runs.number_of(event.view, event.number)):
             self._code_runs.start(node, block._replace(number=number))
 

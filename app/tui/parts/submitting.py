@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.chat.commands import BUSY, Command, CommandLine, no_argument, parse, unknown
+from app.chat.commands import Command, CommandLine, no_argument, parse, unknown
 from app.tui.parts.conversation import ConversationKeeper
 from app.tui.parts.desk import Desk
 from app.tui.parts.engine import EngineKeeper
@@ -67,6 +67,6 @@ class Submitting:
         elif argument and not command.takes:
             self._desk.warn(no_argument(line.name))
         elif self._must_wait(command, argument):
-            self._desk.warn(BUSY)
+            self._desk.warn_busy()
         else:
             await self._run(f"{command.action}({argument!r})" if argument else command.action)

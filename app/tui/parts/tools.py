@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from app.chat.commands import QUESTION_WAITS
 from app.chat.context import context_note
 from app.chat.conversation import Conversation
 from app.lines import sentence
@@ -257,6 +258,7 @@ class Tools:
                 return await answer
             finally:
                 self._question = None
+                self._desk.unsay(QUESTION_WAITS)
                 await self._desk.approval.hide()
 
     async def _ask_in_turn(self, call: "ToolCall", wish: "Wish") -> Verdict:

@@ -1,16 +1,15 @@
 """The help screen: what keys do in the focused widget, then every command, then the keys of the other widgets."""
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical, VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -73,12 +72,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help"):
             with Container(id="columns"):
                 for groups in columns:
-                    width = max(len(keys) for group in groups for keys, _ in group.rows)
-                    with Vertical():
-                        for group in groups:
-                            title = f"{group.title} (focused)" if group is here else group.title
-                            yield Static(Content(title), markup=False, classes="heading")
-                            yield Static(_Rows(group.rows, width))
+                    yield _Column(groups, here)
             yield Static(Content(self._last_words), markup=False, classes="closing")
 
     def on_mount(self) -> None:
@@ -101,23 +95,33 @@ def _row(command: Command) -> tuple[str, str]:
     return keys, f"{command.help} *" if command.waits else command.help
 
 
-class _Rows:
-    """Keys beside what they do, in `key_width` columns; where that leaves little room, above it."""
+class _Column(Static):
+    """Groups of keys beside what they do; where that leaves little room, above it. One widget draws them all: with one
+    for each title and each group the screen took twice as long to open."""
 
-    def __init__(self, rows: Iterable[tuple[str, str]], key_width: int) -> None:
-        self._rows = list(rows)
-        self._key_width = key_width
+    def __init__(self, groups: Sequence[KeyHelp], focused: KeyHelp | None) -> None:
+        super().__init__(markup=False)
+        self._groups = [(f"{group.title} (focused)" if group is focused else group.title, group) for group in groups]
+        self._key_width = max(len(keys) for group in groups for keys, _ in group.rows)
+        self._lines = lru_cache(2)(lambda width: list(self._drawn(width)))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        stacked = options.max_width - self._key_width - GAP < LEAST_TEXT
-        table = Table.grid(padding=(0, GAP, 0, 0))
-        table.add_column(width=None if stacked else self._key_width)
-        table.add_column()
-        for keys, what in self._rows:
-            if stacked:
-                yield Text(keys, "bold")
-                yield Padding(Text(what), (0, 0, 0, GAP))
-            else:
-                table.add_row(Text(keys, "bold"), Text(what))
-        if not stacked:
-            yield table
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """See Widget."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """See Widget."""
+        return Content("\n").join(self._lines(self.content_size.width))
+
+    def _drawn(self, width: int) -> Iterator[Content]:
+        stacked = width - self._key_width - GAP < LEAST_TEXT
+        margin = GAP if stacked else self._key_width + GAP
+        for number, (title, group) in enumerate(self._groups):
+            yield from [Content("")] if number else []
+            yield Content.styled(title, "bold $primary")
+            for keys, what in group.rows:
+                beside = "" if stacked else keys
+                yield from [Content.styled(keys, "bold")] if stacked else []
+                for line in textwrap.wrap(what, max(1, width - margin)):
+                    yield Content.assemble((beside, "bold"), " " * (margin - len(beside)), line)
+                    beside = ""

@@ -20,6 +20,7 @@ from mlx_model.text import clean
 
 WIDTH, FRAME = 96, 6
 """Columns of the box, as over.tcss has them, and of what is around a row: borders, padding, scrollbar."""
+NONE = "No model of this name here; /download org/name fetches one."
 
 
 class ModelScreen(ModalScreen[ModelFacts | None]):
@@ -95,8 +96,7 @@ class ModelScreen(ModalScreen[ModelFacts | None]):
         before = self._shown[self._list.highlighted].name if self._list.highlighted is not None else ""
         self._shown = matching(self._models, self._typed.value)
         rows = model_rows(self._shown, self._in_use, min(WIDTH, self.app.size.width) - FRAME)
-        self._list.set_options(
-            [Option(Content.assemble(clean(row.text), (row.fit, "$foreground 80%"))) for row in rows]
-        )
+        options = [Option(Content.assemble(clean(row.text), (row.fit, "$foreground 80%"))) for row in rows]
+        self._list.set_options(options or [Option(Content(NONE), disabled=True)])
         names = [row.name for row in rows]
         self._list.highlighted = names.index(before) if before in names else 0 if names else None

@@ -104,7 +104,7 @@ class PaletteScreen(ModalScreen[str | None]):
             self.dismiss(row.action)
 
     def _fill(self) -> None:
-        typed = self._input.value.strip()
+        typed = self._input.value.strip().removeprefix("/")  # as it is typed into the message
         shown: list[PaletteRow | str] = []
         if typed:
             shown += matching(typed, self._waits, self._values_of, self._value_of)

@@ -5,7 +5,7 @@ from pathlib import Path
 from textual.content import Content
 from textual.style import Style
 
-from app.lines import one_line
+from app.lines import counted, one_line
 from app.tools.written_files import FileFacts, is_only_shown
 from app.tui.text.looks import SECONDARY
 from mlx_model.extras import install_line
@@ -51,7 +51,7 @@ def _words(facts: FileFacts | None) -> list[str]:
 def file_size(nbytes: int) -> str:
     """Of a file that may be small: "312 bytes", "12.3 kB", "4.1 MB"."""
     if nbytes < 1000:
-        return f"{nbytes} byte{'s' * (nbytes != 1)}"
+        return counted(nbytes, "byte")
     return f"{nbytes / 1000:.1f} kB" if nbytes < 999_950 else disk_size(nbytes)
 
 

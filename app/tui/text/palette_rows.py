@@ -50,23 +50,19 @@ def matching(
     values_of: Callable[[Command], Sequence[str]],
     value_of: Callable[[Command], str] = lambda command: "",
 ) -> list[PaletteRow]:
-    """The commands whose name, or failing that whose help, fits what is typed, the best first.
+    """The commands whose name, or failing that another name or the help, fits what is typed, the best first.
 
     A command with a value is a row of its own where the value is typed for: behind the command's name, or without it.
     `values_of` says which there are, `value_of` which is in use.
     """
     typed = " ".join(query.casefold().split())[:_SHORT_QUERY]
     found: list[tuple[float, PaletteRow]] = []
-    for _, rows in groups(waits):
-        for row in rows:
-            score, places = _FUZZY.match(typed, row.name)
-            if not score and all(word in row.help.casefold() for word in typed.split()):
-                score = 0.1
-            if score:
-                found.append((score, _placed(row, places)))
-    for command in (command for commands in GROUPS.values() for command in commands):
+    for command in (command for commands in GROUPS.values() for command in commands if command.action != PALETTE):
         row = _row(command, waits(command))
-        if typed.startswith(row.name) or not _FUZZY.match(typed, row.name)[0]:
+        fits, places = _FUZZY.match(typed, row.name)
+        if score := fits or _other_score(command, typed):
+            found.append((score, _placed(row, places)))
+        if typed.startswith(row.name) or not fits:
             for value in values_of(command):
                 with_value = _with_value(row, command, value, in_use=value == value_of(command))
                 score, places = _FUZZY.match(typed, with_value.name)
@@ -89,6 +85,13 @@ def line(row: PaletteRow, width: int, name_width: int) -> Content:
     gap = max(1, width - left.cell_length - key.cell_length)
     text = Content.assemble(left, " " * gap, key)
     return text.stylize_before(DIM) if row.waits else text
+
+
+def _other_score(command: Command, typed: str) -> float:
+    """How well what is typed fits what else a command is called, or its help; 0 if it doesn't."""
+    if any(alias.startswith(typed) for alias in command.aliases):
+        return 0.2
+    return 0.1 if all(word in command.help.casefold() for word in typed.split()) else 0
 
 
 def _row(command: Command, waits: bool) -> PaletteRow:

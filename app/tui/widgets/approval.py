@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
 
-from app.lines import one_line, visible
+from app.lines import counted, one_line, visible
 from app.tools.verdict import Keep
 from app.tui.widgets.live_container import LiveContainer
 
@@ -95,7 +95,7 @@ class ApprovalBar(LiveContainer):
     @on(Shown.Moved)
     def _say_rest(self, event: Shown.Moved) -> None:
         """Say how much is below what is in sight: a long call may begin harmlessly."""
-        lines = f" {event.left:,} more line{'s' * (event.left != 1)}"
+        lines = f" {counted(event.left, 'more line')}"
         key, text = ("PgDn", lines) if event.left else ("PgUp", " to its beginning")
         self._rest.update(Content.assemble((key, "$accent"), text))
         self._rest.display = bool(event.shown.max_scroll_y)

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from app.documents.attachments import Attachment
+from app.documents.attachments import NOTE, Attachment
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.widgets.live_container import LiveContainer
@@ -150,12 +150,12 @@ class Attached(VerticalScroll, LiveContainer, can_focus=False):
 
 
 def describe(attachment: Attachment, tokens: str = "") -> str:
-    """Name, size and `tokens` in one line, and what the file has that was not read."""
+    """Name, size and `tokens` in one line, and what the file has that was not read; of notes how far they are."""
     from app.documents.notes import notes_of  # now: they come with all that reads files
     from app.documents.parts import in_words
+    from app.tui.widgets.notes import summary
 
-    if not attachment.text and notes_of(attachment) is not None:
-        return f"{one_line(attachment.name)}  {one_line(attachment.note)}"
-    amount = in_words(attachment.size)
-    note = f"; {one_line(attachment.note)}" if attachment.note else ""
-    return f"{one_line(attachment.name)}  {amount}{tokens}{note}"
+    if (notes := notes_of(attachment)) is not None:
+        return one_line(NOTE.join(filter(None, (summary(notes), notes.before, notes.after))))
+    note = f"{NOTE}{one_line(attachment.note)}" if attachment.note else ""
+    return f"{one_line(attachment.name)}  {in_words(attachment.size)}{tokens}{note}"

@@ -13,7 +13,7 @@ from app.chat.conversation import CallFacts, Conversation, Node
 from app.chat.footer import ending, explained, figures
 from app.documents.attachments import Attachment, split
 from app.documents.citations import Cited, FileCitations
-from app.documents.notes import notes_of
+from app.documents.notes import all_notes, notes_of
 from app.lines import one_line
 from app.store.search import OUTPUT
 from app.tui.text.answer_parts import Kind, Part, Running, State, parts_of
@@ -28,7 +28,7 @@ from app.tui.widgets.last_line import LastLine
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
-from app.tui.widgets.notes import NotesView, all_notes
+from app.tui.widgets.notes import NotesView
 from app.tui.widgets.run_views import RunViews
 from app.tui.widgets.sources import Sources
 from app.tui.widgets.steps import Steps, to_cover

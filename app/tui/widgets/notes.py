@@ -3,9 +3,8 @@
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from app.documents.attachments import split
-from app.documents.notes import Notes, notes_of
-from app.lines import one_line
+from app.documents.notes import Notes, all_notes
+from app.lines import counted, one_line
 from app.tui.text.answer_parts import LIVE_TAIL
 from app.tui.text.pages import beginning
 from app.tui.widgets.fitting_line import FittingLine
@@ -72,17 +71,11 @@ class ReadingView(Vertical, LiveContainer):
                 text = text if notes.is_over else ""
 
 
-def all_notes(prompt: str) -> list[Notes]:
-    """The notes in a prompt, those that have not begun included."""
-    return [notes for each in split(prompt)[1] if (notes := notes_of(each)) is not None]
-
-
 def summary(notes: Notes) -> str:
     """How far, and what it took."""
     name = one_line(notes.name.removesuffix("*"))
     if not notes.parts:
         return f"{name}: to be read by parts"
     done = "all" if notes.is_over else f"{notes.done:,} of"
-    parts = "part" if notes.parts == 1 else "parts"
     took = f", {notes.read:,} tokens read, {notes.written:,} written" if notes.read else ""
-    return f"notes on {done} {notes.parts:,} {parts} of {name}{took}"
+    return f"notes on {done} {counted(notes.parts, 'part')} of {name}{took}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from app.lines import one_line
+from app.lines import counted, one_line
 from app.tui.text.answer_parts import Kind, Part
 from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.calls import CallView
@@ -65,7 +65,7 @@ def summed_up(parts: Sequence[Part]) -> str:
     names = Counter(_name(part) for part in calls)
     each = ", ".join(f"{count} {name}" for name, count in names.most_common())
     seconds = sum(facts.seconds for part in calls for facts in part.facts)
-    return f"{len(calls)} call{'s' * (len(calls) != 1)}: {each}" + (f" \u00b7 {seconds:.0f} s" if seconds >= 1 else "")
+    return f"{counted(len(calls), 'call')}: {each}" + (f" \u00b7 {seconds:.0f} s" if seconds >= 1 else "")
 
 
 def _name(part: Part) -> str:

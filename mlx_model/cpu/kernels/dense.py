@@ -1,16 +1,18 @@
-"""Dense products: y = x W^T + bias, for one token row by row, for more in tiles, to the same bits."""
+"""Dense products: y = x W^T + bias, for a few tokens row by row, for more in tiles, to the same bits."""
 
 from typing import Any
 
 import numpy as np
 
 from mlx_model.cpu.compiling import kernel
-from mlx_model.cpu.kernels.panels import GROUP, panel_sums
-from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
+from mlx_model.cpu.kernels.panels import BAND, GROUP, few_sums, panel_sums
+from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, total
 from mlx_model.cpu.kernels.sharing import take
 
 CHUNK = 1 << 17
 """Products of weights and activations that are worth a ticket, about: 10 to 20 microseconds."""
+PAIRED = 3
+"""Most tokens that meet a matrix two at a time and not in tiles: a panel for so few costs more than it saves."""
 _PUT, _ADD = np.bool_(False), np.bool_(True)
 """Whether _rows adds: of numpy, see `kernel`."""
 
@@ -23,30 +25,34 @@ def rows_of_chunk(columns: int, tokens: int) -> int:
 
 
 @kernel
+def _put(y: Any, token: int, row: int, value: Any, bias: Any, add: bool) -> None:
+    """The value and the row's bias, if any, to y or added to it."""
+    if len(bias) > 0:
+        value += bias[row]
+    y[token, row] = y[token, row] + value if add else value
+
+
+@kernel
 def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: bool) -> None:
     """A chunk of the rows of a product, to y or added to it."""
-    (tokens, n), bias = y.shape, matrix.bias
-    biased = len(bias) > 0
+    tokens, n = y.shape
     each = rows_of_chunk(x.shape[1], tokens)
     first, end = chunk * each, min(n, (chunk + 1) * each)
-    if tokens == 1:
-        for row in range(first, end):
-            value = dot(matrix, row, x, 0)
-            if biased:
-                value += bias[row]
-            y[0, row] = y[0, row] + value if add else value
-        return
     lines = np.arange(tokens)
+    if tokens <= PAIRED:
+        for row in range(first, end, BAND):
+            few = few_sums(state, part, matrix, row, min(BAND, end - row), x, lines, 0, tokens)
+            for t in range(tokens):
+                for r in range(min(BAND, end - row)):
+                    _put(y, t, row + r, few[r, t], matrix.bias, add)
+        return
     for start in range(0, tokens, GROUP):
         stop = min(start + GROUP, tokens)
         for row in range(first, end, ROWS_OF_PANEL):
             sums = panel_sums(state, part, matrix, row, n - 1, x, lines, start, stop)
             for t in range(stop - start):
                 for r in range(min(ROWS_OF_PANEL, end - row)):
-                    value = total(sums, stop - start, t, r)
-                    if biased:
-                        value += bias[row + r]
-                    y[start + t, row + r] = y[start + t, row + r] + value if add else value
+                    _put(y, start + t, row + r, total(sums, stop - start, t, r), matrix.bias, add)
 
 
 @kernel

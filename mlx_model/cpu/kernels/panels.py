@@ -11,7 +11,6 @@ from mlx_model.cpu.kernels.products import (
     ROWS_OF_PANEL,
     TOKENS,
     dot,
-    dot_four,
     dot_two,
     tile_one,
     tile_three,
@@ -75,19 +74,15 @@ def few_sums(state: Any, part: int, matrix: Any, row: int, rows: int, x: Any, li
     """sums [rows, FEW] in the thread's own memory: so many rows of the matrix from `row` on, at most BAND, times
     x[lines[first]] .. x[lines[end - 1]], at most FEW of them.
 
-    A row is read from memory once, and decoded for up to four at once.
+    Rows are decoded for two at a time: with those of more the first-level cache is too small, and reading rows again
+    from the second level costs less.
     """
     sums = state[1 + part, _PANEL : _PANEL + BAND * FEW // 2].view(np.float32).reshape((BAND, FEW))
-    for r in range(rows):
-        at = first
-        while end - at >= 4:
-            a, b, c, d = dot_four(matrix, row + r, x, lines[at], lines[at + 1], lines[at + 2], lines[at + 3])
-            slot = at - first
-            sums[r, slot], sums[r, slot + 1], sums[r, slot + 2], sums[r, slot + 3] = a, b, c, d
-            at += 4
-        if end - at >= 2:
-            sums[r, at - first], sums[r, at - first + 1] = dot_two(matrix, row + r, x, lines[at], lines[at + 1])
-            at += 2
-        if end > at:
-            sums[r, at - first] = dot(matrix, row + r, x, lines[at])
+    for at in range(first, end - 1, 2):
+        slot = at - first
+        for r in range(rows):
+            sums[r, slot], sums[r, slot + 1] = dot_two(matrix, row + r, x, lines[at], lines[at + 1])
+    if (end - first) % 2 == 1:
+        for r in range(rows):
+            sums[r, end - 1 - first] = dot(matrix, row + r, x, lines[end - 1])
     return sums

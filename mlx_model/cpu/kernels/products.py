@@ -1,6 +1,6 @@
 """The three loops of all products: a row with a few vectors, a row made floats, and a tile of rows with some vectors.
 
-`dot`    one to four tokens: a row is read in one stream, at the memory's speed, and nothing of it is kept.
+`dot`    one or two tokens: a row is read in one stream, at the memory's speed, and nothing of it is kept.
 `widen`  a stretch of a row to a line of a panel [ROWS, COLUMNS] of floats, which stays in the first-level cache.
 `tile`   the panel with one to three tokens: 24 sums in registers, for which 11 vectors are read.
 
@@ -79,12 +79,6 @@ def dot(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any) -> Any:
 def dot_two(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any) -> Any:
     """See _dots."""
     return UniTuple(types.float32, 2)(matrix, types.int64, x, *[types.int64] * 2), _dots(2)
-
-
-@v.emitted
-def dot_four(typingctx: Any, matrix: Any, row: Any, x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """See _dots."""
-    return UniTuple(types.float32, 4)(matrix, types.int64, x, *[types.int64] * 4), _dots(4)
 
 
 @v.emitted

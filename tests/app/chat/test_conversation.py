@@ -51,6 +51,14 @@ def test_of_an_answer_with_tools_the_size_is_what_stays() -> None:
     chat.add_answer(prompt.id, long, [assistant("hm", "analysis"), call, page, ask, rain, assistant("second")])
     tokens, estimated = chat.tokens
     assert 374 + 90 < tokens < 374 + 130 and estimated
+    # What declares the tools stands in the prompt, and was counted with it.
+    counted = replace(TURN, stats=replace(long.stats, first_prompt_tokens=2_500))
+    first = Conversation()
+    first.add_answer(first.add_prompt("two", None).id, counted, [assistant("hm", "analysis"), call, page, rain])
+    assert first.tokens == (31_900, False)  # nothing has left yet
+    first.update_answer(present(first.leaf), counted, [call, page, ask, rain, assistant("second")])
+    tokens, estimated = first.tokens
+    assert 2_500 + 90 < tokens < 2_500 + 130 and estimated
     chat.end_at(prompt.id)
     chat.add_answer(prompt.id, replace(long, reason="tool_limit"), [call, page, call])  # it goes on with all of it
     assert chat.tokens == (31_900, False)

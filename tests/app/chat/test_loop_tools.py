@@ -95,7 +95,7 @@ async def test_a_call_is_recorded_run_and_answered() -> None:
     assert record.messages == [THOUGHT, CALL, RESULT, ANSWER]
     assert [request.tools for request in backend.requests] == [("python",), ("python",)]
     assert backend.requests[1].messages == (user("q"), THOUGHT, CALL, RESULT)
-    assert record.finished == Finished("stop", Stats(14, 0, 7, seed=3))
+    assert record.finished == Finished("stop", Stats(14, 0, 7, seed=3, first_prompt_tokens=10))
     assert (record.text, record.calls) == ("42.", [CALL])
     facts = CallFacts(2.5, allowed="the test", outcome="a number", files=("plot.png",))
     assert record.facts(0.0).calls == (facts,)

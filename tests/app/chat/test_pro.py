@@ -116,7 +116,7 @@ async def test_answers_that_can_not_be_counted_are_written_into_one() -> None:
     last = played.engine.asked[-1]
     assert last.messages[0] == user("What is 6 * 7?") and "First,\n\nthis." in last.messages[-1].text
     assert [type(event) for event in played.seen[-3:]] == [Further] * 3
-    assert "times one answer" in played.pro.cost(0.0)  # the written one has run alone
+    assert "times one answer's)" in played.pro.cost(0.0)  # the written one has run alone
 
 
 async def test_a_choice_is_no_answer_of_its_own() -> None:
@@ -207,7 +207,7 @@ async def test_the_cost_is_that_of_all_beside_one_alone(monkeypatch: pytest.Monk
     assert played.pro.cost(10.0) == "0 tokens, 0.0 s"
     await played.play()
     assert played.pro.cost(0.0) == "44 tokens, 12 s"
-    assert played.pro.cost(5.0) == "44 tokens, 12 s, 2.7 times one answer"  # 22 tokens alone take 4.4 s
+    assert played.pro.cost(5.0) == "44 tokens, 12 s (2.7 times one answer's)"  # 22 tokens alone take 4.4 s
 
 
 def test_the_speed_of_one_alone_is_that_of_the_same_model() -> None:

@@ -82,7 +82,7 @@ def test_three_documents_to_a_set(folder: Path, capsys: pytest.CaptureFixture[st
     report = Path("test.report.md").read_text()
     assert "| kept | 20 |" in report and "docs/d.png is a picture" in report
     tries = items("test.log.jsonl")[1:]
-    assert sum("item" in each for each in tries) == 20 and f"All {len(tries):,} tries are in the log" in report
+    assert sum("item" in each for each in tries) == 20 and f"has {len(tries):,} tries, each with why" in report
     asked = Writer.asked
     # The same set in another form takes no model.
     assert dataset("docs", "--count", "20", "--drop-known", "--resume", "--format", "lm-eval") == 0
@@ -115,6 +115,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     for arguments, words in (
         (["docs", "-o", "mine.jsonl"], "mine.jsonl is there already"),
         (["docs", "-o", "mine.txt"], "name it mine.jsonl"),
+        (["docs", "-o", "none/a.jsonl"], "none is no folder; the set needs one that is there"),
         (["docs/d.png"], "docs/d.png is a picture"),
         (["docs/missing.pdf"], "there is no file docs/missing.pdf"),
         (["docs/missing.pdf", "--model", "demo"], "there is no file docs/missing.pdf"),
@@ -127,6 +128,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1, error
     assert (tmp_path / "mine.jsonl").read_text() == "precious" and not (tmp_path / "test.log.jsonl").exists()
+    assert not (tmp_path / "none").exists()
     assert dataset("docs/a.pdf:2", "--count", "3") == 0
     assert {item["where"] for item in items()} == {"page 2"}
 

@@ -72,6 +72,8 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
         (("--evaluate", "-1"), "'-1' is no number of prompts"),
         (("--out", ""), '"" is no name for an adapter'),
         (("--out", ".."), '".." is no name for an adapter'),
+        (("--out", "none/mine"), "none is no folder; the adapter's own is made in one that is there"),
+        (("--out", "/dev/null"), "/dev/null is no folder"),
         (("--rank", "0"), "rank is 0; it must be from 1 to 256"),
         (("--length", "64"), "can be learnt from"),
         (("--analysis-weight", "0", "--final-weight", "0"), "are both 0, so nothing is learnt"),
@@ -86,6 +88,15 @@ def test_what_it_refuses(
     except SystemExit as error:
         assert error.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.cli.finetune.os.access", lambda path, mode: False)
+    assert run(data, "--out", f"{data.parent}/mine") == 1
+    said = capsys.readouterr().err
+    assert said == f"gptoss-chat: {data.parent} can't be written to; give the adapter another folder with --out\n"
 
 
 def test_every_bad_line_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

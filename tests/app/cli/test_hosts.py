@@ -137,14 +137,21 @@ def test_doctor_says_the_split_the_way_and_the_speed(macs: list[FakeRemote]) -> 
     assert all(remote.closed for remote in macs)
 
 
-def test_doctor_says_what_is_wrong_with_each(macs: list[FakeRemote], monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "\n".join(lines(["off", "old"]))
-    assert "off can't be reached: no route" in said and "old has MLX 9, this computer 2" in said
+def test_doctor_says_what_is_wrong_with_each(
+    macs: list[FakeRemote], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor_hosts.show_hosts(["off", "old"], "gpt-oss-120b", PUBLISHED["gpt-oss-120b"], None, as_json=False) == 1
+    out, err = capsys.readouterr()
+    off, old = err.splitlines()
+    assert off == "gptoss-chat: off can't be reached: no route"
+    assert old.startswith("gptoss-chat: old has MLX 9, this computer 2")
+    assert out.startswith("old: Apple M4 Pro") and "MLX 9, this" not in out
     monkeypatch.setattr(FakeRemote, "round_trip", lambda *_: 0.02)
     said = "\n".join(lines(["mini"], PUBLISHED["gpt-oss-20b"]))
     assert "a cable" in said and "fits on this computer alone" in said
     huge = replace(PUBLISHED["gpt-oss-120b"], num_local_experts=512)
-    assert lines(["mini"], huge)[-1].startswith("This model needs")
+    assert doctor_hosts.show_hosts(["mini"], "gpt-oss-120b", huge, None, as_json=False) == 1
+    assert capsys.readouterr().err.startswith("gptoss-chat: this model needs")
 
 
 def test_each_computer_downloads_its_part(

@@ -8,22 +8,16 @@ from pathlib import Path
 import pytest
 
 from app.chat.answer import AnswerRecord
-from app.chat.conversation import Conversation
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat
-from app.cli.plain_end import TO_BE_READ
-from app.documents.attachments import Attachment, join
-from app.documents.notes import to_be_read
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from app.store.saver import Saver
-from mlx_model.documents.document import Page
 from mlx_model.errors import CheckpointError
 from mlx_model.events import Event, Finished
 from mlx_model.options import Options
 from tests.app.cli.test_ask import FINAL, Scripted
-from tests.fixtures.trees import keep
 
 
 async def test_an_answer_that_cannot_be_printed_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,18 +73,3 @@ def test_adapters_by_name(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         last = saver.last()
     assert last is not None and last.path[-1].facts is not None
     assert last.path[-1].facts.model == "scripted + french"
-
-
-def test_it_goes_on_with_the_names_of_files_and_reads_none_by_parts(capsys: pytest.CaptureFixture[str]) -> None:
-    tree = Conversation()
-    files = [Attachment("a\x1b.txt", "secret " * 999), to_be_read("b.txt*", [Page(1, "one")], "", [])]
-    tree.add_prompt(join("What do they say?", files), None)
-    keep(tree)
-    engine = LocalEngine(Scripted([*FINAL, Finished("stop")]))
-    with closing(Saver(print)) as saver:
-        chat = PlainChat(engine, Start(Load(), Options(), None, False), saver, edits_lines=False)
-        chat.resume()
-        assert not chat._go_on()
-    out = capsys.readouterr().out
-    assert "> What do they say?\n+ a\u241b.txt\n+ b.txt*\n\n" in out and "secret" not in out
-    assert out.endswith(f"{TO_BE_READ}\n")

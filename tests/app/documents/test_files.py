@@ -219,8 +219,10 @@ def test_a_part_of_a_file_is_attached(folder: Path, name: str, text: str, note: 
         ("sales.xlsx#North!C7", 'sales.xlsx has no values in North!C7; sheet "North" A1:B1 has them'),
         ("sales.xlsx#West!C7", "sales.xlsx has no section West!C7; its sections are North, South"),
         ("paper.pdf?zebra", "paper.pdf has nothing about zebra"),
-        ("none.pdf:3", "there is no file none.pdf:3"),
-        ("../out#x", "there is no file ../out#x"),
+        ("none.pdf:3", "there is no file none.pdf"),
+        ("none.pdf*", "there is no file none.pdf"),
+        ("none.pdf:3*", "there is no file none.pdf"),
+        ("../out#x", "there is no file ../out"),
     ],
 )
 def test_a_part_that_is_not_there_is_one_sentence(folder: Path, name: str, said: str) -> None:

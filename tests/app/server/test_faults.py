@@ -294,9 +294,14 @@ def test_paths_and_methods_that_are_none(server: RunningServer) -> None:
         ("DELETE", CHAT, 405),
         ("POST", f"{RESPONSES}/resp_x/cancel", 404),
         ("GET", f"{RESPONSES}/resp_x/input_items", 404),
+        ("GET", "/", 404),
+        ("GET", "/chat/completions", 404),
     ):
         found, body = post(server, path, b"", method=method)
-        assert found == status and json.loads(body)["error"]["type"] == "invalid_request_error"
+        error = json.loads(body)["error"]
+        assert found == status and error["type"] == "invalid_request_error"
+        # A frequent mistake: the base URL without /v1.
+        assert "resp_x" in path or "the API is /v1/responses, /v1/chat/completions" in error["message"]
 
 
 def test_many_idle_connections_keep_nobody_out(server: RunningServer) -> None:

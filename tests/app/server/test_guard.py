@@ -1,6 +1,8 @@
 """Who is let in: hosts, origins, tokens, types of bodies; and the token's file."""
 
 import asyncio
+import errno
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,22 @@ def test_the_token_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
     with pytest.raises(RequestError):
         kept_token(path)
     assert "secret-token" not in repr(POLICY)
+
+
+def test_a_token_that_could_not_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when it is made: an empty file would be one without a token for ever."""
+    path = tmp_path / "token"
+    with monkeypatch.context() as patch, pytest.raises(RequestError, match="No space left"):
+        patch.setattr("app.server.token.secrets.token_urlsafe", lambda _: FullDisk())
+        kept_token(path)
+    assert kept_token(path)[1]
+
+
+class FullDisk:
+    """A text that can't be written."""
+
+    def __format__(self, _: str) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_socket_is_its_owners(tmp_path: Path) -> None:

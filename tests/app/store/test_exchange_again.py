@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.chat.conversation import Conversation, new_id
+from app.chat.conversation import BlockRun, CallFacts, Conversation, new_id
 from app.paths import conversations_file
 from app.store.exchange.export import to_json
 from app.store.exchange.importing import read
@@ -214,6 +214,29 @@ def test_our_own_export_again_after_the_conversation_went_on(tmp_path: Path) -> 
     (new := tmp_path / "new.json").write_text(to_json([tree]))
     assert taken([new]).more == 1 and not taken([old, new]).more
     assert same(stored()[0], tree)
+
+
+def test_what_came_of_code_comes_with_a_later_export_where_it_was_not_run_here(tmp_path: Path) -> None:
+    tree = Conversation(title="Code")
+    code = assistant("```python\n1\n```\n\n```python\n2\n```")
+    answer = tree.add_answer(tree.add_prompt("Code?", None).id, TURN, [code])
+    (first := tmp_path / "first.json").write_text(to_json([tree]))
+    taken([first])
+    (here,) = stored()
+    here.keep_run(answer.id, BlockRun(2, "b", "run here", CallFacts(1.0)))
+    change(here)
+    tree.keep_run(answer.id, BlockRun(1, "a", "run there", CallFacts(0.5)))
+    tree.keep_run(answer.id, BlockRun(2, "b", "run there, too"))
+    (later := tmp_path / "later.json").write_text(to_json([tree]))
+    said = "added the output of code in 1 answer to 1 conversation that was here already"
+    assert taken([later]).summary() == said
+    runs = stored()[0].nodes[answer.id].runs
+    assert [run.output for run in runs] == ["run there", "run here"]
+    before = state()
+    assert not taken([later, first]).outputs and state() == before
+    store = Store(conversations_file())
+    assert [hit.node for hit in store.search("run there")] == [answer.id]
+    store.close()
 
 
 def test_an_old_backup_changes_nothing(tmp_path: Path) -> None:

@@ -167,14 +167,19 @@ def test_a_home_that_cannot_be_used(
         assert "is a file, not a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("is_there", [True, False])
 def test_an_empty_home_that_cannot_be_written(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+    is_there: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    home.mkdir(exist_ok=True)
-    monkeypatch.setattr("app.store.database.os.open", refuse)
+    if is_there:
+        home.mkdir(exist_ok=True)
+        monkeypatch.setattr("app.store.database.os.open", refuse)
+    else:
+        monkeypatch.setenv("GPTOSS_CHAT_HOME", str(home / "inner"))
+        monkeypatch.setattr("app.store.database.Path.mkdir", refuse)
     assert main(["list"]) == 0
     assert "there are no conversations yet" in capsys.readouterr().err
     assert main(["import", "-"]) == 1

@@ -46,11 +46,13 @@ def test_folders_above_are_made_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_a_whole_tree_comes_back(store: Store, path: Path) -> None:
     tree = save(store, branched())
-    # Each is put to the test; a conversation counts the tokens of thoughts itself (AnswerFacts), and what was guessed,
-    # read from the disk or computed elsewhere is said while the answer is new.
+    # Each is put to the test (the prompt of an answer with tools in the tree); a conversation counts the tokens of
+    # thoughts itself (AnswerFacts), and what was guessed, read from the disk or computed elsewhere is said while the
+    # answer is new.
     names = {field.name for field in fields(Stats) if getattr(STATS, field.name) == field.default}
     reads = {"experts_asked", "experts_read", "experts_bytes", "experts_wait_s"}
-    assert names == {"analysis_tokens", "guessed_tokens", "accepted_tokens", "there_s", "wire_s", *reads}
+    elsewhere = {"there_s", "wire_s"}
+    assert names == {"analysis_tokens", "guessed_tokens", "accepted_tokens", "first_prompt_tokens", *elsewhere, *reads}
     assert same(present(store.load(tree.id)), tree)
     assert store.load("nowhere") is None
     integrity(path)

@@ -1,12 +1,15 @@
 """A part of a file, chosen while its name is typed; a locked file; one that does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.documents import files
 from app.documents.attachments import Attachment
+from app.documents.notes import Notes
 from app.tui.screens.line import LineScreen
+from app.tui.widgets.attached import describe
 from mlx_model.documents.parsers import parse
 from tests.app.tui.test_composer_alone import Screen
 from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, text_on, wait_until
@@ -110,3 +113,10 @@ async def test_what_of_a_file_fits_is_said_on_its_line() -> None:
         await pilot.press(*"@long.txt", "space")
         await wait_until(pilot, lambda: " fit: long.txt:1-316" in text_on(pilot))
         assert "do not fit" in text_on(pilot)
+
+
+def test_a_document_to_be_read_by_parts_says_how_far_it_is_and_not_the_mark_of_its_text() -> None:
+    notes = Notes("book.txt*", "0123456789abcdef", before="12 pages", after="1 page is damaged")
+    assert describe(notes.attachment) == "book.txt: to be read by parts; 12 pages; 1 page is damaged"
+    begun = replace(notes, parts=13, most=32_768)
+    assert describe(begun.attachment) == "notes on 0 of 13 parts of book.txt; 12 pages; 1 page is damaged"

@@ -267,7 +267,7 @@ async def test_what_names_no_model_is_one_line_and_inert(server: HubServer) -> N
         await idle(pilot)
         await send(pilot, "/download [bold]x")
         await shows(pilot, '"[bold]x" is no model on the Hub')
-        assert server.requests == []
+        assert server.requests == [] and not desk_of(pilot).download_panel.display  # nothing to try again
         await send(pilot, "/download org/none")
         await shows(pilot, "there is no org/none on the Hub")
         await send(pilot, "/download gpt-oss-20b")

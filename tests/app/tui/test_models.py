@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from app.tui.parts import greeting
 from app.tui.screens.download import DownloadScreen
-from app.tui.screens.models import ModelScreen
+from app.tui.screens.models import NONE, ModelScreen
 from app.tui.text.computer import ComputerFacts, ModelFacts
 from app.tui.text.model_rows import matching, model_rows
 from tests.app.tui.test_first_run import complete_download
@@ -100,6 +100,9 @@ async def test_typed_letters_filter_and_enter_takes_the_first(server: HubServer)
         screen = await opened(pilot)
         await on_screen(pilot, "org/gpt-oss-mine")
         await pilot.press(*"nothing", "enter")
+        assert pilot.app.screen is screen
+        await on_screen(pilot, NONE)
+        await pilot.press("up", "down", "enter")
         assert pilot.app.screen is screen
         await pilot.press(*["backspace"] * 7, *"120", "enter")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, DownloadScreen), "the question")

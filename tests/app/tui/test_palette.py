@@ -43,6 +43,8 @@ def test_the_palette_lists_every_command_but_itself_once_in_its_group() -> None:
         ("versions", [], []),
         ("previous", ["again"], []),  # a word of what it does
         ("conversation", [], ["find", "chats", "rename", "delete", "export", "import", "instructions"]),
+        ("clear", ["new"], []),  # as other programs call it
+        ("exi", ["quit"], []),
         ("zzzz", [], []),
         ("e" * 200, [], []),
     ],
@@ -82,7 +84,9 @@ async def test_the_palette_shows_a_line_for_each_command_and_runs_what_is_chosen
         await pilot.press("escape", "down", "up", "pagedown", *"xyz")
         await wait_until(pilot, lambda: "No command fits." in text_on(pilot))
         await pilot.press("enter")  # does nothing
-        await pilot.press(*["backspace"] * 3, *"thinking s", "enter")
+        await pilot.press(*["backspace"] * 3, "/")
+        await wait_until(pilot, lambda: "Answers" in text_on(pilot))  # nothing is looked for yet
+        await pilot.press(*"thinking s", "enter")
         await wait_until(pilot, lambda: app.preferences.analysis == "shown" and len(app.screen_stack) == 1)
         await pilot.press("ctrl+p", "down", "down", "enter")  # past effort and thinking
         await wait_until(pilot, lambda: len(app.screen_stack) == 1)

@@ -154,7 +154,7 @@ FIGURES = ProFigures(
     ],
     [("42", 5), ("an answer that is too long to be counted so", 2), ("41", 1)],
     2,
-    cost="3,912 tokens, 12 s, 2.6 times one answer",
+    cost="3,912 tokens, 12 s (2.6 times one answer's)",
     memory="11.0 / 11.4 GB",
     notes=(ENDS_EARLY, TOOLS_OFF),
 )
@@ -167,7 +167,7 @@ def test_lines_fit_every_width() -> None:
         assert all(line.cell_length <= width for line in lines), width
         assert not any("\x1b" in line.plain or "\n" in line.plain for line in lines)
     assert [line.plain for line in pro_lines(FIGURES, 74)] == [
-        "5 answers at once, 3 ended \u00b7 3,912 tokens, 12 s, 2.6 times one answer",
+        "5 answers at once, 3 ended \u00b7 3,912 tokens, 12 s (2.6 times one answer's)",
         " 1                 waiting",
         " 2   1,612 tokens  thinking   so it is \u65e5\u672c\u8a9e and then \u241b[31m some more",
         " 3     540 tokens  done       42",

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from app import settings
-from app.chat.commands import BUSY
+from app.chat.commands import BUSY, QUESTION_WAITS
 from app.chat.titles import PROMPT
 from app.tools import kits
 from app.tools.permission import Decision
@@ -83,9 +83,9 @@ async def test_a_call_waits_for_the_person_runs_and_is_kept() -> None:
         await idle(pilot)
         assert "\u2192 a number \u00b7 2.5 s" in text_on(pilot) and "step 4" not in text_on(pilot)
         assert engine.asked[-1][2] == "Plots are shown."
-        # Call and result leave the prompt; what stays is estimated.
+        # Call and result leave the prompt, what declares the tool stays; the answer is estimated.
         status = desk_of(pilot).status
-        assert status.estimated and status.used < STATS.reused_tokens
+        assert status.estimated and STATS.prompt_tokens < status.used < STATS.prompt_tokens + 10
         assert desk_of(pilot).composer.text == "yes1 "
     (call,) = stored()[0].path[-1].facts.calls  # type: ignore[union-attr]
     assert (call.seconds, call.allowed, call.outcome, call.files) == (2.5, "you, once", "a number", ("/data/plot.png",))
@@ -115,6 +115,23 @@ async def test_a_key_just_after_the_question_answers_nothing(monkeypatch: pytest
         assert engine.asked[-1][0][-1].text == "The user declined this call: try it without code"
         await send(pilot, "/no")
         await on_screen(pilot, part.NOT_ASKED)
+
+
+async def test_what_has_to_wait_says_what_esc_does_now() -> None:
+    engine = FakeEngine()
+    async with chat(engine) as pilot:
+        kit = await asked(pilot, engine)
+        await send(pilot, "/tools browser")
+        await on_screen(pilot, QUESTION_WAITS)
+        assert BUSY not in text_on(pilot)
+        await pilot.press("f7")
+        await on_screen(pilot, "Esc stops")
+        await wait_until(pilot, lambda: QUESTION_WAITS not in text_on(pilot))  # is true no longer
+        await send(pilot, "/tools browser")
+        await on_screen(pilot, BUSY)
+        answer(engine)
+        kit.tool.go.set()
+        await idle(pilot)
 
 
 async def test_esc_refuses_a_call_and_stops_one_that_runs() -> None:

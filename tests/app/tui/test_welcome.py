@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from app.chat.commands import COMMANDS
 from app.documents.attachments import Attachment
 from app.engine.engine import EngineError
+from app.engine.protocol import LoadProgress
 from app.tui.parts import greeting
 from app.tui.text.computer import ComputerFacts
 from app.tui.text.first_run import OF_DEMO, OF_OTHERS
@@ -21,6 +22,7 @@ from tests.fixtures.fakes import (
     chat,
     desk_of,
     idle,
+    notified,
     on_screen,
     send,
     text_on,
@@ -65,6 +67,23 @@ async def test_what_becomes_known_later_moves_nothing(facts: asyncio.Event) -> N
         facts.set()
         await on_screen(pilot, "Apple M2, 16 GB")
         assert row_of(pilot, OF_DEMO[0]) == before > row_of(pilot, f"{KEY} Get gpt-oss-20b, 13.8 GB")
+
+
+async def test_where_the_model_takes_long_to_load_the_screen_says_why_and_what_this_computer_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(greeting, "LONG_S", 0.05)
+    engine = FakeEngine(model="demo", hold=True)
+    engine.load_progress = [LoadProgress(0, 1, kernels=True)]
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: notified(pilot, greeting.COMPILED_ONCE))
+        await on_screen(pilot, f"{KEY} Get gpt-oss-20b, 13.8 GB")
+        assert "Apple M2, 16 GB" in text_on(pilot) and "preparing the kernels" in text_on(pilot)
+        await pilot.press("f6")
+        await on_screen(pilot, "Not now")
+        await pilot.press("escape")
+        engine.release()
+        await idle(pilot)
 
 
 async def test_a_suggestion_is_asked_by_click_and_by_key() -> None:

@@ -14,6 +14,7 @@ from tests.mlx_model.cpu.matrices import TEAMS, arranged, dense_matrix, frozen
 
 FORMATS = (Floats, Affine8, Affine6, Affine4)
 SIZES = [(1, 64, 1), (2, 192, 3), (7, 2880, 5), (8, 128, 2), (9, 320, 4), (33, 64, 130), (300, 1024, 49), (5, 192, 0)]
+SIZES += [(150, 448, 1), (150, 448, 2), (70, 64, 3)]
 """Rows, columns, tokens."""
 
 

@@ -122,7 +122,7 @@ def test_the_pool_counts_what_a_fork_shares_once(model: Model) -> None:
     prefix.ids += TOKENS[:330]
     logits(model, prefix.ids, prefix.cache)
     prefix.in_use = True
-    growing, beside = {prefix: 1}, CACHE_STEP + pool._window
+    growing, beside = {prefix: 1}, CACHE_STEP + pool._windows(341, 1)
     pool._room = pool._size(prefix, 1) + beside
     assert pool.fits(TOKENS[:340], 0, growing)
     assert not pool.fits(TOKENS[:340][::-1], 0, growing)

@@ -5,13 +5,17 @@ from types import SimpleNamespace
 from typing import cast
 
 import mlx.core as mx
+import numpy as np
 import pytest
 
+from mlx_model.cpu.cache import CompiledCache, Shape
 from mlx_model.generation.prefixes import Prefix, PrefixPool, common_prefix
+from mlx_model.memory import plan as planning
 from mlx_model.memory.parts import window_keys
+from mlx_model.memory.wishes import Wishes
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
-from mlx_model.transformer.config import CACHE_STEP, ModelConfig
+from mlx_model.transformer.config import CACHE_STEP, PUBLISHED, ModelConfig
 
 WINDOW = 4
 
@@ -152,13 +156,38 @@ def test_the_room_is_what_the_plan_gives_one_cache() -> None:
             plan = Sizes(context=CACHE_STEP + 1, rewind_points=5, prefill_chunk=chunk)
             pool = pool_for(plan, layers)
             keys = window_keys(cast(ModelConfig, SimpleNamespace(sliding_window=WINDOW)), chunk)
-            window = -(-keys * sliding // full)
-            assert pool._window == window
-            assert pool._room == 2 * CACHE_STEP + 6 * window
+            assert pool._room == 2 * CACHE_STEP - (-6 * keys * sliding // full)
 
 
 def size(prefix: Prefix, pool: PrefixPool) -> int:
-    return prefix.cache.capacity + prefix.cache.windows * pool._window
+    return prefix.cache.capacity + pool._windows(len(prefix.ids), prefix.cache.windows)
+
+
+@pytest.mark.parametrize(("tokens", "marks"), [(1024, 3), (512, 5), (1024, 20)])
+@pytest.mark.parametrize("context", [1024, 4096])
+def test_compiled_caches_hold_no_more_than_is_planned(context: int, tokens: int, marks: int) -> None:
+    """By the addresses of their blocks, which windows have in common."""
+    config = PUBLISHED["gpt-oss-20b"]
+    found = planning.plan(config, 60 * 10**9, Wishes(context=context), on_gpu=False)
+    windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+    shape = Shape(config.num_key_value_heads, config.head_dim, np.dtype(f"u{found.kv_bits // 8}"))
+
+    def make_cache() -> CompiledCache:
+        return CompiledCache(windows, shape, most_marks=found.rewind_points)
+
+    pool = PrefixPool(cast(Model, SimpleNamespace(config=config, plan=found, make_cache=make_cache)))
+    for number in range(8):
+        cache = make_cache()
+        pool._add(Prefix(cast(Cache, cache), [number] * tokens))
+        cache.mark(range(0, tokens, tokens // marks))
+        for _ in range(0, tokens, 64):
+            cache.extend(1, 64)
+            cache.advance(64)
+        pool.make_room({})
+    held = [layer for prefix in pool._prefixes for layer in cast(CompiledCache, prefix.cache).layers]
+    kept = [window for layer in held for window in (layer._held, *layer._marked.values())]
+    blocks = {block.address: block.numbers.nbytes for window in kept for block in window.blocks}
+    assert 0.3 * found.kv < sum(blocks.values()) <= found.kv
 
 
 @pytest.mark.parametrize(
@@ -194,7 +223,7 @@ def test_a_fork_must_fit_beside_its_origin(missing: int, forks: bool, length: in
     """Where two don't fit, the prompt goes on with the one there is."""
     pool = pool_for()
     origin = held(pool, [1, 2, 3], answer_start=3)
-    windows = origin.cache.windows * pool._window
+    windows = pool._windows(length, origin.cache.windows)
     steps = -(-length // CACHE_STEP)
     pool._room = size(origin, pool) + steps * CACHE_STEP + windows - missing
     taken = pool.take([1, *range(100, 100 + length - 1)])

@@ -204,7 +204,7 @@ def test_a_prompt_whose_prefill_was_cancelled_goes_on_with_its_cache(quick: Mode
 
 
 def test_what_a_fork_was_made_of_is_dropped_after_the_others(quick: Model) -> None:
-    pool = pool_of(quick, [1, 2, 3, 4, 5], [8, 9])
+    pool = pool_of(quick, [1, 2, 3, 4, 5], [8, 9] * 200)
     held, other = pool._prefixes
     held.answer_start = 4
     fork = pool.take([1, 2, 6])

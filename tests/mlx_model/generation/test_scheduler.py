@@ -231,7 +231,7 @@ def test_what_does_not_fit_waits_in_order_and_who_came_last_makes_room() -> None
     model, scheduler = small(chunk=64)
     pool, options = scheduler.prefixes, Options(temperature=0, max_tokens=30)
     readers = [Reader([*dice, number], options) for number, dice in enumerate([PROMPT, PROMPT[::-1], PROMPT[3:]])]
-    pool._room = 2 * (5 * STEP + pool._window)
+    pool._room = 2 * (5 * STEP + pool._windows(5 * STEP, 1))
     read_in_turns(model, readers, scheduler, lambda: None)
     assert [reader.tokens for reader in readers] == [answer(reader.prompt, 30) for reader in readers]
     first, second, third = (reader.turns for reader in readers)
@@ -246,7 +246,7 @@ def test_what_does_not_fit_waits_in_order_and_who_came_last_makes_room() -> None
 @pytest.mark.parametrize("steps_ahead", [False, True])
 def test_who_is_put_back_can_be_cancelled(steps_ahead: bool) -> None:
     model, scheduler = small(steps_ahead=steps_ahead, chunk=64)
-    scheduler.prefixes._room = 2 * (5 * STEP + scheduler.prefixes._window)
+    scheduler.prefixes._room = 2 * (5 * STEP + scheduler.prefixes._windows(5 * STEP, 1))
     runners = [Runner(cast(Model, model), scheduler) for _ in range(2)]
     options, waited = Options(temperature=0, max_tokens=40), list[int]()
     first, second = (

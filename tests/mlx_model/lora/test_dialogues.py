@@ -178,6 +178,7 @@ def test_files_that_hold_nothing(tmp_path: Path, content: bytes) -> None:
     [
         (b"PAR1\x15\x04\x00\xff", "is a Parquet file; make JSON Lines of it first"),
         ('{"prompt": "a",\n"Grüße"'.encode("latin-1"), r"is no text in UTF-8 \(line 2\)"),
+        (b'{"prompt": "\0"}\n{"prompt": "\1"}\n', "is a binary file, or text in UTF-16"),
         (b"question,answer\nhi,hello\n", "has no JSON object in it"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metal.files import replace_file
-from mlx_model.errors import RequestError
+from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.lora import saved
 from mlx_model.lora.examples import Example
 from mlx_model.lora.recipe import Recipe
@@ -122,6 +122,16 @@ def test_another_run_in_the_folder_is_refused(made: Made) -> None:
     with pytest.raises(RequestError, match="holds a run with another model, other data or other settings"):
         list(made(other).events(never))
     assert isinstance(list(made(other).events(never, restart=True))[-1], Done)
+
+
+def test_a_state_that_is_cut_off_says_how_to_begin_anew(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "a")
+    with folder.locked():
+        folder.keep(Standing("run"), {"moment": mx.zeros((8,))})
+    path = tmp_path / "a" / "training" / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged: .*; --restart begins anew$"):
+        folder.standing()
 
 
 def test_two_runs_into_one_folder(made: Made) -> None:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from mlx_model.errors import CheckpointError
 from mlx_model.transformer.adapters import Adapters
 from mlx_model.transformer.config import ModelConfig
-from mlx_model.weights.adapter_files import CONFIG, WEIGHTS, adapter_facts, read_adapter, write_adapter
+from mlx_model.weights.adapter_files import CONFIG, REMEDY, WEIGHTS, adapter_facts, read_adapter, write_adapter
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
 from tests.oracle import lora
 
@@ -126,9 +126,10 @@ QUERY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     ("damage", "reason"),
     [
         (lambda folder: (folder / CONFIG).unlink(), "is missing"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), "is not a JSON object"),
-        (lambda folder: (folder / WEIGHTS).unlink(), "can't be read"),
-        (cut, "is damaged"),
+        (lambda folder: (folder / CONFIG).write_text("[]"), f"is not a JSON object; {REMEDY}"),
+        (lambda folder: (folder / WEIGHTS).unlink(), f"is missing; {REMEDY}"),
+        (cut, f"is damaged: it ends after .*; {REMEDY}$"),
+        (lambda folder: (folder / WEIGHTS).write_text("version https://git-lfs\n"), f"git lfs pull.*, or {REMEDY}$"),
         (lambda folder: change(folder, peft_type="IA3"), "of the type 'IA3'"),
         (lambda folder: change(folder, use_dora=True), "sets use_dora"),
         (lambda folder: change(folder, modules_to_save=["lm_head"]), "sets modules_to_save"),

@@ -178,7 +178,7 @@ def test_a_model_is_planned_and_loaded_so(folder: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("experts", [0, 3, 33])
 def test_numbers_of_experts_that_cant_be(folder: Path, experts: int) -> None:
-    with pytest.raises(RequestError, match=f"^{experts} experts of a layer .* it can be 4 to 32"):
+    with pytest.raises(RequestError, match=f"^experts is {experts}; for this model it must be from 4 to 32"):
         load(folder, experts=experts)
     with pytest.raises(RequestError, match="all experts in memory"):
         load(folder, experts=8, differentiable=True)
@@ -247,10 +247,10 @@ def everything(number: int, into: memoryview) -> int:
 def test_a_read_that_fails_ends_the_answer_and_nothing_else(folder: Path, way: Callable[..., Any]) -> None:
     """At every call in turn, by an error of the disk or by a file that is at its end: then the answer is as ever."""
     transformer = way(folder, Split(2, 4))
-    expected = fed(way(folder), 9, 12)
+    expected = fed(way(folder), 3, 4)
     with reading(everything) as calls:
-        fed(transformer, 9, 12)
-    for failing in range(1, len(calls) + 1, 3 if way is by_the_cpu else 7):
+        fed(transformer, 3, 4)
+    for failing in range(1, len(calls) + 1):
 
         def fail(number: int, into: memoryview, failing: int = failing) -> int:
             if number != failing:
@@ -261,9 +261,8 @@ def test_a_read_that_fails_ends_the_answer_and_nothing_else(folder: Path, way: C
 
         with reading(fail), pytest.raises(CheckpointError, match=r"model-0000.*(Input/output error|was cut off)"):
             for _ in range(9):  # fewer are read where more are in memory
-                fed(transformer, 9, 12)
-        if failing % 7 == 1:
-            assert np.array_equal(fed(transformer, 9, 12), expected)
+                fed(transformer, 3, 4)
+        assert np.array_equal(fed(transformer, 3, 4), expected)
 
 
 def test_reads_that_nobody_has_waited_for_are_over_before_the_next_begin(monkeypatch: pytest.MonkeyPatch) -> None:
