@@ -62,7 +62,7 @@ def test_the_demo_answers() -> None:
 def test_output_options_stand_before_ask_too_and_without_it() -> None:
     shared = ["--model", "demo", "--temperature", "0", "--json"]
     for arguments, stdin in (([*shared, "ask", "hi"], ""), (shared, "hi"), (shared, b"\xef\xbb\xbfhi")):
-        assert "Hello" in json.loads(run(*arguments, stdin=stdin).stdout)["text"]
+        assert json.loads(run(*arguments, stdin=stdin, command=SCRIPTED).stdout)["text"] == "hi"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_output_options_stand_before_ask_too_and_without_it() -> None:
 def test_missing_and_full_streams(closed: str, said: str, arguments: str) -> None:
     if "full" in closed and not Path("/dev/full").exists():
         pytest.skip("this system has no full device")
-    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *arguments.split()]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *SCRIPTED, *arguments.split()]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=120, cwd=ROOT, stdin=subprocess.DEVNULL)
     assert done.returncode == bool(said)
     assert "Traceback" not in done.stderr and "bug" not in done.stderr
