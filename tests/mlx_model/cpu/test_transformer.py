@@ -73,9 +73,7 @@ def test_tokens_that_are_taken_back_leave_nothing(model: Model) -> None:
 
 @pytest.mark.parametrize("rows", [2, 5, 8, 16])
 @pytest.mark.parametrize("dtype", [None, mx.bfloat16])
-def test_a_row_has_the_bits_that_it_has_alone(
-    model: Model, narrow: Model, rows: int, dtype: mx.Dtype | None
-) -> None:
+def test_a_row_has_the_bits_that_it_has_alone(model: Model, narrow: Model, rows: int, dtype: mx.Dtype | None) -> None:
     """Rows of other lengths, whose order changes, and of which some are left out."""
     model = narrow if dtype else model
     prompts = [TOKENS[at : at + 3 + 41 * at % 150] for at in range(rows)]
