@@ -31,7 +31,7 @@ def post(url: str, **headers: str) -> Any:
     """The answer of another program's request, which has a schema that can't be enforced."""
     body = json.dumps({"input": "Hi", "max_output_tokens": 4, "text": {"format": ODD}}).encode()
     request = urllib.request.Request(f"{url}/responses", body, {"Content-Type": "application/json", **headers})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         return json.load(response)
 
 

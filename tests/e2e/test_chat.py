@@ -105,7 +105,7 @@ def test_killing_the_engine_keeps_the_screen_and_restarts() -> None:
 
 
 def test_an_engine_that_hangs_is_ended_by_stop() -> None:
-    with Terminal(SCRIPTED_CHAT) as terminal:
+    with Terminal(SCRIPTED_CHAT, environment={"CANCEL_GRACE_S": "0.5"}) as terminal:
         terminal.wait_for("ready")
         terminal.type("hang")
         terminal.keys("Enter")
@@ -137,7 +137,7 @@ def test_a_polite_kill_gives_the_terminal_back() -> None:
         assert "context" not in terminal.screen()
 
 
-def wait_saved(draft: str, text: str, seconds: float = 30.0) -> None:
+def wait_saved(draft: str, text: str, seconds: float = 120.0) -> None:
     """Wait until both are on the disk, in the one conversation there is."""
     deadline = time.monotonic() + seconds
     store = Store(conversations_file())

@@ -9,6 +9,7 @@ import mlx.core as mx
 import pytest
 
 from mlx_model.errors import TokenizerError
+from mlx_model.generate import main
 from mlx_model.generation.session import Session
 from mlx_model.model import Model, load
 from tests.fixtures.checkpoints import tiny_config, write_checkpoint
@@ -85,12 +86,14 @@ def test_ids_from_the_command_line(folder: Path) -> None:
         (["--raw-tokens", "1", "--temperature", "-1"], "temperature is -1.0"),
     ],
 )
-def test_one_line_for_bad_input(folder: Path, arguments: list[str], message: str) -> None:
-    shown = generate_command("--model", str(folder), *arguments)
-    assert (shown.returncode, shown.stdout) == (1, "")
-    assert shown.stderr.startswith("error: ")
-    assert message in shown.stderr
-    assert shown.stderr.count("\n") == 1
+def test_one_line_for_bad_input(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown = main(["--model", str(folder), *arguments]), capsys.readouterr()
+    assert (code, shown.out) == (1, "")
+    assert shown.err.startswith("error: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
 
 
 def test_the_package_offers_functions_whatever_was_imported_before() -> None:

@@ -85,7 +85,7 @@ def test_two_builds_at_once_leave_one_whole_file(tmp_path: Path, monkeypatch: py
 
     def build(target: Path) -> None:
         target.write_text("half ")
-        both_build.wait(timeout=10)
+        both_build.wait(timeout=120)
         target.write_text("half and half")
 
     found: list[Path] = []

@@ -129,7 +129,7 @@ def test_settling_that_fails_is_logged_and_loses_nothing(engine: Engine) -> None
 def test_what_is_no_request_ends_it(engine: Engine) -> None:
     """As any line that can't be read: a worker that took it would die of it later, without a word."""
     engine.send(Answer(1, Finished("stop")))  # type: ignore[arg-type]
-    assert engine.process.wait(10) == os.EX_PROTOCOL
+    assert engine.process.wait(120) == os.EX_PROTOCOL
     assert b"Answer is a reply" in engine.errors.read()
 
 

@@ -320,4 +320,4 @@ async def test_silence_is_the_end(server: CannedServer, engine: RemoteEngine, mo
     server.answers[f"POST {PATH}"] = (200, LINES, own().line())
     server.is_hanging = True
     with pytest.raises(EngineDied, match="nothing comes any more"):
-        await asyncio.wait_for(loaded(engine), 20)
+        await asyncio.wait_for(loaded(engine), 120)

@@ -62,7 +62,7 @@ class Chat:
         return [reply.event for reply in self.heard if isinstance(reply, Answer) and reply.number == number]
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not holds():
                 await asyncio.sleep(0.001)
 

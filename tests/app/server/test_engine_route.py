@@ -27,7 +27,7 @@ def server() -> Iterator[RunningServer]:
 
 
 def post(server: RunningServer, body: bytes, kind: str = LINES) -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
         connection.request("POST", PATH, body, {"Content-Type": kind})
         response = connection.getresponse()
         return response.status, response.read()
@@ -87,7 +87,7 @@ def test_an_answer_has_the_clients_number(server: RunningServer) -> None:
 def test_a_client_ends_its_own_answers_alone(server: RunningServer) -> None:
     server.engine.script = lambda request: [*message("Half")[:-1], None]
     hurried = server.engine.hurried
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
         connection.request("POST", PATH, own("me").line() + encode(ASK), {"Content-Type": LINES})
         response = connection.getresponse()
         while b"Half" not in response.readline():
@@ -109,12 +109,12 @@ def test_who_waits_may_be_hurried_and_cancelled_and_a_full_line_says_so(server: 
     hurried = server.engine.hurried
     connections = []
     for number in (1, 2, 3):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         connection.request(
             "POST", PATH, own("me").line() + encode(replace(ASK, number=number)), {"Content-Type": LINES}
         )
         connections.append(connection.getresponse())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while server.service.line.running + server.service.line.waiting < number and time.monotonic() < deadline:
             time.sleep(0.005)
     assert post(server, own("me").line() + encode(ASK))[0] == 429

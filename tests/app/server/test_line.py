@@ -39,7 +39,7 @@ class Asking:
         return [request.messages[0].text for request in self.engine.asked]
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not holds():
                 await asyncio.sleep(0.001)
 

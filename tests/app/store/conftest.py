@@ -7,6 +7,9 @@ import pytest
 
 from app.paths import conversations_file
 from app.store.store import Store
+from tests.fixtures.unhurried import unhurried
+
+__all__ = ["unhurried"]
 
 
 @pytest.fixture

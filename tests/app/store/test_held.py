@@ -109,7 +109,7 @@ async def test_a_database_that_is_held_later_delays_saving_and_loses_nothing() -
     assert "another program has kept it locked" in lines[0] and journal.loses
     other.execute("ROLLBACK")
     other.close()
-    await asyncio.wait_for(journal.flush(), 5)
+    await asyncio.wait_for(journal.flush(), 120)
     assert not journal.loses and lines[1:] == ["Saving works again; everything has been saved."]
     await journal.close()
     assert [each.title for each in stored()] == ["Strawberry"]

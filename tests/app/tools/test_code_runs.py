@@ -124,7 +124,7 @@ async def test_of_shell_that_succeeds_its_output_is_all_there_is(
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
     await run(CodeRunner(Person()), "echo done", "sh")
     assert run_cell(made["c1"].codes[0]) == "done\nNone, no names\n"
-    await run(CodeRunner(Person()), "kill -INT $PPID; exec sleep 10", "sh")  # as a cell is stopped
+    await run(CodeRunner(Person()), "sleep 0.3; kill -INT $PPID; exec sleep 10", "sh")  # as a cell is stopped
     assert run_cell(made["c1"].codes[1]) == "None, no names\n"
 
 

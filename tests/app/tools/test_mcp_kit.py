@@ -112,7 +112,7 @@ async def test_what_a_server_s_program_writes_is_in_its_log() -> None:
     tools, call = await Person().switched_on("prog"), ToolCall("functions.prog_crash", "")
     crash = tools.toolbox.tool(call)
     assert crash is not None
-    result = await asyncio.wait_for(crash.run(call, print), 30)
+    result = await asyncio.wait_for(crash.run(call, print), 120)
     assert result.error
     assert "out of cheese" in mcp_log("prog").read_text()
     await tools.close()

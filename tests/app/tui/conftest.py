@@ -6,6 +6,10 @@ import pytest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
+from tests.fixtures.unhurried import unhurried
+
+__all__ = ["unhurried"]
+
 
 @pytest.fixture(autouse=True, scope="package")
 def styles_parsed_once() -> Iterator[None]:

@@ -124,7 +124,7 @@ async def test_a_chat_that_ends_leaves_no_process_that_examines(monkeypatch: pyt
     examining.cancel()
     with pytest.raises(asyncio.CancelledError):
         await examining
-    assert started[0].wait(10) == -signal.SIGKILL
+    assert started[0].wait(120) == -signal.SIGKILL
 
 
 # The thread
@@ -145,17 +145,17 @@ def test_what_comes_after_a_pause_changes_nothing(server: HubServer, monkeypatch
     def events(*_: object) -> Iterator[DownloadEvent]:
         yield Progress(10, 100)
         fetching.set()
-        assert paused.wait(10)
+        assert paused.wait(120)
         yield Progress(50, 100)
         passed_on.set()
 
     monkeypatch.setattr("app.tui.parts.background_download.fetch", events)
     download = Download("gpt-oss-20b")
     download.start()
-    assert fetching.wait(10)
+    assert fetching.wait(120)
     download.pause()
     paused.set()
-    assert passed_on.wait(10)
+    assert passed_on.wait(120)
     assert (download.state.phase, download.state.done) == (Phase.PAUSED, 10)
 
 

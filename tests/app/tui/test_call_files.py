@@ -245,7 +245,7 @@ async def test_the_key_of_an_answer_with_a_web_page(
 
 async def test_a_figure_above_what_is_in_sight_moves_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, gate, facts_of = FakeEngine(), Event(), written_files.facts_of
-    monkeypatch.setattr(call_files, "facts_of", lambda path, box: facts_of(path, box) if gate.wait(10) else None)
+    monkeypatch.setattr(call_files, "facts_of", lambda path, box: facts_of(path, box) if gate.wait(120) else None)
     async with chat(engine, (100, 24)) as pilot:
         await idle(pilot)
         await ask(pilot, engine, "Tell me.", "\n\n".join(f"Line {number}." for number in range(60)))

@@ -382,7 +382,6 @@ async def test_a_title_is_as_long_as_the_screen_is_wide_and_keeps_the_result() -
         await opened(pilot, "Weather?")
         for width in (80, 200, 40):
             await pilot.resize_terminal(width, 24)
-            await pilot.pause(0.1)
             (line,) = (line.rstrip() for line in text_on(pilot).splitlines() if "get_weather(" in line)
             assert line.endswith("\u2026  \u2192 21 degrees") and len(line) <= width
 

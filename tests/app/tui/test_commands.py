@@ -237,7 +237,7 @@ async def test_keys_typed_fast_complete_what_was_typed(keys: list[str], text: st
 
 async def test_files_that_were_looked_up_too_late_do_not_cover_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     may_answer = threading.Event()
-    monkeypatch.setattr(completing_area, "candidates", lambda *_: ["a.txt"] if may_answer.wait(30) else [])
+    monkeypatch.setattr(completing_area, "candidates", lambda *_: ["a.txt"] if may_answer.wait(120) else [])
     async with chat(FakeEngine()) as pilot:
         await idle(pilot)
         await pilot.press("@", "a", "backspace", "backspace", *"/ed")

@@ -377,7 +377,7 @@ async def test_keys_do_not_wait_for_ever_for_a_folder(
     may_answer = threading.Event()
 
     def slow(*_: object) -> list[str]:
-        may_answer.wait(30)
+        may_answer.wait(120)
         return []
 
     monkeypatch.setattr(completing_area, "candidates", slow)

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ async def test_pause_and_going_on(server: HubServer) -> None:
         before = desk_of(pilot).download_panel.state
         await pilot.press("f6")
         await shows(pilot, "paused", "F6 resume")
-        await pilot.pause(0.5)  # the threads see it at their next look
+        await wait_until(pilot, lambda: all(each.name != "download" for each in threading.enumerate()))
         sent = server.sent
         server.release()
         await pilot.pause(0.2)

@@ -44,7 +44,7 @@ class Disk:
 
     def _saved(self, store: Store, changes: Changes) -> None:
         self.begun.set()
-        self.free.wait(10)
+        self.free.wait(120)
         if self.fails:
             raise StoreError("the disk is full")
         self._save(store, changes)
@@ -191,7 +191,7 @@ async def test_everything_waits_until_it_is_open(said: Said) -> None:
 
 
 async def test_one_that_was_never_opened_closes_at_once(said: Said) -> None:
-    await asyncio.wait_for(Journal(lambda line, level: said.append((line, level))).close(), 10)
+    await asyncio.wait_for(Journal(lambda line, level: said.append((line, level))).close(), 120)
     assert said == []
 
 

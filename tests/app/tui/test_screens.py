@@ -429,7 +429,7 @@ async def compare(scene: Scene, size: tuple[int, int], engine: FakeEngine, name:
             path.parent.mkdir(exist_ok=True)
             path.write_text(trimmed(pilot), encoding="utf-8")
         accepted = path.read_text(encoding="utf-8")
-        for _ in range(100):  # the last layout may still be under way
+        for _ in range(1000):  # the last layout may still be under way
             if trimmed(pilot) == accepted:
                 break
             await pilot.pause(0.02)

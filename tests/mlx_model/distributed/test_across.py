@@ -47,7 +47,7 @@ def across(processes: LocalStages) -> Iterator[Model]:
     yield model
     process = pipeline_of(model)._stages[0]._process
     process.stdin.close()
-    assert process.wait(30) == 0 and not processes.alive
+    assert process.wait(120) == 0 and not processes.alive
     pipeline_of(model).lose()
 
 

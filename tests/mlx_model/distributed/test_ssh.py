@@ -93,7 +93,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSta
 
 def wait_until(holds: Callable[[], bool]) -> bool:
     """Whether it holds in the end."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not holds() and time.monotonic() < end:
         time.sleep(0.02)
     return holds()

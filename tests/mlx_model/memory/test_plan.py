@@ -163,12 +163,13 @@ def test_kv_is_what_the_cache_holds(folder: Path, memory: int | None, narrow: bo
 
 
 def test_narrow_keys_and_values_stay_near(folder: Path) -> None:
-    exact, narrow = load(folder), load(folder)
+    """By MLX; test_loader.py compares compiled layers, which take long to compile, with the exact model."""
+    exact, narrow = (load(folder, differentiable=True) for _ in range(2))
     narrow.plan = replace(narrow.plan, kv_bits=16)
     tokens = [(7 * i * i) % 500 for i in range(60)]
     logits, rounded = (model.forward(tokens, model.make_cache()) for model in (exact, narrow))
     error = mx.sqrt(((logits - rounded) ** 2).mean() / (logits**2).mean()).item()
-    assert 0 < error < 0.1  # type: ignore[operator]
+    assert 1e-4 < error < 0.1  # type: ignore[operator]  # float32's rounding is a hundredth of that
 
 
 @settings(max_examples=60, deadline=None)

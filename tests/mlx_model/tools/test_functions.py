@@ -230,7 +230,7 @@ async def test_a_function_runs_beside_the_event_loop() -> None:
     loop = asyncio.get_running_loop()
 
     def blocking() -> Awaitable[int]:
-        assert asyncio.run_coroutine_threadsafe(asyncio.sleep(0, 3), loop).result(5) == 3
+        assert asyncio.run_coroutine_threadsafe(asyncio.sleep(0, 3), loop).result(120) == 3
         return asyncio.sleep(0, 4)
 
     result = await Function(blocking).run(ToolCall("functions.blocking", ""), print)

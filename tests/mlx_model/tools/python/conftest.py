@@ -11,7 +11,6 @@ from tests.mlx_model.tools.python.cells import a_tool
 
 @pytest.fixture
 async def python(tmp_path: Path) -> AsyncIterator[Python]:
-    """A tool whose cells have half a second."""
-    tool = a_tool(tmp_path / "work", timeout_s=0.5)
+    tool = a_tool(tmp_path / "work")
     yield tool
     await tool.close()

@@ -161,7 +161,7 @@ def report(way: Confinement, outside: dict[str, Any], attempts: dict[str, str]) 
 
     async def tries() -> Report:
         outside["PARENT"] = os.getpid()
-        tool = Python(Path(work), confinement=way, allow_unconfined=True, interpreter=python, timeout_s=3.0)
+        tool = Python(Path(work), confinement=way, allow_unconfined=True, interpreter=python)
         await tool.prepare()
         results: dict[str, str] = {}
         processes: list[psutil.Process] = []
@@ -174,7 +174,7 @@ def report(way: Confinement, outside: dict[str, Any], attempts: dict[str, str]) 
             kernel = psutil.Process(tool._kernel._process.pid)
             processes = [kernel, *kernel.children(recursive=True)]
         await tool.close()
-        _, left = psutil.wait_procs(processes, timeout=10)
+        _, left = psutil.wait_procs(processes, timeout=120)
         status = Path(outside["SECRET"]).stat()
         return Report(
             tool.confined,

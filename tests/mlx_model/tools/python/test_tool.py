@@ -105,7 +105,6 @@ Picture()
 async def test_with_ipython_its_syntax_and_display_are_there(python: Python) -> None:
     if importlib.util.find_spec("IPython") is None:
         pytest.skip("this Python has no IPython")
-    python._timeout_s = 60.0  # the first magic loads modules
     assert await text(python, "x = 5\n!echo shell {x}") == "shell 5"
     assert await text(python, "%%bash\necho cell") == "cell"
     assert await text(python, "lines = !echo hi\nlines") == "['hi']"
