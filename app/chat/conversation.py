@@ -215,8 +215,7 @@ class Conversation:
 
         Counted is what there was after the last answer with figures: one that was cut off has none, nor has another
         program's. Earlier analysis doesn't count, since the model doesn't see it again. Of an answer with tools the
-        prompt is counted, with what declares them, and what stays is estimated: pages and cells leave with the
-        thoughts, and are most of it.
+        prompt is counted, with what declares them, and what stays is estimated: most of it leaves with the thoughts.
         """
         path, counted, texts = self.path_to(id), 0, list[str]()
         for node in reversed(path):
