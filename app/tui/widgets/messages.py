@@ -25,6 +25,7 @@ from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
 from app.tui.widgets.fitting_line import FittingLine
 from app.tui.widgets.fold import Fold
+from app.tui.widgets.grows import Grows
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.marked_text import MarkedText
@@ -133,7 +134,7 @@ class LastLine(Horizontal, LiveContainer):
         self.display = any(self._footer.forms) or self._versions is not None
 
 
-class AnswerView(Vertical, LiveContainer):
+class AnswerView(Vertical, LiveContainer, Grows):
     """One answer: a widget for each part of its messages, its sources, and a footer. `show` brings it up to date."""
 
     def __init__(
