@@ -392,8 +392,11 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
 
 def _load() -> None:
-    """Load what the first answer needs while the person types. Colours of code, too, are made when first used."""
+    """Load what the first answer needs while the person types. What finds links, and colours of code, are made when
+    first used."""
+    from textual import scrollbar  # noqa: F401
+
     from app.tui.text.markdown_layout import GrowingLayout
     from app.tui.widgets import messages  # noqa: F401
 
-    GrowingLayout(width=80).extend("```python\npass\n```\n")
+    GrowingLayout(width=80).extend("Words.\n\n```python\npass\n```\n")

@@ -41,6 +41,7 @@ class AnswerStream:
         self._coalescer: Coalescer | None = None
         self._reading, self._writing = Reading(), False
         self._speed = Speed()
+        self._new_tokens = 0  # that the status line doesn't count yet: every change of it draws the screen
         self._asked_at = 0.0
         self._is_queued = False
 
@@ -129,7 +130,8 @@ class AnswerStream:
                     self._view.wait(READING)
                 progress = self._reading.take(done, total, monotonic())
                 self._say("reading")
-                self._status.used, self._status.estimated = total, False
+                self._use(total)
+                self._status.estimated = False
                 if done < total and progress is not None:
                     self._status.progress = progress
                     self._view.wait(f"{READING}: {progress.text}")
@@ -139,9 +141,9 @@ class AnswerStream:
                 if not self._writing:  # inside a message that an earlier answer began
                     self._begin(channel, recipient)
                 self._speed.count(monotonic(), answer.deltas)
-                self._status.used += answer.deltas
+                self._new_tokens += answer.deltas
             case Finished(stats=stats):
-                self._status.used = stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens
+                self._use(stats.reused_tokens + stats.prefill_tokens + stats.decode_tokens)
                 self._status.memory = max(self._status.memory, stats.peak_memory_bytes)
 
     def _begin(self, channel: str, recipient: str | None) -> None:
@@ -151,16 +153,21 @@ class AnswerStream:
         self._say("thinking" if channel == "analysis" and recipient is None else "answering")
         self._view.wait(self._status.state)  # until there is some of it to see
 
+    def _use(self, tokens: int) -> None:
+        """So many tokens of the context are in use."""
+        self._status.used, self._new_tokens = tokens, 0
+
     def _say(self, state: str) -> None:
         if self._status.state != "stopping":  # that holds until it has stopped
             self._status.state = state
 
     async def _flush(self) -> None:
-        self._status.speed = self._speed.value or self._status.speed
         thinking = self._record.thinking
         self._status.circling = thinking.under_way and thinking.repetition.found
         calls = self._record.call_facts
         seconds = thinking.seconds(monotonic())
         await self._view.show(self._record.messages, seconds, thinking.tokens, None, calls, self._running)
+        self._status.speed = self._speed.value or self._status.speed
+        self._use(self._status.used + self._new_tokens)
         if self._writing and self._record.messages:
             self._view.wait("")

@@ -11,15 +11,14 @@ _BEFORE = 2
 _LOOK = "bold $accent"
 
 
-def with_keys(content: Content, keys: Sequence[str], first: int) -> Content:
-    """A page of Markdown with the key of each code block beside its `copy`, where there is space; `first` is the number
-    of the page's first block among those that have `keys`. Nothing changes its place."""
-    text, spans = content.plain, list(content.spans)
-    for span in content.spans:
+def with_key(line: Content, keys: Sequence[str], first: int) -> Content:
+    """A line of Markdown, if it stands above a code block with the block's key beside `copy`, where there is space;
+    `first` is the number of the page's first block among those that have `keys`. Nothing changes its place."""
+    text = line.plain
+    for span in line.spans:
         click = span.style.meta.get("@click", "") if isinstance(span.style, Style) else ""
         block = re.fullmatch(r"copy_code\((\d+)\)", click)
         number, at = first + int(block[1]) if block else -1, span.start - _BEFORE
         if 0 <= number < len(keys) and at > 0 and text[at - 1 : at + _BEFORE].isspace():
-            text = text[:at] + keys[number] + text[at + 1 :]
-            spans.append(Span(at, at + 1, _LOOK))
-    return Content(text, spans)
+            return Content(text[:at] + keys[number] + text[at + 1 :], [*line.spans, Span(at, at + 1, _LOOK)])
+    return line

@@ -8,24 +8,17 @@ from textual.style import Style
 from app.tui.text.looks import BLOCK_LINES
 
 
-def block_ends(content: Content) -> list[int]:
-    """The end of the last line of each code block, as a place in the text, in their order."""
+def block_ends(lines: Sequence[Content]) -> list[int]:
+    """How many lines there are up to the end of each code block, in their order."""
     places: dict[int, int] = {}
-    for span in content.spans:
-        mark = span.style.meta.get(BLOCK_LINES) if isinstance(span.style, Style) else None
-        if mark is not None and mark[0] not in places:
-            end = content.plain.find("\n", span.start)
-            for _ in range(mark[1]):
-                if end < 0:
-                    break
-                end = content.plain.find("\n", end + 1)
-            places[mark[0]] = end if end >= 0 else len(content.plain)
+    for at, line in enumerate(lines, 1):
+        for span in line.spans:
+            mark = span.style.meta.get(BLOCK_LINES) if isinstance(span.style, Style) else None
+            if mark is not None:
+                places[mark[0]] = at + mark[1]
     return [places[number] for number in sorted(places)]
 
 
-def pieces(content: Content, ends: Sequence[int]) -> list[Content]:
-    """The text up to the first of these ends of lines, from there to the second, and so on; what is empty has no
-    line."""
-    cuts = [at for end in ends for at in (end, end + 1)]
-    parts = content.divide([min(cut, len(content.plain)) for cut in cuts])
-    return parts[::2]  # without the line breaks between them
+def pieces(lines: Sequence[Content], ends: Sequence[int]) -> list[Sequence[Content]]:
+    """The lines up to the first of these ends, from there to the second, and so on; the last piece may have none."""
+    return [lines[start:end] for start, end in zip((0, *ends), (*ends, len(lines)), strict=True)]

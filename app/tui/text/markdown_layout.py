@@ -1,8 +1,8 @@
 """Model-written Markdown as lines of text for a width, whole or as it grows. No widgets; the result is inert.
 
 A document is laid out in pieces: its top-level blocks, and of a top-level list each item. While a text grows, only its
-last piece can still change, so all pieces before it are laid out once. (Reference links that are defined later are the
-exception; the whole document is laid out once more at the end.)
+last piece can still change, so all pieces before it are laid out once, and of code most lines (growing_code).
+(Reference links that are defined later are the exception; the whole document is laid out once more at the end.)
 
 Code has a surface of its own (app.tui.text.code_lines), and colours come from the theme (app.tui.text.looks).
 Formulas, which the model writes as LaTeX, are shown in Unicode or as they were written (app.tui.text.formula_rules),
@@ -34,6 +34,7 @@ from app.tui.text import formula_rules
 from app.tui.text.citation_tokens import cite, cite_files, styles_of
 from app.tui.text.code_lines import code_lines
 from app.tui.text.code_words import WordsOf, copy_alone
+from app.tui.text.growing_code import GrowingCode
 from app.tui.text.looks import SECONDARY, content_of, look
 from mlx_model.text import clean
 from mlx_model.tools.citations import Citations
@@ -66,11 +67,15 @@ def code_blocks(source: str) -> list[str]:
 
 def code_languages(source: str) -> list[str]:
     """The language of each of these blocks, as it was written; "" for none."""
-    return [(token.info.split() or [""])[0] for token in _code_tokens(source)]
+    return [_language_of(token) for token in _code_tokens(source)]
 
 
 def _code_tokens(source: str) -> list[Token]:
     return [token for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
+
+
+def _language_of(token: Token) -> str:
+    return (token.info.split() or [""])[0]
 
 
 class GrowingLayout:
@@ -97,8 +102,10 @@ class GrowingLayout:
         self._final_number = 0  # of the item it ends in
         self._final_chars = 0
         self._final_codes = 0
+        self._code = GrowingCode("", 0, -1)
+        """The last one that stands in nothing else."""
 
-    def extend(self, source: str) -> Content:
+    def extend(self, source: str) -> list[Content]:
         """The lines of `source`, which begins with all that was given before."""
         lines = source[self._final_chars :].split("\n")
         pieces = list(_pieces(_PARSER.parse("\n".join(lines)), self._final_list, self._final_number))
@@ -106,26 +113,36 @@ class GrowingLayout:
         still_open = 1 if pieces and pieces[-1].first_line < len(lines) - 1 else 2
         final_pieces, open_pieces = pieces[:-still_open], pieces[-still_open:]
         for piece in final_pieces:
-            self._final += self._next(piece, self._final, self._final_list, self._final_codes)
+            self._final += self._next(piece, bool(self._final), self._final_list, self._final_codes)
             self._final_list, self._final_number = piece.list_marker, piece.number
             self._final_codes += piece.codes
         if final_pieces:
             self._final_chars = len(source) - len("\n".join(lines[open_pieces[0].first_line :]))
         lines_so_far, marker, codes = list(self._final), self._final_list, self._final_codes
         for piece in open_pieces:
-            lines_so_far += self._next(piece, lines_so_far, marker, codes)
+            lines_so_far += self._next(piece, bool(lines_so_far), marker, codes)
             marker = piece.list_marker
             codes += piece.codes
-        return Content("").join(lines_so_far)
+        return lines_so_far
 
-    def _next(self, piece: "_Piece", before: list[Content], marker: str, codes: int) -> list[Content]:
-        """The lines of a piece and what parts them from those before, among which are so many code blocks."""
-        markdown = copy(_EMPTY)
-        markdown.codes, markdown.words = codes, self._words
-        lines = _render(piece.tokens, markdown, self._console, self._citations, self._files)
-        if not before:
-            return [lines]
-        return [Content("\n" if piece.list_marker and piece.list_marker == marker else "\n\n"), lines]
+    def _next(self, piece: "_Piece", follows: bool, marker: str, codes: int) -> list[Content]:
+        """The lines of a piece and the empty one that parts it from what it follows, in which are so many code
+        blocks."""
+        if piece.tokens[0].type in _CODE_TYPES:
+            lines = self._code_of(piece.tokens[0], codes)
+        else:
+            markdown = copy(_EMPTY)
+            markdown.codes, markdown.words = codes, self._words
+            lines = _render(piece.tokens, markdown, self._console, self._citations, self._files)
+        parted = lines and follows and not (piece.list_marker and piece.list_marker == marker)
+        return [Content(), *lines] if parted else lines
+
+    def _code_of(self, token: Token, number: int) -> list[Content]:
+        """The lines of a code block that stands in nothing else."""
+        language, code = _language_of(token), token.content
+        if (language, number) != (self._code.language, self._code.number):
+            self._code = GrowingCode(language, self.width, number)
+        return self._code.extend(code, None if self._words is None else self._words(language, code))
 
 
 class _Piece(NamedTuple):
@@ -174,7 +191,7 @@ def _render(
     console: Console,
     citations: Citations | None,
     files: FileCitations | None,
-) -> Content:
+) -> list[Content]:
     markdown.parsed = list(tokens)  # Rich's own parser takes HTML for markup
     for token in tokens:
         for child in token.children or ():
@@ -191,7 +208,7 @@ def _render(
         lines = [content_of(line) for line in console.render_lines(markdown, console.options, pad=False)]
     filled = [index for index, line in enumerate(lines) if line.plain]
     # The caller adds the empty lines around a piece.
-    return Content("\n").join(lines[filled[0] : filled[-1] + 1] if filled else [])
+    return lines[filled[0] : filled[-1] + 1] if filled else []
 
 
 _HOST = re.compile(r"([a-z]+://|mailto:)?[\x21-\x7e]*?([/?#]|$)", re.IGNORECASE)
@@ -245,7 +262,7 @@ class _Code(CodeBlock):
     @classmethod
     def create(cls, markdown: RichMarkdown, token: Token) -> "_Code":
         assert isinstance(markdown, _Document)
-        code = cls((token.info.split() or [""])[0], "")
+        code = cls(_language_of(token), "")
         code.number, markdown.codes = markdown.codes, markdown.codes + 1
         code.words = markdown.words
         return code
@@ -253,7 +270,8 @@ class _Code(CodeBlock):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code = str(self.text)
         words = None if self.words is None else self.words(self.lexer_name, code)
-        return code_lines(code, self.lexer_name, options.max_width, self.number, words)
+        for line in code_lines(code, self.lexer_name, options.max_width, self.number, words):
+            yield from (*line, Segment.line())
 
 
 class _Quote(BlockQuote):

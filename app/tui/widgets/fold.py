@@ -6,6 +6,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
+from app.tui.widgets.grows import Grows
+
 GAP = 2
 """Columns between the two texts of a title."""
 SHORTEST = 12
@@ -58,7 +60,7 @@ class FoldTitle(Widget):
         return False
 
 
-class Fold(Vertical):
+class Fold(Vertical, Grows):
     """A title, and whatever a subclass shows under it while open."""
 
     def __init__(self, title: FoldTitle, *, opened: bool) -> None:

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual import events
 from textual.content import Content
-from textual.geometry import Size
 from textual.message import Message
-from textual.selection import Selection
 from textual.widget import Widget
 
 from app.documents.citations import FileCitations
-from app.tui.text.code_keys import with_keys
+from app.tui.text.code_keys import with_key
 from app.tui.text.code_places import block_ends, pieces
 from app.tui.text.code_words import OPEN, RUN, SAVE, Word, WordsOf, copy_alone, help_of
-from app.tui.text.looks import written
 from app.tui.text.marks import first_mark, marked
 from app.tui.text.pages import Pages, page_line
+from app.tui.widgets.line_view import LineView
 from mlx_model.text import clean
 from mlx_model.tools.citations import Citations
 
@@ -33,8 +31,8 @@ class _Shown(NamedTuple):
     width: int
 
 
-class MarkdownText(Widget):
-    """Markdown as plain Content, which can be selected with the mouse; what is long is shown page by page.
+class MarkdownText(LineView):
+    """Markdown as lines of plain Content; what is long is shown page by page.
 
     (Textual's Markdown holds a widget per paragraph, list item and table cell: sixty answers of it took 92% of a core
     while streaming, sixty of these 16%.) Growing text is laid out in a thread: a long table takes up to 0.3 s, in which
@@ -76,7 +74,7 @@ class MarkdownText(Widget):
         self._shown = _Shown(0, 0)
         self._layout: GrowingLayout | None = None
         self._laid_out: Pages | None = None
-        self._content = Content()
+        self._lines: Sequence[Content] = ()
         self._words: Sequence[str] = ()
         self._code_keys: Sequence[str] = ()
         self._below: dict[int, tuple[Widget, TextBelow]] = {}
@@ -125,8 +123,9 @@ class MarkdownText(Widget):
         """The line of the first word that is marked, counted from 0; None if there is none on the page."""
         top = self.content_region.y
         for widget, piece in zip((self, *self._rest), self._pieces(self.content_size.width), strict=False):
-            if (at := first_mark(piece.plain, self._words)) is not None:
-                return piece.plain.count("\n", 0, at) + widget.content_region.y - top
+            for number, line in enumerate(piece):
+                if first_mark(line.plain, self._words) is not None:
+                    return number + widget.content_region.y - top
         return None
 
     # What stands between its lines
@@ -157,29 +156,36 @@ class MarkdownText(Widget):
     def _rest(self) -> list["TextBelow"]:
         return [rest for _, rest in self._below.values()]
 
-    def _pieces(self, width: int) -> list[Content]:
-        """What this widget shows, and each that shows the rest below a code block; of those on another page nothing."""
-        content = marked(self._at(width), self._words, colours=not self.app.no_color)
-        first = self._blocks_before if self._code_keys or self._below else 0
-        if self._code_keys:
-            content = with_keys(content, self._code_keys, first)
-        if not self._below:
-            return [content]
-        ends = self._ends(content, first)
-        on_page = [block for block in self._below if block in ends]
-        shown = iter(pieces(content, [ends[block] for block in on_page]))
-        return [next(shown), *(next(shown) if block in ends else Content() for block in self._below)]
+    def lines(self, width: int) -> Sequence[Content]:
+        """The text up to the first widget that stands between its lines."""
+        return self._pieces(width)[0]
 
-    def _ends(self, content: Content, first: int) -> dict[int, int]:
-        """Where the code blocks end that end on the page, by their numbers in the whole text."""
-        ends = dict(enumerate(block_ends(content), first + 1))
+    def _pieces(self, width: int) -> list[Sequence[Content]]:
+        """What this widget shows, and each that shows the rest below a code block; of those on another page nothing."""
+        lines = self._at(width)
+        first = self._blocks_before if self._code_keys or self._below else 0
+        if self._words:
+            lines = [marked(line, self._words, colours=not self.app.no_color) for line in lines]
+        if self._code_keys:
+            lines = [with_key(line, self._code_keys, first) for line in lines]
+        if not self._below:
+            return [lines]
+        ends = self._ends(lines, first)
+        on_page = [block for block in self._below if block in ends]
+        shown = iter(pieces(lines, [ends[block] for block in on_page]))
+        return [next(shown), *(next(shown) if block in ends else () for block in self._below)]
+
+    def _ends(self, lines: Sequence[Content], first: int) -> dict[int, int]:
+        """How many lines there are up to the end of each code block that ends on the page, by the numbers of these in
+        the whole text."""
+        ends = dict(enumerate(block_ends(lines), first + 1))
         if ends and self._page + 1 < len(self._pages) and self._pages.begins_in_code(self._page + 1):
             ends.popitem()
         return ends
 
-    def piece(self, rest: "TextBelow", width: int) -> Content:
+    def piece(self, rest: "TextBelow", width: int) -> Sequence[Content]:
         """What one of those shows."""
-        return self._pieces(width)[1 + self._rest.index(rest)] if rest in self._rest else Content()
+        return self._pieces(width)[1 + self._rest.index(rest)] if rest in self._rest else ()
 
     def _redraw(self, *, layout: bool = True) -> None:
         for widget in (self, *self._rest):
@@ -192,14 +198,6 @@ class MarkdownText(Widget):
             ends = self._ends(self._at(self.content_size.width), self._blocks_before)
             for block, (widget, _) in self._below.items():
                 widget.display = block in ends
-
-    def render(self) -> Content:
-        """The text laid out for the present width."""
-        return self._pieces(self.content_size.width)[0]
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The number of lines at this width."""
-        return self._pieces(width)[0].plain.count("\n") + 1 if width else 0
 
     def on_resize(self) -> None:
         """Its page is laid out, which tells what stands between its lines."""
@@ -264,32 +262,33 @@ class MarkdownText(Widget):
         """Show the next page (1) or the one before (-1), if there is one."""
         self.action_turn_to(self._page + step)
 
-    def get_selection(self, selection: Selection) -> tuple[str, str]:
-        """What is selected of the model's own text, and what parts it from the next widget's."""
-        return written(self.render(), selection), "\n"
-
     async def _take(self, pages: Pages, now: _Shown, layout: "GrowingLayout") -> None:
         page = self._page
+        before: Sequence[Content] = ()
         if now.width:  # else the widget has no place on the screen yet
-            content = await asyncio.to_thread(layout.extend, clean(pages.text(now.page)))
-            self._keep(pages, now, layout, content)
+            lines = await asyncio.to_thread(layout.extend, clean(pages.text(now.page)))
+            before = self._lines
+            self._keep(pages, now, layout, lines)
         self._pages = pages
         if self._page == page:  # else the person has turned to another meanwhile
             self._page = now.page
-        self._redraw()
+        if not now.width or self._below:
+            self._redraw()
+        else:
+            self.refresh_lines(before, self._lines)
 
-    def _at(self, width: int) -> Content:
+    def _at(self, width: int) -> Sequence[Content]:
         now, pages = self._now(self._page, width), self._pages
         if not (now == self._shown and pages is self._laid_out):
             layout = self._new_layout(now)
             self._keep(pages, now, layout, layout.extend(clean(pages.text(now.page))))
-        return self._content
+        return self._lines
 
-    def _keep(self, pages: Pages, now: _Shown, layout: "GrowingLayout", content: Content) -> None:
+    def _keep(self, pages: Pages, now: _Shown, layout: "GrowingLayout", lines: Sequence[Content]) -> None:
         if len(pages) > 1:
             line = page_line(now.page, len(pages), now.width)
-            content = Content("\n\n").join([line, content, line])
-        self._shown, self._layout, self._laid_out, self._content = now, layout, pages, content
+            lines = [line, Content(), *lines, Content(), line]
+        self._shown, self._layout, self._laid_out, self._lines = now, layout, pages, lines or [Content()]
 
     def _now(self, page: int, width: int | None = None) -> _Shown:
         """What to show of a page, by default at the present width."""
@@ -301,7 +300,7 @@ class MarkdownText(Widget):
         return GrowingLayout(now.width, self._citations, self._files, self._words_of)
 
 
-class TextBelow(Widget):
+class TextBelow(LineView):
     """The rest of a text below what stands between its lines."""
 
     def __init__(self, text: MarkdownText) -> None:
@@ -314,18 +313,9 @@ class TextBelow(Widget):
             return getattr(self._text, name)
         raise AttributeError(name)
 
-    def render(self) -> Content:
-        """Its piece at the present width."""
-        return self._text.piece(self, self.content_size.width)
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The number of lines at this width; none for nothing."""
-        plain = self._text.piece(self, width).plain if width else ""
-        return plain.count("\n") + 1 if plain else 0
-
-    def get_selection(self, selection: Selection) -> tuple[str, str]:
-        """See MarkdownText."""
-        return written(self.render(), selection), "\n"
+    def lines(self, width: int) -> Sequence[Content]:
+        """Its piece."""
+        return self._text.piece(self, width)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Say what a click here does."""

@@ -6,9 +6,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from app.tui.text.marks import first_mark, marked
+from app.tui.widgets.grows import Grows
 
 
-class MarkedText(Static):
+class MarkedText(Static, Grows):
     """Shows a clean text as it is."""
 
     def __init__(self, *, classes: str | None = None) -> None:

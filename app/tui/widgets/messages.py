@@ -24,6 +24,7 @@ from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import describe
 from app.tui.widgets.calls import CallView
 from app.tui.widgets.fold import Fold
+from app.tui.widgets.grows import Grows
 from app.tui.widgets.last_line import LastLine
 from app.tui.widgets.live_container import LiveContainer
 from app.tui.widgets.markdown import MarkdownText
@@ -105,7 +106,7 @@ PartView = Analysis | CallView | AnswerText
 """Each has the `part` it shows, `show` for what has become of it, and marks what a search has found there."""
 
 
-class AnswerView(Vertical, LiveContainer):
+class AnswerView(Vertical, LiveContainer, Grows):
     """One answer: a widget for each part of its messages, its sources, and a footer. `show` brings it up to date."""
 
     def __init__(

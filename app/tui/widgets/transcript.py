@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from app.chat.conversation import Node
 from app.tui.text.window import Window
+from app.tui.widgets.grows import Grows
 from app.tui.widgets.live_container import LiveContainer
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class More(Static):
             self.parent.extend(self._step)
 
 
-class Transcript(VerticalScroll, LiveContainer, can_focus=False):
+class Transcript(VerticalScroll, LiveContainer, Grows, can_focus=False):
     """Prompts, answers and notices in order.
 
     A long conversation costs its layout: `show` mounts the last nodes, or those around one, and more when the person

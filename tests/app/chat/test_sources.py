@@ -6,11 +6,11 @@ from app.chat.conversation import Conversation
 from app.chat.sources import source_list, with_numbers, with_sources
 from app.store.exchange.export import to_json, to_markdown
 from app.tui.parts.sharing import part
-from app.tui.text.markdown_layout import GrowingLayout
 from mlx_model.harmony.message import assistant
 from mlx_model.tools.citations import Source, cited
 from mlx_model.tools.shown_pages import pages_of
 from tests.fixtures.browsed import PAGE, browsed, called
+from tests.fixtures.laid_out import lay_out
 from tests.fixtures.trees import TURN
 
 PAGES = pages_of(browsed())
@@ -57,7 +57,7 @@ def test_plain_lines_have_the_addresses() -> None:
 def test_a_title_is_no_markup_in_the_list() -> None:
     title = "[x](http://evil.example) **b** `c` <d> $e$ ![f](g)"
     page = PAGE.replace("Metal guide (", f"{title} (", 1)
-    shown = GrowingLayout(200).extend(with_sources("【1†L3】", pages_of(called("open", "{}", page)))).plain
+    shown = lay_out(with_sources("【1†L3】", pages_of(called("open", "{}", page))), 200).plain
     title = title.translate(str.maketrans("[]", "()"))
     assert f"{title} ({GUIDE}), docs.example.org, L3" in shown
 

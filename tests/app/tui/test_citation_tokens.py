@@ -9,6 +9,7 @@ from app.tui.text.markdown_layout import GrowingLayout
 from mlx_model.tools.citations import Citations
 from mlx_model.tools.shown_pages import pages_of
 from tests.fixtures.browsed import browsed
+from tests.fixtures.laid_out import joined, lay_out
 
 GUIDE = "https://docs.example.org/guide#top"
 
@@ -16,7 +17,7 @@ GUIDE = "https://docs.example.org/guide#top"
 def laid_out(source: str, width: int = 60) -> Content:
     citations = Citations(pages_of(browsed()))
     citations.read(source)
-    return GrowingLayout(width, citations).extend(source)
+    return lay_out(source, width, citations)
 
 
 def styles(content: Content, text: str) -> list[Style | str]:
@@ -61,5 +62,5 @@ def test_a_text_that_grows_is_laid_out_as_the_whole() -> None:
     layout, shown = GrowingLayout(60, citations), Content()
     for end in range(1, len(text) + 1):
         citations.read(text[:end])
-        shown = layout.extend(text[:end])
+        shown = joined(layout.extend(text[:end]))
     assert shown.plain == laid_out(text).plain == "First[1].\n\n • one[2]\n • two[1]\n\nLast【9†L1】."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tui.text.code_keys import with_keys
+from app.tui.text.code_keys import with_key
 from app.tui.text.markdown_layout import GrowingLayout
 
 TWO = "```python\none\n```\n\n```a-language-with-a-long-name\ntwo\n```"
@@ -18,7 +18,7 @@ TWO = "```python\none\n```\n\n```a-language-with-a-long-name\ntwo\n```"
     ],
 )
 def test_each_block_has_its_key(keys: tuple[str, ...], first: int, width: int, headers: list[str]) -> None:
-    content = GrowingLayout(width).extend(TWO)
-    shown = with_keys(content, keys, first).plain.split("\n")
+    lines = GrowingLayout(width).extend(TWO)
+    shown = [with_key(line, keys, first).plain for line in lines]
     assert [" ".join(line.split()) for line in shown if line.endswith("copy ")] == headers
-    assert [len(line) for line in shown] == [len(line) for line in content.plain.split("\n")]
+    assert [len(line) for line in shown] == [len(line) for line in lines]

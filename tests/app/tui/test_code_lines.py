@@ -7,13 +7,9 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from app.tui.text.looks import written
-from app.tui.text.markdown_layout import GrowingLayout
+from tests.fixtures.laid_out import lay_out
 
 LONG = 'for name in names:\n    print(name, "a text that is too long for its line", sorted(names)[0])\n\n# the end'
-
-
-def lay_out(source: str, width: int) -> Content:
-    return GrowingLayout(width).extend(source)
 
 
 def looks(content: Content, text: str) -> str:

@@ -15,17 +15,18 @@ LAST_LINES = ["columns'", "inner", "\u2502  ls", "", "indented"]
 
 @pytest.mark.parametrize("width", [8, 20, 30, 90])
 def test_each_piece_ends_with_the_last_line_of_a_block(width: int) -> None:
-    content = GrowingLayout(width, words=words_of).extend(TEXT)
-    ends = block_ends(content)
+    lines = GrowingLayout(width, words=words_of).extend(TEXT)
+    ends = block_ends(lines)
     assert len(ends) == 5
-    shown = pieces(content, ends)
-    assert "\n".join(piece.plain for piece in shown) == content.plain and shown[-1].plain.strip() == "The end."
+    shown = pieces(lines, ends)
+    assert [line for piece in shown for line in piece] == lines
+    assert [line.plain for line in shown[-1]] == ["", "The end."]
     if width >= 30:
-        lasts = [piece.plain.split("\n")[-1].strip() for piece in shown[:-1]]
+        lasts = [piece[-1].plain.strip() for piece in shown[:-1]]
         assert [last[-len(end) :] if end else last for last, end in zip(lasts, LAST_LINES, strict=True)] == LAST_LINES
 
 
 def test_what_ends_with_its_block_leaves_nothing() -> None:
-    content = GrowingLayout(30).extend("```\nx\n```")
-    first, rest = pieces(content, block_ends(content))
-    assert first.plain == content.plain and rest.plain == ""
+    lines = GrowingLayout(30).extend("```\nx\n```")
+    first, rest = pieces(lines, block_ends(lines))
+    assert first == lines and rest == []

@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.tui.text.markdown_layout import GrowingLayout
+from tests.fixtures.laid_out import lay_out
 
 
 def shown(source: str) -> str:
-    return GrowingLayout(200).extend(source).plain
+    return lay_out(source, 200).plain
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from app.tui.text.coalesce import Coalescer
 from app.tui.text.code_words import help_of, words_of
 from app.tui.text.markdown_layout import GrowingLayout, code_blocks
 from app.tui.widgets.markdown import MarkdownText
+from tests.fixtures.laid_out import joined, lay_out
 
 
 class Counter:
@@ -82,11 +83,6 @@ def test_every_command_has_a_way_in_and_an_action() -> None:
         assert not command.slash or find(command.slash) is command
 
 
-def lay_out(source: str, width: int) -> Content:
-    """The whole at once."""
-    return GrowingLayout(width).extend(source)
-
-
 @pytest.mark.parametrize("width", [20, 40, 200])
 def test_markdown_fits_its_width_and_hides_no_address(width: int) -> None:
     source = "# Title\n\n<b>*text*</b> 日本語日本語 [link](http://a.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n```c\nint x;"
@@ -127,17 +123,17 @@ GROWING = [
 def test_growing_markdown_is_at_every_moment_what_the_whole_is(source: str, step: int) -> None:
     layout = GrowingLayout(30)
     for end in range(step, len(source), step):
-        lines = layout.extend(source[:end])
+        lines = joined(layout.extend(source[:end]))
         if not source[end - 1 : end + 1].isalpha():  # inside a word nothing becomes anything else
             assert lines.plain.strip() == lay_out(source[:end], 30).plain.strip()
-    assert layout.extend(source) == lay_out(source, 30)
+    assert joined(layout.extend(source)).is_same(lay_out(source, 30))
 
 
 @pytest.mark.parametrize("source", [source for source in GROWING if code_blocks(source)])
 def test_what_can_be_clicked_is_the_number_of_each_code_block_and_nothing_else(source: str) -> None:
     layout = GrowingLayout(30)
     for end in range(1, len(source) + 1):
-        spans = layout.extend(source[:end]).spans
+        spans = joined(layout.extend(source[:end])).spans
         metas = [span.style.meta for span in spans if not isinstance(span.style, str) and span.style.meta]
         actions = [meta["@click"] for meta in metas if "@click" in meta]
         assert actions == [f"copy_code({number})" for number in range(len(code_blocks(source[:end])))]
@@ -171,7 +167,7 @@ def test_the_line_above_code_fits_where_there_is_no_room(width: int) -> None:
     ],
 )
 def test_the_words_above_code_go_before_its_language_does(width: int, header: str) -> None:
-    content = GrowingLayout(width, words=words_of).extend("```python\nprint(1)\n```")
+    content = lay_out("```python\nprint(1)\n```", width, words=words_of)
     line, code = content.plain.split("\n")
     assert line.split() == header.split() and line[1:-1].startswith("python") and len(line) == len(code) == width
 
@@ -187,7 +183,7 @@ def test_the_words_above_code_go_before_its_language_does(width: int, header: st
     ],
 )
 def test_only_what_can_be_done_with_code_stands_above_it(source: str, words: list[str]) -> None:
-    spans = GrowingLayout(60, words=words_of).extend(source).spans
+    spans = lay_out(source, 60, words=words_of).spans
     clicks = [span.style.meta.get("@click", "") for span in spans if not isinstance(span.style, str)]
     assert [*filter(None, clicks)] == [f"{word}_code(0)" for word in words]
     assert all(map(help_of, filter(None, clicks)))
@@ -309,7 +305,7 @@ def test_growing_markdown_renders_only_what_can_still_change(monkeypatch: pytest
     rendered: list[int] = []
     render = markdown_layout._render
 
-    def counting(tokens: Sequence[Token], *rest: Any) -> Content:
+    def counting(tokens: Sequence[Token], *rest: Any) -> list[Content]:
         rendered.append(len(tokens))
         return render(tokens, *rest)
 
