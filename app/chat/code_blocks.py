@@ -39,5 +39,5 @@ def _parser() -> "MarkdownIt":
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     add_formula_blocks(parser)
-    parser.core.ruler.enableOnly(["normalize", "block"])
+    parser.core.ruler.enableOnly(["normalize", "block"])  # what stands within lines could take minutes
     return parser

@@ -53,25 +53,7 @@ class _Parser(MarkdownIt):
 
 
 _PARSER = _Parser()
-_BLOCKS = _Parser()
-"""Finds blocks alone: for a text of any length, where looking for what stands within lines could take minutes."""
-_BLOCKS.core.ruler.enableOnly(["normalize", "block"])
-
 _CODE_TYPES = ("fence", "code_block")
-
-
-def code_blocks(source: str) -> list[str]:
-    """The code of each block, in their order, as it was written: without fences, and without what indents the block."""
-    return [token.content.removesuffix("\n") for token in _code_tokens(source)]
-
-
-def code_languages(source: str) -> list[str]:
-    """The language of each of these blocks, as it was written; "" for none."""
-    return [_language_of(token) for token in _code_tokens(source)]
-
-
-def _code_tokens(source: str) -> list[Token]:
-    return [token for token in _BLOCKS.parse(source) if token.type in _CODE_TYPES]
 
 
 def _language_of(token: Token) -> str:

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from app.chat.code_blocks import code_blocks
 from app.documents.citations import FileCitations
 from app.tui.text.code_keys import with_key
 from app.tui.text.code_places import block_ends, pieces
@@ -212,11 +213,11 @@ class MarkdownText(LineView):
 
         One that goes on on another page is copied as a whole.
         """
-        from app.tui.text.markdown_layout import code_blocks
-
         if at := self._number_of(number):
             blocks = code_blocks(clean(self.source))
-            self.post_message(self.CopyWanted(blocks[at - 1], "the code" if len(blocks) == 1 else f"code block {at}"))
+            self.post_message(
+                self.CopyWanted(blocks[at - 1].code, "the code" if len(blocks) == 1 else f"code block {at}")
+            )
 
     def action_run_code(self, number: int) -> None:
         """Have a code block of the page run."""
@@ -236,8 +237,6 @@ class MarkdownText(LineView):
 
     def _number_of(self, number: int) -> int:
         """The number of a code block of the page in the whole text, from 1 on; 0 if it is not there."""
-        from app.tui.text.markdown_layout import code_blocks
-
         at = self._blocks_before + number
         is_there = 0 <= number < len(code_blocks(self._pages.text(self._page))) and at < len(code_blocks(self.source))
         return at + 1 if is_there else 0
@@ -245,8 +244,6 @@ class MarkdownText(LineView):
     @property
     def _blocks_before(self) -> int:
         """How many code blocks begin and end before the page."""
-        from app.tui.text.markdown_layout import code_blocks
-
         if not self._page:
             return 0
         return len(code_blocks(self.source[: self._pages.start(self._page)])) - self._pages.begins_in_code(self._page)

@@ -6,7 +6,7 @@ from app.chat.block_runs import with_outputs
 from app.chat.code_blocks import code_blocks
 from app.chat.conversation import BlockRun, CallFacts
 from app.digests import digest_of
-from app.tui.text import markdown_layout
+from app.tui.text.markdown_layout import GrowingLayout
 
 CODE = "```python\nprint(1)\n```\n"
 
@@ -28,9 +28,14 @@ CODE = "```python\nprint(1)\n```\n"
     ],
 )
 def test_the_export_and_the_screen_count_the_same_blocks(text: str) -> None:
-    blocks = code_blocks(text)
-    assert [block.code for block in blocks] == markdown_layout.code_blocks(text)
-    assert [block.language for block in blocks] == markdown_layout.code_languages(text)
+    shown = list[tuple[str, str]]()
+
+    def words(language: str, code: str) -> tuple[()]:
+        shown.append((language, code.removesuffix("\n")))
+        return ()
+
+    GrowingLayout(40, words=words).extend(text)
+    assert [(block.language, block.code) for block in code_blocks(text)] == shown
 
 
 def test_code_below_a_tag_has_its_output_in_the_export() -> None:

@@ -5,9 +5,10 @@ import random
 import pytest
 from textual.pilot import Pilot
 
+from app.chat.code_blocks import code_blocks
 from app.chat.conversation import Conversation
 from app.tui.text import markdown_layout
-from app.tui.text.markdown_layout import GrowingLayout, code_blocks
+from app.tui.text.markdown_layout import GrowingLayout
 from app.tui.text.pages import MAX_CHARS, MAX_LINES, MAX_TEXT, Pages, page_line
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.messages import AnswerText, Prompt
@@ -74,7 +75,7 @@ def test_a_page_that_begins_within_code_shows_code() -> None:
     pages = Pages(TEXTS["code"])
     assert [len(code_blocks(pages.text(n))) > 0 for n in range(len(pages))] == [True] * len(pages)
     parts = [code_blocks(pages.text(n)) for n in range(len(pages))]
-    assert all(part.startswith("print(") for part in parts[1][:1])
+    assert all(part.code.startswith("print(") for part in parts[1][:1])
     assert any("After." in pages.text(n) and not pages.text(n).endswith("After.") for n in range(len(pages)))
 
 

@@ -10,11 +10,12 @@ import pytest
 from markdown_it.token import Token
 from textual.content import Content
 
+from app.chat.code_blocks import code_blocks
 from app.chat.commands import COMMANDS, find
 from app.tui.text import markdown_layout
 from app.tui.text.coalesce import Coalescer
 from app.tui.text.code_words import help_of, words_of
-from app.tui.text.markdown_layout import GrowingLayout, code_blocks
+from app.tui.text.markdown_layout import GrowingLayout
 from app.tui.widgets.markdown import MarkdownText
 from tests.fixtures.laid_out import joined, lay_out
 
@@ -143,7 +144,7 @@ def test_what_can_be_clicked_is_the_number_of_each_code_block_and_nothing_else(s
 
 def test_code_is_what_was_written_between_the_fences() -> None:
     source = "```py\n\n a\t\n\n```\n\n- ~~~~\n  ~~~\n   b\n  ~~~~\n\n>     c\n>     d\n\n```\nopen\n"
-    assert code_blocks(source) == ["\n a\t\n", "~~~\n b", "c\nd", "open"]
+    assert [block.code for block in code_blocks(source)] == ["\n a\t\n", "~~~\n b", "c\nd", "open"]
 
 
 @pytest.mark.parametrize("width", [1, 3, 5, 8, 12])
