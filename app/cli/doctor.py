@@ -113,7 +113,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             "at_best": _at_best(config, max(budget.nbytes, capacity(computer)), wishes, on_gpu=on_gpu),
         }
         if name in shown and plans[name].get("streamed_layers"):
-            plans[name]["foretold"] = _foretold(name, config, plans[name])
+            plans[name]["speed_estimate"] = _speed_estimate(name, config, plans[name])
     return {
         "machine": asdict(computer),
         "metal": {"missing": missing_for_metal(computer), "raise": raised_limit(computer)},
@@ -210,13 +210,13 @@ def _at_best(config: ModelConfig, capacity: int, wishes: Wishes, *, on_gpu: bool
     }
 
 
-def _foretold(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str, Any]:
+def _speed_estimate(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str, Any]:
     """How fast a model decodes whose experts are read from this disk, which is measured if its files are here."""
     from app.cli.speed import bandwidth
     from mlx_model.checkpoint_files import weight_files
     from mlx_model.hub import names as hub
     from mlx_model.memory.parts import Split
-    from mlx_model.memory.streaming import ASSUMED, Speeds, foretold
+    from mlx_model.memory.streaming import ASSUMED, Speeds, estimated_speed
     from mlx_model.weights.disk_speed import disk_speed
 
     disk = None
@@ -225,7 +225,7 @@ def _foretold(name: str, config: ModelConfig, plan: dict[str, Any]) -> dict[str,
         disk = disk_speed([folder / file for file in weight_files(folder)])
     # What MLX reads on a CPU, by one thread, is not what the compiled layers do.
     speeds = Speeds(disk or ASSUMED.disk, bandwidth().best * 1e9 if plan["on_gpu"] else ASSUMED.memory / 2)
-    found = foretold(config, plan["dense_bits"], Split(plan["streamed_layers"], plan["slots"]), speeds)
+    found = estimated_speed(config, plan["dense_bits"], Split(plan["streamed_layers"], plan["slots"]), speeds)
     return {**asdict(found), "range": found.range, "disk": speeds.disk, "measured": disk is not None}
 
 

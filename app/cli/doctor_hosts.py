@@ -78,7 +78,7 @@ def _described(chosen: Split, round_trips: Sequence[float]) -> dict[str, Any]:
         "context": chosen.context,
         "dense_bits": chosen.dense_bits,
         "on_the_way_s": way,
-        "token_s": chosen.token_s + way if chosen.is_foretold else None,
+        "token_s": chosen.token_s + way if chosen.is_estimated else None,
     }
 
 

@@ -80,9 +80,9 @@ def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterato
     yield f"{one_line(name)}{here}: {fits}{', but not now' if best and not plan['fits'] else ''}"
     for line in [f"Now {plan['summary']}.", *plan["reasons"]] if plan["fits"] else [plan["problem"]]:
         yield f"  {line}"
-    if (speed := plan.get("foretold")) is not None:
+    if (speed := plan.get("speed_estimate")) is not None:
         disk = f"{speed['disk'] / 1e9:.1f} GB/s, {'measured now' if speed['measured'] else 'assumed'}"
-        yield f"  Speed: {speed['range']} foretold, from a disk of {disk}; `gptoss-chat bench` measures it."
+        yield f"  Estimated speed: {speed['range']}, from a disk of {disk}; `gptoss-chat bench` measures it."
 
 
 def _adapter_line(adapter: dict[str, Any]) -> str:

@@ -32,14 +32,14 @@ _UNKNOWN_GIGABYTES_S = 100
 class Split:
     """The part of each computer, in order, and how each would hold it.
 
-    `token_s` is what a token takes by the bandwidths of their memories, where they are known (`is_foretold`); the way
+    `token_s` is what a token takes by the bandwidths of their memories, where they are known (`is_estimated`); the way
     between the computers comes on top of that.
     """
 
     parts: tuple[Part, ...]
     plans: tuple[MemoryPlan, ...]
     token_s: float
-    is_foretold: bool
+    is_estimated: bool
 
     @property
     def context(self) -> int:

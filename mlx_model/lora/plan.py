@@ -1,4 +1,4 @@
-"""The memory that a run of training takes, foretold from a model's shape; and what would fit where it doesn't.
+"""The memory that a run of training takes, estimated from a model's shape; and what would fit where it doesn't.
 
 The rule was found on MLX's CPU backend, at the widths of 20b and at narrower ones (tests/mlx_model/lora/test_plan.py
 has the figures); what a Mac's GPU holds is worked out by it, with activations half as wide.

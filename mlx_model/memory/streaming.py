@@ -42,7 +42,7 @@ ASSUMED = Speeds()
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
+class SpeedEstimate:
     """Tokens a second: as they are to be expected, and where texts use the experts evenly, and where unevenly."""
 
     likely: float
@@ -79,14 +79,14 @@ def expert_bytes(config: ModelConfig) -> int:
     return Sizes(config, on_gpu=True, by_mlx=True).codes()
 
 
-def foretold(config: ModelConfig, dense_bits: int, split: Split, speeds: Speeds) -> Foretold:
+def estimated_speed(config: ModelConfig, dense_bits: int, split: Split, speeds: Speeds) -> SpeedEstimate:
     """How fast a model decodes whose dense part has so many bits, and whose experts are held so."""
     sizes = Sizes(config, on_gpu=True, by_mlx=True)
     read = sizes.dense(dense_bits) + config.num_hidden_layers * config.num_experts_per_tok * sizes.codes()
     computing = read / (_OF_BANDWIDTH * speeds.memory)
     share = split.slots / config.num_local_experts
     rates = (hit_rate(share, curve) for curve in (_MIDDLE, _WEAK, _STRONG))
-    return Foretold(*(1 / (computing + streaming_s(config, split, speeds, hits)) for hits in rates))
+    return SpeedEstimate(*(1 / (computing + streaming_s(config, split, speeds, hits)) for hits in rates))
 
 
 def fastest(config: ModelConfig, splits: Sequence[Split]) -> Split:

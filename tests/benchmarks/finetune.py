@@ -1,4 +1,4 @@
-"""What a step of training takes, beside peft's and beside what the plan foretold; prints two Markdown tables.
+"""What a step of training takes, beside peft's and beside the plan; prints two Markdown tables.
 
     python -m tests.benchmarks.finetune [--peer-python PYTHON] [--rounds N] [--lengths N ...] [--openblas LIBRARY]
 
@@ -123,7 +123,7 @@ def pefts(checkpoint: Path, adapter: Path, *, checkpointing: bool) -> dict[str, 
 
 
 def held(checkpoint: Path, length: int) -> dict[str, Any]:
-    """What a step holds beyond weights, adapters and moments, and what of it the plan foretells."""
+    """What a step holds beyond weights, adapters and moments, and what of it the plan estimates."""
     import mlx.core as mx
 
     from mlx_model.lora.forward import Row
@@ -146,8 +146,8 @@ def held(checkpoint: Path, length: int) -> dict[str, Any]:
     seconds, peak = time.perf_counter() - begun, mx.get_peak_memory() - before
     plan = needs(model.config, recipe, 16, on_gpu=False)
     # Of the adapters' five copies, three were held before: themselves and two moments.
-    foretold = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
-    return {"seconds": seconds, "held": peak, "foretold": foretold}
+    planned = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
+    return {"seconds": seconds, "held": peak, "planned": planned}
 
 
 # ------------------------------------------------------------------------------------------------------- the tables
@@ -195,10 +195,10 @@ def beside_peft(peer_python: str, rounds: int, openblas: str | None) -> None:
 
 def beside_the_plan(checkpoint: Path, lengths: list[int]) -> None:
     """The second table."""
-    print("\n| tokens of the row | held, MB | foretold, MB | held / foretold | s |\n|---:|---:|---:|---:|---:|")
+    print("\n| tokens of the row | held, MB | planned, MB | held / planned | s |\n|---:|---:|---:|---:|---:|")
     for length in lengths:
         found = run(sys.executable, "--child", "held", "--checkpoint", str(checkpoint), "--lengths", str(length))
-        mine, plan = found["held"], found["foretold"]
+        mine, plan = found["held"], found["planned"]
         print(
             f"| {length:,} | {mine / 1e6:.0f} | {plan / 1e6:.0f} | {mine / plan:.3f} | {found['seconds']:.0f} |",
             flush=True,

@@ -1,4 +1,4 @@
-"""Holds a full-size model to a memory plan by force, and prints the peak beside what the plan foretold.
+"""Holds a full-size model to a memory plan by force, and prints the peak beside the plan.
 
     python -m tests.benchmarks.memory [--checkpoint DIR] [--memory SIZE] [--context N] [--peer-python PYTHON]
 
@@ -172,28 +172,28 @@ def _gb(nbytes: int) -> str:
     return f"{nbytes / 1e9:.2f} GB"
 
 
-def print_plan(foretold: MemoryPlan) -> None:
+def print_plan(planned: MemoryPlan) -> None:
     """The plan, line by line."""
-    print(f"Plan for {_gb(foretold.budget)} and a context of {foretold.context:,} tokens, on the CPU:\n")
-    for reason in foretold.reasons:
+    print(f"Plan for {_gb(planned.budget)} and a context of {planned.context:,} tokens, on the CPU:\n")
+    for reason in planned.reasons:
         print(f"- {reason}")
-    parts = {name: getattr(foretold, name) for name in ("weights", "kv", "working", "program", "total")}
+    parts = {name: getattr(planned, name) for name in ("weights", "kv", "working", "program", "total")}
     print("\n" + ", ".join(f"{name} {_gb(size)}" for name, size in parts.items()) + "\n", flush=True)
 
 
 def full_size(checkpoint: Path, memory: int, context: int, peer_python: str) -> None:
     """The first table."""
-    foretold = plan(ModelConfig.load(checkpoint), memory, Wishes(context), on_gpu=False)
-    print_plan(foretold)
+    planned = plan(ModelConfig.load(checkpoint), memory, Wishes(context), on_gpu=False)
+    print_plan(planned)
     common = ["--checkpoint", str(checkpoint), "--memory", str(memory), "--context", str(context)]
-    print("| engine | held by | loading, GB | peak, GB | foretold, GB | peak / foretold | load, s | tokens |")
+    print("| engine | held by | loading, GB | peak, GB | planned, GB | peak / planned | load, s | tokens |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for name, python, limit in (("gptoss-chat", sys.executable, memory), ("mlx-lm", peer_python, None)):
         found, how = run(["--child", name, *common], python, limit)
         if found is None:
             print(f"| {name} | {how} | did not survive | | | | | |", flush=True)
             continue
-        beside = (f"{foretold.total / 1e9:.3f}", f"{found['peak'] / foretold.total:.3f}") if limit else ("", "")
+        beside = (f"{planned.total / 1e9:.3f}", f"{found['peak'] / planned.total:.3f}") if limit else ("", "")
         print(
             f"| {name} | {how} | {found['loaded'] / 1e9:.3f} | {found['peak'] / 1e9:.3f} | {beside[0]} | {beside[1]} "
             f"| {found['load_s']:.0f} | {found['computed']} + {found['tokens']} |",

@@ -75,11 +75,11 @@ def test_experts_on_the_disk(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("app.cli.speed.bandwidth", lambda: Bandwidth(100, 90))
     text = render(doctor.examine(5 * GIB, "gpt-oss-20b"))
     assert "\n  Experts: 12 of 32 of each layer in memory, " in text
-    assert "\n  Speed: 5 to 8 tokens a second foretold, from a disk of 2.5 GB/s, assumed; `gptoss-chat bench`" in text
+    assert "\n  Estimated speed: 5 to 8 tokens a second, from a disk of 2.5 GB/s, assumed; `gptoss-chat bench`" in text
     # What is now never is more than what could be.
     head = "gpt-oss-120b: fits with experts on the disk, 4-bit, 8k context or more\n  Now "
     assert head in render(doctor.examine(None, "gpt-oss-120b"))
-    assert "foretold" not in render(doctor.examine())
+    assert "Estimated speed" not in render(doctor.examine())
 
 
 def test_the_disk_is_measured_on_the_models_own_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ tests/benchmarks/peers, whose llama.cpp it is, too). Each engine runs alone in a
 memory than the limit, page cache included: in a memory cgroup (as root). Files are dropped from the page cache first.
 
 Random weights choose their experts evenly, which is the worst that a cache of experts can meet. So the model is also
-run with routers that prefer some experts, as in the simulations from which the memory plan foretells (streaming.py:
+run with routers that prefer some experts, as in the simulations from which the memory plan estimates (streaming.py:
 Zipf with exponent 1), in another order in each layer.
 
 The second table runs without a limit, from files in the page cache that are read as fast as a disk of so many GB/s
@@ -112,13 +112,13 @@ def under_limits(model: Subject, arguments: argparse.Namespace) -> None:
     print("| GB | engine | load, s | prompt, s | tok/s | in memory | MB a token | wait, ms | own memory / plan, GB |")
     print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for limit in (int(gigabytes * 1e9) for gigabytes in arguments.limits):
-        foretold = plan(model.config, limit, Wishes(CONTEXT, streams=True), on_gpu=False)
+        planned = plan(model.config, limit, Wishes(CONTEXT, streams=True), on_gpu=False)
         files = sorted(model.folder.glob("*.safetensors"))
         all_of = model.config.num_local_experts
-        slots, whole = {"memory": limit}, {"experts": all_of, "dense_bits": foretold.dense_bits}
+        slots, whole = {"memory": limit}, {"experts": all_of, "dense_bits": planned.dense_bits}
         for name, title, how in (
-            ("even", f"{foretold.slots} of {all_of} experts", slots),
-            ("uneven", f"{foretold.slots} of {all_of} experts, uneven routing", slots),
+            ("even", f"{planned.slots} of {all_of} experts", slots),
+            ("uneven", f"{planned.slots} of {all_of} experts, uneven routing", slots),
             ("mapped-even", "all experts, mapped", whole),
             ("mapped-uneven", "all experts, mapped, uneven routing", whole),
         ):
@@ -141,7 +141,7 @@ def with_disks(model: Subject, arguments: argparse.Namespace) -> None:
     assert whole is not None
     split = plan(model.config, 10**13, Wishes(slots=slots), on_gpu=False).split
     print(f"{slots} of {experts} experts of each layer in memory, uneven routing\n")
-    print("| disk, GB/s | in memory | a token, ms | foretold | ratio |\n|---:|---:|---:|---:|---:|")
+    print("| disk, GB/s | in memory | a token, ms | estimated | ratio |\n|---:|---:|---:|---:|---:|")
     for disk in arguments.disks:
         how = {"experts": slots, "dense_bits": 4}
         found = measured(model.folder, model, None, arguments, how=how, skewed=True, disk=disk * 1e9)

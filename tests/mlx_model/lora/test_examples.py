@@ -101,7 +101,7 @@ def test_rows_hold_every_example_and_are_no_longer_than_asked(examples: list[Exa
     for row in rows:
         assert np.array_equal(row.targets, row.tokens[row.at + 1])
         ends = set(np.cumsum(row.lengths) - 1)
-        assert not ends & {*row.at.tolist()}, "the last token of an example would foretell the next one's first"
+        assert not ends & {*row.at.tolist()}, "the last token of an example would predict the next one's first"
 
 
 def test_what_is_held_out_is_never_learnt(examples: list[Example]) -> None:

@@ -1,4 +1,4 @@
-"""The memory of a run: foretold as it was measured, at the most bits that fit, and refused with what would."""
+"""The memory of a run: planned as it was measured, at the most bits that fit, and refused with what would."""
 
 import json
 from dataclasses import replace
@@ -39,11 +39,11 @@ GB = 2**30
 
 
 @pytest.mark.parametrize(("widths", "length", "measured"), MEASURED)
-def test_what_was_measured_is_foretold(widths: dict[str, Any], length: int, measured: int, tmp_path: Path) -> None:
+def test_what_was_measured_is_planned(widths: dict[str, Any], length: int, measured: int, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(hub_config(num_hidden_layers=2, **widths)))
     plan = needs(ModelConfig.load(tmp_path), Recipe(length=length), 16, on_gpu=False)
-    foretold = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
-    assert foretold == pytest.approx(measured, rel=0.05)
+    planned = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
+    assert planned == pytest.approx(measured, rel=0.05)
 
 
 def fits(gigabytes: float, **recipe: Any) -> int:

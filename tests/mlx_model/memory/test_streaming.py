@@ -1,11 +1,11 @@
-"""The plan with experts on the disk: what each Mac gets, what gives way, and the speed that is foretold."""
+"""The plan with experts on the disk: what each Mac gets, what gives way, and the estimated speed."""
 
 import pytest
 
 from mlx_model.errors import BudgetError, ContextError
 from mlx_model.memory.parts import Split
 from mlx_model.memory.plan import least, plan, plan_within
-from mlx_model.memory.streaming import Speeds, expert_bytes, foretold, hit_rate, streaming_s
+from mlx_model.memory.streaming import Speeds, estimated_speed, expert_bytes, hit_rate, streaming_s
 from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
@@ -61,7 +61,7 @@ def row(config: ModelConfig, gib: int, working_set: int) -> str:
     line = (
         f"{p.dense_bits:2} bits, {experts}, chunk {p.prefill_chunk:4}, context {p.context:7,}: {p.total / 1e9:6.2f} GB"
     )
-    return line + (f", {foretold(config, p.dense_bits, p.split, Speeds()).range}" if p.streamed_layers else "")
+    return line + (f", {estimated_speed(config, p.dense_bits, p.split, Speeds()).range}" if p.streamed_layers else "")
 
 
 @pytest.mark.parametrize(("config", "table"), [(B20, TABLE_20B), (B120, TABLE_120B)])
@@ -134,7 +134,7 @@ def test_bytes() -> None:
     assert compiled == 24 * (10 * 13_219_200 + 32 * 2 * 17_280)
 
 
-def test_the_speed_that_is_foretold() -> None:
+def test_the_estimated_speed() -> None:
     split = Split(24, 13)
     speeds = Speeds(disk=1.3e9, memory=1e11, routing_s=0.0)
     missed = (1 - 0.79) * 96 * 13_219_200 / 1.3e9
@@ -142,11 +142,11 @@ def test_the_speed_that_is_foretold() -> None:
     assert streaming_s(B20, split, speeds, hits=1.0) == 0
     assert streaming_s(B20, split, Speeds(1.3e9, 1e11, 1e-3), hits=1.0) == pytest.approx(0.024)
     computed = (684_080_640 + 96 * 13_219_200) / (0.7 * 1e11)
-    found = foretold(B20, 4, split, speeds)
+    found = estimated_speed(B20, 4, split, speeds)
     assert found.likely == pytest.approx(1 / (computed + missed))
     assert found.least < found.likely < found.most
     assert found.range == "3 to 6 tokens a second"
-    assert foretold(B20, 4, Split(), speeds).range == "36 tokens a second"
+    assert estimated_speed(B20, 4, Split(), speeds).range == "36 tokens a second"
     assert streaming_s(B20, Split()) == 0
 
 
