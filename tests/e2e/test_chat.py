@@ -10,7 +10,7 @@ import pytest
 
 from app.paths import conversations_file
 from app.store.store import Store
-from app.tui.parts.tools import GRACE_S
+from app.tui.text.grace import GRACE_S
 from tests.fixtures.terminal import CHAT, SCRIPTED_CHAT, Terminal, needs_tmux, wait_gone
 
 pytestmark = needs_tmux

@@ -2,11 +2,13 @@
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.tui.text.grace import GRACE_S
 from mlx_model.hub.names import resolve
 from mlx_model.hub.published import DEMO
 from tests.fixtures.hub_server import HubServer, serving
@@ -32,6 +34,7 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         terminal.wait_for("F6 Get gpt-oss-20b, 13.8 GB")
         terminal.keys("F6")
         terminal.wait_for("Free disk")
+        time.sleep(GRACE_S)
         terminal.keys("Enter")
         terminal.wait_for(lambda screen: re.search(r"━+─+ +\d\d%  1\.\d of 3\.\d MB", screen))
         terminal.type("How many r's are in strawberry?")
@@ -46,6 +49,7 @@ def test_download_quit_go_on_and_switch(server: HubServer, tmp_path: Path) -> No
         terminal.type("/download")
         terminal.keys("Enter")
         terminal.wait_for("Free disk")
+        time.sleep(GRACE_S)
         terminal.keys("Enter")
         terminal.wait_for("F6 switch to this model")
         terminal.keys("F6")

@@ -17,6 +17,7 @@ from app.tools.names import FOLDER, available, in_words, kit_of, problems, read_
 from app.tools.verdict import Keep, Verdict
 from app.tui.parts.desk import Desk
 from app.tui.parts.journal import Journal
+from app.tui.text.grace import GRACE_S
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.request import Request
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:  # only now, in the functions: most chats need none of it
     from app.tui.parts.tool_list import Count
     from mlx_model.harmony.calls import ToolCall
 
-GRACE_S = 0.5
-"""How long a question must have been in sight before a key or a click answers it: it may have been meant for what was
-there before."""
 MOST_SHOWN = 200_000
 """Characters of what a call would do: nobody looks at more."""
 TOO_LONG = "it is too long for anyone to look at"

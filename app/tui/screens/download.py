@@ -1,5 +1,6 @@
 """Asks before a download begins: it takes hours on a slow line, and gigabytes of the disk."""
 
+from time import monotonic
 from typing import ClassVar
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from app.tui.text.download_offer import DownloadOffer
+from app.tui.text.grace import GRACE_S
 from app.tui.text.key_help import KeyHelp
 from mlx_model.text import clean
 
@@ -30,13 +32,14 @@ class DownloadScreen(ModalScreen[bool]):
 
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp("Before a download", (("Enter", "download"), ("Esc", "not now")))
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "dismiss(True)", "Download", show=False),
+        Binding("enter", "agree", "Download", show=False),
         Binding("escape,f6", "dismiss(False)", "Not now", show=False),
     ]
 
     def __init__(self, offer: DownloadOffer) -> None:
         super().__init__()
         self._offer = offer
+        self._since = 0.0
 
     def compose(self) -> ComposeResult:
         """The facts, what speaks against it, the two answers."""
@@ -51,7 +54,13 @@ class DownloadScreen(ModalScreen[bool]):
 
     def on_mount(self) -> None:
         """Say what it is about."""
+        self._since = monotonic()
         self.query_one("#download").border_title = Content(f"Download {clean(self._offer.model.name)[:60]}")
+
+    def action_agree(self) -> None:
+        """Download, unless the key may still have been meant for what was there before."""
+        if monotonic() - self._since >= GRACE_S:
+            self.dismiss(True)
 
 
 def _table(rows: tuple[tuple[str, str], ...]) -> Table:

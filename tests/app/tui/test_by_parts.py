@@ -13,7 +13,7 @@ from app.documents.attachments import Attachment, join
 from app.documents.files import attach
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
-from app.tui.parts.tools import GRACE_S
+from app.tui.text.grace import GRACE_S
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.reader import Reader
 from mlx_model.documents.parsers import parse

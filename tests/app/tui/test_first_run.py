@@ -17,6 +17,7 @@ from app.engine.engine import EngineDied, EngineError
 from app.engine.protocol import Load
 from app.tui.parts import greeting, models
 from app.tui.parts.background_download import Download
+from app.tui.screens import download
 from app.tui.screens.download import DownloadScreen
 from app.tui.text.computer import ComputerFacts
 from mlx_model.hub import names as hub
@@ -105,6 +106,22 @@ async def test_nothing_is_fetched_before_a_person_agrees(server: HubServer) -> N
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, DownloadScreen), "the question")
         await pilot.click("#yes")
         await done(pilot)
+
+
+async def test_enter_that_was_meant_for_something_else_does_not_agree(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one burst Escape and a letter are Alt and the letter, and the rest goes to the question."""
+    monkeypatch.setattr(download, "GRACE_S", 1000.0)
+    async with chat(demo()) as pilot:
+        await shows(pilot, "Get gpt-oss-20b")
+        await pilot.press("f6")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, DownloadScreen), "the question")
+        await pilot.press("alt+h", *"ello", "enter")
+        await shows(pilot, "Enter Download")
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        assert server.requests == []
 
 
 async def test_of_another_model_the_hub_is_asked_for_the_size(server: HubServer) -> None:
