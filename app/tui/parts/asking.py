@@ -106,6 +106,7 @@ class Asking:
         if prompt is None:
             self._desk.warn("There is nothing to regenerate yet.")
             return
+        self._desk.toast.on_sent()
         self.idle.clear()
         self._desk.run((answer or self._answer)(prompt, self._end_branch(), is_new=False), group="answer")
 
@@ -117,6 +118,7 @@ class Asking:
         elif last.facts is None or last.parent is None:
             self.again()
         else:
+            self._desk.toast.on_sent()
             self.idle.clear()
             prompt = self.conversation.nodes[last.parent]
             self._desk.run(self._answer(prompt, last.id, is_new=False, unfinished=last), group="answer")

@@ -67,7 +67,7 @@ class Toast(Static):
             self.hide()
 
     def on_sent(self) -> None:
-        """The person has sent something: what was to be thought of before that is past."""
+        """The person has sent something, or asks again: what was to be thought of before that is past."""
         if self._severity == "warning":
             self.hide()
 
