@@ -2,7 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,9 +108,18 @@ def removal(name: str) -> Removal:
     commits = {chosen.name} if "@" in name and chosen is not None else there
     size = cache.delete_revisions(*commits).expected_freed_size
     if commits == there:
-        files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-        size = max(size, sum(path.stat().st_size for path in files))
+        size = max(size, _bytes_of(root.rglob("*")))
     return Removal(root, tuple(commits), commits == there, size)
+
+
+def _bytes_of(paths: Iterable[Path]) -> int:
+    """Of the plain files among these; one that a download puts into its place meanwhile counts for nothing."""
+    size = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return size
 
 
 def _in_cache() -> Iterator[LocalModel]:
@@ -125,7 +136,7 @@ def _in_cache() -> Iterator[LocalModel]:
 def _in_repository(root: Path, name: str) -> Iterator[LocalModel]:
     snapshots = [folder for folder in sorted((root / "snapshots").glob("*")) if folder.is_dir()]
     main = Repository(name).snapshot()
-    unfinished = sum(path.stat().st_size for path in root.rglob("*.incomplete") if path.is_file())
+    unfinished = _bytes_of(root.rglob("*.incomplete"))
     if not snapshots and unfinished and "gpt-oss" in name.lower():
         yield LocalModel(Repository(name).short, "Hub cache", root, unfinished, None, complete=False, verified=False)
     for folder in snapshots:

@@ -1,6 +1,7 @@
 """What `gptoss-chat models` finds on this computer, and removing it."""
 
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -226,6 +227,26 @@ def test_the_demo_can_not_be_removed() -> None:
 def test_removing_what_is_not_there(cache: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="is not in the Hub's cache"):
         removal(name)
+
+
+def test_a_file_that_is_put_elsewhere_while_it_is_counted_counts_for_nothing(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a download does with each file that is complete: between looking what it is and asking for its size."""
+    download()
+    found = Path.rglob
+
+    def with_one_more(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from found(folder, pattern)
+        gone = folder / "gone.incomplete"
+        gone.touch()
+        monkeypatch.setattr(Path, "is_file", lambda path: path == gone or stat.S_ISREG(path.stat().st_mode))
+        gone.unlink()
+        yield gone
+
+    monkeypatch.setattr(Path, "rglob", with_one_more)
+    assert removal("gpt-oss-20b").size > 0
+    assert [model.complete for model in local_models()] == [True]
 
 
 def test_a_model_on_its_way_is_not_removed(server: HubServer) -> None:
