@@ -1,5 +1,7 @@
 """A line that opens and closes what stands under it."""
 
+from abc import abstractmethod
+
 from rich.cells import cell_len
 from textual import events
 from textual.containers import Vertical
@@ -100,6 +102,6 @@ class Fold(Vertical, Grows):
         """The sign of open or closed, one cell wide in every terminal."""
         return "\u25be" if self._open else "\u25b8"
 
+    @abstractmethod
     def refresh_fold(self) -> None:
         """Bring the widgets in line with the state."""
-        raise NotImplementedError
