@@ -20,8 +20,9 @@ from app.engine.engine import EngineError
 from app.tui.app import ChatApp
 from app.tui.parts.hints import BRANCHING, EDITING
 from app.tui.text.messages import quoted
+from app.tui.widgets.analysis import Analysis
 from app.tui.widgets.attached import Chip
-from app.tui.widgets.fold import Fold, FoldTitle
+from app.tui.widgets.fold import FoldTitle
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.messages import AnswerText, Prompt
 from app.tui.widgets.welcome import Choice
@@ -258,9 +259,9 @@ async def test_thoughts_open_and_pages_turn_by_keys() -> None:
         await pilot.press("shift+tab")
         assert "o thought" in shown_keys(pilot) and "[ ] page" in shown_keys(pilot)
         await pilot.press("o")
-        await wait_until(pilot, lambda: pilot.app.query_one(Fold).open)
+        await wait_until(pilot, lambda: pilot.app.query_one(Analysis).open)
         await pilot.press("space")
-        await wait_until(pilot, lambda: not pilot.app.query_one(Fold).open)
+        await wait_until(pilot, lambda: not pilot.app.query_one(Analysis).open)
         await pilot.press("]")
         await wait_until(pilot, lambda: "page 2 of 3" in text_on(pilot))
         await pilot.press("[")
