@@ -1,4 +1,8 @@
-"""Rows through their experts, for any number of tokens."""
+"""Rows through their experts, for any number of tokens.
+
+Many rows go sorted by expert. On an M5 with macOS 26.2 or newer MLX multiplies them on the matrix units then, if it is
+pip's wheel for macOS 26: that for 14 and 15 has no such kernels.
+"""
 
 import mlx.core as mx
 

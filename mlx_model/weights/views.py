@@ -53,7 +53,7 @@ class Views:
         return file is not None and file.holds(array.ctypes.data)
 
     def check(self) -> None:
-        """Raises CheckpointError if a mapped file was cut off: what lies behind its end can't be read any more."""
+        """Raises CheckpointError if a mapped file was cut off: to touch a page that it has lost ends the process."""
         for path, file in self._files.items():
             if not file.is_whole:
                 raise CheckpointError(f"{path} was cut off while in use; download it again and restart")
