@@ -1,4 +1,4 @@
-"""Prints what share of each room's lines the tests ran, and the files they cover least: the end of `make test`.
+"""Prints what share of each room's lines the tests ran, and the files they cover least: the end of `make coverage`.
 
     python -m tests.coverage build/coverage.json
 
