@@ -1,4 +1,4 @@
-"""Short names for texts: the same text has the same one everywhere, and no other has it."""
+"""Digests: short names of texts, the same everywhere for the same text, another one for any other."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Packages that only some want: how they are installed into the Python that runs this program."""
+"""Optional packages (extras): the command that installs one into the Python that runs this program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder for what can be made anew."""
+"""The cache folder, for what can be made again."""
 
 import os
 from pathlib import Path

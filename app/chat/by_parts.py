@@ -1,5 +1,6 @@
-"""Reads documents that are longer than the context by parts: the model takes notes on each part, the answer is made
-from the notes. Over the engine protocol: the same for the screen and for `ask`.
+"""Reads documents longer than the context part by part: the model takes notes, and the answer is made from those.
+
+Over the engine protocol: the same for the screen and for `ask`.
 
 What there is so far is always a prompt, with the notes as its files. Who keeps each prompt that comes can go on from
 it, whatever happens: nothing else is needed but the texts (app/documents/kept_texts.py).

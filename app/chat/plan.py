@@ -1,4 +1,4 @@
-"""What a person says of several answers to one prompt: how many, and what is made of them. See app.chat.pro."""
+"""The argument of `/pro`: how many answers to one prompt, and how one is made of them. See app.chat.pro."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The engine of another computer, as the chat sees it: found out what it is, asked, lost and connected to again."""
+"""The engine on another computer, for a chat: finds out which kind of server it is, asks it, and connects again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""An answer for a chat, in the words of the engine's protocol: also how many stand before it in the line."""
+"""One request of a chat at the server: its answer in the engine's protocol, and how many requests come before it."""
 
 from collections.abc import AsyncIterator
 

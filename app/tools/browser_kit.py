@@ -1,5 +1,4 @@
-"""The kit "browser": searches the web and opens pages; what the model may open without a question follows from whose
-URL it is."""
+"""The kit "browser": searches the web and opens pages; whose URL it is decides whether the person is asked."""
 
 import asyncio
 import os

@@ -1,5 +1,4 @@
-"""What the commands do with the clipboard, files, and documents beside the chat: the part of the app for what leaves it
-and what is read there."""
+"""The commands about the clipboard, files, and documents beside the chat, as methods of the app."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

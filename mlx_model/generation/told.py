@@ -1,4 +1,4 @@
-"""What the model was told before an answer that had to call: a later prompt says it again, and matches the KV cache."""
+"""Where the model was told that it has to call a tool: a later prompt says it again there, and matches the KV cache."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

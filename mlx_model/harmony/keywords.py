@@ -1,4 +1,4 @@
-"""The keywords of a JSON schema that mean nothing to anybody: misspelt ones, above all."""
+"""Finds keywords of a JSON schema that no program knows: misspelt ones, above all."""
 
 from __future__ import annotations
 

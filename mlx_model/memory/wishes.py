@@ -1,4 +1,4 @@
-"""What a memory plan is made for: what it must keep to, and the bytes that it may use."""
+"""The input of a memory plan: what it must keep to, and the bytes that it may use."""
 
 from dataclasses import dataclass
 

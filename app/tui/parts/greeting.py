@@ -1,4 +1,4 @@
-"""The first screen: what it has to say, and what is known of this computer, which the list of models says too."""
+"""Fills the first screen, and keeps what is known of this computer, which the list of models shows too."""
 
 from textual.timer import Timer
 

@@ -1,4 +1,4 @@
-"""How text laid out by Rich gets the colours of the theme, and what of it the model did not write.
+"""Gives text that Rich has laid out the colours of the theme, and marks what of it the model did not write.
 
 Rich knows no theme. What it lays out carries a look instead, a style in Textual's words, in the meta data of its Rich
 style; Textual resolves it each time it draws, so that another theme needs no new layout.

@@ -1,4 +1,4 @@
-"""What the program has to say for a moment: one message at a time, where it covers nothing of value."""
+"""Short messages of the program, one at a time, where they cover nothing that is read or typed."""
 
 from time import monotonic
 
