@@ -41,7 +41,7 @@ help:
 	@echo "make bench-busy  time the demo model and the full size beside busy processes"
 	@echo "make screenshots take the pictures of the README again"
 	@echo "make eval-demo   print the demo model's held-out table"
-	@echo "make demo-model  train the demo model again (PyTorch, some two hours)"
+	@echo "make demo-model  train the demo model again (PyTorch, some hours)"
 	@echo "make demo-adapter train an adapter with which the demo model thinks in a toy language (some minutes)"
 	@echo "make oracle      write the reference logits and gradients again (PyTorch, transformers, peft)"
 	@echo "make clean       remove .venv and caches"
