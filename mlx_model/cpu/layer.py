@@ -11,8 +11,9 @@ import numpy as np
 from mlx_model.cpu.attention import ROWS, attend, exp, turn
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.dense import dense, dense_add, dense_three
-from mlx_model.cpu.kernels.experts import down, gate_up
-from mlx_model.cpu.kernels.lanes import arrange
+from mlx_model.cpu.kernels.experts import down, few_down, few_gate_up, gate_up
+from mlx_model.cpu.kernels.lanes import arrange, for_few
+from mlx_model.cpu.kernels.panels import FEW
 from mlx_model.cpu.kernels.sharing import take
 
 
@@ -196,7 +197,11 @@ def choose_experts(state: Any, part: Any, weights: Any, sizes: Any, x: Any, room
     mine = part if len(x) == 1 else 0
     normed, lanes, starts = room.normed[mine], room.expert_lanes[mine], room.starts[mine]
     tokens, shares = room.tokens[mine], room.shares[mine]
-    norm_rows(state, part, x, weights.mixture_norm, sizes.eps, sizes.expert_fields, normed, lanes)
+    gain, fields = weights.mixture_norm, sizes.expert_fields
+    if len(x) <= FEW:
+        norm_rows(state, part, x, gain, sizes.eps, fields, normed, for_few(lanes))
+    else:
+        norm_rows(state, part, x, gain, sizes.eps, fields, normed, lanes)
     dense(state, part, weights.router, normed, room.logits)
     if len(x) == 1:
         route(room.logits, sizes.top_k, starts, tokens, shares)
@@ -215,8 +220,13 @@ def add_experts(state: Any, part: Any, weights: Any, sizes: Any, starts: Any, x:
     """
     mine = part if len(x) == 1 else 0
     lanes, tokens, shares = room.expert_lanes[mine], room.tokens[mine], room.shares[mine]
-    gate_up(state, part, weights.gate_up, weights.slots, lanes, starts, tokens, sizes.limit, room.hidden)
-    down(state, part, weights.down, weights.slots, room.hidden, starts, tokens, shares, x)
+    slots, hidden = weights.slots, room.hidden
+    if len(x) <= FEW:
+        few_gate_up(state, part, weights.gate_up, slots, for_few(lanes), starts, tokens, sizes.limit, for_few(hidden))
+        few_down(state, part, weights.down, slots, for_few(hidden), starts, tokens, shares, x)
+    else:
+        gate_up(state, part, weights.gate_up, slots, lanes, starts, tokens, sizes.limit, hidden)
+        down(state, part, weights.down, slots, hidden, starts, tokens, shares, x)
 
 
 @kernel

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.dense import dense
-from mlx_model.cpu.kernels.experts import down, gate_up
+from mlx_model.cpu.kernels.experts import down, few_down, few_gate_up, gate_up
 from mlx_model.cpu.kernels.formats import Affine4, Affine6, Affine8, Experts, Floats, fields_of
-from mlx_model.cpu.kernels.lanes import padded
+from mlx_model.cpu.kernels.lanes import arrange, for_few, padded
+from mlx_model.cpu.kernels.panels import FEW
 from mlx_model.cpu.kernels.sharing import take
 from mlx_model.cpu.threads import Team
 
@@ -124,15 +125,19 @@ def expert_job(team: Team, pool: NDArray[np.uint8], name: str, tokens: int) -> t
     pairs = tokens * TOP_K
     wide = padded(HIDDEN, 8)
     x, hidden = np.zeros((tokens, wide), np.float32), np.zeros((pairs, wide), np.float32)
-    x[:, :HIDDEN], hidden[:, :HIDDEN] = rng.normal(size=(tokens, HIDDEN)), rng.normal(size=(pairs, HIDDEN))
+    few = tokens <= FEW
+    x, hidden = (for_few(each) if few else each for each in (x, hidden))
+    for line in (*x, *hidden):
+        arrange(rng.normal(size=HIDDEN).astype(np.float32), 8, line)
+    through_gate_up, through_down = (few_gate_up, few_down) if few else (gate_up, down)
     y, weights, limit = np.zeros((tokens, HIDDEN), np.float32), np.full(pairs, 0.25, np.float32), np.float32(7)
 
     def job(index: int) -> None:
         matrix, (starts, of) = experts[index % len(experts)], routes[index % len(routes)]
         if name == "gate_up":
-            team.run(lambda state, part: gate_up(state, part, matrix, slots, x, starts, of, limit, hidden))
+            team.run(lambda state, part: through_gate_up(state, part, matrix, slots, x, starts, of, limit, hidden))
         else:
-            team.run(lambda state, part: down(state, part, matrix, slots, hidden, starts, of, weights, y))
+            team.run(lambda state, part: through_down(state, part, matrix, slots, hidden, starts, of, weights, y))
 
     used = sum(float(np.count_nonzero(np.diff(starts))) for starts, _ in routes) / len(routes)
     return job, int(used * n * (HIDDEN // 2 + HIDDEN // 32)), 2 * pairs * n * HIDDEN

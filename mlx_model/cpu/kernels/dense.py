@@ -6,11 +6,10 @@ import numpy as np
 
 from mlx_model.cpu.compiling import kernel
 from mlx_model.cpu.kernels.panels import BAND, GROUP, few_sums, panel_sums
+from mlx_model.cpu.kernels.portions import portion, portions, shortest
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, total
 from mlx_model.cpu.kernels.sharing import take
 
-CHUNK = 1 << 17
-"""Products of weights and activations that are worth a ticket, about: 10 to 20 microseconds."""
 PAIRED = 3
 """Most tokens that meet a matrix two at a time and not in tiles: a panel for so few costs more than it saves."""
 _PUT, _ADD = np.bool_(False), np.bool_(True)
@@ -18,10 +17,9 @@ _PUT, _ADD = np.bool_(False), np.bool_(True)
 
 
 @kernel
-def rows_of_chunk(columns: int, tokens: int) -> int:
-    """How many rows a thread takes at once: whole panels."""
-    rows = CHUNK // (columns * (1 if tokens == 1 else 1 + tokens // 4))
-    return max(1, rows // ROWS_OF_PANEL) * ROWS_OF_PANEL
+def _shortest(x: Any) -> Any:
+    """Rows of the shortest portion of a product with x [T, padded k]."""
+    return shortest(x.shape[1], 1 if len(x) == 1 else 1 + len(x) // 4, ROWS_OF_PANEL)
 
 
 @kernel
@@ -34,10 +32,9 @@ def _put(y: Any, token: int, row: int, value: Any, bias: Any, add: bool) -> None
 
 @kernel
 def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: bool) -> None:
-    """A chunk of the rows of a product, to y or added to it."""
+    """A portion of the rows of a product, to y or added to it."""
     tokens, n = y.shape
-    each = rows_of_chunk(x.shape[1], tokens)
-    first, end = chunk * each, min(n, (chunk + 1) * each)
+    first, end = portion(chunk, n, len(state) - 1, _shortest(x))
     lines = np.arange(tokens)
     if tokens <= PAIRED:
         for row in range(first, end, BAND):
@@ -56,16 +53,15 @@ def _rows(state: Any, part: int, matrix: Any, x: Any, y: Any, chunk: int, add: b
 
 
 @kernel
-def chunks_of(x: Any, y: Any) -> Any:
-    """How many chunks a product to y has."""
-    each = rows_of_chunk(x.shape[1], len(x))
-    return (y.shape[1] + each - 1) // each
+def _chunks(state: Any, x: Any, y: Any) -> Any:
+    """How many portions a product to y has."""
+    return portions(y.shape[1], len(state) - 1, _shortest(x))
 
 
 @kernel
 def dense(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
     """y [T, n] = x [T, padded k] W^T + bias. One phase."""
-    chunks = chunks_of(x, y)
+    chunks = _chunks(state, x, y)
     chunk = take(state, part, chunks)
     while chunk >= 0:
         _rows(state, part, matrix, x, y, chunk, _PUT)
@@ -75,7 +71,7 @@ def dense(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
 @kernel
 def dense_add(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
     """y [T, n] += x [T, padded k] W^T + bias. One phase."""
-    chunks = chunks_of(x, y)
+    chunks = _chunks(state, x, y)
     chunk = take(state, part, chunks)
     while chunk >= 0:
         _rows(state, part, matrix, x, y, chunk, _ADD)
@@ -85,9 +81,9 @@ def dense_add(state: Any, part: int, matrix: Any, x: Any, y: Any) -> None:
 @kernel
 def dense_three(state: Any, part: int, a: Any, b: Any, c: Any, x: Any, ya: Any, yb: Any, yc: Any) -> None:
     """ya, yb, yc = the products of three matrices with the same x. One phase."""
-    second = chunks_of(x, ya)
-    third = second + chunks_of(x, yb)
-    chunks = third + chunks_of(x, yc)
+    second = _chunks(state, x, ya)
+    third = second + _chunks(state, x, yb)
+    chunks = third + _chunks(state, x, yc)
     chunk = take(state, part, chunks)
     while chunk >= 0:
         if chunk < second:

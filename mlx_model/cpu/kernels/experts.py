@@ -1,8 +1,9 @@
 """A mixture of experts: gate and up rows with SwiGLU, down rows with the weighted sum, over pairs sorted by expert.
 
 An expert's rows are read once for all its pairs. They are where `slots` says: those of expert e begin at row
-slots[e] * n, where a matrix has n rows for each, and its biases are in row e. Of up to FEW tokens rows meet the pairs
-one by one, so that each has the bits that it has alone; of more in tiles, which round otherwise.
+slots[e] * n, where a matrix has n rows for each, and its biases are in row e. Of up to FEW tokens (few_gate_up,
+few_down) rows meet the pairs one by one, so that each has the bits that it has alone; of more in tiles, which round
+otherwise.
 """
 
 from typing import Any
@@ -10,24 +11,16 @@ from typing import Any
 import numpy as np
 
 from mlx_model.cpu.compiling import kernel
-from mlx_model.cpu.kernels.dense import CHUNK
-from mlx_model.cpu.kernels.lanes import place
-from mlx_model.cpu.kernels.panels import BAND, FEW, GROUP, few_sums, panel_sums
+from mlx_model.cpu.kernels.digits import BLOCK
+from mlx_model.cpu.kernels.lanes import place, put_block
+from mlx_model.cpu.kernels.panels import BAND, GROUP, few_sums, panel_sums
+from mlx_model.cpu.kernels.portions import portion, portions, shortest
 from mlx_model.cpu.kernels.products import ROWS_OF_PANEL, dot, total
 from mlx_model.cpu.kernels.sharing import take
 
 _ALPHA, _ONE = np.float32(1.702), np.float32(1)
 _FIELDS = np.int64(8)  # of numpy, see `kernel`
-
-
-@kernel
-def rows_of_chunk(columns: int, pairs: int, tokens: int) -> int:
-    """How many rows of every expert a thread takes at once: whole panels.
-
-    Of few tokens as many as of one, though each takes longer: shorter stretches of more experts are read more slowly.
-    """
-    rows = CHUNK // (columns * (1 if tokens <= FEW else max(1, pairs // 4)))
-    return max(1, rows // ROWS_OF_PANEL) * ROWS_OF_PANEL
+assert BAND == 2 * BLOCK, "of gate rows and up rows in turn"
 
 
 @kernel
@@ -40,6 +33,73 @@ def swiglu(gate: Any, up: Any, limit: Any) -> Any:
     elif up < -limit:
         up = -limit
     return gate / (_ONE + np.exp(-_ALPHA * gate)) * (up + _ONE)
+
+
+@kernel
+def few_gate_up(
+    state: Any,
+    part: int,
+    experts: Any,
+    slots: Any,
+    x: Any,
+    starts: Any,
+    tokens: Any,
+    limit: float,
+    hidden: Any,
+) -> None:
+    """What gate_up does, for up to FEW tokens; x and hidden are as `for_few` has them."""
+    n, threads = experts.bias.shape[1], len(state) - 1
+    least = shortest(experts.blocks.shape[2] * 2, 1, BAND)
+    block = np.zeros(BLOCK, np.float32)
+    chunks = portions(n, threads, least)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        first, end = portion(chunk, n, threads, least)
+        for expert in range(len(starts) - 1):
+            begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
+            for band in range(first, end if behind > begin else first, BAND):
+                rows = min(BAND, end - band)
+                sums = few_sums(state, part, experts, at + band, rows, x, tokens, begin, behind)
+                for t in range(behind - begin):
+                    for r in range(0, rows, 2):
+                        gate = sums[r, t] + experts.bias[expert, band + r]
+                        up = sums[r + 1, t] + experts.bias[expert, band + r + 1]
+                        block[r // 2] = swiglu(gate, up, limit)
+                    for r in range(rows, BAND, 2):
+                        block[r // 2] = 0
+                    put_block(block, 0, hidden[begin + t], band // 2)
+        chunk = take(state, part, chunks)
+
+
+@kernel
+def few_down(
+    state: Any,
+    part: int,
+    experts: Any,
+    slots: Any,
+    hidden: Any,
+    starts: Any,
+    tokens: Any,
+    weights: Any,
+    y: Any,
+) -> None:
+    """What down does, for up to FEW tokens; hidden is as `for_few` has it."""
+    n, threads, pairs = experts.bias.shape[1], len(state) - 1, np.arange(len(tokens))
+    least = shortest(experts.blocks.shape[2] * 2, 1, ROWS_OF_PANEL)
+    chunks = portions(n, threads, least)
+    chunk = take(state, part, chunks)
+    while chunk >= 0:
+        first, end = portion(chunk, n, threads, least)
+        for expert in range(len(starts) - 1):
+            begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
+            for band in range(first, end if behind > begin else first, BAND):
+                rows = min(BAND, end - band)
+                sums = few_sums(state, part, experts, at + band, rows, hidden, pairs, begin, behind)
+                for t in range(behind - begin):
+                    token, weight = tokens[begin + t], weights[begin + t]
+                    for r in range(rows):
+                        y[token, band + r] += weight * (sums[r, t] + experts.bias[expert, band + r])
+        chunk = take(state, part, chunks)
 
 
 @kernel
@@ -59,12 +119,12 @@ def gate_up(
     Pairs of expert e are starts[e] .. starts[e + 1] - 1. Gate rows are even, up rows odd. What fills a row of hidden up
     is not written. One phase.
     """
-    n = experts.bias.shape[1]
-    each = rows_of_chunk(x.shape[1], len(tokens), len(x))
-    chunks = (n + each - 1) // each
+    n, threads = experts.bias.shape[1], len(state) - 1
+    least = shortest(x.shape[1], max(1, len(tokens) // 4), ROWS_OF_PANEL)
+    chunks = portions(n, threads, least)
     chunk = take(state, part, chunks)
     while chunk >= 0:
-        first, end = chunk * each, min(n, (chunk + 1) * each)
+        first, end = portion(chunk, n, threads, least)
         for expert in range(len(starts) - 1):
             begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
             if behind - begin == 1:
@@ -73,16 +133,6 @@ def gate_up(
                     gate = dot(experts, at + row, x, token) + experts.bias[expert, row]
                     up = dot(experts, at + row + 1, x, token) + experts.bias[expert, row + 1]
                     hidden[begin, place(row // 2, _FIELDS)] = swiglu(gate, up, limit)
-                continue
-            if behind > begin and len(x) <= FEW:
-                for band in range(first, end, BAND):
-                    rows = min(BAND, end - band)
-                    sums = few_sums(state, part, experts, at + band, rows, x, tokens, begin, behind)
-                    for r in range(0, rows, 2):
-                        for t in range(behind - begin):
-                            gate = sums[r, t] + experts.bias[expert, band + r]
-                            up = sums[r + 1, t] + experts.bias[expert, band + r + 1]
-                            hidden[begin + t, place((band + r) // 2, _FIELDS)] = swiglu(gate, up, limit)
                 continue
             for start in range(begin, behind, GROUP):
                 stop = min(start + GROUP, behind)
@@ -112,28 +162,18 @@ def down(
 
     One phase.
     """
-    n = experts.bias.shape[1]
-    pairs = np.arange(len(tokens))
-    each = rows_of_chunk(hidden.shape[1], len(tokens), len(y))
-    chunks = (n + each - 1) // each
+    n, threads, pairs = experts.bias.shape[1], len(state) - 1, np.arange(len(tokens))
+    least = shortest(hidden.shape[1], max(1, len(tokens) // 4), ROWS_OF_PANEL)
+    chunks = portions(n, threads, least)
     chunk = take(state, part, chunks)
     while chunk >= 0:
-        first, end = chunk * each, min(n, (chunk + 1) * each)
+        first, end = portion(chunk, n, threads, least)
         for expert in range(len(starts) - 1):
             begin, behind, at = starts[expert], starts[expert + 1], slots[expert] * n
             if behind - begin == 1:
                 for row in range(first, end):
                     value = dot(experts, at + row, hidden, begin) + experts.bias[expert, row]
                     y[tokens[begin], row] += weights[begin] * value
-                continue
-            if behind > begin and len(y) <= FEW:
-                for band in range(first, end, BAND):
-                    rows = min(BAND, end - band)
-                    sums = few_sums(state, part, experts, at + band, rows, hidden, pairs, begin, behind)
-                    for t in range(behind - begin):
-                        token, weight = tokens[begin + t], weights[begin + t]
-                        for r in range(rows):
-                            y[token, band + r] += weight * (sums[r, t] + experts.bias[expert, band + r])
                 continue
             for start in range(begin, behind, GROUP):
                 stop = min(start + GROUP, behind)

@@ -1,4 +1,4 @@
-"""How weights lie in memory, and the vector code that makes floats of them, a chunk of a row at a time.
+"""How weights lie in memory, and the vector code that makes numbers of them, a chunk of a row at a time.
 
 A matrix is a named tuple of numpy arrays, which may be views of a mapped file at any address; its class says how it is
 packed. Each class has `fields`, the numbers that are packed into a lane (a word) of a vector of sixteen words:
@@ -22,6 +22,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from mlx_model.cpu.kernels import vectors as v
+from mlx_model.cpu.kernels.digits import BIAS, PLACES
 
 Array = NDArray[Any]
 
@@ -103,6 +104,25 @@ class Chunk(NamedTuple):
         return v.fma(builder, builder.fadd(*parts), self.scale, sums)
 
 
+class ByteChunk(NamedTuple):
+    """A chunk of experts for activations in digits: `codes`, doubled and plus BIAS, as bytes [64] of even and of odd
+    weights, times `scale` [16]."""
+
+    codes: Sequence[ir.Value]
+    scale: ir.Value
+
+    def added(self, builder: ir.IRBuilder, xs: Sequence[ir.Value], sums: ir.Value) -> ir.Value:
+        """`sums` [16] with these weights times xs, the eight vectors of a stretch: see digits.py."""
+        *digits, counted, units = xs
+        total = v.splat(0)
+        for place in range(PLACES):
+            total = builder.shl(total, v.splat(8))
+            for codes, each in zip(self.codes, digits[2 * place : 2 * place + 2], strict=True):
+                total = v.byte_products(builder, total, codes, each)
+        total = builder.sitofp(builder.add(total, builder.bitcast(counted, v.INTS)), v.FLOATS)
+        return v.fma(builder, builder.fmul(total, builder.bitcast(units, v.FLOATS)), self.scale, sums)
+
+
 class Row:
     """Code that reads the chunks of one row, which is row number `row` of `arrays`, whose rows have `k` columns."""
 
@@ -141,6 +161,10 @@ class Row:
     def chunk(self, index: ir.Value, *, whole: bool) -> Chunk:
         """Chunk `index` of the row; one that isn't `whole` ends with the row: the rest of it is any of the row's
         weights."""
+        raise NotImplementedError
+
+    def byte_chunk(self, index: ir.Value, *, whole: bool) -> ByteChunk:
+        """The same for activations in digits, which experts alone meet."""
         raise NotImplementedError
 
 
@@ -231,33 +255,44 @@ class ExpertsRow(Row):
         return (16, 32) if index == 0 else (1, 32)
 
     def chunk(self, index: ir.Value, *, whole: bool) -> Chunk:
-        """See Row. Past the end is the last block again, as often as needed."""
+        """See Row."""
+        packed, powers = self._blocks(index, whole=whole)
+        words = self.builder.bitcast(packed, v.INTS)
+        halves = self.builder.fmul(self._scales(powers), v.splat(0.5, ir.VectorType(v.FLOAT, 4)))
+        return Chunk(v.nibbles_looked_up(self.builder, words, self._E2M1), self._spread(halves))
+
+    def byte_chunk(self, index: ir.Value, *, whole: bool) -> ByteChunk:
+        """See Row."""
+        packed, powers = self._blocks(index, whole=whole)
+        codes = v.nibbles_as_bytes(self.builder, packed, [BIAS + code for code in self._E2M1])
+        return ByteChunk(codes, self._spread(self._scales(powers)))
+
+    def _blocks(self, index: ir.Value, *, whole: bool) -> tuple[ir.Value, ir.Value]:
+        """Four blocks and their scales. Past the end is the last block again, as often as needed."""
         builder, first = self.builder, self.times(index, 4)
         blocks, scales = self.arrays
         if whole:
-            packed, powers = blocks.load(self.times(first, 16), 64), scales.load(first, 4)
-        else:
-            last = builder.sub(builder.udiv(self.k, self.k.type(32)), self.k.type(1))
-            numbers = [self._least(builder.add(first, first.type(place)), last) for place in range(4)]
-            a, b, c, d = (blocks.load(self.times(number, 16), 16) for number in numbers)
-            packed = v.joined(builder, v.joined(builder, a, b), v.joined(builder, c, d))
-            a, b, c, d = (scales.load(number, 1) for number in numbers)
-            powers = v.joined(builder, v.joined(builder, a, b), v.joined(builder, c, d))
-        return Chunk(
-            v.nibbles_looked_up(builder, builder.bitcast(packed, v.INTS), self._E2M1), self._half_scales(powers)
-        )
+            return blocks.load(self.times(first, 16), 64), scales.load(first, 4)
+        last = builder.sub(builder.udiv(self.k, self.k.type(32)), self.k.type(1))
+        numbers = [self._least(builder.add(first, first.type(place)), last) for place in range(4)]
+        a, b, c, d = (blocks.load(self.times(number, 16), 16) for number in numbers)
+        packed = v.joined(builder, v.joined(builder, a, b), v.joined(builder, c, d))
+        a, b, c, d = (scales.load(number, 1) for number in numbers)
+        return packed, v.joined(builder, v.joined(builder, a, b), v.joined(builder, c, d))
 
     def _least(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_unsigned("<", a, b), a, b)
 
-    def _half_scales(self, powers: ir.Value) -> ir.Value:
-        """Half of 2^(power - 127) in each lane of four blocks, since codes are doubled. 2^-127 is subnormal."""
-        builder = self.builder
-        ints, floats = ir.VectorType(v.INT, 4), ir.VectorType(v.FLOAT, 4)
+    def _scales(self, powers: ir.Value) -> ir.Value:
+        """2^(power - 127) of four blocks. 2^-127 is subnormal."""
+        builder, ints = self.builder, ir.VectorType(v.INT, 4)
         bits, least = builder.shl(builder.zext(powers, ints), v.splat(23, ints)), v.splat(1 << 22, ints)
         bits = builder.select(builder.icmp_unsigned("<", bits, least), least, bits)
-        halves = builder.fmul(builder.bitcast(bits, floats), v.splat(0.5, floats))
-        return v.shuffle(builder, halves, [lane // 4 for lane in range(v.LANES)])
+        return builder.bitcast(bits, ir.VectorType(v.FLOAT, 4))
+
+    def _spread(self, scales: ir.Value) -> ir.Value:
+        """Those of four blocks in the lanes of each."""
+        return v.shuffle(self.builder, scales, [lane // 4 for lane in range(v.LANES)])
 
 
 def _floats(builder: ir.IRBuilder, array: v.Place, start: ir.Value, count: int) -> ir.Value:

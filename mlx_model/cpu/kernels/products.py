@@ -16,6 +16,7 @@ from numba.core import cgutils, types
 from numba.core.types.containers import UniTuple
 
 from mlx_model.cpu.kernels import vectors as v
+from mlx_model.cpu.kernels.digits import STRETCH
 from mlx_model.cpu.kernels.formats import ROWS, Row
 
 ROWS_OF_PANEL = 8 if v.AVX512 or v.ARM else 4
@@ -43,20 +44,22 @@ def _row(context: Any, builder: ir.IRBuilder, kind: Any, matrix: ir.Value, row: 
 
 def _dots(tokens: int) -> Codegen:
     """dot(matrix, row, x, *lines): the sums of row `row` of the matrix times x[line] for each line, all of which are in
-    the order of the matrix' fields. Each has the bits that it has alone."""
+    the order of the matrix' fields, or for experts in digits where x is int8. Each has the bits that it has alone."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         matrix, row, x, *lines = args
         weights = _row(context, builder, sig.args[0], matrix, row)
+        in_digits = sig.args[2].dtype == types.int8
         inputs = [_line(context, builder, sig.args[2], x, line) for line in lines]
         sums = [[cgutils.alloca_once_value(builder, v.splat(0, v.FLOATS)) for _ in range(CHAINS)] for _ in lines]
 
         def add(index: ir.Value, chain: int, *, whole: bool) -> None:
-            chunk = weights.chunk(index, whole=whole)
+            chunk = (weights.byte_chunk if in_digits else weights.chunk)(index, whole=whole)
             weights.fetch_ahead(index)
-            start = builder.mul(index, index.type(weights.columns))
+            items, each = (STRETCH, 64) if in_digits else (weights.columns, v.LANES)
+            start = builder.mul(index, index.type(items))
             for line, slots in zip(inputs, sums, strict=True):
-                xs = [line.load(builder.add(start, start.type(at))) for at in range(0, weights.columns, v.LANES)]
+                xs = [line.load(builder.add(start, start.type(at)), each) for at in range(0, items, each)]
                 builder.store(chunk.added(builder, xs, builder.load(slots[chain])), slots[chain])
 
         if weights.scaled_late:

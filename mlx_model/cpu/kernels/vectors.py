@@ -18,13 +18,13 @@ LANES = 16
 FLOAT, BYTE, HALF, INT = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32)
 FLOATS, BYTES, HALVES, INTS = (ir.VectorType(kind, LANES) for kind in (FLOAT, BYTE, HALF, INT))
 
-_FEATURES = config.CPU_FEATURES
-AVX512 = (
-    "+avx512f" in _FEATURES.split(",")
-    if _FEATURES is not None
-    else binding.get_host_cpu_features().get("avx512f", False)
-)
+_FEATURES = {
+    *(binding.get_host_cpu_features().flatten() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(",")
+}
+AVX512 = "+avx512f" in _FEATURES
 """Whether the code is for a processor with AVX-512: NUMBA_CPU_FEATURES, else this one."""
+BYTE_PRODUCTS = {"+avx512vnni", "+avx512vbmi"} <= _FEATURES
+"""Whether that adds products of 64 bytes, and looks as many up in a table of 64."""
 
 ARM = machine() in ("aarch64", "arm64")
 """Whether it is for an ARM processor, else x86-64."""
@@ -91,6 +91,12 @@ def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Valu
     return intrinsic_call(builder, "llvm.fmuladd.v16f32", FLOATS, [a, b, c])
 
 
+def spread(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType) -> ir.Value:
+    """A vector of one value."""
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT(0))
+    return shuffle(builder, one, [0] * kind.count)
+
+
 def shuffle(builder: ir.IRBuilder, vector: ir.Value, places: Sequence[int]) -> ir.Value:
     """The vector's items at `places`, in that order."""
     kind = ir.VectorType(INT, len(places))
@@ -133,6 +139,23 @@ def nibbles_looked_up(builder: ir.IRBuilder, words: ir.Value, table: Sequence[in
         _bytes_looked_up(builder, builder.and_(part, low), table) for part in (words, builder.lshr(words, splat(4)))
     ]
     return [byte_as_float(builder, halves[place % 2], place // 2, signed=True) for place in range(8)]
+
+
+def nibbles_as_bytes(builder: ir.IRBuilder, packed: ir.Value, table: Sequence[int]) -> list[ir.Value]:
+    """The lower 4-bit codes of 64 bytes and the upper ones, as `table` [16] has them. It is repeated, so that the bits
+    above a code have no effect."""
+    kind = packed.type
+    entries = ir.Constant(kind, [*table] * 4)
+    upper = builder.bitcast(builder.lshr(builder.bitcast(packed, INTS), splat(4)), kind)
+    return [
+        intrinsic_call(builder, "llvm.x86.avx512.permvar.qi.512", kind, [entries, codes]) for codes in (packed, upper)
+    ]
+
+
+def byte_products(builder: ir.IRBuilder, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+    """`sums` int32 [16], each plus four products of bytes in turn: those of a have no sign, those of b have."""
+    operands = [sums, *(builder.bitcast(each, INTS) for each in (a, b))]
+    return intrinsic_call(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, operands)
 
 
 def byte_as_float(builder: ir.IRBuilder, words: ir.Value, place: int, *, signed: bool) -> ir.Value:

@@ -76,7 +76,29 @@ def unpacked(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[np
 def arranged(x: NDArray[np.float32], kind: type) -> NDArray[np.float32]:
     """Rows in the order in which they meet a matrix of this class."""
     fields = fields_of(kind)
-    out = np.full((len(x), padded(x.shape[1], fields)), np.nan, np.float32)
+    out = np.zeros((len(x), padded(x.shape[1], fields)), np.float32)
     for row, line in zip(x, out, strict=True):
         arrange(row, fields, line)
     return out
+
+
+def in_digits(x: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Rows of whole blocks as digits for experts (kernels/digits.py)."""
+    out = np.zeros((len(x), padded(x.shape[1], 8)), np.float32).view(np.int8)
+    for row, line in zip(x, out, strict=True):
+        arrange(row, 8, line)
+    return out
+
+
+def read_digits(lines: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(numbers, units), each [T, columns], of lines of digits. Numbers are whole."""
+    columns = lines.shape[1] // 4
+    stretches = lines.reshape(len(lines), columns // 128, 512)
+    digits = stretches[:, :, :384].reshape(*stretches.shape[:2], 3, 2, 64).astype(np.int64)
+    numbers = (digits[:, :, 0] * 256 + digits[:, :, 1]) * 256 + digits[:, :, 2]
+    numbers = np.swapaxes(numbers, 2, 3).reshape(*stretches.shape[:2], 128)
+    sums = np.ascontiguousarray(stretches[:, :, 384:448]).view(np.int32)
+    np.testing.assert_array_equal(sums, -12 * numbers.reshape(*sums.shape, 8).sum(axis=-1))
+    halves = np.ascontiguousarray(stretches[:, :, 448:]).view(np.float32).astype(np.float64)
+    units = 2 * np.repeat(halves, 8, axis=2)
+    return numbers.reshape(len(lines), columns).astype(np.float64), units.reshape(len(lines), columns)
