@@ -43,7 +43,7 @@ def portion(index: int, rows: int, threads: int, least: int) -> Any:
 
 
 @kernel
-def portions(rows: int, threads: int, least: int) -> int:
+def portions(rows: int, threads: int, least: int) -> Any:
     """How many portions the rows have."""
     number, first, each = _round(rows, threads, least, rows)
     return number + (rows - first + each - 1) // each
