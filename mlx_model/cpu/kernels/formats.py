@@ -16,6 +16,7 @@ chunk. So activations are put into that order once (`lanes.py`) instead of weigh
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 from llvmlite import ir
@@ -114,12 +115,12 @@ class ByteChunk(NamedTuple):
     def added(self, builder: ir.IRBuilder, xs: Sequence[ir.Value], sums: ir.Value) -> ir.Value:
         """`sums` [16] with these weights times xs, the eight vectors of a stretch: see digits.py."""
         *digits, counted, units = xs
-        total = v.splat(0)
-        for place in range(PLACES):
-            total = builder.shl(total, v.splat(8))
+        places = [v.splat(0)] * (PLACES - 1) + [builder.bitcast(counted, v.INTS)]
+        for place in range(PLACES):  # each a sum of its own: none waits for another
             for codes, each in zip(self.codes, digits[2 * place : 2 * place + 2], strict=True):
-                total = v.byte_products(builder, total, codes, each)
-        total = builder.sitofp(builder.add(total, builder.bitcast(counted, v.INTS)), v.FLOATS)
+                places[place] = v.byte_products(builder, places[place], codes, each)
+        total = reduce(lambda high, low: builder.add(builder.shl(high, v.splat(8)), low), places)
+        total = builder.sitofp(total, v.FLOATS)
         return v.fma(builder, builder.fmul(total, builder.bitcast(units, v.FLOATS)), self.scale, sums)
 
 
