@@ -116,7 +116,7 @@ class ByteChunk(NamedTuple):
         """`sums` [16] with these weights times xs, the eight vectors of a stretch: see digits.py."""
         *digits, counted, units = xs
         places = [v.splat(0)] * (PLACES - 1) + [builder.bitcast(counted, v.INTS)]
-        for place in range(PLACES):  # each a sum of its own: none waits for another
+        for place in range(PLACES):  # each place has a sum of its own, so that none waits
             for codes, each in zip(self.codes, digits[2 * place : 2 * place + 2], strict=True):
                 places[place] = v.byte_products(builder, places[place], codes, each)
         total = reduce(lambda high, low: builder.add(builder.shl(high, v.splat(8)), low), places)
