@@ -98,7 +98,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             "several answers at once, of which one is made",
             *("pro", "pro", "f10", "F10"),
             takes="N question",
-            values=("4", "8", "16", "vote", "select", "synthesise", "all"),
+            values=("4", "8", "16", "vote:", "select:", "synthesise:", "all:"),
             waits=True,
         ),
         Command("continue an answer that was cut off", "go_on", "continue", "ctrl+g", "^G", waits=True),

@@ -22,7 +22,8 @@ class Plan:
 
 
 def read_plan(argument: str, options: Options, last: Plan | None = None) -> Plan:
-    """What follows `/pro`: a number, then a way alone, or else a question; what is left out is as the `last` time.
+    """What follows `/pro`: a number, a way and a question, as in "4 select: Who is right?". What is left out is as the
+    `last` time. Without a colon behind it a word is a way only if it stands alone: it may be a question's first.
 
     Raises RequestError for what can't be.
     """
@@ -31,6 +32,7 @@ def read_plan(argument: str, options: Options, last: Plan | None = None) -> Plan
     last = last or Plan()
     first, _, rest = argument.strip().partition(" ")
     count, argument = (int(first[:9]), rest.strip()) if first.isdecimal() else (last.count, argument.strip())
-    way = next((each for each in COMBINE if each == argument.lower()), None)
+    word, _, question = argument.partition(":")
+    way = next((each for each in COMBINE if each == word.strip().lower()), None)
     check_samples(options, count, last.combine)
-    return Plan(count, way) if way is not None else Plan(count, last.combine, argument)
+    return Plan(count, last.combine, argument) if way is None else Plan(count, way, question.strip())

@@ -207,14 +207,13 @@ class Pro:
         """How long it took so far."""
         return self._ended_s or (monotonic() - self._began if self._began else 0.0)
 
-    def cost(self, alone_tok_s: float) -> str:
-        """Tokens and seconds so far; and how many times the seconds of one answer alone at a speed that was measured,
-        0 for none."""
+    def cost(self, alone_tok_s: float) -> tuple[str, ...]:
+        """Tokens and seconds so far, in words; and how many times the seconds of one answer alone, where its speed was
+        measured (else 0) or is that of the answer written from them."""
         seconds = self.seconds
         took = f"{seconds:.1f} s" if seconds < _BRIEF_S else f"{seconds:.0f} s"
-        if (times := self._times(alone_tok_s)) is not None:
-            took += f" ({times:.1f} times one answer's)"
-        return f"{self.tokens:,} tokens, {took}"
+        times = self._times(alone_tok_s)
+        return f"{self.tokens:,} tokens, {took}", *([] if times is None else [f"{times:.1f} times one answer's"])
 
     def _times(self, alone_tok_s: float) -> float | None:
         written = [tokens for tokens in self._tokens if tokens]
@@ -259,7 +258,7 @@ class Pro:
         if self.further is not None:
             self.further.origin = self.doing
         if answer is not None and self.outcome is not None:
-            answer.origin = f"{self.outcome.how}; {self.cost(alone_tok_s)}"
+            answer.origin = "; ".join([self.outcome.how, *self.cost(alone_tok_s)])
         for record in self._kept:
             record.keep_in(conversation, monotonic(), unfinished)
         if answer is not None:

@@ -251,7 +251,7 @@ class PlainChat:
         if plan.question:
             return self._ask_message(plan.question, partial(self._answer_several, plan))
         if (prompt := self._conversation.last_prompt()) is None:
-            print("There is nothing to answer yet.")
+            print("There is no message to answer yet.")
             return False
         return self._read_and_answer(prompt, partial(self._answer_several, plan))
 

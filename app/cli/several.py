@@ -126,7 +126,7 @@ def print_all(pro: Pro) -> None:
 def progress(pro: Pro) -> str:
     """How far they are, in a line."""
     work = pro.doing or f"{len(pro.ended)} of {len(pro.records)} answers"
-    return ", ".join(filter(None, [work, pro.cost(0.0), pro.votes]))
+    return ", ".join(filter(None, [work, *pro.cost(0.0), pro.votes]))
 
 
 def result_line(pro: Pro) -> str:
@@ -139,14 +139,14 @@ def result_line(pro: Pro) -> str:
         if "length" in reasons:
             how += " within the token limit; allow more with --max-tokens, or less thinking with --effort low"
     counted = f" ({pro.votes})" if how.startswith("votes") else ""
-    return f"{how}{counted}; {pro.cost(0.0)}"
+    return "; ".join([f"{how}{counted}", *pro.cost(0.0)])
 
 
 def to_json(pro: Pro, plan: Plan, ready: Ready) -> dict[str, Any]:
     """The answer as `ask --json` has it, with what it was made of; `chosen` is a place in `samples`."""
     assert pro.outcome is not None
-    answer, finished = pro.answer, [record.finished for record in pro.all_records]
-    stats = total([each.stats for each in finished if each is not None], pro.seconds, pro.samples.seed)
+    answer, further = pro.answer, [pro.further.stats] if pro.further is not None else []
+    stats = total([record.stats for record in pro.records], further, pro.seconds, pro.samples.seed)
     load = {"load_s": ready.load_s, "resident_bytes": ready.resident_bytes}
     return {
         **(_fields(answer) if answer is not None else _fields(pro.records[0])),

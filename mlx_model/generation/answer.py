@@ -19,7 +19,7 @@ from mlx_model.harmony.openai_messages import read_messages
 from mlx_model.harmony.tools import FunctionTool
 from mlx_model.model import Model
 from mlx_model.options import Options
-from mlx_model.pro.samples import Combine
+from mlx_model.pro.samples import Combine, check_combine
 from mlx_model.request import Request
 from mlx_model.tools.base import ToolResult
 from mlx_model.tools.budget import Budget
@@ -121,6 +121,7 @@ def generate(
     for a prompt that is too long, TokenizerError for a model without tokenizer, TypeError for another keyword.
     """
     session, turn, read = Session(model), make_turn(prompt, keywords, _budget(model)), _format(keywords).read
+    check_combine(combine)
     if samples != 1:
         return answer_several(session, turn.request, samples, combine, read)
     answer, tokens, calls, warnings = FoldedAnswer(), list[int](), list[ToolFinished](), list[str]()

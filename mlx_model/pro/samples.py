@@ -30,6 +30,8 @@ MOST = 16
 WHOLE = ("stop", "stop_string")
 """How an answer has ended that counts (Finished.reason)."""
 _SEEDS = 2**64
+_SHARED = ("experts_asked", "experts_read", "experts_bytes", "experts_wait_s", "there_s", "wire_s")
+"""Figures of what an answer had in common with those that were computed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,13 @@ class Samples:
         """Samples that have ended, whether or not with an answer."""
         self._request = request
         self._answers: dict[int, str] = {}
+        self._stopped = 0
         self._shown: list[int] = []  # the numbers of those that the model is shown, in their order there
 
     def take(self, number: int, text: str, reason: str) -> None:
         """A sample has ended for this reason, with this final text; one that was cut off or is empty has no vote."""
         self.ended += 1
+        self._stopped += reason == "cancelled"
         if reason in WHOLE and text.strip():
             self._answers[number] = text
             self.tally.add(number, text)
@@ -89,13 +93,14 @@ class Samples:
         numbers = sorted(self._answers)
         if not numbers:
             return self._outcome(f"none of {len(self.requests)} came to an answer", None)
-        if self.combine == "all":
-            return self._outcome(f"the first of {len(numbers)} answers", numbers[0])
         if len(numbers) == 1:
             return self._outcome(f"the only answer of {len(self.requests)}", numbers[0])
+        if self.combine == "all":
+            return self._outcome(f"the first of {len(numbers)} answers", numbers[0])
         if self.combine == "vote" and (leader := self.tally.leader) is not None:
             tied = ", tied" if self.tally.is_tied else ""
-            return self._outcome(f"votes {leader.votes} of {len(numbers)}{tied}", leader.voters[0])
+            stopped = f", {self._stopped} stopped" if self._stopped else ""
+            return self._outcome(f"votes {leader.votes} of {len(numbers)}{tied}{stopped}", leader.voters[0])
         self._shown = numbers
         random.Random(self.seed).shuffle(self._shown)  # what stands first is preferred
         return self._asked()
@@ -136,8 +141,14 @@ class Samples:
         return Outcome(how, number, tuple(self.tally.counts))
 
 
-def total(stats: Sequence[Stats], seconds: float, seed: int) -> Stats:
-    """Figures of answers that were computed together in so many seconds: all tokens, the first token of all."""
+def total(samples: Sequence[Stats], further: Sequence[Stats], seconds: float, seed: int) -> Stats:
+    """Figures of samples, which were computed together, and of what was asked for then, in so many seconds: all tokens,
+    the first token of all. What they waited for together each of the samples has counted for all (Runner): once."""
+    stats = [*samples, *further]
+    shared = {
+        name: max((getattr(each, name) for each in samples), default=0) + sum(getattr(each, name) for each in further)
+        for name in _SHARED
+    }
     first = min((each.ttft_s for each in stats if each.ttft_s), default=0.0)
     return Stats(
         prefill_tokens=sum(each.prefill_tokens for each in stats),
@@ -149,14 +160,22 @@ def total(stats: Sequence[Stats], seconds: float, seed: int) -> Stats:
         peak_memory_bytes=max((each.peak_memory_bytes for each in stats), default=0),
         seed=seed,
         analysis_tokens=sum(each.analysis_tokens for each in stats),
+        guessed_tokens=sum(each.guessed_tokens for each in stats),
+        accepted_tokens=sum(each.accepted_tokens for each in stats),
+        **shared,
     )
 
 
 def check_samples(options: Options, count: int, combine: str) -> None:
     """Raises RequestError for what no request can be answered several times with."""
-    if combine not in COMBINE:
-        raise RequestError(f"combine is {combine!r}; it must be one of {', '.join(COMBINE)}")
+    check_combine(combine)
     if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= MOST:
         raise RequestError(f"samples is {count!r}; it must be a whole number from 2 to {MOST}")
     if options.temperature == 0:
         raise RequestError("samples at temperature 0 are all the same; leave the temperature at 1")
+
+
+def check_combine(combine: str) -> None:
+    """Raises RequestError for what is no way to make one answer of several."""
+    if combine not in COMBINE:
+        raise RequestError(f"combine is {combine!r}; it must be one of {', '.join(COMBINE)}")

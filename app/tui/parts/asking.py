@@ -104,7 +104,7 @@ class Asking:
         """Answer a prompt of the path again, by default the last; the previous answer stays as another version."""
         prompt = prompt or self.conversation.last_prompt()
         if prompt is None:
-            self._desk.warn("There is nothing to regenerate yet.")
+            self._desk.warn("There is no message to answer yet.")
             return
         self._desk.toast.on_sent()
         self.idle.clear()

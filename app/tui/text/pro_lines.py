@@ -21,24 +21,27 @@ _MOST_VOTE = 24
 class ProFigures:
     """What there is to show. `votes` are answers and how many gave each, `abstentions` those that can't be compared.
 
-    `doing` is what is made of the answers, "" while they come; `cost` is what they took so far, `memory` what the
-    engine held at most, both in words. `notes` say what else is to be known.
+    `doing` is what is made of the answers, "" while they come; `cost` is what they took so far, in parts, `memory` what
+    the engine held at most, all in words. `notes` say what else is to be known.
     """
 
     states: Sequence[SampleState]
     votes: Sequence[tuple[str, int]] = ()
     abstentions: int = 0
     doing: str = ""
-    cost: str = ""
+    cost: Sequence[str] = ()
     memory: str = ""
     notes: Sequence[str] = ()
 
 
 def pro_lines(figures: ProFigures, width: int) -> list[Content]:
-    """The lines for so many columns: as many as `height` says, none longer."""
-    lines = [_head(figures, width)]
-    lines += [_sample(number, state, width) for number, state in enumerate(figures.states, 1)]
-    return [*lines, _votes(figures, width), Content(_fitted(figures.notes, width)).stylize(_DIM)]
+    """The lines for so many columns: as many as `height` says, none longer.
+
+    What is said of all stands below: where a window is too low for so many answers, its end is what is seen.
+    """
+    lines = [_sample(number, state, width) for number, state in enumerate(figures.states, 1)]
+    notes = Content(_fitted(figures.notes, width)).stylize(_DIM)
+    return [*lines, _votes(figures, width), _all(figures, width), notes]
 
 
 def height(count: int) -> int:
@@ -46,12 +49,13 @@ def height(count: int) -> int:
     return count + 3
 
 
-def _head(figures: ProFigures, width: int) -> Content:
+def _all(figures: ProFigures, width: int) -> Content:
+    """How far they are together, and what that took."""
     ended = sum(state.state in ("done", "stopped", "no answer") for state in figures.states)
     count = len(figures.states)
     work = figures.doing or (f"{count} answers at once, {ended} ended" if ended else f"{count} answers at once")
     memory = f"memory {figures.memory}" if figures.memory else ""
-    return Content(_fitted([work, figures.cost, memory], width))
+    return Content(_fitted([work, *figures.cost, memory], width))
 
 
 def _fitted(parts: Sequence[str], width: int) -> str:

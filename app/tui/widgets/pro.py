@@ -18,7 +18,7 @@ class ProView(Widget):
         (
             ("F10", "to what is typed, or to the last message"),
             ("/pro 4 QUESTION", "4 answers to a new one; /pro 4: to the last"),
-            ("/pro select", "the model chooses; synthesise, all, vote"),
+            ("/pro select: QUESTION", "the model chooses; synthesise, all, vote"),
             ("Esc", "end early with what there is"),
             ("^O, < 2/9 >", "read each of them, with its thought"),
             ("votes", "for numbers, choices, short facts: they help"),

@@ -73,7 +73,7 @@ async def test_votes_are_counted_and_the_rest_is_stopped() -> None:
     waits = [MessageStart("analysis"), TextDelta("analysis", "Let me think about"), None]
     played = scene(waits, *[FORTY_TWO] * 4, [Queued(3), None], says("41"), says("41\n\nor so"))
     outcome = await played.play()
-    assert outcome is not None and (outcome.how, outcome.chosen) == ("votes 4 of 6", 1)
+    assert outcome is not None and (outcome.how, outcome.chosen) == ("votes 4 of 6, 2 stopped", 1)
     assert [request.options.seed for request in played.engine.asked] == [*range(8)]
     states = played.pro.states
     assert states[1] == SampleState(22, "done", "42")
@@ -81,7 +81,7 @@ async def test_votes_are_counted_and_the_rest_is_stopped() -> None:
     assert [state.state for state in states] == ["stopped", *["done"] * 4, "stopped", "done", "done"]
     assert played.pro.votes == "42 \u00d74, 41 \u00d71"
     kept = played.keep()
-    assert kept[0] == ("It is **42**.", "votes 4 of 6", "stop")
+    assert kept[0] == ("It is **42**.", "votes 4 of 6, 2 stopped", "stop")
     assert ("", "answer 1 of 8", "cancelled") in kept and len(kept) == 7  # of one there is nothing
     assert played.conversation.leaf is not None
     assert played.conversation.nodes[played.conversation.leaf].text("analysis") == "6 * 7"
@@ -116,7 +116,7 @@ async def test_answers_that_can_not_be_counted_are_written_into_one() -> None:
     last = played.engine.asked[-1]
     assert last.messages[0] == user("What is 6 * 7?") and "First,\n\nthis." in last.messages[-1].text
     assert [type(event) for event in played.seen[-3:]] == [Further] * 3
-    assert "times one answer's)" in played.pro.cost(0.0)  # the written one has run alone
+    assert "times one answer's" in played.pro.cost(0.0)[1]  # the written one has run alone
 
 
 async def test_a_choice_is_no_answer_of_its_own() -> None:
@@ -145,7 +145,7 @@ async def test_the_person_ends_them_and_gets_what_there_is() -> None:
     played = scene(FORTY_TWO, [MessageStart("final"), TextDelta("final", "4"), None], FORTY_TWO, [None])
     played.is_stopped = True
     outcome = await played.play()
-    assert outcome is not None and (outcome.how, outcome.chosen) == ("votes 2 of 2", 0)
+    assert outcome is not None and (outcome.how, outcome.chosen) == ("votes 2 of 2, 2 stopped", 0)
     assert played.keep()[1:] == [
         ("4", "answer 2 of 4", "cancelled"),
         ("It is **42**.", "answer 3 of 4", "stop"),
@@ -204,10 +204,10 @@ async def test_the_cost_is_that_of_all_beside_one_alone(monkeypatch: pytest.Monk
     times = iter([10.0, *[22.0] * 99])
     monkeypatch.setattr("app.chat.pro.monotonic", lambda: next(times))
     played = scene(FORTY_TWO, FORTY_TWO, combine="all")
-    assert played.pro.cost(10.0) == "0 tokens, 0.0 s"
+    assert played.pro.cost(10.0) == ("0 tokens, 0.0 s",)
     await played.play()
-    assert played.pro.cost(0.0) == "44 tokens, 12 s"
-    assert played.pro.cost(5.0) == "44 tokens, 12 s (2.7 times one answer's)"  # 22 tokens alone take 4.4 s
+    assert played.pro.cost(0.0) == ("44 tokens, 12 s",)
+    assert played.pro.cost(5.0) == ("44 tokens, 12 s", "2.7 times one answer's")  # 22 tokens alone take 4.4 s
 
 
 def test_the_speed_of_one_alone_is_that_of_the_same_model() -> None:
@@ -232,6 +232,10 @@ def test_the_speed_of_one_alone_is_that_of_the_same_model() -> None:
         ("4", Plan(4)),
         (" 4  select ", Plan(4, "select")),
         ("Synthesise", Plan(USUAL, "synthesise")),
+        ("select: which one?", Plan(USUAL, "select", "which one?")),
+        ("3 Synthesise : which: this?", Plan(3, "synthesise", "which: this?")),
+        ("all:", Plan(USUAL, "all")),
+        ("note: a or b?", Plan(USUAL, question="note: a or b?")),
         ("vote for whom?", Plan(USUAL, question="vote for whom?")),
         ("4 Who wrote Faust?", Plan(4, question="Who wrote Faust?")),
         ("4.5 of what?", Plan(USUAL, question="4.5 of what?")),

@@ -74,7 +74,7 @@ def answer(
         ([*[PROSE] * 3, says("All.")], "vote", 0, "All.\n", "written from 3 answers; 88 tokens, "),
         ([PROSE, PROSE, says("x"), says("3")], "select", 0, None, "chosen by the model from 3 answers; "),
         ([PROSE, says("4", reason="length"), says(" ")], "all", 0,
-         "[1 of 3]\nFirst this,\n\nthen \u241b[31mthat.\n\n[2 of 3, cut off]\n4\n\n", "the first of 1 answers; "),
+         "[1 of 3]\nFirst this,\n\nthen \u241b[31mthat.\n\n[2 of 3, cut off]\n4\n\n", "the only answer of 3; "),
         ([says("4", reason="length")] * 3, "vote", 1, "", "no answer: none of 3 came to an answer within the token"),
         ([[Finished("no_answer")]] * 3, "vote", 1, "", "no answer: none of 3 came to an answer; "),
     ],
@@ -173,7 +173,7 @@ def test_the_plain_chat_keeps_every_answer(capsys: pytest.CaptureFixture[str]) -
     engine.alive = True
     with closing(Saver(print)) as saver:
         chat = PlainChat(engine, Start(Load(), Options(seed=0), None, False), saver, edits_lines=False)
-        assert chat._several("3") is False and "nothing to answer" in capsys.readouterr().out
+        assert chat._several("3") is False and "no message to answer" in capsys.readouterr().out
         assert chat._several("17 q") is False and "from 2 to 16" in capsys.readouterr().out
         chat._tools.names = ("python",)
         assert chat._several("3 What is 6 * 7?") is False

@@ -28,7 +28,7 @@ async def test_votes_fall_until_the_rest_is_stopped_and_every_answer_stays() -> 
     async with chat(engine, (100, 30)) as pilot:
         await idle(pilot)
         await pilot.press("f10")
-        await wait_until(pilot, lambda: notified(pilot, "nothing to regenerate"))
+        await wait_until(pilot, lambda: notified(pilot, "no message to answer"))
         desk_of(pilot).composer.insert(QUESTION)
         await pilot.press("f10")
         await asked(pilot, engine, 8)
@@ -56,7 +56,7 @@ async def test_votes_fall_until_the_rest_is_stopped_and_every_answer_stays() -> 
         engine.end(7, "42")
         await idle(pilot)
         assert engine.cancelled == 1 and not pilot.app.query(ProView)
-        await on_screen(pilot, "votes 6 of 7")
+        await on_screen(pilot, "votes 6 of 7, 1 stopped")
         await on_screen(pilot, "< 3/8 >")
         assert "That is 42." in text_on(pilot)
         await pilot.press("ctrl+o")
@@ -64,7 +64,7 @@ async def test_votes_fall_until_the_rest_is_stopped_and_every_answer_stays() -> 
         stored = await app_of(pilot).journal.load(app_of(pilot).conversation.id)
         assert stored is not None
         kept = [node.facts.origin.partition(";")[0] for node in stored.nodes.values() if node.facts]
-        assert kept[:3] == ["answer 1 of 8", "answer 2 of 8", "votes 6 of 7"]
+        assert kept[:3] == ["answer 1 of 8", "answer 2 of 8", "votes 6 of 7, 1 stopped"]
 
 
 async def test_esc_ends_early_then_one_is_written_and_esc_again_keeps_the_answers() -> None:
@@ -154,7 +154,7 @@ FIGURES = ProFigures(
     ],
     [("42", 5), ("an answer that is too long to be counted so", 2), ("41", 1)],
     2,
-    cost="3,912 tokens, 12 s (2.6 times one answer's)",
+    cost=("3,912 tokens, 12 s", "2.6 times one answer's"),
     memory="11.0 / 11.4 GB",
     notes=(ENDS_EARLY, TOOLS_OFF),
 )
@@ -167,17 +167,18 @@ def test_lines_fit_every_width() -> None:
         assert all(line.cell_length <= width for line in lines), width
         assert not any("\x1b" in line.plain or "\n" in line.plain for line in lines)
     assert [line.plain for line in pro_lines(FIGURES, 74)] == [
-        "5 answers at once, 3 ended \u00b7 3,912 tokens, 12 s (2.6 times one answer's)",
         " 1                 waiting",
         " 2   1,612 tokens  thinking   so it is \u65e5\u672c\u8a9e and then \u241b[31m some more",
         " 3     540 tokens  done       42",
         " 4     812 tokens  done       a long answer that goes on and on, so that \u2026",
         " 5       3 tokens  stopped",
         "votes  42 \u00d75  an answer that is too l\u2026 \u00d72  41 \u00d71  not comparable \u00d72",
+        "5 answers at once, 3 ended \u00b7 3,912 tokens, 12 s \u00b7 2.6 times one answer's",
         "Esc ends early with what there is \u00b7 tools are off meanwhile",
     ]
-    assert pro_lines(FIGURES, 40)[2].plain == " 2   1,612 tokens  thinking   \u2026some more"
-    assert "11.4 GB" in pro_lines(FIGURES, 100)[0].plain
+    assert pro_lines(FIGURES, 40)[1].plain == " 2   1,612 tokens  thinking   \u2026some more"
+    assert pro_lines(FIGURES, 60)[6].plain == "5 answers at once, 3 ended \u00b7 3,912 tokens, 12 s"
+    assert "11.4 GB" in pro_lines(FIGURES, 100)[6].plain
 
 
 async def test_options_that_have_changed_since_it_was_asked_for_are_said_and_the_message_comes_back() -> None:

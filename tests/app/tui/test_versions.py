@@ -51,7 +51,7 @@ async def test_answering_again_keeps_both_and_switches_between_them() -> None:
     async with chat(engine) as pilot:
         await idle(pilot)
         await pilot.press("ctrl+r")
-        await wait_until(pilot, lambda: "nothing to regenerate yet" in text_on(pilot))
+        await wait_until(pilot, lambda: "no message to answer yet" in text_on(pilot))
         await ask(pilot, engine, "How many?", "two")
         await ask(pilot, engine, "Sure?", "yes")
         await pilot.press("ctrl+e")

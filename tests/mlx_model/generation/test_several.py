@@ -33,7 +33,7 @@ def test_samples_are_the_answers_of_their_seeds_from_one_prefill(demo: Model) ->
 def test_a_vote_stops_the_samples_that_can_not_change_it(demo: Model) -> None:
     counted = generate(demo, STRAWBERRY, effort="low", samples=8, seed=3)
     assert counted.outcome is not None and counted.outcome.chosen == 0
-    assert (counted.outcome.how, counted.outcome.votes[0].answer) == ("votes 5 of 6", "2")
+    assert (counted.outcome.how, counted.outcome.votes[0].answer) == ("votes 5 of 6, 2 stopped", "2")
     reasons = [each.finish_reason for each in counted.samples]
     assert reasons == ["stop"] * 6 + ["cancelled"] * 2
     assert all(each.stats.decode_tokens and each.text for each in counted.samples)  # what they had is kept
@@ -88,3 +88,8 @@ def test_several_answers_have_no_tools(demo: Model) -> None:
 
     with pytest.raises(RequestError, match="can't use tools"):
         generate(demo, "Roll.", samples=2, tools=[roll])
+
+
+def test_a_way_that_is_none_is_refused_for_one_answer_too(demo: Model) -> None:
+    with pytest.raises(RequestError, match="vote, select, synthesise, all"):
+        generate(demo, STRAWBERRY, combine="mix")  # type: ignore[arg-type]

@@ -45,8 +45,7 @@ def test_the_seeds_count_on_and_nothing_else_differs() -> None:
 @pytest.mark.parametrize("combine", COMBINE)
 def test_a_lone_answer_is_the_answer_and_none_is_none(combine: Combine) -> None:
     lone = samples("42", combine=combine, more=2).combination()
-    how = "the first of 1 answers" if combine == "all" else "the only answer of 3"
-    assert isinstance(lone, Outcome) and (lone.how, lone.chosen) == (how, 0)
+    assert isinstance(lone, Outcome) and (lone.how, lone.chosen) == ("the only answer of 3", 0)
     nothing = samples(" \n", combine=combine, more=1).combination()
     assert nothing == Outcome("none of 2 came to an answer")
 
@@ -57,6 +56,10 @@ def test_votes_decide_where_answers_can_be_compared() -> None:
     assert isinstance(outcome, Outcome)
     assert (outcome.how, outcome.chosen) == ("votes 2 of 3", 1)
     assert [(count.answer, count.votes) for count in outcome.votes] == [("42", 2), ("41", 1)]
+    taken = samples("42", "42", more=1)
+    taken.take(3, "4", "cancelled")
+    stopped = taken.combination()
+    assert isinstance(stopped, Outcome) and stopped.how == "votes 2 of 2, 1 stopped"
     tied = samples("41", "42", "42", "41").combination()
     assert isinstance(tied, Outcome) and (tied.how, tied.chosen) == ("votes 2 of 4, tied", 0)
 
@@ -140,4 +143,12 @@ def test_what_can_not_be_sampled_is_refused(count: int, combine: Combine, change
 def test_figures_of_all_of_them() -> None:
     one = Stats(80, 0, 40, 0.5, 0.5, 4.0, 100, 3, 12)
     other = Stats(1, 79, 20, 0.4, 0.4, 2.0, 120, 4, 10)
-    assert total([one, other, Stats()], 5.4, 3) == Stats(81, 79, 60, 0.4, 0.4, 5.0, 120, 3, 22)
+    assert total([one, other, Stats()], [], 5.4, 3) == Stats(81, 79, 60, 0.4, 0.4, 5.0, 120, 3, 22)
+
+
+def test_what_samples_waited_for_together_counts_once() -> None:
+    one = Stats(experts_asked=90, experts_read=20, experts_bytes=200, experts_wait_s=2.0, there_s=0.5, wire_s=0.25)
+    other = Stats(experts_asked=100, experts_read=30, experts_bytes=300, experts_wait_s=3.0, guessed_tokens=4)
+    found = total([one, other], [one], 9.0, 3)
+    assert (found.experts_asked, found.experts_read, found.experts_bytes) == (190, 50, 500)
+    assert (found.experts_wait_s, found.there_s, found.wire_s, found.guessed_tokens) == (5.0, 1.0, 0.5, 4)
