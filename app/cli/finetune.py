@@ -6,7 +6,7 @@ The folder of the adapter is all that goes to standard output; the rest is for a
 import argparse
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(arguments, "dry_run"):
         _show(data, name)
         return 0
-    model = _load(name, recipe, plan, load.map)
+    model = _load(name, plan, load.map)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
     if code == 0:
@@ -153,9 +153,12 @@ def _read(path: Path, model: str, recipe: "Recipe") -> _Data:
     try:
         dialogues, left_out = read_dialogues(path)
     except DataError as error:
-        for problem in error.problems[1:_MOST_PROBLEMS]:
+        if (count := len(error.problems)) < 2:
+            raise
+        for problem in error.problems[:_MOST_PROBLEMS]:
             say(problem)
-        raise
+        named = f"; the first {_MOST_PROBLEMS} are named above" if count > _MOST_PROBLEMS else ""
+        raise DataError(f"nothing was learnt, for {count:,} conversations can't be used{named}") from None
     for line in left_out:
         say(f"{line}; it is left out")
     examples = [example for each in dialogues for example in examples_of(each, renderer, recipe.weights)]
@@ -216,14 +219,14 @@ def _show(data: _Data, model: str) -> None:
         print("\n".join(example_lines(example, tokenizer, styled=shows_styles(sys.stdout))), flush=True)
 
 
-def _load(name: str, recipe: "Recipe", plan: "TrainingPlan", map: str) -> "Model":
+def _load(name: str, plan: "TrainingPlan", map: str) -> "Model":
     """Within the memory of the run, so that nothing is held that only answers are the better for."""
     with Importing():
         from mlx_model.model import load as load_model
 
     say(f"loading {name}")
     return load_model(
-        name, dense_bits=plan.dense_bits, memory=plan.total, map=map, context=recipe.length, differentiable=True
+        name, dense_bits=plan.dense_bits, memory=plan.total, map=map, context=plan.context, differentiable=True
     )
 
 
@@ -267,15 +270,17 @@ def _train(model: "Model", recipe: "Recipe", data: _Data, folder: "Folder", *, r
 
 
 def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None:
-    """Lets the model answer held-out prompts without the adapter and with it, and says how."""
+    """Lets the model answer held-out prompts without the adapter and with it, and says how: of each conversation the
+    last whose answer could have been learnt."""
     with Importing():
         from mlx_model.lora.behaviour import Behaviour, behaviours, languages_of
 
-    places = {example.where for example in data.held_out}
-    chosen = [dialogue for dialogue in data.dialogues if dialogue.where in places][:count]
+    ends = {example.where: example.end for example in data.held_out}
+    held_out = [dialogue for dialogue in data.dialogues if dialogue.where in ends]
+    chosen = [replace(each, messages=each.messages[: ends[each.where]]) for each in held_out[:count]]
     if not chosen:
         return
-    languages = languages_of([dialogue for dialogue in data.dialogues if dialogue.where not in places])
+    languages = languages_of([dialogue for dialogue in data.dialogues if dialogue.where not in ends])
     with stoppable("after this step") as asked:
         for words, answering in (("without", model), ("with", model.with_adapter(folder.path))):
             total = Behaviour()

@@ -28,9 +28,12 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One answer with all that stands before it, and what the cross-entropy of each token counts, 0 of a prompt's."""
+    """One answer with all that stands before it, and what the cross-entropy of each token counts, 0 of a prompt's.
+
+    It is that of the first `end` messages of its conversation."""
 
     where: str
+    end: int
     ids: tuple[int, ...]
     weights: tuple[float, ...]
     language: str
@@ -58,7 +61,7 @@ def examples_of(dialogue: Dialogue, renderer: Renderer, weights: Weights) -> Ite
             ids += added
             counts += _counted(added, message, turn[at - 1] if at else None, renderer, weights)
         has_thought = any(message.channel == "analysis" and not message.calls_tool for message in turn)
-        yield Example(dialogue.where, tuple(ids), tuple(counts), dialogue.language, has_thought)
+        yield Example(dialogue.where, end, tuple(ids), tuple(counts), dialogue.language, has_thought)
 
 
 def opening(dialogue: Dialogue) -> list[Message]:
@@ -79,16 +82,16 @@ def row_of(examples: Sequence[Example]) -> Row:
 
 
 def _turns(messages: Sequence[Message]) -> Iterator[tuple[int, int]]:
-    """Where each answer begins and ends."""
-    begin = None
+    """Where each answer begins, and behind which message of the model it ends."""
+    begin, end = None, 0
     for at, message in enumerate(messages):
-        if message.role is Role.ASSISTANT and begin is None:
-            begin = at
+        if message.role is Role.ASSISTANT:
+            begin, end = at if begin is None else begin, at + 1
         elif message.role is Role.USER and begin is not None:
-            yield begin, at
+            yield begin, end
             begin = None
     if begin is not None:
-        yield begin, len(messages)
+        yield begin, end
 
 
 def _counted(

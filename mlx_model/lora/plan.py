@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from mlx_model.errors import BudgetError
+from mlx_model.lora.behaviour import MAX_TOKENS
 from mlx_model.lora.forward import LOGITS, QUERIES, ROWS
 from mlx_model.lora.recipe import Recipe
-from mlx_model.memory.plan import DENSE_BITS, plan
+from mlx_model.memory.plan import DENSE_BITS, leanest
 from mlx_model.memory.sizes import memory_size
 from mlx_model.memory.wishes import Wishes
 from mlx_model.transformer.config import ModelConfig
@@ -26,35 +27,37 @@ _PAIRS = 2
 LENGTHS = (8192, 4096, 2048, 1024, 512, 256)
 """Lengths of a row that are proposed where another doesn't fit."""
 
-_WHOLE = 1 << 62
-"""Bytes that hold every model as published."""
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """What a run holds at most, in bytes. `inputs` is what layers keep for their gradient, `layer` what one of them
     takes while it is computed again, `logits` what a block of logits does; these two never at once. `adapters` are
-    arrays, gradients and moments."""
+    arrays, gradients and moments. `answering` is what held-out prompts take behind the run, with a `context` of so many
+    tokens."""
 
     dense_bits: int
     length: int
+    context: int
     weights: int
     adapters: int
     inputs: int
     layer: int
     logits: int
+    answering: int
     program: int
 
     @property
     def total(self) -> int:
         """Bytes in all."""
-        return self.weights + self.adapters + self.inputs + max(self.layer, self.logits) + self.program
+        training = self.inputs + max(self.layer, self.logits)
+        return self.weights + self.adapters + max(training, self.answering) + self.program
 
 
 def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool) -> TrainingPlan:
     """What a run of this recipe holds, with the dense part at so many bits."""
     item = 2 if on_gpu else 4
-    held = plan(config, _WHOLE, Wishes(dense_bits=dense_bits), on_gpu=on_gpu, by_mlx=not on_gpu)
+    context = min(recipe.length + MAX_TOKENS, config.max_position_embeddings)
+    held = leanest(config, Wishes(context, dense_bits), on_gpu=on_gpu, by_mlx=not on_gpu)
     queries = config.num_attention_heads * config.head_dim
     hidden, inner, length = config.hidden_size, config.intermediate_size, recipe.length
     first = min(int(place.partition(".")[0]) for place in recipe.places(config))
@@ -66,11 +69,13 @@ def needs(config: ModelConfig, recipe: Recipe, dense_bits: int, *, on_gpu: bool)
     return TrainingPlan(
         dense_bits=dense_bits,
         length=length,
-        weights=held.weights - held.embedding,  # its rows stay in the file: see finetune._load
+        context=context,
+        weights=held.weights,
         adapters=20 * recipe.parameters(config),
         inputs=(config.num_hidden_layers - first + 2) * length * hidden * item,
         layer=int(max(mixture, attention)),
         logits=int(min(LOGITS, length) * config.vocab_size * (_LOGITS * 4 + (2 * item if on_gpu else 0))),
+        answering=held.kv + held.working,
         program=held.program,
     )
 

@@ -139,6 +139,12 @@ def least(config: ModelConfig, wishes: Wishes | None = None, *, on_gpu: bool) ->
     return planner.least(min(planner.target, LEAST)).total
 
 
+def leanest(config: ModelConfig, wishes: Wishes, *, on_gpu: bool, by_mlx: bool = False) -> MemoryPlan:
+    """What the context that `wishes` asks for takes at least, with all experts in memory. Raises as `plan` does."""
+    planner = _Planner(config, wishes, on_gpu, by_mlx)
+    return planner.leanest(planner.target)
+
+
 def prefill_chunk(config: ModelConfig, plan: MemoryPlan, position: int, free: int) -> int:
     """Tokens to compute at once after `position` tokens with `free` bytes left: the plan's chunk, halved until what
     it needs is there. A chunk of one token is always tried: it needs no more than the answer itself will."""

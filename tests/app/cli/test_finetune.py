@@ -63,6 +63,18 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
     assert "holds a run with another model, other data or other settings" in capsys.readouterr().err
 
 
+def test_held_out_prompts_are_those_that_could_be_learnt_and_have_room_for_an_answer(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of these conversations the last turn is longer than a row."""
+    longer = [*GOOD["messages"], {"role": "user", "content": "and now? " * 60}, ANSWER]
+    data.write_text("".join(json.dumps({"messages": longer}) + "\n" for _ in range(3)))
+    assert run(data, "--steps", "1", "--batch", "1", "--layers", "5", "--length", "96", "--out", "cut") == 0
+    said = capsys.readouterr().err
+    assert "left out: 3 of 6 answers" in said
+    assert "without the adapter: 1 of 1 prompt answered" in said and "with the adapter: 1 of 1 prompt answered" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,9 +114,17 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(
 def test_every_bad_line_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data.write_text("5\n" + json.dumps(GOOD) + "\n{\n")
     assert run(data) == 1
-    *_, second, first = capsys.readouterr().err.splitlines()
+    first, second, end = capsys.readouterr().err.splitlines()
+    assert first == "gptoss-chat: data.jsonl:1: it is no JSON object"
     assert second.startswith("gptoss-chat: data.jsonl:3: it is no JSON")
-    assert first == "gptoss-chat: data.jsonl:1: it is no JSON object, and 1 more: nothing was learnt"
+    assert end == "gptoss-chat: nothing was learnt, for 2 conversations can't be used"
+    data.write_text("{}\n" * 21)
+    assert run(data) == 1
+    assert "data.jsonl:20: it has nothing" in (said := capsys.readouterr().err) and "jsonl:21" not in said
+    assert said.endswith("for 21 conversations can't be used; the first 20 are named above\n")
+    data.write_text(json.dumps(GOOD) + "\n5\n")
+    assert run(data) == 1
+    assert capsys.readouterr().err.endswith("gptoss-chat: data.jsonl:2: it is no JSON object: nothing was learnt\n")
 
 
 def test_what_doesnt_fit_is_refused_with_what_would(

@@ -29,7 +29,7 @@ def tokenizer() -> Tokenizer:
 def test_what_is_learnt_is_marked(tokenizer: Tokenizer) -> None:
     before, learnt, after = map(tokenizer.encode, ("How many? ", "Three.", " \x1b[2J"))
     weights = [0.0] * len(before) + [1.0] * len(learnt) + [0.0] * len(after)
-    example = Example("a.jsonl:3", (*before, *learnt, *after), tuple(weights), "", True)
+    example = Example("a.jsonl:3", 2, (*before, *learnt, *after), tuple(weights), "", True)
     title, plain, _ = example_lines(example, tokenizer, styled=False)
     assert title == f"--- a.jsonl:3: {len(weights)} tokens, {len(learnt)} of them learnt"
     assert plain.startswith("How many? ⟦Three.⟧ ") and "\x1b" not in plain

@@ -26,5 +26,5 @@ def examples() -> list[Example]:
     for number in range(10):
         ids = (*rng.integers(0, 500, 2 + number).tolist(), 7, 8, 9, 10, 11, 12)
         weights = (0.0,) * (len(ids) - 6) + (1.0,) * 6
-        found.append(Example(f"data.jsonl:{number + 1}", ids, weights, "", True))
+        found.append(Example(f"data.jsonl:{number + 1}", 2, ids, weights, "", True))
     return found

@@ -5,6 +5,7 @@ import pytest
 
 from mlx_model.generation.session import Session
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
+from mlx_model.harmony.prompt import developer_message
 from mlx_model.harmony.render import Renderer
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub.names import resolve
@@ -82,6 +83,15 @@ def test_a_call_is_learnt_and_its_result_is_not(tokenizer: Tokenizer) -> None:
         "<|channel|>analysis<|message|>Count.<|end|><|start|>assistant to=functions.f<|channel|>commentary json"
         "<|message|>{}<|call|><|channel|>final<|message|>Three.<|return|>"
     )
+
+
+def test_an_answer_ends_with_the_model_s_last_message(tokenizer: Tokenizer) -> None:
+    """Whatever stands between it and the next prompt: else the model would learn not to end its turn."""
+    told = developer_message("In capitals.")
+    first, second = made(tokenizer, user("How many?"), THOUGHT, ANSWER, told, user("And l?"), THOUGHT, ANSWER)
+    assert learnt(tokenizer, first) == learnt(tokenizer, second) == LEARNT
+    assert tokenizer.decode(first.ids).endswith("Three.<|return|>") and "In capitals." in tokenizer.decode(second.ids)
+    assert (first.end, second.end) == (3, 7)
 
 
 def test_an_epoch_has_each_example_once(examples: list[Example]) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from mlx_model.errors import BudgetError
+from mlx_model.hub.names import resolve
+from mlx_model.lora.behaviour import MAX_TOKENS
 from mlx_model.lora.plan import fitting, needs
 from mlx_model.lora.recipe import Recipe
+from mlx_model.memory.plan import plan
 from mlx_model.memory.wishes import Wishes
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 from tests.fixtures.checkpoints import hub_config
@@ -41,8 +44,8 @@ GB = 2**30
 @pytest.mark.parametrize(("widths", "length", "measured"), MEASURED)
 def test_what_was_measured_is_planned(widths: dict[str, Any], length: int, measured: int, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(hub_config(num_hidden_layers=2, **widths)))
-    plan = needs(ModelConfig.load(tmp_path), Recipe(length=length), 16, on_gpu=False)
-    planned = plan.total - plan.weights - plan.program - plan.adapters * 3 // 5
+    run = needs(ModelConfig.load(tmp_path), Recipe(length=length), 16, on_gpu=False)
+    planned = run.total - run.weights - run.program - run.adapters * 3 // 5
     assert planned == pytest.approx(measured, rel=0.05)
 
 
@@ -58,6 +61,17 @@ def fits(gigabytes: float, **recipe: Any) -> int:
 )
 def test_20b_is_trained_at_the_most_bits_that_fit(gigabytes: float, length: int, bits: int) -> None:
     assert fits(gigabytes, length=length) == bits
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+@pytest.mark.parametrize("length", [32, 256, 8192])
+def test_what_a_run_takes_is_enough_to_answer_in(length: int, on_gpu: bool) -> None:
+    """Of a tiny model that is more than what training takes. See finetune._load."""
+    for config in (ModelConfig.load(resolve("demo")), *PUBLISHED.values()):
+        for bits in (16, 4):
+            run = needs(config, Recipe(length=length, layers=(0,), rank=1), bits, on_gpu=on_gpu)
+            found = plan(config, run.total, Wishes(run.context, bits), on_gpu=on_gpu, by_mlx=not on_gpu)
+            assert found.context == run.context == length + MAX_TOKENS
 
 
 def test_what_doesnt_fit_is_refused_with_what_would() -> None:
