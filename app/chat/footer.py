@@ -25,12 +25,12 @@ def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
             parts.append(f"{stats.decode_tok_s:.1f} tok/s")
         if stats.decode_tokens:
             parts.append(f"{stats.decode_tokens:,} tokens")
+        if stats.experts_asked:
+            parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
         if stats.ttft_s:
             parts.append(f"first token {stats.ttft_s:.1f} s")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
-        if stats.experts_asked:
-            parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
     return parts
 
 

@@ -52,8 +52,8 @@ class Start:
     """The engine of this computer, where other programs may ask it too."""
 
 
-def add_model(group: "argparse._ArgumentGroup") -> None:
-    """The arguments that say which model is loaded, and how."""
+def add_model(group: "argparse._ArgumentGroup", *, streams: bool = True) -> None:
+    """The arguments that say which model is loaded, and how. With `streams` its experts may stay on the disk."""
     model = group.add_argument(
         "--model",
         metavar="NAME",
@@ -74,13 +74,14 @@ def add_model(group: "argparse._ArgumentGroup") -> None:
         help='use at most this much memory, as in "10GB"; GB as memory is sold, 2^30 bytes (default: what is free; see '
         "doctor)",
     )
-    group.add_argument(
-        "--experts",
-        type=int,
-        metavar="N",
-        help="hold N experts of each layer in memory and read the others from the disk when they are needed: the same "
-        "answers, slower (default: all, or where they don't fit as many as do)",
-    )
+    if streams:
+        group.add_argument(
+            "--experts",
+            type=int,
+            metavar="N",
+            help="hold N experts of each layer in memory and read the others from the disk when they are needed: the "
+            "same answers, slower (default: all, or where they don't fit as many as do)",
+        )
     group.add_argument(
         "--map",
         choices=["auto", "on", "off"],

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.cli.doctor_report import render
 from app.cli.this_computer import Computer, capacity, left_to_others, missing_for_metal, this_computer, versions
 from app.lines import sentence
 from mlx_model.distributed.hosts import hosts_of
-from mlx_model.errors import CheckpointError, GptossError
+from mlx_model.errors import CheckpointError, GptossError, RequestError
 from mlx_model.hub.names import Repository
 from mlx_model.hub.published import DEFAULT, DEMO, KNOWN, LARGEST
 from mlx_model.memory.plan import COMFORTABLE, MemoryPlan, least, plan_within
@@ -49,6 +49,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--memory", type=size, metavar="SIZE", help='plan for this much memory, as in "10GB", instead of what is free'
     )
     parser.add_argument(
+        "--dense-bits", type=int, choices=[16, 8, 6, 4], help="plan with all weights but the experts at this many bits"
+    )
+    parser.add_argument(
+        "--experts", type=int, metavar="N", help="plan with N experts of each layer in memory, the others on the disk"
+    )
+    parser.add_argument(
         "--with",
         dest="hosts",
         metavar="HOSTS",
@@ -63,18 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report that is asked for; returns the exit code. Raises CheckpointError and RequestError."""
     memory, model = getattr(arguments, "memory", None), getattr(arguments, "model", None)
     as_json = getattr(arguments, "json", False)
+    asked = Wishes(dense_bits=getattr(arguments, "dense_bits", None), slots=getattr(arguments, "experts", None))
     if not hasattr(arguments, "hosts"):
-        return show(memory, as_json=as_json, model=model)
+        return show(memory, as_json=as_json, model=model, asked=asked)
+    if asked != Wishes():
+        raise RequestError("--dense-bits and --experts are for a model on one computer: leave them out, or --with")
     from app.cli.doctor_hosts import show_hosts
 
     hosts, model = hosts_of(arguments.hosts), model or LARGEST
     return show_hosts(hosts, model, _shape(_short(model))[0], memory, as_json=as_json)
 
 
-def show(memory: int | None, *, as_json: bool, model: str | None = None) -> int:
+def show(memory: int | None, *, as_json: bool, model: str | None = None, asked: Wishes = Wishes()) -> int:  # noqa: B008
     """Print the report; returns 0. `memory` is a budget in bytes, None for the computer's own. The plan is that of
-    `model`, None: of gpt-oss-20b and of what is loaded by default. Raises CheckpointError where there is no `model`."""
-    report = examine(memory, model)
+    `model`, None: of gpt-oss-20b and of what is loaded by default, or of the first where something is `asked` of it.
+    Raises CheckpointError where there is no `model`, RequestError for what can't be asked of it."""
+    report = examine(memory, model, asked)
     if as_json:
         print(json.dumps(report), flush=True)
     else:
@@ -82,11 +92,12 @@ def show(memory: int | None, *, as_json: bool, model: str | None = None) -> int:
     return 0
 
 
-def examine(memory: int | None = None, model: str | None = None) -> dict[str, Any]:
+def examine(memory: int | None = None, model: str | None = None, asked: Wishes = Wishes()) -> dict[str, Any]:  # noqa: B008
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found. "plans" are those of the
-    published models, of all on this computer, and of `model`; "shown" names those that a person is to see.
+    published models, of all on this computer, and of `model`; "shown" names those that a person is to see. The bits
+    and the slots that are `asked` are those of what is shown, which is one model then.
 
-    Raises CheckpointError where there is no `model`.
+    Raises CheckpointError where there is no `model`, RequestError for what can't be asked of it.
     """
     from mlx_model.hub import names as hub
     from mlx_model.hub.environment import missing_disk
@@ -99,7 +110,7 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
         default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
         default, models, problem = DEMO, [], str(error)
-    shown = list(dict.fromkeys((DEFAULT, default))) if model is None else [_short(model)]
+    shown = list(dict.fromkeys((DEFAULT, default))) if model is None and asked == Wishes() else [_short(model or DEFAULT)]
     plans = {}
     for name in dict.fromkeys((*shown, *KNOWN, default, *(each.name for each in models))):
         try:
@@ -108,6 +119,8 @@ def examine(memory: int | None = None, model: str | None = None) -> dict[str, An
             if name == model:
                 raise
             continue  # what is wrong with it stands in its own line
+        if name in shown:
+            wishes = replace(wishes, dense_bits=asked.dense_bits, slots=asked.slots)
         plans[name] = describe(config, budget, wishes, on_gpu=on_gpu) | {
             "needs": least(config, wishes, on_gpu=on_gpu),
             "at_best": _at_best(config, max(budget.nbytes, capacity(computer)), wishes, on_gpu=on_gpu),
@@ -189,6 +202,8 @@ def describe(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, 
     """A model's plan, or why there is none."""
     try:
         found = plan_within(config, budget, wishes, on_gpu=on_gpu)
+    except RequestError:
+        raise
     except GptossError as error:
         problem = sentence(f"it does not fit: {error}")
         return {"fits": False, "problem": f"{budget.reason} {problem}"}

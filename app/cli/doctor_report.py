@@ -22,7 +22,8 @@ def render(report: dict[str, Any]) -> str:
         if report["plans"][name]["fits"] and name in SIZES and name not in here and (here or name != DEFAULT):
             lines.append(f"  To download {disk_size(SIZES[name])}: gptoss-chat download {name}")
     if report["adapters"]:
-        lines += ["", "Adapters", *map(_adapter_line, report["adapters"])]
+        on_gpu = report["machine"]["working_set"] is not None
+        lines += ["", "Adapters", *(_adapter_line(each, on_gpu=on_gpu) for each in report["adapters"])]
     if report["metal"]["raise"]:
         lines += ["", "To let the GPU hold more", *_raise_lines(report["metal"]["raise"])]
     if report["kernels"]:
@@ -85,11 +86,11 @@ def _plan_lines(name: str, plan: dict[str, Any], *, is_default: bool) -> Iterato
         yield f"  Estimated speed: {speed['range']}, from a disk of {disk}; `gptoss-chat bench` measures it."
 
 
-def _adapter_line(adapter: dict[str, Any]) -> str:
+def _adapter_line(adapter: dict[str, Any], *, on_gpu: bool) -> str:
     name = one_line(adapter["name"])
     if "problem" in adapter:
         return f"  {name}  can't be used: {one_line(adapter['problem'])}"
-    operations = ", ".join(adapter["operations"])
+    operations = ", ".join(adapter["operations"]) if on_gpu else "all of the model, much more slowly"
     return (
         f"  {name}  for {one_line(adapter['base']) or 'a model that it does not name'}, {disk_size(adapter['bytes'])}; "
         f"with it MLX's operations compute {operations}, in place of kernels"

@@ -66,7 +66,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="N",
         help="at the end let the model answer N held-out prompts, without the adapter and with it (default: 20)",
     )
-    add_model(parser.add_argument_group("model"))
+    add_model(parser.add_argument_group("model"), streams=False)  # what is trained beside has to be in memory
     _add_recipe(parser)
     parser.set_defaults(run=run)
 

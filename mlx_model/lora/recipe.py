@@ -69,7 +69,9 @@ class Recipe:
             ("seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1"),
         ):
             if not fine:
-                raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {allowed}")
+                value = getattr(self, name)
+                shown = (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else repr(value)
+                raise RequestError(f"{name} is {shown}; it must be {allowed}")
         if not self.analysis_weight + self.final_weight:
             raise RequestError("analysis_weight and final_weight are both 0, so nothing is learnt")
 

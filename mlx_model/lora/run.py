@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -190,6 +191,9 @@ class Run:
         else:
             with device.memory_errors():
                 loss = self._trainer.held_out(self._held_out)
+            if not math.isfinite(loss):
+                kept = f"the adapter of step {standing.best_step:,} is kept" if standing.step else "nothing was learnt"
+                raise TrainingError(f"the held-out loss after step {standing.step:,} is no number; {kept}")
             is_best = standing.best is None or loss < standing.best
             self._logged({"step": standing.step, "held_out": loss})
             if is_best:

@@ -51,7 +51,8 @@ def fitted(figures: StatusFigures, width: int) -> tuple[str, str]:
 
 
 def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
-    """From the longest to the shortest. The memory goes first; what goes on stays to the end, with its word."""
+    """From the longest to the shortest. The memory goes first; what goes on stays to the end, with its word. Where
+    experts are read from the disk, that is said as long as possible: it is why answers come slowly."""
     ttft = f"first token {figures.ttft:.1f} s" if figures.ttft else ""
     held = memory(figures.memory, figures.budget)
     of_it = f"memory {held}" if held else ""
@@ -61,9 +62,9 @@ def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     unsaved = "" if figures.saves else "not saved"
     for parts, context in (
         ((model, with_bar, ttft, of_it, experts), bar),
-        ((model, with_bar, ttft, of_it), bar),
-        ((model, with_bar, ttft), bar),
-        ((model, with_bar, ttft), numbers),
+        ((model, with_bar, ttft, experts or of_it), bar),
+        ((model, with_bar, experts or ttft), bar),
+        ((model, with_bar, experts or ttft), numbers),
         ((model, with_bar), numbers),
         ((model, with_bar), used),
         ((model, with_bar), share),

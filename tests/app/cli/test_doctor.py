@@ -16,10 +16,11 @@ from app.cli.doctor import describe, raised_limit
 from app.cli.doctor_report import render
 from app.cli.measurements import Bandwidth
 from app.cli.this_computer import Computer, capacity, missing_for_metal
+from mlx_model.errors import RequestError
 from mlx_model.hub.inventory import LocalModel
 from mlx_model.hub.names import resolve
 from mlx_model.memory import device
-from mlx_model.memory.wishes import Budget
+from mlx_model.memory.wishes import Budget, Wishes
 from mlx_model.tools.python import Confinement, Python, selftest
 from mlx_model.tools.python.sandbox import candidates
 from mlx_model.transformer.config import PUBLISHED
@@ -80,6 +81,28 @@ def test_experts_on_the_disk(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) ->
     head = "gpt-oss-120b: fits with experts on the disk, 4-bit, 8k context or more\n  Now "
     assert head in render(doctor.examine(None, "gpt-oss-120b"))
     assert "Estimated speed" not in render(doctor.examine())
+
+
+def test_what_is_asked_of_a_model(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experts make room for a better dense part, or as many are held as is said: what that costs is told before."""
+    monkeypatch.setattr("app.cli.speed.bandwidth", lambda: Bandwidth(100, 90))
+    report = doctor.examine(MAC.working_set, asked=Wishes(dense_bits=16))
+    assert report["shown"] == ["gpt-oss-20b"]
+    text = render(report)
+    assert "gpt-oss-20b: fits with experts on the disk, 8k context or more\n" in text
+    assert "Experts: 26 of 32 of each layer in memory, " in text and "Estimated speed: " in text
+    text = render(doctor.examine(None, "demo", Wishes(slots=4)))
+    assert "Experts: 4 of 8 of each layer in memory, " in text
+    with pytest.raises(RequestError, match="experts is 9; for this model it must be from 2 to 8"):
+        doctor.examine(None, "demo", Wishes(slots=9))
+    assert cli.main(["doctor", "demo", "--experts", "9"]) == 1
+
+
+def test_what_an_adapter_costs_on_a_mac(on_a_mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"name": "mine", "base": "gpt-oss-20b", "bytes": 16_000_000, "operations": ("qkv", "o_proj")}
+    monkeypatch.setattr(doctor, "_adapters", lambda: [found])
+    line = "  mine  for gpt-oss-20b, 16 MB; with it MLX's operations compute qkv, o_proj, in place of kernels"
+    assert line in render(doctor.examine()).splitlines()
 
 
 def test_the_disk_is_measured_on_the_models_own_files(tmp_path: Path) -> None:

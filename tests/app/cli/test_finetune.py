@@ -58,7 +58,7 @@ def test_an_adapter_from_the_data_to_an_answer(data: Path, home: Path, capsys: p
     ready = drive(load_model(LocalEngine(), Load("demo", adapter=find_adapter("greets"))))
     assert (ready.label, ready.note) == ("demo + greets", "")
     assert main(["doctor", "demo"]) == 0
-    assert "greets  for demo, 0 MB; with it MLX's operations compute qkv, o_proj" in capsys.readouterr().out
+    assert "greets  for demo, 0 MB; with it MLX's operations compute all of the model" in capsys.readouterr().out
     assert run(data, *settings, "--seed", "7") == 1
     assert "holds a run with another model, other data or other settings" in capsys.readouterr().err
 
@@ -78,7 +78,8 @@ def test_held_out_prompts_are_those_that_could_be_learnt_and_have_room_for_an_an
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--targets", "head"), "targets is ('head',); it must be some of attention, router, experts"),
+        (("--targets", "head"), "targets is head; it must be some of attention, router, experts"),
+        (("--targets", ","), "targets is none; it must be some of attention, router, experts"),
         (("--layers", "3,9"), "there is no layer 9; this model has the layers 0 to 5"),
         (("--layers", "5-2"), "'5-2' has no layer in it"),
         (("--evaluate", "-1"), "'-1' is no number of prompts"),
@@ -90,6 +91,7 @@ def test_held_out_prompts_are_those_that_could_be_learnt_and_have_room_for_an_an
         (("--length", "64"), "can be learnt from"),
         (("--analysis-weight", "0", "--final-weight", "0"), "are both 0, so nothing is learnt"),
         (("--adapter", "x"), "unrecognized arguments: --adapter x"),
+        (("--experts", "4"), "unrecognized arguments: --experts 4"),
     ],
 )
 def test_what_it_refuses(

@@ -30,7 +30,10 @@ CONTEXT = f"context 3,214 / 32,768  {FULL} 10%"
     ("figures", "width", "left", "right"),
     [
         (STREAMED, 140, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB · experts 13 of 32", CONTEXT),
-        (STREAMED, 116, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB", CONTEXT),
+        (STREAMED, 116, f"{HEAD} · first token 0.3 s · experts 13 of 32", CONTEXT),
+        (STREAMED, 95, f"{HEAD} · experts 13 of 32", CONTEXT),
+        (STREAMED, 80, f"{HEAD} · experts 13 of 32", "context 3,214 / 32,768  10%"),
+        (replace(READY, slots=13, experts=32), 78, "gpt-oss-20b · ready · experts 13 of 32", CONTEXT),
         (BUSY, 116, f"{HEAD} · first token 0.3 s · memory 11.0 / 11.4 GB", f"context 3,214 / 32,768  {FULL} 10%"),
         (BUSY, 115, f"{HEAD} · first token 0.3 s", f"context 3,214 / 32,768  {FULL} 10%"),
         (BUSY, 91, f"{HEAD} · first token 0.3 s", "context 3,214 / 32,768  10%"),
@@ -71,7 +74,7 @@ def test_figures_give_way_in_order(figures: StatusFigures, width: int, left: str
     assert fitted(figures, width) == (left, right)
 
 
-@pytest.mark.parametrize("figures", [BUSY, READY, READING])
+@pytest.mark.parametrize("figures", [BUSY, READY, READING, STREAMED])
 def test_the_line_never_gets_longer_in_a_narrower_terminal(figures: StatusFigures) -> None:
     lengths = [sum(map(len, fitted(figures, width))) for width in range(200)]
     assert lengths == sorted(lengths)

@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from metal.files import replace_file
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.lora import saved
 from mlx_model.lora.examples import Example
+from mlx_model.lora.forward import Row
 from mlx_model.lora.recipe import Recipe
 from mlx_model.lora.run import Done, HeldOut, Resumed, Run, Stepped, Stopped, TrainingError
 from mlx_model.lora.saved import Folder, Standing
@@ -155,6 +156,21 @@ def test_a_loss_that_is_no_number(made: Made, tmp_path: Path, monkeypatch: pytes
         list(events)
     assert "the adapter of step 2 is kept" in str(error.value)
     assert all(np.array_equal(before[name], array) for name, array in run._trainer.adapters.arrays.items())
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, "nothing was learnt"), (2, "the adapter of step 1 is kept")])
+def test_a_held_out_loss_that_is_no_number(made: Made, step: int, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No adapter is the best by it, and what is saved can be read again."""
+    run, held_out, taken = made(), Trainer.held_out, list[float]()
+
+    def broken(trainer: Trainer, rows: Sequence[Row]) -> float:
+        taken.append(held_out(trainer, rows))
+        return math.nan if len(taken) == step + 1 else taken[-1]
+
+    monkeypatch.setattr(Trainer, "held_out", broken)
+    with pytest.raises(TrainingError, match=f"the held-out loss after step {step} is no number.*{kept}"):
+        list(run.events(never))
+    assert isinstance(list(made().events(never))[-1], Done)
 
 
 def test_a_full_disk(
