@@ -1,6 +1,6 @@
 """Takes the README's pictures, from the program itself: `make screenshots`.
 
-The demo model writes the one with a thought. The others show what takes a Mac or gpt-oss: the first screen of a 16 GB
+The demo model writes the one with a thought, and several answers at once. The others show what takes a Mac or gpt-oss: the first screen of a 16 GB
 Mac, by the facts of the tests' fixture, and an example conversation, whose words are written here and which states no
 speed.
 """
@@ -8,6 +8,7 @@ speed.
 import asyncio
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from app.chat.conversation import AnswerFacts, Conversation
+from app.engine.client import EngineClient
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.app import ChatApp
@@ -30,6 +32,9 @@ from tests.fixtures.trees import keep
 
 ASSETS = Path(__file__).parents[1] / "assets"
 FACTS = AnswerFacts("gpt-oss-20b", Effort.MEDIUM, "stop", Stats(decode_tokens=412), analysis_s=6.2, analysis_tokens=148)
+COUNTED = "How many s's are in assassin?"
+ENDED = 3
+"""Of the eight answers to that, in the picture at least."""
 QUESTION = "Which sorting algorithms should I know, and how does merge sort work?"
 THOUGHT = "They want an overview and one of them in detail. A table, then the code, then why it is n log n."
 ANSWER = """\
@@ -64,6 +69,7 @@ async def first(pilot: Pilot[None]) -> None:
     """The first screen."""
     await wait_until(pilot, lambda: COMPUTER.chip in text_on(pilot))
     desk_of(pilot).status.memory = desk_of(pilot).status.budget = 0  # those of another model
+    await settled(pilot)
 
 
 async def thought(pilot: Pilot[None]) -> None:
@@ -72,6 +78,7 @@ async def thought(pilot: Pilot[None]) -> None:
     for count, prompt in enumerate(("What is 124 + 387?", "How many r's are in strawberry?"), 1):
         await send(pilot, prompt)
         await answered(pilot, count)
+    await settled(pilot)
 
 
 async def answered(pilot: Pilot[None], count: int) -> None:
@@ -86,6 +93,29 @@ async def chat(pilot: Pilot[None]) -> None:
     await app_of(pilot).library.resume("")
     status = desk_of(pilot).status
     status.used, status.limit = 1_204, 8_192
+    await settled(pilot)
+
+
+async def pro(pilot: Pilot[None]) -> None:
+    """Eight answers of the demo model, some of which have ended: it is quick, so its process is suspended then."""
+    await wait_until(pilot, lambda: desk_of(pilot).status.state == "ready")
+    conversations, engine = app_of(pilot).conversations, app_of(pilot).engine.process
+    assert isinstance(engine, EngineClient) and engine._process is not None
+
+    async def suspend(process: asyncio.subprocess.Process) -> None:
+        while conversations._pro is None or len(conversations._pro.ended) < ENDED:
+            await asyncio.sleep(0)
+        process.send_signal(signal.SIGSTOP)
+
+    suspended = asyncio.create_task(suspend(engine._process))
+    await send(pilot, f"/pro 8 vote: {COUNTED}")
+    await suspended
+    await settled(pilot)
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Nothing moves any more."""
+    await pilot.pause(0.5)
 
 
 def example() -> None:
@@ -102,7 +132,6 @@ async def take(scene: Scene, app: ChatApp, size: tuple[int, int]) -> None:
     path = ASSETS / f"{scene.__name__}.svg"
     async with app.run_test(size=size) as pilot:
         await scene(pilot)
-        await pilot.pause(0.5)
         picture = app.export_screenshot(title="gptoss-chat")
     # Textual's pictures load a font from the network; the reader's own monospaced font will do.
     path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S), encoding="utf-8")
@@ -126,6 +155,8 @@ async def of_the_beginning() -> None:
     await take(first, ChatApp(engine=FakeEngine(model="demo"), settings=Settings(titles="words")), (100, 26))
     shown = Settings(titles="words", analysis="shown")
     await take(thought, ChatApp(Load("demo"), Options(temperature=0), settings=shown), (100, 26))
+    options = Options(effort=Effort.HIGH, seed=1)
+    await take(pro, ChatApp(Load("demo"), options, settings=Settings(titles="words")), (100, 20))
 
 
 async def of_a_conversation() -> None:

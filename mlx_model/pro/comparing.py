@@ -149,7 +149,7 @@ _DIGITS = r"\d{1,3}(?:[,\u202f '\u2019]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?"
 _NUMBER = re.compile(
     rf"(?<![\w.,/:^-])([-+\u2212]?)\s?([$\u20ac\u00a3]?)\s?({_DIGITS}|\.\d+)"
     rf"(?:\s?(?:\u00d7|x|\*)\s?10\s?\^\s?\{{?([-+\u2212]?\d{{1,3}})\}}?|[eE]([-+]?\d{{1,3}}))?"
-    rf"(?:\s?/\s?({_DIGITS}))?(?![\w:/^]*\d)\s?(\u00b0[CFcf]|[%\u20ac$\u00a3\u00b0]|[A-Za-z]+\b)?"
+    rf"(?:\s?/\s?({_DIGITS}))?(?![\w:/^]*\d)\s?(\u00b0[CFcf]|[%\u20ac$\u00a3\u00b0]|[A-Za-z]+\b(?!['\u2019]))?"
 )
 _WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
