@@ -1,8 +1,8 @@
 """Takes the README's pictures, from the program itself: `make screenshots`.
 
-The demo model writes the one with a thought, and several answers at once. The others show what takes a Mac or gpt-oss: the first screen of a 16 GB
-Mac, by the facts of the tests' fixture, and an example conversation, whose words are written here and which states no
-speed.
+The demo model writes the one with a thought, and several answers at once. The others show what takes a Mac or gpt-oss:
+the first screen of a 16 GB Mac, by the facts of the tests' fixture, and an example conversation, whose words are
+written here and which states no speed.
 """
 
 import asyncio

@@ -110,7 +110,9 @@ def examine(memory: int | None = None, model: str | None = None, asked: Wishes =
         default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
         default, models, problem = DEMO, [], str(error)
-    shown = list(dict.fromkeys((DEFAULT, default))) if model is None and asked == Wishes() else [_short(model or DEFAULT)]
+    shown = (
+        list(dict.fromkeys((DEFAULT, default))) if model is None and asked == Wishes() else [_short(model or DEFAULT)]
+    )
     plans = {}
     for name in dict.fromkeys((*shown, *KNOWN, default, *(each.name for each in models))):
         try:

@@ -33,7 +33,9 @@ def answer_several(
         else:
             further.append(answer.result(read))
             outcome = samples.conclude(further[-1].text)
-    stats = total([each.stats for each in results], [each.stats for each in further], time.perf_counter() - began, samples.seed)
+    stats = total(
+        [each.stats for each in results], [each.stats for each in further], time.perf_counter() - began, samples.seed
+    )
     answered = _answer_of(outcome, results, further)
     return replace(answered, stats=stats, samples=tuple(results), outcome=outcome)
 
