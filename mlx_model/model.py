@@ -15,6 +15,7 @@ from mlx_model.cpu.available import why_not
 from mlx_model.errors import RequestError
 from mlx_model.harmony.tokenizer import Tokenizer
 from mlx_model.hub import names as hub
+from mlx_model.hub.published import KNOWN
 from mlx_model.memory import device
 from mlx_model.memory.plan import MemoryPlan, plan_within, prefill_chunk
 from mlx_model.memory.sizes import AS_PUBLISHED, parse_memory
@@ -95,6 +96,11 @@ class Model:
     def away_s(self) -> tuple[float, float]:
         """Seconds so far that other computers have computed tokens, and that those were on the way."""
         return self.transformer.further.away_s if isinstance(self.transformer, StagedTransformer) else (0.0, 0.0)
+
+    @property
+    def full_name(self) -> str:
+        """Its name as other programs know it, "openai/gpt-oss-20b"; that of a folder is its path."""
+        return KNOWN.get(self.name, self.name)
 
     @property
     def stop_ids(self) -> frozenset[int]:

@@ -216,8 +216,8 @@ class Run:
         facts = {"program": "gptoss-chat", BASE_WEIGHTS: self._base, "steps": str(standing.step), "recipe": recipe}
         if standing.best is not None:
             facts["held_out_loss"] = f"{standing.best:.4f}"
-        config = self._model.config
-        self._folder.keep_adapter(self._trainer.adapters, self._model.name, config.num_hidden_layers, facts)
+        model = self._model
+        self._folder.keep_adapter(self._trainer.adapters, model.full_name, model.config.num_hidden_layers, facts)
 
     def _logged(self, entry: dict[str, float]) -> None:
         with self._saving():

@@ -1,6 +1,7 @@
 """A run that is stopped, killed or out of disk goes on to the losses of one that wasn't."""
 
 import errno
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -71,6 +72,17 @@ def test_a_run(made: Made, tmp_path: Path, trainable: Model) -> None:
     assert file.facts["steps"] == str(best.step) and file.facts["held_out_loss"] == f"{best.loss:.4f}"
     assert list(made().events(never)) == [Done(best.step)], "the run is over"
     assert Folder(tmp_path / "a").state() == {}, "moments are of no use any more"
+
+
+def test_an_adapter_names_its_model_as_the_hub_does(
+    made: Made, trainable: Model, examples: list[Example], tmp_path: Path
+) -> None:
+    """Other programs look for it there, and know no "gpt-oss-20b"."""
+    for name, base in (("gpt-oss-20b", "openai/gpt-oss-20b"), ("org/mine", "org/mine")):
+        folder = Folder(tmp_path / name)
+        run = Run(replace(trainable, name=name), replace(RECIPE, steps=1), examples[1:], examples[:1], folder)
+        assert list(run.events(never))
+        assert json.loads((folder.path / "adapter_config.json").read_text())["base_model_name_or_path"] == base
 
 
 @pytest.mark.parametrize(("after", "saving"), [(0, math.inf), (2, math.inf), (2, 0.0)])
