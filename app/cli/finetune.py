@@ -19,7 +19,7 @@ from app.interrupt import INTERRUPTED, Importing
 from app.lines import counted
 from app.paths import adapter_folder
 from app.settings import load as load_settings
-from mlx_model.errors import RequestError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.extras import install_line
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
@@ -132,7 +132,10 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
     if code == 0:
-        _evaluate(model, folder, data, getattr(arguments, "evaluate", 20))
+        try:
+            _evaluate(model, folder, data, getattr(arguments, "evaluate", 20))
+        except GptossError as error:  # what was learnt is there
+            say(f"held-out prompts are not answered: {error}")
         name = folder.path.name if folder.path == adapter_folder(folder.path.name) else str(folder.path)
         say(f"try it with: gptoss-chat --adapter {name}")
         print(clean(str(folder.path)))
@@ -281,7 +284,7 @@ def _evaluate(model: "Model", folder: "Folder", data: _Data, count: int) -> None
     if not chosen:
         return
     languages = languages_of([dialogue for dialogue in data.dialogues if dialogue.where not in ends])
-    with stoppable("after this step") as asked:
+    with stoppable("the answers") as asked:
         for words, answering in (("without", model), ("with", model.with_adapter(folder.path))):
             total = Behaviour()
             for found in behaviours(answering, chosen, languages, asked):

@@ -1,6 +1,7 @@
 """`gptoss-chat finetune`: what it refuses and shows before it trains, and an adapter from the data to an answer."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from app.cli.loading import load_model
 from app.cli.main import main
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Load
-from mlx_model.errors import RequestError
+from mlx_model.errors import BudgetError, RequestError
 from mlx_model.hub import names
+from mlx_model.lora.behaviour import Behaviour
 from mlx_model.lora.recipe import Recipe
 from mlx_model.memory import device
 from mlx_model.memory.wishes import Budget
@@ -73,6 +75,19 @@ def test_held_out_prompts_are_those_that_could_be_learnt_and_have_room_for_an_an
     said = capsys.readouterr().err
     assert "left out: 3 of 6 answers" in said
     assert "without the adapter: 1 of 1 prompt answered" in said and "with the adapter: 1 of 1 prompt answered" in said
+
+
+def test_an_adapter_is_told_of_where_nothing_can_be_answered_with_it(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> Iterator[Behaviour]:
+        raise BudgetError("memory ran out")
+
+    monkeypatch.setattr("mlx_model.lora.behaviour.behaviours", fail)
+    assert run(data, "--steps", "1", "--batch", "1", "--layers", "5", "--out", "kept") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{home / 'adapters' / 'kept'}\n"
+    assert "held-out prompts are not answered: memory ran out" in err and "try it with" in err
 
 
 @pytest.mark.parametrize(
