@@ -8,6 +8,7 @@ from mlx_model.generation.session import Session
 from mlx_model.harmony.history import is_answer, is_thought
 from mlx_model.harmony.message import Message, Role
 from mlx_model.lora.dialogues import Dialogue
+from mlx_model.lora.examples import turns
 from mlx_model.lora.languages import ENGLISH, Languages
 from mlx_model.model import Model
 from mlx_model.options import Options
@@ -81,7 +82,8 @@ def behaviours(
 def _answered(session: Session, dialogue: Dialogue, cancelled: Callable[[], bool]) -> tuple[str, bool]:
     """What the model thinks about the last prompt, and whether it answers it."""
     last = max(at for at, message in enumerate(dialogue.messages) if message.role is Role.USER)
-    options = Options(effort=dialogue.effort, temperature=0.0, max_tokens=MAX_TOKENS)
+    effort = dialogue.effort_of(sum(1 for _ in turns(dialogue.messages[:last])))
+    options = Options(effort=effort, temperature=0.0, max_tokens=MAX_TOKENS)
     request = Request(dialogue.messages[: last + 1], options, dialogue.instructions, functions=dialogue.functions)
     messages, finished = list[Message](), None
     for event in session.stream(request, cancelled):

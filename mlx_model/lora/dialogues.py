@@ -46,6 +46,7 @@ class Dialogue:
     """One conversation. `where` it stands in its file: "data.jsonl:12".
 
     `messages` are the person's, the model's with their channels, and tools' results; `instructions` the developer's.
+    `efforts` are those of its answers, in their order; of the others, and where there are none, it is `effort`.
     """
 
     where: str
@@ -53,6 +54,11 @@ class Dialogue:
     instructions: str | None = None
     effort: Effort = Effort.MEDIUM
     functions: tuple[FunctionTool, ...] = ()
+    efforts: tuple[Effort, ...] = ()
+
+    def effort_of(self, answer: int) -> Effort:
+        """That of an answer, the first of which is 0."""
+        return self.efforts[answer] if answer < len(self.efforts) else self.effort
 
     @property
     def language(self) -> str:
@@ -235,8 +241,7 @@ def _exported(where: str, item: Any) -> Dialogue:
             at = nodes[at]["parent"]
         whole = list(itertools.takewhile(_is_whole, path))
         messages = [Message.from_json(fields) for node in whole for fields in node["messages"]]
-        efforts = [node["turn"]["effort"] for node in whole if node.get("turn")]
-        effort = Effort(efforts[0]) if efforts and efforts[0] else Effort.MEDIUM
+        efforts = [Effort(node["turn"]["effort"] or Effort.MEDIUM) for node in whole if node.get("turn")]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"it is no conversation of gptoss-chat's export ({error})") from None
     if not all(isinstance(message.text, str) for message in messages):
@@ -247,7 +252,7 @@ def _exported(where: str, item: Any) -> Dialogue:
         raise _LeftOut("it has no whole answer")
     texts = [message.text for message in messages if message.role is Role.SYSTEM]
     rest = tuple(message for message in messages if message.role is not Role.SYSTEM)
-    return Dialogue(where, rest, "\n\n".join(texts) or None, effort)
+    return Dialogue(where, rest, "\n\n".join(texts) or None, efforts=tuple(efforts))
 
 
 def _is_whole(node: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlx_model.harmony.history import drop_old_analysis
-from mlx_model.harmony.message import Message, Role
+from mlx_model.harmony.message import Effort, Message, Role
 from mlx_model.harmony.prompt import developer_message, system_message
 from mlx_model.harmony.render import Renderer
 from mlx_model.lora.dialogues import Dialogue
@@ -51,9 +51,9 @@ def examples_of(dialogue: Dialogue, renderer: Renderer, weights: Weights) -> Ite
     Before it stands what a chat would have there: earlier answers without their thoughts. So each answer is an example
     of its own.
     """
-    for begin, end in _turns(dialogue.messages):
+    for number, (begin, end) in enumerate(turns(dialogue.messages)):
         turn = dialogue.messages[begin:end]
-        before = [*opening(dialogue), *drop_old_analysis(dialogue.messages[:begin])]
+        before = [*opening(dialogue, dialogue.effort_of(number)), *drop_old_analysis(dialogue.messages[:begin])]
         ids = renderer.conversation(before)
         counts = [0.0] * len(ids)
         for at, message in enumerate(turn):
@@ -64,10 +64,10 @@ def examples_of(dialogue: Dialogue, renderer: Renderer, weights: Weights) -> Ite
         yield Example(dialogue.where, end, tuple(ids), tuple(counts), dialogue.language, has_thought)
 
 
-def opening(dialogue: Dialogue) -> list[Message]:
-    """The messages a conversation opens with, as a chat has them."""
+def opening(dialogue: Dialogue, effort: Effort) -> list[Message]:
+    """The messages a conversation opens with, as a chat has them that asks for an answer of this effort."""
     date = _FIRST_DATE + datetime.timedelta(zlib.crc32(dialogue.where.encode()) % _DATES)
-    head = [system_message(dialogue.effort, date=date, functions=bool(dialogue.functions))]
+    head = [system_message(effort, date=date, functions=bool(dialogue.functions))]
     if dialogue.instructions is not None or dialogue.functions:
         head.append(developer_message(dialogue.instructions, dialogue.functions))
     return head
@@ -81,7 +81,7 @@ def row_of(examples: Sequence[Example]) -> Row:
     return Row(ids, tuple(len(example.ids) for example in examples), at.astype(np.int32), ids[at + 1], counts[at + 1])
 
 
-def _turns(messages: Sequence[Message]) -> Iterator[tuple[int, int]]:
+def turns(messages: Sequence[Message]) -> Iterator[tuple[int, int]]:
     """Where each answer begins, and behind which message of the model it ends."""
     begin, end = None, 0
     for at, message in enumerate(messages):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from mlx_model.events import Event, Finished, MessageEnd
-from mlx_model.harmony.message import assistant, user
+from mlx_model.harmony.message import Effort, assistant, user
 from mlx_model.lora import behaviour
 from mlx_model.lora.behaviour import Behaviour, behaviours, languages_of
 from mlx_model.lora.dialogues import Dialogue
@@ -68,3 +68,17 @@ def test_languages_are_told_by_what_was_learnt() -> None:
     assert languages.of("Wir zählen einfach.") == "German"
     assert languages.of("We count the letters.") == ""
     assert languages.of("") is None
+
+
+def test_the_last_prompt_is_answered_with_its_own_effort(trainable: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Request]()
+
+    class Asked(Scripted):
+        def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Event]:
+            asked.append(request)
+            yield Finished("stop")
+
+    monkeypatch.setattr(behaviour, "Session", Asked)
+    two = (*dialogue(GERMAN).messages, user("And l?"), assistant("1"))
+    judged(trainable, [Dialogue("d:1", two, efforts=(Effort.LOW, Effort.HIGH))])
+    assert [(len(request.messages), request.options.effort) for request in asked] == [(4, Effort.HIGH)]

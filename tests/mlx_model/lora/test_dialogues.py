@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from mlx_model.harmony.message import Effort, Message, Role, assistant, user
+from mlx_model.harmony.render import Renderer
+from mlx_model.harmony.tokenizer import Tokenizer
+from mlx_model.hub.names import resolve
 from mlx_model.lora.dialogues import DataError, Dialogue, read_dialogues
+from mlx_model.lora.examples import Weights, examples_of
 
 SAID = (user("How many r's?"), assistant("Count.", "analysis"), assistant("Three."))
 FRENCH = "reasoning language: French\n\nBe brief."
@@ -106,7 +110,24 @@ def test_the_path_on_the_screen_of_an_export(tmp_path: Path) -> None:
         leaf="4",
     )
     assert only(tmp_path, text).messages == SAID
-    assert only(tmp_path, text).effort is Effort.HIGH
+    assert only(tmp_path, text).efforts == (Effort.HIGH,)
+
+
+def test_each_answer_of_an_export_has_the_effort_it_was_asked_with(tmp_path: Path) -> None:
+    nodes = [
+        node("1", None, SAID[0]),
+        node("2", "1", *SAID[1:], reason="stop"),
+        node("3", "2", user("And l?")),
+        node("4", "3", assistant("One."), reason="stop"),
+        node("5", "4", user("And i?")),
+        node("6", "5", assistant("None."), reason="stop"),
+    ]
+    nodes[1]["turn"]["effort"], nodes[5]["turn"]["effort"] = "low", None
+    dialogue = only(tmp_path, exported(*nodes, leaf="6"))
+    tokenizer = Tokenizer.load(resolve("demo"))
+    texts = [tokenizer.decode(each.ids) for each in examples_of(dialogue, Renderer(tokenizer), Weights())]
+    stated = [text.partition("Reasoning: ")[2].partition("\n")[0] for text in texts]
+    assert stated == ["low", "high", "medium"]
 
 
 def test_a_conversation_without_a_whole_answer_is_left_out(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_before_it_stands_the_prompt_of_a_chat(tokenizer: Tokenizer) -> None:
     model = load("demo")
     session = Session(model)
     request = Request(messages[:4], Options(effort=Effort.HIGH), dialogue.instructions)
-    dated = Renderer(tokenizer).conversation(opening(dialogue)[:1])
+    dated = Renderer(tokenizer).conversation(opening(dialogue, Effort.HIGH)[:1])
     prompt = session.prompt(request)
     end = prompt.index(tokenizer.special["<|end|>"]) + 1
     assert list(given) == dated + prompt[end:]
