@@ -255,10 +255,12 @@ class _Planner:
         return self.held(bits, rung, context, split)
 
     def streamed_rung(self, layers: int) -> Rung:
-        """How prompts are computed where so many layers are streamed: as leanly as possible where others are whole."""
-        if layers < self.config.num_hidden_layers:
-            return (_GPU if self.on_gpu else _CPU)[-1]
-        return _GPU_STREAMED if self.on_gpu else _CPU_STREAMED
+        """How prompts are computed where so many layers are streamed: as leanly as possible where others are whole.
+        But for compiled layers, to which more tokens at once cost little memory: they spare reads."""
+        if layers == self.config.num_hidden_layers:
+            return _GPU_STREAMED if self.on_gpu else _CPU_STREAMED
+        lean = (_GPU if self.on_gpu else _CPU)[-1]
+        return replace(lean, chunk=_CPU_STREAMED.chunk) if self.sizes.compiled else lean
 
     def least(self, context: int) -> MemoryPlan:
         """The least that a context of so many tokens can be had with, experts in their files if that may be."""

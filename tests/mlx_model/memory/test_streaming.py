@@ -125,6 +125,14 @@ def test_too_little_free_memory_takes_a_quarter_of_the_experts_up_to_what_is_lef
     assert roomy.total <= 4.29e9  # not all that the GPU could hold
 
 
+def test_a_chunk_on_a_cpu_reads_experts_once_for_many_tokens() -> None:
+    """Also where other layers are whole: 8 tokens, which is what is lean there without streaming, would have most
+    experts of a prompt read 32 times as often."""
+    found = plan(B20, 10 * GIB, STREAMS, on_gpu=False)
+    assert 0 < found.streamed_layers < 24
+    assert (found.prefill_chunk, found.total <= 10 * GIB, found.context >= 8192) == (256, True, True)
+
+
 def test_bytes() -> None:
     """One expert of one layer, as the Hub's files have it, and what is held of all of them."""
     assert expert_bytes(B20) == expert_bytes(B120) == 13_219_200
