@@ -81,7 +81,14 @@ class EngineKeeper:
             opening = self._opening = asyncio.create_task(self._start())
         return opening
 
-    async def switch(self, model: str, adapter: str | None = None) -> bool:
+    async def adapt(self, adapter: str | None) -> bool:
+        """Load the adapter in a folder, or none, beside the present model, which may still be loading; whether it
+        worked."""
+        if self._opening is not None:
+            await self._opening
+        return await self.switch(self._load.model, adapter)
+
+    async def switch(self, model: str | None, adapter: str | None = None) -> bool:
         """Load another model in place of the present one, which is loaded again if that fails; whether it worked.
 
         `adapter` is the folder of the adapter that it is to have; where the model is the same, only that is loaded.

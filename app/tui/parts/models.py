@@ -277,7 +277,7 @@ class Models:
         except GptossError as error:
             self._desk.notify(sentence(one_line(str(error))), severity="error")
             return
-        if await self._engine.switch(self._model, folder):
+        if await self._engine.adapt(folder):
             self._desk.notify(f"{self._engine.label} answers from now on.")
 
     async def _choose(self) -> None:

@@ -140,6 +140,19 @@ async def test_adapters_by_name(home: Path) -> None:
         assert engine.adapters[-1] is None and engine.models[1:] == ["gpt-oss-20b"] * 2
 
 
+async def test_an_adapter_may_be_asked_for_while_the_model_is_loading(home: Path) -> None:
+    folder = home / "adapters" / "french"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    engine = FakeEngine(hold=True)
+    async with chat(engine) as pilot:
+        await wait_until(pilot, lambda: desk_of(pilot).status.state == "loading")
+        await send(pilot, "/adapter french")
+        engine.release()
+        await wait_until(pilot, lambda: notified(pilot, "gpt-oss-20b + french answers from now on."))
+        assert (engine.models, engine.adapters) == ([None, "gpt-oss-20b"], [None, str(folder)])
+
+
 async def test_it_opens_during_an_answer_but_the_switch_waits(cache: Path) -> None:
     engine = FakeEngine()
     async with chat(engine) as pilot:
