@@ -170,6 +170,11 @@ class Pro:
                 todo = self.samples.conclude(record.text if is_whole(record) else "")
         self.outcome = todo
 
+    def break_off(self) -> bool:
+        """The engine has failed: what has come is what there is; whether that is an answer."""
+        self.outcome = self.samples.break_off()
+        return bool(self.samples.answers)
+
     # What there is to see
 
     @property

@@ -17,7 +17,7 @@ from app.documents.attachments import split
 from app.documents.citations import FileCitations, flaws
 from app.engine.engine import Engine
 from app.engine.protocol import Ready
-from mlx_model.errors import RequestError
+from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import Finished
 from mlx_model.pro.samples import COMBINE, MOST, check_samples, total
 from mlx_model.request import Request
@@ -71,19 +71,26 @@ def plan_of(arguments: argparse.Namespace, setup: Start) -> Plan | None:
 async def print_several(
     engine: Engine, ready: Ready, request: Request, setup: Start, plan: Plan, *, as_json: bool
 ) -> int:
-    """Ask, and print the answer that is made of them, all of it at the end; returns the exit code.
+    """Ask, and print the answer that is made of them, all of it at the end; returns the exit code. If the engine fails
+    on the way, what has come by then is printed.
 
-    Raises EngineError and EngineDied.
+    Raises EngineError and EngineDied where that is no answer.
     """
     effort = setup.options.effort
     pro = Pro(request, [AnswerRecord(effort) for _ in range(plan.count)], plan.combine)
-    line, due = TerminalLine(sys.stderr), 0.0
+    line, due, failed = TerminalLine(sys.stderr), 0.0, False
     try:
         async with aclosing(pro.events(engine, lambda: AnswerRecord(effort), lambda: False)) as events:
             async for _ in events:
                 if line.is_shown and monotonic() >= due:
                     due = monotonic() + PROGRESS_S
                     line.show(progress(pro))
+    except GptossError as error:
+        line.end()
+        if not pro.break_off():
+            raise
+        say(str(error))
+        failed = True
     finally:
         line.end()
     for warning in pro.warnings:
@@ -111,7 +118,7 @@ async def print_several(
     for flaw in [] if as_json else dict.fromkeys(flaw for text in texts for flaw in flaws(files.of(text))):
         say(flaw)
     say(result_line(pro))
-    return 0 if answer is not None and is_whole(answer) else 1
+    return 0 if answer is not None and is_whole(answer) and not failed else 1
 
 
 def print_all(pro: Pro) -> None:

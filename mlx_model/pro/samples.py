@@ -123,6 +123,12 @@ class Samples:
             return self._outcome(f"written from {count} answers", None)
         return self._fallen_back("the model wrote none from them")
 
+    def break_off(self) -> Outcome:
+        """What there is where nobody can be asked any more."""
+        if not self._answers:
+            return self._outcome("cut off before any answer", None)
+        return self._fallen_back("the rest was cut off")
+
     def _fallen_back(self, why: str) -> Outcome:
         leader = self.tally.leader
         if leader is not None:

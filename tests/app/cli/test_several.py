@@ -15,10 +15,11 @@ from app.cli import ask, several
 from app.cli.arguments import Start
 from app.cli.plain import PlainChat
 from app.documents.attachments import Attachment, join
+from app.engine.engine import EngineError
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Loading, Ready
 from app.store.saver import Saver
-from mlx_model.errors import RequestError
+from mlx_model.errors import BudgetError, RequestError
 from mlx_model.events import Event, Finished, Warned
 from mlx_model.generation.formats import answer_format
 from mlx_model.options import Options
@@ -92,6 +93,44 @@ def test_the_exit_code_and_the_streams(
     printed = capsys.readouterr()
     assert out is None or printed.out == out
     assert printed.err.startswith(f"gptoss-chat: {error}") and len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "out", "how"),
+    [
+        ([PROSE, PROSE, PROSE], "First this,", "the first of 3 answers; the rest was cut off"),
+        ([FORTY_TWO, says("41"), FORTY_TWO], "It is **42**.\n", "votes 2 of 3; the rest was cut off"),
+    ],
+)
+def test_what_has_come_is_printed_where_the_engine_fails(
+    answers: list[list[Event]],
+    out: str,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Eight answers may have taken their time; the exit code says that it was not all."""
+
+    class Fails(Scripted):
+        def stream(
+            self, request: Request, cancelled: Callable[[], bool], answer_now: Callable[[], bool]
+        ) -> Iterator[Event | None]:
+            if len(self.asked) == len(answers):  # what would make one of them
+                raise BudgetError("memory ran out")
+            yield from super().stream(request, cancelled, answer_now)
+
+    monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(Fails(*answers)))
+    for as_json in (False, True):
+        setup = Start(Load(), Options(seed=0), None, False, plan=Plan(3, "synthesise"))
+        assert ask.answer("q", setup, as_json=as_json) == 1
+        printed = capsys.readouterr()
+        assert (json.loads(printed.out)["text"] if as_json else printed.out).startswith(out.strip("\n"))
+        first, last = printed.err.splitlines()
+        assert first == "gptoss-chat: memory ran out" and last.startswith(f"gptoss-chat: {how}")
+    monkeypatch.setattr(ask, "LocalEngine", lambda: LocalEngine(Fails()))
+    answers.clear()
+    with pytest.raises(EngineError, match="memory ran out"):
+        ask.answer("q", setup, as_json=False)
 
 
 def test_json_has_every_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
