@@ -19,6 +19,7 @@ from app.engine.engine import Engine
 from app.engine.protocol import Ready
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.events import Finished
+from mlx_model.harmony.message import Effort
 from mlx_model.pro.samples import COMBINE, MOST, check_samples, total
 from mlx_model.request import Request
 from mlx_model.text import clean
@@ -77,22 +78,14 @@ async def print_several(
     Raises EngineError and EngineDied where that is no answer.
     """
     effort = setup.options.effort
-    pro = Pro(request, [AnswerRecord(effort) for _ in range(plan.count)], plan.combine)
-    line, due, failed = TerminalLine(sys.stderr), 0.0, False
+    pro, failed = Pro(request, [AnswerRecord(effort) for _ in range(plan.count)], plan.combine), False
     try:
-        async with aclosing(pro.events(engine, lambda: AnswerRecord(effort), lambda: False)) as events:
-            async for _ in events:
-                if line.is_shown and monotonic() >= due:
-                    due = monotonic() + PROGRESS_S
-                    line.show(progress(pro))
+        await _ask(pro, engine, effort)
     except GptossError as error:
-        line.end()
         if not pro.break_off():
             raise
         say(str(error))
         failed = True
-    finally:
-        line.end()
     for warning in pro.warnings:
         print(clean(warning), file=sys.stderr)
     answer = pro.answer
@@ -119,6 +112,19 @@ async def print_several(
         say(flaw)
     say(result_line(pro))
     return 0 if answer is not None and is_whole(answer) and not failed else 1
+
+
+async def _ask(pro: Pro, engine: Engine, effort: Effort) -> None:
+    """To the end, and says in a terminal how far it is."""
+    line, due = TerminalLine(sys.stderr), 0.0
+    try:
+        async with aclosing(pro.events(engine, lambda: AnswerRecord(effort), lambda: False)) as events:
+            async for _ in events:
+                if line.is_shown and monotonic() >= due:
+                    due = monotonic() + PROGRESS_S
+                    line.show(progress(pro))
+    finally:
+        line.end()
 
 
 def print_all(pro: Pro) -> None:
