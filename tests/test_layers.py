@@ -19,6 +19,7 @@ from tests.fixtures.imports import imports_of, modules_imported, name_of
 GROUND = {
     "metal ground": ("files", "formats"),
     "mlx_model ground": (
+        "awake",
         "errors",
         "extras",
         "folders",

@@ -19,6 +19,7 @@ from app.interrupt import INTERRUPTED, Importing
 from app.lines import counted
 from app.paths import adapter_folder
 from app.settings import load as load_settings
+from mlx_model.awake import stay_awake
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.extras import install_line
 from mlx_model.memory.sizes import memory_size
@@ -130,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     model = _load(name, plan, load.map)
     say(f"{recipe.parameters(model.config):,} numbers to train, into {folder.path}")
+    stay_awake()
     code = _train(model, recipe, data, folder, restart=hasattr(arguments, "restart"))
     if code == 0:
         try:

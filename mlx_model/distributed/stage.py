@@ -10,7 +10,6 @@ import argparse
 import os
 import select
 import signal
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlx_model.awake import stay_awake
 from mlx_model.distributed.frames import MOST_ROWS, PROTOCOL, Channel, Ended, Frame, FrameError
 from mlx_model.distributed.machine import Files, Machine
 from mlx_model.distributed.rows import array_of, bytes_of
@@ -39,7 +39,6 @@ _MOST_CACHES = 256
 _MOST_MARKS = 4096
 _MOST_VALUES = 1 << 17  # positions of one context: each start of a message is marked
 _PERIOD_S = 0.25  # between two reports on a load
-_CAFFEINATE = Path("/usr/bin/caffeinate")
 
 
 class Stage:
@@ -241,7 +240,7 @@ def serve(memory: int | None) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    _stay_awake()
+    stay_awake()
     # The thread that computes reads, too: handing frames from one thread to another would cost each token a switch.
     Thread(target=_end_with, args=(inbox,), name="watch", daemon=True).start()
     channel = Channel(inbox, outbox)
@@ -275,14 +274,6 @@ def _end_with(inbox: int) -> None:
     poll.register(inbox, 0)
     if any(event & select.POLLHUP for _, event in poll.poll()):
         os._exit(0)
-
-
-def _stay_awake() -> None:
-    """Keeps a Mac from going to sleep for as long as this process runs."""
-    if _CAFFEINATE.exists():
-        command = [str(_CAFFEINATE), "-i", "-w", str(os.getpid())]
-        nothing = subprocess.DEVNULL
-        subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
 
 
 if __name__ == "__main__":
