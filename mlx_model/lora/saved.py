@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from metal.files import parse_json, read_small, replace_file
 from mlx_model.errors import CheckpointError, RequestError
 from mlx_model.transformer.adapters import Adapters
-from mlx_model.weights.adapter_files import write_adapter
+from mlx_model.weights.adapter_files import CONFIG, WEIGHTS, write_adapter
 from mlx_model.weights.checkpoint import metadata_of
 
 _STATE, _LOG, _LOCK = "state.safetensors", "log.jsonl", "lock"
@@ -59,7 +59,14 @@ class Folder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RequestError(f"another gptoss-chat is training into {self.path}") from None
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Takes away what kills have left half written."""
+        for folder, names in ((self._inside, (_STATE, _LOG)), (self.path, (WEIGHTS, CONFIG))):
+            for half in (half for name in names for half in folder.glob(f".{name}.*")):
+                half.unlink(missing_ok=True)
 
     def standing(self) -> Standing | None:
         """That of the run that is kept here. Raises CheckpointError if its file can't be read."""

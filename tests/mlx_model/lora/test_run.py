@@ -21,6 +21,7 @@ from mlx_model.lora.run import Done, HeldOut, Resumed, Run, Stepped, Stopped, Tr
 from mlx_model.lora.saved import Folder, Standing
 from mlx_model.lora.trainer import Trainer
 from mlx_model.model import Model
+from mlx_model.transformer.adapters import Adapters
 from mlx_model.weights.adapter_files import read_adapter
 from mlx_model.weights.checkpoint import metadata_of
 
@@ -210,6 +211,26 @@ def test_too_little_space_is_said_before_anything_is_computed(made: Made, monkey
     monkeypatch.setattr(Folder, "free", lambda folder: 1000)
     with pytest.raises(TrainingError, match="takes 0 MB; 0 MB are free"):
         next(made().events(never))
+
+
+def test_what_a_kill_has_left_half_written_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, inside = Folder(tmp_path), tmp_path / "training"
+    arrays = {"0.q_proj.a": mx.zeros((1, 4)), "0.q_proj.b": mx.zeros((4, 1))}
+    adapters = Adapters(arrays, {"0.q_proj": 1.0})
+    with folder.locked():
+        folder.keep(Standing("a run"), {})
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", lambda *_: 1 / 0)  # a kill would not have the rest taken away either
+            patch.setattr(Path, "unlink", lambda *_, **__: None)
+            with pytest.raises(ZeroDivisionError):
+                folder.keep(Standing("a run", 1), {})
+            with pytest.raises(ZeroDivisionError):
+                folder.keep_adapter(adapters, "a model", 1, {})
+    (tmp_path / ".mine").touch()
+    assert len(list(inside.iterdir())) == 3
+    with folder.locked():
+        assert {each.name for each in inside.iterdir()} == {"lock", "state.safetensors"}
+        assert {each.name for each in tmp_path.iterdir()} == {"training", ".mine"}
 
 
 def test_a_transposed_array_is_kept_by_its_numbers(tmp_path: Path) -> None:
