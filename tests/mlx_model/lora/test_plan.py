@@ -1,6 +1,7 @@
 """The memory of a run: planned as it was measured, at the most bits that fit, and refused with what would."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from mlx_model.errors import BudgetError
 from mlx_model.hub.names import resolve
 from mlx_model.lora.behaviour import MAX_TOKENS
-from mlx_model.lora.plan import fitting, needs
+from mlx_model.lora.plan import LENGTHS, fitting, needs
 from mlx_model.lora.recipe import Recipe
 from mlx_model.memory.plan import plan
 from mlx_model.memory.wishes import Wishes
@@ -61,6 +62,35 @@ def fits(gigabytes: float, **recipe: Any) -> int:
 )
 def test_20b_is_trained_at_the_most_bits_that_fit(gigabytes: float, length: int, bits: int) -> None:
     assert fits(gigabytes, length=length) == bits
+
+
+MACS = """
+ 16, limit raised   2,048 at 16 bits   4,096 at  8 bits
+ 24                 4,096 at 16 bits   8,192 at  8 bits
+ 32                 8,192 at 16 bits   8,192 at 16 bits
+ 48                16,384 at 16 bits  16,384 at 16 bits
+ 64                16,384 at 16 bits  16,384 at 16 bits
+"""
+"""The longest rows, by powers of two, with which gpt-oss-20b is trained on each (GUIDE.md): as published, and at the
+most bits at which longer ones fit. What a GPU may hold is as in test_streaming.py."""
+
+LIMITS = {"16": 11.45e9, "16, limit raised": 13_312 * 2**20, "24": 17.18e9, "32": 22.91e9, "48": 38.65e9, "64": 51.54e9}
+
+
+def longest(budget: float, bits: int | None) -> str:
+    """The longest row that fits, and the bits of the dense part with it."""
+    for length in (16_384, *LENGTHS):
+        with suppress(BudgetError):
+            wishes = Wishes(dense_bits=bits)
+            found = fitting(PUBLISHED["gpt-oss-20b"], Recipe(length=length), wishes, int(budget), on_gpu=True)
+            return f"{found.length:6,} at {found.dense_bits:2} bits"
+    return "none"
+
+
+def test_what_each_mac_trains() -> None:
+    assert longest(LIMITS["16"], None) == "none"
+    lines = [f" {name:16}  {longest(LIMITS[name], 16)}  {longest(LIMITS[name], None)}" for name in [*LIMITS][1:]]
+    assert lines == MACS.strip("\n").splitlines()
 
 
 @pytest.mark.parametrize("on_gpu", [True, False])
