@@ -1,4 +1,4 @@
-"""Keeps a Mac awake while it works through the night."""
+"""Keeps a Mac from going to sleep in the middle of long work."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ _CAFFEINATE = Path("/usr/bin/caffeinate")
 
 
 def stay_awake() -> None:
-    """Keeps a Mac from going to sleep by itself for as long as this process runs."""
+    """For as long as this process runs. Elsewhere than on a Mac nothing happens."""
     if _CAFFEINATE.exists():
         command = [str(_CAFFEINATE), "-i", "-w", str(os.getpid())]
         nothing = subprocess.DEVNULL

@@ -28,6 +28,8 @@ from mlx_model.text import clean
 from mlx_model.transformer.config import PUBLISHED, ModelConfig
 
 _MIB = 2**20
+_NOTHING = Wishes()
+"""Where nothing is asked of a model."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Wishes(dense_bits=getattr(arguments, "dense_bits", None), slots=getattr(arguments, "experts", None))
     if not hasattr(arguments, "hosts"):
         return show(memory, as_json=as_json, model=model, asked=asked)
-    if asked != Wishes():
+    if asked != _NOTHING:
         raise RequestError("--dense-bits and --experts are for a model on one computer: leave them out, or --with")
     from app.cli.doctor_hosts import show_hosts
 
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     return show_hosts(hosts, model, _shape(_short(model))[0], memory, as_json=as_json)
 
 
-def show(memory: int | None, *, as_json: bool, model: str | None = None, asked: Wishes = Wishes()) -> int:  # noqa: B008
+def show(memory: int | None, *, as_json: bool, model: str | None = None, asked: Wishes = _NOTHING) -> int:
     """Print the report; returns 0. `memory` is a budget in bytes, None for the computer's own. The plan is that of
     `model`, None: of gpt-oss-20b and of what is loaded by default, or of the first where something is `asked` of it.
     Raises CheckpointError where there is no `model`, RequestError for what can't be asked of it."""
@@ -92,7 +94,7 @@ def show(memory: int | None, *, as_json: bool, model: str | None = None, asked: 
     return 0
 
 
-def examine(memory: int | None = None, model: str | None = None, asked: Wishes = Wishes()) -> dict[str, Any]:  # noqa: B008
+def examine(memory: int | None = None, model: str | None = None, asked: Wishes = _NOTHING) -> dict[str, Any]:
     """Everything the report says, fit for JSON: sizes in bytes, names as they are found. "plans" are those of the
     published models, of all on this computer, and of `model`; "shown" names those that a person is to see. The bits
     and the slots that are `asked` are those of what is shown, which is one model then.
@@ -110,9 +112,9 @@ def examine(memory: int | None = None, model: str | None = None, asked: Wishes =
         default, models, problem = hub.default_model(), local_models(), missing_disk()
     except CheckpointError as error:  # the rest of the report may tell why
         default, models, problem = DEMO, [], str(error)
-    shown = (
-        list(dict.fromkeys((DEFAULT, default))) if model is None and asked == Wishes() else [_short(model or DEFAULT)]
-    )
+    shown = [_short(model or DEFAULT)]
+    if model is None and asked == _NOTHING:
+        shown = list(dict.fromkeys((DEFAULT, default)))
     plans = {}
     for name in dict.fromkeys((*shown, *KNOWN, default, *(each.name for each in models))):
         try:
@@ -204,7 +206,7 @@ def describe(config: ModelConfig, budget: Budget, wishes: Wishes | None = None, 
     """A model's plan, or why there is none."""
     try:
         found = plan_within(config, budget, wishes, on_gpu=on_gpu)
-    except RequestError:
+    except RequestError:  # what is asked for can't be, with any memory
         raise
     except GptossError as error:
         problem = sentence(f"it does not fit: {error}")
