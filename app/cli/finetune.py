@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from app.cli.arguments import add_model, stated_load
 from app.cli.completion import completed_by
 from app.cli.finetune_shown import Progress, behaviour_line, example_lines, loss_plot, write_picture
+from app.cli.loading import say_that_the_demo
 from app.cli.printing import say, shows_styles
 from app.cli.stopping import stoppable
 from app.interrupt import INTERRUPTED, Importing
@@ -22,6 +23,7 @@ from app.settings import load as load_settings
 from mlx_model.awake import stay_awake
 from mlx_model.errors import GptossError, RequestError
 from mlx_model.extras import install_line
+from mlx_model.hub.published import DEMO
 from mlx_model.memory.sizes import memory_size
 from mlx_model.text import clean
 
@@ -124,6 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = Recipe(**{name: getattr(arguments, name) for name in Recipe.names() if hasattr(arguments, name)})
     load = stated_load(arguments, load_settings())
     name = hub.default_model() if load.model is None else load.model
+    if load.model is None and name == DEMO:
+        say_that_the_demo("is trained")
     data = _read(arguments.data, name, recipe)
     plan = _plan(name, recipe, load.dense_bits, load.memory)
     if hasattr(arguments, "dry_run"):

@@ -71,12 +71,17 @@ def say_what_is_odd(reply: Loading | LoadProgress | Ready, load: Load) -> None:
     """Say on standard error what of a load is not as expected."""
     match reply:
         case Loading(model=model, default=True) if model == DEMO:
-            say(f"the small demo model answers, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
+            say_that_the_demo("answers")
         case Ready(model=model, not_mapped=not_mapped):
             if not_mapped is not None and load.map == "on":
                 say(f"the weights are copied, not mapped: {not_mapped}")
             if (line := unverified(model)) is not None:
                 say(line)
+
+
+def say_that_the_demo(does: str) -> None:
+    """Say on standard error what the demo model does in place of gpt-oss-20b, where nobody has asked for it, and why."""
+    say(f"the small demo model {does}, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
 
 
 def _what_is_missing() -> str:

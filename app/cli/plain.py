@@ -110,7 +110,8 @@ class PlainChat:
         """Load a model, or connect to a server; returns what answers. Raises EngineError or EngineDied."""
         there = load_there if self._server else load_model
         ready = self._tools.drive(there(self._engine, load))
-        self._load, self._model = load, ready.label
+        # Another load is of the same model, be it the default one; only a server may have another one by then.
+        self._load, self._model = load if self._server else replace(load, model=ready.model), ready.label
         return one_line(ready.label)
 
     def resume(self) -> None:

@@ -128,6 +128,15 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(
     assert said == f"gptoss-chat: {data.parent} can't be written to; give the adapter another folder with --out\n"
 
 
+def test_that_the_demo_is_trained_is_said_where_nobody_asked_for_it(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["finetune", "--data", str(data), "--dry-run"]) == 0
+    assert "the small demo model is trained, because gpt-oss-20b is not downloaded yet" in capsys.readouterr().err
+    assert run(data, "--dry-run") == 0
+    assert "demo" not in capsys.readouterr().err
+
+
 def test_every_bad_line_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data.write_text("5\n" + json.dumps(GOOD) + "\n{\n")
     assert run(data) == 1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -43,7 +44,10 @@ async def test_an_answer_that_cannot_be_printed_ends_at_once(monkeypatch: pytest
 class Adapting(Scripted):
     """A backend that puts any adapter on but one."""
 
+    models: ClassVar[list[str | None]] = []
+
     def load(self, wanted: Load, announce: Callable[[Loading], None]) -> Ready:
+        self.models.append(wanted.model)
         name = Path(wanted.adapter or "").name
         if name == "bad":
             raise CheckpointError("bad is for another model")
@@ -64,6 +68,7 @@ def test_adapters_by_name(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         chat.run()
         chat.close()
     printed = capsys.readouterr().out
+    assert Adapting.models == [None, *["scripted"] * 4]  # that the default one answers is said once
     assert "scripted answers. Adapters here: bad, french.\n" in printed
     assert 'There is no adapter "frensh" (did you mean french?)' in printed
     assert "scripted + french answers from now on.\n" in printed
