@@ -80,7 +80,7 @@ def say_what_is_odd(reply: Loading | LoadProgress | Ready, load: Load) -> None:
 
 
 def say_that_the_demo(does: str) -> None:
-    """Say on standard error what the demo model does in place of gpt-oss-20b, where nobody has asked for it, and why."""
+    """Say on standard error what the demo model does in place of gpt-oss-20b though nobody asked for it, and why."""
     say(f"the small demo model {does}, because {DEFAULT} {_what_is_missing()}; get it with: {_DOWNLOAD}")
 
 

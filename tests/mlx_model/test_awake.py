@@ -20,7 +20,7 @@ def test_a_mac_is_kept_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     program = tmp_path / "caffeinate"
     monkeypatch.setattr(awake, "_CAFFEINATE", program)
-    monkeypatch.setattr(awake.subprocess, "Popen", start)
+    monkeypatch.setattr("mlx_model.awake.subprocess.Popen", start)
     awake.stay_awake()
     assert not started
     program.touch()
