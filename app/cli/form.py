@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from app.cli.arguments import text_of
@@ -47,4 +48,9 @@ def parsed(form: AnswerFormat | None, text: str, finished: Finished) -> dict[str
     """What the JSON of an answer has besides, where a schema binds it: the value, None where it is not whole."""
     if form is None or form.read is None:
         return {}
-    return {"parsed": json.loads(text) if finished.reason == "stop" else None}
+    return {"parsed": json.loads(text, parse_float=_finite) if finished.reason == "stop" else None}
+
+
+def _finite(digits: str) -> float:
+    """A number that no float holds is the largest, as for jq: JSON has no infinity."""
+    return max(-sys.float_info.max, min(float(digits), sys.float_info.max))

@@ -8,6 +8,7 @@ import numpy as np
 
 from mlx_model.errors import RequestError
 from mlx_model.events import MessageEnd, MessageStart, TextDelta
+from mlx_model.generation.digits import Digits
 from mlx_model.generation.grammars import Grammars
 from mlx_model.harmony.grammar import Binding
 from mlx_model.harmony.parse import StreamParser
@@ -41,14 +42,14 @@ class Bound:
         self.warnings = grammars.check(binding)
         self.opening = [*binding.opening]
         self._binding = binding
-        self._matcher_of = grammars.matcher
+        self._grammars = grammars
         self._parser = StreamParser(tokenizer)
         self._matcher = None if binding.turn is None else grammars.matcher(binding.turn)
         self._is_optional = False  # what is followed now: a call that nobody insists on
-        self._vocab_size = grammars.vocab_size
-        self._words = np.zeros(-(-self._vocab_size // _WORD), np.uint32)
+        self._words = np.zeros(-(-grammars.vocab_size // _WORD), np.uint32)
         self._may_guess = options.top_p == 1 and options.top_k == 0 and options.min_p == 0
         self._free = False  # inside text that is bound to nothing
+        self._digits: Digits | None = None  # inside JSON that is bound to a schema
         self._refused = False
 
     def mask(self) -> mx.array | None:
@@ -59,7 +60,11 @@ class Bound:
         matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
         if self._is_lost(matcher):
             return None
-        return _expanded(mx.array(self._words), self._vocab_size)
+        words = self._words
+        if self._digits is not None and self._digits.suffice:
+            others = words & ~self._grammars.digits
+            words = others if others.any() else words
+        return _expanded(mx.array(words), self._grammars.vocab_size)
 
     def accept(self, token: int) -> bool:
         """See Constraint."""
@@ -93,8 +98,10 @@ class Bound:
     def _follow(self, token: int) -> None:
         events = self._parser.push(token)
         for event in events:
-            if isinstance(event, MessageEnd):
-                self._free = False
+            if isinstance(event, TextDelta) and self._digits is not None:
+                self._digits.read(event.text)
+            elif isinstance(event, MessageEnd):
+                self._free, self._digits = False, None
                 if self._binding.turn is None:
                     self._matcher = None
             elif isinstance(event, MessageStart):
@@ -105,13 +112,15 @@ class Bound:
         binding = self._binding
         if binding.turn is not None:
             self._free = start.recipient not in binding.bound or (start.recipient is None and start.channel != "final")
+            self._digits = Digits() if start.recipient in binding.json and not self._free else None
             return
         names_one = start.recipient not in (None, FUNCTIONS)  # and not all functions, with the name inside
         found = find_tool(start.recipient or "", {}, binding.calls) if names_one else None
         if found is not None and is_empty:
             self._is_optional = found[0] in binding.optional
-            matcher = self._matcher_of(binding.calls[found[0]])
+            matcher = self._grammars.matcher(binding.calls[found[0]])
             self._matcher = None if self._is_lost(matcher) else matcher
+            self._digits = Digits()
 
     def _is_lost(self, matcher: "LLMatcher") -> bool:
         """Whether a grammar can't be followed (any further), and nobody insists on it: what it binds is free then.

@@ -6,9 +6,12 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from mlx_model.errors import RequestError
 from mlx_model.extras import install_line
@@ -88,6 +91,12 @@ class Grammars:
         """A matcher of one's own at the beginning of a grammar. It `is_error` at once where that has not been checked
         and can't be followed."""
         return self._matcher(grammar).deep_copy()
+
+    @cached_property
+    def digits(self) -> np.ndarray:
+        """Tokens that begin with a digit: a bit each, uint32, as llguidance's masks have them."""
+        bits = np.array([token[:1].isdigit() for token in self._vocabulary.tokens])
+        return np.packbits(np.pad(bits, (0, -len(bits) % 32)), bitorder="little").view("<u4")
 
     def _matcher(self, grammar: str) -> LLMatcher:
         from llguidance import LLMatcher, LLTokenizer

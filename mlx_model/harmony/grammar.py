@@ -57,7 +57,7 @@ class Binding:
     on those of `optional`, which are free where that can't be followed. `parts` are the others, to be checked one by
     one, so that an error can name its owner. `opening` are the ids that end a thought and lead to a call; empty where
     the model may answer. `bound` are the recipients of messages with a form of their own, None for the final message;
-    other messages are free text.
+    other messages are free text. `json` are those of a `turn` whose form is a schema.
     """
 
     turn: str | None = None
@@ -65,6 +65,7 @@ class Binding:
     parts: tuple[Part, ...] = ()
     opening: tuple[int, ...] = ()
     bound: frozenset[str | None] = frozenset()
+    json: frozenset[str | None] = frozenset()
     optional: frozenset[str] = frozenset()
 
 
@@ -106,6 +107,7 @@ def bind(
         parts=tuple(parts),
         opening=tuple(writer.opening(choice.tools)) if choice.required else (),
         bound=frozenset([*bodies, *([] if final is None else [None])]),
+        json=frozenset([*bodies, *([] if final is None or "json_schema" not in final else [None])]),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from app.cli import ask, files
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
-from app.cli.form import form_of
+from app.cli.form import form_of, parsed
 from app.documents import files as documents
 from app.documents.attachments import AttachmentError, join
 from app.engine.local import LocalEngine
@@ -24,7 +24,7 @@ from mlx_model.documents.parsers import parse
 from mlx_model.errors import RequestError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Stats, TextDelta, Warned
 from mlx_model.generation import grammars
-from mlx_model.generation.formats import AnswerFormat
+from mlx_model.generation.formats import AnswerFormat, answer_format
 from mlx_model.harmony.message import Message, Role, assistant
 from mlx_model.harmony.tools import ResponseFormat
 from mlx_model.options import Options
@@ -175,6 +175,11 @@ def test_an_answer_bound_to_a_schema_is_data(
     assert printed.err.startswith("a keyword\n") and ("the answer is not whole" in printed.err) == (code == 1)
     assert answer(events, reason, monkeypatch, form=form, as_json=True) == code
     assert json.loads(capsys.readouterr().out)["parsed"] == ({"n": "【1†L1】\u200e"} if code == 0 else None)
+
+
+def test_a_number_that_no_float_holds_leaves_json_whole() -> None:
+    found = parsed(answer_format({"type": "array"}), "[1e999, -1e999, 0.5]", Finished("stop"))
+    assert json.loads(json.dumps(found, allow_nan=False))["parsed"] == [sys.float_info.max, -sys.float_info.max, 0.5]
 
 
 def test_what_is_no_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,45 @@ def test_no_endless_whitespace(follow: Any) -> None:
     assert not turn.takes("<|channel|>", "final", "<|message|>", '{ "city"')
 
 
+NUMBER = FunctionTool("number", "", {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]})
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "goes_on"),
+    [
+        ({"type": "integer"}, "-" + "7" * 20, False),
+        ({"type": "number"}, "0." + "3" * 20, False),
+        ({}, "1e" + "5" * 20, False),
+        ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "1" * 20, False),
+        ({"type": "integer"}, "7" * 19, True),
+        ({"type": "number"}, "1" * 20 + ".", True),
+        ({"type": "integer", "multipleOf": 10}, "1" * 20, True),
+        ({"const": 10**25}, "1" + "0" * 20, True),
+        ({"type": "string"}, '"' + "7" * 30, True),
+    ],
+)
+def test_no_endless_number(follow: Any, schema: Any, text: str, goes_on: bool) -> None:
+    """Digits may come on only where the schema asks for more, and in strings."""
+    turn = follow(form=Form(schema))
+    assert turn.takes("<|channel|>", "final", "<|message|>", text)
+    allowed = turn.allowed()
+    assert allowed and any(token[:1].isdigit() for token in allowed) == goes_on
+
+
+def test_a_regular_expression_has_as_many_digits_as_it_says(follow: Any) -> None:
+    turn = follow(form=Form(regex="[0-9]*"))
+    assert turn.takes("<|channel|>", "final", "<|message|>", "7" * 30) and "7" in turn.allowed()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["the call alone", "the whole turn"])
+def test_no_endless_number_in_a_call(follow: Any, whole: bool) -> None:
+    turn = follow(functions=[NUMBER], strict_headers=whole)
+    opening = ("<|channel|>", "commentary", " to=functions.number", " ", "<|constrain|>", "json", "<|message|>")
+    assert turn.takes(*opening, '{"n": ' + "7" * 20)
+    assert turn.allowed() >= {"}", "."} and "7" not in turn.allowed()
+    assert turn.takes(".5}", "<|call|>")
+
+
 def test_a_call_that_is_required(follow: Any) -> None:
     """No answer, and two thoughts at most: a model that wants to answer goes on thinking instead."""
     turn = follow(functions=[WEATHER, NOTE], tool_choice="required")
