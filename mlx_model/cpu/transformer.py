@@ -1,6 +1,7 @@
 """The gpt-oss transformer on a CPU: token ids to logits by compiled layers, over weights that lie in mapped files."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -234,7 +235,15 @@ def _floats(*shape: int) -> Floats:
     return array
 
 
-@cache
+_beginning = threading.Lock()
+
+
 def team() -> Team:
-    """The threads of this process."""
+    """The threads of this process, the same for all who ask, if at once."""
+    with _beginning:
+        return _begun()
+
+
+@cache
+def _begun() -> Team:
     return Team(thread_count())

@@ -1,6 +1,10 @@
 """The model on compiled layers: its cache goes back and forks, its weights are views, MLX computes where it must."""
 
+import functools
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +12,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_model.cpu import available
+from mlx_model.cpu import available, transformer
 from mlx_model.cpu.cache import EVERYTHING
 from mlx_model.cpu.kernels.panels import FEW
+from mlx_model.cpu.threads import Team
 from mlx_model.cpu.transformer import CompiledTransformer
 from mlx_model.errors import CheckpointError
 from mlx_model.generation.prefixes import PrefixPool
@@ -40,6 +45,22 @@ def narrow(folder: Path) -> Model:
 
 def logits(model: Model, tokens: list[int], cache: Any) -> np.ndarray:
     return np.array(model.transformer(mx.array([tokens]), cache, "last")).ravel()
+
+
+def test_threads_that_compute_first_at_once_share_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is held up while it makes its own, until the second has asked, or waits."""
+    monkeypatch.setattr(transformer, "_begun", functools.cache(transformer._begun.__wrapped__))
+    asked, made = threading.Barrier(2), transformer.Team
+
+    def slow(threads: int) -> Team:
+        with suppress(threading.BrokenBarrierError):
+            asked.wait(0.5)  # two at once come through, one alone does not
+        return made(threads)
+
+    monkeypatch.setattr(transformer, "Team", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = [pool.submit(transformer.team) for _ in range(2)]
+    assert first.result() is second.result()
 
 
 def test_a_window_outlives_its_buffer_and_a_fork_its_origin(model: Model) -> None:
