@@ -16,9 +16,7 @@ _SHELLS = {"bash": "bash", "zsh": "zsh"}
 _AS_PYTHON = """\
 import shutil, subprocess
 try:
-    status = subprocess.run([shutil.which({shell!r}) or "sh", "-c", {code!r}]).returncode
-    if status:
-        print(f"[exit status {{status}}]", flush=True)
+    raise SystemExit(subprocess.run([shutil.which({shell!r}) or "sh", "-c", {code!r}]).returncode)
 except KeyboardInterrupt:  # the person stops it, or it has come to a limit
     pass
 """
@@ -54,8 +52,7 @@ class CodeRunner:
             shell = _SHELLS.get(language.lower(), "sh")
             cell = _AS_PYTHON.format(shell=shell, code=code)
             call = ToolCall(NAME, code, arguments={"code": f"exec({cell!r}, {{}})"})  # its names are no variables
-        result = await kit.tools[0].run(call, bounded(output))
-        return _with_status(result) if by == SHELL else result
+        return _with_status(await kit.tools[0].run(call, bounded(output)))
 
     async def close(self) -> None:
         """End what runs, and forget the variables."""
@@ -73,7 +70,7 @@ class CodeRunner:
 
 
 def _with_status(result: ToolResult) -> ToolResult:
-    """The result of a shell has failed where its last line says so."""
-    if result.error or (status := _STATUS.search(result.text)) is None:
+    """The status that a cell has left with is how it ended, and none of its output."""
+    if not result.error or (status := _STATUS.search(result.text)) is None:
         return result
-    return replace(result, text=result.text[: status.start()], error=True, outcome=status[1])
+    return replace(result, text=result.text[: status.start()], outcome=status[1])

@@ -20,6 +20,7 @@ class Tool(fake_kit.Tool):
     """Writes too much, and remembers what it was to run."""
 
     text = "42"
+    error = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class Tool(fake_kit.Tool):
     async def run(self, call: ToolCall, output: Output, room: int = ROOM) -> ToolResult:
         self.codes.append(call.arguments["code"])
         output("x" * (MOST_SHOWN + 1))
-        return ToolResult(self.text)
+        return ToolResult(self.text, error=self.error)
 
 
 class Kit(fake_kit.Kit):
@@ -61,11 +62,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kit]:
     return made
 
 
-def run_cell(code: str) -> str:
-    """What a cell writes, then its value, which the kernel would show, and whether it leaves variables."""
-    look = "import sys; a = {}; b = eval(sys.argv[1], a); print(b, 'no names' * (len(a) == 1), sep=', ')"
-    command = [sys.executable, "-I", "-S", "-c", look, code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def run_cell(code: str) -> tuple[str, int]:
+    """What a cell writes, then whether it leaves variables, and its status."""
+    look = (
+        "import sys\na = {}\ntry:\n    print(eval(sys.argv[1], a))\nfinally:\n    print('no names' * (len(a) == 1))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", look, code], capture_output=True, text=True, check=False)
+    return done.stdout, done.returncode
 
 
 async def run(runner: CodeRunner, code: str = "1", language: str = "python", conversation: str = "c1") -> str:
@@ -115,7 +118,7 @@ async def test_shell_runs_within_pythons_confinement(
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
     await run(CodeRunner(Person()), "echo \"it's {x}\" \\\n  '%d' | cat\nfalse", language)
     [code] = made["c1"].codes
-    assert run_cell(code) == "it's {x} %d\n[exit status 1]\nNone, no names\n"
+    assert run_cell(code) == ("it's {x} %d\nno names\n", 1)
 
 
 async def test_of_shell_that_succeeds_its_output_is_all_there_is(
@@ -123,23 +126,27 @@ async def test_of_shell_that_succeeds_its_output_is_all_there_is(
 ) -> None:
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
     await run(CodeRunner(Person()), "echo done", "sh")
-    assert run_cell(made["c1"].codes[0]) == "done\nNone, no names\n"
+    assert run_cell(made["c1"].codes[0]) == ("done\nno names\n", 0)
     await run(CodeRunner(Person()), "sleep 0.3; kill -INT $PPID; exec sleep 10", "sh")  # as a cell is stopped
-    assert run_cell(made["c1"].codes[1]) == "None, no names\n"
+    assert run_cell(made["c1"].codes[1]) == ("None\nno names\n", 0)
 
 
-async def test_shell_that_ends_with_another_status_has_failed(
-    made: dict[str, Kit], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("language", "by"), [("sh", SHELL), ("python", PYTHON)])
+async def test_the_status_of_a_block_is_how_it_ended_and_no_output(
+    language: str, by: str, made: dict[str, Kit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Kit, "default", Decision.ALLOW)
     runner = CodeRunner(Person())
-    monkeypatch.setattr(Tool, "text", "no such file\n[exit status 2]\n")
-    failed = await runner.run("c1", "ls x", "sh", SHELL, lambda text: None)
-    assert (failed.text, failed.error, failed.outcome) == ("no such file", True, "exit status 2")
-    monkeypatch.setattr(Tool, "text", "[exit status 2]\ndone")
-    assert not (await runner.run("c1", "ls x", "sh", SHELL, lambda text: None)).error
-    monkeypatch.setattr(Tool, "text", "[exit status 2]")  # Python's own words are its output
-    assert not (await runner.run("c1", "print(1)", "python", PYTHON, lambda text: None)).error
+
+    async def ended(text: str, *, error: bool) -> tuple[str, bool, str]:
+        monkeypatch.setattr(Tool, "text", text)
+        monkeypatch.setattr(Tool, "error", error)
+        result = await runner.run("c1", "ls x", language, by, lambda text: None)
+        return result.text, result.error, result.outcome
+
+    assert await ended("no such file\n[exit status 2]\n", error=True) == ("no such file", True, "exit status 2")
+    assert await ended("[exit status 2]\ndone", error=True) == ("[exit status 2]\ndone", True, "")
+    assert await ended("it prints\n[exit status 2]", error=False) == ("it prints\n[exit status 2]", False, "")
 
 
 @pytest.mark.parametrize(

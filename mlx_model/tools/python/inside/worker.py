@@ -93,9 +93,13 @@ class Worker:
 
     def _interrupt(self, cell: str) -> None:
         self._to_interrupt = cell
-        if os.getpgrp() == os.getpid():  # the programs that the cell has started
-            os.killpg(os.getpid(), signal.SIGINT)
+        self._interrupt_programs()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def _interrupt_programs(self) -> None:
+        """Those that the cell has started, and this one."""
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGINT)
 
     def _on_interrupt(self, *_: object) -> None:
         """Raises once for a request, which may arrive as two signals, and never in a later cell."""
@@ -116,11 +120,13 @@ class Worker:
                 self._execute(code, f"<cell {self._cell}>")
             finally:
                 self._interruptible = None
-        except SystemExit:  # exit() ends the cell; the variables stay
-            pass
+        except SystemExit as error:  # exit() ends the cell; the variables stay
+            status = _exit_status(error.code)
         except BaseException as error:
             _print_traceback(error)
             status = "error"
+        if self._to_interrupt == number:  # one that was being started may have missed it, and nobody waits for it now
+            self._interrupt_programs()
         try:
             self._show_figures()
         except (
@@ -204,6 +210,17 @@ def _open_output(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
+def _exit_status(code: object) -> str:
+    """Prints what a cell says in leaving, unless it succeeded; how it ended."""
+    if code is None or code == 0:
+        return "ok"
+    if not isinstance(code, int):  # as Python: the reason why
+        _print(str(code))
+        code = 1
+    _print(f"[exit status {code}]")
+    return "error"
+
+
 def _print_traceback(error: BaseException) -> None:
     """Prints the error with the frames of cells and of modules in the folder; those of libraries say little."""
     with contextlib.suppress(Exception):
@@ -269,15 +286,14 @@ def _ipython(main: types.ModuleType, show: Any) -> Any:
         def enable_gui(self, gui: object = None) -> None:
             pass
 
-        def ask_exit(self) -> None:
-            """`exit` ends nothing: the variables stay."""
-
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.display_pub_class = Publisher
     shell = Shell(config=config, user_module=main, user_ns=main.__dict__)
     InteractiveShell._instance = Shell._instance = shell
+    for name in ("exit", "quit"):  # IPython's own take no status
+        main.__dict__.pop(name, None)
     # Without its display hook and its hook for errors: values and tracebacks are shown by the worker.
     return shell
 

@@ -37,6 +37,33 @@ async def test_a_cell_is_interrupted_at_its_time_and_variables_stay(
     assert await text(python, "x") == "1"
 
 
+STARTS_LATE = """
+import signal, subprocess, time
+fork, interrupt, came = subprocess._fork_exec, signal.getsignal(signal.SIGINT), []
+def late(*arguments):
+    signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    while not came:
+        time.sleep(0.01)
+    print(fork(*arguments), flush=True)
+    interrupt()
+subprocess._fork_exec = late
+subprocess.run(["sleep", "1000"])
+"""
+"""A program is started as the interrupt comes: only the cell hears of it, and does not know yet what it has started."""
+
+
+async def test_a_program_that_is_being_started_is_interrupted_too(
+    python: Python, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "GRACE_S", 60.0)
+    result = await run_briefly(python, STARTS_LATE)
+    program = psutil.Process(int(result.text.partition("\n")[0]))
+    async with asyncio.timeout(120):
+        while program.is_running() and program.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
+    assert await text(python, "1") == "1"
+
+
 async def test_who_ignores_the_interrupt_is_killed(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "GRACE_S", 0.2)
     code = "import signal, os\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: pass"

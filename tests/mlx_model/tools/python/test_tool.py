@@ -27,6 +27,21 @@ async def test_cells_share_variables_and_echo_their_last_expression(python: Pyth
     assert await text(python, "def f(): return x\nf(), __name__") == "(6, '__main__')"
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("exit(3)", "[exit status 3]"),
+        ("import sys\nprint(1)\nsys.exit('no input')", "1\nno input\n[exit status 1]"),
+        ("raise SystemExit(0)", NO_OUTPUT),
+    ],
+)
+async def test_a_cell_that_leaves_with_a_status_has_failed(python: Python, code: str, says: str) -> None:
+    await run(python, "x = 5")
+    result = await run(python, code)
+    assert (result.text, result.error) == (says, says != NO_OUTPUT)
+    assert await text(python, "x") == "5"
+
+
 async def test_output_is_in_the_order_of_time(python: Python) -> None:
     code = """
 import subprocess, sys
@@ -111,7 +126,7 @@ async def test_with_ipython_its_syntax_and_display_are_there(python: Python) -> 
     assert (await text(python, "%time 1 + 1")).splitlines()[-1] == "2"
     assert await text(python, "from IPython.display import display\ndisplay({'a': 1}, 2)") == "{'a': 1}\n2"
     assert await text(python, "%matplotlib inline") == NO_OUTPUT
-    assert await text(python, "exit") == NO_OUTPUT
+    assert (await text(python, "exit")).startswith("Use exit()")
     assert (await text(python, "1 / 0")).splitlines()[1] == '  File "<cell 8>", line 1, in <module>'
     assert "UsageError: Line magic function `%nope` not found." in await text(python, "%nope")
 
