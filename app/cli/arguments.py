@@ -9,6 +9,7 @@ from app.adapters import adapter_names, find_adapter
 from app.chat.plan import Plan
 from app.cli.completion import completed_by, model_names
 from app.cli.connecting import HERE, add_server, engine_there
+from app.cli.usage import of_arguments
 from app.engine.protocol import Load
 from app.settings import AT_THE_TOP, MOST_CALLS, SAMPLING, Settings
 from app.tools.names import read_names
@@ -182,9 +183,10 @@ def size(text: str) -> int:
 
 
 def stated_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of Options that the command line states. Raises RequestError for values outside their range."""
+    """The fields of Options that the command line states. Raises UsageError for values outside their range."""
     values = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
-    Options(**values)
+    with of_arguments():
+        Options(**values)
     return values
 
 

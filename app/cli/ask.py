@@ -24,6 +24,7 @@ from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
 from app.cli.several import add_samples, plan_of, print_several
+from app.cli.usage import UsageError
 from app.documents.attachments import GAP, Attachment, join, split
 from app.documents.citations import Cited, FileCitations, flaws
 from app.documents.files import MOST_FILE_BYTES
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     setup = replace(setup, form=form_of(arguments, is_bound_here=setup.server is None), plan=plan_of(arguments, setup))
     setup = replace(setup, open_html=getattr(arguments, "open_html", False))
     if setup.open_html and setup.plan is not None:
-        raise RequestError("--open-html opens the page of one answer: leave out it or --samples")
+        raise UsageError("--open-html opens the page of one answer: leave out it or --samples")
     names = [*arguments.file, *(f"{name}{BY_PARTS}" for name in arguments.read)]
     files = [attached(name) for name in dict.fromkeys(names)]  # before the prompt is waited for
     return _ask(arguments.prompt, files, setup, arguments)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.cli.arguments import PORT, Start, answering, start, text_of
 from app.cli.connecting import HERE
 from app.cli.printing import is_dumb, say
+from app.cli.usage import UsageError, port
 from app.interrupt import Importing
 from app.paths import is_debugging
 from app.settings import Settings, load
@@ -32,7 +33,7 @@ def opening() -> argparse.ArgumentParser:
         action="store_true",
         help="let other programs on this computer use the model too, by OpenAI's API, for as long as the chat is open",
     )
-    group.add_argument("--port", type=int, metavar="N", help=f"the port of --server (default: {PORT})")
+    group.add_argument("--port", type=port, metavar="N", help=f"the port of --server (default: {PORT})")
     group.add_argument("--plain", action="store_true", help="open the chat line by line, not full screen")
     group.add_argument(
         "--no-mouse",
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     resume = hasattr(arguments, "resume")
     is_shared = hasattr(arguments, "is_shared")
     if hasattr(arguments, "port") and not is_shared:
-        raise RequestError("--port is for a server: add --server")
+        raise UsageError("--port is for a server: add --server")
     in_terminal = not hasattr(arguments, "json") and sys.stdin.isatty() and sys.stdout.isatty()
     if not in_terminal:
         if is_shared:

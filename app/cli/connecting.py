@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cli.printing import say
+from app.cli.usage import UsageError
 from app.settings import Settings
 from mlx_model.errors import RequestError
 
@@ -52,7 +53,7 @@ def engine_there(arguments: argparse.Namespace, settings: Settings) -> "RemoteEn
     url = getattr(arguments, "connect", settings.connect)
     if url is None or url == HERE:
         if hasattr(arguments, "token_file"):
-            raise RequestError("--token-file is for a server: add --connect URL")
+            raise UsageError("--token-file is for a server: add --connect URL")
         return None
     for name, option in _OF_A_MODEL_HERE.items():
         if hasattr(arguments, name):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app.cli.completion import completed_by, conversation_ids
 from app.cli.printing import emphasized, say, shows_styles
+from app.cli.usage import UsageError
 from app.paths import conversations_file
 from app.store.errors import StoreError, UnwritableError
 from app.store.exchange.export import short, to_json, to_markdown
@@ -132,7 +133,7 @@ def _search(store: Store, arguments: argparse.Namespace) -> None:
 
 def _export(store: Store, arguments: argparse.Namespace) -> None:
     if arguments.id and arguments.all:
-        raise RequestError("give an ID or --all, not both")
+        raise UsageError("give an ID or --all, not both")
     ids = [summary.id for summary in store.summaries()]
     if not ids:
         raise StoreError("there are no conversations yet")

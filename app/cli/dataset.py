@@ -19,6 +19,7 @@ from app.cli.files import unlocked
 from app.cli.loading import load_model
 from app.cli.printing import ProgressLine, say
 from app.cli.stopping import stoppable
+from app.cli.usage import UsageError
 from app.dataset import export
 from app.dataset.export import FORMATS
 from app.dataset.kinds import KINDS, Letters
@@ -230,7 +231,7 @@ def _recipe(arguments: argparse.Namespace, options: Options) -> Recipe:
     kind = getattr(arguments, "kind", next(iter(KINDS)))
     drops_known = hasattr(arguments, "drop_known")
     if kind == Letters.name and drops_known:
-        raise RequestError("--drop-known is not for --kind letters: its answers are in the questions")
+        raise UsageError("--drop-known is not for --kind letters: its answers are in the questions")
     language = " ".join(text_of(getattr(arguments, "language", "")).split()) or None
     seed, most = options.seed or 0, options.max_tokens or _MOST_TOKENS
     options = replace(options, seed=None, max_tokens=most)

@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from app.cli.printing import is_dumb
+from app.cli.usage import UsageError
 from app.lines import counted
 from mlx_model.distributed.hosts import hosts_of
-from mlx_model.errors import CheckpointError, RequestError
+from mlx_model.errors import CheckpointError
 from mlx_model.hub.download import Checking, Downloaded, DownloadEvent, DownloadPlan, Progress, fetch, prepare
 from mlx_model.hub.meter import Meter, damage
 from mlx_model.hub.progress import DownloadState, Phase, pace
@@ -62,9 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetch a model and print its folder; returns 0. Raises CheckpointError and KeyboardInterrupt."""
     if arguments.hosts is not None:
         if arguments.dest or arguments.update:
-            raise RequestError(
-                "--with downloads into the Hub's caches, what is not there: leave out --dest and --update"
-            )
+            raise UsageError("--with downloads into the Hub's caches, what is not there: leave out --dest and --update")
         from app.cli.download_parts import download_parts
 
         print(clean(download_parts(arguments.name, hosts_of(arguments.hosts), _fetched)))

@@ -16,6 +16,7 @@ from app.cli.finetune_shown import Progress, behaviour_line, example_lines, loss
 from app.cli.loading import say_that_the_demo
 from app.cli.printing import say, shows_styles
 from app.cli.stopping import stoppable
+from app.cli.usage import of_arguments
 from app.interrupt import INTERRUPTED, Importing
 from app.lines import counted
 from app.paths import adapter_folder
@@ -123,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
         from mlx_model.lora.recipe import Recipe
 
     folder = _folder(arguments.out)
-    recipe = Recipe(**{name: getattr(arguments, name) for name in Recipe.names() if hasattr(arguments, name)})
+    with of_arguments():
+        recipe = Recipe(**{name: getattr(arguments, name) for name in Recipe.names() if hasattr(arguments, name)})
     load = stated_load(arguments, load_settings())
     name = hub.default_model() if load.model is None else load.model
     if load.model is None and name == DEMO:

@@ -19,9 +19,10 @@ from app import paths
 from app.cli import arguments as shared
 from app.cli import chat, completion
 from app.cli.printing import say
+from app.cli.usage import UsageError
 from app.interrupt import INTERRUPTED, Importing
 from app.lines import similar
-from mlx_model.errors import GptossError, RequestError
+from mlx_model.errors import GptossError
 from mlx_model.text import clean
 
 OK, FAILED, USAGE, CLOSED_PIPE = 0, 1, 2, 141
@@ -119,13 +120,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         return OK
     try:
         shared.stated_options(parsed)
-    except RequestError as error:
+        gc.enable()
+        code: int = parsed.run(parsed)
+        return code
+    except UsageError as error:
         if parsed.command in (sys.argv[1:] if arguments is None else arguments):
             parser.prog = f"{parser.prog} {parsed.command}"
         parser.error(str(error))
-    gc.enable()
-    code: int = parsed.run(parsed)
-    return code
 
 
 class _Parser(argparse.ArgumentParser):

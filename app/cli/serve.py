@@ -11,6 +11,7 @@ from app.cli.arguments import PORT, add_adapter, add_hosts, add_model, stated_lo
 from app.cli.completion import completed_by
 from app.cli.loading import PreparingLine, say_what_is_odd
 from app.cli.printing import say
+from app.cli.usage import UsageError, port
 from app.engine.protocol import Loading, LoadProgress, Ready
 from app.paths import server_token_file
 from app.settings import Settings, load
@@ -40,7 +41,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     group = parser.add_argument_group("address")
     group.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1, this computer alone)")
-    group.add_argument("--port", type=int, metavar="N", help=f"the port (default: {PORT})")
+    group.add_argument("--port", type=port, metavar="N", help=f"the port (default: {PORT})")
     group.add_argument("--socket", type=Path, metavar="PATH", help="listen at a Unix socket instead")
     group = parser.add_argument_group("who may ask")
     group.add_argument("--token", action="store_true", help="require the token on this computer, too")
@@ -137,7 +138,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
 
     parallel = getattr(arguments, "parallel", None)
     if parallel is not None and parallel < 1:
-        raise RequestError(f"--parallel is {parallel}; it must be at least 1")
+        raise UsageError(f"--parallel is {parallel}; it must be at least 1")
     own = await _own_tools(arguments, settings)
     address = _listen(arguments)
     token, token_file = None, None

@@ -13,6 +13,7 @@ from app.chat.pro import Pro, is_whole
 from app.cli.arguments import Start
 from app.cli.form import parsed
 from app.cli.printing import DIM, PLAIN, TerminalLine, say, shows_styles
+from app.cli.usage import UsageError, of_arguments
 from app.documents.attachments import split
 from app.documents.citations import FileCitations, flaws
 from app.engine.engine import Engine
@@ -60,12 +61,13 @@ def plan_of(arguments: argparse.Namespace, setup: Start) -> Plan | None:
     count: int | None = getattr(arguments, "samples", None)
     if count is None:
         if getattr(arguments, "combine", None) is not None:
-            raise RequestError("--combine is for several answers: add --samples N")
+            raise UsageError("--combine is for several answers: add --samples N")
         return None
     if setup.tools:
-        raise RequestError("several answers can't use tools: leave out --tools or --samples")
+        raise UsageError("several answers can't use tools: leave out --tools or --samples")
     plan = Plan(count, arguments.combine or "vote")
-    check_samples(setup.options, plan.count, plan.combine)
+    with of_arguments():
+        check_samples(setup.options, plan.count, plan.combine)
     return plan
 
 

@@ -55,8 +55,6 @@ def test_it_answers_until_a_signal_and_then_ends_each_stream(tmp_path: Path, hom
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--port", "70000"], "70000 is no port"),
-        (["--parallel", "0"], "--parallel is 0; it must be at least 1"),
         (["--tools", f"files={ROOT / 'tests'}"], "files needs a person at the screen"),
         (["--tools", "python,files"], "files needs a person at the screen"),
         (["--socket", "/tmp/gptoss-chat-test.sock"], "others can enter /tmp"),

@@ -121,12 +121,14 @@ def test_what_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
         (["docs/missing.pdf", "--model", "demo"], "there is no file docs/missing.pdf"),
         (["docs/a.pdf:7"], "docs/a.pdf:7 has no page 7"),
         (["docs", "--model", "demo"], "try the command out with --kind letters"),
-        (["docs", "--kind", "letters", "--drop-known"], "--drop-known is not for"),
         (["docs/c.md:1"], "no passage"),
     ):
         assert main(["dataset", "-o", "test.jsonl", "--model", "a-model", *arguments]) == 1
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1, error
+    with pytest.raises(SystemExit) as end:
+        main(["dataset", "-o", "test.jsonl", "docs", "--kind", "letters", "--drop-known"])
+    assert end.value.code == 2 and "--drop-known is not for" in capsys.readouterr().err
     assert (tmp_path / "mine.jsonl").read_text() == "precious" and not (tmp_path / "test.log.jsonl").exists()
     assert not (tmp_path / "none").exists()
     assert dataset("docs/a.pdf:2", "--count", "3") == 0

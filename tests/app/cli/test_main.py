@@ -65,6 +65,33 @@ def test_a_mistyped_command_is_no_prompt(
     assert not opened
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("ask --samples 1 hi", "ask: samples is 1; it must be a whole number from 2 to 16"),
+        ("ask --combine vote hi", "ask: --combine is for several answers"),
+        ("ask --samples 3 --tools python hi", "ask: several answers can't use tools"),
+        ("ask --samples 3 --open-html hi", "ask: --open-html opens the page of one answer"),
+        ("ask --temperature -1 hi", "ask: temperature is -1.0"),
+        ("ask --token-file x hi", "ask: --token-file is for a server"),
+        ("serve --port 65536", "serve: argument --port: 65536 is no port"),
+        ("serve --port -1", "serve: argument --port: -1 is no port"),
+        ("serve --parallel 0", "serve: --parallel is 0"),
+        ("--server --port 99999999999", "--port: 99999999999 is no port"),
+        ("--port 9", "gptoss-chat: --port is for a server: add --server"),
+        ("export --all 12", "export: give an ID or --all"),
+        ("finetune --data x --out y --rank 0", "finetune: rank is 0"),
+        ("download demo --with x --update", "download: --with downloads into"),
+    ],
+)
+def test_wrong_arguments_end_with_their_own_code(line: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    printed = capsys.readouterr().err
+    assert end.value.code == 2 and says in printed and printed.count("\n") == 1
+    assert re.search(r"; see gptoss-chat( \w+)? --help$", printed)
+
+
 def test_every_command_is_loaded_by_its_name_and_all_of_them_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     names = [name for each in SUBCOMMANDS.values() for name in each]
     for words in (["--help"], ["--he"], ["-ch"]):

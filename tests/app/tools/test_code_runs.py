@@ -64,9 +64,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kit]:
 
 def run_cell(code: str) -> tuple[str, int]:
     """What a cell writes, then whether it leaves variables, and its status."""
-    look = (
-        "import sys\na = {}\ntry:\n    print(eval(sys.argv[1], a))\nfinally:\n    print('no names' * (len(a) == 1))"
-    )
+    look = "import sys\na = {}\ntry:\n    print(eval(sys.argv[1], a))\nfinally:\n    print('no names' * (len(a) == 1))"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", look, code], capture_output=True, text=True, check=False)
     return done.stdout, done.returncode
 
