@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import mlx.core as mx
 
@@ -66,6 +67,8 @@ class Model:
     """Why that adapter may not be one for these weights, if so."""
     bare: "Model | None" = None
     """The model without that adapter; both are the same arrays."""
+    pools: "WeakSet[Any]" = field(default_factory=WeakSet, repr=False, compare=False)
+    """The KV caches of its Sessions, which share the plan's memory; see PrefixPool."""
     process: int = field(default_factory=os.getpid)
     """The id of the process that loaded it: MLX's threads and device handles do not survive a fork."""
 

@@ -1,13 +1,19 @@
 """Several KV caches, of which a prompt gets the one that shares the longest prefix with it."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from typing import ClassVar
 
 from mlx_model.memory.parts import sliding_keys
 from mlx_model.model import Model
 from mlx_model.transformer.cache import Cache
 from mlx_model.transformer.config import CACHE_STEP
+
+Size = tuple[Mapping[object, int], int]
+"""The pieces that a cache lies in, as Positions has them, which others may share, and what it takes besides."""
 
 _BLOCK = 1024
 """Ids compared at once."""
@@ -19,13 +25,16 @@ class Prefix:
 
     `answer_start` is where the answer to the last prompt begins. What lies behind it are sampled tokens, which the next
     turn seldom repeats (their analysis is left out); what lies before it is a conversation worth keeping. While it is
-    `in_use` a row computes with it, and nobody else may change it.
+    `in_use` a row computes with it, and nobody else may change it, or look at it: other Sessions see its `size` when
+    its own last made room. `used` says in which order caches were.
     """
 
     cache: Cache
     ids: list[int] = field(default_factory=list)
     answer_start: int = 0
     in_use: bool = False
+    size: "Size" = ({}, 0)
+    used: int = 0
 
     def reusable(self, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt need not be computed: the longest restorable prefix that both share."""
@@ -47,11 +56,16 @@ class Prefix:
 
 
 class PrefixPool:
-    """The KV caches of one model, most recently used last.
+    """The KV caches of a Session, most recently used last.
 
-    Together they hold no more than the memory plan gives to one cache that fills the context. Of those that are not in
-    use the least recently used is dropped first.
+    Together, and with those of the other Sessions of the model, they hold no more than the memory plan gives to one
+    cache that fills the context; only a row that is alone in its Session always has room. Of those that are not in use
+    the least recently used is dropped first, whosever it is.
     """
+
+    lock: ClassVar = threading.RLock()
+    """Held where caches come, go, or begin to be in use: each Session may have a thread."""
+    _uses: ClassVar = count()
 
     def __init__(self, model: Model) -> None:
         self._sliding = sum(kind == "sliding_attention" for kind in model.config.layer_types)
@@ -62,6 +76,9 @@ class PrefixPool:
         self._keys = partial(sliding_keys, model.config, chunk=plan.prefill_chunk, compiled=plan.is_compiled)
         self._room = _buffer_size(plan.context) + self._windows(plan.context, 1 + self._most_marks)
         self._prefixes: list[Prefix] = []
+        self._pools = model.pools
+        with self.lock:
+            self._pools.add(self)
 
     def take(self, prompt: Sequence[int]) -> Prefix:
         """A cache that stands at the longest prefix of the prompt that any of them can be brought to.
@@ -82,8 +99,10 @@ class PrefixPool:
         return self._add(found.fork(position))
 
     def drop(self, prefix: Prefix) -> None:
-        """Forgets a cache."""
-        self._prefixes.remove(prefix)
+        """Forgets a cache, if it is still there."""
+        with self.lock:
+            if prefix in self._prefixes:
+                self._prefixes.remove(prefix)
 
     def fits(self, prompt: Sequence[int], marks: int, growing: Mapping[Prefix, int]) -> bool:
         """Whether a cache of a prompt with so many marks would fit beside these with so many more tokens each.
@@ -94,16 +113,20 @@ class PrefixPool:
         found, position = self._longest(prompt)
         shared = found.cache.shared_by_fork(position) if found is not None and found in growing else 0
         own = _buffer_size(len(prompt) + 1 - shared) + self._windows(len(prompt) + 1, windows)
-        return self._together(growing) + own <= self._room
+        return self._together(growing) + own <= self._room - self._elsewhere()
 
     def make_room(self, growing: Mapping[Prefix, int]) -> bool:
         """Drops caches that are not in use until these can take so many more tokens each; whether they then can."""
-        while self._together({prefix: growing.get(prefix, 0) for prefix in self._prefixes}) > self._room:
-            unused = next((prefix for prefix in self._prefixes if not prefix.in_use), None)
-            if unused is None:
-                return False
-            self.drop(unused)
-        return True
+        with self.lock:
+            for each in self._prefixes:
+                each.size = self._with(each, growing.get(each, 0))
+            while _total(each.size for pool in self._pools for each in pool._prefixes) > self._room:
+                unused = [(each, pool) for pool in self._pools for each in pool._prefixes if not each.in_use]
+                if not unused:
+                    return False
+                oldest, pool = min(unused, key=lambda pair: pair[0].used)
+                pool.drop(oldest)
+            return True
 
     def _longest(self, prompt: Sequence[int]) -> tuple[Prefix | None, int]:
         """The cache that holds most of the prompt, and how much: of several one that is not in use, the last used."""
@@ -111,21 +134,27 @@ class PrefixPool:
         return max(known, key=lambda pair: (pair[1], not pair[0].in_use), default=(None, 0))
 
     def _add(self, prefix: Prefix) -> Prefix:
+        prefix.used = next(self._uses)
         self._prefixes.append(prefix)
         return prefix
 
     def _fits_beside(self, prefix: Prefix, tokens: int) -> bool:
         """Whether a cache for so many tokens would fit into memory together with this one."""
         own = _buffer_size(tokens) + self._windows(tokens, prefix.cache.windows)
-        return self._size(prefix) + own <= self._room
+        return self._size(prefix) + own <= self._room - self._elsewhere()
 
     def _together(self, growing: Mapping[Prefix, int]) -> int:
         """What `_size` says of them with so many more tokens each, but what they share counted once."""
-        pieces: dict[object, int] = {}
-        for prefix in growing:
-            pieces |= prefix.cache.pieces
-        others = (self._size(prefix, more) - prefix.cache.capacity for prefix, more in growing.items())
-        return sum(pieces.values()) + sum(others)
+        return _total(self._with(prefix, more) for prefix, more in growing.items())
+
+    def _with(self, prefix: Prefix, more: int) -> Size:
+        return prefix.cache.pieces, self._size(prefix, more) - prefix.cache.capacity
+
+    def _elsewhere(self) -> int:
+        """What other Sessions have in use, as they last counted it."""
+        with self.lock:
+            others = [each for pool in self._pools if pool is not self for each in pool._prefixes]
+            return _total(each.size for each in others if each.in_use)
 
     def _size(self, prefix: Prefix, more: int = 0) -> int:
         """Tokens of the full layers' buffers with `more` tokens, and its windows counted as so many of them."""
@@ -136,6 +165,15 @@ class PrefixPool:
     def _windows(self, tokens: int, windows: int) -> int:
         """So many windows of a cache with so many tokens, in tokens of the full layers: memory is counted in those."""
         return -(-self._keys(tokens, windows) * self._sliding // max(1, self._full))
+
+
+def _total(sizes: Iterable[Size]) -> int:
+    """Of several caches; what they share counts once."""
+    pieces, rest = dict[object, int](), 0
+    for own, besides in sizes:
+        pieces |= own
+        rest += besides
+    return sum(pieces.values()) + rest
 
 
 def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:

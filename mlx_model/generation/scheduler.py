@@ -212,7 +212,8 @@ class Scheduler:
 
     def _begin(self, row: Row) -> None:
         # Where logits are needed behind the last id, no cache has those: it is computed.
-        row.begin(self.prefixes.take(row.pending[:-1] if row.ends_in_logits else row.pending))
+        with self.prefixes.lock:  # what has been taken is not another Session's to drop
+            row.begin(self.prefixes.take(row.pending[:-1] if row.ends_in_logits else row.pending))
         mx.eval(row.prefix.cache.arrays())  # a rewind leaves lazy slices
 
     def _running(self) -> list[Row]:

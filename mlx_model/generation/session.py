@@ -39,7 +39,8 @@ class Session:
     """Answers requests with one model, one at a time or several together (`steps`). What a prompt shares with earlier
     ones is not computed again.
 
-    Conversations may take turns: each keeps its KV cache while the memory plan has room for it. A stream may be read in
+    Conversations may take turns: each keeps its KV cache while the memory plan has room for it, which all Sessions of a
+    model share. A stream may be read in
     any thread; use a few threads again and again, since MLX keeps the streams of each after it has ended (measured with
     0.32.4 on a CPU: three threads of its own). A stream that is open when another begins ends there: its next step
     raises RequestError, as does a step while another thread takes one.

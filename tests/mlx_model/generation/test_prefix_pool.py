@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import cast
+from weakref import WeakSet
 
 import mlx.core as mx
 import numpy as np
@@ -31,12 +32,17 @@ class Sizes:
 
 
 def pool_for(
-    plan: Sizes | None = None, layers: tuple[str, ...] = ("sliding_attention", "full_attention")
+    plan: Sizes | None = None,
+    layers: tuple[str, ...] = ("sliding_attention", "full_attention"),
+    *,
+    beside: PrefixPool | None = None,
 ) -> PrefixPool:
+    """One of a model, which another one `beside` it has too."""
     config = SimpleNamespace(layer_types=layers, num_hidden_layers=len(layers), sliding_window=WINDOW)
     windows = [WINDOW if kind == "sliding_attention" else None for kind in layers]
     plan = plan or Sizes()
     model = SimpleNamespace(config=config, plan=plan, make_cache=lambda: Cache(windows, most_marks=plan.rewind_points))
+    model.pools = WeakSet() if beside is None else beside._pools
     return PrefixPool(cast(Model, model))
 
 
@@ -175,7 +181,8 @@ def test_compiled_caches_hold_no_more_than_is_planned(context: int, tokens: int,
     def make_cache() -> CompiledCache:
         return CompiledCache(windows, shape, most_marks=found.rewind_points)
 
-    pool = PrefixPool(cast(Model, SimpleNamespace(config=config, plan=found, make_cache=make_cache)))
+    model = SimpleNamespace(config=config, plan=found, make_cache=make_cache, pools=WeakSet())
+    pool = PrefixPool(cast(Model, model))
     for number in range(8):
         cache = make_cache()
         pool._add(Prefix(cast(Cache, cache), [number] * tokens))
@@ -229,6 +236,39 @@ def test_a_fork_must_fit_beside_its_origin(missing: int, forks: bool, length: in
     taken = pool.take([1, *range(100, 100 + length - 1)])
     assert (taken is not origin) == forks
     assert len(pool._prefixes) == 1 + forks
+
+
+def test_sessions_of_a_model_share_its_room() -> None:
+    """Of their caches the least recently used goes first, whosever it is, and none that is in use."""
+    one = pool_for()
+    other = pool_for(beside=one)
+    first, second, third = held(one, [1]), held(other, [2]), held(one, [3])
+    for pool in (one, other):
+        pool._room = 3 * size(first, pool)
+        assert pool.make_room({})
+    fourth = held(other, [4])
+    assert other.make_room({})
+    assert (one._prefixes, other._prefixes) == ([third], [second, fourth])
+    third.in_use = fourth.in_use = True
+    fifth = held(one, [5])
+    assert one.make_room({third: 1})
+    assert (one._prefixes, other._prefixes) == ([third, fifth], [fourth])
+    fifth.in_use, one._room = True, one._room - 1
+    assert not one.make_room({third: 1, fifth: 1})
+    assert (one._prefixes, other._prefixes) == ([third, fifth], [fourth])
+
+
+def test_a_row_waits_for_what_another_session_has_in_use() -> None:
+    one = pool_for()
+    other = pool_for(beside=one)
+    mine = held(one, [1])
+    one._room = 2 * size(mine, one)
+    assert one.fits([2], 0, {mine: 1}) and one._fits_beside(mine, 1)
+    held(other, [3]).in_use = True
+    other.make_room({})
+    assert not one.fits([2], 0, {mine: 1}) and not one._fits_beside(mine, 1)
+    del other  # with its Session
+    assert one.fits([2], 0, {mine: 1})
 
 
 @pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 3000])

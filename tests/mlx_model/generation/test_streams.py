@@ -224,6 +224,23 @@ def test_two_sessions_in_two_threads(quick: Model, alone: dict[int, list[tuple[s
     assert answers == [alone[id(FIRST)], alone[id(SECOND)]]
 
 
+def test_sessions_that_drop_each_others_caches(quick: Model, alone: dict[int, list[tuple[str, str]]]) -> None:
+    """There is room for one cache: what one Session keeps is dropped by the other, in another thread."""
+    sessions = [Session(quick) for _ in range(2)]
+    pools = [session._scheduler.prefixes for session in sessions]
+    for pool in pools:
+        pool._room = 1
+
+    def ask(session: Session) -> list[list[tuple[str, str]]]:
+        return [outcome(session.stream(request)) for _ in range(4) for request in (FIRST, SECOND)]
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        for answers in threads.map(ask, sessions):
+            assert answers == [alone[id(FIRST)], alone[id(SECOND)]] * 4
+    outcome(sessions[0].stream(FIRST))
+    assert [len(pool._prefixes) for pool in pools] == [1, 0]
+
+
 def test_a_stream_is_an_iterator(quick: Model) -> None:
     stream = Session(quick).stream(FIRST)
     assert isinstance(stream, Stream)
