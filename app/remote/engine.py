@@ -25,9 +25,11 @@ _LONGEST_NAME = 200
 
 @dataclass(slots=True)
 class _Asked:
-    """An answer under way: whether its end has been asked for, and what ends it at once when it is set."""
+    """An answer under way: whether its end has been asked for, or that of its thought, and what ends it at once when it
+    is set."""
 
     is_cancelled: bool = False
+    is_hurried: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -80,8 +82,8 @@ class RemoteEngine:
                 return
             async with aclosing(_until(server.ask(number, request), stop)) as answers:
                 async for answer in answers:
-                    if asked.is_cancelled and not has_begun:
-                        await self._cancel(number)  # once more: the first may have come there before the request
+                    if not has_begun:
+                        await self._say_again(number, asked)
                     has_begun = True
                     yield answer
                     if isinstance(answer.event, Finished):
@@ -111,6 +113,14 @@ class RemoteEngine:
                 return self._server.cancel_s
         return 0.0
 
+    async def _say_again(self, number: int, asked: _Asked) -> None:
+        """Asks once more for what has been asked for: it may have come to the server before the request, or to none."""
+        if asked.is_cancelled:
+            await self._cancel(number)
+        elif asked.is_hurried and self._server is not None:
+            with suppress(GptossError):
+                await self._server.answer_now(number)
+
     def stop(self) -> None:
         """Ask the running answer to end. Returns at once, and may be called in a signal handler."""
         if (loop := self._loop) is not None:
@@ -118,7 +128,8 @@ class RemoteEngine:
 
     async def answer_now(self) -> None:
         """See Engine. Raises EngineError where the server can't."""
-        for number in [*self._asked]:
+        for number, asked in [*self._asked.items()]:
+            asked.is_hurried = True
             if self._server is not None:
                 await self._server.answer_now(number)
 

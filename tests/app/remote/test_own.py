@@ -37,7 +37,7 @@ def server() -> Iterator[RunningServer]:
 
 @pytest.fixture
 async def engine(server: RunningServer) -> AsyncIterator[RemoteEngine]:
-    server.engine.script = lambda request: says("Hello.")
+    server.engine.script, server.engine.hurried = lambda request: says("Hello."), 0
     remote = RemoteEngine(read_address(server.url), TOKEN)
     yield remote
     await remote.close()
@@ -139,6 +139,37 @@ async def test_a_cancel_that_arrives_before_its_request_counts(
     assert engine.alive
 
 
+async def is_told(server: RunningServer, engine: RemoteEngine) -> None:
+    """Wait until the server's engine has been told to answer now, then end the answer."""
+    async with asyncio.timeout(60):
+        while server.engine.hurried == 0:
+            await asyncio.sleep(0.005)
+    await engine.cancel()
+
+
+async def test_an_answer_now_that_arrives_before_its_request_counts(
+    server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def overtaken(route: EngineRoute, body: bytes) -> Response:
+        if b'"Ask"' in body:
+            is_asked.set()
+            await asyncio.to_thread(is_hurried.wait)
+        response = await respond(route, body)
+        if b'"AnswerNow"' in body:
+            is_hurried.set()
+        return response
+
+    respond, is_asked, is_hurried = EngineRoute.respond, threading.Event(), threading.Event()
+    monkeypatch.setattr(EngineRoute, "respond", overtaken)
+    server.engine.script = lambda request: [*message("Half")[:-1], None]
+    await loaded(engine)
+    answering = asyncio.create_task(answered(engine))
+    await asyncio.to_thread(is_asked.wait)
+    await engine.answer_now()
+    await is_told(server, engine)
+    await answering
+
+
 async def test_who_stops_while_it_connects_asks_nothing(
     server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +188,26 @@ async def test_who_stops_while_it_connects_asks_nothing(
     go_on.set()
     assert await answering == [Finished("cancelled")]
     assert len(server.engine.asked) == asked and engine.alive
+
+
+async def test_who_wants_the_answer_while_it_connects_gets_it_without_a_thought(
+    server: RunningServer, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, is_connecting, go_on = engine._connect, asyncio.Event(), asyncio.Event()
+
+    async def slowly(load: Load) -> Ready:
+        is_connecting.set()
+        await go_on.wait()
+        return await connect(load)
+
+    monkeypatch.setattr(engine, "_connect", slowly)
+    server.engine.script = lambda request: [*message("Half")[:-1], None]
+    answering = asyncio.create_task(answered(engine))
+    await is_connecting.wait()
+    await engine.answer_now()
+    go_on.set()
+    await is_told(server, engine)
+    await answering
 
 
 async def test_a_given_up_answer_ends_on_the_server(server: RunningServer, engine: RemoteEngine) -> None:
