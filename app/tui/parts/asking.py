@@ -115,7 +115,7 @@ class Asking:
         last = self.cut_off
         if last is None:
             self._desk.warn(NOT_CUT_OFF)
-        elif last.facts is None or last.parent is None:
+        elif self.is_unanswered or last.parent is None:
             self.again()
         else:
             self._desk.toast.on_sent()
@@ -127,6 +127,11 @@ class Asking:
     def cut_off(self) -> Node | None:
         """The answer at the end that can be continued, or the prompt there that has none; None while one is coming."""
         return self.conversation.unfinished if self.idle.is_set() else None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether there is such a prompt at the end."""
+        return self.cut_off is not None and self.cut_off.facts is None
 
     def _ask(self, text: str, parent: str | None, answer: AnswerWay | None = None) -> None:
         """Ask a new prompt, by default for one answer."""

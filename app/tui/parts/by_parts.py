@@ -40,14 +40,23 @@ class ByParts(Several):
     _is_enough = False  # whether the person wants the answer from what was noted so far
 
     @property
-    def notes_wait(self) -> bool:
-        """Whether the last prompt has notes on a part of a document, and no answer."""
+    def reading_waits(self) -> bool:
+        """Whether the last prompt has a document that is still to be read, and no answer."""
         last = self.cut_off
         if last is None or not last.is_prompt:
             return False
-        from app.chat.by_parts import has_notes, unread
+        from app.chat.by_parts import unread
 
-        return unread(last.text()) and has_notes(last.text())
+        return unread(last.text())
+
+    @property
+    def notes_wait(self) -> bool:
+        """Whether it has notes on a part of one."""
+        if (last := self.cut_off) is None or not self.reading_waits:
+            return False
+        from app.chat.by_parts import has_notes
+
+        return has_notes(last.text())
 
     async def answer_now(self) -> None:
         """As for a thought; a reading ends, and what was noted is answered from, also later."""

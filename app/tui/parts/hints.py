@@ -9,12 +9,14 @@ from app.tui.text.footer_keys import ChatFacts, offered
 
 # The most urgent first.
 EDITING = "editing a message: Esc cancels"
-BRANCHING = "the next message branches here: Esc goes back"
+BRANCHING = "your message branches here: Esc goes back"
 MORE_BELOW = "\u2193 more below, End jumps there"
 CIRCLING = "the thought repeats: ^S answers now"
 ROOM_TO_ANSWER = "context nearly full: ^S answers now"
 NEARLY_FULL = "context nearly full: ^N starts anew"
 NOTES_WAIT = "^G reads on, ^S answers from the notes"
+READING_WAITS = "^G reads the document"
+UNANSWERED = "^G answers the message"
 CUT_OFF = "^G continues the answer"
 
 
@@ -45,6 +47,8 @@ class Hints:
             CIRCLING if desk.status.circling else "",
             (ROOM_TO_ANSWER if thinking else NEARLY_FULL) if desk.status.nearly_full else "",
             NOTES_WAIT if conversations.notes_wait else "",
+            READING_WAITS if conversations.reading_waits else "",
+            UNANSWERED if conversations.is_unanswered else "",
             CUT_OFF if conversations.cut_off is not None else "",
             self._tools.hint(conversation.id),
             self._preferences.hint(conversation.id),

@@ -13,6 +13,7 @@ from app.documents.attachments import Attachment, join
 from app.documents.files import attach
 from app.engine.engine import EngineError
 from app.tui.parts.by_parts import ASKS, NOTES_KEPT
+from app.tui.parts.hints import CUT_OFF, READING_WAITS
 from app.tui.text.grace import GRACE_S
 from app.tui.widgets.messages import Prompt
 from app.tui.widgets.reader import Reader
@@ -125,6 +126,8 @@ async def test_no_notes_are_said_to_be_kept_where_there_are_none(monkeypatch: py
     async with chat(engine, (120, 30)) as pilot:
         await idle(pilot)
         await app_of(pilot).conversations.open(tree.id)
+        await on_screen(pilot, READING_WAITS)
+        assert CUT_OFF not in text_on(pilot)
         await pilot.press("ctrl+g")
         await on_screen(pilot, ASKS)
         await pilot.pause(GRACE_S + 0.1)

@@ -10,7 +10,7 @@ from app.chat.commands import BUSY, COMMANDS, Command
 from app.documents.attachments import Attachment
 from app.paths import settings_file
 from app.settings import Settings
-from app.tui.parts.hints import CIRCLING, CUT_OFF, EDITING, MORE_BELOW, NEARLY_FULL, ROOM_TO_ANSWER
+from app.tui.parts import hints as hint_texts
 from app.tui.screens.help import HelpScreen
 from app.tui.text.completions import Completion, completions, marked_at_once
 from app.tui.text.palette_rows import WAITS
@@ -131,7 +131,7 @@ async def test_the_list_is_above_the_input_and_says_names_arguments_and_what_wai
 
 
 async def test_the_list_and_the_hints_are_whole_at_every_width() -> None:
-    hints = (EDITING, MORE_BELOW, CIRCLING, ROOM_TO_ANSWER, NEARLY_FULL, CUT_OFF)
+    hints = [hint for name, hint in vars(hint_texts).items() if name.isupper()]
     async with chat(FakeEngine(), (80, 24)) as pilot:
         await idle(pilot)
         app, composer = app_of(pilot), desk_of(pilot).composer
