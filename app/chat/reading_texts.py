@@ -1,5 +1,6 @@
 """The texts of documents that are read by parts: kept beside the conversation, found again where it goes on."""
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def find_texts(reading: ReadingByParts, folder: Path) -> None:
         if notes is not None and not notes.is_over and kept_texts.text_of(notes.digest) is None:
             with suppress(AttachmentError):  # what is missing is said by the plan
                 attach(notes.name, folder)
+
+
+def forget_texts(conversation: str) -> None:
+    """Take from the disk what was kept for a conversation, of which nothing is left."""
+    shutil.rmtree(texts_folder(conversation), ignore_errors=True)
 
 
 def keep_texts(reading: ReadingByParts, conversation: str) -> None:

@@ -86,8 +86,8 @@ def add_model(group: "argparse._ArgumentGroup", *, streams: bool = True) -> None
     group.add_argument(
         "--map",
         choices=["auto", "on", "off"],
-        help="use the weights where they lie in their files instead of copying them (default: auto, on a GPU that "
-        "supports it)",
+        help="use the weights where they lie in their files instead of copying them (default: auto, on a CPU and on a "
+        "GPU that supports it)",
     )
 
 

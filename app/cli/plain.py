@@ -16,6 +16,7 @@ from app.chat.context import context_note
 from app.chat.conversation import NOT_CUT_OFF, Conversation, Node, files_of
 from app.chat.loop import TurnTools, turn
 from app.chat.plan import Plan, read_plan
+from app.chat.reading_texts import forget_texts
 from app.chat.sampling import change
 from app.cli.answer_printing import AnswerPrinter
 from app.cli.arguments import Start
@@ -273,6 +274,8 @@ class PlainChat:
             if is_bare:  # nothing came of it: as if it had not been asked
                 conversation.withdraw(prompt.id, before)
                 self._saver.save(conversation)
+                if not conversation.nodes:
+                    forget_texts(conversation.id)
 
     def _read_and_answer(self, prompt: Node, answer: Callable[[Node], bool]) -> bool:
         """Read what of a prompt is to be read by parts, and answer it; whether Ctrl-C has ended that."""

@@ -5,7 +5,6 @@ answer that was cut off: ^G goes on, here and after a kill.
 """
 
 import asyncio
-import shutil
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from app.chat.conversation import Node, new_id
 from app.chat.plan import Plan
 from app.engine.engine import EngineDied
 from app.lines import sentence
-from app.paths import texts_folder
 from app.tui.parts.several import Several
 from app.tui.parts.tools import unless
 from app.tui.text.coalesce import Coalescer
@@ -98,6 +96,7 @@ class ByParts(Several):
         """Read, and show it; whether the prompt is to be answered now. If nothing comes of it, `before` is the leaf
         again."""
         from app.chat.by_parts import has_notes
+        from app.chat.reading_texts import forget_texts
         from app.tui.widgets.notes import NotesView, ReadingView
 
         await self._titles.stop()
@@ -130,7 +129,7 @@ class ByParts(Several):
         if is_new and not noted:
             await self._withdraw(self.conversation.nodes[prompt.id], place, before, is_new=True)
             if not self.conversation.nodes:  # else it goes with the conversation
-                await asyncio.to_thread(shutil.rmtree, texts_folder(self.conversation.id), ignore_errors=True)
+                await asyncio.to_thread(forget_texts, self.conversation.id)
         else:
             await self.show(keep=notices)
             if noted and not has_failed:

@@ -130,3 +130,11 @@ def test_ctrl_c_keeps_the_notes_and_continue_reads_on(
     assert len(questions) == 1 and len(Reader.asked) == 6  # the part under way again, the last one, the answer
     assert [node.is_prompt for node in tree.path] == [True, False]
     assert "> @book.txt* Which numbers?\n  with book.txt*\n" in capsys.readouterr().out
+
+
+def test_ctrl_c_in_the_first_part_leaves_nothing_of_the_document_on_the_disk(
+    monkeypatch: pytest.MonkeyPatch, questions: list[str]
+) -> None:
+    monkeypatch.setattr(Interrupted, "at", 1)
+    assert not chatted(monkeypatch, MESSAGE).nodes and len(Reader.asked) == 1
+    assert not [*Path("home").rglob("*.txt")]
