@@ -71,9 +71,15 @@ class Chip(Static, can_focus=True):
         self.post_message(Attached.Removed(self, unfold=False))
 
     def action_unfold(self) -> None:
-        """Make it part of the text."""
-        if self.attachment is not None:
+        """Make it part of the text; not one of which there are only notes, or none yet."""
+        if self.attachment is None:
+            return
+        from app.documents.notes import notes_of  # now: they come with all that reads files
+
+        if notes_of(self.attachment) is None:
             self.post_message(Attached.Removed(self, unfold=True))
+        else:
+            self.notify(f"{self.title} is read part by part: its text is too long for the message.", markup=False)
 
 
 class Attached(VerticalScroll, LiveContainer, can_focus=False):

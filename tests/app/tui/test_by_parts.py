@@ -136,6 +136,18 @@ async def test_no_notes_are_said_to_be_kept_where_there_are_none(monkeypatch: py
         assert not notified(pilot, NOTES_KEPT) and len(app_of(pilot).conversation.nodes) == 1
 
 
+async def test_enter_on_it_in_the_input_leaves_it_there() -> None:
+    """Its text is no text for the message."""
+    async with chat(engine_that_counts(), (120, 30)) as pilot:
+        await idle(pilot)
+        composer = desk_of(pilot).composer
+        await pilot.press(*"@book.txt*", "space")
+        await wait_until(pilot, lambda: composer.attached.attachments, "the file")
+        await pilot.press("shift+tab", "enter")
+        await wait_until(pilot, lambda: notified(pilot, "book.txt* is read part by part"))
+        assert [each.name for each in composer.attached.attachments] == ["book.txt*"]
+
+
 async def test_esc_in_the_first_part_leaves_nothing_of_the_document_on_the_disk() -> None:
     engine = engine_that_counts()
     async with chat(engine, (120, 30)) as pilot:
