@@ -291,12 +291,13 @@ def load_layers(
     transformer: Transformer | CompiledTransformer
     with device.memory_errors():
         if isinstance(compute, CompiledCompute):
+            from mlx_model.cpu.compiling import why_unkept
             from mlx_model.weights.compiled import load_compiled
 
             transformer, residence = load_compiled(folder, config, compute, bits, map, progress, split=plan.split)
             preparing(0, 1)  # the first time on this computer they are compiled, for up to a minute
             transformer.compile(compute.kv_dtype(plan.kv_bits))
-            kernels = KernelFindings(refusal="there is no Metal GPU here")
+            kernels = KernelFindings(refusal="there is no Metal GPU here", unkept=why_unkept())
         else:
             transformer, residence = load_transformer(
                 folder, config, compute, bits, map, progress, holds_embedding=plan.embedding > 0, split=plan.split

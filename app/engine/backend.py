@@ -150,7 +150,8 @@ def _load(
 def _ready(model: "Model", hosts: Sequence[str] = ()) -> Ready:
     sizes = (model.context_length, model.resident_bytes, model.plan.budget)
     refusal, parallel, names = model.residence.refusal, model.plan.parallel, tuple(map(plain, hosts))
-    ready = Ready(model.name, *sizes, model.load_s, refusal, model.doubt, model.adapter, parallel, hosts=names)
+    note = "; ".join(filter(None, (model.doubt, model.kernels.unkept)))
+    ready = Ready(model.name, *sizes, model.load_s, refusal, note, model.adapter, parallel, hosts=names)
     if not model.plan.streamed_layers:
         return ready
     return replace(ready, slots=model.plan.slots, experts=model.config.num_local_experts)

@@ -3,7 +3,7 @@
 Compiling the kernels takes some seconds, once: each function compiled for some types is a file, whose name is a digest
 of all that its code depends on (the sources of this room, the versions, the processor), so that no file is ever stale,
 and which begins with a digest of the rest. A file that is damaged, unreadable or missing costs the time to compile
-again, and one that can't be written as much next time.
+again, and one that can't be written as much next time, of which there is a line in the log and `why_unkept`.
 
 numba's own cache is not used: it looks at the source of the function alone, not of those it calls, and a damaged index
 ends the program.
@@ -11,6 +11,7 @@ ends the program.
 
 import fcntl
 import hashlib
+import logging
 import os
 import pickle
 import sys
@@ -31,6 +32,8 @@ from numba.core.serialize import dumps
 
 from metal.files import replace_file
 from mlx_model.folders import cache_folder
+
+log = logging.getLogger(__name__)
 
 _DIGEST = hashlib.sha256().digest_size
 _WAIT_S = 60.0
@@ -57,6 +60,21 @@ def compile_for(function: Any, *arguments: Any) -> None:
     Sizes don't matter, dimensions do, and whether an array is read-only.
     """
     function.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+def why_unkept() -> str:
+    """Why what this process has compiled is compiled again at the next start; "" if it is kept."""
+    return next(iter(_complaints), "")
+
+
+_complaints: list[str] = []
+
+
+def _complain(path: Path, error: OSError) -> None:
+    if not _complaints:
+        reason = error.strerror or error
+        _complaints.append(f"{path.parent} can't be written ({reason}); kernels are compiled again at each start")
+        log.warning("%s", _complaints[0])
 
 
 class _Kept(_Cache):  # type: ignore[misc]
@@ -96,8 +114,10 @@ class _Kept(_Cache):  # type: ignore[misc]
         path = self._path(sig, data.target_context)
         if not data.library.has_dynamic_globals:
             content = dumps(data._reduce())
-            with suppress(OSError):
+            try:
                 replace_file(path, hashlib.sha256(content).digest() + content)
+            except OSError as error:
+                _complain(path, error)
         self._give_up(path)
 
     def _claim(self, path: Path) -> bool:

@@ -35,11 +35,13 @@ class KernelFindings:
     """What was decided on the kernels: a verdict for each operation, or in `refusal` why none is used nevertheless.
 
     `table` says why FP4 is decoded by a table, None where it isn't. Both are whole texts, of several lines maybe.
+    `unkept` says in one line why those of a CPU are compiled at each start, "" where they aren't.
     """
 
     verdicts: tuple[select.Verdict, ...] = ()
     refusal: str | None = None
     table: str | None = None
+    unkept: str = ""
 
 
 def attach_kernels(

@@ -11,6 +11,7 @@ from app.engine.backend import ModelBackend
 from app.engine.engine import Engine, EngineDied, EngineError
 from app.engine.local import LocalEngine, drive
 from app.engine.protocol import Answer, Load, Loading, LoadProgress, Ready
+from mlx_model.cpu import compiling
 from mlx_model.errors import CheckpointError
 from mlx_model.events import Finished, MessageEnd, MessageStart, TextDelta
 from mlx_model.generation.scheduler import Scheduler
@@ -65,6 +66,13 @@ async def test_it_counts_with_the_model(engine: LocalEngine) -> None:
 
 def test_it_computes_with_the_model_itself_unless_told_otherwise() -> None:
     assert isinstance(LocalEngine()._backend, ModelBackend)
+
+
+async def test_what_is_to_be_known_of_a_loaded_model_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_complaints", ["cpu can't be written; kernels are compiled again at each start"])
+    *_, ready = await load(LocalEngine(ModelBackend()), "demo")
+    assert isinstance(ready, Ready)
+    assert ready.note == "cpu can't be written; kernels are compiled again at each start"
 
 
 async def test_a_failed_load_says_what_it_began_and_why_it_failed() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from mlx_model.cpu import available, compiling
 from mlx_model.cpu.compiling import compile_for, kernel
+from mlx_model.model import load
 
 
 def doubled(x: Any) -> Any:
@@ -75,11 +76,20 @@ def test_who_was_interrupted_while_compiling_does_not_wait_for_itself(
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
-def test_a_folder_that_cant_be_written_is_done_without(folder: Path) -> None:
+def test_a_folder_that_cant_be_written_is_done_without_and_said_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compiling, "_complaints", [])
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file in its place")
     function = kernel(doubled)
     np.testing.assert_array_equal(function(np.arange(3)), [0, 2, 4])
+    assert function(3.0) == 6.0
+    said = f"{folder} can't be written (File exists); kernels are compiled again at each start"
+    assert caplog.messages == [said] and compiling.why_unkept() == said
+    monkeypatch.undo()  # or all the model's were compiled
+    monkeypatch.setattr(compiling, "_complaints", [said])
+    assert load("demo").kernels.unkept == said
 
 
 def test_why_not_says_what_is_missing_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
