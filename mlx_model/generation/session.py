@@ -8,6 +8,7 @@ from dataclasses import replace
 from mlx_model.errors import RequestError, TokenizerError
 from mlx_model.events import Event, Finished, MessageEnd, MessageStart, Warned
 from mlx_model.generation.bound import Bound
+from mlx_model.generation.call_sentences import CallSentences
 from mlx_model.generation.constraint import Constraint
 from mlx_model.generation.exclusive import Exclusive, Stream
 from mlx_model.generation.grammars import can_bind, grammars_of
@@ -17,7 +18,6 @@ from mlx_model.generation.sampled import SampledIds
 from mlx_model.generation.scheduler import Scheduler
 from mlx_model.generation.stop import StopStrings
 from mlx_model.generation.thought import Thought
-from mlx_model.generation.told import Told
 from mlx_model.harmony.calls import read_call
 from mlx_model.harmony.choice import tool_choice
 from mlx_model.harmony.grammar import bind
@@ -64,7 +64,7 @@ class Session:
         self._dates: dict[Message, datetime.date] = {}
         # Ids that no cache can hold are of no use.
         self._sampled = SampledIds(model.plan.context)
-        self._told = Told()
+        self._sentences = CallSentences()
 
     def prompt(self, request: Request) -> list[int]:
         """The ids that the model is given for a request.
@@ -80,8 +80,9 @@ class Session:
         # The thoughts that led to a final message are no old ones until that is complete.
         kept = drop_old_analysis(messages[:-1] if unfinished else messages)
         # Behind the conversation, which the cache may hold: the choice may be another one in each request.
-        told = [developer_message(sentence)] if (sentence := _sentence(request)) else []
-        return self._renderer.prompt([*self._head(request), *self._told.among(kept), *told], self._sampled, unfinished)
+        last = [developer_message(sentence)] if (sentence := _sentence(request)) else []
+        messages = [*self._head(request), *self._sentences.among(kept), *last]
+        return self._renderer.prompt(messages, self._sampled, unfinished)
 
     def stream(
         self,
@@ -203,7 +204,7 @@ class Session:
         if reason == "stop" and not any(is_answer(message) for message in parser.messages):
             reason = "no_answer"
         self._sampled.add(parser.sampled)
-        self._told.add(request.messages[-1], parser.messages, _sentence(request))
+        self._sentences.add(request.messages[-1], parser.messages, _sentence(request))
         thoughts = (ids for message, ids in zip(parser.messages, parser.tokens, strict=True) if is_thought(message))
         stats = runner.stats
         # One that was cut off and goes on here has been counted up to there.
@@ -224,7 +225,7 @@ class Session:
 
     def _settle(self, request: Request, answer: Sequence[Message]) -> Generator[int, None, None]:
         messages = request.messages[:-1] if _unfinished(request.messages) else request.messages
-        kept = [*self._head(request), *self._told.among(drop_old_analysis([*messages, *answer]))]
+        kept = [*self._head(request), *self._sentences.among(drop_old_analysis([*messages, *answer]))]
         ids = self._renderer.conversation(kept, self._sampled)
         yield from Runner(self.model, self._scheduler).settle(ids, boundaries=self._boundaries(ids))
 

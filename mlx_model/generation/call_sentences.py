@@ -10,8 +10,8 @@ _MOST = 1000
 """Answers of which that is remembered."""
 
 
-class Told:
-    """Sentences, each by the message that was answered and the first one of the answer.
+class CallSentences:
+    """ToolChoice's sentences, each by the message that was answered and the first one of the answer.
 
     Once that first message is an old thought and leaves the prompt, so does the sentence.
     """
@@ -31,9 +31,9 @@ class Told:
     def among(self, messages: Iterable[Message]) -> list[Message]:
         """A conversation with the sentences in their places."""
         messages = list(messages)
-        told = messages[:1]
+        found = messages[:1]
         for before, message in pairwise(messages):
             if (sentence := self._sentences.get((before, message))) is not None:
-                told.append(developer_message(sentence))
-            told.append(message)
-        return told
+                found.append(developer_message(sentence))
+            found.append(message)
+        return found
