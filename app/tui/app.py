@@ -21,6 +21,7 @@ from app.engine.engine import Engine
 from app.engine.protocol import Load
 from app.settings import Settings
 from app.tui.actions import Actions
+from app.tui.ahead import load_ahead
 from app.tui.layout import Layout
 from app.tui.parts.attention import Attention
 from app.tui.parts.conversation import ConversationKeeper
@@ -162,7 +163,7 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
         await self.furnish()
         self.engine.open()
         self._open_journal()
-        self.run_worker(_load, group="load", thread=True)
+        self.run_worker(load_ahead, group="load", thread=True)
 
     async def action_quit(self) -> None:
         """End the chat; if that loses something, only when asked a second time."""
@@ -389,14 +390,3 @@ class ChatApp(Actions, Layout, inherit_bindings=False):
 
     def _hint_later(self) -> None:
         self.call_after_refresh(self.hints.show)
-
-
-def _load() -> None:
-    """Load what the first answer needs while the person types. What finds links, and colours of code, are made when
-    first used."""
-    from textual import scrollbar  # noqa: F401
-
-    from app.tui.text.markdown_layout import GrowingLayout
-    from app.tui.widgets import messages  # noqa: F401
-
-    GrowingLayout(width=80).extend("Words.\n\n```python\npass\n```\n")
