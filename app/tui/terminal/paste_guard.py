@@ -8,18 +8,26 @@ A paste ends at its end mark. An end mark inside the pasted text looks the same;
 
 Its driver reads the keys in a thread that ends, with the chat, at the first byte that isn't UTF-8, as a terminal set to
 Latin-1 sends it. The replacement character stands for such a byte.
+
+It takes a key that comes within 100 ms of Esc for Alt and that key, so what is typed right after Esc did something else,
+or nothing. Terminals send a key's sequence at once: here Esc is Esc after ESCAPE_S, or $ESCDELAY milliseconds.
 """
 
+import os
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import monotonic
 
+from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.message import Message
 
 from mlx_model.text import clean
 
+ESCAPE_S = 0.03
+"""As in fish: nobody types faster, and few connections are so slow that a sequence comes in two."""
 ESC, START, END = "\x1b", "\x1b[200~", "\x1b[201~"
 
 
@@ -66,12 +74,20 @@ class GuardedParser(XTermParser):
 
     def __init__(self, debug: bool = False) -> None:
         self._filter = PasteFilter()
+        self._escape_ends = 0.0
+        """When the Esc that came last is no beginning of a sequence any more; 0 where there is none."""
+        self._escape_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_S
         super().__init__(debug)
 
     def feed(self, data: str) -> Iterable[Message]:
         """See Parser.feed, to which "" means the end of all input."""
+        if self._escape_ends and monotonic() >= self._escape_ends:
+            self._timeout_time = 0.0  # the driver looks whether the time is over only once nothing has come for longer
+            yield from self.tick()
         passed = self._filter.feed(data)
-        return super().feed(passed) if passed or not data else ()
+        self._escape_ends = monotonic() + self._escape_s if passed.endswith(ESC) else 0.0
+        if passed or not data:
+            yield from super().feed(passed)
 
 
 def tolerant_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:

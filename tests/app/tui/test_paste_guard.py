@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 import pytest
-from textual import events
+from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.message import Message
@@ -32,6 +32,15 @@ HOSTILE = [
     "\x1b[2\x1b[20\x1b[201\x1b",
     "\x11\x03\x04\x1a tab\t line\r\n",
 ]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which passes only in tests of it."""
+    time = [1.0]
+    monkeypatch.setattr("textual._parser.get_time", lambda: time[0])
+    monkeypatch.setattr("app.tui.terminal.paste_guard.monotonic", lambda: time[0])
+    return time
 
 
 def parsed(pieces: Iterable[str], parser: XTermParser | None = None) -> list[Message]:
@@ -97,6 +106,39 @@ def test_a_key_is_never_held_back() -> None:
     passing = PasteFilter()
     for key in ("\x1b", "\x1b[", "\x1b[2", "\x1b[20", "\x1b[200"):
         assert passing.feed(key) == key
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds", "keys"),
+    [
+        ("", 0.0, ["alt+a", "b"]),
+        ("", 0.02, ["alt+a", "b"]),
+        ("", 0.04, ["escape", "a", "b"]),
+        ("", 9.0, ["escape", "a", "b"]),
+        ("200", 0.15, ["alt+a", "b"]),
+        ("200", 0.25, ["escape", "a", "b"]),
+    ],
+)
+def test_a_key_after_esc_is_one_of_its_own(
+    stated: str, seconds: float, keys: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ESCDELAY", raising=False)
+    if stated:
+        monkeypatch.setenv("ESCDELAY", stated)
+        monkeypatch.setattr(constants, "ESCAPE_DELAY", int(stated) / 1000)
+    parser, found = GuardedParser(), list[Message]()
+    for piece, pause in (("\x1b", seconds), ("a", 9.0), ("", 0.0), ("b", 0.0)):
+        found += parser.feed(piece) if piece else parser.tick()
+        clock[0] += pause
+    assert summary(found) == keys
+
+
+def test_a_sequence_that_comes_slowly_is_one_key(clock: list[float]) -> None:
+    parser, found = GuardedParser(), list[Message]()
+    for piece in ("\x1b[", "A"):
+        found += parser.feed(piece)
+        clock[0] += 0.09
+    assert summary(found) == ["up"]
 
 
 def test_an_end_mark_in_the_text_ends_the_paste() -> None:
