@@ -9,8 +9,8 @@ A paste ends at its end mark. An end mark inside the pasted text looks the same;
 Its driver reads the keys in a thread that ends, with the chat, at the first byte that isn't UTF-8, as a terminal set to
 Latin-1 sends it. The replacement character stands for such a byte.
 
-It takes a key that comes within 100 ms of Esc for Alt and that key, so what is typed right after Esc did something else,
-or nothing. Terminals send a key's sequence at once: here Esc is Esc after ESCAPE_S, or $ESCDELAY milliseconds.
+It takes a key that comes within 100 ms of Esc for Alt and that key, so what is typed right after Esc did something
+else, or nothing. Terminals send a key's sequence at once: here Esc is Esc after ESCAPE_S, or $ESCDELAY milliseconds.
 """
 
 import os

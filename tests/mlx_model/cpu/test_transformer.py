@@ -50,12 +50,12 @@ def logits(model: Model, tokens: list[int], cache: Any) -> np.ndarray:
 def test_threads_that_compute_first_at_once_share_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first is held up while it makes its own, until the second has asked, or waits."""
     monkeypatch.setattr(transformer, "_begun", functools.cache(transformer._begun.__wrapped__))
-    asked, made = threading.Barrier(2), transformer.Team
+    asked = threading.Barrier(2)
 
     def slow(threads: int) -> Team:
         with suppress(threading.BrokenBarrierError):
             asked.wait(0.5)  # two at once come through, one alone does not
-        return made(threads)
+        return Team(threads)
 
     monkeypatch.setattr(transformer, "Team", slow)
     with ThreadPoolExecutor(2) as pool:
