@@ -62,7 +62,6 @@ def test_the_settings_file_names_them(tmp_path: Path) -> None:
     [
         (["ask", "--with=-oProxyCommand=x", "hi"], "is no computer"),
         (["ask", "--with", "mini", "--connect", "http://127.0.0.1:1", "hi"], "--with is for a model on this computer"),
-        (["download", "--with", "mini", "--dest", "x"], "leave out --dest"),
         (["doctor", "--with", "a b"], "is no computer"),
     ],
 )
