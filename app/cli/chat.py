@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _shared(setup: Start, port: int) -> "SharedEngine":
     if setup.server is not None:
-        raise RequestError(
+        raise UsageError(
             f"--server is for a model on this computer, and {setup.server.host} answers; --connect {HERE} changes that"
         )
     from app.cli.beside import SharedEngine

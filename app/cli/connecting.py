@@ -57,7 +57,7 @@ def engine_there(arguments: argparse.Namespace, settings: Settings) -> "RemoteEn
         return None
     for name, option in _OF_A_MODEL_HERE.items():
         if hasattr(arguments, name):
-            raise RequestError(
+            raise UsageError(
                 f"{option} is for a model on this computer, and {url} answers; --connect {HERE} changes that"
             )
     from app.remote.address import read_address

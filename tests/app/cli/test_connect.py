@@ -93,7 +93,6 @@ def test_where_nobody_can_be_asked(
     assert main(["ask", "--connect", server.url, "Hi"]) == 1
     assert "wants a token: give it with --token-file FILE" in capsys.readouterr().err
     for words, said in (
-        (["--connect", server.url, "--memory", "3GB"], "--memory is for a model on this computer"),
         (["--connect", "ftp://x"], "is no address"),
         (["--connect", server.url, "--model", "gpt-oss-120b", "--token-file", "TOKEN"], "its owner has chosen"),
     ):

@@ -61,7 +61,6 @@ def test_the_settings_file_names_them(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["ask", "--with=-oProxyCommand=x", "hi"], "is no computer"),
-        (["ask", "--with", "mini", "--connect", "http://127.0.0.1:1", "hi"], "--with is for a model on this computer"),
         (["doctor", "--with", "a b"], "is no computer"),
     ],
 )

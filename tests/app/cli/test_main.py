@@ -74,6 +74,8 @@ def test_a_mistyped_command_is_no_prompt(
         ("ask --samples 3 --open-html hi", "ask: --open-html opens the page of one answer"),
         ("ask --temperature -1 hi", "ask: temperature is -1.0"),
         ("ask --token-file x hi", "ask: --token-file is for a server"),
+        ("ask --memory 3GB --connect http://127.0.0.1:1 hi", "ask: --memory is for a model on this computer"),
+        ("ask --with mini --connect http://127.0.0.1:1 hi", "ask: --with is for a model on this computer"),
         ("serve --port 65536", "serve: argument --port: 65536 is no port"),
         ("serve --port -1", "serve: argument --port: -1 is no port"),
         ("serve --parallel 0", "serve: --parallel is 0"),
