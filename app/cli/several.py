@@ -18,7 +18,7 @@ from app.documents.attachments import split
 from app.documents.citations import FileCitations, flaws
 from app.engine.engine import Engine
 from app.engine.protocol import Ready
-from mlx_model.errors import GptossError, RequestError
+from mlx_model.errors import GptossError
 from mlx_model.events import Finished
 from mlx_model.harmony.message import Effort
 from mlx_model.pro.samples import COMBINE, MOST, check_samples, total
@@ -57,7 +57,7 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_of(arguments: argparse.Namespace, setup: Start) -> Plan | None:
-    """How several answers are asked for, None where one is. Raises RequestError."""
+    """How several answers are asked for, None where one is. Raises UsageError."""
     count: int | None = getattr(arguments, "samples", None)
     if count is None:
         if getattr(arguments, "combine", None) is not None:
