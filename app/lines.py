@@ -41,6 +41,24 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def took(seconds: float) -> str:
+    """A time that is over, no more exact than it is worth: "under 0.1 s", "2.5 s", "48 s", "4 min 12 s"."""
+    if seconds < 0.05:
+        return "under 0.1 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = whole // 60
+    return f"{minutes} min {whole % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def speed(tokens_a_second: float) -> str:
+    """How fast a model writes; from 100 tokens a second on nobody reads their tenths."""
+    return f"{tokens_a_second:,.{1 if tokens_a_second < 99.95 else 0}f} tok/s"
+
+
 def similar(word: str, words: Iterable[str], least: float = 0.6) -> str | None:
     """The one of `words` that is probably meant; `least` is how much they must have in common, 1 for all."""
     return next(iter(get_close_matches(word, list(words), n=1, cutoff=least)), None)

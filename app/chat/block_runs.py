@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from app.chat.code_blocks import code_blocks
 from app.chat.conversation import BlockRun, CallFacts
 from app.digests import digest_of
-from app.lines import one_line
+from app.lines import one_line, took
 from mlx_model.text import clean, fenced
 from mlx_model.tools.base import CHARACTERS_A_TOKEN, shortened
 
@@ -36,7 +36,7 @@ def state_of(facts: CallFacts | None, longest: int = 200) -> str:
         return CUT_OFF
     said = one_line(facts.outcome[: 4 * longest]) or ("failed" if facts.error else "done")
     said = said if len(said) <= longest else f"{said[: longest - 1]}\u2026"
-    return said + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
+    return said + (f" \u00b7 {took(facts.seconds)}" if facts.seconds else "")
 
 
 def with_outputs(text: str, runs: Iterable[BlockRun], before: int = 0) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """What is said of an answer: with which effort, how fast, in how many tokens, and how it ended if not as it should."""
 
+from app.lines import counted, speed, took
 from mlx_model.events import Stats
 from mlx_model.harmony.message import Effort
 
@@ -22,13 +23,13 @@ def figures(effort: Effort | None, stats: Stats | None) -> list[str]:
     parts = [effort.value] if effort else []
     if stats is not None:
         if stats.decode_tok_s:
-            parts.append(f"{stats.decode_tok_s:.1f} tok/s")
+            parts.append(speed(stats.decode_tok_s))
         if stats.decode_tokens:
-            parts.append(f"{stats.decode_tokens:,} tokens")
+            parts.append(counted(stats.decode_tokens, "token"))
         if stats.experts_asked:
             parts.append(f"{stats.experts_in_memory:.0%} of experts in memory")
         if stats.ttft_s:
-            parts.append(f"first token {stats.ttft_s:.1f} s")
+            parts.append(f"first token {took(stats.ttft_s)}")
         if stats.reused_tokens:
             parts.append(f"{stats.reused_tokens:,} reused")
     return parts
@@ -43,11 +44,11 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
         if stats.there_s or stats.wire_s:
             parts.append(_stages(stats))
         if stats.decode_tokens:
-            parts.append(f"{stats.decode_tokens:,} tokens written, its thought included.")
+            parts.append(f"{counted(stats.decode_tokens, 'token')} written, its thought included.")
         if stats.ttft_s:
-            parts.append(f"The first token came {stats.ttft_s:.1f} s after you sent the message.")
+            parts.append(f"The first token came {took(stats.ttft_s)} after you sent the message.")
         if stats.reused_tokens:
-            parts.append(f"{stats.reused_tokens:,} tokens of the prompt were known from the turns before.")
+            parts.append(f"Of the prompt {counted(stats.reused_tokens, 'token')} had been computed in the turns before.")
         if stats.experts_asked:
             parts.append(
                 f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "

@@ -10,7 +10,7 @@ from app.chat.thinking import Thinking
 from app.chat.waiting import others_first
 from app.cli.printing import DIM, PLAIN, TerminalLine, shows_styles
 from app.engine.protocol import Answer
-from app.lines import one_line
+from app.lines import counted, one_line, took
 from mlx_model.events import Event, MessageEnd, PrefillProgress, Queued, TextDelta, Warned
 from mlx_model.harmony.calls import ToolCall
 from mlx_model.harmony.message import Message, Role
@@ -126,7 +126,7 @@ class AnswerPrinter:
             case ToolFinished(call, result):
                 self._see(event.message)
                 if self._is_running:
-                    end = f"{'failed, ' if result.error else ''}{result.seconds:.1f} s"
+                    end = f"{'failed, ' if result.error else ''}{took(result.seconds)}"
                 else:
                     end = f"{call_line(call)} ... {'can not be run' if result.error else 'not run again'}"
                 self._is_running = False
@@ -156,8 +156,8 @@ class AnswerPrinter:
         if thinking is None or thinking.under_way == self._says_thinking:
             return
         self._says_thinking = thinking.under_way
-        took = f"{thinking.seconds(monotonic()):.1f} s, {thinking.tokens:,} tokens\n"
-        self._print("thinking ... " if thinking.under_way else took, sys.stderr)
+        ended = f"{took(thinking.seconds(monotonic()))}, {counted(thinking.tokens, 'token')}\n"
+        self._print("thinking ... " if thinking.under_way else ended, sys.stderr)
 
     def _print_text(self, text: str, stream: TextIO) -> None:
         self._text_stream = stream

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lines import counted, sentence
+from app.lines import counted, sentence, speed, took
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,21 @@ def test_one_of_a_thing_is_no_plural() -> None:
         counted(number, what) for number, what in ((0, "file"), (1, "file"), (1, "try"), (1_200, "try"), (2, "day"))
     ]
     assert said == ["0 files", "1 file", "1 try", "1,200 tries", "2 days"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        *((0.0, "under 0.1 s"), (0.04, "under 0.1 s"), (0.05, "0.1 s"), (2.46, "2.5 s"), (9.94, "9.9 s"), (9.96, "10 s")),
+        *((48.3, "48 s"), (89.4, "89 s"), (89.6, "1 min 30 s"), (252.0, "4 min 12 s"), (3599.7, "1 h 0 min")),
+        (6_000.0, "1 h 40 min"),
+    ],
+)
+def test_a_time_is_no_more_exact_than_it_is_worth(seconds: float, said: str) -> None:
+    assert took(seconds) == said
+
+
+def test_nobody_reads_the_tenths_of_a_high_speed() -> None:
+    assert [speed(each) for each in (0.13, 42.0, 99.94, 99.96, 777.7)] == [
+        *("0.1 tok/s", "42.0 tok/s", "99.9 tok/s", "100 tok/s", "778 tok/s")
+    ]

@@ -14,7 +14,7 @@ from app.chat.block_runs import with_outputs
 from app.chat.conversation import AnswerFacts, Conversation, Node
 from app.chat.footer import ending
 from app.chat.sources import with_sources
-from app.lines import one_line
+from app.lines import one_line, speed
 from mlx_model.errors import GptossError
 from mlx_model.harmony.message import Role
 from mlx_model.text import clean, fenced
@@ -134,7 +134,7 @@ def _author(facts: AnswerFacts | None) -> str:
         return "Answer"
     details = [*([facts.effort.value] if facts.effort else []), *([one_line(facts.origin)] if facts.origin else [])]
     if facts.stats.decode_tok_s:
-        details.append(f"{facts.stats.decode_tok_s:.1f} tok/s")
+        details.append(speed(facts.stats.decode_tok_s))
     return one_line(facts.model) + (f" ({', '.join(details)})" if details else "")
 
 

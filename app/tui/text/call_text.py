@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.chat.block_runs import LEFT_OUT, state_of
 from app.chat.conversation import BlockRun, CallFacts
-from app.lines import one_line
+from app.lines import one_line, took
 from app.tui.text.answer_parts import LIVE_TAIL, Part, Running, State
 from app.tui.text.pages import MAX_TEXT, left_out
 from mlx_model.harmony.calls import read_call
@@ -128,7 +128,7 @@ def _live(running: Running) -> str:
 def _outcome(result: str, facts: CallFacts, longest: int) -> str:
     """What came of a call, in short: in the tool's own words, else its result."""
     said = _cut(facts.outcome, longest) or _in_short(result, longest) or "nothing"
-    return f"{FAILED if facts.error else ENDED} {said}" + (f" \u00b7 {facts.seconds:.1f} s" if facts.seconds else "")
+    return f"{FAILED if facts.error else ENDED} {said}" + (f" \u00b7 {took(facts.seconds)}" if facts.seconds else "")
 
 
 def _how(facts: CallFacts) -> str:

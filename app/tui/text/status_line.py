@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from app.lines import took
 from app.tui.text.progress import Progress
 from mlx_model.text import clean
 
@@ -53,7 +54,7 @@ def fitted(figures: StatusFigures, width: int) -> tuple[str, str]:
 def _forms(figures: StatusFigures) -> Iterator[tuple[str, str]]:
     """From the longest to the shortest. The memory goes first; what goes on stays to the end, with its word. Where
     experts are read from the disk, that is said as long as possible: it is why answers come slowly."""
-    ttft = f"first token {figures.ttft:.1f} s" if figures.ttft else ""
+    ttft = f"first token {took(figures.ttft)}" if figures.ttft else ""
     held = memory(figures.memory, figures.budget)
     of_it = f"memory {held}" if held else ""
     experts = f"experts {figures.slots} of {figures.experts}" if figures.slots else ""
@@ -83,7 +84,7 @@ def _work(figures: StatusFigures) -> tuple[str, str, str, str]:
     if state == "loading":
         model, state = "", f"loading {model}"
     if figures.speed and state in WRITING:
-        state = f"{state} {figures.speed:.0f} tok/s"
+        state = f"{state} {figures.speed:,.0f} tok/s"
     if (progress := figures.progress) is None:
         return model, state, state, state
     brief = f"{state} {progress.brief}"

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.message import Message
 
+from app.lines import counted, took
 from app.tui.text.answer_parts import LIVE_TAIL, Part, State, last_sentence
 from app.tui.text.pages import beginning
 from app.tui.widgets.fold import Fold, FoldTitle
@@ -92,7 +93,7 @@ class Analysis(Fold):
         if not self._first:
             verb += " again"
         elif self._tokens:  # else nobody has counted: another program's answer
-            verb += f" for {self._seconds:.1f} s, {self._tokens:,} tokens"
+            verb += f" for {took(self._seconds)}, {counted(self._tokens, 'token')}"
         if growing and not self.open and not self.quiet and (subject := last_sentence(self.part.text)):
             verb += f": {clean(subject)}"
         shorter = (" \u00b7 ".join(self._figures[:count]) for count in range(len(self._figures), 0, -1))

@@ -18,7 +18,7 @@ SOME = Stats(decode_tokens=1234, decode_s=61.7, ttft_s=0.5)
         ("cancelled", None, "low   stopped"),
         ("died", None, "low   cut off: the engine stopped"),
         ("length", Stats(), "low   cut off: token limit"),
-        ("stop", Stats(reused_tokens=2500, decode_tokens=1), "low   1 tokens   2,500 reused"),
+        ("stop", Stats(reused_tokens=2500, decode_tokens=1), "low   1 token   2,500 reused"),
         ("", None, "low   not finished: the program ended"),
         ("of a newer version", None, "low"),
     ],
