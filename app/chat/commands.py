@@ -86,7 +86,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             *("thinking", "thinking", "ctrl+t", "^T", "thinking", "display"),
             values=ANALYSIS,
         ),
-        Command("stop the answer, or the code that is run", "stop", "stop", "escape", "Esc", "stop"),
+        Command("stop the answer, or the running code", "stop", "stop", "escape", "Esc", "stop"),
         Command("end the thought and answer now", "answer_now", "answer", "ctrl+s", "^S", "answer now"),
         Command(
             "regenerate; the previous answer is kept",

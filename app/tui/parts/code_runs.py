@@ -1,7 +1,6 @@
 """What the person does with a code block: saves it, and runs it; its output stands below the block, and is kept."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from mlx_model.harmony.calls import ToolCall
 from mlx_model.tools.base import MOST_SHOWN, ToolResult
 
 if TYPE_CHECKING:  # loaded with the first answer
+    from app.tui.widgets.code_run import CodeRun
     from app.tui.widgets.messages import AnswerView
 
 TICK_S = 0.25
@@ -58,9 +58,7 @@ class CodeRuns:
     """One block is run at a time; nothing is before the person says so. What comes of it is kept with the answer, once
     a second while it runs. It ends with the conversation that is on the screen."""
 
-    def __init__(self, desk: Desk, conversations: ConversationKeeper, tools: Tools, ended: Callable[[], None]) -> None:
-        """`ended` is called when what there is of an answer has changed."""
-        self._ended = ended
+    def __init__(self, desk: Desk, conversations: ConversationKeeper, tools: Tools) -> None:
         self._desk = desk
         self._conversations = conversations
         self._tools = tools
@@ -92,7 +90,13 @@ class CodeRuns:
         running = self._runner.run(conversation.id, block.code, block.language, by, self._take)
         self._written, self._task = Written(), asyncio.create_task(running)
         self._shown.clear()
+        self._desk.hint()
         self._desk.run(self._show(self._task, conversation, node, block), group="code")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether Esc has something to stop here."""
+        return self._task is not None
 
     def stop(self) -> bool:
         """Stop what is run, or refuse it while the person is asked; false if there is nothing to stop."""
@@ -144,7 +148,7 @@ class CodeRuns:
             task.cancel()
             self._task = None
             self._shown.set()
-            self._ended()
+            self._desk.hint()
 
     async def _put_back(self, conversation: str, node: str, block: int, before: BlockRun | None) -> None:
         """Nothing came of it: show and keep what came of the block before."""
@@ -186,11 +190,17 @@ class CodeRuns:
         self._desk.hint()
 
     def _bring_into_sight(self, node: str, block: int) -> None:
+        """Show the output, also in place of the conversation's end if that doesn't show it."""
         answer, transcript = self._answer(node), self._desk.transcript
         view = next((run for run in answer.runs if run.kept.block == block), None) if answer is not None else None
-        if view is not None and not transcript.follows:
-            transcript.release_anchor()
-            view.call_after_refresh(view.scroll_visible, animate=False)
+
+        def scroll(view: "CodeRun") -> None:
+            if not transcript.follows or view.region.y < transcript.region.y:
+                transcript.release_anchor()
+                view.scroll_visible(animate=False)
+
+        if view is not None:
+            view.call_after_refresh(scroll, view)
 
 
 def _result(task: "asyncio.Task[ToolResult]", output: str, seconds: float) -> ToolResult:

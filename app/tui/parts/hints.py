@@ -58,6 +58,10 @@ class Hints:
         self._selection.show()  # an answer that has ended can be continued, say
         answering = not conversations.idle.is_set()
         facts = ChatFacts(
-            answering, thinking or conversations.is_reading, bool(conversation.nodes), self._tools.is_asking
+            answering,
+            thinking or conversations.is_reading,
+            bool(conversation.nodes),
+            self._tools.is_asking,
+            self._selection.is_running_code,
         )
         desk.footer.show(offered(facts))

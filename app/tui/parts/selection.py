@@ -96,11 +96,16 @@ class Selection:
     def _code_runs(self) -> "CodeRuns":
         from app.tui.parts.code_runs import CodeRuns
 
-        self._runs = self._runs or CodeRuns(self._desk, self._conversations, self._tools, self.show)
+        self._runs = self._runs or CodeRuns(self._desk, self._conversations, self._tools)
         return self._runs
 
+    @property
+    def is_running_code(self) -> bool:
+        """Whether a code block is running, or waits for a yes."""
+        return self._runs is not None and self._runs.is_running
+
     def stop_code(self) -> bool:
-        """Stop the code block that is run; false if there is none."""
+        """Stop the code block that is running; false if there is none."""
         return self._runs is not None and self._runs.stop()
 
     async def close(self) -> None:
@@ -154,6 +159,7 @@ class Selection:
             outputs=tuple(run.block for run in node.runs if run.output) if node and view is not None else (),
             sources=view is not None and view.sources.display,
             web_page=view is not None and pages > 0,
+            is_running=self.is_running_code,
         )
 
     def _count(self, node: Node) -> tuple[int, tuple[int, ...], int]:

@@ -25,18 +25,19 @@ _COMMANDS = {command.action: command for command in COMMANDS}
 @dataclass(frozen=True, slots=True)
 class ChatFacts:
     """What decides which keys do something: whether an answer is under way or still thinks, whether there are messages,
-    whether something waits for a yes: a call of the answer, or code that the person runs."""
+    whether something waits for a yes (a call of the answer, or code that the person runs), whether such code runs."""
 
     answering: bool = False
     thinking: bool = False
     has_messages: bool = False
     is_asking: bool = False
+    is_running_code: bool = False
 
 
 def offered(facts: ChatFacts) -> list[Command]:
     """The commands whose keys do something."""
     needs = {
-        "stop": facts.answering or facts.is_asking,
+        "stop": facts.answering or facts.is_asking or facts.is_running_code,
         "answer_now": facts.answering and facts.thinking,
         "again": facts.has_messages and not facts.answering,
         "new_chat": facts.has_messages,

@@ -51,7 +51,8 @@ ACTIONS = {key: action for keys, action in _KEYS.items() for key in keys.split()
 class MessageFacts:
     """What there is in a message for its keys to act on. `details` is what its details are called, "" for none;
     `files` are the names of those that its calls have written, `runs` the numbers of the code blocks that can be run,
-    `outputs` of those that were, and wrote something. The person is `choosing` one of them for this action."""
+    `outputs` of those that were, and wrote something. The person is `choosing` one of them for this action. While code
+    `is_running`, Esc stops that, in whichever message it is."""
 
     is_prompt: bool
     code_blocks: int = 0
@@ -65,6 +66,7 @@ class MessageFacts:
     outputs: tuple[int, ...] = ()
     sources: bool = False
     web_page: bool = False
+    is_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Offer:
 MOVE = Offer("move", (("Up", PREVIOUS), ("Down", NEXT)))
 BACK = Offer("back", (("Esc", LEAVE),))
 """Goes back to the input."""
+STOP = Offer("stop", (("Esc", LEAVE),))
+"""The same key stops code that is running, and does no more."""
 
 
 def code_keys(blocks: int) -> tuple[str, ...]:
@@ -144,21 +148,26 @@ def _code_choice(facts: MessageFacts) -> list[Offer]:
     return [Offer(what, numbered), Offer("the last", ((key, action),))]
 
 
-def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool) -> Content:
-    """The offers that fit in `width` columns: what matters least is left out, `Esc back` never is.
+def esc_offer(facts: MessageFacts) -> Offer:
+    """What Esc does."""
+    return STOP if facts.is_running and not facts.choosing else BACK
+
+
+def offers_line(found: Sequence[Offer], width: int, *, with_keys: bool, esc: Offer = BACK) -> Content:
+    """The offers that fit in `width` columns: what matters least is left out, what `esc` does never is.
 
     Without keys where those go to the input; either way each has its action as the meta OFFER, for a click.
     """
     texts = [_offer(offer, with_keys=with_keys) for offer in (*found, *([MOVE] if with_keys else []))]
     texts += [Content("other letters type")] if with_keys else []
-    back = _offer(BACK, with_keys=with_keys)
-    shown, room = list[Content](), width - back.cell_length
+    last = _offer(esc, with_keys=with_keys)
+    shown, room = list[Content](), width - last.cell_length
     for text in texts:
         room -= text.cell_length + len(GAP)
         if room < 0:
             break
         shown.append(text)
-    return Content(GAP).join([*shown, back])
+    return Content(GAP).join([*shown, last])
 
 
 def _shortened(name: str) -> str:

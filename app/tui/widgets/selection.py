@@ -13,10 +13,12 @@ from textual.widgets import Static
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.message_keys import (
     ACTIONS,
+    BACK,
     CODE,
     OFFER,
     MessageFacts,
     Offer,
+    esc_offer,
     offers,
     offers_line,
 )
@@ -42,13 +44,15 @@ class MessageKeys(Static):
         super().__init__(markup=False)
         self.display = False
         self._offers: list[Offer] = []
+        self._esc = BACK
         self._with_keys = True
 
     def show(self, facts: MessageFacts | None, *, with_keys: bool) -> None:
         """Say what there is to do `with_keys` or by a click alone; None: nothing."""
         found = offers(facts) if facts else []
-        if (found, with_keys) != (self._offers, self._with_keys):
-            self._offers, self._with_keys = found, with_keys
+        esc = esc_offer(facts) if facts else BACK
+        if (found, esc, with_keys) != (self._offers, self._esc, self._with_keys):
+            self._offers, self._esc, self._with_keys = found, esc, with_keys
             self._say()
         self.display = bool(found)
 
@@ -62,7 +66,8 @@ class MessageKeys(Static):
         self._say()
 
     def _say(self) -> None:
-        self.update(offers_line(self._offers, self.content_size.width, with_keys=self._with_keys), layout=False)
+        width = self.content_size.width
+        self.update(offers_line(self._offers, width, with_keys=self._with_keys, esc=self._esc), layout=False)
 
 
 class SelectableTranscript(Transcript, can_focus=True):

@@ -51,8 +51,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
 
 
-async def selected(pilot: Pilot[None], *texts: str) -> None:
-    """A conversation with these answers, of which the last is selected."""
+async def selected(pilot: Pilot[None], *texts: str, shows: str = "") -> None:
+    """A conversation with these answers, of which the last is selected once it `shows` this, its first line."""
     await idle(pilot)
     tree = Conversation()
     above = None
@@ -61,7 +61,7 @@ async def selected(pilot: Pilot[None], *texts: str) -> None:
         above = tree.add_answer(prompt.id, TURN, [assistant(text)]).id
     keep(tree)
     await app_of(pilot).conversations.open(tree.id)
-    await on_screen(pilot, texts[-1].split("\n", 1)[0])
+    await on_screen(pilot, shows or texts[-1].split("\n", 1)[0])
     await pilot.press("shift+tab")
 
 
@@ -119,6 +119,40 @@ async def test_a_code_block_is_run_when_the_person_says_so_and_stopped_by_esc(mo
         await wait_until(pilot, lambda: kit.tool.cancelled == 2)
         await pilot.press("ctrl+q")
         await wait_until(pilot, lambda: kit.closed == 1)
+
+
+async def test_while_code_runs_the_rows_below_say_how_to_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kit, "default", Decision.ALLOW)
+    async with chat(FakeEngine(), (100, 40)) as pilot:
+        await selected(pilot, SEVERAL)
+        assert "Esc back" in text_on(pilot) and "Esc stop" not in text_on(pilot)
+        await pilot.press("exclamation_mark", "1")
+        await on_screen(pilot, "step 4")
+        keys, footer = text_on(pilot).splitlines()[-2:]
+        assert "Esc stop" in keys and "Esc back" not in keys
+        assert footer.strip().startswith("Esc stop")
+        Kit.made[0].tool.go.set()
+        await on_screen(pilot, "a number")
+        await wait_until(pilot, lambda: "Esc stop" not in text_on(pilot))
+        assert "Esc back" in text_on(pilot)
+
+
+async def test_an_output_out_of_sight_is_brought_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The conversation stays at its end only where that shows what was run."""
+    below = "\n\n".join(f"Paragraph {number}." for number in range(30))
+    let_run(monkeypatch, "the output")
+    async with chat(FakeEngine(), (100, 30)) as pilot:
+        text = f"```python\nprint(1)\n```\n\n{below}\n\n```python\nprint(2)\n```"
+        await selected(pilot, text, shows="print(2)")
+        await pilot.press("end")
+        assert "print(1)" not in text_on(pilot) and desk_of(pilot).transcript.follows
+        await pilot.press("exclamation_mark", "1")
+        await on_screen(pilot, "the output")
+        assert not desk_of(pilot).transcript.follows
+        await pilot.press("end", "exclamation_mark", "2")
+        await wait_until(pilot, lambda: runs(pilot) == [1, 2])
+        await on_screen(pilot, "the output")
+        assert "print(2)" in text_on(pilot) and desk_of(pilot).transcript.follows
 
 
 async def test_a_code_block_is_saved_under_a_name_that_is_free(tmp_path: Path) -> None:
