@@ -20,6 +20,7 @@ class ReadingPlace:
         self.document = document
         self.whole = whole
         self.lines = ReaderLines(document.pages)
+        self._headings = {self.lines.line_at(each.page, each.line + 1) for each in document.headings}
         self.line = 0
         self.query = ""
         self._anchor: int | None = None  # where a mark has begun
@@ -91,6 +92,10 @@ class ReadingPlace:
         at = bisect_left(self._hits, self.line)
         is_hit = at < len(self._hits) and self._hits[at] == self.line
         return f"{at + 1:,} of {len(self._hits):,}" if is_hit else ""
+
+    def is_heading(self, line: int) -> bool:
+        """Whether it is a heading of the document."""
+        return line in self._headings
 
     def is_hit(self, line: int) -> bool:
         """Whether a line has what is searched for."""

@@ -36,13 +36,15 @@ MARKED_KEYS = (
     "Enter asks about them  Esc unmarks",
     "Enter asks  Esc unmarks",
 )
+AWAY = "Tab leads here"
+"""In place of these while keys go elsewhere."""
 
 
 class ReaderText(ScrollView, can_focus=True):
     """The rows. Posts Moved when another line is the present one, or the mark has changed."""
 
     ALLOW_SELECT = False  # the mouse marks lines here
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"reader--label", "reader--line", "reader--marked", "reader--hit"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"reader--{kind}" for kind in ("label", "line", "marked", "hit", "heading")}
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The reader",
         (
@@ -157,6 +159,8 @@ class ReaderText(ScrollView, can_focus=True):
             if is_marked
             else "hit"
             if place.is_hit(row.line)
+            else "heading"
+            if place.is_heading(row.line)
             else "line"
         )
         style = base if kind == "line" else self._style(kind)
@@ -306,7 +310,19 @@ class Reader(Vertical, LiveContainer):
         room = max(8, self.size.width - 6 - sum(len(each) + 2 for each in where))
         name = place.name if len(place.name) <= room else f"\u2026{place.name[-room:]}"
         self._title.forms = ("  ".join([name, *where]), "  ".join(where))
-        self._keys.forms = MARKED_KEYS if place.marked else KEYS
+        self._say_keys()
+
+    def on_descendant_focus(self) -> None:
+        """Keys go here."""
+        self._say_keys()
+
+    def on_descendant_blur(self) -> None:
+        """Keys go elsewhere, or from the text to what is typed below it."""
+        self._say_keys()
+
+    def _say_keys(self) -> None:
+        forms = MARKED_KEYS if self.place.marked else KEYS
+        self._keys.forms = forms if self.has_focus_within else (AWAY,)
 
     def on_reader_text_wanted(self, event: ReaderText.Wanted) -> None:
         """Let something be typed."""

@@ -12,7 +12,7 @@ from app.tui.screens.line import LineScreen
 from app.tui.screens.reader import ReaderScreen
 from app.tui.text.reading_place import MARKED
 from app.tui.widgets.messages import AnswerText
-from app.tui.widgets.reader import ReaderText
+from app.tui.widgets.reader import AWAY, ReaderText
 from mlx_model.documents.parsers import parse
 from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, notified, send, text_on, wait_until
 from tests.fixtures.pdf import Run, drawn, encrypted
@@ -35,6 +35,48 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files._documents.clear()
     Path("paper.pdf").write_bytes(PAPER)
+
+
+async def test_tab_goes_from_the_input_to_the_reader_and_back() -> None:
+    engine = FakeEngine()
+    async with chat(engine, (100, 30)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "Hi.", "Hello.")
+        await send(pilot, "/read paper.pdf")
+        await wait_until(pilot, lambda: "Esc closes" in text_on(pilot))
+        desk = desk_of(pilot)
+        reader = desk.reader
+        assert reader is not None and reader.has_focus
+        await pilot.press("tab")
+        assert desk.composer.has_focus
+        await wait_until(pilot, lambda: AWAY in text_on(pilot) and "Esc closes" not in text_on(pilot))
+        await pilot.press("tab")
+        assert reader.has_focus
+        await wait_until(pilot, lambda: "Esc closes" in text_on(pilot) and AWAY not in text_on(pilot))
+        await pilot.press("shift+tab")
+        assert desk.composer.has_focus
+        await pilot.press("shift+tab")
+        assert desk.transcript.has_focus and desk.transcript.selected
+        await pilot.press("tab")
+        assert desk.composer.has_focus
+        await pilot.press("tab", "slash", "tab")  # what is searched for is typed in the reader
+        assert desk.composer.has_focus
+
+
+async def test_a_heading_looks_like_one() -> None:
+    async with chat(FakeEngine(), (100, 30)) as pilot:
+        await idle(pilot)
+        await send(pilot, "/read paper.pdf")
+        await wait_until(pilot, lambda: "# 1 Title" in text_on(pilot))
+        reader = desk_of(pilot).reader
+        assert reader is not None
+
+        def is_bold(words: str) -> bool:
+            rows = [reader.render_line(y) for y in range(10)]
+            segment = next(each for row in rows for each in row if words in each.text)
+            return bool(segment.style and segment.style.bold)
+
+        assert is_bold("# 1 Title") and not is_bold("Line 1 of a page")
 
 
 async def test_a_document_is_read_and_asked_about_beside_the_chat() -> None:
