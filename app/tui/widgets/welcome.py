@@ -133,6 +133,7 @@ class Welcome(Vertical):
         self._computer = FittingLine(id="computer")
         self._note = Static(markup=False, id="note")
         self._action = Choice(KEY, id="action")
+        self._how = Static(markup=False, id="how")
         self._suggestions = [Choice("\u203a") for _ in screen.suggestions]
 
     def compose(self) -> ComposeResult:
@@ -142,7 +143,7 @@ class Welcome(Vertical):
         yield self._computer
         yield self._note
         yield self._action
-        yield Static(Content(HOW), markup=False, id="how")
+        yield self._how
         yield from self._suggestions
 
     def on_mount(self) -> None:
@@ -162,5 +163,6 @@ class Welcome(Vertical):
         self._note.update(Content(screen.note or ""))
         self._action.display = screen.action is not None
         self._action.say(screen.action or "")
+        self._how.update(Content(HOW if any(screen.suggestions) else ""))
         for row, text in zip(self._suggestions, screen.suggestions, strict=True):
             row.say(text)

@@ -11,6 +11,7 @@ from app.remote.address import read_address
 from app.remote.engine import RemoteEngine
 from app.settings import Settings
 from app.tui.app import ChatApp
+from app.tui.widgets.welcome import HOW
 from mlx_model.harmony.message import user
 from tests.fixtures.fakes import app_of, desk_of, idle, on_screen, send, text_on, wait_until
 from tests.fixtures.running_server import running
@@ -53,3 +54,11 @@ async def test_a_chat_with_the_model_of_another_computer(monkeypatch: pytest.Mon
                 assert "gpt-oss-120b at mini.local" in text_on(pilot)
                 assert again.engine.asked[0].messages[-1] == user("And now?")
                 await idle(pilot)
+
+
+async def test_a_server_that_was_never_there_offers_nothing_to_ask() -> None:
+    app = ChatApp(engine=RemoteEngine(read_address("http://127.0.0.1:9")), server="mini.local")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await on_screen(pilot, "What you write goes to mini.local; tools run here.")
+        await on_screen(pilot, "can't be reached")
+        assert HOW not in text_on(pilot)
