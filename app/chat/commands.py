@@ -136,8 +136,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Conversations": (
         Command("start a new chat", "new_chat", "new", "ctrl+n", "^N", "new", aliases=("clear", "reset")),
         Command("search all conversations", "find", "find", "ctrl+f", "^F", "find", aliases=("search",)),
-        Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B", aliases=("history",)),
-        Command("rename this conversation", "rename", "rename", takes="title"),
+        Command("show or hide the conversations", "sidebar", "chats", "ctrl+b", "^B", aliases=("history", "resume")),
+        Command("rename this conversation", "rename", "rename", takes="title", aliases=("title",)),
         Command("delete this conversation", "delete", "delete"),
         Command("undo the last patch here, or the last deletion", "undo", "undo"),
         Command(

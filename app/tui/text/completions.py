@@ -15,13 +15,14 @@ _LINE = re.compile(r"/(?P<name>[?\w]*)(?:(?P<space> +)(?P<argument>.*))?", re.AS
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A line to complete it to; `usage` and `help` describe that. One that `waits` is taken by Tab, or by Enter only
-    once it is chosen: what is typed may be meant as it stands."""
+    """A line to complete it to; `usage` and `help` describe that, where there is little room `brief` if it has one. One
+    that `waits` is taken by Tab, or by Enter only once it is chosen: what is typed may be meant as it stands."""
 
     line: str
     usage: str
     help: str = ""
     waits: bool = False
+    brief: str = ""
 
 
 def completions(line: str, values_of: Callable[[Command], Sequence[str]]) -> list[Completion]:
@@ -100,4 +101,4 @@ def marked_at_once(line: str) -> bool:
 
 def _completed(name: str, command: Command) -> Completion:
     help = f"{command.help} *" if command.waits else command.help
-    return Completion(f"/{name} " if command.takes else f"/{name}", command.usage_as(name), help)
+    return Completion(f"/{name} " if command.takes else f"/{name}", command.usage_as(name), help, brief=f"/{name}")

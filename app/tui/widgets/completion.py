@@ -37,7 +37,7 @@ class CompletionList(RowList, can_focus=False):
         """Show these, the first one `marked`, with a hint below; none: nothing is shown."""
         self.names, self.typed = [each.line for each in completions], typed
         is_narrow = isinstance(self.parent, Widget) and self.parent.size.width < NARROW
-        usages = [each.line.strip() if is_narrow and each.help else each.usage for each in completions]
+        usages = [(is_narrow and each.brief) or each.usage for each in completions]
         width = max((len(usage) for usage, each in zip(usages, completions, strict=True) if each.help), default=0)
         rows = [_row(usage, each.help, width) for usage, each in zip(usages, completions, strict=True)]
         self.set_options([Option(row) for row in rows])

@@ -10,6 +10,7 @@ from app.documents.attachments import Attachment
 from app.documents.notes import Notes
 from app.tui.screens.line import LineScreen
 from app.tui.widgets.attached import describe
+from app.tui.widgets.completion import NARROW
 from mlx_model.documents.parsers import parse
 from tests.app.tui.test_composer_alone import Screen
 from tests.fixtures.fakes import FakeEngine, chat, desk_of, idle, text_on, wait_until
@@ -54,6 +55,17 @@ async def test_parts_are_listed_with_their_sizes_and_one_is_attached() -> None:
         assert first == Attachment("paper.pdf#2 Results", text, "section 2 Results, page 2 of 2", "[p. 2]")
         assert second.note == "pages 1, 2 of 2"
         await wait_until(pilot, lambda: "; section 2 Results, page" in text_on(pilot))
+
+
+async def test_parts_are_called_the_same_in_a_narrow_input() -> None:
+    """Commands are shown without their arguments there; a part's own name has nothing that could be left out."""
+    async with chat(FakeEngine(), (100, 30)) as pilot:
+        await idle(pilot)
+        assert desk_of(pilot).composer.size.width < NARROW
+        await pilot.press(*"see @paper.pdf:")
+        await wait_until(pilot, lambda: "page 2 " in text_on(pilot))
+        row = next(line for line in text_on(pilot).splitlines() if "page 2 " in line)
+        assert "# 2 Results What came of it" in row and row.rstrip(" \u2502").endswith("tokens")
 
 
 async def test_a_part_of_a_file_that_was_just_chosen_takes_its_place() -> None:
