@@ -161,7 +161,10 @@ class _Line:
         self._scripts += mark
         if self._fraction:
             self._bracket_fraction()
-        self.text += _script(mark, script)
+        written = _script(mark, script)
+        # Where a script ends must be seen: `^∞` has neither small signs nor brackets.
+        self._word = self._word or (written.startswith(mark) and not written.endswith(")"))
+        self.text += written
 
     def _bracket_fraction(self) -> None:
         fraction = self.text[self._start_of_fraction :]

@@ -20,7 +20,16 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markdown import BlockQuote, CodeBlock, Heading, ImageItem, ListElement, MarkdownElement, TableElement
+from rich.markdown import (
+    BlockQuote,
+    CodeBlock,
+    Heading,
+    HorizontalRule,
+    ImageItem,
+    ListElement,
+    MarkdownElement,
+    TableElement,
+)
 from rich.markdown import Markdown as RichMarkdown
 from rich.segment import Segment
 from rich.style import Style
@@ -266,6 +275,14 @@ class _Quote(BlockQuote):
             yield from (margin, *line, Segment.line())
 
 
+class _Rule(HorizontalRule):
+    """A thin line across."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment("\u2500" * options.max_width, console.get_style("markdown.hr"))
+        yield Segment.line()
+
+
 class _Table(TableElement):
     """With thin lines between columns and below the headings."""
 
@@ -326,6 +343,7 @@ class _Document(RichMarkdown):
         "code_block": _Code,
         "blockquote_open": _Quote,
         "table_open": _Table,
+        "hr": _Rule,
         "image": _Image,
         "bullet_list_open": _List,
         "ordered_list_open": _List,

@@ -16,6 +16,7 @@ from app.tui.text.formulas import to_unicode
         (r"x^{y^z}, x^α, x_{a^2}", "x^(yᶻ), x^α, x_(a²)"),
         (r"\sum_{i=1}^{n} i = \frac{n(n+1)}{2}", "∑ᵢ₌₁ⁿ i = n(n+1)/2"),
         (r"\int_0^1 f(x)\,dx", "∫₀¹ f(x) dx"),
+        (r"\int_0^\infty e^{-x^2} dx, x^\alpha y, x_\alpha(t)", "∫₀^∞ e^(-x²) dx, x^α y, x_α(t)"),
         (r"\lim_{x\to0}\frac{\sin x}{x}", "lim_(x→0) (sin x)/x"),
         (r"2\sin\theta\cos\theta, \log_2 n", "2 sin θ cos θ, log₂ n"),
         (r"\frac{a+b}{c}, \frac{a}{bc}, \frac{dy}{dx}", "(a+b)/c, a/(bc), dy/dx"),

@@ -196,6 +196,10 @@ def test_blocks_are_parted_by_one_line_and_items_by_none() -> None:
     assert "\n\n\n" not in plain and " 1. one\n 2. two\n     • nested\n\n" in plain
 
 
+def test_a_rule_is_a_thin_line_across() -> None:
+    assert lay_out("above\n\n---\n\nbelow", 20).plain.split("\n") == ["above", "", "\u2500" * 20, "", "below"]
+
+
 def test_items_are_numbered_as_they_were_written() -> None:
     plain = lay_out("7. a\n8. b\n   1) c\n9. d\n10. e\n11. f\n\nText\n\n0. x\n\n---\n\n100. y\n     z", 40).plain
     assert plain.split("\n")[:6] == [" 7. a", " 8. b", "     1) c", " 9. d", "10. e", "11. f"]
