@@ -48,7 +48,9 @@ def explained(effort: Effort | None, stats: Stats | None) -> str:
         if stats.ttft_s:
             parts.append(f"The first token came {took(stats.ttft_s)} after you sent the message.")
         if stats.reused_tokens:
-            parts.append(f"Of the prompt {counted(stats.reused_tokens, 'token')} had been computed in the turns before.")
+            parts.append(
+                f"Of the prompt {counted(stats.reused_tokens, 'token')} had been computed in the turns before."
+            )
         if stats.experts_asked:
             parts.append(
                 f"{stats.experts_in_memory:.0%} of the experts that it asked for were in memory; the others, "

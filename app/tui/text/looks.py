@@ -26,6 +26,8 @@ PADDING = "padding"
 WRAPPED = "wrapped"
 """Marks the spaces that begin a line which goes on with the line above."""
 
+BAR = "\u258f"
+"""Stands beside code where colours can't tell it from prose."""
 SECONDARY = "$foreground 65%"
 """The look of text of less weight: a contrast of 4.5 to 1 in our themes."""
 
@@ -64,6 +66,16 @@ def _shown_of(style: RichStyle) -> Sequence[str | Style]:
     return [each for each in (look_alone, own) if each]
 
 
+def barred(line: Content) -> Content:
+    """A line of code, or the one above it, with a bar in its margin, for where there is no surface to see."""
+    places = [
+        span.start for span in line.spans if not isinstance(span.style, str) and _OF_CODE & span.style.meta.keys()
+    ]
+    if len(places) < 2 or line.plain[places[0]] != " ":  # too narrow for margins, or no code
+        return line
+    return Content(f"{line.plain[: places[0]]}{BAR}{line.plain[places[0] + 1 :]}", line.spans)
+
+
 def written(content: Content, selection: Selection) -> str:
     """What is selected of a layout, as the model wrote it: without headers, padding, and the wrapping of code."""
     text = content.plain
@@ -77,4 +89,5 @@ def written(content: Content, selection: Selection) -> str:
     return re.sub(r"^[ \t]*\x00+\n?|[\x00-\x02]+", "", selected, flags=re.MULTILINE)
 
 
+_OF_CODE = {HEADER, PADDING}
 _SIGNS = {HEADER: "\x00", PADDING: "\x01", WRAPPED: "\x02"}

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import Visual
 
-from app.tui.text.looks import written
+from app.tui.text.looks import barred, written
 from app.tui.widgets.grows import Grows
 
 
@@ -76,5 +76,7 @@ class LineView(Grows):
         return was[1]
 
     def _draw(self, line: Content, y: int) -> Strip:
+        if self.app.native_ansi_color or self.app.no_color:
+            line = barred(line)
         (strip,) = Visual.to_strips(self, line, self.size.width, 1, self.visual_style, apply_selection=False)
         return strip.apply_offsets(0, y)

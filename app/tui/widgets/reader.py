@@ -44,7 +44,9 @@ class ReaderText(ScrollView, can_focus=True):
     """The rows. Posts Moved when another line is the present one, or the mark has changed."""
 
     ALLOW_SELECT = False  # the mouse marks lines here
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"reader--{kind}" for kind in ("label", "line", "marked", "hit", "heading")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"reader--{kind}" for kind in ("label", "line", "marked", "hit", "heading")
+    }
     KEY_HELP: ClassVar[KeyHelp] = KeyHelp(
         "The reader",
         (

@@ -12,6 +12,8 @@ from textual.screen import Screen
 from textual.selection import Selection
 from textual.visual import Visual
 
+from app.tui.text.looks import BAR
+from app.tui.theme import ANSI
 from app.tui.widgets.markdown import MarkdownText
 from app.tui.widgets.transcript import Transcript
 from tests.fixtures.fakes import text_on
@@ -114,6 +116,24 @@ async def test_another_theme_and_a_selection_are_drawn() -> None:
         pilot.app.screen.selections = {}
         await pilot.pause()
         assert colours(3) == light
+
+
+@pytest.mark.parametrize("without", ["ansi", "no_color"])
+async def test_code_has_a_bar_where_no_surface_can_be_seen(without: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is drawn, and nothing of the text: what is selected has none."""
+    if without == "no_color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    async with Shows().run_test(size=(60, ROWS)) as pilot:
+        text = await grow(pilot, "First.\n\n```python\nimport x\n```\n- ```\n  of an item\n  ```")
+        if without == "ansi":
+            assert BAR not in text_on(pilot)
+            pilot.app.register_theme(ANSI)
+            pilot.app.theme = ANSI.name
+            await pilot.pause()
+        shown = [line.rstrip() for line in text_on(pilot).splitlines() if line.strip()]
+        assert shown[0] == "First." and shown[1].startswith(f"{BAR}python") and shown[2] == f"{BAR}import x"
+        assert shown[3].startswith(f" \u2022 {BAR}") and shown[4] == f"   {BAR}of an item"
+        assert text.get_selection(Selection(Offset(0, 2), Offset(20, 3)))[0] == "import x"
 
 
 async def test_each_place_knows_where_it_is_in_the_text() -> None:
