@@ -19,7 +19,7 @@ from app.cli.approval import ask_person, remember
 from app.cli.arguments import Start, answering, start, text_of
 from app.cli.by_parts import Readings
 from app.cli.completion import completed_by
-from app.cli.files import attached, from_pipe, say_notes, what_would_fit
+from app.cli.files import attached, from_pipe, say_notes, say_unattached, what_would_fit
 from app.cli.form import add_form, form_of, parsed
 from app.cli.loading import load_model, load_there
 from app.cli.printing import say
@@ -131,6 +131,7 @@ def _prompt(words: list[str], files: list[Attachment]) -> str:
     or text that was changed in reading.
     """
     text, files = text_of(" ".join(word for word in words if word != "-")).strip("\n"), list(files)
+    say_unattached(text)
     if "-" in words or not words or not sys.stdin.isatty():
         data = _standard_input()
         piped = from_pipe(data) if data.strip() else None

@@ -6,12 +6,12 @@ The path of the set is all that goes to standard output; the rest is for a perso
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.cli.arguments import add_model, stated_load, stated_options, text_of
 from app.cli.connecting import add_server, engine_there
@@ -23,7 +23,7 @@ from app.cli.usage import UsageError
 from app.dataset import export
 from app.dataset.export import FORMATS
 from app.dataset.kinds import KINDS, Letters
-from app.dataset.log import Log, opened
+from app.dataset.log import Log, begun_with, opened
 from app.dataset.report import report, summary
 from app.dataset.run import MOST_IN_VAIN, Recipe, Run
 from app.dataset.sources import Source, check_there, read_sources
@@ -31,7 +31,7 @@ from app.engine.engine import Engine
 from app.engine.local import LocalEngine
 from app.engine.protocol import Load, Ready
 from app.interrupt import INTERRUPTED
-from app.lines import counted, duration
+from app.lines import counted, duration, took
 from app.settings import load as load_settings
 from metal.files import replace_file
 from mlx_model.errors import GptossError, RequestError
@@ -90,7 +90,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="store_true",
         help="ask the model each question without the document, too, and drop what it knows anyway",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run that was begun under that name")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run that was begun under that name, with its --kind, --language, --seed and --drop-known",
+    )
     group = parser.add_argument_group("model")
     add_model(group)
     add_server(group)
@@ -148,7 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_there(arguments.files)  # first: whatever else is wrong, the person has it in sight
     server = engine_there(arguments, settings)
     load = stated_load(arguments, settings if server is None else replace(settings, model=None))
-    recipe = _recipe(arguments, Options(**{**settings.options, **stated_options(arguments)}))
+    before = begun_with(paths.log) if hasattr(arguments, "resume") else {}
+    recipe = _recipe(arguments, Options(**{**settings.options, **stated_options(arguments)}), before)
     if server is None:
         load = replace(load, model=hub.default_model() if load.model is None else load.model)
         _check_here(load, recipe)
@@ -224,16 +229,21 @@ def _progress(made: Run, seconds: float) -> str:
     left = duration((made.recipe.count - len(made.items)) * seconds)
     there, dropped = len(made.items), made.tries - len(made.items)
     items = f"{there:,} of {counted(made.recipe.count, 'item')}"
-    return f"{items}, {dropped:,} dropped, {duration(seconds)} each, {left} left"
+    return f"{items}, {dropped:,} dropped, {took(seconds)} each, {left} left"
 
 
-def _recipe(arguments: argparse.Namespace, options: Options) -> Recipe:
-    kind = getattr(arguments, "kind", next(iter(KINDS)))
-    drops_known = hasattr(arguments, "drop_known")
+def _recipe(arguments: argparse.Namespace, options: Options, before: Mapping[str, Any]) -> Recipe:
+    """What is asked for; what isn't said is as in the run that goes on, which began with the setting `before`."""
+    kind = getattr(arguments, "kind", before.get("kind"))
+    kind = kind if kind in list(KINDS) else next(iter(KINDS))
+    drops_known = hasattr(arguments, "drop_known") or before.get("drop_known") is True
     if kind == Letters.name and drops_known:
         raise UsageError("--drop-known is not for --kind letters: its answers are in the questions")
-    language = " ".join(text_of(getattr(arguments, "language", "")).split()) or None
-    seed, most = options.seed or 0, options.max_tokens or _MOST_TOKENS
+    language, seed = getattr(arguments, "language", before.get("language")), before.get("seed")
+    language = " ".join(text_of(language if isinstance(language, str) else "").split()) or None
+    if hasattr(arguments, "seed") or type(seed) is not int:
+        seed = options.seed or 0
+    most = options.max_tokens or _MOST_TOKENS
     options = replace(options, seed=None, max_tokens=most)
     return Recipe(kind, getattr(arguments, "count", _COUNT), language, seed, drops_known, options)
 

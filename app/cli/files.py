@@ -2,13 +2,15 @@
 
 import getpass
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from app.cli.printing import say
 from app.documents.attachments import Attachment, AttachmentLocked, split
-from app.documents.files import STANDARD_INPUT, attach, read_bytes, what_fits
+from app.documents.files import STANDARD_INPUT, attach, meant, read_bytes, what_fits
+from app.documents.mentions import names_in, written
 from app.documents.notes import notes_of
 from app.lines import one_line
 from app.paths import FILE_PASSWORD
@@ -36,6 +38,20 @@ def say_notes(files: Iterable[Attachment]) -> None:
     for file in files:
         if file.note and notes_of(file) is None:
             say(f"{file.name}: {file.note}")
+
+
+def say_unattached(text: str) -> None:
+    """A prompt on the command line attaches nothing by `@name`, as it does in the chat: it may be somebody else's words
+    that a script passes on. Say so of files that are there."""
+    for name in names_in(text):
+        try:
+            path, selection = meant(name, None)
+            is_file = path.is_file()
+        except (AttachmentError, OSError, ValueError):
+            continue
+        if is_file:
+            option, file = ("--read", str(path)) if selection.by_parts else ("--file", name)
+            say(f"{written(name)} is words here, no file: to attach it add {option} {shlex.quote(file)}")
 
 
 def what_would_fit(prompt: str, context: int) -> str:

@@ -59,6 +59,15 @@ def opened(path: Path, setting: Mapping[str, Any], *, resume: bool) -> Iterator[
         yield Log(file, path, records)
 
 
+def begun_with(path: Path) -> dict[str, Any]:
+    """The setting of the run whose log this is; nothing where there is none yet, or none that can be read."""
+    try:
+        first, end, _ = read_small(path, _MOST_BYTES).partition(b"\n")
+        return _record(first, path) if end else {}
+    except (OSError, RequestError):
+        return {}
+
+
 def _append(file: FileIO, path: Path, record: Mapping[str, Any]) -> None:
     line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     end = file.seek(0, os.SEEK_END)

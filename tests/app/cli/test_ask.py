@@ -341,6 +341,23 @@ def test_the_password_of_a_file_is_asked_for_where_there_is_a_person(
     assert "Bill" in files.from_pipe(Path(name).read_bytes()).text and not typed
 
 
+def test_a_file_that_is_named_in_a_prompt_is_not_attached_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    Path("my notes.txt").write_text("secret")
+    Path("book.md").write_text("secret")
+    prompt = 'Read @"my notes.txt", @book.md:3-7, @book.md*. Not @nobody, me@book.md or @/none.md'
+    assert ask._prompt([prompt], []) == prompt
+    words = "is words here, no file: to attach it add"
+    assert capsys.readouterr().err.splitlines() == [
+        f"gptoss-chat: @\"my notes.txt\" {words} --file 'my notes.txt'",
+        f"gptoss-chat: @book.md:3-7 {words} --file book.md:3-7",
+        f"gptoss-chat: @book.md* {words} --read book.md",
+    ]
+
+
 def test_what_to_take_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
     name = str(tmp_path / "a.txt")
     Path(name).write_text("some words in a line\n" * 400)

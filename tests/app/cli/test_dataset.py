@@ -85,9 +85,28 @@ def test_three_documents_to_a_set(folder: Path, capsys: pytest.CaptureFixture[st
     assert sum("item" in each for each in tries) == 20 and f"has {len(tries):,} tries, each with why" in report
     asked = Writer.asked
     # The same set in another form takes no model.
-    assert dataset("docs", "--count", "20", "--drop-known", "--resume", "--format", "lm-eval") == 0
+    assert dataset("docs", "--count", "20", "--resume", "--format", "lm-eval") == 0
     assert Writer.asked == asked and len(items()) == 20 and "prompt" in items()[0]
     assert json.loads(Path("test.yaml").read_text())["task"] == "test"
+
+
+def test_what_a_run_was_begun_with_need_not_be_said_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dataset("docs", "--count", "2", "--language", "German", "--seed", "7", "--drop-known") == 0
+    assert dataset("docs", "--count", "3", "--resume") == 0
+    assert len(items()) == 3
+    for path in Path().glob("test.*"):
+        path.unlink()
+    assert dataset("docs", "--kind", "letters") == 1  # which this writer can't make
+    tries = len(items("test.log.jsonl")) - 1
+    capsys.readouterr()
+    assert dataset("docs", "--resume") == 1
+    assert f"going on after {tries} tries" in capsys.readouterr().err
+    assert dataset("docs", "--kind", "qa", "--resume") == 1
+    assert 'was begun with kind "letters", not "qa"' in capsys.readouterr().err
+    log = Path("test.log.jsonl")
+    log.write_text(log.read_text().replace('"letters"', "[1]", 1))  # by somebody's hand
+    assert dataset("docs", "--resume") == 1
+    assert "was begun with kind [1]" in capsys.readouterr().err
 
 
 def test_a_stop_writes_what_is_there_and_resume_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
