@@ -237,6 +237,7 @@ class ConversationKeeper(ByParts):
     async def _leave(self) -> None:
         """Stop, and save as the conversation's draft what is queued in it and what of it is set aside."""
 
+        self._desk.composer.hold()
         await self._titles.stop()
         await self.before_leaving()
         self.abandon()

@@ -1,9 +1,9 @@
 """A text area that completes what is typed at the cursor: a command line, or the name of a file after an `@`."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from textual.message import Message
@@ -34,12 +34,6 @@ class CompletingArea(TextArea):
 
     class Named(Message):
         """A file is being named whose list isn't there yet: `look_up` brings it."""
-
-    @dataclass
-    class Mentioned(Message):
-        """A file was chosen, or a part of one."""
-
-        name: str
 
     def __init__(self, placeholder: str) -> None:
         super().__init__(highlight_cursor_line=False, placeholder=placeholder)
@@ -202,7 +196,11 @@ class CompletingArea(TextArea):
         self._ended_at = None if is_folder or divide(name) else self.cursor_location
         if not is_folder:
             self.completion.hide()
-            self.post_message(self.Mentioned(name))
+            self.take_file(name)
+
+    @abstractmethod
+    def take_file(self, name: str) -> None:
+        """A file was chosen, or a part of one."""
 
     def _reopen(self, sign: str) -> bool:
         """Go on with the name of the file that has just been chosen, to name a part of it: the space behind it goes.

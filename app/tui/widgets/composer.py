@@ -17,7 +17,7 @@ from app.documents.mentions import looks_like_path, names_in, written
 from app.lines import one_line
 from app.tui.text.key_help import KeyHelp
 from app.tui.text.recall import Recall
-from app.tui.widgets.attached import Attached
+from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.completing_area import CompletingArea
 from mlx_model.text import clean
 
@@ -31,6 +31,7 @@ with contextlib.suppress(ImportError, TypeError):
 NEWLINE = ("shift+enter", "alt+enter", "ctrl+j")
 FOLD_LINES, FOLD_LENGTH = 10, 2000
 """A paste of more lines or characters is folded into a line of its own; what is shorter fits into the input."""
+WAITS = "The message is sent once {} is read."
 PLACEHOLDERS = (
     "Ask anything. Shift+Enter or ^J for a new line, @ for files, / for commands",
     "Ask anything. ^J for a new line, @ for files, / for commands",
@@ -87,6 +88,13 @@ class Composer(CompletingArea):
         several: bool = False
 
     @dataclass
+    class Mentioned(Message):
+        """A file was chosen, or a part of one, which is to be read."""
+
+        name: str
+        chip: Chip
+
+    @dataclass
     class LatestRequested(Message):
         """The person pressed End in an empty input."""
 
@@ -96,6 +104,7 @@ class Composer(CompletingArea):
         self.attached = Attached()
         self.recall = Recall()
         self._on_the_way: list[Composer.Submitted] = []  # sent, and not yet received
+        self._waiting: tuple[str, bool] | None = None  # what Enter is to send, to several, once its files are read
         self._only_text: set[str] = set()  # names after an @ that are to be sent as they stand, without a file
 
     # What stands in it
@@ -136,6 +145,7 @@ class Composer(CompletingArea):
 
     def clear_prompt(self) -> None:
         """Empty it, attachments included."""
+        self.hold()
         self._only_text.clear()
         self.load_text("")
         self.attached.clear()
@@ -241,7 +251,8 @@ class Composer(CompletingArea):
     def submit(self, *, several: bool = False) -> None:
         """Send what stands in it, unless there is something to be said first; as Submitted has it."""
         if (name := self.attached.reading) is not None:
-            self.notify(f"{name} is still being read.", severity="warning", markup=False)
+            self._waiting = self.text, several
+            self.notify(WAITS.format(name), severity="warning", markup=False)
             return
         if names := self._unattached():
             self.leave_as_text(names)
@@ -260,6 +271,29 @@ class Composer(CompletingArea):
         self.recall.add(submission.prompt)
         self._on_the_way.append(submission)
         self.post_message(submission)
+
+    def take_file(self, name: str) -> None:
+        """See CompletingArea. A part takes the place of the whole, unless that is named elsewhere, too.
+
+        Its line is there at once: an Enter that was typed right behind the name waits for it.
+        """
+        from app.documents.selection import divide  # what reads files is loaded once one is named
+
+        parted = divide(name)
+        if parted is not None and parted[0] not in names_in(self.text):
+            self.attached.withdraw(parted[0])
+        self.post_message(self.Mentioned(name, self.attached.expect(name)))
+
+    def files_read(self) -> None:
+        """A file has been read: do what Enter asked for before, if it was the last and the text is the same."""
+        if self._waiting is not None and self.attached.reading is None:
+            (text, several), self._waiting = self._waiting, None
+            if text == self.text:
+                self.submit(several=several)
+
+    def hold(self) -> None:
+        """Send nothing by itself: the person presses Enter again."""
+        self._waiting = None
 
     @property
     def _is_command(self) -> bool:

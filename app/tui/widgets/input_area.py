@@ -10,7 +10,6 @@ from textual.message import Message
 from textual.widgets import OptionList
 
 from app.documents.attachments import AttachmentError, AttachmentLocked
-from app.documents.mentions import names_in
 from app.tui.widgets.attached import Attached, Chip
 from app.tui.widgets.composer import Composer
 from app.tui.widgets.live_container import LiveContainer
@@ -50,14 +49,9 @@ class InputArea(Vertical, LiveContainer):
         self.composer.focus()
         self.composer.choose(self.composer.completion.names[event.option_index])
 
-    def on_completing_area_mentioned(self, event: Composer.Mentioned) -> None:
-        """A file was chosen. A part takes the place of the whole, unless that is named elsewhere, too."""
-        from app.documents.selection import divide  # what reads files is loaded once one is named
-
-        composer, parted = self.composer, divide(event.name)
-        if parted is not None and parted[0] not in names_in(composer.text):
-            composer.attached.withdraw(parted[0])
-        self._read(event.name, composer.attached.expect(event.name))
+    def on_composer_mentioned(self, event: Composer.Mentioned) -> None:
+        """A file was chosen."""
+        self._read(event.name, event.chip)
 
     @work(group="read")
     async def _read(self, name: str, chip: Chip, password: str | None = None) -> None:
@@ -72,14 +66,16 @@ class InputArea(Vertical, LiveContainer):
             self.notify(f"{error}.", severity="error", markup=False)
         else:
             chip.fill(attachment)
+            self.composer.files_read()
 
     def unlock(self, locked: Locked, password: str) -> None:
         """Read the file again, with its password."""
         self._read(locked.name, locked.chip, password)
 
     def give_up(self, chip: Chip) -> None:
-        """A file is not read."""
+        """A file is not read: what was to be sent with it is not sent by itself."""
         self.composer.attached.drop(chip)
+        self.composer.hold()
 
     def on_unmount(self) -> None:
         """The chat ends: it must not wait for a file that takes long."""

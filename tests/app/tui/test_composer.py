@@ -241,7 +241,7 @@ async def test_what_cannot_be_attached_is_said_and_the_text_stays(folder: Path) 
         assert composer.text == "@picture.png " and not composer.attached.attachments
         composer.attached.expect("slow.pdf")
         await pilot.press("enter")
-        await wait_until(pilot, lambda: "slow.pdf is still being read" in text_on(pilot))
+        await wait_until(pilot, lambda: "sent once slow.pdf is read" in text_on(pilot))
         assert composer.text == "@picture.png "
 
 

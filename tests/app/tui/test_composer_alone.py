@@ -14,7 +14,7 @@ from app.documents.notes import Note, Notes
 from app.tui.widgets import completing_area
 from app.tui.widgets.attached import Chip
 from app.tui.widgets.completing_area import HINT
-from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, PLACEHOLDERS, Composer
+from app.tui.widgets.composer import FOLD_LENGTH, FOLD_LINES, PLACEHOLDERS, WAITS, Composer
 from app.tui.widgets.input_area import InputArea
 from tests.fixtures.fakes import wait_until
 
@@ -145,14 +145,54 @@ async def test_what_the_editor_brings_replaces_what_it_was_given(
     assert composer.text == result
 
 
-async def test_nothing_is_sent_while_a_file_is_read(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
-    chip = composer.attached.expect("a\nb")
+async def test_a_message_is_sent_once_its_files_are_read(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+    first, second = composer.attached.expect("a\nb"), composer.attached.expect("c")
     composer.insert("one")
     await pilot.press("enter")
-    assert screen.submitted == [] and screen.warnings() == ["a b is still being read."] and composer.text == "one"
-    chip.fill(NOTES)
+    assert screen.submitted == [] and screen.warnings() == [WAITS.format("a b")] and composer.text == "one"
+    first.fill(NOTES)
+    composer.files_read()
+    await pilot.pause()
+    assert screen.submitted == []  # the other one isn't there yet
+    second.fill(Attachment("c", "c"))
+    composer.files_read()
+    await pilot.pause()
+    assert [each.prompt for each in screen.submitted] == [join("one", [NOTES, Attachment("c", "c")])]
+
+
+@pytest.mark.parametrize("what", ["typed", "failed", "left", "emptied"])
+async def test_what_waits_for_a_file_is_held_back(
+    pilot: Pilot[None], screen: Screen, composer: Composer, what: str
+) -> None:
+    """Another text, a file that can't be read, another conversation: the person presses Enter again."""
+    chip, other = composer.attached.expect("a"), composer.attached.expect("b")
+    composer.insert("one")
     await pilot.press("enter")
-    assert len(screen.submitted) == 1
+    if what == "typed":
+        await pilot.press("x")
+    elif what == "failed":
+        screen.area.give_up(other)
+    elif what == "left":
+        composer.hold()
+    else:
+        composer.clear_prompt()
+        chip = composer.attached.expect("a")
+    if what in ("typed", "left"):
+        other.fill(NOTES)
+    chip.fill(NOTES)
+    composer.files_read()
+    await pilot.pause()
+    assert screen.submitted == []
+
+
+async def test_a_file_that_is_named_in_one_burst_with_the_message_is_attached(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
+    for key in ("@", *"notes.txt", "space", *"sum", "enter"):  # none waits for what the one before has set off
+        character = {"space": " ", "enter": "\r"}.get(key, key)
+        composer.post_message(events.Key(key, character))
+    await wait_until(pilot, lambda: screen.submitted)
+    assert [each.prompt for each in screen.submitted] == [join("@notes.txt sum", [NOTES])]
 
 
 @pytest.mark.parametrize(
