@@ -87,4 +87,5 @@ class Keys:
             return False
         if screen.focused is transcript:
             transcript.enter()
+            self._selection.show()  # the keys that it has for what is in it: the next may be one
         return True

@@ -1,5 +1,7 @@
 """Keys that arrive at once, as a terminal multiplexer, or a terminal without bracketed paste, sends them."""
 
+from pathlib import Path
+
 import pytest
 from textual.document._document import EditResult
 from textual.document._edit import Edit
@@ -7,7 +9,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from app.tui.parts.keys import BURST
-from tests.fixtures.fakes import FakeEngine, app_of, chat, desk_of, idle, text_on, wait_until
+from tests.fixtures.fakes import FakeEngine, app_of, ask, chat, desk_of, idle, text_on, wait_until
 from tests.fixtures.trees import keep, titled
 
 
@@ -72,3 +74,22 @@ async def test_what_is_typed_behind_a_choice_from_the_list_goes_into_that_conver
         await wait_until(pilot, lambda: app.conversation.title == "Only one" and desk.composer.text == "here")
         await pilot.press("ctrl+n")
         await wait_until(pilot, lambda: desk.composer.text == "before\n\nhere")
+
+
+async def test_the_keys_of_a_message_are_there_with_its_selection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those too that it has for what is in it: a digit for each code block, w to save one."""
+    monkeypatch.chdir(tmp_path)
+    engine = FakeEngine()
+    async with chat(engine, (100, 40)) as pilot:
+        await idle(pilot)
+        await ask(pilot, engine, "One?", "```python\nprint(1)\n```")
+        await ask(pilot, engine, "Two?", "```sh\nls\n```\n\n```c\nint x;\n```")
+        burst(pilot, "shift+tab", "w", "2", "up", "up", "w", "escape", *"typed")
+        await wait_until(pilot, lambda: desk_of(pilot).composer.text == "typed")
+        await wait_until(pilot, lambda: len(list(tmp_path.glob("code*"))) == 2)
+        assert {path.name: path.read_text() for path in tmp_path.glob("code*")} == {
+            "code.c": "int x;\n",
+            "code.py": "print(1)\n",
+        }
