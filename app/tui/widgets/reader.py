@@ -36,7 +36,7 @@ MARKED_KEYS = (
     "Enter asks about them  Esc unmarks",
     "Enter asks  Esc unmarks",
 )
-AWAY = "Tab leads here"
+AWAY = "Tab leads here from the input"
 """In place of these while keys go elsewhere."""
 
 
