@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from app.cli.printing import say
-from app.documents.attachments import Attachment, AttachmentLocked, split
+from app.documents.attachments import Attachment, AttachmentError, AttachmentLocked, split
 from app.documents.files import STANDARD_INPUT, attach, meant, read_bytes, what_fits
 from app.documents.mentions import names_in, written
 from app.documents.notes import notes_of

@@ -108,8 +108,8 @@ class ForeignServer:
 def missing(host: str) -> str:
     """What a chat has to do without there, in a sentence."""
     return (
-        f"{host} offers OpenAI's API alone: a cut-off answer can't be continued in place, a thought can't be cut short, "
-        "tokens are estimated, and python and browser are functions like others"
+        f"{host} offers OpenAI's API alone: a cut-off answer can't be continued in place, a thought can't be cut "
+        "short, tokens are estimated, and python and browser are functions like others"
     )
 
 

@@ -73,7 +73,7 @@ def barred(line: Content) -> Content:
     ]
     if len(places) < 2 or line.plain[places[0]] != " ":  # too narrow for margins, or no code
         return line
-    return Content(f"{line.plain[: places[0]]}{BAR}{line.plain[places[0] + 1 :]}", line.spans)
+    return Content(f"{line.plain[: places[0]]}{BAR}{line.plain[places[0] + 1 :]}", list(line.spans))
 
 
 def written(content: Content, selection: Selection) -> str:

@@ -348,7 +348,7 @@ def test_a_file_that_is_named_in_a_prompt_is_not_attached_and_that_is_said(
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     Path("my notes.txt").write_text("secret")
     Path("book.md").write_text("secret")
-    prompt = 'Read @"my notes.txt", @book.md:3-7, @book.md*. Not @nobody, me@book.md or @/none.md'
+    prompt = 'Read @"my notes.txt", @book.md:3-7, @book.md*. Not @nobody, @~nobody/x, me@book.md or @/none.md'
     assert ask._prompt([prompt], []) == prompt
     words = "is words here, no file: to attach it add"
     assert capsys.readouterr().err.splitlines() == [

@@ -145,7 +145,9 @@ async def test_what_the_editor_brings_replaces_what_it_was_given(
     assert composer.text == result
 
 
-async def test_a_message_is_sent_once_its_files_are_read(pilot: Pilot[None], screen: Screen, composer: Composer) -> None:
+async def test_a_message_is_sent_once_its_files_are_read(
+    pilot: Pilot[None], screen: Screen, composer: Composer
+) -> None:
     first, second = composer.attached.expect("a\nb"), composer.attached.expect("c")
     composer.insert("one")
     await pilot.press("enter")
