@@ -42,9 +42,9 @@ def duration(seconds: float) -> str:
 
 
 def took(seconds: float) -> str:
-    """A time that is over, no more exact than it is worth: "under 0.1 s", "2.5 s", "48 s", "4 min 12 s"."""
+    """A time that is over, no more exact than it is worth: "<0.1 s", "2.5 s", "48 s", "4 min 12 s"."""
     if seconds < 0.05:
-        return "under 0.1 s"
+        return "<0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

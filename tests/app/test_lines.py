@@ -34,8 +34,8 @@ def test_one_of_a_thing_is_no_plural() -> None:
     ("seconds", "said"),
     [
         *(
-            (0.0, "under 0.1 s"),
-            (0.04, "under 0.1 s"),
+            (0.0, "<0.1 s"),
+            (0.04, "<0.1 s"),
             (0.05, "0.1 s"),
             (2.46, "2.5 s"),
             (9.94, "9.9 s"),

@@ -210,7 +210,7 @@ def test_an_error_of_one_turn_leads_back_to_the_prompt(terminal: Terminal) -> No
 
 def test_commentary_is_shown_and_a_turn_without_an_answer_is_called_that(terminal: Terminal) -> None:
     assert "some commentary\nmedium   ended without an answer\n" in send(terminal, "only commentary")
-    assert "tokens\nmedium   ended without an answer\n" in send(terminal, "only analysis")
+    assert "token\nmedium   ended without an answer\n" in send(terminal, "only analysis")
 
 
 def test_a_home_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class GuardedParser(XTermParser):
 
     def feed(self, data: str) -> Iterable[Message]:
         """See Parser.feed, to which "" means the end of all input."""
-        if self._escape_ends and monotonic() >= self._escape_ends:
+        if self._escape_ends and monotonic() >= self._escape_ends and self._timeout_time is not None:
             self._timeout_time = 0.0  # the driver looks whether the time is over only once nothing has come for longer
             yield from self.tick()
         passed = self._filter.feed(data)

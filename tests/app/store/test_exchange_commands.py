@@ -151,10 +151,13 @@ def test_ids_that_fit_nothing_or_too_much(capsys: pytest.CaptureFixture[str]) ->
     for arguments, said in (
         (["export", "zz"], "no conversation has the id"),
         (["export", ""], "3 ids begin with"),
-        (["export", trees[0].id, "--all"], "not both"),
     ):
         assert main(arguments) == 1
         assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["export", trees[0].id, "--all"])
+    assert ended.value.code == 2
+    assert "not both" in capsys.readouterr().err
 
 
 def test_a_home_that_cannot_be_used(

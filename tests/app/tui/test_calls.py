@@ -238,7 +238,7 @@ async def test_an_answer_shows_its_parts_as_they_come(monkeypatch: pytest.Monkey
         engine.say(Finished("tool_call", STATS))
         await idle(pilot)
         lines = [line.strip() for line in text_on(pilot).splitlines()]
-        first = next(i for i, line in enumerate(lines) if line.startswith("\u25b8 thought for under 0.1 s, 10 tokens"))
+        first = next(i for i, line in enumerate(lines) if line.startswith("\u25b8 thought for <0.1 s, 10 tokens"))
         parts_shown = [re.sub("  +", "  ", line) for line in lines[first : first + 9] if line]
         assert parts_shown[1:5] == [
             "I ask the weather service.",

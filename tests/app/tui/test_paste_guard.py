@@ -133,6 +133,14 @@ def test_a_key_after_esc_is_one_of_its_own(
     assert summary(found) == keys
 
 
+def test_an_esc_whose_time_the_driver_has_seen_pass_is_done(clock: list[float]) -> None:
+    parser, found = GuardedParser(), list[Message]()
+    for piece in ("\x1b", "", "a"):
+        found += parser.feed(piece) if piece else parser.tick()
+        clock[0] += 0.2
+    assert summary(found) == ["escape", "a"]
+
+
 def test_a_sequence_that_comes_slowly_is_one_key(clock: list[float]) -> None:
     parser, found = GuardedParser(), list[Message]()
     for piece in ("\x1b[", "A"):
