@@ -60,6 +60,9 @@ def arrange(row: Any, fields: int, out: Any) -> None:
     if fields == 8:
         for first in range(0, len(row), BLOCK):
             put_block(row, first, out, first)
+    elif fields == 1:
+        for j in range(len(row)):
+            out[j] = row[j]
     else:
         for j in range(len(row)):
             out[place(j, fields)] = row[j]

@@ -1,7 +1,7 @@
 """How the rows of a product are shared out: long portions first, for they are read fastest, and short ones at the end.
 
-A thread reads from the memory at its full speed only after some pages of a stretch. But where all portions are long,
-one thread works on the last of them while the others wait. So a round of portions, one for each thread, has half of the
+Long stretches are read from the memory faster. But where all portions are long, one thread works on the last of them
+while the others wait. So a round of portions, one for each thread, has half of the
 rows that are left, within bounds (guided self-scheduling: Polychronopoulos and Kuck, 1987).
 """
 
@@ -12,8 +12,8 @@ from mlx_model.cpu.compiling import kernel
 _PRODUCTS = 1 << 17
 """Products of weights and activations that are worth a ticket, about: 10 to 20 microseconds."""
 _LONGEST = 16
-"""How many times as long as the shortest portion the longest is. Longer ones gain no more, and a thread that the system
-takes from its processor in the middle of one delays the others the longer."""
+"""How many times as long as the shortest portion the longest is. A thread that the system takes from its processor in
+the middle of one delays the others the longer."""
 
 
 @kernel
